@@ -1,0 +1,293 @@
+"""The command line: flags → public API → exit codes. No logic lives here.
+
+Exit codes: 0 done; 1 the budget is missed; 2 the input is at fault; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from compress import __version__
+from compress.environment import is_main
+from compress.errors import CompressError
+
+HOW_TO_RESUME = """
+interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
+BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+devices_app = typer.Typer(help="Device profiles.", no_args_is_help=True)
+app.add_typer(devices_app, name="devices")
+
+RecipeName = Annotated[str, typer.Argument(help="A path, or the name of a recipe in ./pipelines or among those shipped.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: every stage, in seconds. The figures mean nothing.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"compress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def pipeline(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("reports"),
+    overrides: Overrides = [],  # noqa: B006
+    smoke: Smoke = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Continue finished work, or compute all again.")] = True,
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, mps.")] = "auto",
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+) -> None:
+    """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
+    from compress.pipeline import Pipeline
+
+    console = _console(quiet=quiet)
+    with _resumable():
+        prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
+        from compress.console import Terminal
+        from compress.summary import show
+
+        run = prepared.run(out=out, fresh=not resume, device=device, reporter=Terminal(console))
+    show(console, run)
+    if run.verdict is not None and not run.verdict.passed:
+        raise typer.Exit(BUDGET_MISSED)
+
+
+@app.command()
+def validate(recipe: RecipeName, overrides: Overrides = [], smoke: Smoke = False) -> None:  # noqa: B006
+    """Check a recipe without running it: every fault, with its line."""
+    from compress.entry import name_of
+    from compress.recipe import load
+
+    loaded = load(recipe, overrides=overrides, smoke=smoke)
+    chain = " → ".join(name_of("stage", stage) for stage in loaded.recipe.stages)
+    typer.echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
+
+
+@app.command()
+def profile(
+    models: Annotated[
+        list[Path], typer.Argument(help="ONNX files, measured in turns; or folders with trtexec's times.json, read.")
+    ],
+    devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
+    threads: Annotated[str, typer.Option(help="Threads of one inference; several, as in 1,2, are swept.")] = "1",
+    batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, as in 1,8.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model, and of each point swept.")] = 2.0,
+    layers: Annotated[bool, typer.Option("--layers", help="Also time every layer on this machine.")] = False,
+    soak: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Also run each model this long without pause: 90s, 10m.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
+    from compress.console import Terminal
+    from compress.devices import load_device
+    from compress.profile.closer import look_at_files
+    from compress.profile.durations import seconds_in
+    from compress.profile.standalone import named, profile_files
+    from compress.profile.sweep import sweep_files
+    from compress.summary import show_closer, show_subjects, show_sweep
+
+    console = _console()
+    counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
+    chosen = [load_device(name.strip()) for name in devices.split(",")]
+    length = seconds_in(soak) if soak else None
+    say = Terminal(Console(stderr=True) if as_json else console)
+    subjects = profile_files(models, chosen, threads=counts[0], seconds=seconds, reporter=say)
+    points, skipped = sweep_files(models, chosen, sizes, counts, seconds=seconds, reporter=say)
+    near = look_at_files(
+        named(models), layered=layers, soak_seconds=length, threads=counts[0], seconds=seconds, reporter=say
+    )  # fmt: skip
+    if as_json:
+        rows = [subject.model_dump(mode="json") for subject in subjects]
+        typer.echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
+    else:
+        show_subjects(console, subjects)
+        show_sweep(console, points, skipped)
+        show_closer(console, near)
+
+
+@app.command()
+def verify(
+    model: Annotated[Path | None, typer.Argument(help="An ONNX file.")] = None,
+    setup: Annotated[str | None, typer.Option(metavar="ISA", help="Make the emulated machine first, once: aarch64.")] = None,
+    isa: Annotated[str, typer.Option(help="Instruction set: aarch64 (emulated), or native.")] = "aarch64",
+    processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
+    data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Feed this recipe's test split.")] = None,
+    images: Annotated[list[Path], typer.Option(help="Feed image files, or folders of them.")] = [],  # noqa: B006
+    samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
+    agreement: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least top-1 agreement; exit with 1 below it.")] = 0.99,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Longest run there, in seconds.")] = 900.0,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compare an ONNX file's answers on another instruction set with this machine's. Numbers only, never time."""
+    from compress.console import Terminal
+
+    if model is None and setup is None:
+        msg = "name an ONNX file to verify, or --setup aarch64"
+        raise typer.BadParameter(msg)
+    console = _console()
+    if setup is not None:
+        from compress.verify.setup import set_up
+
+        set_up(setup, Terminal(console))
+    if model is None:
+        return
+    from compress.summary import show_verification
+    from compress.verify.inputs import choose
+    from compress.verify.verification import verify as verify_file
+
+    fed = choose(model, samples, recipe=data, images=images, trust_code=trust_code)
+    found = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        show_verification(console, found)
+    if found.top1 < agreement:
+        raise typer.Exit(BUDGET_MISSED)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run directory, or its record.json.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; the run directory itself by default.")] = None,
+) -> None:
+    """Draw a report again from its record."""
+    from compress.publish import redraw
+
+    for path in redraw(run, out):
+        typer.echo(path)
+
+
+@app.command()
+def methods(family: Annotated[str | None, typer.Argument(help="Show one family only.")] = None) -> None:
+    """List every method that a recipe can name, with its source."""
+    from compress.console import table
+    from compress.methods import listed
+
+    table(_console(), "", ("family", "name", "source"), listed(family))
+
+
+@app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None) -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from compress.files import write_text
+    from compress.recipe import schema as recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=1)
+    if out is None:
+        typer.echo(text)
+    else:
+        write_text(out, text + "\n")
+
+
+@devices_app.command("list")
+def devices_list() -> None:
+    """List the device profiles at hand."""
+    from compress.console import table
+    from compress.summary import device_rows
+
+    table(_console(), "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)
+
+
+@devices_app.command("show")
+def devices_show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+    """Print one profile with the source of every figure."""
+    from compress.devices import load_device
+
+    typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say on Ctrl-C how to go on; here, because typer leaves with the exit code alone."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_main():
+            print(HOW_TO_RESUME, file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@devices_app.command("check")
+def devices_check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+    """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
+    from compress.console import table
+    from compress.devices import load_device
+    from compress.profile.readiness import reachable, readiness
+
+    device = load_device(name)
+    found = readiness(device)
+    signs = {True: "✓", False: "✗", None: "·"}
+    rows = [(signs[one.met], one.what, one.said) for one in found]
+    table(_console(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
+    if not reachable(found):
+        raise typer.Exit(BAD_INPUT)
+
+
+@devices_app.command("new")
+def devices_new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
+    """Write ./devices/NAME.yaml, a profile to fill in."""
+    from compress.devices.skeleton import new
+
+    path = new(name)
+    typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    """Counts of at least 1 from `1,8`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        msg = f"{text!r} is no list of whole numbers from 1 on; write for example {option} 1,8"
+        raise typer.BadParameter(msg)
+    return tuple(map(int, parts))
+
+
+def _console(*, quiet: bool = False) -> Console:
+    """The terminal, or a file or pipe that is as wide as the widest line; one voice for all processes of a launch."""
+    console = Console(quiet=quiet or not is_main())
+    return console if console.is_terminal else Console(quiet=console.quiet, width=160)
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def main() -> None:
+    """Run the command line; turn what the user can mend into a message and an exit code."""
+    try:
+        app()
+    except CompressError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,104 @@
+"""Augmentation: random transforms, torchvision's for the most part, made a pure function of (seed, sample, view).
+
+Transforms draw from torch's default CPU generator. Here it is seeded for each sample and put back afterwards, so that a view
+of a sample is the same tensor whenever, wherever and in whatever company it is asked for. That makes it sound to keep a
+teacher's answers per sample and view, as in Beyer et al. 2022 (arXiv:2106.05237), who found that teacher and student must
+see the same crop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+Transform = Callable[[Tensor], Tensor]
+"""uint8 (C, h, w) → uint8 (C, S, S)."""
+
+_BILINEAR = v2.InterpolationMode.BILINEAR
+
+
+def squeeze(size: int) -> Transform:
+    """Resize to S × S, antialiased: for images that are square or nearly so."""
+    return v2.Resize((size, size), antialias=True)  # type: ignore[no-any-return]
+
+
+def center_crop(size: int) -> Transform:
+    """Resize the shorter side to S · 256/224 and take the middle S × S, ImageNet's evaluation."""
+    return v2.Compose([v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)])  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Light:
+    """Rotation by a ~ U(±10°), scale s ~ U(0.9, 1.1), shift t ~ U(±8 %) each way; the border is continued outwards.
+
+    torchvision's `RandomAffine` fills what lies outside with one colour and takes three times as long on small images.
+
+    Attributes:
+        size: S.
+        plain: Evaluation transform, applied first.
+        degrees: Largest rotation.
+        scale: Largest change of scale.
+        shift: Largest shift, as a fraction of S.
+    """
+
+    size: int
+    plain: Transform
+    degrees: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.08
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 (C, h, w) → uint8 (C, S, S)."""
+        a, s, t, u = (torch.rand(4) * 2 - 1).tolist()
+        angle, scale = math.radians(self.degrees * a), 1 + self.scale * s
+        cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
+        # Coordinates run from -1 to 1, so a shift of the whole image is 2.
+        inverse = torch.tensor([[[cosine, -sine, 2 * self.shift * t], [sine, cosine, 2 * self.shift * u]]])
+        pixels = self.plain(image).unsqueeze(0).to(torch.float32)
+        grid = F.affine_grid(inverse, list(pixels.shape), align_corners=False)
+        warped = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        return warped.squeeze(0).round_().to(torch.uint8)
+
+
+def standard(size: int, plain: Transform) -> Transform:  # noqa: ARG001
+    """Random crop of 25 to 100 % of the area, resized, and a horizontal flip (Szegedy et al. 2015, arXiv:1409.4842)."""
+    return v2.Compose([v2.RandomResizedCrop(size, scale=(0.25, 1.0), antialias=True), v2.RandomHorizontalFlip()])  # type: ignore[no-any-return]
+
+
+def randaugment(size: int, plain: Transform) -> Transform:
+    """`standard`, then two random operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719)."""
+    return v2.Compose([standard(size, plain), v2.RandAugment(num_ops=2, magnitude=9, interpolation=_BILINEAR)])  # type: ignore[no-any-return]
+
+
+AUGMENTATIONS: dict[str, Callable[[int, Transform], Transform]] = {
+    "light": Light,
+    "standard": standard,
+    "randaugment": randaugment,
+}
+"""By the name in `data.augment`: (S, the evaluation transform) → augmentation. `none` has no entry."""
+
+
+def seed_of(*parts: int | str) -> int:
+    """A 63-bit seed from numbers and words, the same on every machine."""
+    text = ":".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch's default CPU generator start from `seed` inside the block; its state outside is not touched."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(state)

@@ -1,0 +1,60 @@
+"""The recipe's `data:` block. Light: read and checked without torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.record import Frozen
+
+
+class DataSettings(Frozen):
+    """Which images, how large, how split, how augmented.
+
+    Attributes:
+        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`, or
+            `python:FILE.py:FUNCTION` (needs --trust-code).
+        image_size: Height and width in pixels that the network sees.
+        channels: 3, or 1 for networks made for grey images.
+        validation: Fraction of the training images that tuning may look at.
+        test: Fraction held out for the final figures, where the source has no test split of its own.
+        limit: Use at most this many training images (class-balanced); None for all.
+        evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
+        samples: How many training images a generated source (`glyphs`) draws.
+        augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`.
+        views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.
+        workers: Loader processes; 0 loads in the main one.
+        seed: Of splits, generated data and augmentation.
+    """
+
+    source: str = "digits"
+    image_size: int = Field(default=64, ge=8, le=1024)
+    channels: Literal[1, 3] = 3
+    validation: float = Field(default=0.15, gt=0.0, lt=0.9)
+    test: float = Field(default=0.3, gt=0.0, lt=0.9)
+    limit: int | None = Field(default=None, ge=1)
+    evaluation_limit: int | None = Field(default=None, ge=1)
+    samples: int = Field(default=10_000, ge=62)
+    augment: Literal["none", "light", "standard", "randaugment"] = "light"
+    views: int = Field(default=4, ge=1, le=1000)
+    workers: int = Field(default=0, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Self:
+        if self.validation + self.test >= 0.95:
+            msg = f"validation {self.validation} and test {self.test} leave under 5 % to train on; lower one of them"
+            raise ValueError(msg)
+        return self
+
+    def smoke(self) -> Self:
+        """The same source at toy size."""
+        return self.model_copy(
+            update={
+                "image_size": min(self.image_size, 32),
+                "limit": min(self.limit or 96, 96),
+                "evaluation_limit": min(self.evaluation_limit or 96, 96),
+                "samples": min(self.samples, 310),
+            }
+        )

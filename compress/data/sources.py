@@ -1,0 +1,51 @@
+"""`data:` of a recipe → `Data`. Light until `load` is called: the method table says where each source lives."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compress.data.folders import listing_hash
+from compress.data.origin import parse
+from compress.data.settings import DataSettings
+from compress.data.splits import Data
+from compress.data.user_code import source_file
+from compress.files import sha256
+from compress.methods import find
+
+
+def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
+    """Read a data set and split it.
+
+    Args:
+        settings: The recipe's `data:` block.
+        base: Folder that relative paths in it start from.
+        trust_code: Whether a `python:` source may run.
+
+    Raises:
+        DataError: Unknown source; missing, unreadable or unfit data.
+        TrustError: A `python:` source without `trust_code`.
+    """
+    origin = parse(settings.source, base, trust_code=trust_code)
+    data: Data = find("data", origin.name).load()(settings, origin)
+    return data
+
+
+def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
+    """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
+
+    Image folders: a hash over names, sizes and modification times. `python:`: the file's SHA-256; what that code reads is
+    not known. `glyphs`: versions of the packages that bring and draw the fonts.
+
+    Raises:
+        CompressError: The folder or file is missing.
+    """
+    origin = parse(settings.source, base)
+    if origin.name == "imagefolder":
+        return {"listing": listing_hash(origin.path)}
+    if origin.name == "python":
+        return {"code": sha256(source_file(origin.argument, base))}
+    if origin.name == "glyphs":
+        return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
+    return {}

@@ -1,0 +1,1 @@
+"""Distillation: the stage, and one file a loss."""

@@ -1,0 +1,107 @@
+"""After each stage: is what it gave usable, and what is it worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.errors import ModelError
+from compress.files import sha256
+from compress.links import FLOAT_ONNX, Link, keep_correct
+from compress.record import Scorecard
+from compress.scorecard import counts, drop, module_accuracy, score
+from compress.stage import Candidate, Context, Outcome, absent_scorecard
+
+if TYPE_CHECKING:
+    from compress.session import Step
+
+CONTROL = "control.safetensors"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scorecard after a stage, figures on test that the stage itself must not look at, and notes of the export."""
+
+    card: Scorecard
+    results: Scorecard = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def checked(candidate: Candidate, stage: str) -> None:
+    """Refuse a network whose answers have the wrong shape or are not numbers.
+
+    Raises:
+        ModelError: Saying which stage left it so.
+    """
+    if candidate.module is None:
+        return
+    import torch
+
+    with torch.no_grad():
+        outputs = candidate.module(torch.zeros(2, *candidate.spec.shape))
+    expected = (2, len(candidate.spec.classes))
+    if tuple(outputs.shape) != expected:
+        msg = f"after {stage} the network gives outputs of shape {tuple(outputs.shape)} where {expected} is needed"
+        raise ModelError(msg)
+    if not torch.isfinite(outputs).all():
+        msg = f"after {stage} the network's outputs are not finite numbers; lower its learning rate, or check the weights"
+        raise ModelError(msg)
+
+
+def evaluate(step: Step, outcome: Outcome, context: Context, *, reference: Link | None, same: bool) -> Evaluation:
+    """Measure what a stage gave.
+
+    Args:
+        step: The stage.
+        outcome: What it gave.
+        context: Its surroundings; the float ONNX file and the per-sample scores are left in its folder.
+        reference: What accuracy is compared with; None when this is the first network of all.
+        same: Whether the stage gave back the candidate that it was given.
+    """
+    candidate = outcome.candidate
+    if not step.trained:
+        return Evaluation(absent_scorecard("fresh weights") | counts(candidate.network(), context.data))
+    if same or _same_bytes(candidate, step.previous):
+        if step.previous and (correct := step.previous.correct()) is not None:
+            keep_correct(correct, context.folder)
+        return Evaluation(step.before)
+    file, notes = _onnx_file(candidate, context)
+    rival = step.previous.onnx() if step.previous else None
+    scored = score(candidate, file, context.data, context.task, step.before, rival=rival)
+    keep_correct(scored.correct, context.folder)
+    card = dict(scored.card)
+    if reference and (correct := reference.correct()) is not None:
+        card[f"{context.task.metric}_drop"] = drop(correct, scored.correct, f"the {reference.record.name}")
+    return Evaluation(card, _control(candidate, context), notes)
+
+
+def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[str, ...]]:
+    if candidate.module is None:
+        return candidate.files["onnxruntime"], ()
+    from compress.export.onnx import export_onnx
+
+    path = context.folder / FLOAT_ONNX
+    return path, export_onnx(candidate.module, candidate.spec, path)
+
+
+def _same_bytes(candidate: Candidate, previous: Link | None) -> bool:
+    if candidate.module is not None or previous is None or previous.record.form != "onnx":
+        return False
+    before = previous.onnx()
+    return before is not None and sha256(before) == sha256(candidate.files["onnxruntime"])
+
+
+def _control(candidate: Candidate, context: Context) -> Scorecard:
+    """Accuracy on test of the control network that a distilling stage trained beside the student."""
+    path = context.folder / CONTROL
+    if not path.exists() or candidate.module is None:
+        return {}
+    import copy
+
+    from safetensors.torch import load_model
+
+    control = copy.deepcopy(candidate.module)
+    load_model(control, path)
+    where = "student trained alone, same epochs; torch, test split"
+    return {f"control_{context.task.metric}": module_accuracy(control, context.data.test, context.task, where)}

@@ -1,0 +1,119 @@
+"""The chain torch → ONNX float32 → ONNX int8 → engine, compared link by link on validation, before anything ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.agreement import Parity
+from compress.errors import DeviceError, MissingPackageError
+from compress.export import nodes
+from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network
+from compress.methods import find
+from compress.stage import Candidate, Context
+
+if TYPE_CHECKING:
+    from compress.export.stage import Tolerance
+
+FLOAT, INT8 = "ONNX float32", "ONNX int8"
+NO_LIMIT = "none: the budget judges accuracy"
+ENGINE_BATCH = 8
+"""The largest that an engine is built for."""
+
+
+def compare_float(candidate: Candidate, path: Path, context: Context, tolerance: Tolerance, pairs: Pairs) -> Parity:
+    """Compare torch with its export.
+
+    Raises:
+        ConversionError: Too far apart; names the first node.
+    """
+    network, validation = candidate.network(), context.data.validation
+
+    def where(limit: float) -> str:
+        inputs = inputs_of(validation)
+        return nodes.told(nodes.of_torch(network, inputs), nodes.of_float(path, inputs), limit)
+
+    limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
+    parity = pairs.add(pairs.start(of_network(network, validation)), of_file(FLOAT, path, validation), limit)
+    what = "torch against its ONNX export"
+    check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)
+    return parity
+
+
+def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs) -> Parity:
+    """The float parent against torch, the int8 files against the float parent, fused kernels against the operators as written.
+
+    Returns:
+        The last of these, of the file for ONNX Runtime.
+
+    Raises:
+        ConversionError: Too far apart; names the first node.
+    """
+    validation = context.data.validation
+    path = candidate.files["onnxruntime"]
+    written = of_file(f"{INT8} as written", path, validation, optimised=False)
+    if context.float_file is not None:
+        _compare_with_parent(candidate, context, tolerance, pairs, written)
+    else:
+        pairs.start(written)
+
+    def where(limit: float) -> str:
+        inputs = inputs_of(validation)
+        return nodes.told(nodes.of_int8(path, inputs, fused=False), nodes.of_int8(path, inputs, fused=True), limit)
+
+    limit = f"{tolerance.fused:g} × largest output"
+    parity = pairs.add(written, of_file("fused kernels", path, validation), limit)
+    check(
+        parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
+    )
+    return parity
+
+
+def _compare_with_parent(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs, written: Answers) -> None:
+    parent, validation = context.float_file, context.data.validation
+    assert parent is not None  # noqa: S101  # asked by the caller
+    if context.float_network is not None:
+        before = Candidate(candidate.spec, context.float_network())
+        compare_float(before, parent, context, tolerance, pairs)
+        exact = of_file(FLOAT, parent, validation)
+    else:
+        exact = pairs.start(of_file(FLOAT, parent, validation))
+    limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
+    for family, path in candidate.files.items():
+        first = path == candidate.files["onnxruntime"]
+        answers = written if first else of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
+        parity = pairs.add(exact, answers, limit)
+
+        def where(limit: float, path: Path = path) -> str:
+            inputs = inputs_of(validation)
+            other = nodes.of_int8(path, inputs, fused=False)
+            return nodes.told(nodes.of_float(parent, inputs, activated=True), other, limit)
+
+        check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {answers.form}", where=where)
+
+
+def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
+    """The file for TensorRT against the engine that is built of it here; where none can be, a row that says why."""
+    validation = context.data.validation
+    written = of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
+    try:
+        with find("runner", "tensorrt").load()(path) as runner:
+            answers = Answers("TensorRT engine", _in_batches(runner, written, context), written.targets)
+    except MissingPackageError:
+        pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")
+        return
+    except DeviceError as error:
+        pairs.absent("ONNX → TensorRT engine", f"{error}; build_engine.sh builds it on the device")
+        return
+    pairs.add(written, answers, NO_LIMIT)
+
+
+def _in_batches(runner: Any, written: Answers, context: Context) -> np.ndarray[Any, Any]:
+    outputs: list[np.ndarray[Any, Any]] = []
+    for batch in context.data.validation.ordered(ENGINE_BATCH):
+        outputs.append(runner.run({"input": batch.inputs.numpy()})[0])
+        if sum(map(len, outputs)) >= len(written.targets):
+            break
+    return np.concatenate(outputs)[: len(written.targets)]

@@ -1,0 +1,108 @@
+"""Licence notes of an artifact folder: what in it is from where, what its package says of its licence, what must be checked.
+
+Only what a record or a package states is written. Weights and data carry terms that no file here can know: they are named,
+with the sentence that they must be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import compress
+from compress.errors import CompressError
+from compress.methods import find
+from compress.record import StageRecord
+
+RUNTIMES = {"onnxruntime": ("onnxruntime", "numpy", "pillow"), "tensorrt": ("tensorrt", "numpy", "pillow")}
+"""Packages that `infer.py` imports, by runtime."""
+ARCHITECTURES = {"torchvision": "torchvision", "timm": "timm"}
+"""Package by the prefix of a network's source."""
+CHECK = "must be checked with its publisher: compress does not know it"
+SHORT = 60
+"""A licence field longer than this is the whole text."""
+
+
+class Note(NamedTuple):
+    """One thing that ships, or that what ships needs.
+
+    Attributes:
+        what: The thing.
+        origin: Where it is from.
+        licence: As its package states it, or that it must be checked.
+    """
+
+    what: str
+    origin: str
+    licence: str
+
+
+def notes_of(runtime: str, data_source: str, earlier: Iterable[StageRecord]) -> tuple[Note, ...]:
+    """All notes of one folder.
+
+    Args:
+        runtime: That runs the artifact.
+        data_source: As in the recipe.
+        earlier: Records of the stages before export, the teachers' first.
+    """
+    found = [Note("infer.py, build_engine.sh", f"compress {compress.__version__}", licence_of("compress"))]
+    for record in earlier:
+        if network := record.parameters.get("network"):
+            found += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
+    kind = data_source.partition(":")[0]
+    origin = f"{data_source}: {_source('data', kind)}"
+    found.append(Note("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
+    for package in RUNTIMES.get(runtime, ()):
+        found.append(
+            Note(f"package {package}, which infer.py needs and which is not in this folder", "PyPI", licence_of(package))
+        )
+    return tuple(found)
+
+
+def licence_of(package: str) -> str:
+    """What the installed package's metadata states, in one line."""
+    try:
+        about = metadata.metadata(package)
+    except metadata.PackageNotFoundError:
+        return "must be checked: the package is not installed where this was written"
+    expression, field = ("".join(about.get_all(key) or ()) for key in ("License-Expression", "License"))
+    classifiers = [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License ::")]
+    short = field if len(field) <= SHORT and "\n" not in field else ""
+    stated = expression or short or ", ".join(classifiers)
+    return f"{stated}, as its metadata says ({about['Version']})" if stated else CHECK
+
+
+def as_text(notes: Iterable[Note]) -> str:
+    """The notes as a Markdown page."""
+    rows = "\n".join(f"| {' | '.join(each.replace('|', '/') for each in note)} |" for note in notes)
+    header = "| what | from | licence |\n| --- | --- | --- |"
+    return (
+        "# Licence notes\n\nWhat compress knows of where the contents of this folder are from. It is no legal advice, and not\n"
+        f"complete: whoever ships the model checks what is marked so.\n\n{header}\n{rows}\n"
+    )
+
+
+def _of_network(key: Mapping[str, Any], role: str) -> list[Note]:
+    settings = key.get("settings")
+    if settings is None:
+        return [Note(f"{role}: architecture and weights", f"the caller's own {key.get('class', 'module')}", CHECK)]
+    source = settings["architecture"] or settings["source"]
+    kind = source.partition(":")[0]
+    package = ARCHITECTURES.get(kind)
+    notes = [Note(f"{role}: architecture", source, licence_of(package) if package else CHECK)]
+    if settings["weights"]:
+        origin = f"{settings['weights']} of {settings['source']}"
+        notes.append(Note(f"{role}: pretrained weights", origin, f"{CHECK}, and so are the terms of the data behind them"))
+    elif settings["source"].startswith(("file:", "python:")):
+        notes.append(Note(f"{role}: first weights", settings["source"], CHECK))
+    else:
+        notes.append(Note(f"{role}: first weights", "drawn at random in this run", "none of others"))
+    return notes
+
+
+def _source(family: str, name: str) -> str:
+    try:
+        return find(family, name).source
+    except CompressError:
+        return "the user's own"

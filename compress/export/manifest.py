@@ -1,0 +1,85 @@
+"""`labels.json`, `LICENCES.md` and `manifest.json`: what a folder holds, how to feed it, and its hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import compress
+from compress import graphs
+from compress.export.licences import Note, as_text
+from compress.files import sha256, write_text
+from compress.record import InputSpec
+
+MANIFEST = "manifest.json"
+
+
+def write_labels(folder: Path, spec: InputSpec) -> None:
+    """Class names in the order of the outputs."""
+    write_text(folder / "labels.json", json.dumps(list(spec.classes), ensure_ascii=False, indent=0))
+
+
+def write_licences(folder: Path, notes: Sequence[Note]) -> None:
+    """The licence notes, for people."""
+    write_text(folder / "LICENCES.md", as_text(notes))
+
+
+def write_manifest(
+    folder: Path, spec: InputSpec, *, device: str, runtime: str, crop: bool, licences: Sequence[Note] = ()
+) -> None:
+    """Describe every other file of the folder; written last, so a folder with a manifest is complete.
+
+    Args:
+        folder: With `model.onnx` and all other files.
+        spec: Input and classes.
+        device: Name of the profile.
+        runtime: That runs it.
+        crop: Images are cropped to the middle instead of squeezed.
+        licences: As in `LICENCES.md`.
+    """
+    model = graphs.load(folder / "model.onnx")
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    manifest = {
+        "device": device,
+        "runtime": runtime,
+        "compress": compress.__version__,
+        "model": {
+            "file": "model.onnx",
+            "format": f"ONNX, operator set {opset}",
+            **_engine(folder),
+        },
+        "run": "python infer.py image.png",
+        "input": {
+            "name": graphs.INPUT,
+            "type": "float32",
+            "layout": "NCHW",
+            "shape": [batch.dim_value or "batch", *spec.shape],
+        },
+        "output": {"name": graphs.OUTPUT, "type": "float32", "shape": [batch.dim_value or "batch", len(spec.classes)]},
+        "preprocessing": [
+            "RGB" if spec.channels == 3 else "grey",
+            f"resize the shorter side to {round(spec.height * 256 / 224)}, take the middle {spec.width}×{spec.height}, bilinear"
+            if crop
+            else f"resize to {spec.width}×{spec.height}, bilinear, antialiased",
+            "scale to [0, 1]",
+            {"subtract": list(spec.mean), "divide": list(spec.std)},
+        ],
+        "labels": "labels.json, class names in the order of the outputs",
+        "licences": [note._asdict() for note in licences],
+        "files": {
+            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in sorted(folder.iterdir())
+            if path.name != MANIFEST and not path.name.startswith(".")
+        },
+    }
+    write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+
+
+def _engine(folder: Path) -> dict[str, Any]:
+    """How to build the engine, where one must be."""
+    if not (folder / "build_engine.sh").exists():
+        return {}
+    return {"engine": "model.engine", "build": "sh build_engine.sh", "built on": "the device itself, once for each release"}

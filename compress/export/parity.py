@@ -1,0 +1,161 @@
+"""Parity: torch, ONNX float32, ONNX int8 and engine on the same inputs; where they part, if they part too far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.agreement import Parity, compare
+from compress.errors import ConversionError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.data.splits import Split
+    from compress.tasks.base import Task
+
+Array = npt.NDArray[Any]
+SAMPLES = 256
+"""Samples that outputs are compared on."""
+SEARCHED = 16
+"""Samples on which the first node is looked for, whose every output is kept."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outputs of one form of the network on the first samples of a split.
+
+    Attributes:
+        form: `torch`, `ONNX float32`, …
+        outputs: (N, K).
+        targets: (N,), int64.
+    """
+
+    form: str
+    outputs: Array
+    targets: Array
+
+
+def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> Answers:
+    """Answers of an ONNX file; `optimised` as for `graphs.session`."""
+    from compress import graphs
+
+    outputs, targets = graphs.outputs_of(path, split, limit=SAMPLES, optimised=optimised)
+    return Answers(form, outputs[:SAMPLES], targets[:SAMPLES])
+
+
+def of_network(network: nn.Module, split: Split) -> Answers:
+    """Answers of a torch network in eval mode on the CPU."""
+    import torch
+
+    outputs: list[Array] = []
+    targets: list[Array] = []
+    with torch.inference_mode():
+        for batch in split.ordered(64):
+            outputs.append(network(batch.inputs).numpy())
+            targets.append(batch.targets.numpy())
+            if sum(map(len, targets)) >= SAMPLES:
+                break
+    return Answers("torch", np.concatenate(outputs)[:SAMPLES], np.concatenate(targets)[:SAMPLES])
+
+
+def inputs_of(split: Split) -> Array:
+    """The samples on which the first node is looked for, float32 (N, C, H, W)."""
+    found: Array = next(iter(split.ordered(SEARCHED))).inputs.numpy()
+    return found
+
+
+class Pairs:
+    """Compares forms of one network pair by pair, and keeps the rows of the record's table `parity`.
+
+    Args:
+        task: Gives the metric.
+
+    Attributes:
+        rows: So far.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.rows: list[dict[str, Any]] = []
+
+    def start(self, first: Answers) -> Answers:
+        """A row for the form that the others are compared with."""
+        self.rows.append(self._row(first.form, first, None, "—"))
+        return first
+
+    def add(self, reference: Answers, other: Answers, limit: str) -> Parity:
+        """A row for a pair.
+
+        Args:
+            reference: a.
+            other: b.
+            limit: What it is held against, in words.
+        """
+        count = min(len(reference.outputs), len(other.outputs))
+        parity = compare(reference.outputs[:count], other.outputs[:count])
+        self.rows.append(self._row(f"{reference.form} → {other.form}", other, parity, limit))
+        return parity
+
+    def absent(self, pair: str, reason: str) -> None:
+        """A row for a pair that nobody compared."""
+        self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
+
+    def _row(self, pair: str, answers: Answers, parity: Parity | None, limit: str) -> dict[str, Any]:
+        import torch
+
+        correct = self.task.correct(torch.from_numpy(answers.outputs), torch.from_numpy(answers.targets))
+        return {
+            "pair": pair,
+            "samples": len(answers.targets),
+            "max_abs": parity.max_abs if parity else None,
+            "mean_abs": parity.mean_abs if parity else None,
+            "cosine": parity.cosine if parity else None,
+            "top1": parity.top1 if parity else None,
+            self.task.metric: float(correct.double().mean()),
+            "limit": limit,
+        }
+
+
+def check(parity: Parity, *, relative: float, absolute: float, what: str, where: Callable[[float], str] | None = None) -> None:
+    """Hold a comparison against `max_abs ≤ absolute + relative · scale`.
+
+    Args:
+        parity: The comparison.
+        relative: Of the largest output.
+        absolute: In units of the outputs.
+        what: Names the two, for the message.
+        where: Says where they part, given the limit as a fraction of the largest output; asked only when they do.
+
+    Raises:
+        ConversionError: It is further off; names the first node.
+    """
+    allowed = absolute + relative * parity.scale
+    if parity.max_abs > allowed:
+        place = f"; {where(allowed / (parity.scale or 1.0))}" if where else ""
+        msg = (
+            f"{what}: outputs differ by up to {parity.max_abs:.3g}, allowed is {allowed:.3g} "
+            f"({absolute:g} + {relative:g} × {parity.scale:.3g}); same top class on {parity.top1:.1%} of {parity.samples} "
+            f"samples{place}; raise the tolerance only if that is good enough"
+        )
+        raise ConversionError(msg)
+
+
+def check_top1(parity: Parity, *, least: float, what: str, where: Callable[[float], str]) -> None:
+    """Hold a comparison against a least top-1 agreement.
+
+    Raises:
+        ConversionError: Fewer samples keep their top class; names the first node that is off by half of what the outputs are.
+    """
+    if parity.top1 < least:
+        place = where(0.5 * parity.max_abs / (parity.scale or 1.0))
+        msg = (
+            f"{what}: same top class on {parity.top1:.1%} of {parity.samples} samples, allowed is {least:.1%} or more; {place}"
+            "; keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1"
+        )
+        raise ConversionError(msg)

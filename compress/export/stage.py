@@ -1,0 +1,141 @@
+"""`export:` in a recipe: what ships, one folder a device, and the proof that it computes what the network computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from compress.methods import find
+from compress.record import Frozen, Scorecard, Skip
+from compress.stage import Candidate, Context, Form, Outcome, Stage
+
+if TYPE_CHECKING:
+    from compress.export.parity import Pairs
+    from compress.record import InputSpec
+
+Format = Literal["onnx", "tensorrt"]
+FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}
+"""Format by a device's runtime."""
+
+
+class Target(NamedTuple):
+    """A device, as far as export must know it."""
+
+    name: str
+    runtime: str
+
+
+class Tolerance(Frozen):
+    """How far outputs may be off. Export fails beyond it, naming the first node.
+
+    Attributes:
+        relative: Of a float export against torch, max |a − b| ≤ absolute + relative · max |a|.
+        absolute: Likewise, in units of the outputs.
+        fused: Of ONNX Runtime's int8 kernels against the operators as the file has them, max |a − b| ≤ fused · max |a|.
+        top1: Least fraction of samples whose top class int8 keeps; 0 leaves that to the budget on accuracy.
+    """
+
+    relative: float = Field(default=1e-3, ge=0.0)
+    absolute: float = Field(default=1e-4, ge=0.0)
+    fused: float = Field(default=0.25, ge=0.0)
+    top1: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class Export(Stage):
+    """Write `artifacts/<device>/` for each device, and compare outputs.
+
+    Attributes:
+        formats: What to write; a device whose runtime wants another format is skipped, with the reason.
+        tolerance: How far torch, ONNX float32, ONNX int8 and its fused kernels may be apart.
+    """
+
+    accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
+    produces: ClassVar[Form | Literal["same"]] = "onnx"
+
+    formats: tuple[Format, ...] = Field(default=("onnx",), min_length=1)
+    tolerance: Tolerance = Tolerance()
+
+    def run(self, candidate: Candidate, context: Context) -> Outcome:
+        """Export, compare on validation, then write one folder for each device."""
+        from compress.export.chain import compare_engine
+        from compress.export.parity import Pairs
+
+        pairs = Pairs(context.task)
+        outcome, results = self._compared(candidate, context, pairs)
+        targets = tuple(Target(one.name, one.runtime) for one in context.targets) or (Target("host", "onnxruntime"),)
+        skipped: list[Skip] = []
+        notes: list[str] = []
+        for target in targets:
+            if reason := self._refusal(target, outcome):
+                skipped.append(Skip(what=f"artifact for {target.name}", reason=reason))
+                continue
+            folder = context.folder / "artifacts" / target.name
+            _write(target, _file_for(target, outcome), folder, outcome.spec, context)
+            if target.runtime not in outcome.files:
+                notes.append(f"{target.name}: float32 ships, because no int8 file was made for {target.runtime}")
+        engines = [target for target in targets if target.runtime == "tensorrt" and not self._refusal(target, outcome)]
+        if engines:
+            compare_engine(_file_for(engines[0], outcome), context, pairs)
+        return Outcome(
+            outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables={"parity": tuple(pairs.rows)}
+        )
+
+    def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Scorecard]:
+        from compress.export.chain import compare_float, compare_int8
+
+        if candidate.module is None:
+            detail = "ONNX operators as written against ONNX Runtime's fused kernels, validation split"
+            return candidate, compare_int8(candidate, context, self.tolerance, pairs).quantities(detail)
+        path = _exported(candidate, context)
+        parity = compare_float(candidate, path, context, self.tolerance, pairs)
+        outcome = Candidate(candidate.spec, files={"onnxruntime": path}, lineage=candidate.lineage)
+        return outcome, parity.quantities("torch against ONNX Runtime, validation split")
+
+    def _refusal(self, target: Target, candidate: Candidate) -> str | None:
+        from compress.export.tensorrt import unfit
+
+        wanted = FORMATS.get(target.runtime)
+        if wanted is None:
+            return f"no format is known for its runtime {target.runtime!r}"
+        if wanted not in self.formats:
+            return f"its runtime {target.runtime!r} wants the format {wanted!r}, and formats is {list(self.formats)}"
+        if wanted == "tensorrt" and (reason := unfit(_file_for(target, candidate))):
+            return reason
+        return None
+
+
+def _exported(candidate: Candidate, context: Context) -> Path:
+    """The float file in this stage's own folder: the one that was made for this network already, or a new one."""
+    import shutil
+
+    from compress.export.onnx import export_onnx
+    from compress.files import write_with
+
+    path = context.folder / "model.onnx"
+    if context.to_onnx is None:
+        export_onnx(candidate.network(), candidate.spec, path)
+    else:
+        source = context.to_onnx(candidate)
+        if source != path:
+            write_with(path, lambda aside: shutil.copyfile(source, aside))
+    return path
+
+
+def _file_for(target: Target, candidate: Candidate) -> Path:
+    return candidate.files.get(target.runtime, candidate.files["onnxruntime"])
+
+
+def _write(target: Target, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:
+    """The format's own files, labels, licence notes, and last the manifest over all of them."""
+    from compress.export.licences import notes_of
+    from compress.export.manifest import write_labels, write_licences, write_manifest
+
+    crop = context.data.source.startswith("imagefolder")
+    licences = notes_of(target.runtime, context.data.source, context.earlier)
+    folder.mkdir(parents=True, exist_ok=True)
+    find("format", FORMATS[target.runtime]).load()(source, folder, spec, crop=crop)
+    write_labels(folder, spec)
+    write_licences(folder, licences)
+    write_manifest(folder, spec, device=target.name, runtime=target.runtime, crop=crop, licences=licences)

@@ -1,0 +1,120 @@
+"""Finished points of the chain: a record, a folder, and the candidate that loads only when somebody needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.files import write_text, write_with
+from compress.record import InputSpec, StageRecord
+from compress.stage import Candidate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "model.safetensors"
+FLOAT_ONNX = "model.onnx"
+POINTER = "candidate.json"
+CORRECT = "correct.npy"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One finished point.
+
+    Attributes:
+        record: What it says of itself.
+        folder: Its files.
+        reference: Gives the network, whatever its weights, that its checkpoint is read against.
+        previous: The point before it; None at the start and for teachers.
+    """
+
+    record: StageRecord
+    folder: Path
+    reference: Callable[[], nn.Module]
+    previous: Link | None = None
+
+    @property
+    def origin(self) -> Link:
+        """The point whose files this candidate is: itself, or the one before when the stage changed nothing."""
+        if not _pointer(self.folder).get("same"):
+            return self
+        if self.previous is None:
+            msg = f"{self.folder / POINTER} points before the start of the chain"
+            raise ValueError(msg)
+        return self.previous.origin
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Keys from the start to here."""
+        return (*(self.previous.lineage if self.previous else ()), self.record.key)
+
+    def spec(self) -> InputSpec:
+        """Input and classes of its candidate."""
+        return InputSpec.model_validate(_pointer(self.folder)["spec"])
+
+    def candidate(self) -> Candidate:
+        """Load it."""
+        origin = self.origin
+        pointer = _pointer(origin.folder)
+        files = {family: origin.folder / name for family, name in pointer["files"].items()}
+        module = None
+        if pointer["form"] == "torch":
+            from compress.models.checkpoint import load
+
+            module = load(origin.folder / WEIGHTS, self.reference())
+        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage)
+
+    def onnx(self) -> Path | None:
+        """Its ONNX file: the candidate itself, or the float export of a torch candidate; None where none was made."""
+        origin = self.origin
+        name = _pointer(origin.folder)["files"].get("onnxruntime")
+        return origin.folder / name if name else None
+
+    def float_onnx(self) -> Path | None:
+        """The float ONNX file of the last torch network up to here."""
+        if self.record.form == "torch":
+            return self.onnx()
+        return self.previous.float_onnx() if self.previous else None
+
+    def float_network(self) -> nn.Module:
+        """Load the last torch network up to here."""
+        if self.record.form == "torch" or self.previous is None:
+            return self.candidate().network()
+        return self.previous.float_network()
+
+    def correct(self) -> np.ndarray | None:
+        """Per-sample scores on the test split; None where accuracy was not measured."""
+        path = self.origin.folder / CORRECT
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def keep(candidate: Candidate, folder: Path, reference: Callable[[], nn.Module], *, same: bool) -> None:
+    """Write what `Link.candidate` reads."""
+    names = {family: str(path.relative_to(folder)) for family, path in candidate.files.items()} if not same else {}
+    if candidate.module is not None and not same:
+        from compress.models.checkpoint import save
+
+        save(candidate.module, reference(), folder / WEIGHTS)
+        names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
+    pointer = {"form": candidate.form, "same": same, "files": names, "spec": candidate.spec.model_dump(mode="json")}
+    write_text(folder / POINTER, json.dumps(pointer, indent=1))
+
+
+def keep_correct(correct: np.ndarray, folder: Path) -> None:
+    """Write per-sample scores."""
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, correct)
+
+    write_with(folder / CORRECT, write)
+
+
+def _pointer(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / POINTER).read_text(encoding="utf-8")))

@@ -1,0 +1,105 @@
+"""THE table: every family, every name that a recipe may use, where it lives, and the paper it is from.
+
+Adding a method is one code file, one test file and one row here. Names are looked up here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from compress.errors import CompressError, nearest
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row.
+
+    Attributes:
+        family: What it is one of.
+        name: As in a recipe.
+        where: `module:attribute`, imported on use.
+        source: Paper, specification or library.
+    """
+
+    family: str
+    name: str
+    where: str
+    source: str
+
+    def load(self) -> Any:
+        """Import what the row points at."""
+        module, _, attribute = self.where.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+METHODS: tuple[Method, ...] = (
+    Method("stage", "train", "compress.train.stage:Train", "plain training"),
+    Method("stage", "distill", "compress.distill.stage:Distill", "Hinton et al. 2015, arXiv:1503.02531"),
+    Method("stage", "prune", "compress.prune.stage:Prune", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
+    Method("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
+    Method("stage", "export", "compress.export.stage:Export", "ONNX specification"),
+    Method("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),
+    Method("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
+    Method("data", "digits", "compress.data.digits:load", "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
+    Method("data", "glyphs", "compress.data.glyphs:load", "drawn from the fonts that matplotlib ships"),
+    Method("data", "imagefolder", "compress.data.imagefolder:load", "ImageNet's folder layout"),
+    Method("data", "cifar10", "compress.data.cifar:load_cifar10", "Krizhevsky 2009"),
+    Method("data", "cifar100", "compress.data.cifar:load_cifar100", "Krizhevsky 2009"),
+    Method("data", "python", "compress.data.user:load", "the user's own function"),
+    Method("model", "torchvision", "compress.models.torchvision:build", "torchvision's classification networks"),
+    Method("model", "timm", "compress.models.timm:build", "Wightman, PyTorch Image Models"),
+    Method("model", "file", "compress.models.file:build", "safetensors, or torch with weights_only"),
+    Method("model", "python", "compress.models.user:build", "the user's own function"),
+    Method("loss", "response", "compress.distill.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),
+    Method("loss", "task", "compress.distill.task:HardLabels", "the task's own loss on hard labels"),
+    Method("granularity", "channel", "compress.prune.channel:Channels", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
+    Method("granularity", "weight", "compress.prune.weight:Weights", "Han et al. 2015, arXiv:1506.02626"),
+    Method("importance", "magnitude", "compress.prune.importance:magnitude", "Li et al. 2017, arXiv:1608.08710"),
+    Method("importance", "taylor", "compress.prune.importance:taylor", "Molchanov et al. 2019, arXiv:1906.10771"),
+    Method("importance", "random", "compress.prune.importance:random", "the control"),
+    Method("schedule", "one_shot", "compress.prune.schedule:one_shot", "all at once"),
+    Method("schedule", "linear", "compress.prune.schedule:linear", "equal steps"),
+    Method("schedule", "cubic", "compress.prune.schedule:cubic", "Zhu & Gupta 2017, arXiv:1710.01878"),
+    Method("range", "minmax", "compress.quantize.ranges:minmax", "Jacob et al. 2018, arXiv:1712.05877"),
+    Method("range", "entropy", "compress.quantize.ranges:entropy", "Migacz 2017, TensorRT calibration"),
+    Method("range", "percentile", "compress.quantize.ranges:percentile", "Wu et al. 2020, arXiv:2004.09602"),
+    Method("format", "onnx", "compress.export.onnx:write", "ONNX specification"),
+    Method("format", "tensorrt", "compress.export.tensorrt:write", "TensorRT Python API and trtexec"),
+    Method("runner", "onnxruntime", "compress.profile.runners.onnxruntime:Runner", "ONNX Runtime"),
+    Method("runner", "openvino", "compress.profile.runners.openvino:Runner", "OpenVINO"),
+    Method("runner", "tensorrt", "compress.profile.runners.tensorrt:Runner", "TensorRT"),
+    Method("runner", "torch", "compress.profile.runners.torch:Runner", "PyTorch"),
+)
+
+
+def names(family: str) -> tuple[str, ...]:
+    """The names of one family, in table order."""
+    return tuple(method.name for method in METHODS if method.family == family)
+
+
+def find(family: str, name: str) -> Method:
+    """Look one row up.
+
+    Raises:
+        CompressError: No such name; the message offers the nearest.
+    """
+    for method in METHODS:
+        if method.family == family and method.name == name:
+            return method
+    msg = f"unknown {family} {name!r}: {nearest(name, names(family))}"
+    raise CompressError(msg)
+
+
+def listed(family: str | None = None) -> tuple[tuple[str, str, str], ...]:
+    """Rows of (family, name, source), of one family or of all.
+
+    Raises:
+        CompressError: No such family.
+    """
+    families = tuple(dict.fromkeys(method.family for method in METHODS))
+    if family is not None and family not in families:
+        msg = f"unknown family {family!r}: {nearest(family, families)}"
+        raise CompressError(msg)
+    return tuple((row.family, row.name, row.source) for row in METHODS if family in (None, row.family))

@@ -1,0 +1,255 @@
+"""Weights and structure of a network in one safetensors file, so that a pruned network comes back as it was.
+
+Structured pruning changes shapes and the plain numbers beside them (`out_channels`, `groups`, `num_heads`,
+`normalized_shape`). Beside the tensors, the file's metadata holds every plain number of every submodule as JSON. Reading
+starts from a reference, the same network freshly built: where a number differs it is set, then all tensors are replaced.
+Nothing is unpickled; a file can change existing plain numbers of existing submodules, and nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import StrictBool, StrictFloat, StrictInt, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from compress.errors import ModelError
+from compress.files import write_with
+from compress.record import Frozen
+
+KEY = "compress"
+Number = StrictBool | StrictInt | StrictFloat
+Plain = Number | list[Number]
+_BASE = frozenset({*vars(nn.Module()), "training"})
+
+
+class Layout(Frozen):
+    """The structure of a network, as the file's metadata holds it.
+
+    Attributes:
+        version: Of this format.
+        types: Class name of each submodule.
+        numbers: Plain numbers of each submodule that has any.
+        tied: Names of further places where a tensor is used → the name under which it is stored.
+    """
+
+    version: Literal[1] = 1
+    types: dict[str, str]
+    numbers: dict[str, dict[str, Plain]]
+    tied: dict[str, str]
+
+
+def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
+    """Write weights and structure; the file appears whole or not at all.
+
+    Args:
+        module: Trained, pruned, on any device.
+        reference: The same network freshly built; what `load` will be given.
+        path: Ends in `.safetensors`.
+
+    Raises:
+        ModelError: The two differ in more than shapes and plain numbers: submodules or tensors added, removed, replaced.
+        StoreError: The folder is unwritable or full.
+    """
+    types, expected = _types(module), _types(reference)
+    _refuse(
+        "submodules",
+        (name or "the network" for name in types.keys() | expected.keys() if types.get(name) != expected.get(name)),
+    )
+    _refuse("attributes", _inexpressible(module, reference))
+    stored, tied = _tensors(module, reference)
+    layout = Layout(types=types, numbers=_numbers(module, reference), tied=tied)
+    text = json.dumps(layout.model_dump(), separators=(",", ":"))
+    write_with(path, lambda aside: save_file(stored, aside, metadata={KEY: text}))
+
+
+def load(path: Path, reference: nn.Module) -> nn.Module:
+    """Read what `save` wrote.
+
+    Args:
+        path: The file.
+        reference: The same network freshly built; left as it is.
+
+    Returns:
+        A new module in eval mode on the CPU, whose parameters require gradients where the reference's do.
+
+    Raises:
+        ModelError: Missing or damaged, not written by `save`, or made for another network.
+    """
+    layout, tensors = _read(path)
+    module = copy.deepcopy(reference).cpu()
+    types = _types(module)
+    other = sorted(
+        name or "the network" for name in types.keys() | layout.types.keys() if types.get(name) != layout.types.get(name)
+    )
+    if other:
+        raise ModelError(_misfit(path, "submodules", other))
+    for name, numbers in layout.numbers.items():
+        _set_numbers(path, module, name, numbers)
+    _set_tensors(path, module, tensors, layout.tied)
+    return module.eval()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `save` wrote this safetensors file."""
+    with _opened(path) as file:
+        return KEY in (file.metadata() or {})
+
+
+def _types(module: nn.Module) -> dict[str, str]:
+    return {name: type(child).__name__ for name, child in module.named_modules()}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(type(entry) in (bool, int, float) for entry in value)
+    return type(value) in (bool, int, float)
+
+
+def _attributes(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, str, Any, Any]]:
+    """Submodule, attribute, its value and the reference's, for every attribute of their own that both have."""
+    children = dict(module.named_modules())
+    for name, other in reference.named_modules():
+        own = vars(children[name])
+        for key, expected in vars(other).items():
+            if key not in _BASE and key in own:
+                yield name, key, own[key], expected
+
+
+def _numbers(module: nn.Module, reference: nn.Module) -> dict[str, dict[str, Plain]]:
+    numbers: dict[str, dict[str, Plain]] = {}
+    for name, key, value, expected in _attributes(module, reference):
+        if _is_plain(value) and _is_plain(expected):
+            numbers.setdefault(name, {})[key] = list(value) if isinstance(value, tuple) else value
+    return numbers
+
+
+def _inexpressible(module: nn.Module, reference: nn.Module) -> Iterator[str]:
+    """Attributes that differ and are no plain numbers: another kind, a string, a tensor that is not a buffer."""
+    for name, key, value, expected in _attributes(module, reference):
+        if isinstance(value, Tensor) and isinstance(expected, Tensor):
+            differs = value.shape != expected.shape or not torch.equal(value.cpu(), expected.cpu())
+        elif _is_plain(value) or _is_plain(expected):
+            differs = not _same_kind(value, expected)
+        else:
+            differs = isinstance(value, str) and value != expected
+        if differs:
+            yield f"{name}.{key}".lstrip(".")
+
+
+def _same_kind(value: object, expected: object) -> bool:
+    """Both one plain number of the same type, or both a sequence of them."""
+    if not (_is_plain(value) and _is_plain(expected)):
+        return False
+    sequences = isinstance(value, (tuple, list)), isinstance(expected, (tuple, list))
+    return all(sequences) or (not any(sequences) and type(value) is type(expected))
+
+
+def _named(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and all buffers, under every name that they have."""
+    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+
+
+def _transient(module: nn.Module) -> set[str]:
+    """Names of the buffers that a state dict leaves out."""
+    return dict(module.named_buffers(remove_duplicate=False)).keys() - module.state_dict(keep_vars=True).keys()
+
+
+def _tensors(module: nn.Module, reference: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What to store: every tensor once, and the further names of shared ones."""
+    named, expected, transient = _named(module), _named(reference), _transient(reference)
+    _refuse("tensors", named.keys() ^ expected.keys())
+    first: dict[int, str] = {}
+    stored: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in named.items():
+        there = expected[name]
+        if name in transient and tensor.shape == there.shape and torch.equal(tensor.cpu(), there.cpu()):
+            continue
+        if first.setdefault(id(tensor), name) == name:
+            stored[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        else:
+            tied[name] = first[id(tensor)]
+    return stored, tied
+
+
+def _refuse(what: str, names: Iterable[str]) -> None:
+    found = sorted(names)
+    if found:
+        msg = (
+            f"cannot save this network: {len(found)} {what} differ from a freshly built one in more than shapes and numbers: "
+            f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; a stage may prune layers but not add, remove or replace them"
+        )
+        raise ModelError(msg)
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        msg = f"no checkpoint {path}"
+        raise ModelError(msg)
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        msg = f"{path} is not a readable safetensors file ({error}); make it anew"
+        raise ModelError(msg) from error
+
+
+def _read(path: Path) -> tuple[Layout, dict[str, Tensor]]:
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(KEY)
+        if text is None:
+            msg = f"{path} was not written by compress; as weights alone it can be used as source: 'file:{path}'"
+            raise ModelError(msg)
+        try:
+            layout = Layout.model_validate_json(text)
+        except ValidationError as error:
+            msg = f"{path} holds a damaged description of its structure ({error.errors()[0]['msg']}); make it anew"
+            raise ModelError(msg) from error
+        # Cloned: a tensor inside the file's buffer lies at an odd address, where kernels round the last bit otherwise.
+        return layout, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
+
+
+def _misfit(path: Path, what: str, names: Iterable[str]) -> str:
+    found = list(names)
+    return (
+        f"{path.name} was saved for another network: {len(found)} {what} differ from the one built here: "
+        f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; build it with the same source, args and small_stem"
+    )
+
+
+def _set_numbers(path: Path, module: nn.Module, name: str, numbers: Mapping[str, Plain]) -> None:
+    """Set the plain numbers of one submodule that differ; only those that exist and are of the same kind."""
+    child = dict(module.named_modules()).get(name)
+    own = {} if child is None else vars(child)
+    for key, value in numbers.items():
+        if child is None or key in _BASE or key not in own or not _same_kind(value, own[key]):
+            raise ModelError(_misfit(path, "attributes", [f"{name}.{key}".lstrip(".")]))
+        restored = tuple(value) if isinstance(value, list) and isinstance(own[key], tuple) else value
+        if restored != own[key]:
+            setattr(child, key, restored)
+
+
+def _set_tensors(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
+    expected, transient = _named(module), _transient(module)
+    other = (expected.keys() - transient) - (tensors.keys() | tied.keys()) | ((tensors.keys() | tied.keys()) - expected.keys())
+    other |= {name for name, source in tied.items() if source not in tensors}
+    if other:
+        raise ModelError(_misfit(path, "tensors", sorted(other)))
+    placed: dict[str, Tensor] = {}
+    for name, before in expected.items():
+        source = tied.get(name, name)
+        if source not in tensors:
+            continue
+        if source not in placed:
+            tensor = tensors[source]
+            is_weight = isinstance(before, nn.Parameter)
+            placed[source] = nn.Parameter(tensor, requires_grad=before.requires_grad) if is_weight else tensor
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, placed[source])

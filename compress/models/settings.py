@@ -1,0 +1,85 @@
+"""The recipe's `model:` and `teacher:` blocks. Light: read and checked without torch."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.errors import nearest
+from compress.methods import names
+from compress.record import Frozen
+from compress.train.settings import Training
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """`torchvision:resnet18` → (`torchvision`, `resnet18`)."""
+    kind, _, rest = source.partition(":")
+    return kind, rest
+
+
+def _checked(source: str) -> str:
+    """The source itself, if its form is right; whether the network exists is found out when it is built."""
+    kind, rest = split_source(source)
+    if kind not in names("model"):
+        msg = f"unknown model source {source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
+        raise ValueError(msg)
+    if not rest:
+        msg = f"{source!r} names no network; write `{kind}:` and a name, such as `torchvision:resnet18`"
+        raise ValueError(msg)
+    if kind == "python" and not all(rest.rpartition(":")[::2]):
+        msg = f"{source!r} names no function; write `python:FILE.py:FUNCTION`"
+        raise ValueError(msg)
+    return source
+
+
+class ModelSettings(Frozen):
+    """Where a network comes from.
+
+    Attributes:
+        source: `torchvision:NAME`, `timm:NAME`, `file:PATH` (with `architecture`), or
+            `python:FILE.py:FUNCTION` (needs --trust-code).
+        weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
+            `DEFAULT`. None for fresh weights.
+        architecture: For `file:`: the source of the network that the weights belong to, such as `torchvision:resnet50`.
+        args: Further keyword arguments of the network's constructor, such as `{width_mult: 0.5}`. With `num_classes`
+            the network is made for that many classes (those of a weights file) and its head then replaced by one
+            that fits the data.
+        small_stem: Halve less in the first layers, for images of 64 pixels and under: the first convolution gets stride 1
+            and the max-pooling after it goes. Said in the record.
+    """
+
+    source: str
+    weights: str | None = None
+    architecture: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    small_stem: bool = False
+
+    @field_validator("source", "architecture")
+    @classmethod
+    def _has_a_known_form(cls, value: str | None) -> str | None:
+        return value if value is None else _checked(value)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        is_file = self.source.startswith("file:")
+        if is_file and self.architecture is None:
+            msg = "`file:` weights need to know their network: add `architecture`, such as `torchvision:resnet50`"
+            raise ValueError(msg)
+        if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
+            msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm: or python:"
+            raise ValueError(msg)
+        if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm"):
+            msg = "`weights` goes with torchvision: and timm:; for a file of your own use source `file:PATH`"
+            raise ValueError(msg)
+        return self
+
+
+class TeacherSettings(ModelSettings):
+    """A teacher: a network, and how to train it on this data where its weights do not already fit.
+
+    Attributes:
+        train: Training settings; None takes the network as it is.
+    """
+
+    train: Training | None = None

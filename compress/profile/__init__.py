@@ -1,0 +1,1 @@
+"""Measurement: timing, memory, the cost model, one runner a runtime."""

@@ -1,0 +1,151 @@
+"""Interleaved timing: all candidates in turns within one session, so that drift of clocks and neighbours cancels.
+
+    warm up each ─► round 1: A A A | B B B B B ─► round 2: B B B B B | A A A ─► …
+
+Each round gives every candidate one time slice. The first run of a slice is not counted: it pays for the caches that the
+candidate before it filled. The order turns around in every round, so that nobody always follows the same one. Pure: it times
+callables, whatever they are.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Action = Callable[[], object]
+Clock = Callable[[], int]
+Vector = npt.NDArray[np.float64]
+NS_PER_MS = 1e6
+NS_PER_S = 1e9
+STEADY = 0.98
+"""Warm enough: the median of the latest block is not below this part of the best median before."""
+PATIENCE = 10
+"""Caps, in multiples of the time asked for: of warm-up and of measurement."""
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """How one candidate was warmed up.
+
+    Attributes:
+        runs: Runs that were thrown away.
+        seconds: Time that they took.
+        steady: The median had stopped falling; else the cap ended the warm-up.
+    """
+
+    runs: int
+    seconds: float
+    steady: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Times of one candidate.
+
+    Attributes:
+        milliseconds: One for each run, in order, (n,).
+        rounds: The round that each belongs to, (n,).
+        warmup: What came before.
+    """
+
+    milliseconds: Vector
+    rounds: npt.NDArray[np.int64]
+    warmup: Warmup
+
+    def round_medians(self) -> Vector:
+        """Median of each round, in order of the rounds."""
+        return np.array([np.median(self.milliseconds[self.rounds == number]) for number in np.unique(self.rounds)])
+
+
+def warm_up(action: Action, *, seconds: float, clock: Clock = time.perf_counter_ns) -> Warmup:
+    """Run until the median time of a block stops falling, at least `seconds` and at most ten times as long."""
+    start, runs, best = clock(), 0, float("inf")
+    while True:
+        block = _timed_block(action, at_least=3, budget_ns=seconds * NS_PER_S / 5, clock=clock)
+        runs += len(block)
+        median, elapsed = float(np.median(block)), (clock() - start) / NS_PER_S
+        steady = median >= STEADY * best
+        best = min(best, median)
+        if elapsed >= seconds and (steady or elapsed >= PATIENCE * seconds):
+            return Warmup(runs, elapsed, steady)
+
+
+def interleave(
+    actions: Mapping[str, Action],
+    *,
+    seconds: float,
+    warmup_seconds: float,
+    min_runs: int = 10,
+    slice_ms: float = 40.0,
+    clock: Clock = time.perf_counter_ns,
+    after_round: Callable[[float], None] = lambda _: None,
+) -> dict[str, Samples]:
+    """Time callables in turns.
+
+    Args:
+        actions: By name; each call is one run.
+        seconds: Counted time that each gets at least; more when `min_runs` asks for it, up to ten times.
+        warmup_seconds: Shortest warm-up of each.
+        min_runs: Fewest counted runs of each.
+        slice_ms: Length of a turn; at least one run is counted in each.
+        clock: Monotonic, in nanoseconds.
+        after_round: Told the fraction done.
+
+    Returns:
+        Times by name, in the order given.
+    """
+    with _no_garbage_collection():
+        warmups = {name: warm_up(action, seconds=warmup_seconds, clock=clock) for name, action in actions.items()}
+        times: dict[str, list[int]] = {name: [] for name in actions}
+        rounds: dict[str, list[int]] = {name: [] for name in actions}
+        spent = dict.fromkeys(actions, 0)
+        number = 0
+        while not all(_enough(times[name], spent[name], seconds, min_runs) for name in actions):
+            for name in list(actions)[:: 1 if number % 2 == 0 else -1]:
+                actions[name]()
+                block = _timed_block(actions[name], at_least=1, budget_ns=slice_ms * NS_PER_MS, clock=clock)
+                times[name] += block
+                rounds[name] += [number] * len(block)
+                spent[name] += sum(block)
+            number += 1
+            after_round(min(1.0, min(spent.values()) / (seconds * NS_PER_S)))
+    return {
+        name: Samples(np.array(times[name]) / NS_PER_MS, np.array(rounds[name]), warmups[name]) for name in actions
+    }  # fmt: skip
+
+
+def _enough(times: list[int], spent_ns: int, seconds: float, min_runs: int) -> bool:
+    limit = seconds * NS_PER_S
+    return spent_ns >= PATIENCE * limit or (spent_ns >= limit and len(times) >= min_runs)
+
+
+def _timed_block(action: Action, *, at_least: int, budget_ns: float, clock: Clock) -> list[int]:
+    """Times in nanoseconds of runs until the budget is spent."""
+    times: list[int] = []
+    spent = 0
+    while len(times) < at_least or spent < budget_ns:
+        start = clock()
+        action()
+        taken = clock() - start
+        times.append(taken)
+        spent += max(taken, 1)
+    return times
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running inside a timed run."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

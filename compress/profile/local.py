@@ -1,0 +1,122 @@
+"""One device that is this machine: choose the runtime, measure the files in turns, sweep."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.data.splits import Split
+from compress.devices import Device
+from compress.profile import subjects
+from compress.profile.runners.base import Array, Feeds, pinned
+from compress.profile.runtimes import choose
+from compress.profile.sweep import sweep
+from compress.profile.timing import Timing
+from compress.progress import Reporter
+from compress.record import Skip, Subject
+
+COMPARED = 64
+"""Samples on which runtimes are held against each other."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a profile asks of this machine.
+
+    Attributes:
+        threads: Within an operator.
+        seconds: Counted time of each file.
+        batches: Sizes to sweep; empty sweeps none.
+        thread_counts: Likewise.
+    """
+
+    threads: int = 1
+    seconds: float = 2.0
+    batches: tuple[int, ...] = ()
+    thread_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured.
+
+    Attributes:
+        rows: One a file.
+        timings: By subject.
+        notes: How, and which parts of the contract were met.
+        skipped: Runtimes and sweep points that were left out, with reasons.
+        tables: `runtimes` and `sweep`, where there are such.
+    """
+
+    rows: tuple[Subject, ...]
+    timings: Mapping[str, Timing]
+    notes: tuple[str, ...]
+    skipped: tuple[Skip, ...] = ()
+    tables: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+
+
+def profile(
+    files: Mapping[str, Path], names: Mapping[str, str], split: Split, device: Device, wanted: Wanted, reporter: Reporter
+) -> Found:
+    """Measure teacher, student and artifact on this machine.
+
+    Args:
+        files: ONNX files by subject, with `artifact`.
+        names: Name of the one input of each.
+        split: Where real inputs are taken from.
+        device: The profile of this machine.
+        wanted: What to do.
+        reporter: Shows bars.
+
+    Raises:
+        ConversionError: A file cannot be loaded or run.
+        DeviceError: Memory ran out, or the runtime or a processor to pin to is not there.
+    """
+    batch = device.contract.batch
+    plan = subjects.Plan.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+    tables: dict[str, tuple[dict[str, Any], ...]] = {}
+    with pinned(plan.affinity):
+        if device.runtimes:
+            several = {name: _batches(split, batch, key) for name, key in names.items()}
+            choice = choose((device.runtime, *device.runtimes), files, several, plan, batch=batch, reporter=reporter)
+            plan = replace(plan, runtime=choice.runtime)
+            skipped, notes = choice.skipped, choice.notes
+            tables["runtimes"] = _named(device, choice.rows)
+        inputs = samples(split, batch)
+        feeds = {name: {names[name]: inputs} for name in files}
+        rows, timings = subjects.measured(files, feeds, device, plan, batch=batch, reporter=reporter)
+        if wanted.batches or wanted.thread_counts:
+            points, unfit = sweep(
+                files["artifact"],
+                lambda size: {names["artifact"]: samples(split, size)},
+                wanted.batches or (batch,),
+                wanted.thread_counts or (wanted.threads,),
+                plan,
+                reporter=reporter,
+            )
+            tables["sweep"] = _named(device, points)
+            skipped += unfit
+    return Found(rows, timings, notes + subjects.contract_notes(device, plan, timings), skipped, tables)
+
+
+def samples(split: Split, size: int) -> Array:
+    """The first samples of a split, (size, …); repeated where it has fewer."""
+    inputs = next(iter(split.ordered(min(size, len(split))))).inputs.numpy()
+    return np.ascontiguousarray(np.resize(inputs, (size, *inputs.shape[1:])))
+
+
+def _batches(split: Split, batch: int, name: str) -> list[Feeds]:
+    """Full batches of up to `COMPARED` samples."""
+    found = itertools.islice(split.ordered(batch), max(1, COMPARED // batch))
+    return [{name: each.inputs.numpy()} for each in found if len(each.inputs) == batch] or [{name: samples(split, batch)}]
+
+
+def _named(device: Device, rows: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    return tuple({"device": device.name, **row} for row in rows)

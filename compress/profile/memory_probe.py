@@ -1,0 +1,90 @@
+"""Run in a fresh process by `memory.peak`: load a model, run it, print how much memory was there when. Stands alone.
+
+    python -P memory_probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32"]}' CPUExecutionProvider
+
+Prints JSON: bytes resident `before` (Python, NumPy and ONNX Runtime imported), after `loaded`, after the `first` run, when
+`steady`, and at the `peak`; milliseconds of loading, of the first run and of a steady one; and, from a second session that
+profiles itself, what the runtime's arena took from the system (`arena`) and had in use at most (`arena_used`), null where the
+runtime does not tell.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+STATUS = Path("/proc/self/status")
+
+
+def resident(key: str) -> int:
+    """VmRSS or VmHWM in bytes; where there is no /proc, the peak that the system kept for this process."""
+    if STATUS.is_file():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def options(threads: int) -> onnxruntime.SessionOptions:
+    """As the timed sessions have them."""
+    made = onnxruntime.SessionOptions()
+    made.intra_op_num_threads = threads
+    made.inter_op_num_threads = 1
+    made.log_severity_level = 3
+    return made
+
+
+def milliseconds(start: int) -> float:
+    """Since `start`."""
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str) -> dict[str, int | None]:
+    """What the allocator says of itself beside every kernel that it serves."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = options(threads)
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(Path(folder) / "arena")
+        session = onnxruntime.InferenceSession(model, settings, providers=[provider])
+        for _ in range(2):
+            session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    told = [event["args"] for event in events if "mem_arena_held" in event.get("args", {})]
+    held = max((int(args["mem_arena_held"]) for args in told), default=None)
+    used = max((int(args.get("mem_in_use_peak", 0)) for args in told), default=None)
+    return {"arena": held, "arena_used": used}
+
+
+def main() -> None:
+    """Measure and print."""
+    model, threads, runs, shapes, provider = (
+        sys.argv[1],
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        json.loads(sys.argv[4]),
+        sys.argv[5],
+    )
+    found: dict[str, float | None] = {"before": resident("VmRSS")}
+    start = time.perf_counter_ns()
+    session = onnxruntime.InferenceSession(model, options(threads), providers=[provider])
+    found |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
+    feeds = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
+    times = []
+    for _ in range(max(2, runs)):
+        start = time.perf_counter_ns()
+        session.run(None, feeds)
+        times.append(milliseconds(start))
+        found.setdefault("first", resident("VmRSS"))
+    found |= {"first_ms": times[0], "steady_ms": statistics.median(times[1:])}
+    found |= {"steady": resident("VmRSS"), "peak": resident("VmHWM")}
+    print(json.dumps(found | arena(model, threads, feeds, provider)))
+
+
+if __name__ == "__main__":
+    main()

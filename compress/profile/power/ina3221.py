@@ -1,0 +1,112 @@
+"""Power of a Jetson through its INA3221 monitors: voltage × current of the rail that feeds the whole module.
+
+The other rails are no parts that add up to it: memory, regulators and peripherals hang on none of them. So the input rail is
+used where the board has one; AGX modules have none, and there the supplies of the module are summed, as NVIDIA does.
+Kernel documentation, hwmon/ina3221; Jetson Linux developer guide, "Power Monitors".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compress.profile.power.base import number_in, text_in
+
+INPUTS = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
+"""Rails that feed everything: Orin Nano, Orin NX, Xavier NX, TX2; Nano and TX1; by the names of their releases."""
+MODULES = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"))
+"""Supplies of an AGX Orin and an AGX Xavier module; VDDQ_VDD2_1V8AO is fed by VIN_SYS_5V0 and would count twice."""
+
+
+@dataclass(frozen=True)
+class Rail:
+    """Files of one channel: power in mW, or voltage in mV and current in mA."""
+
+    power: Path | None
+    voltage: Path
+    current: Path
+
+    def watts(self) -> float:
+        """Power of the moment."""
+        if self.power is not None:
+            return number_in(self.power) * 1e-3
+        return number_in(self.voltage) * number_in(self.current) * 1e-6
+
+
+@dataclass
+class Ina3221:
+    """The rail that tells a Jetson's power.
+
+    Attributes:
+        root: Where `sys` is; another folder in tests.
+    """
+
+    root: Path = Path("/")
+    name: str = "INA3221"
+    counts: bool = False
+    rate_hz: float = 20.0
+    shortest_s: float = 2.0
+    _rails: dict[str, Rail] = field(default_factory=dict, repr=False)
+
+    def available(self) -> str | None:
+        """None when the board's power can be told from its rails."""
+        found = rails(self.root)
+        if not found:
+            return f"no INA3221 monitor under {self.root / 'sys'} (it serves Jetson boards)"
+        chosen = board_rails(found)
+        if not chosen:
+            return f"rails {', '.join(found)} are there, but none feeds the whole board and their sum is not its power"
+        self._rails = {name: found[name] for name in chosen}
+        try:
+            watts = self.read()
+        except (OSError, ValueError) as error:
+            return f"rail {', '.join(chosen)} cannot be read ({error})"
+        return None if watts > 0 else f"rail {', '.join(chosen)} reads 0 W"
+
+    def measures(self) -> str:
+        """Which rails."""
+        return rails_in_words(tuple(self._rails))
+
+    def start(self) -> None:
+        """Nothing to take."""
+
+    def read(self) -> float:
+        """Watts of the moment."""
+        return sum(rail.watts() for rail in self._rails.values())
+
+    def stop(self) -> None:
+        """Nothing is held."""
+
+
+def board_rails(names: Collection[str]) -> tuple[str, ...]:
+    """The rails whose sum is the power of the board or module; none where it cannot be told."""
+    single = next(((name,) for name in INPUTS if name in names), ())
+    return single or next((module for module in MODULES if set(module) <= set(names)), ())
+
+
+def rails_in_words(chosen: tuple[str, ...]) -> str:
+    """What the chosen rails cover."""
+    if len(chosen) == 1:
+        return f"rail {chosen[0]}, the input of the whole module"
+    return f"sum of the rails {', '.join(chosen)}, the supplies of the module; the carrier board is not in it"
+
+
+def rails(root: Path) -> dict[str, Rail]:
+    """Every labelled channel: hwmon of JetPack 5 and later, iio of JetPack 4."""
+    found: dict[str, Rail] = {}
+    hwmon = {folder for folder in root.glob("sys/class/hwmon/hwmon*") if text_in(folder / "name") == "ina3221"}
+    hwmon |= set(root.glob("sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*"))
+    for folder in sorted(hwmon):
+        for channel in (1, 2, 3):
+            label, current = text_in(folder / f"in{channel}_label"), folder / f"curr{channel}_input"
+            if re.fullmatch(r"[A-Z0-9_]+", label) and label != "NC" and current.exists():
+                found.setdefault(label, Rail(None, folder / f"in{channel}_input", current))
+    for folder in sorted(root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*")):
+        for channel in (0, 1, 2):
+            label, power = text_in(folder / f"rail_name_{channel}"), folder / f"in_power{channel}_input"
+            if label and power.exists():
+                voltage, current = (folder / f"in_{what}{channel}_input" for what in ("voltage", "current"))
+                found.setdefault(label, Rail(power, voltage, current))
+    return found

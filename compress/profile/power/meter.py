@@ -1,0 +1,126 @@
+"""Power and energy of inferences: idle first, then each model without pause, with whatever sensor the machine has.
+
+    P = mean power while running           E = (P − P_idle) × elapsed / inferences
+
+Idle power is reported and taken off the energy, which so is what an inference adds to a machine that is on anyway.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.profile.power.base import Sensor
+from compress.profile.power.sampler import Trace, sampled
+from compress.profile.runners.base import Array
+from compress.record import Quantity, Scorecard
+from compress.statistics import bootstrap_interval
+
+RESAMPLES = 2000
+UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
+
+
+@dataclass(frozen=True)
+class _Busy:
+    """One model under way: the readings, the inferences and the seconds that they took."""
+
+    trace: Trace
+    runs: int
+    elapsed: float
+
+
+def measure(
+    actions: Mapping[str, Callable[[], object]], sensors: Sequence[Sensor], *, seconds: float = 1.0, batch: int = 1
+) -> dict[str, Scorecard]:
+    """Power and energy of callables, with the first sensor that works.
+
+    Args:
+        actions: By name; each call is one blocking inference.
+        sensors: In order of preference.
+        seconds: How long idle and each of the actions is observed; longer where the sensor asks for it.
+        batch: Samples in one inference; energy is told per sample.
+
+    Returns:
+        By name `power_w` (idle included), `idle_w` and `energy_j` (idle taken off). When no sensor works, or it stops on the
+        way, they are absent with the reason, every sensor named.
+    """
+    sensor, idle, reasons = _first_working(sensors, seconds)
+    if sensor is None or idle is None:
+        absent = _absent(reasons or "no power sensor is named for this device")
+        return dict.fromkeys(actions, absent)
+    length = max(seconds, sensor.shortest_s)
+    return {name: _quantities(idle, _run(action, sensor, length), batch) for name, action in actions.items()}
+
+
+def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | None, Trace | None, str]:
+    """The sensor, its readings at idle, and why those before it were passed over."""
+    reasons = []
+    for sensor in sensors:
+        reason = sensor.available()
+        if reason is None:
+            with sampled(sensor) as idle:
+                time.sleep(max(seconds, sensor.shortest_s))
+            reason = idle.fault()
+            if reason is None:
+                return sensor, idle, ""
+        reasons.append(f"{sensor.name}: {reason}")
+    return None, None, "; ".join(reasons)
+
+
+def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
+    action()
+    with sampled(sensor) as trace:
+        start, runs = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds or runs == 0:
+            action()
+            runs += 1
+        elapsed = time.perf_counter() - start
+    return _Busy(trace, runs, elapsed)
+
+
+def _quantities(idle: Trace, busy: _Busy, batch: int) -> Scorecard:
+    sensor = busy.trace.sensor
+    if reason := busy.trace.fault():
+        return _absent(f"{sensor.name}: {reason}")
+    method = "joules counted" if sensor.counts else "watts of the moment"
+    how = f"{sensor.name}, {sensor.measures()}; {method}, read {sensor.rate_hz:g} times a second from a thread"
+    above, low, high = above_idle(busy.trace, idle)
+    each = busy.elapsed / busy.runs / batch
+    doubt = "; not told apart from idle" if low <= 0 else ""
+    return {
+        "power_w": _power(busy.trace, f"{how}, over {busy.elapsed:.1f} s of inferences without pause, idle power included"),
+        "idle_w": _power(idle, f"{how}, over {idle.elapsed:.1f} s with the models loaded and nothing running"),
+        "energy_j": Quantity.measured(
+            above * each,
+            "J",
+            f"{how}; idle taken off ({idle.mean() * each:.3g} J a sample besides){doubt}",
+            interval=(low * each, high * each),
+            runs=busy.runs,
+        ),
+    }
+
+
+def above_idle(busy: Trace, idle: Trace) -> tuple[float, float, float]:
+    """Mean power above idle, W, with its 95 % interval: both drawn again and again from their block means."""
+    generator = np.random.default_rng(0)
+
+    def drawn(blocks: Array) -> Array:
+        means: Array = generator.choice(blocks, (RESAMPLES, len(blocks))).mean(axis=1)
+        return means
+
+    low, high = np.quantile(drawn(busy.blocks()) - drawn(idle.blocks()), (0.025, 0.975))
+    above = busy.mean() - idle.mean()
+    return above, min(float(low), above), max(float(high), above)
+
+
+def _power(trace: Trace, detail: str) -> Quantity:
+    mean = trace.mean()
+    low, high = bootstrap_interval(trace.blocks())
+    return Quantity.measured(mean, "W", detail, interval=(min(low, mean), max(high, mean)), runs=len(trace.values))
+
+
+def _absent(reason: str) -> Scorecard:
+    return {name: Quantity.absent(unit, reason) for name, unit in UNITS.items()}

@@ -1,0 +1,71 @@
+"""Energy counters of Intel and AMD processors (RAPL), through the kernel's powercap folder.
+
+    E = Σ over packages of (counter mod range),   in microjoules, updated about every millisecond
+
+David et al. 2010, "RAPL: memory power estimation and capping", ISLPED. A package is the whole processor: cores, caches and
+memory controller; memory itself is another counter and not in it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compress.profile.power.base import number_in
+
+POWERCAP = Path("/sys/class/powercap")
+MICRO = 1e-6
+
+
+@dataclass
+class Rapl:
+    """All processor packages together.
+
+    Attributes:
+        root: The kernel's powercap folder; another in tests.
+    """
+
+    root: Path = POWERCAP
+    name: str = "RAPL"
+    counts: bool = True
+    rate_hz: float = 50.0
+    shortest_s: float = 1.0
+    _packages: list[Path] = field(default_factory=list, repr=False)
+    _limits: list[int] = field(default_factory=list, repr=False)
+    _last: list[int] = field(default_factory=list, repr=False)
+    _joules: float = 0.0
+
+    def available(self) -> str | None:
+        """None when every package can be read."""
+        if not self.root.is_dir():
+            return f"{self.root} does not exist (no powercap driver: usual on virtual machines, Arm and outside Linux)"
+        found = [folder for folder in sorted(self.root.glob("intel-rapl:*[0-9]")) if folder.name.count(":") == 1]
+        if not found:
+            return f"{self.root} holds no intel-rapl package (it serves Intel and AMD processors alike)"
+        if shut := [folder for folder in found if not os.access(folder / "energy_uj", os.R_OK)]:
+            return f"{shut[0] / 'energy_uj'} is not readable by this user; run as root or `chmod a+r` it"
+        self._packages = found
+        return None
+
+    def measures(self) -> str:
+        """Which packages."""
+        count = len(self._packages)
+        return f"{count} processor package{'s' * (count != 1)}, memory not included"
+
+    def start(self) -> None:
+        """Note where the counters stand."""
+        self._limits = [number_in(folder / "max_energy_range_uj") + 1 for folder in self._packages]
+        self._last = [number_in(folder / "energy_uj") for folder in self._packages]
+        self._joules = 0.0
+
+    def read(self) -> float:
+        """Joules since the start; one wrap-around between two readings is allowed for."""
+        now = [number_in(folder / "energy_uj") for folder in self._packages]
+        steps = ((new - old) % limit for new, old, limit in zip(now, self._last, self._limits, strict=True))
+        self._joules += sum(steps) * MICRO
+        self._last = now
+        return self._joules
+
+    def stop(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,117 @@
+"""Readings of a sensor while something else runs, taken by a thread at the sensor's rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compress.errors import DeviceError
+from compress.profile.power.base import Sensor
+from compress.profile.runners.base import Array
+
+BLOCKS = 20
+"""Means that an interval is drawn from: neighbouring readings are alike, blocks of them less so."""
+FEWEST = 3
+"""Readings under which nothing is said."""
+
+
+@dataclass(eq=False)
+class Trace:
+    """What a sensor said over one stretch of time.
+
+    Attributes:
+        sensor: Which.
+        seconds: When, by a monotonic clock.
+        values: Watts, or joules.
+        failure: Why the readings ended early; empty when they did not.
+    """
+
+    sensor: Sensor
+    seconds: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    failure: str = ""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the first reading to the last."""
+        return self.seconds[-1] - self.seconds[0] if self.seconds else 0.0
+
+    def fault(self) -> str | None:
+        """Why this is no measurement, if it is none."""
+        if self.failure:
+            return f"it stopped after {self.elapsed:.1f} s of readings: {self.failure}"
+        if len(self.values) < FEWEST:
+            return f"it gave {len(self.values)} readings, {FEWEST} are the fewest to say anything"
+        watts = self.watts()
+        if not np.isfinite(watts).all():
+            return "it gave readings that are not numbers"
+        return "it returned nothing but zeros" if not watts.any() else None
+
+    def watts(self) -> Array:
+        """Power: of each reading, or between each two where the sensor counts joules."""
+        if not self.sensor.counts:
+            return np.array(self.values)
+        return np.diff(self.values) / np.maximum(np.diff(self.seconds), 1e-9)
+
+    def blocks(self) -> Array:
+        """Mean power of up to 20 stretches of equal length."""
+        if not self.sensor.counts:
+            return np.array([part.mean() for part in np.array_split(self.watts(), min(BLOCKS, len(self.values)))])
+        edges = np.unique(np.linspace(0, len(self.values) - 1, min(BLOCKS, len(self.values) - 1) + 1).astype(int))
+        times, joules = np.array(self.seconds)[edges], np.array(self.values)[edges]
+        blocks: Array = np.diff(joules) / np.maximum(np.diff(times), 1e-9)
+        return blocks
+
+    def mean(self) -> float:
+        """Mean power, W."""
+        if self.sensor.counts:
+            return (self.values[-1] - self.values[0]) / self.elapsed
+        return float(np.mean(self.values))
+
+
+@contextmanager
+def sampled(sensor: Sensor) -> Iterator[Trace]:
+    """Read a sensor beside the block, from its first to its last moment.
+
+    Yields:
+        The trace; complete after the block. A sensor that fails ends it with the reason, the block goes on.
+    """
+    trace, done = Trace(sensor), threading.Event()
+
+    def read() -> bool:
+        try:
+            value = sensor.read()
+        except (DeviceError, OSError, ValueError) as error:
+            trace.failure = str(error) or type(error).__name__
+            return False
+        trace.seconds.append(time.perf_counter())
+        trace.values.append(value)
+        return True
+
+    def follow() -> None:
+        while not done.wait(1 / sensor.rate_hz):
+            if not read():
+                return
+
+    try:
+        sensor.start()
+        started = read()
+    except (DeviceError, OSError, ValueError) as error:
+        trace.failure, started = str(error), False
+    thread = threading.Thread(target=follow, daemon=True)
+    try:
+        if started:
+            thread.start()
+        yield trace
+    finally:
+        done.set()
+        if started:
+            thread.join()
+            if not trace.failure:
+                read()
+        sensor.stop()

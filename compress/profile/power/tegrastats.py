@@ -1,0 +1,116 @@
+"""Power of a Jetson as its tool `tegrastats` prints it, for boards whose monitors this user may not read.
+
+… VDD_IN 4568mW/4571mW VDD_CPU_GPU_CV 481mW/481mW VDD_SOC 1443mW/1440mW …     now/mean, release 35 and later
+… POM_5V_IN 2340/2341 POM_5V_GPU 80/82 …                                       before
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from compress.errors import DeviceError
+from compress.profile.power.ina3221 import board_rails, rails_in_words
+
+INTERVAL_MS = 100
+PATIENCE_S = 5.0
+RAIL = re.compile(r"\b((?:VDD|VIN|POM|5V)_?\w*|GPU|CPU|SOC|CV|SYS5V) (\d+)(?:mW)?/\d+(?:mW)?(?=\s|$)")
+
+
+@dataclass
+class Tegrastats:
+    """The tool, run in the background while something else is measured.
+
+    Attributes:
+        command: Its name or path.
+    """
+
+    command: str = "tegrastats"
+    name: str = "tegrastats"
+    counts: bool = False
+    rate_hz: float = 1000 / INTERVAL_MS
+    shortest_s: float = 2.0
+    _process: Any = field(default=None, repr=False)
+    _latest: dict[str, float] = field(default_factory=dict, repr=False)
+    _first_line: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def available(self) -> str | None:
+        """None when it runs and prints the board's rails."""
+        if shutil.which(self.command) is None:
+            return f"there is no `{self.command}` on the path (it comes with Jetson Linux)"
+        try:
+            self.start()
+            watts = self.read()
+        except (DeviceError, OSError) as error:
+            return str(error)
+        finally:
+            self.stop()
+        return None if watts > 0 else "it prints 0 W"
+
+    def measures(self) -> str:
+        """Which rails."""
+        return rails_in_words(board_rails(self._latest))
+
+    def start(self) -> None:
+        """Start the tool and wait for its first line.
+
+        Raises:
+            DeviceError: It prints nothing, or no rail that tells the board's power.
+        """
+        self._latest, self._first_line = {}, threading.Event()
+        self._process = subprocess.Popen(  # noqa: S603
+            [shutil.which(self.command) or self.command, "--interval", str(INTERVAL_MS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        threading.Thread(target=self._follow, args=(self._process, self._first_line), daemon=True).start()
+        if not self._first_line.wait(PATIENCE_S) or not self._latest:
+            self.stop()
+            msg = f"it printed no rails within {PATIENCE_S:g} s"
+            raise DeviceError(msg)
+        if not board_rails(self._latest):
+            self.stop()
+            msg = f"it prints the rails {', '.join(self._latest)}, none of which feeds the whole board"
+            raise DeviceError(msg)
+
+    def read(self) -> float:
+        """Watts by the latest line.
+
+        Raises:
+            DeviceError: The tool has ended.
+        """
+        if self._process is None or self._process.poll() is not None:
+            msg = f"it ended with {None if self._process is None else self._process.returncode}"
+            raise DeviceError(msg)
+        return sum(self._latest[name] for name in board_rails(self._latest))
+
+    def stop(self) -> None:
+        """End the tool."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _follow(self, process: Any, first_line: threading.Event) -> None:
+        with process.stdout as lines:
+            for line in lines:
+                if found := parse(line):
+                    self._latest = found
+                    first_line.set()
+        first_line.set()
+
+
+def parse(line: str) -> dict[str, float]:
+    """Watts of each rail in one line of `tegrastats`."""
+    return {name: int(milliwatts) * 1e-3 for name, milliwatts in RAIL.findall(line)}

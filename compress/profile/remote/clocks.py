@@ -1,0 +1,49 @@
+"""Clocks, temperature, power mode and names as a Linux device tells them. Standard library only: it runs there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+def clocks(root: Path = ROOT) -> dict[str, str]:
+    """Governor, frequencies, temperatures and power mode, in words; what the device does not tell is not there."""
+    cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
+    zones = [(_text(zone / "type"), _text(zone / "temp")) for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"))]
+    hot = max(((int(value), name) for name, value in zones if value.lstrip("-").isdigit()), default=None)
+    now, most = _text(cpu / "scaling_cur_freq"), _text(cpu / "scaling_max_freq")
+    found = {
+        "governor": _text(cpu / "scaling_governor"),
+        "cpu0 clock": f"{int(now) // 1000} of {int(most) // 1000} MHz" if now.isdigit() and most.isdigit() else "",
+        "hottest": f"{hot[1]} {hot[0] / 1000:.0f} °C" if hot else "",
+        "power mode": _mode(),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def cpu_name(root: Path = ROOT) -> str:
+    """Board and processor as the device calls them; empty where it does not tell."""
+    board = _text(root / "proc/device-tree/model").strip("\0")
+    lines = _text(root / "proc/cpuinfo").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
+    return board or (names[0] if names else "")
+
+
+def _mode() -> str:
+    if shutil.which("nvpmodel") is None:
+        return ""
+    done = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
+    match = re.search(r"NV Power Mode: *(\S+)", done.stdout)
+    return match[1] if match else ""
+
+
+def _text(path: Path) -> str:
+    """Contents without blanks; empty when the file cannot be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

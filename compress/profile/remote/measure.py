@@ -1,0 +1,243 @@
+"""Rows of the profile table measured on a device over SSH, and what a device has."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.data.splits import Split
+from compress.devices import Device
+from compress.devices.connection import Ssh
+from compress.errors import DeviceError
+from compress.profile import memory
+from compress.profile.interleave import Samples, Warmup
+from compress.profile.local import Found as LocalFound
+from compress.profile.local import Wanted, samples
+from compress.profile.remote.plan import ALL_SENSORS, Shipment, shipment
+from compress.profile.remote.session import RemoteSession
+from compress.profile.runners.base import Feeds
+from compress.profile.subjects import POWER_SECONDS, Plan, contract_notes, latencies
+from compress.profile.timing import STEPS, Timing
+from compress.progress import Reporter
+from compress.record import Quantity, Skip, Subject
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a device in reach has.
+
+    Attributes:
+        host: As given in the profile.
+        architecture: As `uname -m` says.
+        system: Kernel and release.
+        cpu: Board or processor as the device calls it; empty when it does not tell.
+        processors: Logical processors that may be used.
+        python: Version.
+        free_bytes: Where the temporary folder goes.
+        onnxruntime: Version; empty when there is none.
+        providers: Execution providers of ONNX Runtime.
+        no_onnxruntime: Why there is none; else empty.
+        tensorrt: Version that `trtexec` tells; empty when there is none.
+        no_trtexec: Why there is none; else empty.
+        power: Sensor that works, and what it covers; empty when none does.
+        no_power: Why none does; else empty.
+        clocks: Governor, clock, temperature, power mode: those that the device tells.
+    """
+
+    host: str
+    architecture: str
+    system: str
+    cpu: str
+    processors: int
+    python: str
+    free_bytes: int
+    onnxruntime: str
+    providers: tuple[str, ...]
+    no_onnxruntime: str
+    tensorrt: str
+    no_trtexec: str
+    power: str
+    no_power: str
+    clocks: Mapping[str, str]
+
+    def missing(self, device: Device) -> str:
+        """What stands in the way of a measurement with the device's runtime; empty when nothing does."""
+        return self.no_trtexec if device.runtime == "tensorrt" else self.no_onnxruntime
+
+
+def probe(device: Device) -> Found:
+    """Connect and look what is there; nothing is measured and nothing stays.
+
+    Raises:
+        DeviceError: It has no SSH connection in its profile, is not in reach, or is not fit for the agent.
+    """
+    where = _ssh(device)
+    sensors = [*(device.contract.sensors or ALL_SENSORS)]
+    with RemoteSession(device) as remote:
+        seen = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": sensors})
+        facts = remote.facts
+    return Found(
+        host=where.ssh,
+        architecture=facts["architecture"],
+        system=facts["system"],
+        cpu=facts["cpu"],
+        processors=facts["processors"],
+        python=facts["python"],
+        free_bytes=facts["free_bytes"],
+        onnxruntime=seen.get("onnxruntime", ""),
+        providers=tuple(seen.get("providers", ())),
+        no_onnxruntime=seen.get("no_onnxruntime", ""),
+        tensorrt=seen.get("tensorrt", ""),
+        no_trtexec=seen.get("no_trtexec", ""),
+        power=seen["power"],
+        no_power=seen["no_power"],
+        clocks=seen["clocks"],
+    )
+
+
+def measured(
+    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, plan: Plan, *, batch: int, reporter: Reporter
+) -> tuple[tuple[Subject, ...], dict[str, Timing], tuple[str, ...]]:
+    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `subjects.measured`.
+
+    Args:
+        files: ONNX files by subject.
+        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
+        device: Its profile, with an SSH connection.
+        plan: How.
+        batch: Samples in one run.
+        reporter: Shows bars.
+
+    Returns:
+        One row a file, the timings by subject, and notes on the measurement contract.
+
+    Raises:
+        DeviceError: The device is not in reach, lost on the way, lacks what is needed, or refuses a model.
+    """
+    where = _ssh(device)
+    settings = {
+        "batch": batch,
+        "threads": plan.threads,
+        "seconds": plan.seconds,
+        "warmup_seconds": plan.warmup_seconds,
+        "min_runs": plan.min_runs,
+        "affinity": list(plan.affinity),
+        "power_seconds": POWER_SECONDS,
+        "trtexec": where.trtexec,
+    }
+    sent = shipment(files, feeds, device, settings)
+    result, facts = _done_there(device, sent, reporter)
+    place = f"{facts['cpu'] or facts['architecture']} over SSH at {where.ssh}"
+    timings = {name: _timing(name, result, place, batch) for name in files}
+    rows = tuple(_row(name, path, result["files"][name], timings[name], device, place) for name, path in files.items())
+    return rows, timings, contract_notes(device, plan, timings, clocks=_clocks(device, facts, result["clocks"]))
+
+
+def profile(
+    files: Mapping[str, Path], names: Mapping[str, str], split: Split, device: Device, wanted: Wanted, reporter: Reporter
+) -> LocalFound:
+    """Measure teacher, student and artifact on a device over SSH; the counterpart of `local.profile`.
+
+    Args:
+        files: ONNX files by subject, with `artifact`.
+        names: Name of the one input of each.
+        split: Where real inputs are taken from.
+        device: Its profile, with an SSH connection.
+        wanted: What to do; sweeps and the choice among runtimes are made on this machine only, and so skipped.
+        reporter: Shows bars.
+
+    Raises:
+        DeviceError: As for `measured`.
+    """
+    batch = device.contract.batch
+    plan = Plan.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    inputs = samples(split, batch)
+    feeds = {name: {names[name]: inputs} for name in files}
+    rows, timings, notes = measured(files, feeds, device, plan, batch=batch, reporter=reporter)
+    asked = {"sweep": wanted.batches or wanted.thread_counts, "choice of runtimes": device.runtimes}
+    skipped = tuple(
+        Skip(what=f"{what} on {device.name}", reason="made on this machine only, not over SSH") for what in asked if asked[what]
+    )
+    return LocalFound(rows, timings, notes, skipped)
+
+
+def _ssh(device: Device) -> Ssh:
+    if isinstance(device.connection, Ssh):
+        return device.connection
+    msg = f"{device.name} is not reached over SSH: its profile says `connection: {device.connection}`; give {{ssh: HOST}}"
+    raise DeviceError(msg)
+
+
+def _done_there(device: Device, sent: Shipment, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Send everything, have it measured: the worker's result and the agent's facts."""
+    host = _ssh(device).ssh
+    with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as aside:
+        with reporter.bar(f"sending to {host}", len(sent.files) + len(sent.arrays)) as bar:
+            for name, path in sent.files.items():
+                remote.put(path, name)
+                bar.advance(note=path.name)
+            for name, array in sent.arrays.items():
+                remote.put(_saved(array, Path(aside) / Path(name).name), name)
+                bar.advance(note=name)
+        with reporter.bar(f"measuring on {device.name}", STEPS) as bar:
+            shown = 0
+
+            def show(fraction: float) -> None:
+                nonlocal shown
+                bar.advance(int(fraction * STEPS) - shown)
+                shown = int(fraction * STEPS)
+
+            return remote.work(sent.order, advance=show), remote.facts
+
+
+def _saved(array: Any, path: Path) -> Path:
+    """An input in a file: as it lies in memory for `trtexec`, else with its shape and type."""
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        path.write_bytes(np.ascontiguousarray(array).tobytes())
+    return path
+
+
+def _timing(name: str, result: dict[str, Any], place: str, batch: int) -> Timing:
+    found = result["files"][name]
+    samples = Samples(np.array(found["milliseconds"]), np.array(found["rounds"]), Warmup(**found["warmup"]))
+    settings, together = found["settings"], len(result["files"])
+    threads = settings["threads"]
+    detail = (
+        f"{place}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
+        f"{together} file{'s' * (together != 1)} interleaved"
+    )
+    return Timing(samples, settings, detail, batch, result["processor_share"])
+
+
+def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: Device, place: str) -> Subject:
+    quantities = latencies(timing, device.contract.percentiles)
+    for key, figure in found["power"].items():
+        quantity = Quantity(**figure)
+        quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
+    if "reason" in found["memory"]:
+        reason = f"{place}: {found['memory']['reason']}"
+        quantities |= {key: Quantity.absent("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
+    else:
+        footprint = memory.described(memory.Footprint(**found["memory"]))
+        quantities |= {key: one.model_copy(update={"detail": f"{place}: {one.detail}"}) for key, one in footprint.items()}
+    quantities |= memory.sizes(path)
+    quantities["size_compressed_bytes"] = memory.compressed(path)
+    return Subject(subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities)
+
+
+def _clocks(device: Device, facts: dict[str, Any], seen: dict[str, dict[str, str]]) -> str:
+    """What the device told of clocks, temperature and power mode before and after, against the contract."""
+    asked = f"; the contract asks for {device.contract.power_mode}" if device.contract.power_mode else ""
+    where = f"{facts['system']}, {facts['architecture']}, {facts['processors']} processors, Python {facts['python']}"
+    if not seen["before"]:
+        return f"contract not met: clocks and power mode cannot be read on {device.name} ({where}){asked}"
+    before = ", ".join(f"{key} {value}" for key, value in seen["before"].items())
+    after = ", ".join(f"{key} {value}" for key, value in seen["after"].items())
+    return f"clocks not locked by this measurement: before {before}; after {after} ({where}){asked}"

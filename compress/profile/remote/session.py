@@ -1,0 +1,291 @@
+"""One connection to a device: starts the agent, sends files, has work done, and leaves nothing behind.
+
+with RemoteSession(device) as remote:
+    remote.put(path, "models/model.onnx")
+    result = remote.work(order, advance=bar)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import queue
+import re
+import select
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from compress.devices import Device
+from compress.devices.connection import Ssh
+from compress.errors import DeviceError
+from compress.files import sha256
+from compress.profile.remote import ssh
+from compress.profile.remote.bundle import agent, loader
+from compress.profile.remote.loader import MARK
+
+HEARTBEAT_S = 5.0
+LEASE_S = 60.0
+"""The agent removes itself when it has heard nothing for so long."""
+START_S = 30.0
+"""Time for Python to start there, on top of the connection's."""
+LEAVE_S = 15.0
+PUT_S = 600.0
+"""Longest wait for the answer to a file that was sent whole."""
+MEASURING = "measuring"
+CHUNK = 1 << 18
+SAID_LINES = 20
+
+Message = dict[str, Any]
+
+
+class RemoteSession:
+    """A device with the agent running on it.
+
+    Args:
+        device: Its profile; `connection` holds how to reach it.
+
+    Attributes:
+        facts: What the agent said of the device: `folder`, `architecture`, `system`, `python`, `cpu`, `processors`,
+            `free_bytes`.
+    """
+
+    def __init__(self, device: Device) -> None:
+        assert isinstance(device.connection, Ssh)  # noqa: S101  callers look first
+        self.device = device
+        self.where = device.connection
+        self.facts: dict[str, Any] = {}
+        self._inbox: queue.Queue[Message | None] = queue.Queue()
+        self._said: deque[str] = deque(maxlen=SAID_LINES)
+        self._uname = ""
+        self._gone = False
+        self._writing = threading.Lock()
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Connect and start the agent.
+
+        Raises:
+            DeviceError: Not in reach, or not fit for the agent.
+        """
+        self._stderr = tempfile.TemporaryFile()  # closed in `_end`
+        try:
+            # a session of its own: Ctrl-C must not reach ssh, which is still needed to clean up
+            self._process = subprocess.Popen(  # noqa: S603
+                ssh.start_agent(self.where),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._stderr.close()
+            msg = f"OpenSSH's client does not start ({error.strerror}): install it, on Debian with `apt install openssh-client`"
+            raise DeviceError(msg) from error
+        assert self._process.stdin is not None  # noqa: S101  for the type checker
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        try:
+            self._greet()
+        except BaseException:
+            self._end()
+            raise
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """Have everything removed there, and disconnect."""
+        self._end()
+
+    @property
+    def name(self) -> str:
+        """Device and host, for messages."""
+        return f"{self.device.name} ({self.where.ssh})"
+
+    def put(self, path: Path, name: str) -> None:
+        """Copy a file there; its hash is checked on arrival.
+
+        Args:
+            path: Here.
+            name: There, relative to the temporary folder.
+
+        Raises:
+            DeviceError: Its disk is full, the hash differs, or the connection is lost.
+        """
+        size, digest = path.stat().st_size, sha256(path)
+        with self._writing, path.open("rb") as file:
+            self._write(_line(do="put", name=name, size=size, sha256=digest))
+            while (chunk := file.read(CHUNK)) and self._write(chunk) and self._inbox.empty():
+                pass  # an answer before the last byte is a complaint
+        self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
+
+    def work(self, order: Message, *, advance: Callable[[float], None] = lambda _: None) -> Message:
+        """Have the worker do something.
+
+        Args:
+            order: See `worker`.
+            advance: Told the fraction done.
+
+        Raises:
+            DeviceError: It failed, took longer than `timeout_s`, or the connection was lost.
+        """
+        with self._writing:
+            self._write(_line(do="work", **order))
+        deadline = time.monotonic() + self.where.timeout_s
+        while True:
+            message = self._receive(("progress", "result"), deadline, MEASURING)
+            if "result" in message:
+                result: Message = message["result"]
+                self._receive("done", deadline, MEASURING)
+                return result
+            advance(message["progress"])
+
+    def _greet(self) -> None:
+        code, package = loader(), agent()
+        header = {"size": len(package), "sha256": hashlib.sha256(package).hexdigest(), "workdir": self.where.workdir}
+        limit = self.where.connect_timeout_s + START_S
+        deadline = time.monotonic() + limit
+        self._write(f"{len(code)}\n".encode() + code + _line(**header, lease_s=LEASE_S) + package, limit)
+        self.facts = self._receive("hello", deadline, "starting")["hello"]
+        wanted, found = self.where.architecture, self.facts["architecture"]
+        if wanted is not None and wanted != found:
+            msg = (
+                f"{self.name}: wrong architecture: the profile says {wanted}, the device says {found} ({self.facts['system']})"
+            )
+            raise DeviceError(msg)
+
+    def _receive(self, wanted: str | tuple[str, ...], deadline: float, doing: str) -> Message:
+        """The next message of some kinds; errors and the end become exceptions."""
+        kinds = (wanted,) if isinstance(wanted, str) else wanted
+        while True:
+            try:
+                message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise DeviceError(f"{self.name}: {self._late(doing)}") from None
+            if message is None:
+                raise DeviceError(f"{self.name}: {self._ended(doing)}")
+            if "error" in message:
+                raise DeviceError(f"{self.name}: {ssh.agent_fault(self.device, self.where, message, self._uname)}")
+            if "done" in message and "done" not in kinds:
+                raise DeviceError(f"{self.name}: {_crash(message)}")
+            if any(kind in message for kind in kinds):
+                return message
+
+    def _late(self, doing: str) -> str:
+        if not self._uname:
+            return f"it did not answer within {self.where.connect_timeout_s + START_S:g} s after ssh was started"
+        if not self.facts:
+            return ssh.start_fault(self.where, None, self._uname, "\n".join(self._said))
+        limit = f"`timeout_s: {self.where.timeout_s:g}` in the connection" if doing == MEASURING else f"{PUT_S:g} s"
+        return f"timeout: it did not finish {doing} within {limit}"
+
+    def _ended(self, doing: str) -> str:
+        """Why the stream ended before the answer."""
+        code, words = self._stop_ssh(wait=True), self._error_text()
+        if self._uname == "" and code == ssh.NO_CONNECTION:
+            return ssh.connection_fault(self.where, words)
+        if not self.facts and code != ssh.NO_CONNECTION:
+            return ssh.start_fault(self.where, code, self._uname, "\n".join([*self._said, words]))
+        note = f" ({short})" if (short := " ".join(words.split())[-300:]) else ""
+        if code != ssh.NO_CONNECTION or not any(mark in words for mark in ssh.LOST):
+            return f"the agent there ended with {code} while {doing}, as when it is killed{note}; run the command again"
+        return f"the connection was lost while {doing}{note}; the agent there cleans up by itself. Run the command again"
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101  for the type checker
+        try:
+            with io.BufferedReader(cast("io.RawIOBase", self._process.stdout)) as lines:
+                for raw in lines:
+                    self._hear("".join(filter(str.isprintable, raw.decode(errors="replace"))))
+        finally:
+            self._inbox.put(None)
+
+    def _hear(self, line: str) -> None:
+        if line.startswith(MARK):
+            message = json.loads(line[len(MARK) :])
+            self._gone = self._gone or bool(message.get("gone"))
+            self._inbox.put(message)
+        elif line.startswith(ssh.UNAME):
+            self._uname = line[len(ssh.UNAME) :] or "unknown"
+        else:
+            self._said.append(line)
+
+    def _beat(self) -> None:
+        """Let the agent hear something every few seconds."""
+        while not self._closing.wait(HEARTBEAT_S):
+            with self._writing:
+                self._write(_line(do="ping"), HEARTBEAT_S)
+
+    def _write(self, data: bytes, seconds: float = PUT_S) -> bool:
+        """Send; False when the other side has gone or takes nothing for so long, which waiting for its answer then tells."""
+        assert self._process.stdin is not None  # noqa: S101  for the type checker
+        poll, left = select.poll(), memoryview(data)
+        try:
+            poll.register(self._process.stdin, select.POLLOUT)
+            while left:
+                if not poll.poll(seconds * 1000):
+                    return False
+                left = left[self._process.stdin.write(left) or 0 :]
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _end(self) -> None:
+        """Say goodbye, wait until all is gone, and see to it if it is not."""
+        self._closing.set()
+        folder = str(self.facts.get("folder", ""))
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None  # noqa: S101  for the type checker
+            self._process.stdin.close()
+        self._stop_ssh(wait=bool(folder) and not self._gone)
+        self._listener.join(LEAVE_S)
+        self._stderr.close()
+        if folder and not self._gone:
+            self._sweep(folder)
+
+    def _stop_ssh(self, *, wait: bool) -> int:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=LEAVE_S if wait else 2.0)
+        self._process.kill()
+        return self._process.wait()
+
+    def _sweep(self, folder: str) -> None:
+        """Remove the folder through a new connection; where that fails, the agent's lease does it."""
+        if not re.fullmatch(r"/.*/compress-\w+", folder):
+            return
+        with contextlib.suppress(subprocess.SubprocessError, OSError):
+            subprocess.run(  # noqa: S603
+                ssh.command(self.where, f"rm -rf -- {shlex.quote(folder)}"),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.where.connect_timeout_s + LEAVE_S,
+                start_new_session=True,
+                check=False,
+            )
+
+    def _error_text(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")
+
+
+def _line(**message: Any) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _crash(message: Message) -> str:
+    code, log = message["done"], " ".join(message["log"].split())[-500:]
+    if code < 0:
+        return f"the measuring process there was killed by signal {-code}, as happens for want of memory ({log or 'no log'})"
+    return f"the measuring process there failed with {code}: {log or 'no log'}"

@@ -1,0 +1,156 @@
+"""OpenSSH's client: the command that reaches a device, and what its failures mean."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from compress.devices import Device
+from compress.devices.connection import Ssh
+
+NO_PYTHON, NO_CONNECTION = 97, 255
+"""Exit codes: of the line of shell below, and of ssh itself."""
+UNAME = "compress-uname:"
+SHELL = """echo "{mark}$(uname -sm)"; command -v {python} >/dev/null 2>&1 || exit {missing}; exec {python} -u -c {code}"""
+START = (
+    "import sys; sys.dont_write_bytecode = True; sys.path = [p for p in sys.path if p]; "
+    "b = sys.stdin.buffer; exec(b.read(int(b.readline())))"
+)
+"""Runs the loader, which comes first on the standard input after its length; the working folder shadows no module."""
+ALIVE_S, ALIVE_TIMES = 5, 4
+"""A connection is given up when nothing came back for the product, in seconds."""
+CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
+        "its host key has changed since the last connection: another machine has this address, or the device was set up anew. "
+        "Make sure which, then remove the old key with `ssh-keygen -R '{known}'`",
+    ),
+    (
+        ("Host key verification failed", "No ED25519 host key is known", "host key is known for"),
+        "its host key is not known yet: connect once by hand with `ssh {login}` and accept it",
+    ),
+    (("Could not resolve hostname",), "its name cannot be resolved: check `ssh: {host}` and the network"),
+    (("Connection refused",), "it refused the connection: is sshd running there, on {port}?"),
+    (
+        ("timed out", "No route to host", "Network is unreachable", "Host is down"),
+        "it did not answer within {wait} s: is it switched on, and is {host} on {port} the right address?",
+    ),
+    (
+        ("Permission denied", "Too many authentication failures"),
+        "authentication failed: `ssh -o BatchMode=yes {login}` must work without a question; put your key there with "
+        "`ssh-copy-id {login}`",
+    ),
+    (
+        ("Connection reset", "Connection closed", "kex_exchange_identification"),
+        "it closed the connection before the login: is that an SSH server on {port}, and does it take more connections?",
+    ),
+)
+"""What ssh's own words mean and what to do, first match first."""
+LOST = ("closed by", "not responding", "Broken pipe", "reset by peer", "client_loop", "Network is unreachable")
+"""Marks a connection that ended under ssh; without them exit code 255 is that of a remote program killed by a signal."""
+WRONG_BINARY = ("Exec format error", "cannot execute", "wrong ELF class", "invalid ELF header", "incompatible architecture")
+
+
+def command(where: Ssh, remote: str) -> list[str]:
+    """Arguments of `ssh` that run a line of POSIX shell on the device without ever asking a question.
+
+    Args:
+        where: How to reach it.
+        remote: The line; handed to `sh`, whatever the login shell is.
+    """
+    settings = {
+        "BatchMode": "yes",
+        "ConnectTimeout": where.connect_timeout_s,
+        "ServerAliveInterval": ALIVE_S,
+        "ServerAliveCountMax": ALIVE_TIMES,
+        "LogLevel": "INFO",
+        "RequestTTY": "no",
+        "RemoteCommand": "none",
+        "PermitLocalCommand": "no",
+        "ClearAllForwardings": "yes",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "ControlMaster": "no",
+    }
+    options = [f"{key}={value}" for key, value in settings.items()] + list(where.options)
+    port = [] if where.port is None else ["-p", str(where.port)]
+    return [
+        "ssh",
+        *port,
+        *(part for option in options for part in ("-o", option)),
+        "--",
+        where.ssh,
+        f"sh -c {shlex.quote(remote)}",
+    ]
+
+
+def start_agent(where: Ssh) -> list[str]:
+    """Arguments of `ssh` that start the device's Python on what comes through the standard input."""
+    python = path(where.python)
+    return command(where, SHELL.format(mark=UNAME, python=python, missing=NO_PYTHON, code=shlex.quote(START)))
+
+
+def path(given: str) -> str:
+    """A path on the device, quoted for its shell; a leading `~/` is the home folder there."""
+    return f'"$HOME"/{shlex.quote(given[2:])}' if given.startswith("~/") else shlex.quote(given)
+
+
+def connection_fault(where: Ssh, stderr: str) -> str:
+    """Why `ssh` could not connect, and what to do; ssh's own words at the end."""
+    words = " ".join(stderr.strip().splitlines()[-2:])[-300:]
+    host = where.ssh.rpartition("@")[2]
+    values = {
+        "host": where.ssh,
+        "login": f"-p {where.port} {where.ssh}" if where.port else where.ssh,
+        "known": f"[{host}]:{where.port}" if where.port not in (None, 22) else host,
+        "port": f"port {where.port}" if where.port else "the port that ssh takes by itself",
+        "wait": where.connect_timeout_s,
+    }
+    meaning = next((text for marks, text in CONNECTION_FAULTS if any(mark in stderr for mark in marks)), "ssh failed")
+    return f"{meaning.format(**values)} ({words or 'it gave no reason'})"
+
+
+def start_fault(where: Ssh, code: int | None, uname: str, said: str) -> str:
+    """Why the agent did not start although the connection did.
+
+    Args:
+        where: How the device was reached.
+        code: Exit code of the line of shell; None when it is still running.
+        uname: System and architecture, as the device said.
+        said: What else it printed.
+    """
+    machine = f"it is {uname}" if uname else "it is no POSIX system, or its login shell prints nothing"
+    words = " ".join(said.split())[-300:]
+    if code == NO_PYTHON:
+        return (
+            f"there is no {where.python!r} ({machine}): install Python 3.10 or later there, or name it by "
+            "`python: /path/of/python3` in the connection"
+        )
+    if any(mark in said for mark in WRONG_BINARY):
+        return f"wrong architecture: {where.python!r} there is built for another machine; {machine} ({words})"
+    if "has no attribute 'buffer'" in said:
+        return f"{where.python!r} there is Python 2: name a Python 3.10 or later by `python:` in the connection; {machine}"
+    how = "did not answer in time" if code is None else f"ended with {code} before the agent started"
+    return f"{where.python!r} there {how}; {machine} ({words or 'it printed nothing'})"
+
+
+def agent_fault(device: Device, where: Ssh, said: Mapping[str, str], uname: str) -> str:
+    """What an `error` of the agent means and what to do."""
+    kind, text = said["error"], said["text"]
+    python = where.python
+    if kind == "no runtime" and any(mark in text for mark in WRONG_BINARY):
+        return f"wrong architecture: ONNX Runtime there is built for another machine; it is {uname} ({text})"
+    meanings = {
+        "disk full": "its disk is full: {text}. Free some space, or name another folder by `workdir:` in the connection",
+        "workdir": "its temporary folder cannot be made: {text}. Name a writable one by `workdir:` in the connection",
+        "hash": "{text} did not arrive as it was sent (its SHA-256 differs there): a broken disk or connection; try again",
+        "put": "a file cannot be written there: {text}",
+        "python old": f"{python!r} there is Python {{text}}; 3.10 or later is needed: install one and name it by `python:`",
+        "no runtime": f"the runtime is missing: {{text}}. Install it there: {python} -m pip install numpy onnxruntime",
+        "no trtexec": "the runtime is missing: no trtexec there; {text}. Install it (package libnvinfer-bin, in JetPack), "
+        "or name it by `trtexec:` in the connection",
+        "refused": f"its runtime ({device.runtime}) refuses the model: {{text}}",
+        "silence": "the agent there gave up: {text}",
+        "failed": "{text}",
+    }
+    return meanings[kind].format(text=text)

@@ -1,0 +1,195 @@
+"""`trtexec` on the device: build an engine of each file there, time the engines in turns, read its JSON back.
+
+The arguments come from the other side, one list for building and one for timing, with nothing left to defaults; this file only
+runs them. Written against the documented behaviour of TensorRT 10 and 11; no test of this package ran the real program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+USUAL = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
+OLDEST = 10
+"""First major version whose networks can be strongly typed through trtexec as documented here."""
+ROUNDS = 6
+"""Turns of each engine: as many as an interval of the ratio of medians needs."""
+TAIL_LINES = 12
+POWER_UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
+
+
+class NoTrtexec(Exception):  # noqa: N818  it is the answer to a question
+    """There is none."""
+
+
+class Refused(Exception):  # noqa: N818
+    """It does not take a model, or its own options."""
+
+
+def find_trtexec(given: str | None) -> str:
+    """Path of the program.
+
+    Args:
+        given: Where the profile says that it is; None looks on PATH and in the usual places.
+
+    Raises:
+        NoTrtexec: Not there.
+    """
+    places = (str(Path(given).expanduser()),) if given else ("trtexec", *USUAL)
+    found = next((path for place in places if (path := shutil.which(place))), None)
+    if found is None:
+        msg = f"looked for {', '.join(places)}"
+        raise NoTrtexec(msg)
+    return found
+
+
+def version(path: str) -> str:
+    """Version of TensorRT as `trtexec` prints it, `[TensorRT v101300]` or `[TensorRT v8502]`, as `10.13.0`.
+
+    Raises:
+        Refused: It does not start.
+    """
+    text = _run([path, "--help"], Path.cwd(), allowed=(0, 1))
+    match = re.search(r"TensorRT v(\d+)", text)
+    if match is None:
+        return "of unknown version"
+    number = int(match[1])
+    if number < 10000:  # 8.x and 9.x: one digit for the minor version, two for the patch's
+        return f"{number // 1000}.{number // 100 % 10}.{number % 100}"
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
+    """Build, then time in turns.
+
+    Args:
+        order: By subject in `build` and `time`: arguments after the program's name; besides `trtexec`, `sensors`.
+        progress: Told the fraction done.
+
+    Raises:
+        NoTrtexec: Not there.
+        Refused: It is too old or refuses a model.
+    """
+    path = find_trtexec(order["trtexec"])
+    release = version(path)
+    if release[0].isdigit() and int(release.split(".")[0]) < OLDEST:
+        msg = f"TensorRT {release} at {path} is too old: strongly typed networks through trtexec need {OLDEST}.0"
+        raise Refused(msg)
+    names, here = list(order["build"]), Path.cwd()
+    for index, name in enumerate(names):
+        _run([path, *order["build"][name]], here)
+        progress(0.5 * (index + 1) / len(names))
+    times: dict[str, list[float]] = {name: [] for name in names}
+    rounds: dict[str, list[int]] = {name: [] for name in names}
+    warmups = dict.fromkeys(names, 0.0)
+    for number in range(ROUNDS):
+        for name in names[:: 1 if number % 2 == 0 else -1]:
+            start = time.monotonic()
+            trace = _traced(path, order["time"][name], here)
+            warmups[name] += max(0.0, time.monotonic() - start - sum(trace) / 1000)
+            times[name] += trace
+            rounds[name] += [number] * len(trace)
+        progress(0.5 + 0.5 * (number + 1) / ROUNDS)
+    settings = {
+        "runtime": f"TensorRT {release}",
+        "provider": "trtexec, engine built on the device, latency of GPU compute without copies",
+        "threads": "1",
+        "precision": "strongly typed",
+    }
+    powers = power({name: partial(_traced, path, order["time"][name], here) for name in names}, order)
+    return {
+        name: {
+            "milliseconds": times[name],
+            "rounds": rounds[name],
+            "warmup": {"runs": 0, "seconds": warmups[name], "steady": True},
+            "settings": settings,
+            "power": powers[name],
+            "memory": {"reason": "trtexec does not report resident memory of a process"},
+        }
+        for name in names
+    }
+
+
+def _traced(path: str, arguments: list[str], here: Path) -> list[float]:
+    _run([path, *arguments, "--exportTimes=times.json"], here)
+    trace = json.loads((here / "times.json").read_text())
+    return [float(run["computeMs"]) for run in trace]
+
+
+def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Power and energy of each engine from the middle half of one more run, whose ends load and free the engine.
+
+        E = (P − P_idle) × mean time of an inference ÷ batch
+
+    Args:
+        actions: By name; each runs `trtexec` and gives the times of its inferences, ms.
+        order: `sensors`, `power_seconds`, `batch`.
+
+    Returns:
+        By name the fields of `power_w`, `idle_w` and `energy_j`; absent with the reason where no sensor works.
+    """
+    from compress.profile.power import measure as absent_or_idle
+    from compress.profile.power import sensors
+    from compress.profile.power.meter import above_idle
+    from compress.profile.power.sampler import Trace, sampled
+    from compress.record import Quantity
+
+    chosen = sensors(order["sensors"])
+    sensor = next((one for one in chosen if one.available() is None), None)
+    if sensor is None:
+        return {name: _plain(card) for name, card in absent_or_idle(actions, chosen).items()}
+    with sampled(sensor) as idle:
+        time.sleep(max(order["power_seconds"], sensor.shortest_s))
+    found = {}
+    for name, action in actions.items():
+        with sampled(sensor) as whole:
+            times = action()
+        quarter = len(whole.values) // 4
+        busy = Trace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
+        if reason := busy.fault() or idle.fault():
+            found[name] = _plain({key: Quantity.absent(unit, f"{sensor.name}: {reason}") for key, unit in POWER_UNITS.items()})
+            continue
+        how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings a second, middle half of a run of trtexec"
+        above, low, high = above_idle(busy, idle)
+        each = sum(times) / len(times) / 1000 / order["batch"]
+        card = {
+            "power_w": Quantity.measured(busy.mean(), "W", f"{how}, idle power included", runs=len(busy.values)),
+            "idle_w": Quantity.measured(idle.mean(), "W", f"{how}; nothing running", runs=len(idle.values)),
+            "energy_j": Quantity.measured(
+                above * each, "J", f"{how}; idle taken off", interval=(low * each, high * each), runs=len(times)
+            ),
+        }
+        found[name] = _plain(card)
+    return found
+
+
+def _plain(card: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: vars(quantity) for name, quantity in card.items()}
+
+
+def _run(command: list[str], here: Path, allowed: tuple[int, ...] = (0,)) -> str:
+    """Output of a program.
+
+    Raises:
+        Refused: It failed; its last error lines are told.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError as error:
+        msg = f"{command[0]} does not start: {error.strerror}"
+        raise Refused(msg) from error
+    text = done.stdout.decode(errors="replace")
+    if done.returncode not in allowed:
+        lines = [line for line in text.splitlines() if "[E]" in line] or text.splitlines()
+        msg = f"{command[0]} ended with {done.returncode}: " + " | ".join(lines[-TAIL_LINES:])
+        raise Refused(msg)
+    return text

@@ -1,0 +1,171 @@
+"""The `profile` stage: measure what ships, next to what it came from, on every device that the recipe names.
+
+teacher ┐
+student ├─► this machine: one interleaved session ─► latency, memory, size, energy
+artifact┘   other devices: roofline estimates, marked as such
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field, PositiveInt
+
+from compress.devices import Device, fingerprint, load_device
+from compress.errors import DeviceError
+from compress.record import Curve, Quantity, Scorecard, Skip, Subject
+from compress.stage import Candidate, Context, Form, Outcome, Stage
+
+if TYPE_CHECKING:
+    from compress.profile.closer import Findings
+    from compress.profile.timing import Timing
+
+
+class Profile(Stage):
+    """Measure teacher, student and artifact on this machine and over SSH, and estimate them on devices out of reach.
+
+    The student is the float network that the artifact was quantized from.
+
+    Attributes:
+        devices: Names or aliases of profiles, or paths of their files.
+        threads: Threads within an operator on this machine.
+        seconds: Counted time of each file on this machine, and of each runtime and sweep point.
+        batches: Batch sizes at which to sweep the artifact on this machine.
+        thread_counts: Thread counts at which to sweep it; every batch size at every thread count.
+        soak_seconds: How long to run the artifact without pause on this machine, to see drift, throttling and leaks; None
+            soaks nothing.
+    """
+
+    accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
+
+    devices: tuple[str, ...] = Field(default=("host",), min_length=1)
+    threads: int = Field(default=1, ge=1)
+    seconds: float = Field(default=2.0, gt=0.0)
+    batches: tuple[PositiveInt, ...] = ()
+    thread_counts: tuple[PositiveInt, ...] = ()
+    soak_seconds: float | None = Field(default=None, gt=0.0)
+
+    def run(self, candidate: Candidate, context: Context) -> Outcome:
+        """Profile; the candidate goes on as it came."""
+        from compress.profile import local, subjects
+        from compress.profile.remote import measure as remote
+        from compress.profile.timing import speedup
+
+        rows: list[Subject] = []
+        notes: list[str] = []
+        skipped: list[Skip] = []
+        results: Scorecard = {}
+        tables: dict[str, tuple[dict[str, Any], ...]] = {}
+        curves: dict[str, Curve] = {}
+        wanted = local.Wanted(self.threads, self.seconds, self.batches, self.thread_counts)
+        for device in self._devices(context.targets):
+            files = files_for(device, candidate, context)
+            if device.connection is None:
+                try:
+                    rows += subjects.estimated(files, device)
+                except DeviceError as error:
+                    skipped.append(Skip(what=f"estimate for {device.name}", reason=str(error)))
+                continue
+            names = {name: _input_name(path) for name, path in files.items()}
+            measure = local.profile if device.connection == "local" else remote.profile
+            found = measure(files, names, context.data.validation, device, wanted, context.reporter)
+            near = self._closer(files, names, device, context)
+            results |= near.results
+            curves |= near.curves
+            timings = found.timings
+            rows += found.rows
+            notes += (*found.notes, *near.notes)
+            skipped += (*found.skipped, *near.skipped)
+            more_tables = (*found.tables.items(), *near.tables.items())
+            tables |= {name: (*tables.get(name, ()), *more) for name, more in more_tables}
+            gains = {name: speedup(timings[name], timings["artifact"]) for name in timings if name != "artifact"}
+            place = "" if device.connection == "local" else f"_on_{device.name}"
+            results |= {f"speedup_vs_{name}{place}": gain for name, gain in gains.items()} | size_ratios(found.rows)
+            notes += [_not_faster(name, gain, timings) for name, gain in gains.items() if (gain.low or 0.0) <= 1.0]
+        return Outcome(
+            candidate,
+            results=results,
+            subjects=tuple(rows),
+            skipped=tuple(skipped),
+            notes=tuple(notes),
+            curves=curves,
+            tables=tables,
+        )
+
+    def _closer(self, files: Mapping[str, Path], names: Mapping[str, str], device: Device, context: Context) -> Findings:
+        """Time by layer and soak, which need the device to be this machine."""
+        from compress.profile import closer, local
+
+        if device.connection != "local":
+            return closer.Findings()
+        inputs = local.samples(context.data.validation, device.contract.batch)
+        feeds = {name: {names[name]: inputs} for name in files}
+        return closer.look(
+            files,
+            feeds,
+            threads=self.threads,
+            seconds=self.seconds,
+            soak_seconds=self.soak_seconds,
+            reporter=context.reporter,
+        )
+
+    def smoke(self) -> Self:
+        """The same devices, a fraction of the time."""
+        soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
+        return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
+
+    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+        """What the figures depend on besides the files: every device named, and for this machine what was detected."""
+        return {device.name: fingerprint(device) for device in self._devices(targets)}
+
+    def _devices(self, targets: tuple[Device, ...]) -> list[Device]:
+        """The profiles named, once each, from the recipe's where they are there."""
+        known = {name: device for device in targets for name in (device.name, *device.aliases)}
+        found = [known.get(name) or load_device(name) for name in self.devices]
+        return list({device.name: device for device in found}.values())
+
+
+def files_for(device: Device, candidate: Candidate, context: Context) -> dict[str, Path]:
+    """ONNX files by subject: `teacher` (a second one is `teacher_2`), `student` where it is another file, `artifact`."""
+    names = ("teacher", *(f"teacher_{number}" for number in range(2, len(context.teacher_files) + 1)))
+    files = dict(zip(names, context.teacher_files, strict=False))
+    artifact = candidate.files.get(device.runtime) or candidate.files.get("onnxruntime")
+    if artifact is None:
+        if context.to_onnx is None:
+            msg = "a torch candidate is profiled through its ONNX file, and this context has no to_onnx"
+            raise TypeError(msg)
+        artifact = context.to_onnx(candidate)
+    if context.float_file is not None and context.float_file.resolve() != artifact.resolve():
+        files["student"] = context.float_file
+    return files | {"artifact": artifact}
+
+
+def size_ratios(rows: tuple[Subject, ...]) -> Scorecard:
+    """`size_ratio_vs_…`: how many times smaller the artifact is on disk than each other subject."""
+    sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
+    artifact = sizes.pop("artifact")
+    return {
+        f"size_ratio_vs_{name}": Quantity.measured(size / artifact, "1", f"{size:.0f} bytes ÷ {artifact:.0f} bytes on disk")
+        for name, size in sizes.items()
+    }  # fmt: skip
+
+
+def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> str:
+    ours, theirs = timings["artifact"].p50, timings[name].p50
+    if gain.value is None or ours.value is None or theirs.value is None:
+        return f"not known whether the artifact is faster than the {name}: {gain.detail}"
+    return (
+        f"not faster: the artifact takes {ours.value:.3f} ms and the {name} {theirs.value:.3f} ms here, a speed-up of "
+        f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+    )
+
+
+def _input_name(path: Path) -> str:
+    """Name of the image input of an ONNX file."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return str(next(item.name for item in graph.input if item.name not in weights))

@@ -1,0 +1,1 @@
+"""Pruning: the stage, and one file a method."""

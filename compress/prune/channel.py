@@ -1,0 +1,205 @@
+"""Structured pruning: whole channels go, with everything that depends on them, until a cost target is met.
+
+Li et al. 2017, arXiv:1608.08710 (filters); Fang et al. 2023, arXiv:2301.12900 (what depends on them). The result is an
+ordinary smaller network: faster on any runtime.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from compress.errors import ModelError
+from compress.prune import graph as groups
+from compress.prune.coverage import protected
+from compress.prune.cut import Cut, Limits
+from compress.prune.importance import Importance
+from compress.prune.plan import Choice, Layer, Ranking, estimate, lowest, queue, shortest, widths, widths_after
+from compress.record import InputSpec, Skip
+
+
+class Channels:
+    """Prunes channels of one dense network, in as many cuts as wanted.
+
+    Args:
+        parent: The dense network; targets and ceilings count from it. It is not changed.
+        spec: Its input.
+        measure: What a target is a fraction of.
+        ranking: `global` over all layers, or `local`, the same fraction in each.
+        limits: Rounding, ceiling and protected layers.
+
+    Raises:
+        ModelError: It cannot be traced, or nothing in it may be pruned.
+    """
+
+    def __init__(
+        self, parent: nn.Module, spec: InputSpec, *, measure: Literal["macs", "params"], ranking: Ranking, limits: Limits
+    ) -> None:
+        self.spec, self.measure, self.ranking, self.limits = spec, measure, ranking, limits
+        work = copy.deepcopy(parent).eval()
+        found = groups.find(groups.trace(work, spec), work)
+        self.dense = cost(parent, spec, measure)
+        self.initial = {group.root: group.width for group in found}
+        guarded = protected(work, limits.protect)
+        reasons = {group.root: self._reason(group, guarded) for group in found}
+        picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
+        reasons |= groups.unfit(work, spec, picks)
+        self.open = frozenset(root for root, reason in reasons.items() if not reason)
+        self.skipped = _skips(work, found, reasons, guarded)
+        if not self.open:
+            listed = "; ".join(sorted({skip.reason for skip in self.skipped})) or "it has no convolution and no linear layer"
+            msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
+            raise ModelError(msg)
+
+    def _reason(self, group: groups.Group, guarded: frozenset[str]) -> str:
+        named = sorted(guarded & {*group.layers})
+        if group.fixed:
+            return group.fixed
+        if named:
+            return f"its channels go together with those of {named[0]}, which is protected"
+        if group.width % group.repeats:
+            return f"its {group.width} channels do not divide into {group.repeats} equal parts"
+        if not self._smaller(group):
+            least = f"keeps {1 - self.limits.max_ratio:.0%}"
+            return f"{group.width} channels: no smaller width is a multiple of {self.limits.round_to} and {least}"
+        return ""
+
+    def _smaller(self, group: groups.Group) -> tuple[int, ...]:
+        limits, initial = self.limits, self.initial[group.root]
+        return widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=limits.max_ratio)
+
+    def _first(self, group: groups.Group) -> list[int]:
+        """Channels for the trial: the smallest removal, spread over the width, so that a wrong order would show."""
+        places = (group.width - self._smaller(group)[0]) // group.repeats
+        scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width))
+        return lowest(scores, places, repeats=group.repeats, width=group.width)
+
+    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> Cut:
+        """Prune until at most `fraction` of the dense network's cost is left.
+
+        The plan is made from each layer's own cost; the result is measured and the plan corrected, so that the cut is the
+        smallest found that meets the target.
+
+        Args:
+            module: The dense network or the result of an earlier cut, with gradients if the importance needs them. Not changed.
+            fraction: Of the dense network's cost, in (0, 1).
+            importance: Scores.
+
+        Raises:
+            ModelError: The pruned network does not run.
+        """
+        target = fraction * self.dense
+        now = cost(module, self.spec, self.measure)
+        if now <= target:
+            return Cut(copy.deepcopy(module).eval())
+        choices = self._choices(module, importance)
+        blocks = queue(choices, self.ranking)
+        best: tuple[float, nn.Module] | None = None
+
+        def enough(count: int) -> bool:
+            nonlocal best
+            made = self._make(module, choices, widths_after(choices, blocks, count))
+            left = cost(made, self.spec, self.measure)
+            if best is None or left <= target or best[0] > target:
+                best = left, made
+            return left <= target
+
+        if blocks:
+            guess = estimate(choices, blocks, layer_costs(module, self.spec, self.measure), saving=now - target)
+            shortest(enough, guess, len(blocks))
+        left, made = best or (now, copy.deepcopy(module).eval())
+        return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
+
+    def _choices(self, module: nn.Module, importance: Importance) -> list[Choice]:
+        work = copy.deepcopy(module).eval()
+        for mine, given in zip(work.parameters(), module.parameters(), strict=True):
+            mine.grad = None if given.grad is None else given.grad.clone()
+        choices = []
+        for group in groups.find(groups.trace(work, self.spec), work):
+            scores = importance.channels(group.root, group.item) if group.root in self.open else None
+            if scores is not None:
+                sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
+                smaller = self._smaller(group)
+                choices.append(Choice(group.root, sets, group.width, self.initial[group.root], smaller, group.touches))
+        return choices
+
+    def _make(self, module: nn.Module, choices: Sequence[Choice], plan: Sequence[int]) -> nn.Module:
+        made = copy.deepcopy(module).eval()
+        made.zero_grad(set_to_none=True)
+        picks = {choice.root: choice.lowest(width) for choice, width in zip(choices, plan, strict=True) if width < choice.width}
+        groups.remove(made, groups.trace(made, self.spec), picks)
+        check(made, self.spec)
+        return made
+
+    def _shortfall(self, fraction: float, reached: float) -> str:
+        limits = self.limits
+        return (
+            f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
+            f"limited by max_ratio {limits.max_ratio}, round_to {limits.round_to} and {len(self.skipped)} layers left alone"
+        )
+
+
+def _skips(
+    module: nn.Module, found: Sequence[groups.Group], reasons: Mapping[str, str], guarded: frozenset[str]
+) -> tuple[Skip, ...]:
+    """Every convolution and linear layer whose outputs stay, with the reason."""
+    why = {layer: reasons[group.root] for group in found for layer in group.layers}
+    why |= {layer: "protected" for layer, reason in why.items() if layer in guarded and reason}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.MultiheadAttention):
+            why[f"{name}.out_proj"] = groups.ATTENTION
+    names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS)]
+    unseen = "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
+    return tuple(Skip(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
+
+
+def cost(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> float:
+    """Multiply-accumulates of one sample, or parameters."""
+    from compress.models.counts import count
+
+    counts = count(module, spec)
+    return float(counts.macs if measure == "macs" else counts.parameters)
+
+
+def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, Layer]:
+    """Cost of each layer by name, with the channels that it is proportional to."""
+    macs: Mapping[nn.Module, float | None] = {}
+    if measure == "macs":
+        macs = tp.utils.count_ops_and_params(module, torch.ones(1, *spec.shape), layer_wise=True)[2]
+    layers = {}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.conv._ConvNd):
+            sides = (part.out_channels, part.in_channels)
+        elif isinstance(part, nn.Linear):
+            sides = (part.out_features, part.in_features)
+        elif isinstance(part, nn.modules.batchnorm._BatchNorm):
+            sides = (part.num_features, part.num_features)
+        else:
+            continue
+        own = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
+        layers[name] = Layer(float(own or 0.0), *sides)
+    return layers
+
+
+def check(module: nn.Module, spec: InputSpec) -> None:
+    """Run two samples through a pruned network.
+
+    Raises:
+        ModelError: It does not run, or its outputs changed shape; names the last module entered.
+    """
+    with groups.last_entered(module) as entered, torch.no_grad():
+        try:
+            outputs = module(torch.ones(2, *spec.shape))
+        except Exception as error:  # whatever the user's network says to its new shape
+            reason = f"{type(error).__name__}: {error}"
+            msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
+            raise ModelError(msg) from error
+    if tuple(outputs.shape) != (2, len(spec.classes)):
+        shape, wanted = tuple(outputs.shape), (2, len(spec.classes))
+        msg = f"the pruned network answers with shape {shape} in place of {wanted}; leave its output layer alone with protect"
+        raise ModelError(msg)

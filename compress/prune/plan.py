@@ -1,0 +1,169 @@
+"""Which channels go: a pure function of scores, widths and costs.
+
+Each group of coupled channels is cut into blocks, so that every width on the way is one that runtimes like; the blocks of
+all groups stand in one queue, and the queue is followed until the cost is at or below its target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor
+
+Ranking = Literal["global", "local"]
+
+
+def widths(width: int, initial: int, *, repeats: int, round_to: int, max_ratio: float) -> tuple[int, ...]:
+    """The smaller widths that a group may take, descending.
+
+    They are multiples of lcm(round_to, repeats); where that leaves a grouped convolution fewer than two widths, multiples of
+    `repeats` alone, since a grouped convolution cannot have any other.
+
+    Args:
+        width: Channels now.
+        initial: Channels before any pruning; the ceiling counts from it.
+        repeats: Groups of grouped convolutions among the layers: channels go in sets of this many.
+        round_to: Wanted divisor.
+        max_ratio: Largest fraction of `initial` that may go, in (0, 1).
+    """
+    unit = math.lcm(round_to, repeats)
+    if repeats > 1 and unit * 2 > initial:
+        unit = repeats
+    lowest = max(unit, math.ceil(initial * (1 - max_ratio) / unit - 1e-9) * unit)
+    return tuple(range((width - 1) // unit * unit, lowest - 1, -unit))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's cost: `cost` is proportional to its remaining outputs times its remaining inputs."""
+
+    cost: float
+    out_channels: int
+    in_channels: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One group as the planner sees it.
+
+    Attributes:
+        root: Name of the group's first layer.
+        scores: One a set of `repeats` channels, (width / repeats,).
+        width: Channels now.
+        initial: Channels before any pruning.
+        smaller: What `widths` gives.
+        touches: (layer, side, its channels that go with each channel of this group).
+    """
+
+    root: str
+    scores: Tensor
+    width: int
+    initial: int
+    smaller: tuple[int, ...]
+    touches: tuple[tuple[str, Literal["out", "in"], float], ...]
+
+    @property
+    def repeats(self) -> int:
+        """Channels in a set."""
+        return self.width // len(self.scores)
+
+    def lowest(self, width: int) -> list[int]:
+        """The channels that go on the way to `width`."""
+        return lowest(self.scores, (self.width - width) // self.repeats, repeats=self.repeats, width=self.width)
+
+    def keys(self, ranking: Ranking) -> list[float]:
+        """Place in the queue of each block: its mean score, or for local ranking the fraction gone after it."""
+        if ranking == "local":
+            return [1 - w / self.initial for w in self.smaller]
+        ascending = self.scores.double().sort().values
+        edges = [0, *((self.width - w) // self.repeats for w in self.smaller)]
+        return [float(ascending[a:b].mean()) for a, b in pairwise(edges)]
+
+
+@dataclass
+class Bill:
+    """Running cost of a network while channels leave it."""
+
+    layers: Mapping[str, Layer]
+    removed: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def cost(self, name: str) -> float:
+        """Cost of one layer now."""
+        layer = self.layers[name]
+        out = 1 - self.removed.get((name, "out"), 0.0) / layer.out_channels
+        into = 1 - self.removed.get((name, "in"), 0.0) / layer.in_channels
+        return layer.cost * max(out, 0.0) * max(into, 0.0)
+
+    def remove(self, choice: Choice, channels: int) -> float:
+        """Take channels out of a group; gives what that saves."""
+        touched = {name for name, _, _ in choice.touches if name in self.layers}
+        before = sum(self.cost(name) for name in touched)
+        for name, side, each in choice.touches:
+            self.removed[name, side] = self.removed.get((name, side), 0.0) + each * channels
+        return before - sum(self.cost(name) for name in touched)
+
+
+def queue(choices: Sequence[Choice], ranking: Ranking) -> list[tuple[int, int]]:
+    """All blocks of all groups in the order in which they go, as (group, its width afterwards).
+
+    `global`: lowest scores first over the whole network; `local`: all groups by the same fraction.
+    """
+    blocks = sorted(
+        (key, index, place) for index, choice in enumerate(choices) for place, key in enumerate(choice.keys(ranking))
+    )
+    return [(index, choices[index].smaller[place]) for _, index, place in blocks]
+
+
+def estimate(
+    choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], layers: Mapping[str, Layer], *, saving: float
+) -> int:
+    """How many blocks of the queue must go to save `saving`, by the layers' own costs; all of them if that is too few."""
+    now = [choice.width for choice in choices]
+    bill = Bill(layers)
+    for done, (index, width) in enumerate(blocks):
+        if saving <= 0:
+            return done
+        saving -= bill.remove(choices[index], now[index] - width)
+        now[index] = width
+    return len(blocks)
+
+
+def widths_after(choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
+    """Width of each group when the first `count` blocks of the queue are gone."""
+    now = [choice.width for choice in choices]
+    for index, width in blocks[:count]:
+        now[index] = width
+    return tuple(now)
+
+
+def shortest(enough: Callable[[int], bool], start: int, most: int) -> int:
+    """Smallest n in 1 … most for which `enough(n)` holds, by doubling steps from `start`, then halving.
+
+    Args:
+        enough: False, then from some n on True; asked as rarely as possible. n = 0 is known not to be enough.
+        start: First guess.
+        most: Given back when nothing is enough.
+    """
+    low, high, step, n = 0, most + 1, 1, min(max(start, 1), most)
+    while high - low > 1:
+        if enough(n):
+            high, n = n, n - step
+        else:
+            low, n = n, n + step
+        step *= 2
+        if not low < n < high:
+            n = (low + high) // 2
+    return min(high, most)
+
+
+def lowest(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
+    """The channels with the `count` lowest scores, the same places in each of the `repeats` parts of the width.
+
+    With width 6, repeats 2 and place 0 chosen: channels 0 and 3.
+    """
+    places = scores.argsort(stable=True)[:count].tolist()
+    return sorted(place + part * (width // repeats) for part in range(repeats) for place in places)

@@ -1,0 +1,47 @@
+"""How much is removed after each of n steps: pure functions of the step's number.
+
+All give s_t, the fraction removed after step t of n (t = 0 … n), from s_i at t = 0 to s_f at t = n, rising.
+"""
+
+from __future__ import annotations
+
+
+def _check(t: int, n: int) -> None:
+    if n < 1 or not 0 <= t <= n:
+        msg = f"step {t} of {n}: steps are counted from 0 to n, and n is at least 1"
+        raise ValueError(msg)
+
+
+def one_shot(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
+    """Everything in the first step: s_t = s_f for t ≥ 1."""
+    _check(t, n)
+    return s_f if t else s_i
+
+
+def linear(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
+    """Equal steps: s_t = s_f + (s_i − s_f)(1 − t/n)."""
+    _check(t, n)
+    return s_f + (s_i - s_f) * (1 - t / n)
+
+
+def cubic(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
+    """Large steps first, while there is much to spare, then ever smaller ones.
+
+        s_t = s_f + (s_i − s_f)(1 − t/n)³
+
+    Zhu & Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, equation 1.
+
+    Args:
+        t: Finished steps, 0 … n.
+        n: All steps, at least 1.
+        s_f: Final fraction removed, in [0, 1].
+        s_i: Fraction removed at the start, in [0, s_f].
+
+    Returns:
+        Fraction removed after step t.
+
+    Raises:
+        ValueError: t is outside 0 … n.
+    """
+    _check(t, n)
+    return s_f + (s_i - s_f) * (1 - t / n) ** 3

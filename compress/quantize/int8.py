@@ -1,0 +1,264 @@
+"""Static int8 of an ONNX network: Q/DQ pairs where a runtime family wants them, weights stored as int8.
+
+    q = clip(round(x / s) + z),   x ≈ s (q − z)
+
+Weights are signed and symmetric (z = 0), one scale s for each output channel; activations have one scale each, from a
+calibrated range. Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602. The graph work is ONNX Runtime's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+
+from compress import graphs
+from compress.errors import ConversionError
+from compress.record import Skip
+
+Ranges = Mapping[str, tuple[float, float]]
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators whose weights are worth storing as int8."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one runtime family wants its numbers.
+
+    Attributes:
+        operators: Operator types that compute in int8.
+        unsigned: Activations are uint8 with a zero point; otherwise int8 around 0.
+        float_outputs: Those whose result stays float unless the next operator reads int8. TensorRT fuses across it by itself;
+            ONNX Runtime computes products that way, but a convolution only between quantized tensors.
+    """
+
+    operators: tuple[str, ...]
+    unsigned: bool
+    float_outputs: tuple[str, ...] = ()
+
+
+PLACEMENTS: dict[str, Placement] = {
+    "onnxruntime": Placement(
+        operators=(*WEIGHTED, "Add", "Mul", "Relu", "Clip", "Concat", "Split", "MaxPool", "AveragePool", "GlobalAveragePool",
+                   "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"),
+        unsigned=True,
+    ),
+    "tensorrt": Placement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
+}  # fmt: skip
+
+
+def placement_for(model: onnx.ModelProto, family: str) -> Placement:
+    """What suits a network on a runtime family.
+
+    Around layer normalisation only products are computed in int8: sums, GELU and what else stands between them have ranges that
+    256 levels do not resolve.
+    """
+    placement = PLACEMENTS[family]
+    if any(node.op_type == "LayerNormalization" for node in model.graph.node):
+        return replace(placement, operators=WEIGHTED, float_outputs=placement.float_outputs or ("Gemm", "MatMul"))
+    return placement
+
+
+def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the nodes that the user's globs match.
+
+    Raises:
+        ConversionError: A glob matches nothing; nodes with weights are offered.
+    """
+    names = [node.name for node in model.graph.node]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            weighted = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
+            msg = f"keep_float: {glob!r} matches no node; nodes with weights are {', '.join(weighted[:20])}"
+            raise ConversionError(msg)
+    return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))
+
+
+def activations(model: onnx.ModelProto, families: tuple[str, ...]) -> tuple[str, ...]:
+    """Tensors whose ranges the families' placements need.
+
+    What only feeds a ReLU or Clip is left out where that operator disappears into the unsigned range of what it gives.
+    """
+    floats = _float_tensors(model)
+    absorbed = _absorbed(model)
+    found: dict[str, None] = {}
+    for placement in (placement_for(model, family) for family in families):
+        for node in model.graph.node:
+            if node.op_type in placement.operators:
+                names = tuple(node.input) if node.op_type in placement.float_outputs else (*node.input, *node.output)
+                left_out = absorbed if placement.unsigned else {}
+                found |= dict.fromkeys(name for name in names if name in floats and name not in left_out)
+    return tuple(found)
+
+
+def _absorbed(model: onnx.ModelProto) -> dict[str, str]:
+    """Tensors that only feed a ReLU or Clip, and what that operator gives."""
+    consumers = Counter(name for node in model.graph.node for name in node.input)
+    clips = (node for node in model.graph.node if node.op_type in ("Relu", "Clip"))
+    return {node.input[0]: node.output[0] for node in clips if consumers[node.input[0]] == 1}
+
+
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    constant = {tensor.name for tensor in graph.initializer}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {
+        value.name
+        for value in values
+        if value.name not in constant and value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
+
+
+def quantize(
+    model: onnx.ModelProto, ranges: Ranges, family: str, *, per_channel: bool, reduce_range: bool, exclude: tuple[str, ...] = ()
+) -> onnx.ModelProto:
+    """The int8 network of one runtime family; the one given is left as it was.
+
+    Args:
+        model: Float network, batch norm folded.
+        ranges: Lowest and highest value by activation tensor.
+        family: A key of `PLACEMENTS`.
+        per_channel: One weight scale for each output channel; otherwise one for each tensor.
+        reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
+        exclude: Names of nodes to keep in float.
+    """
+    placement = placement_for(model, family)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    symmetric = not placement.unsigned
+    options = {
+        "ActivationSymmetric": symmetric,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
+        "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
+    }
+    with _quiet():
+        quantizer = QDQQuantizer(
+            copy,
+            per_channel,
+            reduce_range,
+            QuantType.QInt8,
+            QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
+            _as_tensors_data(_with_absorbed(model, ranges)),
+            [],
+            [*exclude, *_computed_products(model)],
+            list(placement.operators),
+            options,
+        )
+        made: onnx.ModelProto = quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    _free_outputs(made.graph)
+    if placement.unsigned:
+        _round_biases(made.graph)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
+    return made
+
+
+def _free_outputs(graph: onnx.GraphProto) -> None:
+    """Take the Q/DQ pair off the network's answers: 8-bit logits tie."""
+    maker = {node.output[0]: node for node in graph.node}
+    for value in graph.output:
+        last = maker[value.name]
+        before = maker.get(last.input[0]) if last.op_type == "DequantizeLinear" else None
+        origin = maker.get(before.input[0]) if before is not None and before.op_type == "QuantizeLinear" else None
+        if before is None or origin is None or sum(before.input[0] in node.input for node in graph.node) != 1:
+            continue
+        graph.node.remove(last)
+        graph.node.remove(before)
+        origin.output[0] = value.name
+
+
+def _round_biases(graph: onnx.GraphProto) -> None:
+    """Store biases of matrix products with a float result as int32, b ≈ s_x s_w q.
+
+    ONNX Runtime rounds biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
+    """
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    maker = {node.output[0]: node for node in graph.node}
+    rounded_next = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in [one for one in graph.node if one.op_type == "Gemm" and len(one.input) == 3]:
+        inputs = [maker.get(name) for name in node.input[:2]]
+        if node.output[0] in rounded_next or any(one is None or one.op_type != "DequantizeLinear" for one in inputs):
+            continue
+        s_x, s_w = (onnx.numpy_helper.to_array(values[one.input[1]]) for one in inputs if one is not None)
+        bias = onnx.numpy_helper.to_array(values[node.input[2]])
+        scale = np.broadcast_to(s_x * s_w, bias.shape).astype(np.float32)
+        limits = np.iinfo(np.int32)
+        q = np.clip(np.rint(bias.astype(np.float64) / scale), limits.min, limits.max).astype(np.int32)
+        names = [f"{node.output[0]}_bias_{part}" for part in ("q", "scale", "float")]
+        graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for one, name in ((q, names[0]), (scale, names[1])))
+        graph.node.insert(list(graph.node).index(node), onnx.helper.make_node("DequantizeLinear", names[:2], names[2:], axis=0))
+        node.input[2] = names[2]
+
+
+def _computed_products(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Matrix products of two activations, such as attention's: nothing to store, and the softmax after them is sensitive."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    return tuple(node.name for node in model.graph.node if node.op_type == "MatMul" and not constant & set(node.input))
+
+
+def _with_absorbed(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
+    found = dict(ranges)
+    absorbed = _absorbed(model)
+    for before in absorbed:
+        after = before
+        while after not in ranges and after in absorbed:
+            after = absorbed[after]
+        if after in ranges:
+            found[before] = ranges[after]
+    return found
+
+
+def _as_tensors_data(ranges: Ranges) -> TensorsData:
+    """Ranges as the quantizer takes them; zero is always inside, because padding and ReLU make it."""
+    data = {
+        name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
+        for name, (low, high) in ranges.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer logs advice about preprocessing, done elsewhere, through the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...]) -> tuple[Skip, ...]:
+    """Operators with weights that compute in float in a quantized network, with the reason.
+
+    Args:
+        model: What `quantize` gave.
+        excluded: Names of nodes that were to stay in float.
+    """
+    graph = model.graph
+    constant = {tensor.name for tensor in graph.initializer}
+    maker = {name: node.op_type for node in graph.node for name in node.output}
+    from_constant = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constant}
+    skips = []
+    for node in graph.node:
+        if node.op_type not in WEIGHTED or all(maker.get(name) == "DequantizeLinear" for name in node.input[:2]):
+            continue
+        if node.name in excluded:
+            reason = "kept in float by keep_float"
+        elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
+            reason = "a product of two activations: no weight to store, and the softmax after it is sensitive"
+        else:
+            reason = "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor"
+        skips.append(Skip(what=f"{node.op_type} {node.name}", reason=reason))
+    return tuple(skips)

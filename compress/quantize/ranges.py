@@ -1,0 +1,125 @@
+"""From what a tensor was seen to hold to the range that its integers cover. Pure numpy; one function a method.
+
+All have one signature, so that the method table can name any of them; each uses what its formula needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BINS = 2048
+"""Of |x|, as Migacz 2017 uses."""
+
+
+@dataclass
+class Histogram:
+    """What one tensor was seen to hold, over all batches so far.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        counts: Values by bin over [−a, a], a = max(|low|, |high|), (2 · BINS,); counted once `low` and `high` are final.
+        exceptional: Values that were not finite.
+    """
+
+    low: float = np.inf
+    high: float = -np.inf
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(2 * BINS))
+    exceptional: int = 0
+
+    @property
+    def largest(self) -> float:
+        """Largest magnitude, a = max |x|."""
+        return max(abs(self.low), abs(self.high))
+
+    def widen(self, x: np.ndarray) -> None:
+        """First pass: take a batch's extremes in."""
+        low, high = float(x.min()), float(x.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            self.exceptional += int((~np.isfinite(x)).sum())
+            return
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def count(self, x: np.ndarray) -> None:
+        """Second pass, over the same batches: count values into bins."""
+        width = self.largest / BINS or 1.0
+        place = np.clip(x.ravel() / np.float32(width) + BINS, 0, 2 * BINS - 1).astype(np.int32)
+        self.counts += np.bincount(place, minlength=2 * BINS)
+
+    def magnitudes(self) -> np.ndarray:
+        """Counts of |x| over [0, a], (BINS,)."""
+        folded: np.ndarray = self.counts[BINS:] + self.counts[:BINS][::-1]
+        return folded
+
+
+def minmax(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """All that was seen: [min x, max x].
+
+    Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no counts.
+    """
+    return seen.low, seen.high
+
+
+def percentile(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """The range of the `percentile` % smallest magnitudes; the rest saturates.
+
+        T = min{ t : #{|x| ≤ t} ≥ (percentile / 100) · #x },   range = [max(min x, −T), min(max x, T)]
+
+    Wu et al. 2020, arXiv:2004.09602, section 3.1.
+
+    Args:
+        seen: With counts.
+        levels: Not used.
+        percentile: In (50, 100].
+    """
+    magnitudes = seen.magnitudes()
+    share = np.cumsum(magnitudes) / magnitudes.sum()
+    edge = int(np.searchsorted(share, percentile / 100.0 - 1e-12)) + 1
+    return _cut(seen, edge)
+
+
+def entropy(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """The range that loses least information, by Kullback-Leibler divergence.
+
+        T = argmin_i KL(P_i ‖ Q_i),   range = [max(min x, −T), min(max x, T)]
+
+    P_i is the histogram of |x| up to bin i with all beyond it added to bin i; Q_i the same, without what is beyond, merged
+    into `levels` equal parts and spread again over the bins that were not empty. Migacz 2017, "8-bit inference with TensorRT",
+    GTC S7310. The bin of zero takes its neighbour's count: zero is always exact, and after a ReLU it would drown the rest.
+
+    Args:
+        seen: With counts.
+        levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
+        percentile: Not used.
+    """
+    magnitudes = seen.magnitudes()
+    magnitudes[0] = magnitudes[1]
+    if magnitudes.sum() == 0:
+        return seen.low, seen.high
+    edges = range(levels, BINS + 1, 16)
+    return _cut(seen, min(edges, key=lambda edge: _divergence(magnitudes, edge, levels)))
+
+
+def _divergence(magnitudes: np.ndarray, edge: int, levels: int) -> float:
+    """KL(P ‖ Q) in nats for a cut after `edge` bins."""
+    inside = magnitudes[:edge]
+    p = inside.copy()
+    p[-1] += magnitudes[edge:].sum()
+    starts = (np.arange(levels) * edge) // levels
+    widths = np.diff(np.append(starts, edge))
+    filled = inside > 0
+    sums = np.add.reduceat(inside, starts)
+    occupied = np.maximum(np.add.reduceat(filled.astype(np.int64), starts), 1)
+    q = np.repeat(sums / occupied, widths) * filled
+    if q.sum() == 0:
+        return np.inf
+    p, q = p / p.sum(), q / q.sum()
+    here = p > 0
+    return float((p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))).sum())
+
+
+def _cut(seen: Histogram, edge: int) -> tuple[float, float]:
+    limit = seen.largest * edge / BINS
+    return max(seen.low, -limit), min(seen.high, limit)

@@ -1,0 +1,39 @@
+"""Draw a report from a run's record: `report.md`, `report.html` and `figures/*.png`. No model is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.files import write_text, written_aside
+from compress.record import RunRecord
+from compress.report import markdown, page
+from compress.report.figures import draw
+from compress.report.outline import outline
+
+
+def write(record: RunRecord, folder: Path) -> tuple[Path, ...]:
+    """Write the report of a run.
+
+    Everything is rendered before the first file is written, and each file appears whole or not at all. Equal records give
+    equal files.
+
+    Args:
+        record: The run.
+        folder: Where to; made if it is not there.
+
+    Returns:
+        `report.md`, `report.html`, then the pictures.
+
+    Raises:
+        StoreError: The folder is not writable, or full.
+    """
+    pictures = draw(record)
+    report = outline(record, pictures)
+    texts = {folder / "report.md": markdown.render(report), folder / "report.html": page.render(report)}
+    drawn = {folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures}
+    for path, png in drawn.items():
+        with written_aside(path) as aside:
+            aside.write_bytes(png)
+    for path, text in texts.items():
+        write_text(path, text)
+    return (*texts, *drawn)

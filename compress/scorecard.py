@@ -1,0 +1,128 @@
+"""What one candidate is worth: accuracy, size, parameters, MACs and latency, each with its provenance.
+
+Accuracy is measured on what would ship: an ONNX candidate runs under its runtime, a torch candidate as the module whose
+float ONNX file is then compared with it at export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.data.splits import Data, Split
+from compress.models.counts import count
+from compress.profile import accuracy
+from compress.profile.timing import Timing, measure
+from compress.record import Quantity, Scorecard
+from compress.stage import Candidate
+from compress.statistics import paired_difference, wilson
+from compress.train.evaluate import outputs_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.tasks.base import Task
+
+LATENCY_SECONDS = 0.6
+COUNTED = ("parameters", "macs")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scorecard, and the per-sample scores on the test split that paired intervals need, float32 (N,)."""
+
+    card: Scorecard
+    correct: np.ndarray
+
+
+def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Scorecard, *, rival: Path | None) -> Score:
+    """Measure one candidate.
+
+    Args:
+        candidate: What to measure.
+        file: Its ONNX file: the candidate itself, or the float export of a torch candidate.
+        data: The splits; accuracy is given on test and, apart, on validation.
+        task: The metric.
+        earlier: Scorecard before the stage; an ONNX candidate keeps its parent's counts, since quantizing removes no work.
+        rival: ONNX file of the stage before, timed in turns with this one so that drift hits both.
+    """
+    tested, correct = accuracy_of(candidate, data.test, task, "test")
+    validated, _ = accuracy_of(candidate, data.validation, task, "validation")
+    card: Scorecard = {task.metric: tested, f"{task.metric}_validation": validated}
+    card |= counts(candidate.module, data) if candidate.module is not None else kept(earlier, COUNTED)
+    card["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
+    card["latency_ms"] = latency(file, data, rival=rival)
+    return Score(card, correct)
+
+
+def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, np.ndarray]:
+    """Metric of one split with its Wilson interval, and the per-sample scores behind it."""
+    import torch
+
+    if candidate.module is not None:
+        outputs, targets = outputs_of(candidate.module, split)
+        where = f"torch, {name} split"
+    else:
+        from_runtime = accuracy.outputs_of(candidate.files["onnxruntime"], split)
+        outputs, targets = torch.from_numpy(from_runtime[0]), torch.from_numpy(from_runtime[1])
+        where = f"ONNX Runtime, {name} split"
+    correct = task.correct(outputs, targets).numpy()
+    return proportion(correct, where), correct
+
+
+def module_accuracy(module: nn.Module, split: Split, task: Task, where: str) -> Quantity:
+    """Metric of a torch module on one split."""
+    return proportion(task.correct(*outputs_of(module, split)).numpy(), where)
+
+
+def proportion(correct: np.ndarray, where: str) -> Quantity:
+    """Mean of per-sample scores with its Wilson interval."""
+    hits = round(float(correct.sum()))
+    return Quantity.measured(
+        float(correct.mean()),
+        "fraction",
+        f"{where}; 95 % Wilson interval",
+        interval=wilson(hits, len(correct)),
+        runs=len(correct),
+    )
+
+
+def counts(module: nn.Module, data: Data) -> Scorecard:
+    """Parameters and multiply-accumulates of one sample."""
+    counted = count(module, data.spec)
+    return {
+        "parameters": Quantity.measured(counted.parameters, "1", "counted on the module"),
+        "macs": Quantity.measured(counted.macs, "MAC", "counted on the module, one sample"),
+    }
+
+
+def kept(earlier: Scorecard, keys: Sequence[str]) -> Scorecard:
+    """The part of a scorecard that this stage does not change."""
+    return {key: earlier[key] for key in keys if key in earlier}
+
+
+def latency(file: Path, data: Data, *, rival: Path | None) -> Quantity:
+    """Median latency at batch 1 on one thread of this machine, timed in turns with `rival`."""
+    return timings({"this": file} | ({"rival": rival} if rival else {}), data)["this"].p50
+
+
+def timings(files: dict[str, Path], data: Data) -> dict[str, Timing]:
+    """Time files against each other on one real test image."""
+    batch = next(iter(data.test.ordered(1)))
+    return measure(files, batch.inputs.numpy(), threads=1, seconds=LATENCY_SECONDS)
+
+
+def drop(reference: np.ndarray, correct: np.ndarray, against: str) -> Quantity:
+    """How much of the metric was lost against a reference, on the same samples; positive is a loss."""
+    lost, low, high = paired_difference(reference, correct)
+    return Quantity.measured(
+        lost,
+        "fraction",
+        f"against {against}, same {len(correct)} test samples, paired 95 % interval",
+        interval=(low, high),
+        runs=len(correct),
+    )

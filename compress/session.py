@@ -1,0 +1,304 @@
+"""One run under way: what the loop in `pipeline` calls for every point of the chain.
+
+look up by key · run · check · evaluate · save
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.devices import load_device
+from compress.entry import name_of
+from compress.environment import environment, is_main, versions, world_size
+from compress.errors import StoreError
+from compress.links import FLOAT_ONNX, Link, keep
+from compress.methods import find
+from compress.plan import NetworkPlan, Plan
+from compress.progress import Reporter
+from compress.record import RunRecord, Scorecard, StageRecord, Verdict
+from compress.report.format import stage_line
+from compress.stage import Candidate, Context, Outcome, Stage
+from compress.store import RunFolder, key_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.data.splits import Data
+    from compress.devices import Device
+    from compress.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Step:
+    """One point of the chain to reach.
+
+    Attributes:
+        index: Its place; teachers and the start are 0.
+        name: Names its folder.
+        key: Identifies its result.
+        parameters: For the record.
+        given: Makes the candidate to start from, with notes on how it was made.
+        run: Does the work.
+        reference: Gives the network that checkpoints are read against.
+        previous: The point before it.
+        trained: Whether accuracy and time are worth measuring.
+        trains: Whether every process of a launch takes part.
+    """
+
+    index: int
+    name: str
+    key: str
+    parameters: dict[str, Any]
+    given: Callable[[], tuple[Candidate, tuple[str, ...]]]
+    run: Callable[[Candidate, Context], Outcome]
+    reference: Callable[[], nn.Module]
+    previous: Link | None = None
+    trained: bool = True
+    trains: bool = False
+
+    @property
+    def before(self) -> Scorecard:
+        """Scorecard of the candidate given."""
+        return self.previous.record.after if self.previous else {}
+
+
+class Session:
+    """The state of one run: the chain so far, and the data once somebody needs it.
+
+    Args:
+        plan: What to do.
+        store: The run directory, locked.
+        device: Where to train.
+        reporter: Progress.
+        smoke: Toy size.
+    """
+
+    def __init__(self, plan: Plan, store: RunFolder, *, device: str, reporter: Reporter, smoke: bool) -> None:
+        self.plan = plan
+        self.store = store
+        self.device = device
+        self.reporter = reporter
+        self.smoke = smoke
+        self.teachers: list[Link] = []
+        self.links: list[Link] = []
+
+    @cached_property
+    def data(self) -> Data:
+        """The splits."""
+        return self.plan.make_data()
+
+    @cached_property
+    def task(self) -> Task:
+        """The task."""
+        made: Task = find("task", self.plan.task).load()()
+        return made
+
+    @cached_property
+    def targets(self) -> tuple[Device, ...]:
+        """Profiles of all devices that the plan names."""
+        return tuple(load_device(name, self.plan.base) for name in self.plan.targets)
+
+    def teach(self, network: NetworkPlan) -> None:
+        """Train a teacher, or take a finished one."""
+        training = network.training
+        stage: Stage | None = find("stage", "train").load()(**training.model_dump()) if training else None
+        parameters = {"network": network.key, "train": training.model_dump(mode="json") if training else None}
+        place = len(self.teachers)
+        step = Step(
+            index=0,
+            name="teacher" if place == 0 else f"teacher-{place + 1}",
+            key=key_of({"teacher": parameters, **self._root()}),
+            parameters=parameters,
+            given=lambda: self._first(network),
+            run=stage.run if stage else untouched,
+            reference=self._reference(network),
+            trains=stage is not None,
+        )
+        self.teachers.append(self._reach(step))
+
+    def start(self) -> None:
+        """Build the network to compress."""
+        network = self.plan.model
+        step = Step(
+            index=0,
+            name="start",
+            key=key_of({"start": network.key, "teachers": [link.record.key for link in self.teachers], **self._root()}),
+            parameters={"network": network.key},
+            given=lambda: self._first(network),
+            run=untouched,
+            reference=self._reference(network),
+            trained=network.trained,
+        )
+        self.links.append(self._reach(step))
+
+    def advance(self, index: int, stage: Stage) -> None:
+        """Run one stage on the end of the chain, or take it finished."""
+        previous = self.links[-1]
+        name = name_of("stage", stage)
+        parameters = stage.model_dump(mode="json")
+        parent = {"parent": previous.record.key, "surroundings": stage.surroundings(self.targets)}
+        step = Step(
+            index=index,
+            name=name,
+            key=key_of({"stage": name, "parameters": parameters, **parent}),
+            parameters=parameters,
+            given=lambda: (previous.candidate(), ()),
+            run=stage.run,
+            reference=previous.reference,
+            previous=previous,
+            trains=stage.trains,
+        )
+        self.links.append(self._reach(step))
+
+    def record(self) -> RunRecord:
+        """The whole run as data; equal for a run that found everything finished."""
+        records = [link.record for link in (*self.teachers, *self.links)]
+        return RunRecord(
+            name=self.plan.name,
+            recipe=self.plan.recipe,
+            recipe_text=self.plan.recipe_text,
+            spec=self.links[0].spec(),
+            data=self.plan.data_key,
+            teacher=self.teachers[0].record if self.teachers else None,
+            start=self.links[0].record.after,
+            notes=self.links[0].record.notes,
+            smoke=self.smoke,
+            stages=tuple(link.record for link in self.links[1:]),
+            verdict=self._verdict(),
+            environment=environment(),
+            started=min(record.started for record in records),
+            wall_time_s=round(sum(record.wall_time_s for record in records), 3),
+        )
+
+    def _verdict(self) -> Verdict | None:
+        if self.plan.budget is None:
+            return None
+        from compress.budget import judge
+
+        subjects = next((link.record.subjects for link in reversed(self.links) if link.record.subjects), ())
+        return judge(self.plan.budget, final=self.links[-1].record.after, subjects=subjects)
+
+    def _root(self) -> dict[str, Any]:
+        return {"data": self.plan.data_key, "task": self.plan.task, "seed": self.plan.seed}
+
+    def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
+        return cache(lambda: network.architecture(self.data.spec)[0])
+
+    def _first(self, network: NetworkPlan) -> tuple[Candidate, tuple[str, ...]]:
+        module, notes = network.make(self.data.spec)
+        return Candidate(self.data.spec, module), notes
+
+    def _reach(self, step: Step) -> Link:
+        """Look up · run · check · evaluate · save. Of several processes the first looks, evaluates and saves."""
+        record = self.store.find(step.index, step.name, step.key) if is_main() else None
+        kept = "  (kept)" if record else ""
+        if damage := self.store.damage.pop(step.name, None):
+            self.reporter.line(f"{step.name}: {damage}; {'taken from another run' if record else 'computed again'}")
+        self._meet()
+        record = record or (None if is_main() else self.store.own(step.index, step.name, step.key))
+        if record is None:
+            record = self._run(step) if is_main() else self._follow(step)
+        self.reporter.line(stage_line(record, step.before) + kept)
+        return Link(record, self.store.folder(step.index, step.name), step.reference, step.previous)
+
+    def _follow(self, step: Step) -> StageRecord:
+        """What the other processes do: train along, then read what the first one saved."""
+        self._meet()
+        if step.trains:
+            candidate, _ = step.given()
+            step.run(candidate, self._context(step, self.store.workplace(step.index, step.name, step.key), candidate))
+        self._meet()
+        record = self.store.own(step.index, step.name, step.key)
+        if record is None:
+            msg = f"the first process left no finished {step.name}; its own message says why"
+            raise StoreError(msg)
+        return record
+
+    def _meet(self) -> None:
+        if world_size() > 1:
+            from compress.train.processes import meet
+
+            meet(self.device)
+
+    def _run(self, step: Step) -> StageRecord:
+        from compress.evaluate import checked, evaluate
+
+        began, started = time.monotonic(), datetime.now(UTC)
+        folder = self.store.workplace(step.index, step.name, step.key)
+        self._meet()
+        candidate, first_notes = step.given()
+        context = self._context(step, folder, candidate)
+        outcome = step.run(candidate, context)
+        same = step.previous is not None and outcome.candidate is candidate
+        checked(outcome.candidate, step.name)
+        evaluation = evaluate(step, outcome, context, reference=self._yardstick(), same=same)
+        keep(outcome.candidate, folder, step.reference, same=same)
+        for training in folder.glob("*.done.*"):
+            training.unlink()  # the kept network holds the same weights
+        record = self.store.commit(
+            StageRecord(
+                index=step.index,
+                name=step.name,
+                key=step.key,
+                parent_key=step.previous.record.key if step.previous else "",
+                form=outcome.candidate.form,
+                parameters=step.parameters,
+                before=step.before,
+                after=evaluation.card,
+                results=outcome.results | evaluation.results,
+                subjects=outcome.subjects,
+                skipped=outcome.skipped,
+                notes=(*first_notes, *outcome.notes, *evaluation.notes),
+                curves=outcome.curves,
+                tables=outcome.tables,
+                seed=context.seed,
+                versions=versions(),
+                started=started.isoformat(timespec="seconds"),
+                wall_time_s=round(time.monotonic() - began, 3),
+            )
+        )
+        self._meet()
+        return record
+
+    def _yardstick(self) -> Link | None:
+        """What accuracy is compared with: the teacher, or the starting network where there is none."""
+        return self.teachers[0] if self.teachers else self.links[0] if self.links else None
+
+    def _context(self, step: Step, folder: Path, candidate: Candidate) -> Context:
+        known = {id(candidate): step.previous.onnx() if step.previous else None}
+        return Context(
+            data=self.data,
+            task=self.task,
+            folder=folder,
+            cache=self.store.out / ".cache",
+            seed=self.plan.seed + step.index,
+            fresh=step.reference,
+            to_onnx=lambda one: known.get(id(one)) or _exported(one, folder / FLOAT_ONNX),
+            teacher=tuple(link.candidate() for link in self.teachers),
+            teacher_files=tuple(path for link in self.teachers if (path := link.onnx())),
+            float_file=step.previous.float_onnx() if step.previous else None,
+            float_network=step.previous.float_network if step.previous else None,
+            targets=self.targets,
+            device=self.device,
+            reporter=self.reporter,
+            earlier=tuple(link.record for link in (*self.teachers, *self.links)),
+            smoke=self.smoke,
+        )
+
+
+def untouched(candidate: Candidate, context: Context) -> Outcome:  # noqa: ARG001
+    """A step that gives back what it was given."""
+    return Outcome(candidate)
+
+
+def _exported(candidate: Candidate, path: Path) -> Path:
+    from compress.export.onnx import export_onnx
+
+    export_onnx(candidate.network(), candidate.spec, path)
+    return path

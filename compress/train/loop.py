@@ -1,0 +1,279 @@
+"""The only training loop: used by every stage that trains.
+
+    epoch:  batches ─► gradients (steps.py) ─► weights ─► … ─► validation ─► checkpoint
+
+Model-side randomness (dropout, stochastic depth) is seeded anew for each epoch, so a training that was interrupted and
+continued ends with the same bits as one that was not. (On a GPU as far as its kernels add up in a fixed order.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from compress.data.splits import Data
+from compress.errors import TrainingError
+from compress.progress import Bar, Reporter, Silent
+from compress.tasks.base import Task
+from compress.train.answers import TeacherAnswers
+from compress.train.averages import moving_average
+from compress.train.checkpoints import Checkpoints, copy_of_state
+from compress.train.evaluate import outputs_of
+from compress.train.history import History, Progress
+from compress.train.layout import bring_back, put
+from compress.train.preflight import identity, refuse_unfit
+from compress.train.processes import accelerated, from_main, same_everywhere
+from compress.train.settings import Training
+from compress.train.steps import Stepper, grouped
+from compress.train.terms import Term
+from compress.train.trackers import Tracker
+
+LOOK_EVERY = 20
+"""Steps between two looks at the loss on an accelerator, where each look waits for the device."""
+
+
+def fit(
+    module: nn.Module,
+    training: Training,
+    *,
+    data: Data,
+    task: Task,
+    terms: tuple[Term, ...],
+    seed: int,
+    folder: Path,
+    label: str = "train",
+    teacher: TeacherAnswers | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> History:
+    """Train a network in place; it ends with the kept weights, in eval mode, on the CPU.
+
+    At each epoch's end a checkpoint appears in `folder`. Called again with the same arguments after an interruption, it
+    continues there; called again after it finished, it loads the result and returns at once. Files of another training
+    under the same label (other settings, data or initial weights) are not continued, and a note says so.
+
+    Under `accelerate launch` every process calls it with the same arguments; each computes its share of every batch, the
+    first one writes the files, and all end with the same weights.
+
+    Args:
+        module: The network. Takes float32 (N, C, H, W), gives (N, K).
+        training: Settings.
+        data: Trains on `train`; decides on `validation`.
+        task: Loss and metrics.
+        terms: The loss is their weighted sum.
+        seed: Of the order of the samples and of dropout. The initial weights are the module's own.
+        folder: For checkpoints and the result.
+        label: Names the files and the progress bar.
+        teacher: Needed when a term needs teacher logits.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        reporter: Progress bar; None shows nothing.
+        after_step: Called after each change of the weights.
+
+    Returns:
+        Curves and the best epoch.
+
+    Raises:
+        TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing.
+    """
+    refuse_unfit(training, data, terms, teacher)
+    files = Checkpoints(folder, label, identity(module, training, data, task, terms, seed, teacher))
+    history = files.finished(module)
+    if history is not None:
+        module.eval()
+        return history
+    with accelerated(device, training.precision) as accelerator, _own_randomness(accelerator.device):
+        put(module, accelerator.device)
+        try:
+            average = None if training.ema is None else moving_average(module, training.ema)
+            stepper = Stepper(
+                accelerator, module, average, training=training, task=task, terms=terms, teacher=teacher, after_step=after_step
+            )
+            loop = _Loop(stepper, data, seed, files)
+            history = loop.run(reporter if reporter is not None and accelerator.is_main_process else Silent())
+            if accelerator.is_main_process:
+                files.finish(module, history)
+            accelerator.wait_for_everyone()
+        finally:
+            bring_back(module)
+    return history
+
+
+class _Loop:
+    """One training under way. `module` is trained; `kept` is what is evaluated: the module itself or its moving average."""
+
+    def __init__(self, stepper: Stepper, data: Data, seed: int, files: Checkpoints) -> None:
+        self.stepper = stepper
+        self.data = data
+        self.seed = seed
+        self.files = files
+        self.accelerator: Accelerator = stepper.accelerator
+        self.training = stepper.training
+        self.module = stepper.module
+        self.kept: nn.Module = self.module if stepper.average is None else stepper.average.module
+        self.steps = math.ceil(data.train.batches(self.training.batch_size) / self.training.accumulate)
+        self.progress = Progress()
+        self.best: dict[str, Tensor] | None = None
+
+    def run(self, reporter: Reporter) -> History:
+        """All epochs that are left, then the kept weights go into the module."""
+        self._restore()
+        if self.stepper.teacher is not None:
+            self._ask_teacher(self.stepper.teacher)
+        main = self.accelerator.is_main_process
+        folder = self.files.folder / f"{self.files.label}.tensorboard"
+        with (
+            Tracker(self.training.tracker if main else None, folder) as tracker,
+            reporter.bar(self.files.label, self.training.epochs * self.steps) as bar,
+        ):
+            if self.progress.epoch:
+                bar.advance(self.progress.epoch * self.steps, "continued")
+            while not self._over():
+                self._epoch(bar)
+                tracker.add(self.progress.epoch, self._latest())
+                if main and not self._over():
+                    self.files.save(self._state())
+        self._keep()
+        return self.progress.history(self.stepper.task.metric)
+
+    def _epoch(self, bar: Bar) -> None:
+        loss = self._train(bar)
+        loss_validation, metric = from_main(self.accelerator, self._validate)
+        if not math.isfinite(loss_validation):
+            raise TrainingError(self._advice(f"the validation loss is {loss_validation} after epoch {self.progress.epoch + 1}"))
+        if self.progress.add(loss, loss_validation, metric) and self.training.keep == "best":
+            self.best = copy_of_state(self.kept)
+
+    def _train(self, bar: Bar) -> float:
+        """One pass over the training split; the mean loss of its steps."""
+        epoch, training = self.progress.epoch, self.training
+        torch.manual_seed(_derive(self.seed, epoch, self.accelerator.process_index))
+        self.module.train()
+        losses: list[float] = []
+        waiting: list[Tensor] = []
+        every = 1 if self.accelerator.device.type == "cpu" else LOOK_EVERY
+        batches = self.data.train.epoch(epoch, training.batch_size, self.seed)
+        for step, group in enumerate(grouped(batches, training.accumulate)):
+            waiting.append(self.stepper.gradients(group))
+            if len(waiting) == every:
+                losses += self._look(waiting, len(losses))
+                waiting = []
+            self.stepper.change(epoch * self.steps + step, training.epochs * self.steps)
+            bar.advance(1, self._note(losses))
+        losses += self._look(waiting, len(losses))
+        if not losses:
+            msg = f"{self.files.label}: epoch {epoch + 1} gave no batch; the data source is empty or used up"
+            raise TrainingError(msg)
+        return sum(losses) / len(losses)
+
+    def _look(self, waiting: list[Tensor], before: int) -> list[float]:
+        """Losses of the last steps, summed over the processes.
+
+        Raises:
+            TrainingError: One is not finite; the message names its epoch and step.
+        """
+        if not waiting:
+            return []
+        losses: list[float] = self.accelerator.reduce(torch.stack(waiting), "sum").tolist()
+        for offset, loss in enumerate(losses, start=before + 1):
+            if not math.isfinite(loss):
+                where = f"epoch {self.progress.epoch + 1}, step {offset} of {self.steps}"
+                raise TrainingError(self._advice(f"the loss is {loss} in {where}"))
+        return losses
+
+    def _validate(self) -> tuple[float, float]:
+        outputs, targets = outputs_of(self.kept, self.data.validation, device=self.accelerator.device)
+        task = self.stepper.task
+        return float(task.loss(outputs, targets)), float(task.correct(outputs, targets).mean())
+
+    def _over(self) -> bool:
+        """All epochs are done, or the metric has not improved for `patience` epochs."""
+        progress, training = self.progress, self.training
+        if progress.epoch >= training.epochs:
+            return True
+        return training.patience is not None and progress.epoch - progress.best_epoch >= training.patience
+
+    def _keep(self) -> None:
+        """Put the weights to keep into the module."""
+        if self.best is not None:
+            self.module.load_state_dict(self.best)
+        elif self.kept is not self.module:
+            self.module.load_state_dict(self.kept.state_dict())
+        same_everywhere(self.accelerator, self.module)
+        if self.progress.epoch < self.training.epochs:
+            metric, patience = self.stepper.task.metric, self.training.patience
+            note = f"stopped early after epoch {self.progress.epoch} of {self.training.epochs}"
+            self.progress.notes.append(f"{note}: no better validation {metric} for {patience} epochs")
+
+    def _ask_teacher(self, teacher: TeacherAnswers) -> None:
+        note = teacher.fill(range(self.progress.epoch, self.training.epochs), self.accelerator)
+        if note and note not in self.progress.notes:
+            self.progress.notes.append(note)
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds. Best weights that are this epoch's own are not written twice."""
+        scaler, average = self.accelerator.scaler, self.stepper.average
+        return {
+            "progress": asdict(self.progress),
+            "module": self.module.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "best": None if self.progress.best_epoch == self.progress.epoch else self.best,
+        }
+
+    def _restore(self) -> None:
+        state, note = self.files.load()
+        if note:
+            self.progress.notes.append(note)
+        if state is None:
+            return
+        self.progress = Progress(**state["progress"])
+        self.module.load_state_dict(state["module"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        if self.stepper.average is not None:
+            self.stepper.average.load_state_dict(state["average"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.training.keep == "best":
+            self.best = state["best"] or copy_of_state(self.kept)
+
+    def _latest(self) -> dict[str, float]:
+        progress = self.progress
+        series = {"loss": progress.losses, "loss_validation": progress.losses_validation}
+        return {
+            name: values[-1] for name, values in {**series, f"{self.stepper.task.metric}_validation": progress.metrics}.items()
+        }
+
+    def _note(self, losses: list[float]) -> str:
+        loss = f" loss {losses[-1]:.3f}" if losses else ""
+        found = f" val {self.progress.metrics[-1]:.3f}" if self.progress.metrics else ""
+        return f"epoch {self.progress.epoch + 1}/{self.training.epochs}{loss}{found}"
+
+    def _advice(self, what: str) -> str:
+        clip = "" if self.training.clip is not None else ", clip: 1.0"
+        precision = "" if self.accelerator.mixed_precision == "no" else ", precision: no"
+        return f"{self.files.label}: {what}; try a lower lr (now {self.training.lr:g}){clip}{precision}"
+
+
+def _derive(*numbers: int) -> int:
+    """A seed of 63 bits from several numbers."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave torch's global generators as they were."""
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield

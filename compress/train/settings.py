@@ -1,0 +1,87 @@
+"""Training settings, shared by every stage that trains. Light: read and checked without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field
+
+from compress.entry import OneOf
+from compress.methods import find
+from compress.record import Frozen
+from compress.train.terms import Term
+
+
+def _weighted(losses: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Refuse a list that adds up to nothing."""
+    if not any(term.weight > 0 for term in losses):
+        msg = "losses needs at least one entry with a weight over 0, such as `- task: {weight: 1.0}`"
+        raise ValueError(msg)
+    return losses
+
+
+Losses = Annotated[tuple[Annotated[Term, OneOf("loss", Term)], ...], AfterValidator(_weighted)]
+
+
+class Training(Frozen):
+    """How to train. Stages that train have these fields beside their own.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a step over all processes together.
+        optimizer: `adamw` or `sgd` (momentum 0.9, Nesterov).
+        lr: Peak learning rate.
+        weight_decay: Decay of the weights, decoupled in adamw; biases and normalisation are spared.
+        schedule: `cosine`, `onecycle` or `constant`.
+        warmup: Fraction of all steps over which the rate rises linearly (cosine, constant) or to the peak (one-cycle).
+        accumulate: Batches whose gradients are added up before a step.
+        clip: Largest gradient norm; None does not clip.
+        ema: Decay of an exponential moving average of the weights, which is then what is evaluated and kept; None for none.
+            In the first steps n the decay is lower, (1 + n) / (10 + n), so that short trainings are averaged as well.
+        label_smoothing: In the task loss.
+        precision: `auto` (bfloat16 where the accelerator computes it fast, else float32), `no`, `bf16`, `fp16`.
+        patience: Stop after this many epochs without a better validation metric; None never stops early.
+        keep: `best` (by validation) or `last` weights.
+        tracker: `tensorboard` (extra) or None.
+    """
+
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0.0)
+    weight_decay: float = Field(default=0.05, ge=0.0)
+    schedule: Literal["cosine", "onecycle", "constant"] = "onecycle"
+    warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
+    accumulate: int = Field(default=1, ge=1)
+    clip: float | None = Field(default=None, gt=0.0)
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    patience: int | None = Field(default=None, ge=1)
+    keep: Literal["best", "last"] = "best"
+    tracker: Literal["tensorboard"] | None = None
+
+    def smoke(self) -> Self:
+        """The same training at toy size."""
+        return self.model_copy(update={"epochs": min(self.epochs, 1), "batch_size": min(self.batch_size, 32)})
+
+
+def default_losses() -> tuple[Term, ...]:
+    """Response distillation and the task's own loss, as in Hinton et al. 2015 (arXiv:1503.02531)."""
+    return (
+        find("loss", "response").load()(temperature=4.0, weight=0.7),
+        find("loss", "task").load()(weight=0.3),
+    )
+
+
+class Recovery(Training):
+    """How a compressed network heals.
+
+    Attributes:
+        teacher: `parent`, the dense network that the stage was given; `teacher`, the recipe's; `none`, hard labels only.
+        losses: Weighted terms; with `none` they are replaced by the task's loss.
+    """
+
+    teacher: Literal["parent", "teacher", "none"] = "parent"
+    epochs: int = Field(default=2, ge=0)
+    losses: Losses = Field(default_factory=default_losses)

@@ -1,0 +1,52 @@
+"""The stage `train`: plain training on hard labels."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
+
+from compress.methods import find
+from compress.record import Quantity
+from compress.stage import Candidate, Context, Form, Outcome, Stage
+from compress.train.settings import Training
+
+
+class Train(Stage, Training):
+    """Train or fine-tune the candidate on the task's own loss.
+
+    Attributes:
+        accepts: A torch network.
+        produces: The same network with other weights.
+    """
+
+    accepts: ClassVar[tuple[Form, ...]] = ("torch",)
+    produces: ClassVar[Form | Literal["same"]] = "same"
+    trains: ClassVar[bool] = True
+
+    def run(self, candidate: Candidate, context: Context) -> Outcome:
+        """See `compress.train.loop.fit`."""
+        from compress.train.loop import fit
+
+        module = copy.deepcopy(candidate.network())
+        history = fit(
+            module,
+            self,
+            data=context.data,
+            task=context.task,
+            terms=(find("loss", "task").load()(),),
+            seed=context.seed,
+            folder=context.folder,
+            label="train",
+            device=context.device,
+            reporter=context.reporter,
+        )
+        results = {
+            "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
+            "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
+        }
+        return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=history.curves)
+
+    def smoke(self) -> Self:
+        """One epoch of small batches."""
+        return Training.smoke(self)

@@ -1,0 +1,62 @@
+"""What runs on the machine under test, emulated or not: a model, inputs in, outputs out. Only NumPy and ONNX Runtime.
+
+python agent.py SITE MODEL INPUTS.npy FOLDER      leaves FOLDER/outputs.npy and FOLDER/facts.json
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+REFUSED = 3
+"""Exit status when the runtime does not take or run the model; the reason is the last line of standard error."""
+
+
+def answers(session: Any, inputs: Any) -> Any:
+    """First output for every sample, one sample at a time as a device does it, or in batches of the size that the file fixes.
+
+    Args:
+        session: ONNX Runtime session with one input.
+        inputs: (N, …), N ≥ 1.
+
+    Returns:
+        Outputs, (N, …).
+    """
+    import numpy as np
+
+    given = session.get_inputs()[0]
+    size = given.shape[0] if given.shape and isinstance(given.shape[0], int) else 1
+    found = []
+    for start in range(0, len(inputs), size):
+        batch = inputs[start : start + size]
+        missing = size - len(batch)
+        filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
+        found.append(session.run(None, {given.name: filled})[0][: len(batch)])
+    return np.concatenate(found)
+
+
+def main(site: str, model: str, inputs: str, folder: str) -> int:
+    """Run and write; gives the exit status."""
+    if site:
+        sys.path.insert(0, site)
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        np.save(Path(folder) / "outputs.npy", answers(session, np.load(inputs)))
+    except Exception as error:  # the runtime's exceptions have no common base but Exception
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return REFUSED
+    facts = {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__, "machine": platform.machine()}
+    (Path(folder) / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

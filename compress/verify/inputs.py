@@ -1,0 +1,149 @@
+"""What to feed both sides: samples of a recipe's test split, image files, or noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.errors import ConversionError, DataError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Array = npt.NDArray[Any]
+NOISE_SEED = 0
+
+
+class Samples(NamedTuple):
+    """Inputs, and where they are from.
+
+    Attributes:
+        values: Float32 (N, …), as the network takes them.
+        targets: Right classes, int64 (N,); None where nobody knows.
+        origin: In words.
+    """
+
+    values: Array
+    targets: Array | None
+    origin: str
+
+
+def choose(model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False) -> Samples:
+    """Samples of the size that a file takes.
+
+    Args:
+        model: ONNX file with one float input whose only free dimension is the batch.
+        count: How many at most.
+        recipe: Take them from the test split of this recipe.
+        images: Take them from these files and folders.
+        trust_code: Whether the recipe's own code may run.
+
+    Raises:
+        ConversionError: Not such a file.
+        DataError: Both a recipe and images, nothing found, an unreadable image, or samples of another size.
+    """
+    from compress import graphs
+
+    if recipe is not None and images:
+        msg = "both a recipe and images are given; name one of them"
+        raise DataError(msg)
+    graphs.load(model)  # tells a missing or broken file apart from one that the runtime refuses
+    session = graphs.session(model)
+    shape = sample_shape(model, session)
+    if recipe is not None:
+        return _of_recipe(recipe, shape, count, trust_code=trust_code)
+    if images:
+        return _of_images(images, shape, count, session.get_modelmeta().custom_metadata_map)
+    draw = np.random.default_rng(NOISE_SEED)
+    return Samples(draw.standard_normal((count, *shape), np.float32), None, f"{count} samples of noise, mean 0, deviation 1")
+
+
+def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[int, ...]:
+    """Shape of one sample.
+
+    Raises:
+        ConversionError: Not one float input, or free dimensions besides the batch.
+    """
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
+        msg = f"{model} has inputs {{{found}}}; networks with one float input can be verified"
+        raise ConversionError(msg)
+    shape = inputs[0].shape
+    if not shape or not all(isinstance(size, int) for size in shape[1:]):
+        msg = f"{model}: input {inputs[0].name!r} has the shape {shape}; only the batch may be free: export with fixed sizes"
+        raise ConversionError(msg)
+    return tuple(shape[1:])
+
+
+def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> Samples:
+    from compress.plan import from_recipe
+    from compress.recipe import load
+
+    loaded = load(recipe)
+    data = from_recipe(loaded, trust_code=trust_code).make_data()
+    if data.spec.shape != shape:
+        msg = f"{recipe} gives inputs of {data.spec.shape}, the model takes {shape}; name the recipe that made the model"
+        raise DataError(msg)
+    wanted = spread(len(data.test), count)
+    values, targets, seen = [], [], 0
+    for batch in data.test.ordered(64):
+        here = wanted[(wanted >= seen) & (wanted < seen + len(batch.targets))] - seen
+        values.append(batch.inputs.numpy()[here])
+        targets.append(batch.targets.numpy()[here])
+        seen += len(batch.targets)
+    where = f"{len(wanted)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
+    return Samples(np.concatenate(values), np.concatenate(targets), where)
+
+
+def spread(available: int, count: int) -> npt.NDArray[np.int64]:
+    """Positions of `count` samples evenly over `available`, so that sorted classes all have their share."""
+    return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(np.int64))
+
+
+def _of_images(places: Sequence[Path], shape: tuple[int, ...], count: int, about: dict[str, str]) -> Samples:
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        msg = f"images fit networks that take (1 or 3, height, width); this one takes {shape}: leave the images out for noise"
+        raise DataError(msg)
+    files = [path for place in places for path in _files(place)]
+    if not files:
+        msg = f"no images in {', '.join(map(str, places))}; name image files, or folders that hold some"
+        raise DataError(msg)
+    chosen = [files[index] for index in spread(len(files), count)]
+    ours = "compress" in about
+    mean, std = (np.array(json.loads(about[key]) if ours else neutral) for key, neutral in (("mean", 0.0), ("std", 1.0)))
+    pixels = np.stack([_read(path, shape) for path in chosen])
+    values = ((pixels - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)).astype(np.float32)
+    scaled = "normalised as the file says" if ours else "scaled to [0, 1], as the file says nothing of normalisation"
+    return Samples(values, None, f"{len(chosen)} of {len(files)} images, squeezed to size, {scaled}")
+
+
+def _files(place: Path) -> Iterator[Path]:
+    from compress.data.folders import SUFFIXES
+
+    if place.is_dir():
+        yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    elif place.exists():
+        yield place
+    else:
+        msg = f"no such image file or folder: {place}"
+        raise DataError(msg)
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Array:
+    """One image in [0, 1], (C, H, W)."""
+    from PIL import Image, UnidentifiedImageError
+
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        msg = f"{path} is not a readable image: {error}"
+        raise DataError(msg) from error
+    return np.asarray(image, dtype=np.float64).reshape(height, width, channels).transpose(2, 0, 1) / 255.0

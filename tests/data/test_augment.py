@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from compress.data.augment import AUGMENTATIONS, Light, center_crop, seed_of, seeded, squeeze
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmentations_give_varied_uint8_images_of_the_size_asked_for(name, channels):
+    image = torch.randint(0, 256, (channels, 40, 52), dtype=torch.uint8)
+    augment = AUGMENTATIONS[name](24, center_crop(24))
+    views = []
+    for view in range(4):
+        with seeded(view):
+            views.append(augment(image))
+    assert all(view.shape == (channels, 24, 24) and view.dtype == torch.uint8 for view in views)
+    assert any(not torch.equal(views[0], view) for view in views[1:])
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_an_augmentation_is_a_function_of_the_seed_alone(name):
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    augment = AUGMENTATIONS[name](32, squeeze(32))
+    with seeded(5):
+        first = augment(image)
+    torch.rand(7)
+    with seeded(5):
+        assert torch.equal(augment(image), first)
+
+
+def test_light_without_movement_is_the_identity():
+    image = torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8)
+    assert torch.equal(Light(16, squeeze(16), degrees=0.0, scale=0.0, shift=0.0)(image), image)
+
+
+def test_light_moves_a_dot_no_further_than_promised():
+    image = torch.zeros((1, 65, 65), dtype=torch.uint8)
+    image[0, 30:35, 30:35] = 255
+    augment = Light(65, squeeze(65))
+    for view in range(50):
+        with seeded(view):
+            weights = augment(image)[0].float()
+        centre = torch.stack(torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")).mul(weights).sum((1, 2))
+        moved = (centre / weights.sum() - 32).abs().max()
+        # The shift is applied before rotation and scale, so both lengthen it a little.
+        assert moved <= 0.08 * 65 * 1.42
+
+
+def test_light_continues_the_border():
+    image = torch.full((1, 16, 16), 200, dtype=torch.uint8)
+    with seeded(3):
+        assert torch.equal(Light(16, squeeze(16))(image), image)
+
+
+def test_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    with seeded(1):
+        torch.rand(10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_state_is_restored_after_an_error():
+    before = torch.get_rng_state()
+
+    def fail():
+        with seeded(1):
+            torch.rand(1)
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeds_differ_between_neighbours_and_orders():
+    seeds = {seed_of(a, b, c) for a in range(3) for b in range(30) for c in range(10)}
+    assert len(seeds) == 900
+    assert seed_of(1, 23) != seed_of(12, 3)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from compress.export import licences
+from compress.export.licences import as_text, licence_of, notes_of
+from compress.record import StageRecord
+
+
+def record(name: str, **parameters: object) -> StageRecord:
+    return StageRecord(
+        index=0, name=name, key="k", parent_key="", form="torch", parameters=parameters, before={}, after={}, seed=0,
+        versions={}, started="now", wall_time_s=0.0,
+    )  # fmt: skip
+
+
+def network(source: str, weights: str | None = None, architecture: str | None = None) -> dict[str, object]:
+    return {"settings": {"source": source, "weights": weights, "architecture": architecture}, "source": {}}
+
+
+def by_what(*records: StageRecord, data: str = "digits") -> dict[str, licences.Note]:
+    return {note.what: note for note in notes_of("onnxruntime", data, records)}
+
+
+def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
+    found = by_what(record("start", network=network("torchvision:mobilenet_v2")), record("distill", epochs=3))
+    assert found["network: architecture"].origin == "torchvision:mobilenet_v2"
+    assert "BSD" in found["network: architecture"].licence
+    assert found["network: first weights"].licence == "none of others"
+    assert "digits" in found["training data"].origin
+    assert "must be checked" in found["training data"].licence
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (network("torchvision:resnet50", "IMAGENET1K_V2"), "teacher: pretrained weights"),
+        (network("file:w.safetensors", None, "torchvision:resnet50"), "teacher: first weights"),
+        ({"class": "mine.Net", "weights": "ab"}, "teacher: architecture and weights"),
+    ],
+)
+def test_weights_of_others_must_be_checked(given: dict[str, object], what: str) -> None:
+    note = by_what(record("teacher-2", network=given))[what]
+    assert "must be checked" in note.licence
+    assert any(name in note.origin for name in ("IMAGENET1K_V2", "w.safetensors", "mine.Net"))
+
+
+def test_licences_are_those_that_packages_state() -> None:
+    assert licence_of("onnxruntime").startswith("MIT")
+    assert licence_of("compress").startswith("Apache-2.0")
+    assert "not installed" in licence_of("no-such-package")
+
+
+def test_user_data_and_text_make_a_table() -> None:
+    text = as_text(notes_of("onnxruntime", "python:a|b.py:load", ()))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(row.count("|") == 4 for row in rows)
+    assert any("a/b.py" in row for row in rows)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compress.agreement import compare
+from compress.errors import ConversionError
+from compress.export.parity import Answers, Pairs, check, check_top1
+from compress.tasks.classification import Classification
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    a = draw.normal(size=(50, 7)).astype(np.float32)
+    return a, a + draw.normal(scale=0.3, size=a.shape).astype(np.float32)
+
+
+def test_tolerance_grows_with_the_outputs(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = pair
+    found = compare(a, b)
+    needed = found.max_abs / found.scale
+    check(found, relative=needed * 1.01, absolute=0.0, what="x")
+    check(found, relative=0.0, absolute=found.max_abs * 1.01, what="x")
+    with pytest.raises(ConversionError, match=r"x: outputs differ by up to .* of 50 samples"):
+        check(found, relative=needed * 0.99, absolute=0.0, what="x")
+
+
+def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    found = compare(*pair)
+    asked: list[float] = []
+
+    def where(limit: float) -> str:
+        asked.append(limit)
+        return "it begins at node 'x'"
+
+    check(found, relative=1.0, absolute=0.0, what="x", where=where)
+    check_top1(found, least=found.top1, what="x", where=where)
+    assert asked == []
+    with pytest.raises(ConversionError, match="it begins at node 'x'"):
+        check(found, relative=0.01, absolute=0.0, what="x", where=where)
+    with pytest.raises(ConversionError, match="it begins at node 'x'"):
+        check_top1(found, least=1.0, what="x", where=where)
+    assert asked == pytest.approx([0.01, 0.5 * found.max_abs / found.scale])
+
+
+def test_rows_hold_each_pair_and_the_metric_of_its_second(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = pair
+    pairs = Pairs(Classification())
+    first = pairs.start(Answers("a", a, a.argmax(axis=1)))
+    parity = pairs.add(first, Answers("b", b[:40], a.argmax(axis=1)[:40]), "none")
+    pairs.absent("b → c", "no c")
+    one, two, three = pairs.rows
+    assert one["accuracy"] == 1.0
+    assert (two["pair"], two["samples"], two["max_abs"]) == ("a → b", 40, parity.max_abs)
+    assert two["accuracy"] == two["top1"] < 1.0
+    assert three == {"pair": "b → c", "limit": "not measured: no c"}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from tiny import SPEC
+
+from compress.errors import MissingPackageError
+from compress.export import tensorrt
+from compress.export.tensorrt import Shapes, build_engine, build_script, trtexec_command, unfit
+from compress.profile.runners import tensorrt as runner
+
+NAMES = set(Path(__file__).with_name("tensorrt_names.txt").read_text(encoding="utf-8").split())
+"""Public names of TensorRT 11.4's Python API: `Class` and `Class.attribute`."""
+OBJECTS = {
+    "builder": "Builder",
+    "config": "IBuilderConfig",
+    "parser": "OnnxParser",
+    "profile": "IOptimizationProfile",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+}
+"""Class of each local variable that holds a TensorRT object."""
+
+
+def dotted(node: ast.expr) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (parent := dotted(node.value)):
+        return f"{parent}.{node.attr}"
+    return None
+
+
+def used() -> set[str]:
+    """Every TensorRT name that the builder and the runner touch, as in the list."""
+    found = set()
+    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (tensorrt, runner)]
+    for node in itertools.chain.from_iterable(ast.walk(ast.parse(source)) for source in sources):
+        name = dotted(node) if isinstance(node, ast.Attribute) else None
+        if name is None or "__" in name:
+            continue
+        name = name.removeprefix("self._")
+        first, _, rest = name.partition(".")
+        if first == "trt":
+            found.add(rest)
+        elif first in OBJECTS and rest:
+            found.add(f"{OBJECTS[first]}.{rest.split('.')[0]}")
+    return found
+
+
+def test_every_tensorrt_name_is_public() -> None:
+    names = used()
+    assert {"Builder", "IBuilderConfig.set_memory_pool_limit", "OnnxParser.parse_from_file"} <= names
+    assert "NetworkDefinitionCreationFlag.STRONGLY_TYPED" in names
+    assert {"Runtime.deserialize_cuda_engine", "ICudaEngine.get_tensor_mode", "IExecutionContext.execute_async_v3"} <= names
+    assert {"IExecutionContext.set_input_shape", "IExecutionContext.set_tensor_address", "TensorIOMode.INPUT"} <= names
+    assert names <= NAMES, names - NAMES
+
+
+def test_precision_comes_from_the_file_alone() -> None:
+    assert not {"BuilderFlag.FP16", "BuilderFlag.INT8", "BuilderFlag.BF16"} & used()
+    assert not {"--fp16", "--int8", "--best", "--calib"} & set(trtexec_command("m", "e", SPEC))
+
+
+def test_missing_package_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'compress\[tensorrt\]'"):
+        build_engine(tmp_path / "model.onnx", tmp_path / "model.engine", {"input": SPEC.shape})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_writes_every_choice_out() -> None:
+    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=Shapes(1, 4, 16), batch=4)
+    assert command[0] == "trtexec"
+    flags = dict(part.removeprefix("--").partition("=")[::2] for part in command[1:])
+    assert flags["onnx"] == "m.onnx"
+    assert flags["saveEngine"] == "m.engine"
+    assert (flags["minShapes"], flags["optShapes"], flags["maxShapes"]) == (
+        "input:1x3x16x12",
+        "input:4x3x16x12",
+        "input:16x3x16x12",
+    )
+    assert flags["shapes"] == "input:4x3x16x12"
+    assert flags["percentile"] == "50,90,99"
+    wanted = {"stronglyTyped", "useCudaGraph", "useSpinWait", "noDataTransfers", "iterations", "warmUp", "duration"}
+    assert wanted | {"exportTimes", "exportProfile", "exportLayerInfo", "separateProfileRun", "timingCacheFile"} <= set(flags)
+    assert (flags["infStreams"], flags["avgRuns"]) == ("1", "1")
+    assert "useDLACore" not in flags
+    assert flags["sparsity"] == "disable"
+
+
+def test_dla_falls_back_to_the_gpu() -> None:
+    command = trtexec_command("m.onnx", "m.engine", SPEC, dla=1)
+    assert {"--useDLACore=1", "--allowGPUFallback"} <= set(command)
+
+
+def test_script_says_it_was_not_run_and_calls_trtexec(tmp_path: Path) -> None:
+    script = tmp_path / "build_engine.sh"
+    script.write_text(build_script(SPEC), encoding="utf-8")
+    assert "has not been run" in script.read_text(encoding="utf-8")
+    stand_in = tmp_path / "bin" / "trtexec"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+    path = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
+    found = subprocess.run(["sh", script, "--verbose"], capture_output=True, text=True, check=True, env={"PATH": path})
+    folder, *arguments = found.stdout.splitlines()
+    assert folder == str(tmp_path)
+    assert arguments == [*trtexec_command("model.onnx", "model.engine", SPEC)[1:], "--verbose"]
+
+
+def test_script_quotes_nothing_away() -> None:
+    text = build_script(SPEC).split("\nexec ", 1)[1].replace("\\\n", "").replace('"$@"', "")
+    assert shlex.split(text) == trtexec_command("model.onnx", "model.engine", SPEC)
+
+
+def model_with_zero_point(zero: onnx.TensorProto) -> onnx.ModelProto:
+    helper = onnx.helper
+    value = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])  # noqa: E731
+    nodes = [
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["logits"]),
+    ]
+    scale = helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [0.1])
+    return helper.make_model(helper.make_graph(nodes, "g", [value("input")], [value("logits")], [scale, zero]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "fits"),
+    [(onnx.TensorProto.INT8, 0, True), (onnx.TensorProto.INT8, 3, False), (onnx.TensorProto.UINT8, 0, False)],
+)
+def test_only_int8_around_zero_fits(tmp_path: Path, kind: int, zero: int, fits: bool) -> None:
+    onnx.save(model_with_zero_point(onnx.helper.make_tensor("zero", kind, [], [zero])), tmp_path / "model.onnx")
+    assert (unfit(tmp_path / "model.onnx") is None) is fits
+
+
+def test_float_network_fits(exported: Path) -> None:
+    assert unfit(exported) is None

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from compress.models.settings import ModelSettings
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"source": "torchvison:resnet18"}, "did you mean 'torchvision'"),
+        ({"source": "resnet18"}, "allowed:"),
+        ({"source": "torchvision:"}, "names no network"),
+        ({"source": "python:net.py"}, "FILE.py:FUNCTION"),
+        ({"source": "file:a.pt"}, "architecture"),
+        ({"source": "file:a.pt", "architecture": "file:b.pt"}, "architecture"),
+        ({"source": "torchvision:resnet18", "architecture": "torchvision:resnet18"}, "architecture"),
+        ({"source": "python:net.py:make", "weights": "DEFAULT"}, "file:PATH"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused_with_what_to_do(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ModelSettings(**fields)
+
+
+def test_every_documented_form_is_accepted() -> None:
+    for source in ("torchvision:resnet18", "timm:resnet18.a1_in1k", "python:folder/net.py:make"):
+        assert ModelSettings(source=source).source == source
+    assert ModelSettings(source="file:w.safetensors", architecture="timm:resnet18").architecture == "timm:resnet18"

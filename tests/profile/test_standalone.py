@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+from onnx_models import network
+
+from compress.devices import host, load_device
+from compress.errors import CompressError, DeviceError
+from compress.profile.standalone import profile_files
+from compress.progress import Silent
+
+
+class Lines(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_files_are_measured_here_and_estimated_elsewhere(tiny, save):
+    wide, reporter = save("wide.onnx", network(channels=32)), Lines()
+    rows = profile_files([tiny, wide], [host(), load_device("jetson")], seconds=0.02, reporter=reporter)
+    assert [(row.subject, row.device) for row in rows] == [
+        ("tiny", "host"),
+        ("wide", "host"),
+        ("tiny", "jetson_orin_nano"),
+        ("wide", "jetson_orin_nano"),
+    ]
+    here, there = rows[0].quantities, rows[2].quantities
+    assert here["latency_p50_ms"].how == "measured"
+    assert here["memory_bytes"].how == "measured"
+    assert there["latency_p50_ms"].how == "estimated"
+    assert there["memory_bytes"].how == there["power_w"].how == "not measured"
+    assert here["size_bytes"] == there["size_bytes"]
+    assert any("spinning off" in line for line in reporter.said)
+    assert any("contract not met: 0.02 s a file instead of 2 s" in line for line in reporter.said)
+
+
+def test_two_files_of_one_name_are_kept_apart(tiny, tmp_path):
+    other = tmp_path / "other" / tiny.name
+    other.parent.mkdir()
+    other.write_bytes(tiny.read_bytes())
+    rows = profile_files([tiny, other], [load_device("desktop_gpu")])
+    assert [row.subject for row in rows] == [str(tiny), str(other)]
+
+
+def test_bad_input_is_told(tiny, tmp_path, save):
+    with pytest.raises(DeviceError, match="nothing to profile"):
+        profile_files([], [host()])
+    with pytest.raises(DeviceError, match="nothing to profile"):
+        profile_files([tiny], [])
+    with pytest.raises(CompressError, match="no such file"):
+        profile_files([Path("nowhere.onnx")], [host()])
+    with pytest.raises(DeviceError, match="unknown dimensions"):
+        profile_files([save("free.onnx", network(shape=["n", 3, "h", "w"]))], [host()])

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from compress.data.splits import Batch, Data
+from compress.record import InputSpec
+from compress.tasks.classification import Classification
+
+
+def _spec(size: int, classes: int = 4) -> InputSpec:
+    names = tuple(map(str, range(classes)))
+    return InputSpec(channels=3, height=size, width=size, mean=(0.0,) * 3, std=(1.0,) * 3, classes=names)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Fixed noise whose class is the brightest quadrant of the first channel; batches shuffled by (number, seed)."""
+
+    count: int
+    key: int
+    fingerprint: str = "fixed"
+    views: int | None = 1
+
+    def tensors(self):
+        x = torch.randn(self.count, 3, 8, 8, generator=torch.Generator().manual_seed(self.key))
+        return x, nn.functional.avg_pool2d(x[:, 0], 4).flatten(1).argmax(1)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def _cut(self, order, batch_size):
+        x, y = self.tensors()
+        for part in order.split(batch_size):
+            yield Batch(x[part], y[part], part, torch.zeros_like(part))
+
+    def ordered(self, batch_size):
+        return self._cut(torch.arange(self.count), batch_size)
+
+    def view(self, number, batch_size):  # noqa: ARG002  # not augmented
+        return self._cut(torch.arange(self.count), batch_size)
+
+    def epoch(self, number, batch_size, seed):
+        generator = torch.Generator().manual_seed(seed * 1000 + number)
+        return self._cut(torch.randperm(self.count, generator=generator), batch_size)
+
+    def batches(self, batch_size):
+        return -(-self.count // batch_size)
+
+
+@pytest.fixture
+def data() -> Data:
+    return Data(spec=_spec(8), train=Fixed(64, 1), validation=Fixed(32, 2), test=Untouchable())
+
+
+class Untouchable:
+    fingerprint, views = "test", 1
+
+    def __getattr__(self, name):
+        raise AssertionError(f"pruning looked at the test split: {name}")
+
+
+@pytest.fixture
+def spec() -> InputSpec:
+    return _spec(8)
+
+
+@pytest.fixture
+def task() -> Classification:
+    return Classification()
+
+
+class Residual(nn.Module):
+    """A small network with a residual, a depthwise convolution and a head; widths are multiples of 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.expand = nn.Sequential(nn.Conv2d(32, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.depth = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.project = nn.Sequential(nn.Conv2d(64, 32, 1, bias=False), nn.BatchNorm2d(32))
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.project(self.depth(self.expand(x)))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def residual() -> nn.Module:
+    torch.manual_seed(0)
+    return Residual().eval()

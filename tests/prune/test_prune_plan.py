@@ -1,0 +1,72 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compress.prune.plan import Choice, Layer, estimate, lowest, queue, shortest, widths, widths_after
+
+
+@given(
+    width=st.integers(1, 300),
+    repeats=st.sampled_from([1, 2, 4, 6, 13, 32]),
+    round_to=st.sampled_from([1, 4, 8, 16]),
+    max_ratio=st.floats(0.05, 0.95),
+)
+def test_widths_are_smaller_divisible_and_above_the_ceiling(width, repeats, round_to, max_ratio):
+    found = widths(width, width, repeats=repeats, round_to=round_to, max_ratio=max_ratio)
+    assert list(found) == sorted(set(found), reverse=True)
+    for w in found:
+        assert 0 < w < width
+        assert w % repeats == 0
+        assert w >= width * (1 - max_ratio) - 1e-6
+        if repeats == 1:
+            assert w % round_to == 0
+
+
+def test_the_ceiling_counts_from_the_width_before_any_pruning():
+    assert widths(16, 64, repeats=1, round_to=8, max_ratio=0.75) == ()
+    assert widths(24, 64, repeats=1, round_to=8, max_ratio=0.75) == (16,)
+
+
+def test_an_odd_width_is_first_cut_to_a_multiple():
+    assert widths(36, 36, repeats=1, round_to=8, max_ratio=0.5) == (32, 24)
+
+
+def _choice(name, scores, smaller):
+    return Choice(name, torch.tensor(scores), len(scores), len(scores), smaller, ((name, "out", 1.0),))
+
+
+def test_global_ranking_takes_the_lowest_blocks_first_and_local_equal_fractions():
+    weak, strong = _choice("weak", [1.0, 2.0, 3.0, 4.0], (2, 1)), _choice("strong", [10.0, 20.0, 30.0, 40.0], (2, 1))
+    assert queue([strong, weak], "global") == [(1, 2), (1, 1), (0, 2), (0, 1)]
+    assert queue([strong, weak], "local") == [(0, 2), (1, 2), (0, 1), (1, 1)]
+    assert widths_after([strong, weak], queue([strong, weak], "global"), 3) == (2, 1)
+
+
+def test_the_estimate_multiplies_outputs_and_inputs():
+    a = Choice("a", torch.arange(4.0), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
+    b = Choice("b", torch.arange(4.0) + 10, 4, 4, (2,), (("b", "out", 1.0),))
+    layers = {"a": Layer(100.0, 4, 3), "b": Layer(100.0, 4, 4)}
+    blocks = queue([a, b], "global")
+    assert estimate([a, b], blocks, layers, saving=100.0) == 1  # half of a, half of b
+    assert estimate([a, b], blocks, layers, saving=100.1) == 2  # and half of the half of b that is left
+    assert estimate([a, b], blocks, layers, saving=125.1) == 2  # all there is
+
+
+def test_lowest_repeats_places_over_the_parts():
+    assert lowest(torch.tensor([3.0, 1.0, 2.0]), 2, repeats=1, width=3) == [1, 2]
+    assert lowest(torch.tensor([3.0, 1.0, 2.0]), 1, repeats=2, width=6) == [1, 4]
+
+
+@given(most=st.integers(1, 60), edge=st.integers(1, 70), start=st.integers(-5, 80))
+def test_shortest_finds_the_edge_from_any_guess(most, edge, start):
+    asked = []
+
+    def enough(n):
+        assert 1 <= n <= most
+        assert n not in asked
+        asked.append(n)
+        return n >= edge
+
+    found = shortest(enough, start, most)
+    assert found == min(edge, most)
+    assert found in asked

@@ -1,0 +1,34 @@
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+
+import pytest
+from tiny import SPEC, split, trained
+from torch import nn
+
+from compress.data.splits import Data
+from compress.stage import Context
+from compress.tasks.classification import Classification
+
+
+@pytest.fixture(scope="session")
+def network() -> nn.Module:
+    return trained()
+
+
+@pytest.fixture(scope="session")
+def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from compress.export.onnx import export_onnx
+
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    assert export_onnx(network, SPEC, path) == ()
+    return path
+
+
+@pytest.fixture
+def context(tmp_path: Path, exported: Path) -> Context:
+    data = Data(SPEC, split(120, 0), split(60, 1), split(60, 2))
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    return Context(data, Classification(), folder, tmp_path / "cache", to_onnx=lambda _: exported)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tiny import SPEC, Residual, split
+
+from compress import graphs
+from compress.errors import ConversionError
+from compress.quantize import calibrate, int8
+
+FAMILIES = ("onnxruntime", "tensorrt")
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> onnx.ModelProto:
+    return graphs.load(exported)
+
+
+@pytest.fixture(scope="module")
+def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
+    names = int8.activations(model, FAMILIES)
+    seen = calibrate.observe(model, names, [split(64, 3).inputs.numpy()], counts=False)
+    return {name: (one.low, one.high) for name, one in seen.items()}
+
+
+def quantized(model: onnx.ModelProto, ranges: int8.Ranges, family: str, **changes: bool) -> onnx.ModelProto:
+    return int8.quantize(model, ranges, family, **({"per_channel": True, "reduce_range": False} | changes))
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Stored int8 weight and its scale, by layer."""
+    values = constants(model)
+    maker = {node.output[0]: node for node in model.graph.node}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in int8.WEIGHTED:
+            weight, scale = maker[node.input[1]].input[:2]
+            found[node.name] = (values[weight], values[scale])
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_weights_are_stored_as_int8_and_nowhere_else(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
+    made = quantized(model, ranges, family)
+    stored = weights_of(made)
+    assert set(stored) == {"stem.0", "depthwise.0", "point.0", "wide", "head"}
+    assert all(weight.dtype == np.int8 for weight, _ in stored.values())
+    assert all(value.size < 100 for value in constants(made).values() if value.dtype == np.float32)
+
+
+def test_weights_are_scaled_by_channel(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    floats = constants(model)
+    for layer, (weight, scale) in weights_of(quantized(model, ranges, "onnxruntime")).items():
+        wanted = floats[f"{layer}.weight"]
+        assert scale.shape == (len(wanted),)
+        restored = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+        assert np.abs(restored - wanted).max() <= scale.max() * 0.51
+        np.testing.assert_allclose(scale, np.abs(wanted).reshape(len(wanted), -1).max(1) / 127.5, rtol=0.01)
+
+
+def test_one_scale_a_tensor_on_request(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    stored = weights_of(quantized(model, ranges, "onnxruntime", per_channel=False))
+    assert all(scale.size == 1 for _, scale in stored.values())
+
+
+def test_reduced_range_leaves_one_bit_free(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    stored = weights_of(quantized(model, ranges, "onnxruntime", reduce_range=True))
+    assert max(np.abs(weight.astype(int)).max() for weight, _ in stored.values()) <= 64
+
+
+def activation_types(model: onnx.ModelProto) -> tuple[set[np.dtype], bool]:
+    """Types of activations' zero points, and whether all are zero."""
+    values = constants(model)
+    zeros = [values[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return {zero.dtype for zero in zeros}, not any(zero.any() for zero in zeros)
+
+
+def test_tensorrt_gets_int8_around_zero(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    assert activation_types(quantized(model, ranges, "tensorrt")) == ({np.dtype(np.int8)}, True)
+
+
+def test_onnxruntime_gets_uint8_with_zero_points(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    assert activation_types(quantized(model, ranges, "onnxruntime")) == ({np.dtype(np.uint8)}, False)
+
+
+def test_tensorrt_quantizes_only_what_weighted_operators_read(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "tensorrt")
+    readers: dict[str, set[str]] = {}
+    for node in made.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    for node in made.graph.node:
+        if node.op_type == "DequantizeLinear":
+            assert readers[node.output[0]] & set(int8.WEIGHTED)
+    assert "DequantizeLinear" not in {node.op_type for node in made.graph.node if "logits" in node.output}
+
+
+def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int8.Ranges, tmp_path: Path) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it warns that an optimized file is for this machine only, which is meant
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    graphs.save(quantized(model, ranges, "onnxruntime"), tmp_path / "model.onnx")
+    onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    operators = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
+    assert operators.count("QLinearConv") == 4
+    assert {"QGemm", "QLinearAdd", "QLinearGlobalAveragePool"} <= set(operators)
+    assert not {"Conv", "FusedConv", "Gemm", "Add", "Clip", "Relu"} & set(operators)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
+    x = split(64, 5).inputs.numpy()
+    floats = graphs.run(graphs.session(model), x)
+    made = quantized(model, ranges, family, reduce_range=family == "onnxruntime")
+    ints = graphs.run(graphs.session(made), x)
+    assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
+
+
+def test_answers_are_float_and_not_tied_to_256_levels(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "onnxruntime")
+    (last,) = [node for node in made.graph.node if "logits" in node.output]
+    assert last.op_type == "Gemm"
+    stored = onnx.numpy_helper.to_array(
+        next(one for one in made.graph.initializer if one.name == maker_input(made, last.input[2]))
+    )
+    assert stored.dtype == np.int32
+    answers = graphs.run(graphs.session(made), split(120, 5).inputs.numpy())
+    assert len(np.unique(answers)) > 300
+
+
+def maker_input(model: onnx.ModelProto, name: str) -> str:
+    return next(node.input[0] for node in model.graph.node if name in node.output)
+
+
+def test_network_given_is_left_as_it_was(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    before = model.SerializeToString()
+    quantized(model, ranges, "onnxruntime")
+    assert model.SerializeToString() == before
+
+
+def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    excluded = int8.kept_float(model, ("wide", "he*"))
+    assert excluded == ("wide", "head")
+    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=True, exclude=excluded)
+    skips = int8.left_in_float(made, excluded)
+    assert [skip.what for skip in skips] == ["Conv wide", "Gemm head"]
+    assert all("keep_float" in skip.reason for skip in skips)
+
+
+def test_product_of_two_activations_stays_float_with_its_reason() -> None:
+    helper = onnx.helper
+    value = lambda name, shape: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)  # noqa: E731
+    nodes = [
+        helper.make_node("Transpose", ["input"], ["turned"], name="turn", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["input", "turned"], ["logits"], name="attention"),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    seen = calibrate.observe(model, int8.activations(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
+    made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
+    (skip,) = int8.left_in_float(made, ())
+    assert skip.what == "MatMul attention"
+    assert "product of two activations" in skip.reason
+
+
+def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match=r"'clasifier\*' matches no node.*stem\.0"):
+        int8.kept_float(model, ("clasifier*",))
+
+
+def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
+    x = split(64, 3).inputs
+    seen = calibrate.observe(model, ("input", *int8.activations(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()])
+    assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
+    logits = network(x).detach()
+    assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
+    assert all(one.counts.sum() % len(x) == 0 and one.counts.sum() > 0 for one in seen.values())
+
+
+def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
+    x = split(8, 3).inputs.numpy()
+    x[0, 0, 0, 0] = np.nan
+    with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
+        calibrate.observe(model, ("input",), [x])
+
+
+def test_no_batches_are_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match="no samples"):
+        calibrate.observe(model, ("input",), [])
+
+
+def test_spec_is_the_models(model: onnx.ModelProto) -> None:
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]] == list(SPEC.shape)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compress.methods import find, names
+from compress.quantize.ranges import BINS, Histogram, entropy, minmax, percentile
+
+
+def seen(*batches: np.ndarray) -> Histogram:
+    histogram = Histogram()
+    for batch in batches:
+        histogram.widen(batch)
+    for batch in batches:
+        histogram.count(batch)
+    return histogram
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    return np.random.default_rng(0).normal(0.3, 1.0, 20_000).astype(np.float32)
+
+
+def test_table_names_every_method() -> None:
+    assert [find("range", name).load() for name in names("range")] == [minmax, entropy, percentile]
+
+
+def test_minmax_is_what_numpy_says(values: np.ndarray) -> None:
+    parts = np.split(values, 4)
+    assert minmax(seen(*parts), levels=128, percentile=0.0) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize("share", [90.0, 99.0, 99.9, 100.0])
+def test_percentile_is_numpys_within_a_bin(values: np.ndarray, share: float) -> None:
+    low, high = percentile(seen(*np.split(values, 4)), levels=128, percentile=share)
+    wanted = np.percentile(np.abs(values), share)
+    width = float(np.abs(values).max()) / BINS
+    assert high == pytest.approx(min(wanted, values.max()), abs=1.5 * width)
+    assert low == pytest.approx(max(-wanted, values.min()), abs=1.5 * width)
+
+
+def test_counts_are_all_values_whatever_the_batches(values: np.ndarray) -> None:
+    one, many = seen(values), seen(*np.split(values, 5))
+    assert one.counts.sum() == values.size
+    np.testing.assert_array_equal(one.counts, many.counts)
+    wanted, _ = np.histogram(np.abs(values), bins=BINS, range=(0, one.largest))
+    assert np.abs(one.magnitudes() - wanted).sum() <= 0.01 * values.size
+
+
+def test_entropy_cuts_an_outlier_that_minmax_keeps(values: np.ndarray) -> None:
+    with_outlier = np.append(values, np.float32(100.0))
+    low, high = entropy(seen(with_outlier), levels=128, percentile=0.0)
+    assert high < 20
+    assert low == pytest.approx(values.min(), rel=1e-6)
+
+
+def test_entropy_keeps_values_that_fill_their_range_evenly() -> None:
+    even = np.linspace(0, 4, 50_000, dtype=np.float32)
+    assert entropy(seen(even), levels=256, percentile=0.0)[1] > 3.9
+
+
+@pytest.mark.parametrize("method", [minmax, entropy, percentile])
+@pytest.mark.parametrize("constant", [0.0, 2.5, -1.0])
+def test_constant_tensor_has_a_range_that_holds_it(method, constant: float) -> None:
+    low, high = method(seen(np.full(100, constant, np.float32)), levels=128, percentile=99.9)
+    assert low <= constant <= high or abs(constant - high) < 0.01 or abs(constant - low) < 0.01
+
+
+def test_values_that_are_not_finite_are_counted_not_taken() -> None:
+    histogram = Histogram()
+    histogram.widen(np.array([1.0, np.nan, np.inf], np.float32))
+    histogram.widen(np.array([-1.0, 2.0], np.float32))
+    assert histogram.exceptional == 2
+    assert (histogram.low, histogram.high) == (-1.0, 2.0)

@@ -1,0 +1,182 @@
+"""The command line as a user meets it: real processes, real exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TINY = """\
+name: tiny
+data: {source: digits, image_size: 32, limit: 96, validation: 0.1, test: 0.1}
+model: {source: "torchvision:squeezenet1_1"}
+stages:
+  - train: {epochs: 1}
+  - quantize: {calibration: {samples: 16}}
+"""
+
+
+def compress(*arguments: str | Path, cwd: Path | None = None, code: str = "") -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-c", code] if code else [sys.executable, "-m", "compress"]
+    return subprocess.run([*start, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["validate", "resnet50_to_mobilenet"],
+        ["schema"],
+        ["methods"],
+        ["devices", "list"],
+        ["devices", "show", "jetson"],
+    ],
+)
+def test_light_verbs_import_no_torch(arguments):
+    code = (
+        "import sys; from compress.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = compress(*arguments, code=code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("verb", ["pipeline", "validate", "profile", "report", "devices", "methods", "schema"])
+def test_every_verb_explains_itself(verb):
+    done = compress(verb, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_a_recipe_with_faults_is_refused_with_all_of_them_and_no_traceback(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(TINY.replace("train: {epochs: 1}", "train: {epoch: 0, lr: -1}").replace("digits", "digts"))
+    done = compress("pipeline", path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'epochs'" in done.stderr
+    assert "did you mean 'digits'" in done.stderr
+    assert "lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+def test_a_recipe_runs_to_its_report_and_says_where_it_is(recipe, tmp_path):
+    done = compress("pipeline", recipe, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (report,) = (tmp_path / "out").glob("tiny/*/report.html")
+    assert str(report.parent) in done.stdout
+    assert "quantize" in done.stdout
+    redrawn = compress("report", report.parent, "--out", tmp_path / "again")
+    assert redrawn.returncode == 0, redrawn.stderr
+    assert (tmp_path / "again" / "report.md").read_text() == (report.parent / "report.md").read_text()
+
+
+def test_quiet_prints_nothing_and_a_missed_budget_exits_with_1(recipe, tmp_path):
+    recipe.write_text(TINY + "budget: {size_mb: 0.001}\n")
+    done = compress("pipeline", recipe, "--out", tmp_path / "out", "--quiet")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_budget_on_power_without_a_sensor_fails_loudly(recipe, tmp_path):
+    recipe.write_text(
+        TINY + "  - profile: {devices: [jetson_orin_nano], seconds: 0.05}\nbudget: {power_w: {jetson_orin_nano: 10}}\n"
+    )
+    done = compress("pipeline", recipe, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "not measured" in done.stdout
+
+
+def interruptible() -> None:
+    """Take SIGINT even where the tests themselves run in the background, which makes it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_says_how_to_resume_and_the_next_run_continues(recipe, tmp_path):
+    recipe.write_text(TINY.replace("epochs: 1", "epochs: 200").replace("limit: 96", "limit: 64"))
+    command = [sys.executable, "-m", "compress", "pipeline", str(recipe), "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "out").glob("tiny/*/01-train.partial/*checkpoint*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "run the same command again to continue" in errors
+    assert "Traceback" not in errors
+    assert list((tmp_path / "out").glob("tiny/*/01-train.partial/*checkpoint*"))
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_clear_error(recipe, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    done = compress("pipeline", recipe, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_code_in_a_recipe_needs_trust(tmp_path):
+    (tmp_path / "mine.py").write_text("open('ran', 'w').close()\n")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY.replace("torchvision:squeezenet1_1", "python:mine.py:network"))
+    done = compress("pipeline", path, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--trust-code" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    (tmp_path / "weights.pt").write_bytes(pickle.dumps(Evil()))
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY.replace('"torchvision:squeezenet1_1"', '"file:weights.pt", architecture: "torchvision:squeezenet1_1"'))
+    done = compress("pipeline", path, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_unknown_device_profile_offers_the_nearest():
+    done = compress("devices", "show", "jetson_orin_nan")
+    assert done.returncode == 2
+    assert "jetson_orin_nano" in done.stderr
+
+
+def test_profile_of_something_that_is_not_onnx(tmp_path):
+    (tmp_path / "model.onnx").write_text("hello")
+    done = compress("profile", tmp_path / "model.onnx")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_report_of_an_empty_folder(tmp_path):
+    done = compress("report", tmp_path)
+    assert done.returncode == 2
+    assert "record" in done.stderr
+
+
+def test_the_schema_is_json_and_names_every_stage():
+    schema = json.loads(compress("schema").stdout)
+    text = json.dumps(schema)
+    assert all(f'"{name}"' in text for name in ("train", "distill", "prune", "quantize", "export", "profile"))

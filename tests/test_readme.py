@@ -1,0 +1,105 @@
+"""Every example of the README, run."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_recipe_is_valid_but_for_its_photos(tmp_path):
+    from compress.recipe import load
+
+    (text,) = blocks("yaml")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load(tmp_path / "mine.yaml").recipe.name == "my_product"
+
+
+def test_the_device_profile_loads(tmp_path):
+    from compress.devices import load_device
+
+    (text,) = blocks("yaml-device")
+    (tmp_path / "my_board.yaml").write_text(text)
+    assert load_device(str(tmp_path / "my_board.yaml")).name == "my_board"
+
+
+def test_the_python_example_runs_on_the_callers_own_module_and_loaders(tmp_path, monkeypatch):
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    images = torch.randn(96, 3, 16, 16)
+    labels = (images[:, 0].mean((1, 2)) > 0).long()
+    sets = [TensorDataset(images[i : i + 32], labels[i : i + 32]) for i in (0, 32, 64)]
+
+    def network(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 2),
+        ).eval()  # fmt: skip
+
+    train, validation, test = (DataLoader(each, batch_size=16) for each in sets)
+    names = {
+        "my_network": network(16), "my_teacher": network(32), "class_names": ["dark", "bright"],
+        "train_loader": train, "validation_loader": validation, "test_loader": test,
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    example = next(block for block in blocks("python") if "Pipeline(" in block)
+    assert len(example.strip().splitlines()) < 15
+    exec(example, names)  # noqa: S102
+    run = names["run"]
+    assert [stage.name for stage in run.record.stages] == ["distill", "prune", "quantize", "export", "profile"]
+    assert run.verdict.passed
+    assert run.record.stages[1].after["macs"].value <= 0.6 * run.record.stages[0].after["macs"].value
+
+
+def test_the_loss_example_is_a_working_term():
+    import torch
+
+    from compress.data.splits import Batch
+    from compress.tasks.classification import Classification
+    from compress.train.terms import Answers
+
+    names: dict[str, type] = {}
+    exec(next(block for block in blocks("python") if "class Logits" in block), names)  # noqa: S102
+    z_s, z_t = torch.randn(4, 3), torch.randn(4, 3)
+    answers = Answers(Batch(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
+    assert names["Logits"]().value(answers) == pytest.approx(float(((z_s - z_t) ** 2).sum() / 4), rel=1e-5)
+
+
+def test_every_command_line_names_verbs_and_options_that_exist():
+    from typer.main import get_command
+
+    from compress.cli import app
+
+    root = get_command(app)
+    for line in re.findall(r"`(compress [^`]+)`", README):
+        words = line.split()
+        verb = words[1]
+        assert verb in root.commands or verb == "--help", line
+        options = {
+            option for parameter in root.commands[verb].params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert {word for word in words if word.startswith("--")} <= options | {"--help"}, line
+
+
+def test_links_inside_the_project_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_result_table_is_the_committed_runs():
+    record = json.loads((ROOT / "reports" / "example" / "record.json").read_text(encoding="utf-8"))
+    final = record["stages"][-1]["after"]
+    assert f"{final['accuracy']['value'] * 100:.2f} %" in README
+    assert record["recipe"]["name"] == "resnet50_to_mobilenet"
