@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 
 from compress.record import Quantity, RunRecord, Scorecard, Subject
 from compress.report.curves import of_stage
@@ -16,9 +17,11 @@ from compress.report.ink import (
     COLORS,
     GREY,
     INK,
+    NAME,
     SUBJECT_COLORS,
     Picture,
     dress,
+    keep_apart,
     plain,
     png_of,
     scale_x,
@@ -91,17 +94,17 @@ def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float
     axes.plot(
         [(p.x.value or 0) * factor for p in chain], [(p.y.value or 0) * 100 for p in chain], color=COLORS[0], lw=1, alpha=0.5
     )
-    for point in points:
-        _point(axes, point, factor)
+    names = [_point(axes, point, factor) for point in points]
     limit = _limit(record, "size_mb") if measure == "size_bytes" else _limit(record, "latency_ms", "host")
     if limit:
         axes.axvline(limit, color=COLORS[5], lw=1, ls="--", label=f"budget: {limit:g}")
-        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="lower right")
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right")
     scale_x(axes, [*((p.x.value or 0) * factor for p in points), *((limit,) if limit else ())])
-    axes.margins(y=0.18)
+    axes.margins(y=0.25)
     axes.set_xlabel(axis)
     axes.set_ylabel("test accuracy (%)")
     dress(axes)
+    keep_apart(figure, names)
     caption = (
         f"Test accuracy against {short} after every stage that changed something; whiskers are 95 % intervals, hollow points "
         "are estimates."
@@ -109,8 +112,8 @@ def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float
     return Picture(f"accuracy_{short}", "overview", caption, png_of(figure))
 
 
-def _point(axes: Axes, point: _Point, factor: float) -> None:
-    """A point with its whiskers; a stage's name stands above them, any other below."""
+def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
+    """A point with its whiskers; a stage's name stands above them, any other below. Gives the name."""
     x, y = (point.x.value or 0) * factor, (point.y.value or 0) * 100
     color = COLORS[0] if point.chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
@@ -118,7 +121,7 @@ def _point(axes: Axes, point: _Point, factor: float) -> None:
     axes.errorbar(x, y, (below, above), whiskers(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
     place = (x, y + above[0]) if point.chain else (x, y - below[0])
     shift, side = (3, "bottom") if point.chain else (-3, "top")
-    axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, fontsize=8, color=INK)
+    return axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **NAME)
 
 
 def _before_after(record: RunRecord) -> Picture | None:
@@ -199,4 +202,4 @@ def _bar(axes: Axes, position: float, subject: Subject, floor: float) -> None:
         axes.plot([tail, tail], [position - 0.3, position + 0.3], color=color, lw=1.5)
     right = max(quantity.value, quantity.high or 0.0, tail or 0.0)
     text = f"{plain(subject.subject)} {three_digits(quantity.value)}"
-    axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
+    axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", **NAME)

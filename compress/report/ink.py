@@ -8,9 +8,14 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from compress.record import Quantity
 
@@ -18,6 +23,8 @@ INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
 COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
 SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
 DPI = 144
+NAME: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+"""Style of a name in a drawing: readable where a line runs behind it."""
 FLAT = 5.0
 """Values that span less than this factor are drawn on a linear axis."""
 
@@ -82,6 +89,20 @@ def scale_x(axes: Axes, values: Iterable[float]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlim(min(positive) / 1.8, max(positive) * 2.4)
+
+
+def keep_apart(figure: Figure, names: Iterable[Annotation]) -> None:
+    """Move names that stand on one another apart, up those above their points and down those below."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    taken: list[Bbox] = []
+    for name in names:
+        x, y = name.xyann
+        away = 1 if name.get_verticalalignment() == "bottom" else -1
+        while any(name.get_window_extent(canvas.get_renderer()).overlaps(other) for other in taken):
+            y += away
+            name.xyann = (x, y)
+        taken.append(name.get_window_extent(canvas.get_renderer()))
 
 
 def value_of(quantity: Quantity | None) -> float | None:
