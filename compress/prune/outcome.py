@@ -1,0 +1,78 @@
+"""What the record says of a pruned network: figures of one step, results, layers, notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from compress.models.counts import count
+from compress.prune import coverage
+from compress.prune.weight import compressed_bytes, zeros
+from compress.record import Quantity
+from compress.stage import Candidate
+
+if TYPE_CHECKING:
+    from compress.prune.stage import Prune
+
+
+def figures(module: nn.Module, candidate: Candidate, guarded: frozenset[str]) -> dict[str, Any]:
+    """Counts of one network, as a row of the table of steps holds them."""
+    counts = count(module, candidate.spec)
+    return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, guarded)}
+
+
+def _sparsity(module: nn.Module, guarded: frozenset[str]) -> float:
+    counted = zeros(module, guarded).values()
+    return sum(zero for zero, _ in counted) / max(sum(n for _, n in counted), 1)
+
+
+def results(
+    stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, guarded: frozenset[str]
+) -> dict[str, Quantity]:
+    """What was kept of the dense network's cost, by the granularity's own measures."""
+    before, after = count(parent, candidate.spec), count(module, candidate.spec)
+    if stage.granularity == "channel":
+        return {
+            "macs_ratio": Quantity.measured(
+                after.macs / before.macs, "fraction", "multiply-accumulates of one sample, kept of the dense network's; counted"
+            ),
+            "parameters_ratio": Quantity.measured(
+                after.parameters / before.parameters, "fraction", "parameters kept of the dense network's; counted"
+            ),
+        }
+    prunable = sum(n for _, n in zeros(module, guarded).values())
+    gone = sum(int((p == 0).sum()) for p in module.parameters())
+    return {
+        "sparsity": Quantity.measured(
+            _sparsity(module, guarded),
+            "fraction",
+            f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
+        ),
+        "parameters_ratio": Quantity.measured(
+            1 - gone / before.parameters, "fraction", "parameters other than zero, of all; counted"
+        ),
+        "compressed_bytes": Quantity.measured(
+            compressed_bytes(module), "bytes", "float32 weights after DEFLATE (zlib, level 6)"
+        ),
+        "compressed_bytes_before": Quantity.measured(compressed_bytes(parent), "bytes", "the dense network's, likewise"),
+    }
+
+
+def notes(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[str, ...]:
+    """Sentences a reviewer should read."""
+    if stage.granularity == "weight":
+        return ("unstructured sparsity gives no time on a dense runtime; what it gives is compressed bytes",)
+    odd = coverage.unrounded(module, parent, stage.round_to)
+    if not odd:
+        return ()
+    return (f"widths that are no multiple of {stage.round_to}, tied to grouped convolutions: {', '.join(odd)}",)
+
+
+def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """One row a layer: what it was and what is left."""
+    if stage.granularity == "channel":
+        return coverage.channel_rows(parent, module)
+    return tuple(
+        {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in zeros(module).items()
+    )
