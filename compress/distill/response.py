@@ -9,32 +9,30 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from compress.distill.softened import divergence, log_softened
 from compress.train.terms import Answers, Need, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def response(z_s: Tensor, z_t: Tensor, *, T: float) -> Tensor:  # noqa: N803
+def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
     """Kullback-Leibler divergence of softened answers.
 
-        L = T² · mean_n Σ_k p_t log(p_t / p_s),   p = softmax(z / T)
+        L_n = T² · Σ_k p_t log(p_t / p_s),   p = softmax(z / T)
 
     T² keeps the gradient's size independent of T (section 2 of the paper).
 
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0; 1 leaves the answers as they are, larger shows more of the wrong classes' order.
+        T: Temperature, over 0, a number or (N,); larger shows more of the order of the wrong
+            classes.
 
     Returns:
-        Scalar, 0 where both agree.
+        Loss of each sample, (N,), 0 where both agree.
     """
-    from torch.nn import functional as F
-
-    log_p_s = F.log_softmax(z_s / T, dim=1)
-    log_p_t = F.log_softmax(z_t / T, dim=1)
-    return T**2 * F.kl_div(log_p_s, log_p_t, reduction="batchmean", log_target=True)
+    return T**2 * divergence(log_softened(z_t, T), log_softened(z_s, T))
 
 
 class Response(Term):
@@ -47,6 +45,6 @@ class Response(Term):
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def value(self, answers: Answers) -> Tensor:
+    def each(self, answers: Answers) -> Tensor:
         """See `response`."""
-        return response(answers.student, answers.teacher_logits(), T=self.temperature)
+        return response(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))

@@ -14,5 +14,11 @@ class HardLabels(Term):
     """`task:` in a recipe."""
 
     def value(self, answers: Answers) -> Tensor:
-        """The task's loss, averaged over the batch."""
-        return answers.task.loss(answers.student, answers.batch.targets, label_smoothing=answers.label_smoothing)
+        """The task's loss, averaged over the samples that have a label; 0 where none has."""
+        targets, student = answers.batch.targets, answers.student
+        labelled = targets >= 0
+        if not bool(labelled.all()):
+            if not bool(labelled.any()):
+                return student.sum() * 0.0
+            student, targets = student[labelled], targets[labelled]
+        return answers.task.loss(student, targets, label_smoothing=answers.label_smoothing)

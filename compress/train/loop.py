@@ -163,11 +163,12 @@ class _Loop:
         every = 1 if self.accelerator.device.type == "cpu" else LOOK_EVERY
         batches = self.data.train.epoch(epoch, training.batch_size, self.seed)
         for step, group in enumerate(grouped(batches, training.accumulate)):
-            waiting.append(self.stepper.gradients(group))
+            done, total = epoch * self.steps + step, training.epochs * self.steps
+            waiting.append(self.stepper.gradients(group, done / total))
             if len(waiting) == every:
                 losses += self._look(waiting, len(losses))
                 waiting = []
-            self.stepper.change(epoch * self.steps + step, training.epochs * self.steps)
+            self.stepper.change(done, total)
             bar.advance(1, self._note(losses))
         losses += self._look(waiting, len(losses))
         if not losses:

@@ -60,8 +60,13 @@ class Stepper:
         self.optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
         self.layout = layout_for(module, accelerator.device)
 
-    def gradients(self, group: Sequence[Batch]) -> Tensor:
-        """Add up the gradients of the batches of one step, weighted by their sizes; this process's part of the mean loss."""
+    def gradients(self, group: Sequence[Batch], progress: float) -> Tensor:
+        """Add up the gradients of the batches of one step, weighted by their sizes; this process's part of the mean loss.
+
+        Args:
+            group: The batches.
+            progress: Fraction of all steps done, in [0, 1).
+        """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         total = sum(len(batch.targets) for batch in group)
         found = torch.zeros((), device=self.accelerator.device)
@@ -69,7 +74,7 @@ class Stepper:
             batch, weight = share(whole, total, rank=rank, world=world)
             last = index == len(group) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.parallel):
-                loss = self._loss(batch) * weight
+                loss = self._loss(batch, progress) * weight
                 self.accelerator.backward(loss * world)
             found += loss.detach()
         return found
@@ -89,7 +94,7 @@ class Stepper:
         if self.average is not None:
             self.average.update_parameters(self.module)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch, progress: float) -> Tensor:
         device = self.accelerator.device
         inputs = batch.inputs.to(device, non_blocking=True, memory_format=self.layout)
         here = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
@@ -97,7 +102,7 @@ class Stepper:
         with self.accelerator.autocast():
             student = self.parallel(inputs)
         answers = Answers(here, student.float(), teacher, self.task, self.training.label_smoothing)
-        values = [term.weight * term.value(answers) for term in self.terms]
+        values = [term.share(progress) * term.value(answers) for term in self.terms]
         return torch.stack(values).sum()
 
 

@@ -5,7 +5,7 @@ Light: a recipe's `losses:` is read and checked without torch.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,12 +14,29 @@ from pydantic import Field
 from compress.record import Frozen
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from compress.data.splits import Batch
     from compress.tasks.base import Task
 
-Need = Literal["teacher_logits"]
+Need = Literal["teacher_logits", "features", "input_gradient"]
+"""`features` and `input_gradient` need the teacher itself at every step, not its kept answers."""
+
+Sight = Literal["maps", "attention", "vector", "embedding"]
+"""What is tapped: outputs of layers, attention maps, what the head is given, the output of the embedding layer."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a matched layer of the student and one of a teacher gave on this batch.
+
+    Attributes:
+        student: With gradient.
+        teacher: Without.
+    """
+
+    student: Tensor
+    teacher: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,11 +44,15 @@ class Answers:
     """What a term may look at.
 
     Attributes:
-        batch: The batch, on the training device.
+        batch: The batch, on the training device; its inputs carry a gradient for terms that need `input_gradient`.
         student: Student's outputs, (N, K), with gradient.
         teacher: Teacher's outputs, (N, K), float32, without gradient; None unless a term needs `teacher_logits`.
         task: For the task's own loss.
         label_smoothing: Of the task's loss.
+        pairs: Matched layers of a term that needs `features`.
+        learned: Modules of the term that are trained with the student; None where it has none.
+        temperature: Takes the place of a term's own, a number or one for each sample (N,); None leaves it.
+        importance: Weight of each sample, (N,), 1 on average; None for all alike.
     """
 
     batch: Batch
@@ -39,6 +60,10 @@ class Answers:
     teacher: Tensor | None
     task: Task
     label_smoothing: float = 0.0
+    pairs: tuple[Pair, ...] = ()
+    learned: nn.Module | None = None
+    temperature: Tensor | None = None
+    importance: Tensor | None = None
 
     def teacher_logits(self) -> Tensor:
         """Teacher's outputs of a term that declared to need them."""
@@ -47,18 +72,52 @@ class Answers:
             raise TypeError(msg)
         return self.teacher
 
+    def softness(self, own: float) -> float | Tensor:
+        """The temperature to use: the curriculum's where there is one, else the term's `own`."""
+        return own if self.temperature is None else self.temperature
+
 
 class Term(Frozen):
     """One entry of `losses:`. The training loss is the weighted sum of the terms.
 
+    A term whose loss is a mean over samples defines `each`, one that looks at a batch as a whole `value`.
+
     Attributes:
         weight: Factor of this term.
+        warmup: Fraction of all steps over which the factor rises linearly from 0.
         needs: What must be computed for it besides the student's outputs.
+        sees: What is tapped for a term that needs `features`.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
+    warmup: float = Field(default=0.0, ge=0.0, le=1.0)
     needs: ClassVar[tuple[Need, ...]] = ()
+    sees: ClassVar[Sight | None] = None
 
-    @abstractmethod
+    def each(self, answers: Answers) -> Tensor:
+        """Loss of each sample, (N,), before weighting."""
+        msg = f"{type(self).__name__} must define `each` or `value`"
+        raise NotImplementedError(msg)
+
     def value(self, answers: Answers) -> Tensor:
         """Scalar loss, averaged over the batch, before weighting."""
+        each = self.each(answers)
+        return each.mean() if answers.importance is None else (answers.importance * each).mean()
+
+    def learn(self, shapes: Sequence[tuple[Sequence[int], Sequence[int]]], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Modules to train with the student and to drop afterwards, such as adapters between widths.
+
+        Args:
+            shapes: Of one sample at the student's and the teacher's layer, of each matched pair.
+            samples: Size of the training split.
+        """
+        return None
+
+    def share(self, progress: float) -> float:
+        """The factor at a fraction of all steps in [0, 1)."""
+        return self.weight * (1.0 if progress >= self.warmup else progress / self.warmup)
+
+
+def live(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """Terms for which the teacher itself must run at every step."""
+    return tuple(term for term in terms if {"features", "input_gradient"} & set(term.needs))

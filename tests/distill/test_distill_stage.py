@@ -68,7 +68,7 @@ def test_distillation_brings_the_student_to_the_teachers_answers(context):
 
     def loss(module):
         student_logits, teacher_logits = (outputs_of(one, context.data.train)[0] for one in (module, teacher))
-        return response(student_logits, teacher_logits, T=2.0).item()
+        return response(student_logits, teacher_logits, T=2.0).mean().item()
 
     assert loss(student) < 0.2 * loss(conv_net())
 
@@ -102,7 +102,7 @@ def test_smoke_is_one_epoch_and_keeps_the_rest(stage):
 def test_a_stage_round_trips_through_json():
     stage = Distill(losses=({"task": {"weight": 0.4}}, {"response": {"weight": 0.6}}))
     assert Distill.model_validate_json(stage.model_dump_json()) == stage
-    assert json.loads(stage.model_dump_json())["losses"][0] == {"task": {"weight": 0.4}}
+    assert json.loads(stage.model_dump_json())["losses"][0] == {"task": {"weight": 0.4, "warmup": 0.0}}
 
 
 @pytest.mark.parametrize("losses", [[], [{"task": {"weight": 0}}]])

@@ -225,3 +225,13 @@ def test_weighted_terms_add_up():
     total = hard.weight * hard.value(answers) + soft.weight * soft.value(answers)
     reference = 0.3 * nn.functional.cross_entropy(student, batch.targets) + 0.7 * Response().value(answers)
     torch.testing.assert_close(total, reference)
+
+
+def test_a_term_that_warms_up_counts_nothing_at_first(tmp_path):
+    seen = []
+    module = plain_net()
+    settings = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", weight_decay=0.0, schedule="constant", warmup=0.0)
+    terms = (HardLabels(weight=1.0, warmup=0.5),)
+    train(module, tmp_path, settings, terms=terms, after_step=lambda: seen.append(module[0].weight.detach().clone()))
+    assert torch.equal(seen[0], plain_net()[0].weight)
+    assert not torch.equal(seen[1], seen[0])
