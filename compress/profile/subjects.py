@@ -13,6 +13,7 @@ import numpy as np
 from compress.devices import Device
 from compress.profile import cost, memory, power
 from compress.profile.runners.base import Apart, Feeds, Runner, pinned, sample
+from compress.profile.runners.onnxruntime import provider_of
 from compress.profile.runtimes import opened
 from compress.profile.timing import Timing, time_runners
 from compress.progress import Reporter
@@ -95,7 +96,8 @@ def measured(
         rows = []
         for name, path in files.items():
             quantities = latencies(timings[name], device.contract.percentiles) | parts[name] | spent[name]
-            quantities |= memory.quantities(path, given[name], threads=plan.threads) | memory.sizes(path)
+            provider = provider_of(plan.runtime)
+            quantities |= memory.quantities(path, given[name], threads=plan.threads, provider=provider) | memory.sizes(path)
             quantities["size_compressed_bytes"] = memory.compressed(path)
             rows.append(
                 Subject(subject=name, device=device.name, runtime=timings[name].settings["runtime"], quantities=quantities)

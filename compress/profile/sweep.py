@@ -20,6 +20,8 @@ from compress.record import Skip
 if TYPE_CHECKING:
     from compress.profile.subjects import Plan
 
+ELSEWHERE = "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
+
 
 def sweep(
     path: Path,
@@ -114,7 +116,7 @@ def sweep_files(
     seconds: float = 2.0,
     reporter: Reporter | None = None,
 ) -> tuple[tuple[dict[str, Any], ...], tuple[Skip, ...]]:
-    """Sweep ONNX files on this machine, fed zeros of their own input shapes; profiles of other devices are passed over.
+    """Sweep ONNX files on this machine, fed zeros of their own input shapes; other devices are listed as left out.
 
     Args:
         paths: ONNX files, one after the other; folders are passed over.
@@ -138,6 +140,7 @@ def sweep_files(
     if not batches and len(thread_counts) < 2:
         return (), ()
     files = [path for path in paths if not path.is_dir()]
+    skipped += [Skip(what=f"sweep on {each.name}", reason=ELSEWHERE) for each in devices if each.connection != "local"]
     for device, path in itertools.product((each for each in devices if each.connection == "local"), files):
         plan = Plan.of(device, threads=1, seconds=seconds)
         with pinned(plan.affinity), opened(plan.runtime, path) as runner:

@@ -9,7 +9,7 @@ from onnx_models import model, network
 from compress.errors import ConversionError, DeviceError
 from compress.profile.runners import onnxruntime as module
 from compress.profile.runners.base import allowed, pinned, zeros
-from compress.profile.runners.onnxruntime import Runner
+from compress.profile.runners.onnxruntime import Runner, provider_of
 
 
 def test_it_answers_like_numpy(save):
@@ -188,3 +188,11 @@ def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
     with pytest.raises(ConversionError, match=says) as raised, Runner(path):
         pass
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "provider"),
+    [("onnxruntime", "CPU"), ("onnxruntime:cuda", "CUDA"), ("onnxruntime:tensorrt", "Tensorrt"), ("openvino", "CPU")],
+)
+def test_what_executes_is_told_by_the_runtime_s_own_name(runtime, provider):
+    assert provider_of(runtime) == f"{provider}ExecutionProvider"

@@ -35,6 +35,14 @@ PROVIDERS = {
     "xnnpack": ("XnnpackExecutionProvider", "onnxruntime, built with --use_xnnpack"),
 }
 """Execution providers by short name: the runtime's name of each, and the package that brings it."""
+
+
+def provider_of(runtime: str) -> str:
+    """The runtime's name of what executes `onnxruntime:cuda` and its like; the CPU's for every other runtime."""
+    name, _, short = runtime.partition(":")
+    return PROVIDERS.get(short, PROVIDERS["cpu"])[0] if name == "onnxruntime" else PROVIDERS["cpu"][0]
+
+
 QUIET = 3
 """Severity from which ONNX Runtime logs: errors; its faults come back as exceptions with the same text."""
 ADVICE = (
