@@ -15,10 +15,11 @@ from torch import nn
 
 from compress.errors import ModelError
 from compress.methods import find
-from compress.prune import coverage, outcome, state
-from compress.prune.cut import Limits
-from compress.prune.importance import Importance, accumulate
+from compress.prune import outcome, state
+from compress.prune.importance import Importance, Material
+from compress.prune.prepare import Prepared
 from compress.prune.state import State
+from compress.prune.weight import prunable
 from compress.record import Curve
 from compress.stage import Candidate, Context, Outcome
 from compress.train.evaluate import outputs_of
@@ -38,29 +39,26 @@ class Job:
         candidate: The dense network as the stage was given it.
         context: Surroundings.
         parent: A copy of it that may be trained; the reference of targets and ceilings, and the default teacher.
-        pruner: Makes the cuts.
-        guarded: Names of the protected modules.
+        prepared: Makes the cuts and times what they leave.
     """
 
     stage: Prune
     candidate: Candidate
     context: Context
     parent: nn.Module
-    pruner: Any
-    guarded: frozenset[str]
+    prepared: Prepared
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """Names of the modules whose weights do not count as prunable."""
+        return self.prepared.pruner.guarded
 
 
 def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
     """See `Prune.run`."""
     parent = _ready(candidate.network())
-    pruner = find("granularity", stage.granularity).load()(
-        parent,
-        candidate.spec,
-        measure=stage.target.measure,
-        ranking=stage.ranking,
-        limits=Limits(round_to=stage.round_to, max_ratio=stage.ceiling, protect=stage.protect),
-    )
-    job = Job(stage, candidate, context, parent, pruner, coverage.protected(parent, stage.protect))
+    prepared = Prepared(stage, candidate, context, parent)
+    job = Job(stage, candidate, context, parent, prepared)
     done, module = _resume(job)
     with context.reporter.bar("prune", stage.schedule.count) as bar:
         bar.advance(done.step)
@@ -71,11 +69,11 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
         candidate=replace(candidate, module=module),
-        results=outcome.results(stage, candidate, parent, module, job.guarded),
-        skipped=pruner.skipped,
-        notes=(*done.notes, *outcome.notes(stage, parent, module)),
+        results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
+        skipped=prepared.pruner.skipped,
+        notes=(*done.notes, *outcome.notes(stage, parent, module, prepared.measured.round_to), *prepared.notes()),
         curves={"accuracy over pruning steps": _curve(done), **done.curves},
-        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module)},
+        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables()},
     )
 
 
@@ -104,9 +102,9 @@ def _resume(job: Job) -> tuple[State, nn.Module]:
 def _step(job: Job, done: State, module: nn.Module) -> tuple[State, nn.Module]:
     """Choose, remove, recover, write down."""
     stage, context, k = job.stage, job.context, done.step + 1
-    removed = find("schedule", stage.schedule.kind).load()(k, stage.schedule.count, s_f=stage.target.removed)
+    removed = find("schedule", stage.schedule.kind).load()(k, stage.schedule.count, s_f=job.prepared.removed)
     seed = context.seed + k
-    cut = job.pruner.cut(module, stage.target.fraction(removed), _importance(job, module, seed, k))
+    cut = job.prepared.pruner.cut(module, stage.target.fraction(removed), _importance(job, module, seed, k, removed))
     pruned = _accuracy(cut.module, context)
     label = f"step-{k}"
     history = recover(
@@ -123,15 +121,23 @@ def _step(job: Job, done: State, module: nn.Module) -> tuple[State, nn.Module]:
     row = _row(job, k, removed, cut.module, pruned, recovered)
     curves = {f"{label} {name}": curve for name, curve in history.curves.items()}
     done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=cut.notes)
+    job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
     return done, cut.module
 
 
-def _importance(job: Job, module: nn.Module, seed: int, k: int) -> Importance:
+def _importance(job: Job, module: nn.Module, seed: int, k: int, removed: float) -> Importance:
+    """Scores for one cut, with what they are computed from collected."""
     importance: Importance = find("importance", job.stage.importance).load()(seed)
-    if importance.needs_gradients:
-        batches = job.context.data.train.epoch(k, job.stage.recover.batch_size, seed)
-        accumulate(module, islice(batches, job.stage.batches), job.context.task, device=resolve_device(job.context.device))
+    batches = job.context.data.train.epoch(k, job.stage.recover.batch_size, seed)
+    material = Material(
+        tuple(islice(batches, job.stage.batches)),
+        job.context.task,
+        device=resolve_device(job.context.device),
+        removed=removed,
+        prunable=tuple(prunable(module, job.guarded)),
+    )
+    importance.collect(module, material)
     return importance
 
 
