@@ -47,7 +47,7 @@ class State(Frozen):
     @property
     def kept(self) -> int:
         """The step whose network goes on: the last one that was not undone; 0 for the network before the first cut."""
-        return max(row["step"] for row in self.rows if row["kept"])
+        return max(step for step, row in enumerate(self.rows) if row["kept"])
 
 
 def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:

@@ -15,9 +15,9 @@ from torch import nn
 
 from compress.errors import ModelError
 from compress.methods import find
-from compress.prune import outcome, state
+from compress.prune import coverage, outcome, state
+from compress.prune.cut import Limits
 from compress.prune.importance import Importance, Material
-from compress.prune.prepare import Prepared
 from compress.prune.state import State
 from compress.prune.weight import prunable
 from compress.record import Curve
@@ -39,26 +39,29 @@ class Job:
         candidate: The dense network as the stage was given it.
         context: Surroundings.
         parent: A copy of it that may be trained; the reference of targets and ceilings, and the default teacher.
-        prepared: Makes the cuts and times what they leave.
+        pruner: Makes the cuts.
+        guarded: Names of the protected modules.
     """
 
     stage: Prune
     candidate: Candidate
     context: Context
     parent: nn.Module
-    prepared: Prepared
-
-    @property
-    def guarded(self) -> frozenset[str]:
-        """Names of the modules whose weights do not count as prunable."""
-        return self.prepared.pruner.guarded
+    pruner: Any
+    guarded: frozenset[str]
 
 
 def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
     """See `Prune.run`."""
     parent = _ready(candidate.network())
-    prepared = Prepared(stage, candidate, context, parent)
-    job = Job(stage, candidate, context, parent, prepared)
+    pruner = find("granularity", stage.granularity).load()(
+        parent,
+        candidate.spec,
+        measure=stage.target.measure,
+        ranking=stage.ranking,
+        limits=Limits(round_to=stage.round_to, max_ratio=stage.ceiling, protect=stage.protect),
+    )
+    job = Job(stage, candidate, context, parent, pruner, coverage.protected(parent, stage.protect))
     done, module = _resume(job)
     with context.reporter.bar("prune", stage.schedule.count) as bar:
         bar.advance(done.step)
@@ -69,11 +72,11 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
         candidate=replace(candidate, module=module),
-        results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
-        skipped=prepared.pruner.skipped,
-        notes=(*done.notes, *outcome.notes(stage, parent, module, prepared.measured.round_to), *prepared.notes()),
+        results=outcome.results(stage, candidate, parent, module, job.guarded),
+        skipped=pruner.skipped,
+        notes=(*done.notes, *outcome.notes(stage, parent, module)),
         curves={"accuracy over pruning steps": _curve(done), **done.curves},
-        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables()},
+        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module)},
     )
 
 
@@ -102,9 +105,9 @@ def _resume(job: Job) -> tuple[State, nn.Module]:
 def _step(job: Job, done: State, module: nn.Module) -> tuple[State, nn.Module]:
     """Choose, remove, recover, write down."""
     stage, context, k = job.stage, job.context, done.step + 1
-    removed = find("schedule", stage.schedule.kind).load()(k, stage.schedule.count, s_f=job.prepared.removed)
+    removed = find("schedule", stage.schedule.kind).load()(k, stage.schedule.count, s_f=stage.target.removed)
     seed = context.seed + k
-    cut = job.prepared.pruner.cut(module, stage.target.fraction(removed), _importance(job, module, seed, k, removed))
+    cut = job.pruner.cut(module, stage.target.fraction(removed), _importance(job, module, seed, k, removed))
     pruned = _accuracy(cut.module, context)
     label = f"step-{k}"
     history = recover(
@@ -121,7 +124,6 @@ def _step(job: Job, done: State, module: nn.Module) -> tuple[State, nn.Module]:
     row = _row(job, k, removed, cut.module, pruned, recovered)
     curves = {f"{label} {name}": curve for name, curve in history.curves.items()}
     done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=cut.notes)
-    job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
     return done, cut.module
 
