@@ -59,6 +59,10 @@ class Distill(Stage, Training):
             "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
             "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
         }
+        if history.teacher_s:
+            detail = "the teacher's passes inside the steps, which losses on features or gradients need"
+            results["teacher_s"] = Quantity.measured(history.teacher_s, "s", detail)
+        tables = {"matched_layers": history.matched} if history.matched else {}
         curves = dict(history.curves)
         if self.control:
             alone = copy.deepcopy(candidate.network())
@@ -66,7 +70,7 @@ class Distill(Stage, Training):
             learned = self._fit(alone, context, "control", hard_labels, None)
             curves |= {f"control_{name}": curve for name, curve in learned.curves.items()}
             results |= _control_results(alone, context)
-        return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=curves)
+        return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=curves, tables=tables)
 
     def smoke(self) -> Self:
         """One epoch of small batches."""

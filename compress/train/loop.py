@@ -24,16 +24,18 @@ from compress.data.splits import Data
 from compress.errors import TrainingError
 from compress.progress import Bar, Reporter, Silent
 from compress.tasks.base import Task
-from compress.train.answers import TeacherAnswers
+from compress.train import hook as hooks
 from compress.train.averages import moving_average
 from compress.train.checkpoints import Checkpoints, copy_of_state
 from compress.train.evaluate import outputs_of
 from compress.train.history import History, Progress
 from compress.train.layout import bring_back, put
+from compress.train.live import prepared
 from compress.train.preflight import identity, refuse_unfit
 from compress.train.processes import accelerated, from_main, same_everywhere
 from compress.train.settings import Training
 from compress.train.steps import Stepper, grouped
+from compress.train.teacher import Teacher
 from compress.train.terms import Term
 from compress.train.trackers import Tracker
 
@@ -51,7 +53,7 @@ def fit(
     seed: int,
     folder: Path,
     label: str = "train",
-    teacher: TeacherAnswers | None = None,
+    teacher: Teacher | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
     after_step: Callable[[], None] | None = None,
@@ -74,19 +76,21 @@ def fit(
         seed: Of the order of the samples and of dropout. The initial weights are the module's own.
         folder: For checkpoints and the result.
         label: Names the files and the progress bar.
-        teacher: Needed when a term needs teacher logits.
+        teacher: Needed when a term needs one.
         device: `auto`, `cpu`, `cuda` or `mps`.
         reporter: Progress bar; None shows nothing.
-        after_step: Called after each change of the weights.
+        after_step: Called after each change of the weights; a `Hook` also has a state, which checkpoints hold.
 
     Returns:
         Curves and the best epoch.
 
     Raises:
-        TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing.
+        TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing or of other classes.
+        ModelError: A layer that a term names does not exist or cannot be joined.
     """
     refuse_unfit(training, data, terms, teacher)
-    files = Checkpoints(folder, label, identity(module, training, data, task, terms, seed, teacher))
+    own = identity(module, training, data, task, terms, seed, teacher)
+    files = Checkpoints(folder, label, hooks.identified(own, after_step))
     history = files.finished(module)
     if history is not None:
         module.eval()
@@ -95,8 +99,17 @@ def fit(
         put(module, accelerator.device)
         try:
             average = None if training.ema is None else moving_average(module, training.ema)
+            weighted = tuple(term for term in terms if term.weight > 0)
             stepper = Stepper(
-                accelerator, module, average, training=training, task=task, terms=terms, teacher=teacher, after_step=after_step
+                accelerator,
+                module,
+                average,
+                training=training,
+                task=task,
+                terms=weighted,
+                teacher=teacher,
+                sight=prepared(module, weighted, teacher, data, seed, accelerator.device),
+                after_step=after_step,
             )
             loop = _Loop(stepper, data, seed, files)
             history = loop.run(reporter if reporter is not None and accelerator.is_main_process else Silent())
@@ -143,10 +156,13 @@ class _Loop:
                 if main and not self._over():
                     self.files.save(self._state())
         self._keep()
-        return self.progress.history(self.stepper.task.metric)
+        return self.progress.history(self.stepper.task.metric, self.stepper.sight.rows())
 
     def _epoch(self, bar: Bar) -> None:
         loss = self._train(bar)
+        self.progress.teacher_s = self.stepper.clock.seconds
+        if self.stepper.teacher is not None:
+            self.stepper.teacher.ended(self.module, self.progress.epoch)
         loss_validation, metric = from_main(self.accelerator, self._validate)
         if not math.isfinite(loss_validation):
             raise TrainingError(self._advice(f"the validation loss is {loss_validation} after epoch {self.progress.epoch + 1}"))
@@ -215,10 +231,10 @@ class _Loop:
             note = f"stopped early after epoch {self.progress.epoch} of {self.training.epochs}"
             self.progress.notes.append(f"{note}: no better validation {metric} for {patience} epochs")
 
-    def _ask_teacher(self, teacher: TeacherAnswers) -> None:
-        note = teacher.fill(range(self.progress.epoch, self.training.epochs), self.accelerator)
-        if note and note not in self.progress.notes:
-            self.progress.notes.append(note)
+    def _ask_teacher(self, teacher: Teacher) -> None:
+        kept = not self.stepper.live
+        note = teacher.fill(range(self.progress.epoch, self.training.epochs), self.accelerator) if kept else ""
+        self.progress.notes += [each for each in (note, *self.stepper.notes()) if each and each not in self.progress.notes]
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds. Best weights that are this epoch's own are not written twice."""
@@ -229,6 +245,9 @@ class _Loop:
             "optimizer": self.stepper.optimizer.state_dict(),
             "average": None if average is None else average.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
+            "learned": self.stepper.sight.learned.state_dict(),
+            "teacher": {} if self.stepper.teacher is None else self.stepper.teacher.state(),
+            "hook": hooks.state_of(self.stepper.after_step),
             "best": None if self.progress.best_epoch == self.progress.epoch else self.best,
         }
 
@@ -241,6 +260,11 @@ class _Loop:
         self.progress = Progress(**state["progress"])
         self.module.load_state_dict(state["module"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.sight.learned.load_state_dict(state["learned"])
+        self.stepper.clock.seconds = self.progress.teacher_s
+        if self.stepper.teacher is not None:
+            self.stepper.teacher.restore(state["teacher"])
+        hooks.restore(self.stepper.after_step, state["hook"])
         if self.stepper.average is not None:
             self.stepper.average.load_state_dict(state["average"])
         if self.accelerator.scaler is not None:

@@ -11,13 +11,13 @@ from compress.data.splits import Data
 from compress.entry import name_of
 from compress.errors import TrainingError
 from compress.tasks.base import Task
-from compress.train.answers import TeacherAnswers
 from compress.train.checkpoints import weights_hash
 from compress.train.settings import Training
+from compress.train.teacher import Teacher
 from compress.train.terms import Term
 
 
-def refuse_unfit(training: Training, data: Data, terms: tuple[Term, ...], teacher: TeacherAnswers | None) -> None:
+def refuse_unfit(training: Training, data: Data, terms: tuple[Term, ...], teacher: Teacher | None) -> None:
     """Refuse what cannot be trained, before any work.
 
     Raises:
@@ -26,7 +26,7 @@ def refuse_unfit(training: Training, data: Data, terms: tuple[Term, ...], teache
     if data.train.batches(training.batch_size) < 1:
         msg = f"nothing to train on: {len(data.train)} samples give no batch of 2 and more; use more data"
         raise TrainingError(msg)
-    needy = [name_of("loss", term) for term in terms if "teacher_logits" in term.needs and term.weight > 0]
+    needy = [name_of("loss", term) for term in terms if term.needs and term.weight > 0]
     if needy and teacher is None:
         msg = f"loss {needy[0]!r} needs a teacher and none is given; add `teacher:` to the recipe or use only `task`"
         raise TrainingError(msg)
@@ -42,7 +42,7 @@ def identity(
     task: Task,
     terms: tuple[Term, ...],
     seed: int,
-    teacher: TeacherAnswers | None,
+    teacher: Teacher | None,
 ) -> str:
     """Hex SHA-256 of all that the result of a training depends on; the arguments are those of `fit`."""
     settings = training.model_dump(mode="json", include=set(Training.model_fields) - {"tracker"})

@@ -11,6 +11,7 @@ from compress.errors import CompressError
 from compress.methods import find
 from compress.stage import Context
 from compress.train.answers import TeacherAnswers, weights_hash
+from compress.train.combine import Combine
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.settings import Recovery
@@ -69,11 +70,30 @@ def losses_of(recovery: Recovery) -> tuple[Term, ...]:
 
 def answers_for(teachers: Sequence[nn.Module], terms: Sequence[Term], context: Context) -> TeacherAnswers | None:
     """Answers of these teachers on the training split, kept in the shared cache; None when no term needs them."""
-    if not any("teacher_logits" in term.needs for term in terms):
-        return None
+    return kept_answers(teachers, context) if any(term.needs and term.weight > 0 for term in terms) else None
+
+
+def kept_answers(
+    teachers: Sequence[nn.Module], context: Context, *, combine: Combine = "mean", k: int | None = None
+) -> TeacherAnswers:
+    """Answers of these teachers on the training split, kept in the shared cache.
+
+    Args:
+        teachers: One network or more.
+        context: Data, cache folder, device.
+        combine: How several answers become one.
+        k: Classes to keep; None for all.
+    """
     key = hashlib.sha256("".join(weights_hash(teacher) for teacher in teachers).encode()).hexdigest()
     return TeacherAnswers(
-        teachers, context.data.train, key=key, cache=context.cache, device=context.device, reporter=context.reporter
+        teachers,
+        context.data.train,
+        key=key,
+        cache=context.cache,
+        device=context.device,
+        reporter=context.reporter,
+        combine=combine,
+        k=k,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,45 @@ Sight = Literal["maps", "attention", "vector", "embedding"]
 """What is tapped: outputs of layers, attention maps, what the head is given, the output of the embedding layer."""
 
 
+class Match(Frozen):
+    """A layer of the student and the layer of the teacher that it learns from.
+
+    Attributes:
+        student: Name of the layer, or its number among those that a loss may look at, from 0; -1 is the last.
+        teacher: Likewise.
+    """
+
+    student: str | int
+    teacher: str | int
+
+
+Layers = Literal["auto"] | Annotated[tuple[Match | str | int, ...], Field(min_length=1)]
+"""`auto`, or a list of matches; a name or a number alone means the same in both networks."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Two layers that were matched.
+
+    Attributes:
+        student: Name of the student's layer.
+        student_shape: What it gives for one sample.
+        teacher: Name of the teacher's layer.
+        teacher_shape: What it gives for one sample.
+        number: Which teacher, from 0.
+    """
+
+    student: str
+    student_shape: tuple[int, ...]
+    teacher: str
+    teacher_shape: tuple[int, ...]
+    number: int = 0
+
+    def __str__(self) -> str:
+        small, large = ("×".join(map(str, shape)) for shape in (self.student_shape, self.teacher_shape))
+        return f"{self.student} ({small}) from {self.teacher} ({large})"
+
+
 @dataclass(frozen=True)
 class Pair:
     """What a matched layer of the student and one of a teacher gave on this batch.
@@ -33,10 +72,12 @@ class Pair:
     Attributes:
         student: With gradient.
         teacher: Without.
+        number: Which teacher, from 0.
     """
 
     student: Tensor
     teacher: Tensor
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +91,7 @@ class Answers:
         task: For the task's own loss.
         label_smoothing: Of the task's loss.
         pairs: Matched layers of a term that needs `features`.
+        gradient: ∂ log p_c / ∂x of the teacher's first choice c, shaped as the inputs; None unless a term needs it.
         learned: Modules of the term that are trained with the student; None where it has none.
         temperature: Takes the place of a term's own, a number or one for each sample (N,); None leaves it.
         importance: Weight of each sample, (N,), 1 on average; None for all alike.
@@ -61,6 +103,7 @@ class Answers:
     task: Task
     label_smoothing: float = 0.0
     pairs: tuple[Pair, ...] = ()
+    gradient: Tensor | None = None
     learned: nn.Module | None = None
     temperature: Tensor | None = None
     importance: Tensor | None = None
@@ -104,12 +147,14 @@ class Term(Frozen):
         each = self.each(answers)
         return each.mean() if answers.importance is None else (answers.importance * each).mean()
 
-    def learn(self, shapes: Sequence[tuple[Sequence[int], Sequence[int]]], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Modules to train with the student and to drop afterwards, such as adapters between widths.
+    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:  # noqa: ARG002
+        """Look at what was matched, before the first step.
 
-        Args:
-            shapes: Of one sample at the student's and the teacher's layer, of each matched pair.
-            samples: Size of the training split.
+        Returns:
+            Modules to train with the student and to drop afterwards, such as adapters between widths; None for none.
+
+        Raises:
+            ModelError: The shapes do not go together.
         """
         return None
 

@@ -1,0 +1,46 @@
+"""One answer from those of several teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Combine = Literal["mean", "confidence", "loss"]
+
+
+def combined(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor:
+    """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m, Σ_m w_m = 1, the weights for each sample.
+
+        mean          w_m = 1 / M
+        confidence    w_m ∝ max_k softmax(z_m)_k
+        loss          w_m = (1 − exp(ℓ_m) / Σ_j exp(ℓ_j)) / (M − 1), ℓ_m the cross-entropy of z_m with the label
+                      (Zhang, Chen & Wang 2022, "Confidence-Aware Multi-Teacher Knowledge Distillation", arXiv:2201.00007)
+
+    Args:
+        answers: Logits of each teacher, (N, K).
+        y: Classes, int64 (N,); of a sample without a label (negative) `loss` takes the mean.
+        how: Which weights.
+
+    Returns:
+        Logits, (N, K).
+    """
+    z = torch.stack(list(answers))
+    if how == "mean" or len(z) == 1:
+        return z.mean(dim=0)
+    return (weights(z, y, how).unsqueeze(2) * z).sum(dim=0)
+
+
+def weights(z: Tensor, y: Tensor, how: Combine) -> Tensor:
+    """The w of `combined`, (M, N), from logits (M, N, K)."""
+    count = len(z)
+    if how == "confidence":
+        sure = z.softmax(dim=2).amax(dim=2)
+        return sure / sure.sum(dim=0)
+    labels = y.clamp(min=0).expand(count, -1)
+    loss = F.cross_entropy(z.transpose(1, 2), labels, reduction="none")
+    found = (1 - loss.softmax(dim=0)) / (count - 1)
+    return found.where(y >= 0, torch.full_like(found, 1 / count))
