@@ -5,6 +5,10 @@
 Each round gives every candidate one time slice. The first run of a slice is not counted: it pays for the caches that the
 candidate before it filled. The order turns around in every round, so that nobody always follows the same one. Pure: it times
 callables, whatever they are.
+
+Where a network lies in memory can cost it several percent, for as long as it stays loaded; a session that loads it once cannot
+tell that from its speed (Mytkowicz et al. 2009, "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS). So the
+counted time has parts, and `renew` may load everything anew between them.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ STEADY = 0.98
 """Warm enough: the median of the latest block is not below this part of the best median before."""
 PATIENCE = 10
 """Caps, in multiples of the time asked for: of warm-up and of measurement."""
+PARTS = 5
+"""Parts of the counted time, with `renew` between them."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ def interleave(
     slice_ms: float = 40.0,
     clock: Clock = time.perf_counter_ns,
     after_round: Callable[[float], None] = lambda _: None,
+    renew: Callable[[int], None] | None = None,
 ) -> dict[str, Samples]:
     """Time callables in turns.
 
@@ -96,6 +103,8 @@ def interleave(
         slice_ms: Length of a turn; at least one run is counted in each.
         clock: Monotonic, in nanoseconds.
         after_round: Told the fraction done.
+        renew: Called between the parts with the number of the part that begins, from 1; afterwards each is warmed up for a
+            moment. Its time is not counted.
 
     Returns:
         Times by name, in the order given.
@@ -105,7 +114,7 @@ def interleave(
         times: dict[str, list[int]] = {name: [] for name in actions}
         rounds: dict[str, list[int]] = {name: [] for name in actions}
         spent = dict.fromkeys(actions, 0)
-        number = 0
+        number, part = 0, 0
         while not all(_enough(times[name], spent[name], seconds, min_runs) for name in actions):
             for name in list(actions)[:: 1 if number % 2 == 0 else -1]:
                 actions[name]()
@@ -114,7 +123,13 @@ def interleave(
                 rounds[name] += [number] * len(block)
                 spent[name] += sum(block)
             number += 1
-            after_round(min(1.0, min(spent.values()) / (seconds * NS_PER_S)))
+            done = min(1.0, min(spent.values()) / (seconds * NS_PER_S))
+            after_round(done)
+            if renew is not None and part < int(done * PARTS) < PARTS:
+                part = int(done * PARTS)
+                renew(part)
+                for action in actions.values():
+                    _timed_block(action, at_least=3, budget_ns=warmup_seconds * NS_PER_S / PARTS, clock=clock)
     return {
         name: Samples(np.array(times[name]) / NS_PER_MS, np.array(rounds[name]), warmups[name]) for name in actions
     }  # fmt: skip

@@ -4,7 +4,8 @@
 
 1. The profiler's p50 beside a loop of its own around ONNX Runtime's C-level `run` (the bound `InferenceSession._sess.run`, own
    session, own clock readings, own median), in turns within one session, on five networks. Goal: within 3 %.
-2. Whole profiles of one artifact, repeated. Goal: in 19 of 20 pairs of repeats the intervals of p50 overlap.
+2. Whole profiles of one artifact, repeated. Goal: in 19 of 20 pairs of repeats, one right after the other, the intervals of p50
+   overlap. Pairs further apart are counted as well: they tell how much the machine itself changes in a minute.
 
 Random weights, one thread, batch 1. The networks are exported into the cache first. Prints Markdown tables; exits with 1 when a
 goal is missed. About 8 minutes; `--quick` takes seconds and shows only that it runs.
@@ -45,17 +46,24 @@ class Loop:
     """ONNX Runtime with nothing of the profiler in between: each call reads the clock itself and keeps what it read."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        self.nanoseconds: list[int] = []
+        self._raw: Any = None
+        self._outputs: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Load."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._raw: Any = session._sess
+        session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        self._raw = session._sess
         self._outputs = [output.name for output in session.get_outputs()]
-        self.nanoseconds: list[int] = []
-
-    def __enter__(self) -> Self:
-        """Nothing more to load."""
         return self
+
+    def reload(self) -> None:
+        """Load again, when the profiler does: where a network lies in memory can cost it several percent."""
+        self.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         """Drop the session."""
@@ -178,8 +186,8 @@ def against_itself(files: dict[str, tuple[Path, Array]], seconds: float, repeats
             f"| {sum(successive)} of {len(successive)} | {sum(pairs)} of {len(pairs)} |",
             flush=True,
         )
-    share = sum(every) / len(every)
-    print(f"\nAll pairs: {sum(every)} of {len(every)} agree ({share:.1%}); successive pairs: {sum(next_to)} of {len(next_to)}.")
+    share = sum(next_to) / len(next_to)
+    print(f"\nSuccessive pairs: {sum(next_to)} of {len(next_to)} agree ({share:.1%}); all pairs: {sum(every)} of {len(every)}.")
     return share >= PAIR_GOAL
 
 

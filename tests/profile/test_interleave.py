@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from compress.profile.interleave import PATIENCE, interleave, warm_up
+from compress.statistics import drifting_percentile_interval
 
 
 class Machine:
@@ -114,6 +115,40 @@ def test_warm_up_of_what_never_settles_ends_at_the_cap_and_says_so():
     result = warm_up(machine.action("a", lambda run: 100 * 0.9**run + 1e-3), seconds=0.01, clock=machine.clock)
     assert not result.steady
     assert result.seconds >= PATIENCE * 0.01
+
+
+def test_between_the_parts_all_is_renewed_and_warmed_up_uncounted():
+    machine, parts = Machine(), []
+
+    def renew(part):
+        parts.append(part)
+        machine.log.append("renewed")
+        machine.now += int(70e6)
+
+    samples = timed(machine, {"a": machine.action("a", 10)}, seconds=1.0, warmup_seconds=0.5, renew=renew)
+    assert parts == [1, 2, 3, 4]
+    assert len(samples["a"].milliseconds) == 100
+    assert all(samples["a"].milliseconds == 10)
+    rounds = 25  # of 40 ms; in each one run is not counted
+    warm_up_runs, again = samples["a"].warmup.runs, 4 * 10
+    assert machine.log.count("a") == 100 + rounds + warm_up_runs + again
+
+
+def test_a_slow_layout_widens_the_interval_when_it_is_renewed():
+    machine, layout = Machine(), [1.00, 1.05, 0.99, 1.04, 0.98]
+
+    def loaded_once(renewed):
+        state = {"factor": layout[0]}
+        action = machine.action("a", lambda _: 10 * state["factor"])
+        taken = timed(
+            machine, {"a": action}, seconds=2.0, renew=(lambda part: state.update(factor=layout[part])) if renewed else None
+        )
+        return drifting_percentile_interval(taken["a"].milliseconds, 0.5)
+
+    assert loaded_once(renewed=False) == pytest.approx((10.0, 10.0))
+    low, high = loaded_once(renewed=True)
+    assert low <= 9.9
+    assert high >= 10.4
 
 
 def test_progress_rises_to_one():

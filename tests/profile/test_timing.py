@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_models import network
 
 from compress.errors import ConversionError
 from compress.profile.interleave import Samples, Warmup
@@ -104,3 +105,20 @@ def test_a_bar_is_filled_to_its_end(tiny: Path):
 def test_inputs_that_do_not_fit_are_told_before_timing(tiny: Path):
     with pytest.raises(ConversionError, match=r"tiny\.onnx does not run on inputs .*\(1, 1, 8, 8\).*asks for"):
         measure({"a": tiny}, INPUTS[:, :1])
+
+
+def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch):
+    from compress.profile.runners.onnxruntime import Runner
+
+    loaded = []
+    plain = Runner.__enter__
+
+    def enter(runner):
+        loaded.append(runner.path.stem)
+        return plain(runner)
+
+    monkeypatch.setattr(Runner, "__enter__", enter)
+    other = save("other.onnx", network())
+    measure({"a": tiny, "b": other}, np.zeros((1, 3, 8, 8), np.float32), seconds=0.5, warmup_seconds=0.0)
+    assert sorted(loaded) == 5 * ["other"] + 5 * ["tiny"]
+    assert {loaded[index] for index in range(2, 10, 2)} == {"tiny", "other"}

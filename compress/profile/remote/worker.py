@@ -86,7 +86,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
     """
     from compress.profile import power
     from compress.profile.interleave import interleave
-    from compress.profile.runners.base import pinned
+    from compress.profile.runners.base import pinned, reload
     from compress.profile.runners.onnxruntime import Runner
 
     before = clocks()
@@ -106,6 +106,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
             warmup_seconds=order["warmup_seconds"],
             min_runs=order["min_runs"],
             after_round=Progress(),
+            renew=lambda turn: reload(runners.values(), turn),
         )
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()

@@ -11,6 +11,7 @@ device is apart from the host also tells copies and computation apart, see `Apar
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,27 @@ class FileRunner(Runner, Protocol):
 
     def shapes(self) -> Shapes:
         """Shape and NumPy type of each input."""
+
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A runner that can be loaded anew, into other memory, in about the time of an inference or a few."""
+
+    def reload(self) -> None:
+        """Load again what is loaded."""
+
+
+def reload(runners: Collection[Runner], turn: int) -> None:
+    """Load those that can be anew; in every turn another one comes first.
+
+    Args:
+        runners: Loaded.
+        turn: From 1.
+    """
+    order = deque(runner for runner in runners if isinstance(runner, Reloadable))
+    order.rotate(turn)
+    for runner in order:
+        runner.reload()
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,10 @@ class Runner:
         """Drop the session."""
         self._session = None
 
+    def reload(self) -> None:
+        """Load again; the session before it goes once the new one is there, so that their memory differs."""
+        self.__enter__()
+
     def run(self, feeds: Feeds) -> list[Array]:
         """Infer once; the outputs in graph order. On a GPU this includes the copies to it and back.
 

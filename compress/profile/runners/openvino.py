@@ -60,6 +60,10 @@ class Runner:
         """Drop the compiled model."""
         self._request = self._model = None
 
+    def reload(self) -> None:
+        """Compile again; the model before it goes once the new one is there, so that their memory differs."""
+        self.__enter__()
+
     def run(self, feeds: Feeds) -> list[Array]:
         """Infer once; the outputs in graph order.
 
