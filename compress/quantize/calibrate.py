@@ -38,7 +38,7 @@ def observe(
         raise ConversionError(msg)
     given = model.graph.input[0].name
     watched = [name for name in names if name != given]
-    runner = graphs.session(_with_outputs(model, watched), threads=0)
+    runner = graphs.session(with_outputs(model, watched), threads=0)
     seen = {name: Histogram() for name in names}
     with (reporter or Silent()).bar("calibrate", len(batches) * (1 + counts)) as bar:
         for counting in (False, True)[: 1 + counts]:
@@ -68,7 +68,7 @@ def _check(seen: dict[str, Histogram]) -> None:
             raise ConversionError(msg)
 
 
-def _with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
     """The same network that also gives the tensors named."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -9,11 +9,8 @@ calibrated range. Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:200
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx
@@ -21,100 +18,11 @@ from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from compress import graphs
-from compress.errors import ConversionError
+from compress.quantize.gates import saturate, split_hard_swish, whole
+from compress.quantize.placement import WEIGHTED, placement_for, with_known
 from compress.record import Skip
 
 Ranges = Mapping[str, tuple[float, float]]
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators whose weights are worth storing as int8."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How one runtime family wants its numbers.
-
-    Attributes:
-        operators: Operator types that compute in int8.
-        unsigned: Activations are uint8 with a zero point; otherwise int8 around 0.
-        float_outputs: Those whose result stays float unless the next operator reads int8. TensorRT fuses across it by itself;
-            ONNX Runtime computes products that way, but a convolution only between quantized tensors.
-    """
-
-    operators: tuple[str, ...]
-    unsigned: bool
-    float_outputs: tuple[str, ...] = ()
-
-
-PLACEMENTS: dict[str, Placement] = {
-    "onnxruntime": Placement(
-        operators=(*WEIGHTED, "Add", "Mul", "Relu", "Clip", "Concat", "Split", "MaxPool", "AveragePool", "GlobalAveragePool",
-                   "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"),
-        unsigned=True,
-    ),
-    "tensorrt": Placement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
-}  # fmt: skip
-
-
-def placement_for(model: onnx.ModelProto, family: str) -> Placement:
-    """What suits a network on a runtime family.
-
-    Around layer normalisation only products are computed in int8: sums, GELU and what else stands between them have ranges that
-    256 levels do not resolve.
-    """
-    placement = PLACEMENTS[family]
-    if any(node.op_type == "LayerNormalization" for node in model.graph.node):
-        return replace(placement, operators=WEIGHTED, float_outputs=placement.float_outputs or ("Gemm", "MatMul"))
-    return placement
-
-
-def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the nodes that the user's globs match.
-
-    Raises:
-        ConversionError: A glob matches nothing; nodes with weights are offered.
-    """
-    names = [node.name for node in model.graph.node]
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            weighted = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
-            msg = f"keep_float: {glob!r} matches no node; nodes with weights are {', '.join(weighted[:20])}"
-            raise ConversionError(msg)
-    return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))
-
-
-def activations(model: onnx.ModelProto, families: tuple[str, ...]) -> tuple[str, ...]:
-    """Tensors whose ranges the families' placements need.
-
-    What only feeds a ReLU or Clip is left out where that operator disappears into the unsigned range of what it gives.
-    """
-    floats = _float_tensors(model)
-    absorbed = _absorbed(model)
-    found: dict[str, None] = {}
-    for placement in (placement_for(model, family) for family in families):
-        for node in model.graph.node:
-            if node.op_type in placement.operators:
-                names = tuple(node.input) if node.op_type in placement.float_outputs else (*node.input, *node.output)
-                left_out = absorbed if placement.unsigned else {}
-                found |= dict.fromkeys(name for name in names if name in floats and name not in left_out)
-    return tuple(found)
-
-
-def _absorbed(model: onnx.ModelProto) -> dict[str, str]:
-    """Tensors that only feed a ReLU or Clip, and what that operator gives."""
-    consumers = Counter(name for node in model.graph.node for name in node.input)
-    clips = (node for node in model.graph.node if node.op_type in ("Relu", "Clip"))
-    return {node.input[0]: node.output[0] for node in clips if consumers[node.input[0]] == 1}
-
-
-def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    constant = {tensor.name for tensor in graph.initializer}
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {
-        value.name
-        for value in values
-        if value.name not in constant and value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    }
 
 
 def quantize(
@@ -125,7 +33,7 @@ def quantize(
     Args:
         model: Float network, batch norm folded.
         ranges: Lowest and highest value by activation tensor.
-        family: A key of `PLACEMENTS`.
+        family: A key of `placement.PLACEMENTS`.
         per_channel: One weight scale for each output channel; otherwise one for each tensor.
         reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
         exclude: Names of nodes to keep in float.
@@ -133,6 +41,8 @@ def quantize(
     placement = placement_for(model, family)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    if placement.integer_gates:
+        split_hard_swish(copy)
     symmetric = not placement.unsigned
     options = {
         "ActivationSymmetric": symmetric,
@@ -147,20 +57,35 @@ def quantize(
             reduce_range,
             QuantType.QInt8,
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
-            _as_tensors_data(_with_absorbed(model, ranges)),
+            _as_tensors_data(with_known(copy, dict(ranges))),
             [],
-            [*exclude, *_computed_products(model)],
+            [*_with_parts(copy, exclude), *_computed_products(model)],
             list(placement.operators),
             options,
         )
         made: onnx.ModelProto = quantizer.quantize_model()
         quantizer.model.topological_sort()
     _free_outputs(made.graph)
+    if placement.integer_gates:
+        saturate(made)
+    if placement.batch is not None:
+        fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
     graphs.tidy(made)
     graphs.shorten(made.graph)
     return made
+
+
+def fix_batch(model: onnx.ModelProto, batch: int) -> None:
+    """Fix the free first dimension of inputs and outputs, in place."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+
+
+def _with_parts(model: onnx.ModelProto, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of nodes, and of those that they were split into."""
+    return tuple(node.name for node in model.graph.node if whole(node.name) in names)
 
 
 def _free_outputs(graph: onnx.GraphProto) -> None:
@@ -204,18 +129,6 @@ def _computed_products(model: onnx.ModelProto) -> tuple[str, ...]:
     """Matrix products of two activations, such as attention's: nothing to store, and the softmax after them is sensitive."""
     constant = {tensor.name for tensor in model.graph.initializer}
     return tuple(node.name for node in model.graph.node if node.op_type == "MatMul" and not constant & set(node.input))
-
-
-def _with_absorbed(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
-    found = dict(ranges)
-    absorbed = _absorbed(model)
-    for before in absorbed:
-        after = before
-        while after not in ranges and after in absorbed:
-            after = absorbed[after]
-        if after in ranges:
-            found[before] = ranges[after]
-    return found
 
 
 def _as_tensors_data(ranges: Ranges) -> TensorsData:

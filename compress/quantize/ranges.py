@@ -11,6 +11,8 @@ import numpy as np
 
 BINS = 2048
 """Of |x|, as Migacz 2017 uses."""
+MOMENTUM = 0.9
+"""Of the moving average over batches."""
 
 
 @dataclass
@@ -20,12 +22,14 @@ class Histogram:
     Attributes:
         low: Smallest value.
         high: Largest value.
+        average: Moving averages of the batches' smallest and largest values; None before the first batch.
         counts: Values by bin over [−a, a], a = max(|low|, |high|), (2 · BINS,); counted once `low` and `high` are final.
         exceptional: Values that were not finite.
     """
 
     low: float = np.inf
     high: float = -np.inf
+    average: tuple[float, float] | None = None
     counts: np.ndarray = field(default_factory=lambda: np.zeros(2 * BINS))
     exceptional: int = 0
 
@@ -41,6 +45,8 @@ class Histogram:
             self.exceptional += int((~np.isfinite(x)).sum())
             return
         self.low, self.high = min(self.low, low), max(self.high, high)
+        before = self.average or (low, high)
+        self.average = (MOMENTUM * before[0] + (1 - MOMENTUM) * low, MOMENTUM * before[1] + (1 - MOMENTUM) * high)
 
     def count(self, x: np.ndarray) -> None:
         """Second pass, over the same batches: count values into bins."""
@@ -60,6 +66,44 @@ def minmax(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, f
     Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no counts.
     """
     return seen.low, seen.high
+
+
+def moving_average(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """Smoothed extremes: a_t = 0.9 a_(t−1) + 0.1 x_t, of the smallest and the largest value x_t of each batch t; a_0 = x_0.
+
+    Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no counts. What one odd batch holds saturates.
+
+    Args:
+        seen: At least one batch.
+        levels: Not used.
+        percentile: Not used.
+    """
+    return seen.average or (seen.low, seen.high)
+
+
+def mse(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """The range of least squared error, what is rounded and what saturates counted together.
+
+        T = argmin_t Σ_x n(x) (x − x̂)²,   x̂ = s · min(round(x / s), levels − 1),   s = t / (levels − 1)
+        range = [max(min x, −T), min(max x, T)]
+
+    Over 128 values of t up to the largest magnitude; x are the middles of the histogram's bins, n(x) its counts. Nagel et al.
+    2021, A White Paper on Neural Network Quantization, arXiv:2106.08295, eq. 24.
+
+    Args:
+        seen: With counts.
+        levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
+        percentile: Not used.
+    """
+    magnitudes = seen.magnitudes()
+    width = seen.largest / BINS
+    if width == 0:
+        return seen.low, seen.high
+    x = (np.arange(BINS) + 0.5) * width
+    edges = np.arange(BINS // 128, BINS + 1, BINS // 128)
+    s = (edges * width / (levels - 1))[:, None]
+    error = (magnitudes * (x - s * np.minimum(np.rint(x / s), levels - 1)) ** 2).sum(1)
+    return _cut(seen, int(edges[error.argmin()]))
 
 
 def percentile(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
-
 from compress.methods import find
-from compress.record import Frozen, Quantity, Scorecard, Skip
+from compress.quantize.settings import Calibration
+from compress.record import Quantity, Scorecard, Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -21,23 +20,8 @@ if TYPE_CHECKING:
     from compress.devices import Device
 
 BATCH = 8
-FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.tensorrt.onnx"}
+FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
 """File by runtime family, in the stage's folder."""
-
-
-class Calibration(Frozen):
-    """Where the ranges of activations come from.
-
-    Attributes:
-        method: `percentile` cuts outliers off; `minmax` takes all that was seen; `entropy` loses least information of the
-            histogram, which is not least accuracy: it has cost a pruned MobileNetV2 ten points that the others kept.
-        samples: Training images, spread over the classes.
-        percentile: Of magnitudes that stay inside the range, for `percentile`.
-    """
-
-    method: Literal["minmax", "entropy", "percentile"] = "percentile"
-    samples: int = Field(default=256, ge=16, le=10_000)
-    percentile: float = Field(default=99.99, gt=50.0, le=100.0)
 
 
 class Quantize(Stage):
@@ -69,12 +53,14 @@ class Quantize(Stage):
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
         from compress import graphs
-        from compress.quantize import int8
+        from compress.quantize import int8, placement
+        from compress.quantize.pools import pool_globally
 
         source = _float_file(candidate, context)
         model = graphs.load(source)
         graphs.check_finite(model)
-        excluded = int8.kept_float(model, self.keep_float)
+        pool_globally(model)
+        excluded = placement.kept_float(model, self.keep_float)
         wanted = families(context.targets)
         ranges = self._ranges(model, wanted, context)
         files: dict[str, Path] = {}
@@ -101,19 +87,19 @@ class Quantize(Stage):
         self, model: ModelProto, wanted: tuple[str, ...], context: Context
     ) -> dict[str, dict[str, tuple[float, float]]]:
         """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
-        from compress.quantize import calibrate, int8
+        from compress.quantize import calibrate, placement
         from compress.quantize.samples import choose
 
         method, percentile = self.calibration.method, self.calibration.percentile
         chosen = choose(context.data.train, self.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed)
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         batches = _parted(chosen, fixed or BATCH)
-        names = int8.activations(model, wanted)
+        names = placement.activations(model, wanted)
         seen = calibrate.observe(model, names, batches, counts=method != "minmax", reporter=context.reporter)
         range_of = find("range", method).load()
         found: dict[str, dict[str, tuple[float, float]]] = {}
         for family in wanted:
-            unsigned = int8.PLACEMENTS[family].unsigned
+            unsigned = placement.PLACEMENTS[family].unsigned
             found[family] = {
                 name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=percentile)
                 for name, one in seen.items()
@@ -124,6 +110,7 @@ class Quantize(Stage):
         bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
         kinds = {
             "onnxruntime": f"onnxruntime: uint8 activations, {bits}",
+            "openvino": f"openvino: uint8 activations, {bits}, rounded only before products, sums and pools; batch 1",
             "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; made but not run here",
         }
         left = (f"{skips} operators with weights stay in float",) if skips else ()
@@ -131,8 +118,9 @@ class Quantize(Stage):
 
 
 def families(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtime families to make files for; `onnxruntime` is always one."""
-    return ("onnxruntime", *sorted({device.runtime for device in targets if device.runtime in FILES} - {"onnxruntime"}))
+    """Runtime families to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
+    named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
+    return ("onnxruntime", *sorted((named & set(FILES)) - {"onnxruntime"}))
 
 
 @cache

@@ -72,6 +72,8 @@ class Target:
 
     name: str
     runtime: str
+    runtimes: tuple[str, ...] = ()
+    connection: str | None = None
 
 
 def trained() -> Residual:

@@ -50,9 +50,10 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(exported):
     from compress.quantize import int8
+    from compress.quantize.placement import activations
 
     float_model = graphs.load(exported)
-    ranges = dict.fromkeys(int8.activations(float_model, ("onnxruntime",)), (-1.0, 3.0))
+    ranges = dict.fromkeys(activations(float_model, ("onnxruntime",)), (-1.0, 3.0))
     made = int8.quantize(float_model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
     graphs.describe(made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde")))
     graphs.save(made, exported.with_name("int8.onnx"))

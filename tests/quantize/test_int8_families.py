@@ -14,6 +14,7 @@ from compress.export.onnx import export_onnx
 from compress.models.settings import ModelSettings
 from compress.models.sources import build
 from compress.quantize import calibrate, int8
+from compress.quantize.placement import PLACEMENTS, activations
 from compress.record import InputSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -43,9 +44,9 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
 
     batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
-    seen = calibrate.observe(model, int8.activations(model, tuple(int8.PLACEMENTS)), batches, counts=False)
+    seen = calibrate.observe(model, activations(model, tuple(PLACEMENTS)), batches, counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    for kind in int8.PLACEMENTS:
+    for kind in PLACEMENTS:
         made = int8.quantize(model, ranges, kind, per_channel=True, reduce_range=kind == "onnxruntime")
         graphs.describe(made, spec)
         graphs.check(made)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.methods import find, names
-from compress.quantize.ranges import BINS, Histogram, entropy, minmax, percentile
+from compress.quantize.ranges import BINS, Histogram, entropy, minmax, moving_average, mse, percentile
 
 
 def seen(*batches: np.ndarray) -> Histogram:
@@ -22,7 +22,13 @@ def values() -> np.ndarray:
 
 
 def test_table_names_every_method() -> None:
-    assert [find("range", name).load() for name in names("range")] == [minmax, entropy, percentile]
+    assert [find("range", name).load() for name in names("range")] == [
+        minmax,
+        moving_average,
+        mse,
+        entropy,
+        percentile,
+    ]
 
 
 def test_minmax_is_what_numpy_says(values: np.ndarray) -> None:
@@ -59,7 +65,7 @@ def test_entropy_keeps_values_that_fill_their_range_evenly() -> None:
     assert entropy(seen(even), levels=256, percentile=0.0)[1] > 3.9
 
 
-@pytest.mark.parametrize("method", [minmax, entropy, percentile])
+@pytest.mark.parametrize("method", [minmax, moving_average, mse, entropy, percentile])
 @pytest.mark.parametrize("constant", [0.0, 2.5, -1.0])
 def test_constant_tensor_has_a_range_that_holds_it(method, constant: float) -> None:
     low, high = method(seen(np.full(100, constant, np.float32)), levels=128, percentile=99.9)
@@ -72,3 +78,25 @@ def test_values_that_are_not_finite_are_counted_not_taken() -> None:
     histogram.widen(np.array([-1.0, 2.0], np.float32))
     assert histogram.exceptional == 2
     assert (histogram.low, histogram.high) == (-1.0, 2.0)
+
+
+def test_moving_average_forgets_as_its_formula_says() -> None:
+    lows, highs = [-1.0, -3.0, -2.0], [1.0, 11.0, 1.0]
+    batches = [np.array([low, high], np.float32) for low, high in zip(lows, highs, strict=True)]
+    weights = np.array([0.81, 0.09, 0.1])
+    found = moving_average(seen(*batches), levels=128, percentile=0.0)
+    assert found == pytest.approx((float(weights @ lows), float(weights @ highs)))
+
+
+@pytest.mark.parametrize("levels", [8, 128])
+def test_mse_is_no_worse_than_any_other_cut(values: np.ndarray, levels: int) -> None:
+    def error(limit: float) -> float:
+        s = limit / (levels - 1)
+        x = np.abs(values.astype(np.float64))
+        return float(((x - s * np.minimum(np.rint(x / s), levels - 1)) ** 2).mean())
+
+    low, high = mse(seen(values), levels=levels, percentile=0.0)
+    found = error(max(abs(low), high))
+    largest = float(np.abs(values).max())
+    assert found <= 1.02 * min(error(largest * part) for part in np.linspace(0.2, 1.0, 33))
+    assert levels == 128 or found < 0.5 * error(largest)  # few levels: saturating the tails pays
