@@ -45,3 +45,12 @@ def cubic(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
     """
     _check(t, n)
     return s_f + (s_i - s_f) * (1 - t / n) ** 3
+
+
+def exponential(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
+    """The same fraction of what is left in each step: 1 − s_t = (1 − s_i)^(1 − t/n) · (1 − s_f)^(t/n).
+
+    The rounds of lottery tickets: Frankle & Carbin 2019, arXiv:1803.03635. s_f must be below 1.
+    """
+    _check(t, n)
+    return 1 - (1 - s_i) ** (1 - t / n) * (1 - s_f) ** (t / n) if t < n else s_f

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.prune.schedule import cubic, linear, one_shot
+from compress.prune.schedule import cubic, exponential, linear, one_shot
 
 fractions = st.floats(0.01, 0.99)
 steps = st.integers(1, 100)
 
 
-@pytest.mark.parametrize("schedule", [one_shot, linear, cubic])
+@pytest.mark.parametrize("schedule", [one_shot, linear, cubic, exponential])
 @given(s_f=fractions, n=steps)
 def test_starts_at_the_start_ends_at_the_end_and_never_falls(schedule, s_f, n):
     s = [schedule(t, n, s_f=s_f) for t in range(n + 1)]
@@ -26,6 +26,11 @@ def test_cubic_gives_the_papers_values():
 
 def test_linear_takes_equal_steps():
     assert [linear(t, 4, s_f=0.8) for t in range(5)] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_exponential_takes_the_same_fraction_of_what_is_left():
+    left = [1 - exponential(t, 3, s_f=0.9, s_i=0.1) for t in range(4)]
+    assert [b / a for a, b in pairwise(left)] == pytest.approx([(0.1 / 0.9) ** (1 / 3)] * 3)
 
 
 def test_cubic_removes_most_first():

@@ -1,0 +1,143 @@
+"""Sparse training before pruning: a penalty that draws what can be spared towards zero, so that removing it costs little.
+
+The penalty is a term of the loss, as in the papers; its gradient takes the ordinary way through the optimizer.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor, nn
+
+from compress.errors import ModelError
+from compress.prune.settings import SparseTraining
+from compress.prune.weight import prunable
+from compress.train.terms import Answers, Term
+
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def l1(weights: Iterable[Tensor]) -> Tensor:
+    """Σ |w|. Tibshirani 1996; of convolutions in Liu et al. 2015, "Sparse Convolutional Neural Networks", CVPR."""
+    return torch.stack([w.abs().sum() for w in weights]).sum()
+
+
+def group_lasso(filters: Iterable[Tensor]) -> Tensor:
+    """Σ over layers and filters of ‖F‖₂, the filters being rows: whole filters go to zero together.
+
+    Wen et al. 2016, "Learning Structured Sparsity in Deep Neural Networks", arXiv:1608.03665, equation 4, filter-wise.
+    """
+    return torch.stack([_norms(w.flatten(1)).sum() for w in filters]).sum()
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """‖row‖₂, with gradient 0 where it is 0."""
+    squares = rows.square().sum(1)
+    return torch.where(squares > 0, squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt(), 0.0)
+
+
+def growing(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
+    """½ λ Σ w² over the weights that are to go.
+
+    Wang et al. 2021, "Neural Pruning via Growing Regularization" (GReg-1), arXiv:2012.09243.
+    """
+    parts = [(w * mask).square().sum() for w, mask in zip(weights, masks, strict=True)]
+    return lam / 2 * torch.stack(parts).sum()
+
+
+def strength_at(t: int, *, delta: float, every: int, ceiling: float) -> float:
+    """λ after t steps: min(τ, δ · ⌊t / K⌋), δ = `delta`, K = `every`, τ = `ceiling`."""
+    return min(ceiling, delta * (t // every))
+
+
+class Penalty(Term):
+    """A penalty of a network as a term of its training loss.
+
+    Attributes:
+        kind: See `SparseTraining`.
+        strength: Likewise.
+    """
+
+    kind: str
+    strength: float
+    _compute: Callable[[], Tensor] = PrivateAttr()
+
+    @classmethod
+    def of(cls, settings: SparseTraining, compute: Callable[[], Tensor]) -> Penalty:
+        """Bind it to a network."""
+        term = cls(kind=settings.kind, strength=settings.lam)
+        term._compute = compute
+        return term
+
+    def value(self, answers: Answers) -> Tensor:  # noqa: ARG002
+        """The penalty as it stands, whatever the batch."""
+        return self._compute()
+
+
+class Growth:
+    """Steps of a growing penalty; a hook of the training loop.
+
+    Args:
+        settings: Growth and ceiling.
+        gone: By parameter name, True where a weight is to go.
+        module: In training.
+    """
+
+    def __init__(self, settings: SparseTraining, gone: Mapping[str, Tensor], module: nn.Module) -> None:
+        self.settings, self.module = settings, module
+        self.gone = {name: mask for name, mask in gone.items() if bool(mask.any())}
+        self.t = 0
+        marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.gone.items()}
+        self.identity = f"growing {settings.lam} {settings.every} {settings.ceiling} {marks}"
+
+    def __call__(self) -> None:
+        """One step was taken."""
+        self.t += 1
+
+    def penalty(self) -> Tensor:
+        """At the step that is being taken."""
+        lam = strength_at(self.t, delta=self.settings.lam, every=self.settings.every, ceiling=self.settings.ceiling)
+        weights = [self.module.get_parameter(name) for name in self.gone]
+        return growing(weights, (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True)), lam)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps so far."""
+        return {"t": self.t}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on."""
+        self.t = state["t"]
+
+
+def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> Penalty:
+    """L1, slimming or group lasso of a network, protected modules left out.
+
+    Slimming: λ Σ |γ| over batch norms, Liu et al. 2017, "Network Slimming", arXiv:1708.06519.
+
+    Raises:
+        ModelError: It has nothing that the penalty could act on.
+    """
+    parts = [(name, part) for name, part in module.named_modules() if name not in guarded]
+    tensors: list[Tensor]
+    if settings.kind == "slimming":
+        tensors = [part.weight for _, part in parts if isinstance(part, _NORMS) and part.affine]
+    elif settings.kind == "group_lasso":
+        tensors = [_rows(part) for _, part in parts if isinstance(part, _LAYERS)]
+    else:
+        tensors = list(prunable(module, guarded).values())
+    if not tensors:
+        what = "batch norm with a scale" if settings.kind == "slimming" else "convolution or linear layer"
+        msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
+        raise ModelError(msg)
+    of = group_lasso if settings.kind == "group_lasso" else l1
+    return Penalty.of(settings, lambda: settings.lam * of(tensors))
+
+
+def _rows(part: nn.Module) -> Tensor:
+    weight: Tensor = part.weight  # type: ignore[assignment]
+    return weight.transpose(0, 1) if getattr(part, "transposed", False) else weight
