@@ -17,11 +17,8 @@ Z = 1.959963984540054
 TAIL = 0.025
 """Chance that an interval may leave out on each side."""
 
-PARTS = 5
-"""Parts of a drifting series: few, so that a part is long against the drift, and still some to compare."""
-
-PARTS_T = 2.7764451051977987
-"""Student's t at 97.5 % with PARTS − 1 degrees of freedom."""
+T = {3: 4.302652729911275, 5: 2.7764451051977987}
+"""Student's t at 97.5 % with one degree of freedom less than there are parts of a series."""
 
 Vector = NDArray[np.float64]
 
@@ -160,10 +157,10 @@ def runs_needed(q: float) -> int:
     return math.ceil(math.log(TAIL) / math.log(max(q, 1 - q)))
 
 
-def drifting_percentile_interval(samples: ArrayLike, q: float) -> tuple[float, float] | None:
+def drifting_percentile_interval(samples: ArrayLike, q: float, *, parts: int = 5) -> tuple[float, float] | None:
     """95 % interval of a quantile of a series that drifts: neighbours, clocks and caches make runs depend on those before.
 
-    The series is cut into b = 5 parts in order of time. How much the parts disagree on the share of runs below the quantile
+    The series is cut into b parts in order of time. How much the parts disagree on the share of runs below the quantile
     gives the standard error of that share, whatever the dependence within a part:
 
         p_i = share of part i at or below x̂_q,   s = √(Σ (p_i − p̄)² / (b − 1)),   h = t_{b−1; 97.5 %} · s / √b
@@ -176,6 +173,7 @@ def drifting_percentile_interval(samples: ArrayLike, q: float) -> tuple[float, f
     Args:
         samples: In order of time, (n,).
         q: The quantile as a fraction.
+        parts: b, 3 or 5. Fewer are longer against the drift and give wider intervals.
 
     Returns:
         Low and high end in the samples' unit; None when fewer than `runs_needed(q)` samples are given.
@@ -188,8 +186,8 @@ def drifting_percentile_interval(samples: ArrayLike, q: float) -> tuple[float, f
     if independent is None:
         return None
     below = (series <= np.quantile(series, q)).astype(np.float64)
-    shares = [part.mean() for part in np.array_split(below, PARTS)]
-    h = PARTS_T * float(np.std(shares, ddof=1)) / math.sqrt(PARTS)
+    shares = [part.mean() for part in np.array_split(below, parts)]
+    h = T[parts] * float(np.std(shares, ddof=1)) / math.sqrt(parts)
     low, high = np.quantile(series, [max(0.0, q - h), min(1.0, q + h)])
     return min(independent[0], float(low)), max(independent[1], float(high))
 

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -188,6 +189,17 @@ def test_intervals_of_drifting_runs_agree_where_those_of_independent_ones_do_not
 
     assert agreement(percentile_interval) < 0.7
     assert agreement(drifting_percentile_interval) > 0.95
+    assert agreement(partial(drifting_percentile_interval, parts=3)) > 0.97
+
+
+def test_fewer_parts_keep_their_word_where_the_drift_is_as_slow_as_the_series() -> None:
+    runs = [drifting(seed, n=600, memory=0.999) for seed in range(60)]
+
+    def agreement(parts: int) -> float:
+        found = [drifting_percentile_interval(run, 0.5, parts=parts) for run in runs]
+        return np.mean([a[0] <= b[1] and b[0] <= a[1] for i, a in enumerate(found) for b in found[:i]])
+
+    assert agreement(3) > agreement(5) + 0.05
 
 
 def test_an_interval_for_drift_is_nowhere_narrower_and_stays_within_the_samples() -> None:
