@@ -27,8 +27,8 @@ from compress.statistics import drifting_percentile_interval, ratio_interval, ru
 STEPS = 100
 """Ticks of the progress bar."""
 LATENCY_PARTS = 3
-"""Parts by which the interval of a latency allows for drift. On a shared virtual machine the intervals of 72 successive pairs of
-2 s measurements met in 70 with three parts and in 64 with five. Ratios, in which drift cancels, keep to five."""
+"""Parts by which the interval of a latency allows for drift. On a shared virtual machine the intervals of 72 successive pairs
+of 2 s measurements met in 70 with three parts and in 64 with five. Ratios, in which drift cancels, keep to five."""
 
 
 @dataclass(frozen=True, eq=False)
