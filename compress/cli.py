@@ -252,6 +252,21 @@ def devices_check(name: Annotated[str, typer.Argument(help="Name, short name, or
         raise typer.Exit(BAD_INPUT)
 
 
+@devices_app.command("calibrate")
+def devices_calibrate(
+    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host.")] = "host",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
+) -> None:
+    """Fit the cost model on this machine by timing random networks, in under five minutes. Keep the machine quiet meanwhile."""
+    from compress.calibration import calibrate_device
+    from compress.console import Terminal
+    from compress.profile.calibrate import summary
+
+    found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
+    typer.echo(f"{summary(found)}\n{path}")
+
+
 @devices_app.command("new")
 def devices_new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
     """Write ./devices/NAME.yaml, a profile to fill in."""

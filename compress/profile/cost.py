@@ -1,29 +1,44 @@
-"""First estimate of latency on a device that is not at hand: a roofline for each operator.
+"""Estimates of latency: kernel by kernel where the device was calibrated, else a roofline for each operator.
+
+Calibrated, on this machine (`compress devices calibrate host`), the time of a kernel is made of what it does:
+
+    t = Σ over kernels of  overhead + Σ price × count
+
+with prices for each class of kernel, fitted on random networks (see `calibrate`), and the error seen on those left out.
+
+Uncalibrated:
 
     t = Σ over operators of  max(operations ÷ (peak × efficiency), bytes ÷ (bandwidth × efficiency)) + overhead
 
 Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures", CACM
-52(4):65. Peaks and efficiencies are the profile's, each with its source. Depthwise convolutions are priced at the fp32 vector
-rate whatever their numbers: with one input channel in each sum, neither tensor cores nor dot-product instructions apply.
-
-The error on a device that was never calibrated is not known; the profile states the factor to expect.
+52(4):65. Peaks and efficiencies are the profile's, each with its source; those of this machine are measured. Depthwise
+convolutions are priced at the fp32 vector rate whatever their numbers: with one input channel in each sum, neither tensor cores
+nor dot-product instructions apply. The error on a device that was never calibrated is not known; the profile states the factor
+to expect.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from compress.devices import Device
+from compress.devices import Device, calibration
+from compress.devices.calibration import Calibration, Rates
 from compress.devices.contract import Efficiency, Figure, Peaks
 from compress.errors import DeviceError
+from compress.profile.kernels import Kernel, kernels_of
+from compress.profile.peaks import with_measured_peaks
 from compress.profile.work import Number, Work, bytes_of, work_of
 from compress.record import Quantity
 
 T = TypeVar("T")
 GIGA = 1e9
 MILLI = 1e-3
+NS_PER_MS = 1e6
+ARITHMETIC = {"macs", "tiles", "patches", "sums", "ragged"}
+"""Counts of a kernel that are arithmetic; the others move data, but for the starts of `pieces`."""
 
 
 @dataclass(frozen=True)
@@ -32,50 +47,143 @@ class Estimate:
 
     Attributes:
         latency_ms: Of the whole network.
-        operators: Time of each, ms, in graph order.
-        bound_by: Milliseconds by what bounded them: `arithmetic`, `bandwidth`; and `overhead`.
+        operators: Time of each operator, or of each kernel where calibrated, ms, in graph order.
+        bound_by: Milliseconds by what they go to: `arithmetic`, `bandwidth`, `overhead`.
+        model: How it was made, in words, with its known error.
+        band: What is expected of the truth, ms.
     """
 
     latency_ms: float
-    operators: tuple[tuple[Work, float], ...]
+    operators: tuple[tuple[Work | Kernel, float], ...]
     bound_by: dict[str, float]
+    model: str
+    band: tuple[float, float]
 
 
 def estimate(path: Path, device: Device) -> Estimate:
-    """Price every operator of an ONNX file at batch 1.
+    """Latency of an ONNX file at batch 1: by the device's calibration where there is one that holds, else by a roofline.
 
     Raises:
         DeviceError: The profile lacks a figure that the estimate needs, or the graph's shapes are not known.
         ConversionError: Not an ONNX file.
     """
-    return price(work_of(path), device)
-
-
-def price(work: tuple[Work, ...], device: Device) -> Estimate:
-    """Price operators; see `estimate`."""
-    efficiency = _needed(device.efficiency, device, "efficiency")
-    overhead = efficiency.overhead_us.value * MILLI
-    operators, bound_by = [], {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": overhead * len(work)}
-    for item in work:
-        arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
-        moving = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
-        bound_by["arithmetic" if arithmetic >= moving else "bandwidth"] += max(arithmetic, moving)
-        operators.append((item, max(arithmetic, moving) + overhead))
-    return Estimate(sum(time for _, time in operators), tuple(operators), bound_by)
+    found, reason = calibration_of(device)
+    if found is not None:
+        return by_calibration(path, found)
+    if device.connection == "local" and device.efficiency is None:
+        device = _measured_peaks(device)
+    return price(work_of(path), device, reason)
 
 
 def latency(path: Path, device: Device) -> Quantity:
     """The estimate as a quantity with its error band."""
     found = estimate(path, device)
-    factor = _needed(device.efficiency, device, "efficiency").error_factor
-    numbers = numbers_used(tuple(item for item, _ in found.operators), device)
-    threads = f", {device.threads} thread{'s' * (device.threads > 1)}" if device.kind == "cpu" else ""
+    return Quantity.estimated(found.latency_ms, "ms", found.model, band=found.band)
+
+
+def calibration_of(device: Device) -> tuple[Calibration | None, str]:
+    """The calibration of a device that holds here; or None, and why there is none."""
+    if device.connection != "local":
+        return None, "only this machine can be calibrated"
+    path = calibration.find(device.name, device.threads)
+    if path is None:
+        return None, f"never calibrated: `compress devices calibrate {device.name}` takes five minutes"
+    try:
+        found = calibration.load(path)
+    except DeviceError as error:
+        return None, str(error)
+    reason = calibration.unfit(found, device.hardware, device.threads)
+    return (None, f"the calibration of {found.created} does not hold: {reason}") if reason else (found, "")
+
+
+def by_calibration(path: Path, found: Calibration) -> Estimate:
+    """Price every kernel that the runtime would run.
+
+    Raises:
+        ConversionError: Not an ONNX file, or one that the runtime does not take.
+        DeviceError: The graph's shapes are not known, or the calibration knows nothing like one of its kernels.
+    """
+    operators: list[tuple[Work | Kernel, float]] = []
+    bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": 0.0}
+    strange: set[str] = set()
+    numbers = set()
+    for kernel in kernels_of(path, threads=found.threads, caches=found.caches_bytes):
+        parts = kernel_parts(kernel, found.rates)
+        operators.append((kernel, sum(parts.values())))
+        for name, time in parts.items():
+            bound_by[name] += time
+        if kernel.kind not in found.rates:
+            strange.add(kernel.kind)
+        numbers |= {kernel.pool.split()[1]} if kernel.pool.startswith("product") else set()
+    accuracy = found.accuracy
+    stood_in = f"; rates of similar kernels stand in for {', '.join(sorted(strange))}" if strange else ""
+    kinds = " and ".join(sorted(numbers, reverse=True)) or "fp32"
     model = (
-        f"uncalibrated roofline for {device.title}, {numbers}, batch 1{threads}; "
-        f"error not yet known on this device, band ×/÷ {factor:g}"
+        f"calibrated {found.created} on {found.cpu}, {found.runtime}, {kinds}, batch 1, "
+        f"{_threads(found.threads)}; mean error {accuracy.mean:.1%} on {accuracy.networks} random networks left out{stood_in}"
     )
-    value = found.latency_ms
-    return Quantity.estimated(value, "ms", model, band=(value / factor, value * factor))
+    total = sum(time for _, time in operators)
+    return Estimate(total, tuple(operators), bound_by, model, (total * accuracy.low, total * accuracy.high))
+
+
+def kernel_parts(kernel: Kernel, rates: Mapping[str, Rates]) -> dict[str, float]:
+    """Milliseconds of one kernel by what they go to; prices are those of its class, or of the pool that it belongs to.
+
+    Raises:
+        DeviceError: Neither is known.
+    """
+    found = rates.get(kernel.kind) or rates.get(kernel.pool)
+    if found is None:
+        msg = f"the calibration knows no kernel like {kernel.kind!r} ({kernel.name}); calibrate again with more time"
+        raise DeviceError(msg)
+    times = {name: found.prices_ns.get(name, 0.0) * count / NS_PER_MS for name, count in kernel.counts.items()}
+    arithmetic = sum(time for name, time in times.items() if name in ARITHMETIC)
+    overhead = times.pop("pieces", 0.0) + times.pop("rows", 0.0) + found.overhead_ns / NS_PER_MS
+    return {"arithmetic": arithmetic, "bandwidth": sum(times.values()) - arithmetic, "overhead": overhead}
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+MEASURED: dict[tuple[str, int], Device] = {}
+"""Profiles of this machine with measured peaks, by title and threads: measured once a process."""
+
+
+def _measured_peaks(device: Device) -> Device:
+    key = device.title, device.threads
+    if key not in MEASURED:
+        MEASURED[key] = with_measured_peaks(device, threads=device.threads)
+    return MEASURED[key]
+
+
+def price(work: tuple[Work, ...], device: Device, reason: str = "") -> Estimate:
+    """Price operators by a roofline.
+
+    Args:
+        work: Operators.
+        device: With peaks and efficiencies.
+        reason: Why there is no calibration.
+
+    Raises:
+        DeviceError: The profile lacks a figure.
+    """
+    efficiency = _needed(device.efficiency, device, "efficiency")
+    overhead = efficiency.overhead_us.value * MILLI
+    operators: list[tuple[Work | Kernel, float]] = []
+    bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": overhead * len(work)}
+    for item in work:
+        arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
+        moving = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
+        bound_by["arithmetic" if arithmetic >= moving else "bandwidth"] += max(arithmetic, moving)
+        operators.append((item, max(arithmetic, moving) + overhead))
+    total, factor = sum(time for _, time in operators), efficiency.error_factor
+    threads = f", {_threads(device.threads)}" if device.kind == "cpu" else ""
+    model = (
+        f"uncalibrated roofline for {device.title}, {numbers_used(work, device)}, batch 1{threads}; "
+        f"error not yet known on this device, band ×/÷ {factor:g}{f' ({reason})' * bool(reason)}"
+    )
+    return Estimate(total, tuple(operators), bound_by, model, (total / factor, total * factor))
 
 
 def numbers_used(work: tuple[Work, ...], device: Device) -> str:

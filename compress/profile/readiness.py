@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from compress.devices import Device
+from compress.devices import Device, calibration
 from compress.devices.connection import Ssh
 from compress.devices.contract import UNITS
 from compress.errors import DeviceError
@@ -30,7 +30,7 @@ class Line(Frozen):
 
 
 def readiness(device: Device) -> tuple[Line, ...]:
-    """Check a device: reach, runtime, sensors, clocks, contract, figures.
+    """Check a device: reach, runtime, sensors, clocks, contract, figures, calibration.
 
     Nothing is measured and nothing changed. A device over SSH is asked through one connection.
     """
@@ -43,7 +43,7 @@ def readiness(device: Device) -> tuple[Line, ...]:
         reach = _over_ssh(device)
     else:
         reach = [*_here(device)]
-    return (*reach, *_contract(device), *_figures(device))
+    return (*reach, *_contract(device), *_figures(device), _calibration(device))
 
 
 def _here(device: Device) -> Iterator[Line]:
@@ -141,6 +141,21 @@ def _figures(device: Device) -> Iterator[Line]:
         yield Line(
             what="figures", met=None, said=f"not in the profile, and not needed where one measures: {', '.join(missing)}"
         )
+
+
+def _calibration(device: Device) -> Line:
+    path = calibration.find(device.name, device.threads)
+    if path is None:
+        how = f"; make one: compress devices calibrate {device.name}" if device.connection == "local" else ""
+        return Line(what="calibration", met=None, said=f"none{how}")
+    try:
+        found = calibration.load(path)
+    except DeviceError as error:
+        return Line(what="calibration", met=False, said=str(error))
+    if reason := calibration.unfit(found, device.hardware, device.threads):
+        return Line(what="calibration", met=False, said=f"{path} does not hold here: {reason}")
+    accuracy = f"mean error {found.accuracy.mean:.1%} on {found.accuracy.networks} random networks left out of the fit"
+    return Line(what="calibration", met=True, said=f"{path}, of {found.created}: {accuracy}")
 
 
 def reachable(lines: tuple[Line, ...]) -> bool:

@@ -70,7 +70,7 @@ def work_of(path: Path) -> tuple[Work, ...]:
 @lru_cache(maxsize=32)
 def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[Work, ...]:  # noqa: ARG001
     """Kept for as long as the file's time and size stay the same: several devices ask for the same file."""
-    return tuple(_Graph(_load(path), path).work())
+    return tuple(_Graph(load(path), path).work())
 
 
 def macs(path: Path) -> int:
@@ -78,7 +78,12 @@ def macs(path: Path) -> int:
     return sum(item.operations for item in work_of(path) if item.kind != "other") // 2
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load(path: Path) -> onnx.ModelProto:
+    """The graph without its external data.
+
+    Raises:
+        ConversionError: Not an ONNX file, or one without a graph.
+    """
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
@@ -92,7 +97,7 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
+def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with a free first dimension of its inputs set to 1 and every other shape inferred anew."""
     weights = {tensor.name for tensor in model.graph.initializer}
     for item in model.graph.input:
@@ -105,6 +110,14 @@ def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
     return shape_inference.infer_shapes(model, data_prop=True)
 
 
+def shapes_in(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Shapes by tensor, as far as a graph tells them; see `at_batch_one`."""
+    shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for item in (*graph.input, *graph.value_info, *graph.output):
+        shapes[item.name] = _at_batch_one_where_untold(tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim))
+    return shapes
+
+
 def _at_batch_one_where_untold(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A first dimension that inference lost, behind index arithmetic on the batch for example, is the batch."""
     return (1, *shape[1:]) if shape and shape[0] == 0 else shape
@@ -115,11 +128,8 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto, path: Path) -> None:
         self.path = path
-        self.graph = _at_batch_one(model).graph
-        self.weights = {tensor.name: tuple(tensor.dims) for tensor in self.graph.initializer}
-        self.shapes: dict[str, tuple[int, ...]] = dict(self.weights)
-        for item in (*self.graph.input, *self.graph.value_info, *self.graph.output):
-            self.shapes[item.name] = _at_batch_one_where_untold(tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim))
+        self.graph = at_batch_one(model).graph
+        self.shapes = shapes_in(self.graph)
         self.maker = {output: node for node in self.graph.node for output in node.output}
         self._after_product: dict[str, bool] = {}
 

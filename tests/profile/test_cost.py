@@ -2,11 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.devices import Device, host, load_device
+from compress.devices import Device, calibration, host, load_device
+from compress.devices.calibration import Accuracy, Calibration, Rates
+from compress.devices.connection import Ssh
 from compress.devices.contract import Efficiency, Figure, Peaks, Precision
 from compress.errors import DeviceError
 from compress.profile import cost
-from compress.profile.work import Work
+from compress.profile.kernels import kernels_of
+from compress.profile.work import Work, work_of
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path))
 
 
 def figure(value, unit):
@@ -118,5 +126,99 @@ def test_an_estimate_says_what_it_is_and_how_wrong_it_may_be(name, tiny):
 
 
 def test_a_profile_without_efficiencies_cannot_estimate(tiny):
+    board = host().model_copy(update={"connection": Ssh(ssh="board"), "hardware": None})
     with pytest.raises(DeviceError, match="'host' has no efficiency"):
+        cost.estimate(tiny, board)
+
+
+RATES = {
+    "product fp32": Rates(overhead_ns=2000.0, prices_ns={"macs": 0.5, "near": 1.0}, samples=50),
+    "other fp32": Rates(overhead_ns=500.0, prices_ns={"outputs": 2.0, "pieces": 10.0}, samples=50),
+}
+
+
+def keep(**changed):
+    machine = host().hardware
+    fields = {
+        "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets, "caches_bytes": {},
+        "runtime": calibration.runtime(), "threads": 1, "created": "2026-01-02 03:04 UTC", "seconds": 9.0, "rates": RATES,
+        "accuracy": Accuracy(mean=0.071, low=0.9, high=1.2, networks=100),
+    }  # fmt: skip
+    calibration.save(Calibration(**fields | changed), calibration.default_path("host"))
+
+
+def test_a_calibrated_estimate_by_hand(tiny):
+    keep()
+    found = cost.estimate(tiny, host())
+    by_hand = 0.0
+    for kernel in kernels_of(tiny):
+        counts = kernel.counts
+        if kernel.pool == "product fp32":
+            by_hand += 2000 + 0.5 * counts["macs"] + counts.get("near", 0)
+        else:
+            by_hand += 500 + 2 * counts.get("outputs", 0) + 10 * counts.get("pieces", 0)
+    assert found.latency_ms == pytest.approx(by_hand / 1e6)
+    assert sum(found.bound_by.values()) == pytest.approx(found.latency_ms)
+    assert len(found.operators) == len(kernels_of(tiny))
+
+
+def test_a_calibrated_estimate_says_its_error(tiny):
+    keep()
+    found = cost.latency(tiny, host())
+    assert found.how == "estimated"
+    assert (found.low, found.high) == pytest.approx((0.9 * found.value, 1.2 * found.value))
+    assert "calibrated 2026-01-02 03:04 UTC" in found.detail
+    assert "mean error 7.1% on 100 random networks left out" in found.detail
+    assert host().hardware.cpu in found.detail
+    assert "rates of similar kernels stand in for" in found.detail
+
+
+def test_rates_of_a_class_come_before_those_of_its_pool(tiny):
+    keep()
+    before = cost.estimate(tiny, host()).latency_ms
+    own = {kernel.kind: Rates(overhead_ns=1e9, prices_ns={}, samples=12) for kernel in kernels_of(tiny)}
+    keep(rates=RATES | own)
+    assert cost.estimate(tiny, host()).latency_ms == pytest.approx(1000 * len(kernels_of(tiny)))
+    assert before < 1000
+
+
+def test_a_calibration_that_knows_nothing_alike_is_told(tiny):
+    keep(rates={"other int8": RATES["other fp32"]})
+    with pytest.raises(DeviceError, match="knows no kernel like"):
         cost.estimate(tiny, host())
+
+
+def never_measure(monkeypatch):
+    """Stand in for the peaks of this machine, which take seconds to measure."""
+    cost.MEASURED.clear()
+    made = device()
+    changes = {"peaks": made.peaks, "efficiency": made.efficiency}
+    monkeypatch.setattr(cost, "with_measured_peaks", lambda given, **_: given.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cpu": "Another 9000"}, "does not hold: it was made with CPU Another 9000"),
+        ({"runtime": "onnxruntime 1.0.0"}, "does not hold: it was made with runtime onnxruntime 1.0.0"),
+    ],
+)
+def test_a_calibration_of_something_else_is_refused_and_the_roofline_says_so(changed, said, tiny, monkeypatch):
+    never_measure(monkeypatch)
+    keep(**changed)
+    found = cost.latency(tiny, host())
+    assert "uncalibrated roofline" in found.detail
+    assert said in found.detail
+
+
+def test_this_machine_uncalibrated_is_estimated_from_measured_peaks(tiny, monkeypatch):
+    never_measure(monkeypatch)
+    found = cost.latency(tiny, host())
+    assert "never calibrated: `compress devices calibrate host`" in found.detail
+    assert found.value == pytest.approx(cost.price(work_of(tiny), device()).latency_ms)
+
+
+def test_other_threads_want_a_calibration_of_their_own(tiny, monkeypatch):
+    never_measure(monkeypatch)
+    keep()
+    assert "uncalibrated" in cost.latency(tiny, host().model_copy(update={"threads": 2})).detail
