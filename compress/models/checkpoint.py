@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from compress.errors import ModelError
 from compress.files import write_with
+from compress.models.narrow import adapt
 from compress.record import Frozen
 
 KEY = "compress"
@@ -94,7 +95,7 @@ def load(path: Path, reference: nn.Module) -> nn.Module:
     for name, numbers in layout.numbers.items():
         _set_numbers(path, module, name, numbers)
     _set_tensors(path, module, tensors, layout.tied)
-    return module.eval()
+    return adapt(module).eval()
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -7,7 +7,8 @@ ordinary smaller network: faster on any runtime.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,11 +17,15 @@ from torch import nn
 
 from compress.errors import ModelError
 from compress.prune import graph as groups
-from compress.prune.coverage import protected
+from compress.prune import heads
+from compress.prune.coverage import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
 from compress.prune.plan import Choice, Layer, Ranking, estimate, lowest, queue, shortest, widths, widths_after
 from compress.record import InputSpec, Skip
+
+Shrinks = Literal["macs", "params", "bytes", "latency_ms"]
+Meter = Callable[[nn.Module], float]
 
 
 class Channels:
@@ -31,27 +36,38 @@ class Channels:
         spec: Its input.
         measure: What a target is a fraction of.
         ranking: `global` over all layers, or `local`, the same fraction in each.
-        limits: Rounding, ceiling and protected layers.
+        limits: Rounding, ceilings and protected layers.
+        meter: For `latency_ms`: time of a network as a fraction of the dense one's.
 
     Raises:
         ModelError: It cannot be traced, or nothing in it may be pruned.
     """
 
     def __init__(
-        self, parent: nn.Module, spec: InputSpec, *, measure: Literal["macs", "params"], ranking: Ranking, limits: Limits
+        self,
+        parent: nn.Module,
+        spec: InputSpec,
+        *,
+        measure: Shrinks,
+        ranking: Ranking,
+        limits: Limits,
+        meter: Meter | None = None,
     ) -> None:
         self.spec, self.measure, self.ranking, self.limits = spec, measure, ranking, limits
+        self.cost = meter if measure == "latency_ms" and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
         found = groups.find(groups.trace(work, spec), work)
-        self.dense = cost(parent, spec, measure)
+        self.dense = self.cost(parent)
         self.initial = {group.root: group.width for group in found}
-        guarded = protected(work, limits.protect)
-        reasons = {group.root: self._reason(group, guarded) for group in found}
+        self.guarded = protected(work, limits.protect)
+        check_globs(limits.ceilings, work)
+        reasons = {group.root: self._reason(group, self.guarded) for group in found}
         picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
         reasons |= groups.unfit(work, spec, picks)
         self.open = frozenset(root for root, reason in reasons.items() if not reason)
-        self.skipped = _skips(work, found, reasons, guarded)
-        if not self.open:
+        self.heads, closed = self._heads(work)
+        self.skipped = (*_skips(work, found, reasons, self.guarded), *closed)
+        if not self.open and not self.heads:
             listed = "; ".join(sorted({skip.reason for skip in self.skipped})) or "it has no convolution and no linear layer"
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
@@ -65,13 +81,25 @@ class Channels:
         if group.width % group.repeats:
             return f"its {group.width} channels do not divide into {group.repeats} equal parts"
         if not self._smaller(group):
-            least = f"keeps {1 - self.limits.max_ratio:.0%}"
+            least = f"keeps {1 - self.limits.ceiling(group.layers):.0%}"
             return f"{group.width} channels: no smaller width is a multiple of {self.limits.round_to} and {least}"
         return ""
 
+    def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Skip, ...]]:
+        """Heads of the attention modules that may lose some, and the others with the reason."""
+        found = heads.counts(work)
+        reasons = {name: "protected" for name in found if name in self.guarded}
+        for name, count in found.items():
+            if name not in reasons and not heads.smaller(count, count, self.limits.ceiling([name])):
+                reasons[name] = f"{count} heads: max_ratio {self.limits.ceiling([name])} leaves no smaller number"
+        reasons |= heads.unfit(work, self.spec, [name for name in found if name not in reasons])
+        skips = tuple(Skip(what=f"{name} (heads)", reason=reason) for name, reason in reasons.items())
+        return {name: count for name, count in found.items() if name not in reasons}, skips
+
     def _smaller(self, group: groups.Group) -> tuple[int, ...]:
         limits, initial = self.limits, self.initial[group.root]
-        return widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=limits.max_ratio)
+        most = limits.ceiling(group.layers)
+        return widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
 
     def _first(self, group: groups.Group) -> list[int]:
         """Channels for the trial: the smallest removal, spread over the width, so that a wrong order would show."""
@@ -94,8 +122,8 @@ class Channels:
             ModelError: The pruned network does not run.
         """
         target = fraction * self.dense
-        now = cost(module, self.spec, self.measure)
-        if now <= target:
+        now = self.cost(module)
+        if now <= target or fraction >= 1:
             return Cut(copy.deepcopy(module).eval())
         choices = self._choices(module, importance)
         blocks = queue(choices, self.ranking)
@@ -104,16 +132,35 @@ class Channels:
         def enough(count: int) -> bool:
             nonlocal best
             made = self._make(module, choices, widths_after(choices, blocks, count))
-            left = cost(made, self.spec, self.measure)
+            left = self.cost(made)
             if best is None or left <= target or best[0] > target:
                 best = left, made
             return left <= target
 
         if blocks:
-            guess = estimate(choices, blocks, layer_costs(module, self.spec, self.measure), saving=now - target)
+            layers = layer_costs(module, self.spec, "macs" if self.measure in ("macs", "latency_ms") else "params")
+            total = sum(layer.cost for layer in layers.values())
+            guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
             shortest(enough, guess, len(blocks))
         left, made = best or (now, copy.deepcopy(module).eval())
         return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
+
+    @property
+    def places(self) -> int:
+        """Groups of channels and attention modules that may shrink."""
+        return len(self.open) + len(self.heads)
+
+    def singly(
+        self, module: nn.Module, ratios: Sequence[float], importance: Importance
+    ) -> Iterator[tuple[str, float, nn.Module]]:
+        """Networks in which one group alone is smaller: its root layer, the fraction gone, the network, for each ratio."""
+        choices = self._choices(module, importance)
+        whole = [choice.width for choice in choices]
+        for place, choice in enumerate(choices):
+            wanted = {min(choice.smaller, key=lambda w: abs(1 - w / choice.initial - ratio)) for ratio in ratios}
+            for width in sorted(wanted, reverse=True):
+                plan = [*whole[:place], width, *whole[place + 1 :]]
+                yield choice.root, 1 - width / choice.initial, self._make(module, choices, plan)
 
     def _choices(self, module: nn.Module, importance: Importance) -> list[Choice]:
         work = copy.deepcopy(module).eval()
@@ -126,13 +173,24 @@ class Channels:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
                 smaller = self._smaller(group)
                 choices.append(Choice(group.root, sets, group.width, self.initial[group.root], smaller, group.touches))
-        return choices
+        return [*choices, *self._head_choices(work, importance)]
+
+    def _head_choices(self, work: nn.Module, importance: Importance) -> Iterator[Choice]:
+        for name, initial in self.heads.items():
+            now = heads.counts_of(work, [name])[name]
+            smaller = heads.smaller(now, initial, self.limits.ceiling([name]))
+            scores = heads.scores(work, name, importance) if smaller else None
+            if scores is not None:
+                yield Choice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
 
     def _make(self, module: nn.Module, choices: Sequence[Choice], plan: Sequence[int]) -> nn.Module:
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
         picks = {choice.root: choice.lowest(width) for choice, width in zip(choices, plan, strict=True) if width < choice.width}
-        groups.remove(made, groups.trace(made, self.spec), picks)
+        for name in self.heads.keys() & picks.keys():
+            heads.remove(made, name, picks.pop(name))
+        if picks:
+            groups.remove(made, groups.trace(made, self.spec), picks)
         check(made, self.spec)
         return made
 
@@ -158,10 +216,12 @@ def _skips(
     return tuple(Skip(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
 
 
-def cost(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> float:
-    """Multiply-accumulates of one sample, or parameters."""
+def cost(module: nn.Module, spec: InputSpec, measure: Shrinks) -> float:
+    """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
     from compress.models.counts import count
 
+    if measure == "bytes":
+        return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
     counts = count(module, spec)
     return float(counts.macs if measure == "macs" else counts.parameters)
 
@@ -177,6 +237,8 @@ def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "pa
             sides = (part.out_channels, part.in_channels)
         elif isinstance(part, nn.Linear):
             sides = (part.out_features, part.in_features)
+        elif isinstance(part, nn.MultiheadAttention):
+            sides = (part.num_heads, part.embed_dim)
         elif isinstance(part, nn.modules.batchnorm._BatchNorm):
             sides = (part.num_features, part.num_features)
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from compress.errors import ModelError, nearest
+from compress.models.narrow import is_dropped
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -22,12 +23,28 @@ def protected(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
     names = [name for name, _ in module.named_modules() if name]
     hit: set[str] = set()
     for glob in globs:
-        matched = [name for name in names if fnmatchcase(name, glob)]
-        if not matched:
-            msg = f"protect {glob!r} matches no module of this network: {nearest(glob, names)}"
-            raise ModelError(msg)
+        matched = _matched("protect", glob, names)
         hit |= {name for name in names for outer in matched if name == outer or name.startswith(f"{outer}.")}
     return frozenset(hit)
+
+
+def check_globs(globs: Iterable[str], module: nn.Module) -> None:
+    """Check that each glob of `max_ratio` names a module.
+
+    Raises:
+        ModelError: One matches nothing.
+    """
+    names = [name for name, _ in module.named_modules() if name]
+    for glob in globs:
+        _matched("max_ratio", glob, names)
+
+
+def _matched(field: str, glob: str, names: Sequence[str]) -> list[str]:
+    matched = [name for name in names if fnmatchcase(name, glob)]
+    if not matched:
+        msg = f"{field} {glob!r} matches no module of this network: {nearest(glob, names)}"
+        raise ModelError(msg)
+    return matched
 
 
 def channel_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], ...]:
@@ -38,6 +55,16 @@ def channel_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], .
         if isinstance(part, _LAYERS):
             (out, into), (out_after, into_after) = _sides(part), _sides(small[name])
             rows.append({"layer": name, "out_before": out, "out_after": out_after, "in_before": into, "in_after": into_after})
+    return tuple(rows)
+
+
+def block_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], ...]:
+    """The blocks that were dropped, with the parameters that went with each."""
+    large, rows = dict(before.named_modules()), []
+    for name, part in after.named_modules():
+        outer = name.rpartition(".")[0]
+        if name and is_dropped(part) and any(part.children()) and not is_dropped(after.get_submodule(outer)):
+            rows.append({"block": name, "parameters": sum(p.numel() for p in large[name].parameters())})
     return tuple(rows)
 
 

@@ -1,11 +1,18 @@
-"""What both granularities share: the limits they keep and what one cut gives."""
+"""What all granularities share: the limits they keep, what one cut gives, and what a pruner is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
+
+from compress.record import Skip
+
+if TYPE_CHECKING:
+    from compress.prune.importance import Importance
 
 
 @dataclass(frozen=True)
@@ -16,11 +23,20 @@ class Limits:
         round_to: Channel counts are multiples of it.
         max_ratio: Largest fraction of a layer that may go, in (0, 1).
         protect: Globs of module names to leave alone.
+        ceilings: Other ceilings than `max_ratio` by glob of layer names, the first match counting.
     """
 
     round_to: int = 8
     max_ratio: float = 0.9
     protect: tuple[str, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+
+    def ceiling(self, layers: Iterable[str]) -> float:
+        """Lowest ceiling of layers that are pruned together."""
+        return min((self._of(layer) for layer in layers), default=self.max_ratio)
+
+    def _of(self, layer: str) -> float:
+        return next((ratio for glob, ratio in self.ceilings.items() if fnmatchcase(layer, glob)), self.max_ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,3 +52,19 @@ class Cut:
     module: nn.Module
     after_step: Callable[[], None] | None = None
     notes: tuple[str, ...] = ()
+
+
+class Pruner(Protocol):
+    """Prunes one dense network, in as many cuts as wanted.
+
+    Attributes:
+        skipped: What it leaves alone, with reasons.
+        guarded: Names of the modules whose weights do not count as prunable.
+    """
+
+    skipped: tuple[Skip, ...]
+    guarded: frozenset[str]
+
+    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> Cut:
+        """Prune a result of an earlier cut, or the dense network, to a fraction of the dense one's cost."""
+        ...

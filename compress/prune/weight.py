@@ -1,4 +1,4 @@
-"""Unstructured pruning: single weights are set to zero and kept there by masks.
+"""Unstructured pruning: single weights, or small blocks of them, are set to zero and kept there by masks.
 
 Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626; ranked over all layers at once as in Zhu & Gupta
 2017, arXiv:1710.01878. Shapes stay: what it gives is bytes after compression, not time on a dense runtime.
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from compress.errors import ModelError
-from compress.prune.coverage import protected
+from compress.prune import budgets
+from compress.prune.block import SINGLE, Block
+from compress.prune.coverage import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
-from compress.prune.plan import Ranking
 from compress.record import InputSpec, Skip
 
+Ranking = Literal["global", "local", "erk"]
 _HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
+_HALVINGS = 12
 
 
 def prunable(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
@@ -30,37 +33,66 @@ def prunable(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[s
     for name, part in module.named_modules():
         if isinstance(part, _HOLDERS) and name not in guarded:
             prefix = f"{name}." if name else ""
-            found |= {f"{prefix}{key}": p for key, p in part.named_parameters(recurse=False) if p.dim() > 1}
+            own = part.named_parameters(recurse=False)
+            found |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
     return found
 
 
-def caps(sizes: Mapping[str, int], max_ratio: float) -> dict[str, int]:
-    """How many weights of each layer may go: ⌊max_ratio · n⌋."""
-    return {name: int(max_ratio * n + 1e-9) for name, n in sizes.items()}
+def layer_of(parameter: str) -> str:
+    """Name of the module that holds a parameter."""
+    return parameter.rpartition(".")[0]
 
 
-def keep_masks(scores: Mapping[str, Tensor], count: int, *, ranking: Ranking, max_ratio: float) -> dict[str, Tensor]:
+def caps(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
+    """How many weights of each layer may go: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
+    ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
+    return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
+
+
+def keep_masks(
+    scores: Mapping[str, Tensor],
+    count: int,
+    *,
+    ranking: Ranking,
+    max_ratio: float | Mapping[str, float],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Tensor]:
     """Which weights stay when the `count` lowest go.
 
     Args:
-        scores: One a weight, any shape.
+        scores: One a weight (or a block), any shape.
         count: How many go over all layers; exactly this many, unless the ceilings forbid it.
-        ranking: `global`: lowest over all layers; `local`: the same fraction of each.
-        max_ratio: Ceiling for each layer, in (0, 1).
+        ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `budgets.erk`.
+        max_ratio: Ceiling for each layer, at most 1; one for all or one for each.
+        shapes: Of the layers' weights, for `erk`; the scores' own by default.
 
     Returns:
         Boolean masks of the scores' shapes, True where a weight stays. Ties go by position.
     """
     flat = {name: s.detach().flatten().float() for name, s in scores.items()}
-    ceiling = caps({name: s.numel() for name, s in flat.items()}, max_ratio)
-    if ranking == "local":
-        shares = _shares({name: s.numel() for name, s in flat.items()}, ceiling, count)
-        gone = {name: _lowest(s, shares[name]) for name, s in flat.items()}
-    else:
+    sizes = {name: s.numel() for name, s in flat.items()}
+    ceiling = caps(sizes, max_ratio)
+    if ranking == "global":
         eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
         picked = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
         gone = dict(zip(flat, torch.split(picked, [s.numel() for s in eligible]), strict=True))
+    else:
+        weights = _removals(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
+        shares = budgets.counts(weights, ceiling, count)
+        gone = {name: _lowest(s, shares[name]) for name, s in flat.items()}
     return {name: ~gone[name].view(s.shape) for name, s in scores.items()}
+
+
+def _removals(
+    shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int, ranking: Ranking
+) -> dict[str, float]:
+    """What each layer gives of the removals, up to a common factor."""
+    total = sum(sizes.values())
+    if ranking == "local" or count >= total:
+        return {name: float(n) for name, n in sizes.items()}
+    least = {name: 1 - ceiling[name] / n for name, n in sizes.items()}
+    density = budgets.erk(shapes, 1 - count / total, least=least)
+    return {name: (1 - density[name]) * n for name, n in sizes.items()}
 
 
 def _lowest(s: Tensor, count: int) -> Tensor:
@@ -73,24 +105,17 @@ def _lowest(s: Tensor, count: int) -> Tensor:
     return gone
 
 
-def _shares(sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
-    total, gone, done = sum(sizes.values()), {}, 0
-    for name, n in sizes.items():
-        done += n
-        gone[name] = min(count * done // total - count * (done - n) // total, ceiling[name])
-    return gone
-
-
 class Weights:
-    """Prunes single weights of one dense network, in as many cuts as wanted.
+    """Prunes single weights or blocks of one dense network, in as many cuts as wanted.
 
     Args:
         parent: The dense network. It is not changed.
-        spec: Its input; not needed, both granularities are made alike.
+        spec: Its input; not needed, all granularities are made alike.
         measure: `sparsity`: the target is the fraction of prunable weights to remove; `params`: the fraction of all
-            parameters to keep.
-        ranking: `global` or `local`.
-        limits: Ceiling and protected layers.
+            parameters to keep; `bytes`: the fraction of the compressed bytes to keep.
+        ranking: `global`, `local` or `erk`.
+        limits: Ceilings and protected layers.
+        block: What goes together.
 
     Raises:
         ModelError: It has no weight that may be pruned.
@@ -101,28 +126,36 @@ class Weights:
         parent: nn.Module,
         spec: InputSpec,  # noqa: ARG002
         *,
-        measure: Literal["sparsity", "params"],
+        measure: Literal["sparsity", "params", "bytes"],
         ranking: Ranking,
         limits: Limits,
+        block: Block = SINGLE,
     ) -> None:
-        self.ranking, self.limits, self.measure = ranking, limits, measure
-        self.guarded = protected(parent, limits.protect)
+        self.ranking, self.limits, self.measure, self.block = ranking, limits, measure, block
+        hidden = protected(parent, limits.protect)
+        check_globs(limits.ceilings, parent)
+        odd = {name: reason for name, p in prunable(parent, hidden).items() if (reason := block.unfit(p.shape))}
+        self.guarded = hidden | {layer_of(name) for name in odd}
         sizes = {name: p.numel() for name, p in prunable(parent, self.guarded).items()}
         if not sizes:
-            msg = "no weight of this network may be pruned: every convolution and linear layer is protected; protect less"
+            told = f": {next(iter(odd.values()))}" if odd else ": every convolution and linear layer is protected"
+            msg = f"no weight of this network may be pruned{told}; protect less, or use granularity: weight"
             raise ModelError(msg)
         self.prunable = sum(sizes.values())
         self.parameters = sum(p.numel() for p in parent.parameters())
-        self.most = sum(caps(sizes, limits.max_ratio).values())
-        self.skipped = self._skips(parent)
+        self.ratios = {name: limits.ceiling([layer_of(name)]) for name in sizes}
+        blocks = {name: n // block.size for name, n in sizes.items()}
+        self.most = sum(caps(blocks, self.ratios).values()) * block.size
+        self.dense_bytes = compressed_bytes(parent) if measure == "bytes" else 0
+        self.skipped = self._skips(parent, odd)
 
-    def _skips(self, parent: nn.Module) -> tuple[Skip, ...]:
+    def _skips(self, parent: nn.Module, odd: Mapping[str, str]) -> tuple[Skip, ...]:
         left = sorted(set(prunable(parent)) - set(prunable(parent, self.guarded)))
         rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
         others = Skip(
             what=f"{rest} other parameters", reason="biases, normalisation and embeddings: few, and each matters much"
         )
-        return (*(Skip(what=name, reason="protected") for name in left), others)
+        return (*(Skip(what=name, reason=odd.get(name, "protected")) for name in left), others)
 
     def cut(self, module: nn.Module, fraction: float, importance: Importance) -> Cut:
         """Set the lowest weights to zero.
@@ -132,18 +165,59 @@ class Weights:
             fraction: As `measure` says, in (0, 1).
             importance: Scores.
         """
-        wanted = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
-        count = min(round(wanted), self.most)
+        weights = prunable(module, self.guarded)
         scores = {
-            name: importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)
-            for name, p in prunable(module, self.guarded).items()
+            name: self.block.pool(importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)) for name, p in weights.items()
         }
-        masks = keep_masks(scores, count, ranking=self.ranking, max_ratio=self.limits.max_ratio)
+        if self.measure == "bytes":
+            return self._cut_to_bytes(module, fraction, scores)
+        wanted = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
+        return self._made(module, scores, min(round(wanted), self.most), self._shortfall(wanted))
+
+    @property
+    def places(self) -> int:
+        """Weights that may be pruned."""
+        return len(self.ratios)
+
+    def singly(
+        self, module: nn.Module, ratios: Sequence[float], importance: Importance
+    ) -> Iterator[tuple[str, float, nn.Module]]:
+        """Networks in which one layer alone is sparse: its name, the fraction gone, the network, for each ratio."""
+        for name, p in prunable(module, self.guarded).items():
+            scores = {name: self.block.pool(importance.weights(name, p))}
+            for ratio in sorted(ratios):
+                count = round(ratio * scores[name].numel())
+                masks = keep_masks(scores, count, ranking="global", max_ratio=1.0)
+                made = copy.deepcopy(module).eval()
+                Masks(made, {name: self.block.spread(masks[name])})()
+                yield layer_of(name), count / scores[name].numel(), made
+
+    def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[str, ...] = ()) -> Cut:
+        """The network without its `count` lowest weights."""
+        shapes = {name: p.shape for name, p in prunable(module, self.guarded).items()}
+        blocks = keep_masks(scores, count // self.block.size, ranking=self.ranking, max_ratio=self.ratios, shapes=shapes)
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
-        after_step = Masks(made, masks)
+        after_step = Masks(made, {name: self.block.spread(mask) for name, mask in blocks.items()})
         after_step()
-        return Cut(made, after_step, self._shortfall(wanted))
+        return Cut(made, after_step, notes)
+
+    def _cut_to_bytes(self, module: nn.Module, fraction: float, scores: Mapping[str, Tensor]) -> Cut:
+        """Halve the range of counts until the fewest zeros are found whose compressed bytes meet the target."""
+        few, many = 0, self.most
+        best = self._made(module, scores, many)
+        reached = compressed_bytes(best.module) / self.dense_bytes
+        if reached > fraction:
+            told = f"target not reached: {reached:.3f} of the dense network's compressed bytes, asked {fraction:.3f}; "
+            return Cut(best.module, best.after_step, (told + self._limited(),))
+        for _ in range(_HALVINGS):
+            middle = (few + many) // 2
+            tried = self._made(module, scores, middle)
+            if compressed_bytes(tried.module) <= fraction * self.dense_bytes:
+                many, best = middle, tried
+            else:
+                few = middle
+        return best
 
     def _shortfall(self, wanted: float) -> tuple[str, ...]:
         if round(wanted) <= self.most:
@@ -151,7 +225,11 @@ class Weights:
         reached = (
             f"{self.most / self.prunable:.3f} of the prunable weights removed where {wanted / self.prunable:.3f} was asked"
         )
-        return (f"target not reached: {reached}; limited by max_ratio {self.limits.max_ratio} in each layer",)
+        return (f"target not reached: {reached}; {self._limited()}",)
+
+    def _limited(self) -> str:
+        others = f" and {len(self.limits.ceilings)} ceilings of single layers" if self.limits.ceilings else ""
+        return f"limited by max_ratio {self.limits.max_ratio} in each layer{others}"
 
 
 class Masks:

@@ -1,0 +1,66 @@
+"""How sparse each layer becomes when a whole network is to have a given density: a pure function of shapes.
+
+    uniform:          d_l = d
+    Erdős–Rényi:      d_l = ε · (n_in + n_out) / (n_in · n_out)
+    ER-Kernel (ERK):  d_l = ε · (n_in + n_out + k_h + k_w) / (n_in · n_out · k_h · k_w)
+
+Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity", arXiv:1707.04780;
+Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+_HALVINGS = 100
+
+
+def erk(shapes: Mapping[str, Sequence[int]], density: float, *, least: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Density d_l of each layer; wide layers become sparser than narrow ones.
+
+    ε is such that Σ d_l · n_l = density · Σ n_l, where a layer that would need more than 1 is dense and one that would fall below
+    its least density stays there; the sum grows with ε, so ε is found by halving.
+
+    Args:
+        shapes: Shape of each weight, (n_out, n_in, kernel…).
+        density: Fraction of all weights that stays, in (0, 1].
+        least: Smallest density allowed by layer; 0 where it names none.
+
+    Returns:
+        Densities in [least, 1].
+
+    Raises:
+        ValueError: The density is outside (0, 1].
+    """
+    if not 0 < density <= 1:
+        msg = f"density {density} is outside (0, 1]"
+        raise ValueError(msg)
+    n = {name: prod(shape) for name, shape in shapes.items()}
+    raw = {name: sum(shape) / prod(shape) for name, shape in shapes.items()}
+    floor = {name: (least or {}).get(name, 0.0) for name in shapes}
+    low, high = 0.0, 1 / min(raw.values())
+    for _ in range(_HALVINGS):
+        epsilon = (low + high) / 2
+        found = {name: min(max(epsilon * raw[name], floor[name]), 1.0) for name in shapes}
+        if sum(found[name] * n[name] for name in shapes) < density * sum(n.values()):
+            low = epsilon
+        else:
+            high = epsilon
+    return found
+
+
+def counts(weights: Mapping[str, float], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
+    """Share `count` removals out in proportion to `weights`, in whole numbers that add up exactly.
+
+    Args:
+        weights: At least 0 each, by layer.
+        ceiling: Most that may go from each layer.
+        count: How many in all; what a ceiling forbids is not given to the others.
+    """
+    total, gone, done = sum(weights.values()), {}, 0.0
+    for name, weight in weights.items():
+        before, done = done, done + weight
+        share = round(count * done / total) - round(count * before / total) if total else 0
+        gone[name] = min(share, ceiling[name])
+    return gone
