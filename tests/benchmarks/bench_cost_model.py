@@ -32,9 +32,9 @@ from compress.record import InputSpec
 from compress.statistics import drifting_percentile_interval
 
 NETWORKS = {
-    "alexnet": 224, "convnext_tiny": 224, "densenet121": 224, "efficientnet_b0": 224, "googlenet": 224, "mnasnet1_0": 224,
-    "mobilenet_v2": 224, "mobilenet_v3_large": 224, "regnet_y_400mf": 224, "resnet18": 224, "resnet50": 224,
-    "resnext50_32x4d": 224, "shufflenet_v2_x1_0": 224, "squeezenet1_1": 224, "vit_b_16": 224,
+    "alexnet": 224, "densenet169": 224, "efficientnet_b0": 224, "googlenet": 224, "mnasnet1_0": 224, "mobilenet_v3_large": 224,
+    "mobilenet_v3_small": 224, "regnet_x_400mf": 224, "resnet34": 224, "resnet50": 224, "resnext50_32x4d": 224,
+    "squeezenet1_1": 224, "vgg11": 224, "vit_b_32": 224, "wide_resnet50_2": 224,
 }  # fmt: skip
 """By name: side of the input in pixels."""
 MEAN_GOAL, SHARE_GOAL, NEAR = 0.12, 0.80, 0.15
