@@ -37,7 +37,7 @@ class Scores:
         if not self.silent:
             return ()
         listed = ", ".join(sorted(self.silent)[:6]) + ", …" * (len(self.silent) > 6)
-        return (f"importance {name} says nothing of {len(self.silent)} groups of channels, which were left alone: {listed}",)
+        return (f"importance {name} says nothing of the channels of {listed} ({len(self.silent)}), which were left alone",)
 
 
 def scored(
