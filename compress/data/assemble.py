@@ -62,7 +62,7 @@ def build(
     train, validation, test = readers
     return Data(
         spec=InputSpec(channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes)),
-        train=ImageSplit(train, look),
+        train=ImageSplit(train, look, withheld=_withheld(train, settings)),
         validation=ImageSplit(validation, still),
         test=ImageSplit(test, still),
         source=settings.source,
@@ -90,6 +90,14 @@ def moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[flo
 
 def _fit_channels(images: Tensor, channels: int) -> Tensor:
     return tv.rgb_to_grayscale(images) if channels == 1 and images.shape[1] == 3 else images
+
+
+def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
+    """Samples of the training split that lose their label; None for none."""
+    if settings.labelled is None:
+        return None
+    kept = balanced(train.labels, settings.labelled, settings.seed)
+    return np.setdiff1d(np.arange(len(train.labels)), kept)
 
 
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:

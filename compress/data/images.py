@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from compress.data.augment import Transform, seed_of, seeded
-from compress.data.splits import Batch
+from compress.data.splits import UNLABELLED, Batch
 from compress.data.splitting import Indices
 
 CACHE_BYTES = 256 * 2**20
@@ -129,18 +129,25 @@ class ImageSplit:
     Args:
         reader: Raw images and labels.
         look: Transforms, normalisation, loader processes.
+        withheld: Samples whose label batches do not show; None for none.
     """
 
     views: int | None
 
-    def __init__(self, reader: Reader, look: Look) -> None:
+    def __init__(self, reader: Reader, look: Look, withheld: Indices | None = None) -> None:
         self._reader, self._look = reader, look
         self._labels = torch.from_numpy(reader.labels)
+        if withheld is not None:
+            self._labels = self._labels.clone()
+            self._labels[torch.from_numpy(withheld)] = UNLABELLED
         self._mean = torch.tensor(look.mean).view(1, -1, 1, 1)
         self._std = torch.tensor(look.std).view(1, -1, 1, 1)
         self._kept: dict[int | None, _Kept] = {}
         self.views = look.views if look.augmented is not None else 1
+        self.contents = reader.digest
         self.fingerprint = hashlib.sha256(f"{reader.digest} {look.identity()}".encode()).hexdigest()
+        if withheld is not None:
+            self.fingerprint = hashlib.sha256(self.fingerprint.encode() + withheld.tobytes()).hexdigest()
         size = len(self) * reader.channels * look.size**2 * (self.views + 1)
         self._keeps = size <= CACHE_BYTES
 

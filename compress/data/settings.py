@@ -20,6 +20,8 @@ class DataSettings(Frozen):
         validation: Fraction of the training images that tuning may look at.
         test: Fraction held out for the final figures, where the source has no test split of its own.
         limit: Use at most this many training images (class-balanced); None for all.
+        labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
+            as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
         samples: How many training images a generated source (`glyphs`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`.
@@ -34,6 +36,7 @@ class DataSettings(Frozen):
     validation: float = Field(default=0.15, gt=0.0, lt=0.9)
     test: float = Field(default=0.3, gt=0.0, lt=0.9)
     limit: int | None = Field(default=None, ge=1)
+    labelled: int | None = Field(default=None, ge=1)
     evaluation_limit: int | None = Field(default=None, ge=1)
     samples: int = Field(default=10_000, ge=62)
     augment: Literal["none", "light", "standard", "randaugment"] = "light"
@@ -54,6 +57,7 @@ class DataSettings(Frozen):
             update={
                 "image_size": min(self.image_size, 32),
                 "limit": min(self.limit or 96, 96),
+                "labelled": None if self.labelled is None else min(self.labelled, 48),
                 "evaluation_limit": min(self.evaluation_limit or 96, 96),
                 "samples": min(self.samples, 310),
             }

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+UNLABELLED = -100
+"""The target of a sample without a label; torch's cross-entropy leaves it out."""
+
+
 class Batch(NamedTuple):
     """One batch.
 
     Attributes:
         inputs: Float32 (N, C, H, W), normalised.
-        targets: Int64 (N,).
+        targets: Int64 (N,); `UNLABELLED` where the label is withheld.
         samples: Index of each sample in its split, int64 (N,); None from a loader that does not tell.
         views: Number of the augmented view of each sample, int64 (N,); None likewise.
     """

@@ -180,3 +180,17 @@ def test_one_class_is_refused():
 def test_an_empty_split_is_refused():
     with pytest.raises(DataError, match="0 validation images"):
         from_arrays(part(6, 0), part(0, 1), part(6, 2), classes=CLASSES, settings=DataSettings())
+
+
+def test_withheld_labels_are_shown_by_no_batch_and_change_the_fingerprint(tmp_path):
+    from compress.data.sources import load
+    from compress.data.splits import UNLABELLED
+
+    some, whole = (load(DataSettings(image_size=8, limit=60, labelled=n), base=tmp_path) for n in (20, None))
+    batch = next(iter(some.train.ordered(60)))
+    kept = batch.targets[batch.targets != UNLABELLED]
+    assert sorted(kept.tolist()) == sorted([*range(10), *range(10)])
+    assert torch.equal(batch.inputs, next(iter(whole.train.ordered(60))).inputs)
+    assert some.train.fingerprint != whole.train.fingerprint
+    assert some.validation.fingerprint == whole.validation.fingerprint
+    assert int(next(iter(some.validation.ordered(60))).targets.min()) >= 0
