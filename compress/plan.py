@@ -65,6 +65,7 @@ class Plan:
     digest: str
     recipe: dict[str, Any]
     recipe_text: str
+    trust_code: bool = False
 
 
 def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
@@ -89,6 +90,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         digest=digest(recipe),
         recipe=recipe.model_dump(mode="json"),
         recipe_text=loaded.text,
+        trust_code=trust_code,
     )
 
 

@@ -289,6 +289,8 @@ class Session:
             reporter=self.reporter,
             earlier=tuple(link.record for link in (*self.teachers, *self.links)),
             smoke=self.smoke,
+            base=self.plan.base,
+            trust_code=self.plan.trust_code,
         )
 
 

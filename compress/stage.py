@@ -82,6 +82,8 @@ class Context:
         reporter: Progress bars and lines.
         earlier: Records of the stages before this one, the teacher's first.
         smoke: Toy size: keep every long loop to a few steps.
+        base: Folder that relative paths in a stage's parameters start from.
+        trust_code: Whether code of the user's own may run.
     """
 
     data: Data
@@ -100,6 +102,8 @@ class Context:
     reporter: Reporter = field(default_factory=Silent)
     earlier: tuple[StageRecord, ...] = ()
     smoke: bool = False
+    base: Path = field(default_factory=Path.cwd)
+    trust_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Contrastive(Term):
     layers: Layers = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "vector"
+    labelled: ClassVar[bool] = True
 
     def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
         """The two maps of each pair."""

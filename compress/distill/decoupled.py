@@ -63,6 +63,7 @@ class Decoupled(Term):
     beta: float = Field(default=8.0, ge=0.0)
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    labelled: ClassVar[bool] = True
 
     def each(self, answers: Answers) -> Tensor:
         """See `decoupled`."""

@@ -5,7 +5,7 @@ Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision"
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -43,6 +43,7 @@ class LabelSmoothing(Term):
     """
 
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
+    labelled: ClassVar[bool] = True
 
     def each(self, answers: Answers) -> Tensor:
         """See `label_smoothing`."""

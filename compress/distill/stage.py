@@ -1,33 +1,41 @@
-"""The stage `distill`: the candidate is trained to imitate the recipe's teacher."""
+"""The stage `distill`: the candidate is trained to imitate a teacher."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from compress.errors import CompressError
+from compress.distill.guides import Given, Guide, Source
+from compress.entry import OneOf, name_of
 from compress.files import write_with
 from compress.methods import find
 from compress.record import Quantity, Scorecard
 from compress.stage import Candidate, Context, Form, Outcome, Stage
-from compress.train.settings import Losses, Training, default_losses
+from compress.train.curriculum import Curriculum
+from compress.train.settings import Keeping, Losses, Training, default_losses
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.train.answers import TeacherAnswers
+    from compress.devices import Device
     from compress.train.history import History
+    from compress.train.teacher import Teacher
     from compress.train.terms import Term
 
 
 class Distill(Stage, Training):
-    """Train the candidate on a weighted sum of losses, some of which look at the teacher's answers.
+    """Train the candidate on a weighted sum of losses, some of which look at a teacher.
 
     Attributes:
         losses: Weighted terms.
+        teacher: Whom to imitate: `teacher`, the recipe's; `parent`; or one of `compress methods teacher`.
+        assistants: Networks between teacher and student, such as `[torchvision:resnet34, torchvision:resnet18]`: each learns
+            from the one before, the student from the last (Mirzadeh et al. 2020, arXiv:1902.03393).
+        cache: How the teacher's answers are kept.
+        curriculum: What is shown when, and how much each sample counts.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
             alone, to show what the teacher brought. Its weights are left as `control.safetensors`.
         accepts: A torch network.
@@ -39,30 +47,40 @@ class Distill(Stage, Training):
     trains: ClassVar[bool] = True
 
     losses: Losses = Field(default_factory=default_losses)
+    teacher: Annotated[Guide, OneOf("teacher", Guide)] = Given()
+    assistants: tuple[Source, ...] = ()
+    cache: Keeping = Keeping()
+    curriculum: Curriculum = Curriculum()
     control: bool = False
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.curriculum.mixes and not self.teacher.takes_mixed:
+            name = name_of("teacher", self.teacher)
+            msg = (
+                f"teacher `{name}` learns from whole images, which mixup, cutmix and erase change; use `snapshot`, or no mixing"
+            )
+            raise ValueError(msg)
+        return self
+
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Train the student, and the control where it is asked for.
+        """Train the networks in between, the student, and the control where it is asked for.
 
         Raises:
-            CompressError: The recipe has no teacher.
+            CompressError: The recipe has no such teacher, or it does not fit the student.
         """
-        from compress.train.recover import answers_for
+        from compress.train.recover import kept_answers
 
-        if not context.teacher:
-            msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` in its place"
-            raise CompressError(msg)
-        module = copy.deepcopy(candidate.network())
-        teacher = answers_for([one.network() for one in context.teacher], self.losses, context)
+        module = self.teacher.student(candidate, context)
+        teacher = self.teacher.make(candidate, context, self, self.cache.k)
+        results: Scorecard = {}
+        for number, (name, between) in enumerate(self._between(candidate, context), start=1):
+            learned = self._fit(between, context, f"between-{number}", self.losses, teacher)
+            detail = f"{name}, on validation, on the way to the student"
+            results[f"between_{number}"] = Quantity.measured(learned.best_metric, "fraction", detail)
+            teacher = kept_answers([between], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
-        results = {
-            "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
-            "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
-        }
-        if history.teacher_s:
-            detail = "the teacher's passes inside the steps, which losses on features or gradients need"
-            results["teacher_s"] = Quantity.measured(history.teacher_s, "s", detail)
-        tables = {"matched_layers": history.matched} if history.matched else {}
+        results |= _training_results(history)
         curves = dict(history.curves)
         if self.control:
             alone = copy.deepcopy(candidate.network())
@@ -70,14 +88,28 @@ class Distill(Stage, Training):
             learned = self._fit(alone, context, "control", hard_labels, None)
             curves |= {f"control_{name}": curve for name, curve in learned.curves.items()}
             results |= _control_results(alone, context)
-        return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=curves, tables=tables)
+        tables = {"matched_layers": history.matched} if history.matched else {}
+        student = replace(candidate, module=module)
+        return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
+
+    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+        """What the teacher depends on."""
+        return self.teacher.surroundings()
+
+    def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
+        """Names and first weights of the networks to train before the student."""
+        from compress.distill.selves import built
+
+        twins = [(f"generation {n}", twin) for n, twin in enumerate(self.teacher.generations(candidate, context), start=1)]
+        assistants = [(source, built(source, context, context.seed + n)) for n, source in enumerate(self.assistants, start=1)]
+        return [*twins, *assistants]
 
     def smoke(self) -> Self:
         """One epoch of small batches."""
         return Training.smoke(self)
 
     def _fit(
-        self, module: nn.Module, context: Context, label: str, terms: tuple[Term, ...], teacher: TeacherAnswers | None
+        self, module: nn.Module, context: Context, label: str, terms: tuple[Term, ...], teacher: Teacher | None
     ) -> History:
         from compress.train.loop import fit
 
@@ -93,7 +125,19 @@ class Distill(Stage, Training):
             teacher=teacher,
             device=context.device,
             reporter=context.reporter,
+            curriculum=self.curriculum if label != "control" else Curriculum(),
         )
+
+
+def _training_results(history: History) -> Scorecard:
+    results = {
+        "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
+        "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
+    }
+    if history.teacher_s:
+        detail = "the teacher's passes inside the steps, which losses on features or gradients need"
+        results["teacher_s"] = Quantity.measured(history.teacher_s, "s", detail)
+    return results
 
 
 def _control_results(module: nn.Module, context: Context) -> Scorecard:

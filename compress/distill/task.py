@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from compress.train.terms import Answers, Term
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 class HardLabels(Term):
     """`task:` in a recipe."""
+
+    labelled: ClassVar[bool] = True
 
     def value(self, answers: Answers) -> Tensor:
         """The task's loss, averaged over the samples that have a label; 0 where none has."""

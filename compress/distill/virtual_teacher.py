@@ -6,7 +6,7 @@ Yuan et al. 2020, "Revisiting Knowledge Distillation via Label Smoothing Regular
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -48,6 +48,7 @@ class VirtualTeacher(Term):
 
     correct: float = Field(default=0.99, gt=0.0, lt=1.0)
     temperature: float = Field(default=20.0, gt=0.0)
+    labelled: ClassVar[bool] = True
 
     def each(self, answers: Answers) -> Tensor:
         """See `virtual_teacher`."""

@@ -116,7 +116,9 @@ def check_teacher(chain: Sequence[Entry], *, has_teacher: bool) -> Iterator[Find
 def _learns_from_teacher(stage: Stage | None) -> bool:
     """Whether its own losses need answers that only the recipe's teacher can give."""
     losses: tuple[Term, ...] = getattr(stage, "losses", ())
-    return getattr(stage, "teacher", "teacher") == "teacher" and any("teacher_logits" in term.needs for term in losses)
+    teacher = getattr(stage, "teacher", "teacher")
+    asked = teacher == "teacher" or getattr(teacher, "of_recipe", False)
+    return asked and any(term.needs and term.weight > 0 for term in losses)
 
 
 def check_data_source(source: str) -> Iterator[Finding]:

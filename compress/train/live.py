@@ -12,10 +12,12 @@ from compress.data.augment import seed_of
 from compress.data.splits import Batch, Data
 from compress.entry import name_of
 from compress.errors import TrainingError
+from compress.train.curriculum import Curriculum
 from compress.train.layout import put
 from compress.train.sight import Clock, Sight
 from compress.train.taps import Seen, tapped
 from compress.train.teacher import Teacher
+from compress.train.tempering import LearnedTemperature, Uncertainty
 from compress.train.terms import Term, live
 
 
@@ -62,7 +64,14 @@ def lesson(teacher: Teacher, batch: Batch, sight: Sight, clock: Clock, *, gradie
 
 
 def prepared(
-    module: nn.Module, terms: Sequence[Term], teacher: Teacher | None, data: Data, seed: int, device: torch.device
+    module: nn.Module,
+    terms: Sequence[Term],
+    teacher: Teacher | None,
+    curriculum: Curriculum,
+    *,
+    data: Data,
+    seed: int,
+    device: torch.device,
 ) -> Sight:
     """What terms see, before the first step; the modules that they learn start from the seed.
 
@@ -70,6 +79,7 @@ def prepared(
         module: The student, on its device.
         terms: All terms with a weight.
         teacher: Whom they imitate; it is told that the training begins.
+        curriculum: May learn a temperature and weights.
         data: Two samples of it are run through the networks to see what their layers give.
         seed: Of the training.
         device: Of the training.
@@ -82,13 +92,18 @@ def prepared(
     if teacher is not None:
         teacher.begin(module, device)
     inputs, networks = torch.empty(0, device=device), list[nn.Module]()
-    if teacher is not None and live(terms):
+    if any(term.sees for term in terms):
         inputs = next(iter(data.train.ordered(2))).inputs.to(device)
+    if teacher is not None and live(terms):
         networks = teacher.networks(device)
         if not networks:
             msg = f"loss {name_of('loss', live(terms)[0])!r} looks into the teacher's network, but this teacher has none"
             raise TrainingError(f"{msg}; use losses on its answers, such as `response`")
     sight = Sight(terms, module, networks, inputs)
+    if curriculum.temperature == "learned":
+        sight.learned["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
+    if curriculum.balance == "uncertainty":
+        sight.learned["balance"] = Uncertainty(len(terms))
     put(sight.learned, device)
     return sight
 

@@ -8,10 +8,8 @@ continued ends with the same bits as one that was not. (On a GPU as far as its k
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,9 @@ from compress.progress import Bar, Reporter, Silent
 from compress.tasks.base import Task
 from compress.train import hook as hooks
 from compress.train.averages import moving_average
+from compress.train.chance import derived, own_randomness
 from compress.train.checkpoints import Checkpoints, copy_of_state
+from compress.train.curriculum import Curriculum
 from compress.train.evaluate import outputs_of
 from compress.train.history import History, Progress
 from compress.train.layout import bring_back, put
@@ -57,6 +57,7 @@ def fit(
     device: str = "auto",
     reporter: Reporter | None = None,
     after_step: Callable[[], None] | None = None,
+    curriculum: Curriculum = Curriculum(),  # noqa: B008 - frozen
 ) -> History:
     """Train a network in place; it ends with the kept weights, in eval mode, on the CPU.
 
@@ -80,6 +81,7 @@ def fit(
         device: `auto`, `cpu`, `cuda` or `mps`.
         reporter: Progress bar; None shows nothing.
         after_step: Called after each change of the weights; a `Hook` also has a state, which checkpoints hold.
+        curriculum: What is shown when, and how much each sample counts.
 
     Returns:
         Curves and the best epoch.
@@ -89,13 +91,13 @@ def fit(
         ModelError: A layer that a term names does not exist or cannot be joined.
     """
     refuse_unfit(training, data, terms, teacher)
-    own = identity(module, training, data, task, terms, seed, teacher)
+    own = identity(module, training, data, task, terms, seed, teacher, curriculum)
     files = Checkpoints(folder, label, hooks.identified(own, after_step))
     history = files.finished(module)
     if history is not None:
         module.eval()
         return history
-    with accelerated(device, training.precision) as accelerator, _own_randomness(accelerator.device):
+    with accelerated(device, training.precision) as accelerator, own_randomness(accelerator.device):
         put(module, accelerator.device)
         try:
             average = None if training.ema is None else moving_average(module, training.ema)
@@ -108,7 +110,8 @@ def fit(
                 task=task,
                 terms=weighted,
                 teacher=teacher,
-                sight=prepared(module, weighted, teacher, data, seed, accelerator.device),
+                sight=prepared(module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device),
+                curriculum=curriculum,
                 after_step=after_step,
             )
             loop = _Loop(stepper, data, seed, files)
@@ -172,7 +175,7 @@ class _Loop:
     def _train(self, bar: Bar) -> float:
         """One pass over the training split; the mean loss of its steps."""
         epoch, training = self.progress.epoch, self.training
-        torch.manual_seed(_derive(self.seed, epoch, self.accelerator.process_index))
+        torch.manual_seed(derived(self.seed, epoch, self.accelerator.process_index))
         self.module.train()
         losses: list[float] = []
         waiting: list[Tensor] = []
@@ -288,17 +291,3 @@ class _Loop:
         clip = "" if self.training.clip is not None else ", clip: 1.0"
         precision = "" if self.accelerator.mixed_precision == "no" else ", precision: no"
         return f"{self.files.label}: {what}; try a lower lr (now {self.training.lr:g}){clip}{precision}"
-
-
-def _derive(*numbers: int) -> int:
-    """A seed of 63 bits from several numbers."""
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-@contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
-    """Leave torch's global generators as they were."""
-    devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield

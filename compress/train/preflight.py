@@ -12,6 +12,7 @@ from compress.entry import name_of
 from compress.errors import TrainingError
 from compress.tasks.base import Task
 from compress.train.checkpoints import weights_hash
+from compress.train.curriculum import Curriculum
 from compress.train.settings import Training
 from compress.train.teacher import Teacher
 from compress.train.terms import Term
@@ -43,6 +44,7 @@ def identity(
     terms: tuple[Term, ...],
     seed: int,
     teacher: Teacher | None,
+    curriculum: Curriculum,
 ) -> str:
     """Hex SHA-256 of all that the result of a training depends on; the arguments are those of `fit`."""
     settings = training.model_dump(mode="json", include=set(Training.model_fields) - {"tracker"})
@@ -53,6 +55,7 @@ def identity(
         "task": task.name,
         "seed": seed,
         "teacher": None if teacher is None else teacher.key,
+        "curriculum": curriculum.model_dump(mode="json"),
         "weights": weights_hash(module),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -55,7 +55,7 @@ def recover(
         seed=context.seed,
         folder=context.folder,
         label=label,
-        teacher=answers_for(_teachers(recovery, parent, context), terms, context),
+        teacher=answers_for(_teachers(recovery, parent, context), terms, context, k=recovery.cache.k),
         device=context.device,
         reporter=context.reporter,
         after_step=after_step,
@@ -68,9 +68,11 @@ def losses_of(recovery: Recovery) -> tuple[Term, ...]:
     return (hard_labels,) if recovery.teacher == "none" else recovery.losses
 
 
-def answers_for(teachers: Sequence[nn.Module], terms: Sequence[Term], context: Context) -> TeacherAnswers | None:
+def answers_for(
+    teachers: Sequence[nn.Module], terms: Sequence[Term], context: Context, *, k: int | None = None
+) -> TeacherAnswers | None:
     """Answers of these teachers on the training split, kept in the shared cache; None when no term needs them."""
-    return kept_answers(teachers, context) if any(term.needs and term.weight > 0 for term in terms) else None
+    return kept_answers(teachers, context, k=k) if any(term.needs and term.weight > 0 for term in terms) else None
 
 
 def kept_answers(

@@ -74,14 +74,27 @@ def default_losses() -> tuple[Term, ...]:
     )
 
 
+class Keeping(Frozen):
+    """How teacher answers are kept on disk.
+
+    Attributes:
+        k: Only this many likeliest classes of each answer, in float16, and the mass of the others: 44 bytes for 10. The others
+            are read back as equally likely. None keeps all classes in float32.
+    """
+
+    k: int | None = Field(default=None, ge=1)
+
+
 class Recovery(Training):
     """How a compressed network heals.
 
     Attributes:
         teacher: `parent`, the dense network that the stage was given; `teacher`, the recipe's; `none`, hard labels only.
         losses: Weighted terms; with `none` they are replaced by the task's loss.
+        cache: How the teacher's answers are kept.
     """
 
     teacher: Literal["parent", "teacher", "none"] = "parent"
     epochs: int = Field(default=2, ge=0)
     losses: Losses = Field(default_factory=default_losses)
+    cache: Keeping = Keeping()

@@ -16,6 +16,9 @@ from compress.train.survey import Spot, Survey, matched
 from compress.train.taps import Seen, Tap
 from compress.train.terms import Joint, Layers, Match, Pair, Term
 
+ALONE = -1
+"""In place of a teacher's number where there is none."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -76,7 +79,10 @@ class Sight:
         """
         found = []
         for place in self._places.get(index, ()):
-            if place.student not in own or place.teacher not in theirs[place.number]:
+            if place.number == ALONE and place.student in own:
+                found.append(Pair(own[place.student].float(), own[place.student].detach().float(), ALONE))
+                continue
+            if place.number == ALONE or place.student not in own or place.teacher not in theirs[place.number]:
                 msg = (
                     f"layer {place.student.name} of the student or {place.teacher.name} of the teacher did not run; name others"
                 )
@@ -114,6 +120,11 @@ class Sight:
         if term.sees is None:
             return
         layers: Layers = getattr(term, "layers", "auto")
+        if term.alone:
+            chosen = own.listed(term.sees)[:-1] if layers == "auto" else [own.find(_own(entry), term.sees) for entry in layers]
+            self._places[index] = [Place(spot.tap, spot.tap, ALONE) for spot in chosen]
+            self.joints[index] = tuple(Joint(s.tap.name, s.shape, "its own answer", own.answer, ALONE) for s in chosen)
+            return
         found: list[tuple[Spot, Spot, int]] = []
         for number, survey in enumerate(theirs):
             if layers == "auto":
@@ -131,6 +142,10 @@ class Sight:
         except ModelError as error:
             msg = f"loss {name_of('loss', term)!r}: {error}"
             raise ModelError(msg) from error
+
+
+def _own(entry: Match | str | int) -> str | int:
+    return entry.student if isinstance(entry, Match) else entry
 
 
 class Clock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -14,16 +13,19 @@ from torch.optim.swa_utils import AveragedModel
 from compress.data.splits import Batch
 from compress.errors import TrainingError
 from compress.tasks.base import Task
+from compress.train.curriculum import Curriculum
 from compress.train.layout import layout_for
 from compress.train.live import Lesson, lesson
+from compress.train.mixing import Mix, blended, mix
+from compress.train.objective import Objective
 from compress.train.optimizers import build
 from compress.train.processes import parallel, share
 from compress.train.schedules import factor
 from compress.train.settings import Training
 from compress.train.sight import Clock, Sight
-from compress.train.taps import Seen, tapped
+from compress.train.taps import tapped
 from compress.train.teacher import Teacher
-from compress.train.terms import Answers, Term, live
+from compress.train.terms import Term, live
 
 
 class Stepper:
@@ -38,6 +40,7 @@ class Stepper:
         terms: Weighted sum to minimise.
         teacher: Whom the terms that need one imitate.
         sight: What the terms see besides the answers; of the same terms.
+        curriculum: Changes to batches, weights of samples and temperature.
         after_step: Called after each change of the weights, for example to put pruned weights back to zero.
     """
 
@@ -52,6 +55,7 @@ class Stepper:
         terms: Sequence[Term],
         teacher: Teacher | None,
         sight: Sight,
+        curriculum: Curriculum,
         after_step: Callable[[], None] | None,
     ) -> None:
         self.accelerator = accelerator
@@ -61,7 +65,9 @@ class Stepper:
         self.task = task
         self.terms = tuple(terms)
         self.teacher = teacher if any(term.needs for term in self.terms) else None
-        self.live = bool(live(self.terms))
+        self.curriculum = curriculum
+        self.objective = Objective(self.terms, sight, task, training.label_smoothing, curriculum)
+        self.live = self.teacher is not None and bool(live(self.terms) or curriculum.mixes)
         self.sight = sight
         self.clock = Clock(accelerator.device)
         self.after_step = after_step
@@ -109,7 +115,7 @@ class Stepper:
 
     def notes(self) -> tuple[str, ...]:
         """What a reviewer should know of the terms."""
-        costly = ("the teacher ran at every step: losses on features or gradients cannot use kept answers",)
+        costly = ("the teacher ran at every step: losses on features or gradients, and mixed images, cannot use kept answers",)
         return (*self.sight.notes(), *costly) if self.live else ()
 
     def _share_learned(self) -> None:
@@ -121,9 +127,11 @@ class Stepper:
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         device = self.accelerator.device
-        inputs = batch.inputs.to(device, non_blocking=True, memory_format=self.layout)
+        changed = mix(batch.inputs, self.curriculum) if self.curriculum.mixes else None
+        given = batch.inputs if changed is None else changed.inputs
+        inputs = given.to(device, non_blocking=True, memory_format=self.layout)
         here = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
-        taught = self._ask(here)
+        taught = self._ask(here, changed)
         inputs.requires_grad_(taught.gradient is not None)
         with tapped(self.module, self.sight.taps) as own, self.accelerator.autocast():
             student = self.parallel(inputs).float()
@@ -132,26 +140,18 @@ class Stepper:
             raise TrainingError(f"{classes}; both must have the data's classes, in its order")
         if self.teacher is not None:
             self.teacher.learn(here, student.detach())
-        answers = Answers(here, student, taught.logits, self.task, self.training.label_smoothing, gradient=taught.gradient)
-        return self._sum(answers, own, taught.seen, progress)
+        return self.objective.loss(here, student, own, taught, changed, progress)
 
-    def _ask(self, batch: Batch) -> Lesson:
-        if self.teacher is None:
+    def _ask(self, batch: Batch, changed: Mix | None) -> Lesson:
+        """What the teacher gives for a batch, whose images may have been changed."""
+        teacher = self.teacher
+        if teacher is None:
             return Lesson()
-        if not self.live:
-            return Lesson(self.teacher.logits(batch))
-        gradient = any("input_gradient" in term.needs for term in self.terms)
-        return lesson(self.teacher, batch, self.sight, self.clock, gradient=gradient)
-
-    def _sum(self, answers: Answers, own: Seen, theirs: Sequence[Seen], progress: float) -> Tensor:
-        """Weighted sum of the terms; those that need a teacher count nothing while it has no answers."""
-        values = []
-        for index, term in enumerate(self.terms):
-            if term.needs and answers.teacher is None:
-                continue
-            given = replace(answers, pairs=self.sight.pairs(index, own, theirs), learned=self.sight.learned_by(index))
-            values.append(term.share(progress) * term.value(given))
-        return torch.stack(values).sum() if values else answers.student.sum() * 0.0
+        if live(self.terms) or (changed is not None and teacher.networks(batch.inputs.device)):
+            gradient = any("input_gradient" in term.needs for term in self.terms)
+            return lesson(teacher, batch, self.sight, self.clock, gradient=gradient)
+        logits = teacher.logits(batch)
+        return Lesson(blended(logits, changed) if logits is not None and changed is not None and teacher.by_sample else logits)
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

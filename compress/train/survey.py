@@ -37,7 +37,10 @@ class Survey:
     Attributes:
         who: `student` or `teacher`, for errors.
         layers: Every layer that gives a tensor, in the order in which they finish.
+        answer: Shape of the network's own output for one sample.
     """
+
+    answer: Shape = ()
 
     def __init__(self, module: nn.Module, inputs: Tensor, who: str) -> None:
         self.module, self.who, self._inputs = module, who, inputs
@@ -91,7 +94,7 @@ class Survey:
         handles = [layer.register_forward_hook(note) for layer in names]
         try:
             with evaluating(self.module), torch.no_grad():
-                self.module(self._inputs)
+                self.answer = tuple(self.module(self._inputs).shape[1:])
         finally:
             for handle in handles:
                 handle.remove()

@@ -18,10 +18,12 @@ class Teacher:
     Attributes:
         key: Identifies it: trainings with teachers of different keys are not continued into each other.
         ready: Whether its networks have something to teach yet.
+        by_sample: Whether it answers by the number of a sample, whatever the image looks like.
     """
 
     key: str
     ready: bool = True
+    by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:
         """Answers of a batch, float32 (N, K), without gradient, on the device of its inputs; None while there are none yet."""

@@ -130,12 +130,16 @@ class Term(Frozen):
         warmup: Fraction of all steps over which the factor rises linearly from 0.
         needs: What must be computed for it besides the student's outputs.
         sees: What is tapped for a term that needs `features`.
+        alone: Whether what it sees are the student's own layers, with no teacher beside them.
+        labelled: Whether it looks at the labels.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
     warmup: float = Field(default=0.0, ge=0.0, le=1.0)
     needs: ClassVar[tuple[Need, ...]] = ()
     sees: ClassVar[Sight | None] = None
+    alone: ClassVar[bool] = False
+    labelled: ClassVar[bool] = False
 
     def each(self, answers: Answers) -> Tensor:
         """Loss of each sample, (N,), before weighting."""

@@ -9,6 +9,7 @@ from torch import nn
 from toy_training import SETTINGS, Countdown, conv_net, toy_data, train
 
 from compress.distill.attention import AttentionMaps
+from compress.distill.branches import Branches, branch
 from compress.distill.contrastive import Contrastive
 from compress.distill.features import Cosine, Direct, Embedding, Hint
 from compress.distill.fsp import Fsp
@@ -268,6 +269,44 @@ def test_the_match_stands_in_the_history(tmp_path):
     history = teach(staged(), staged(1, (8, 8)), Hint(), tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
     assert "loss 'hint' matched stage0 (4×4×4) from stage0 (8×4×4); stage1 (6×2×2) from stage1 (8×2×2)" in history.notes
     assert [row["student_layer"] for row in history.matched] == ["stage0", "stage1"]
+
+
+def test_a_branch_equals_the_formula():
+    from math import exp, log
+
+    generator = torch.Generator().manual_seed(0)
+    z_b, z = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
+    y = torch.tensor([1, -100, 3])
+
+    def p(row, temperature):
+        return [exp(v / temperature) / sum(exp(u / temperature) for u in row) for v in row]
+
+    expected = []
+    for n, (b, row) in enumerate(zip(z_b.tolist(), z.tolist(), strict=True)):
+        hard = -log(p(b, 1.0)[y[n]]) if y[n] >= 0 else 0.0
+        soft = 4 * sum(t * log(t / s) for t, s in zip(p(row, 2.0), p(b, 2.0), strict=True))
+        expected.append(0.7 * hard + 0.3 * soft)
+    torch.testing.assert_close(branch(z_b, z, y, alpha=0.3, T=2.0), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("term", [Branches(), Branches(layers=["stage0", -1])])
+def test_branches_teach_earlier_layers_without_a_teacher_and_leave_nothing(tmp_path, term):
+    student = staged()
+    names = list(student.state_dict())
+    history = train(student, tmp_path, terms=(HardLabels(), term))
+    expected = ["stage0"] if term.layers == "auto" else ["stage0", "stage1"]
+    assert [row["student_layer"] for row in history.matched] == expected
+    assert history.matched[0]["teacher_shape"] == [3]
+    assert list(student.state_dict()) == names
+    assert hooks(student) == 0
+    plain = staged()
+    train(plain, tmp_path / "plain")
+    assert not torch.equal(plain.stage0[0].weight, student.stage0[0].weight)
+
+
+def test_branches_need_a_layer_to_leave_from():
+    with pytest.raises(ModelError, match="loss 'branches': branches need two layers or more"):
+        Sight((Branches(),), staged(widths=(4,)), [], INPUTS)
 
 
 def test_hints_bring_the_students_features_to_the_teachers(tmp_path):

@@ -1,0 +1,185 @@
+"""Any oracle as a teacher: soft labels from a file, or a Python function that is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from compress.data.splits import Batch, Split
+from compress.errors import DataError, MissingPackageError
+from compress.files import sha256, write_with
+from compress.record import InputSpec
+from compress.stage import Context
+from compress.train.answers import TeacherAnswers
+from compress.train.teacher import Teacher
+
+SMALLEST = torch.finfo(torch.float32).tiny
+NAME = "probabilities"
+
+
+def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple[str, ...]) -> None:
+    """Write soft labels of a split, with what is needed to know it again.
+
+    Args:
+        path: `.safetensors` or `.parquet`.
+        probabilities: (N, K), rows in the order of the split.
+        split: Whose samples they are for.
+        classes: Names of the K classes.
+
+    Raises:
+        DataError: They are no probabilities, or not as many as the split has samples.
+        MissingPackageError: Parquet without pyarrow.
+    """
+    labels = checked(probabilities, len(split), classes, str(path))
+    about = {"contents": contents(split), "classes": json.dumps(classes)}
+    if path.suffix == ".parquet":
+        arrow, parquet = _arrow()
+        table = arrow.table({NAME: arrow.array(labels.tolist(), arrow.list_(arrow.float32()))})
+        write_with(path, lambda aside: parquet.write_table(table.replace_schema_metadata(about), str(aside)))
+    else:
+        write_with(path, lambda aside: save_file({NAME: labels.contiguous()}, str(aside), metadata=about))
+
+
+def contents(split: Split) -> str:
+    """What identifies the samples of a split, however they are augmented."""
+    return getattr(split, "contents", split.fingerprint)
+
+
+def checked(probabilities: Tensor, samples: int, classes: tuple[str, ...], what: str) -> Tensor:
+    """Probabilities (N, K) as float32.
+
+    Raises:
+        DataError: Another shape, or rows that are no probabilities.
+    """
+    if probabilities.shape != (samples, len(classes)):
+        found = "×".join(map(str, probabilities.shape))
+        msg = (
+            f"{what}: soft labels of shape {found}, needed {samples} samples × {len(classes)} classes; make them for this data"
+        )
+        raise DataError(msg)
+    values = probabilities.to(torch.float32)
+    wrong = (values.min(dim=1).values < 0) | ((values.sum(dim=1) - 1).abs() > 1e-2) | ~values.isfinite().all(dim=1)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        total = f"{float(values[row].sum()):.4g}"
+        msg = f"{what}: row {row} is no probabilities (its sum is {total}); give values of 0 and more that sum to 1"
+        raise DataError(msg)
+    return values
+
+
+class LabelTeacher(Teacher):
+    """Soft labels from a file, the same for every view of a sample.
+
+    Args:
+        path: `.safetensors` or `.parquet`.
+        split: The training split.
+        classes: Names of the student's classes.
+
+    Raises:
+        DataError: The file is missing, damaged, of other data or other classes.
+        MissingPackageError: Parquet without pyarrow.
+    """
+
+    by_sample = True
+
+    def __init__(self, path: Path, split: Split, classes: tuple[str, ...]) -> None:
+        if not path.is_file():
+            msg = f"no soft labels at {path}; write them with compress.distill.oracle.write_labels"
+            raise DataError(msg)
+        values, about = _read(path)
+        labels = checked(values, len(split), classes, str(path))
+        if about.get("contents") != contents(split):
+            msg = f"{path} was made for other data (its fingerprint differs from the training split's); make it for this data"
+            raise DataError(msg)
+        if tuple(json.loads(about.get("classes", "[]"))) != classes:
+            msg = f"{path} names other classes, or in another order, than the data; write its columns in the data's order"
+            raise DataError(msg)
+        self.key = f"labels {sha256(path)}"
+        self._logits = labels.clamp(min=SMALLEST).log()
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Logarithms of the soft labels.
+
+        Raises:
+            DataError: The data source does not tell which samples a batch holds.
+        """
+        if batch.samples is None:
+            msg = "soft labels from a file need to know the samples of a batch, and this data source does not tell them"
+            raise DataError(msg)
+        return self._logits[batch.samples.cpu()].to(batch.inputs.device)
+
+
+class Asked(nn.Module):
+    """A function of images as a network that gives logarithms of its probabilities.
+
+    Args:
+        function: Images (N, C, H, W) in [0, 1] → probabilities (N, K).
+        spec: Normalisation of the inputs, and the classes.
+    """
+
+    def __init__(self, function: Callable[..., Any], spec: InputSpec) -> None:
+        super().__init__()
+        self.function, self.classes = function, spec.classes
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log-probabilities, (N, K)."""
+        images = inputs * self.get_buffer("std") + self.get_buffer("mean")
+        answer = torch.as_tensor(np.asarray(self.function(images.cpu())), dtype=torch.float32)
+        name = getattr(self.function, "__name__", "oracle")
+        return checked(answer, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
+
+
+def asked(function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None) -> TeacherAnswers:
+    """A function as a teacher; it is asked once for each sample and view, and its answers are kept.
+
+    Args:
+        function: See `Asked`.
+        key: Identifies it; another key is asked anew.
+        spec: Of the student.
+        context: Data and cache folder.
+        k: Classes to keep; None for all.
+    """
+    split, cache = context.data.train, context.cache
+    network = Asked(function, spec)
+    return TeacherAnswers([network], split, key=key, cache=cache, device="cpu", reporter=context.reporter, k=k)
+
+
+def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
+    if path.suffix == ".parquet":
+        _, parquet = _arrow()
+        try:
+            table = parquet.read_table(str(path))
+            rows: NDArray[np.float32] = np.asarray(table.column(NAME).to_pylist(), dtype=np.float32)
+        except (OSError, KeyError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        return torch.from_numpy(np.atleast_2d(rows)), about
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_tensor(NAME), file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_labels")
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "parquet", "soft labels in Parquet") from error
+    return pyarrow, pyarrow.parquet
