@@ -175,6 +175,33 @@ def verify(
 
 
 @app.command()
+def sensitivity(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("reports"),
+    overrides: Overrides = [],  # noqa: B006
+    smoke: Smoke = False,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+) -> None:
+    """Accuracy against the fraction removed, layer by layer: a figure, and a table that `max_ratio` takes."""
+    from compress.console import Terminal
+    from compress.sensitivity import analyse
+
+    with _resumable():
+        _, files = analyse(
+            recipe,
+            out=out,
+            overrides=overrides,
+            smoke=smoke,
+            device=device,
+            trust_code=trust_code,
+            reporter=Terminal(_console()),
+        )
+    for path in files:
+        typer.echo(path)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run directory, or its record.json.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; the run directory itself by default.")] = None,

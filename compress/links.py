@@ -66,8 +66,10 @@ class Link:
         module = None
         if pointer["form"] == "torch":
             from compress.models.checkpoint import load
+            from compress.models.packed import unpacked
 
-            module = load(origin.folder / WEIGHTS, self.reference())
+            with unpacked(origin.folder / WEIGHTS) as path:
+                module = load(path, self.reference())
         return Candidate(self.spec(), module, {} if module is not None else files, self.lineage)
 
     def onnx(self) -> Path | None:
@@ -99,8 +101,11 @@ def keep(candidate: Candidate, folder: Path, reference: Callable[[], nn.Module],
     names = {family: str(path.relative_to(folder)) for family, path in candidate.files.items()} if not same else {}
     if candidate.module is not None and not same:
         from compress.models.checkpoint import save
+        from compress.models.packed import SPARSE, pack, zero_fraction
 
         save(candidate.module, reference(), folder / WEIGHTS)
+        if zero_fraction(candidate.module) >= SPARSE:
+            pack(folder / WEIGHTS)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
     pointer = {"form": candidate.form, "same": same, "files": names, "spec": candidate.spec.model_dump(mode="json")}
     write_text(folder / POINTER, json.dumps(pointer, indent=1))

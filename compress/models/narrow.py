@@ -7,7 +7,6 @@ empty tensors and passes its input on. What a module has become is told by its t
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -46,13 +45,12 @@ def _mixin(part: nn.Module) -> type[nn.Module] | None:
         if part.in_proj_weight.numel() and part.in_proj_weight.shape[0] != 3 * part.embed_dim:
             return FewerHeads
     elif is_windowed(part):
-        qkv, proj = part.get_submodule("qkv").weight, part.get_submodule("proj").weight
+        qkv, proj = part.get_parameter("qkv.weight"), part.get_parameter("proj.weight")
         if len(qkv) and len(qkv) != 3 * len(proj):
             return FewerWindowedHeads
     return Dropped if is_dropped(part) and any(part.children()) else None
 
 
-@cache
 def _joined(mixin: type[nn.Module], original: type[nn.Module]) -> type[nn.Module]:
     """The original class with the mixin's forward, under the original's name, which checkpoints compare."""
     return type(original.__name__, (mixin, original), {"__module__": original.__module__})
@@ -99,7 +97,7 @@ class FewerHeads(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         """(N, L, inner) or (L, N, inner) → (N, heads, L, width of a head)."""
         ordered = x if self.batch_first else x.transpose(0, 1)
-        return ordered.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return torch.unflatten(ordered, -1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class FewerWindowedHeads(nn.Module):
@@ -131,12 +129,12 @@ class FewerWindowedHeads(nn.Module):
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attention within windows (N · windows, tokens, C)."""
-        bias = self.qkv.bias
+        bias: Tensor | None = self.qkv.bias
         scale = getattr(self, "logit_scale", None)
         if scale is not None and bias is not None:  # version 2 has no bias for keys
             third = len(bias) // 3
             bias = torch.cat([bias[:third], torch.zeros_like(bias[:third]), bias[2 * third :]])
-        parts = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
+        parts = torch.unflatten(F.linear(x, self.qkv.weight, bias), -1, (3, self.num_heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         if scale is None:
             logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -145,7 +143,7 @@ class FewerWindowedHeads(nn.Module):
             logits = cosine * scale.clamp(max=_LARGEST_SCALE).exp()
         logits = logits + self.get_relative_position_bias()
         if mask is not None:
-            apart = logits.unflatten(0, (-1, len(mask))) + mask[:, None]
+            apart = torch.unflatten(logits, 0, (-1, len(mask))) + mask[:, None]
             logits = apart.flatten(0, 1)
         weights = F.dropout(logits.softmax(-1), self.attention_dropout, self.training)
         joined = (weights @ v).transpose(1, 2).flatten(2)

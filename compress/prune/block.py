@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -40,7 +41,8 @@ class Block:
         """Mean score of each block: (R·r, C·c, kernel…) → (R, C, kernel…)."""
         if self.size == 1:
             return s
-        return s.unflatten(1, (-1, self.columns)).unflatten(0, (-1, self.rows)).mean(dim=(1, 3))
+        columns = torch.unflatten(s, 1, (-1, self.columns))
+        return torch.unflatten(columns, 0, (-1, self.rows)).mean(dim=(1, 3))
 
     def spread(self, mask: Tensor) -> Tensor:
         """A mask of blocks as a mask of weights: (R, C, kernel…) → (R·r, C·c, kernel…)."""

@@ -19,8 +19,8 @@ _HALVINGS = 100
 def erk(shapes: Mapping[str, Sequence[int]], density: float, *, least: Mapping[str, float] | None = None) -> dict[str, float]:
     """Density d_l of each layer; wide layers become sparser than narrow ones.
 
-    ε is such that Σ d_l · n_l = density · Σ n_l, where a layer that would need more than 1 is dense and one that would fall below
-    its least density stays there; the sum grows with ε, so ε is found by halving.
+    ε is such that Σ d_l · n_l = density · Σ n_l, where a layer that would need more than 1 is dense and one that would fall
+    below its least density stays there. The sum grows with ε, so ε is found by halving.
 
     Args:
         shapes: Shape of each weight, (n_out, n_in, kernel…).

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ def scores(module: nn.Module, name: str, importance: Importance) -> Tensor | Non
     except (TypeError, ValueError):  # an importance of channels alone, or of layers that are called
         return None
     heads = _count(part)
-    found = first.unflatten(0, (3, heads, -1)).sum((0, 2, 3)) + last.unflatten(1, (heads, -1)).sum((0, 2))
+    found = torch.unflatten(first, 0, (3, heads, -1)).sum((0, 2, 3)) + torch.unflatten(last, 1, (heads, -1)).sum((0, 2))
     return (found / found.mean().clamp(min=1e-30)).float()
 
 
@@ -87,8 +88,8 @@ def remove(module: nn.Module, name: str, gone: Sequence[int]) -> None:
         owner, _, leaf = key.rpartition(".")
         if getattr(part.get_submodule(owner), leaf, None) is not None:
             value = part.get_parameter(key)
-            _set(part, key, value.unflatten(0, (3, heads, -1)).index_select(1, stay).flatten(0, 2))
-    _set(part, outer, part.get_parameter(outer).unflatten(1, (heads, -1)).index_select(1, stay).flatten(1, 2))
+            _set(part, key, torch.unflatten(value, 0, (3, heads, -1)).index_select(1, stay).flatten(0, 2))
+    _set(part, outer, torch.unflatten(part.get_parameter(outer), 1, (heads, -1)).index_select(1, stay).flatten(1, 2))
     if is_windowed(part):
         _trim_windowed(part, stay)
     else:
@@ -144,7 +145,7 @@ def unfit(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str,
     return found
 
 
-def rows(before: nn.Module, after: nn.Module) -> list[Mapping[str, int | str]]:
+def rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
     """Heads of each attention module, in the form of the table of layers."""
     left = counts_of(after, tuple(counts(before)))
     return [

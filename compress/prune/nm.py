@@ -39,7 +39,7 @@ def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
     Returns:
         Boolean mask of the scores' shape. With part = 1 every group keeps exactly N; ties go by position.
     """
-    groups = s.movedim(1, -1).unflatten(-1, (-1, m))
+    groups = torch.unflatten(s.movedim(1, -1), -1, (-1, m))
     order = groups.argsort(dim=-1, stable=True)
     gone = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : m - n], value=True)
     if part < 1:
@@ -97,7 +97,8 @@ class Fine:
             fraction: Of the prunable weights to remove, up to 1 − N/M.
             importance: Scores.
         """
-        work, notes = copy.deepcopy(module).eval(), ()
+        work = copy.deepcopy(module).eval()
+        notes: tuple[str, ...] = ()
         scores = {name: importance.weights(name, p) for name, p in prunable(work, self.guarded).items()}
         if not any(bool((p == 0).any()) for p in prunable(work, self.guarded).values()):
             gain, scores, skipped = reorder(work, self.spec, scores, self.n, self.m)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from compress.models.counts import count
-from compress.prune import coverage
+from compress.prune import coverage, heads
+from compress.prune.settings import REMOVES_CHANNELS
 from compress.prune.weight import compressed_bytes, zeros
 from compress.record import Quantity
 from compress.stage import Candidate
@@ -32,7 +33,7 @@ def results(
 ) -> dict[str, Quantity]:
     """What was kept of the dense network's cost, by the granularity's own measures."""
     before, after = count(parent, candidate.spec), count(module, candidate.spec)
-    if stage.granularity == "channel":
+    if stage.granularity in REMOVES_CHANNELS:
         return {
             "macs_ratio": Quantity.measured(
                 after.macs / before.macs, "fraction", "multiply-accumulates of one sample, kept of the dense network's; counted"
@@ -59,20 +60,31 @@ def results(
     }
 
 
-def notes(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[str, ...]:
-    """Sentences a reviewer should read."""
-    if stage.granularity == "weight":
-        return ("unstructured sparsity gives no time on a dense runtime; what it gives is compressed bytes",)
-    odd = coverage.unrounded(module, parent, stage.round_to)
+SPARSE = {
+    "weight": "unstructured sparsity gives no time on a dense runtime; what it gives is compressed bytes",
+    "block": "blocks of zeros give time only on a runtime with block-sparse kernels; elsewhere they give compressed bytes",
+    "n:m": "N:M sparsity gives time only on sparse tensor cores (2:4, TensorRT with sparsity on); elsewhere compressed bytes",
+}
+
+
+def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[str, ...]:
+    """Sentences a reviewer should read; channels were meant to be multiples of `round_to`."""
+    if stage.granularity not in REMOVES_CHANNELS:
+        return (SPARSE[stage.granularity],)
+    if stage.granularity == "layer":
+        return ()
+    odd = coverage.unrounded(module, parent, round_to)
     if not odd:
         return ()
-    return (f"widths that are no multiple of {stage.round_to}, tied to grouped convolutions: {', '.join(odd)}",)
+    return (f"widths that are no multiple of {round_to}, tied to grouped convolutions: {', '.join(odd)}",)
 
 
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
     """One row a layer: what it was and what is left."""
+    if stage.granularity == "layer":
+        return coverage.block_rows(parent, module)
     if stage.granularity == "channel":
-        return coverage.channel_rows(parent, module)
+        return (*coverage.channel_rows(parent, module), *heads.rows(parent, module))
     return tuple(
         {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in zeros(module).items()
     )

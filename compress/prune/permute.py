@@ -25,7 +25,7 @@ _PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
 
 def kept(s: Tensor, n: int, m: int) -> float:
     """Sum of the scores that N:M keeps of a matrix (rows, columns)."""
-    return float(s.unflatten(1, (-1, m)).double().topk(n, dim=-1).values.sum())
+    return float(torch.unflatten(s, 1, (-1, m)).double().topk(n, dim=-1).values.sum())
 
 
 def search(s: Tensor, n: int, m: int) -> Tensor:

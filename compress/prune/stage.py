@@ -5,19 +5,48 @@ for t = 1 … n:  choose (importance, schedule) → remove → recover → write
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from compress.devices import fingerprint, load_device
+from compress.errors import DeviceError
+from compress.prune.patterns import Pattern, block_of, kept_of
+from compress.prune.ratios import Ceilings
+from compress.prune.settings import Schedule, Scorer, SparseTraining, misfit
 from compress.record import Frozen
 from compress.stage import Candidate, Context, Outcome, Stage
 from compress.train.settings import Recovery
 
 if TYPE_CHECKING:
+    from compress.devices import Device
     from compress.stage import Form
 
-FITS = {"channel": ("macs", "params"), "weight": ("sparsity", "params")}
-CEILING = {"channel": 0.9, "weight": 0.99}
+Measure = Literal["macs", "params", "bytes", "latency_ms", "sparsity"]
+SHRINKS: tuple[Measure, ...] = ("macs", "params", "bytes", "latency_ms")
+FITS: dict[str, tuple[Measure, ...]] = {
+    "channel": SHRINKS,
+    "layer": SHRINKS,
+    "weight": ("sparsity", "params", "bytes"),
+    "block": ("sparsity", "params", "bytes"),
+    "n:m": ("sparsity",),
+}
+CEILING = {"channel": 0.9, "layer": 0.9, "weight": 0.99, "block": 0.99, "n:m": 1.0}
+MEASURES: tuple[Measure, ...] = (*SHRINKS, "sparsity")
+Multiple = Annotated[int, Field(ge=1, le=256)]
+
+
+def _known(name: str) -> str:
+    """The profile's own name, or the path of a profile as given.
+
+    Raises:
+        ValueError: No such profile, or a faulty one.
+    """
+    try:
+        device = load_device(name)
+    except DeviceError as error:
+        raise ValueError(str(error)) from error
+    return name if name.endswith((".yaml", ".yml")) else device.name
 
 
 class Target(Frozen):
@@ -26,109 +55,160 @@ class Target(Frozen):
     Attributes:
         macs: Fraction of the multiply-accumulates to keep.
         params: Fraction of the parameters to keep (for weights: to keep other than zero).
+        bytes: Fraction of the bytes to keep: of float32 weights as they are, and for weights and blocks after compression.
+        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated.
         sparsity: Fraction of the prunable weights to remove.
+        device: Device profile that `latency_ms` and `round_to: device` are meant for, and that speed is predicted for.
     """
 
     macs: float | None = Field(default=None, gt=0.0, lt=1.0)
     params: float | None = Field(default=None, gt=0.0, lt=1.0)
+    bytes: float | None = Field(default=None, gt=0.0, lt=1.0)
+    latency_ms: float | None = Field(default=None, gt=0.0)
     sparsity: float | None = Field(default=None, gt=0.0, lt=1.0)
+    device: Annotated[str, AfterValidator(_known)] = "host"
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name in ("macs", "params", "sparsity") if getattr(self, name) is not None]
+        given = [name for name in MEASURES if getattr(self, name) is not None]
         if len(given) != 1:
-            msg = f"a pruning target is exactly one of macs, params, sparsity, got {' and '.join(given) or 'none'}"
+            msg = f"a pruning target is exactly one of {', '.join(MEASURES)}, got {' and '.join(given) or 'none'}"
             raise ValueError(msg)
         return self
 
     @property
-    def measure(self) -> Literal["macs", "params", "sparsity"]:
+    def measure(self) -> Measure:
         """Which one is given."""
-        return "macs" if self.macs is not None else "params" if self.params is not None else "sparsity"
+        return next(name for name in MEASURES if getattr(self, name) is not None)
 
     @property
-    def removed(self) -> float:
-        """Fraction that goes, in (0, 1)."""
-        kept = self.macs if self.macs is not None else self.params
-        return 1 - kept if kept is not None else self.sparsity or 0.0
+    def removed(self) -> float | None:
+        """Fraction that goes, in (0, 1); None for `latency_ms`, where the dense network's time must be known first."""
+        if self.measure == "latency_ms":
+            return None
+        value = float(getattr(self, self.measure))
+        return value if self.measure == "sparsity" else 1 - value
 
     def fraction(self, removed: float) -> float:
         """A removed fraction in the target's own terms: what to keep, or for sparsity what to remove."""
         return removed if self.measure == "sparsity" else 1 - removed
 
 
-class Schedule(Frozen):
-    """In how many steps.
-
-    Attributes:
-        kind: `cubic` (much first, then little), `linear`, or `one_shot`, which is one step whatever `steps` says.
-        steps: How many times to prune and recover.
-    """
-
-    kind: Literal["one_shot", "linear", "cubic"] = "cubic"
-    steps: int = Field(default=4, ge=1, le=100)
-
-    @property
-    def count(self) -> int:
-        """Steps that really happen."""
-        return 1 if self.kind == "one_shot" else self.steps
-
-
 class Prune(Stage):
-    """Take channels or single weights out of a network.
+    """Take channels, whole blocks or single weights out of a network.
 
     Attributes:
-        granularity: `channel` makes an ordinary smaller network, faster everywhere; `weight` sets single weights to zero,
-            which saves compressed bytes only.
-        importance: What a channel or weight is worth: `magnitude`, `taylor` (loss change, from gradients on training
-            batches) or `random` (the control).
-        target: Where to end; channels take macs or params, weights take sparsity or params.
-        ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer.
+        granularity: `channel` (with attention heads) and `layer` (whole residual blocks) make an ordinary smaller network,
+            faster everywhere. `weight`, `block` and `n:m` set weights to zero and keep shapes: that saves compressed bytes,
+            and time only on a runtime with sparse kernels.
+        pattern: For `n:m`, how many of how many neighbouring inputs stay, `2:4` by default; for `block`, output × input
+            channels, `1x4` by default.
+        importance: What a channel or weight is worth. From weights: `magnitude` (of all that goes with a channel), `l1`, `l2`
+            (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian` (loss change), `apoz`,
+            `activation`, `wanda`; for an untrained network `snip`, `grasp`, `synflow`; `random` is the control.
+        target: Where to end; channels and layers take macs, params, bytes or latency_ms, weights and blocks sparsity, params or
+            bytes, `n:m` the sparsity of its pattern.
+        ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
+            weights and blocks: wide layers sparser than narrow ones, as sparse training wants it.
         schedule: Steps.
-        round_to: Channel counts are multiples of it, as fast kernels want them; 1 does not round.
-        max_ratio: Largest fraction of one layer that may go; None for 0.9 of channels, 0.99 of weights.
+        per_millisecond: Divide importance by the time that a channel takes on the target's device, so that of two channels
+            that matter alike the slower one goes; with `ranking: global`.
+        before: Training under a penalty before the first cut; None for none.
+        round_to: Channel counts are multiples of it, as fast kernels want them; 1 does not round. `device`: what the target's
+            device wants; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.
+        max_ratio: Largest fraction of one layer that may go; None for 0.9 of channels, 0.99 of weights. Or by glob of layer
+            names, the first match counting, 0 for a layer to leave alone; or the JSON file that `compress sensitivity` writes.
         protect: Globs of module names whose outputs (channel) or weights (weight) are left alone, such as `features.0*`.
         recover: Training after each step.
-        batches: Training batches behind the gradients of `taylor`.
+        batches: Training batches behind an importance that looks at data.
+        timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     trains: ClassVar[bool] = True
 
-    granularity: Literal["channel", "weight"] = "channel"
-    importance: Literal["magnitude", "taylor", "random"] = "magnitude"
+    granularity: Literal["channel", "layer", "weight", "block", "n:m"] = "channel"
+    pattern: Pattern | None = None
+    importance: Scorer = "magnitude"
     target: Target
-    ranking: Literal["global", "local"] = "global"
+    ranking: Literal["global", "local", "erk"] = "global"
     schedule: Schedule = Schedule()
-    round_to: int = Field(default=8, ge=1, le=256)
-    max_ratio: float | None = Field(default=None, gt=0.0, lt=1.0)
+    per_millisecond: bool = False
+    before: SparseTraining | None = None
+    round_to: Multiple | Literal["device", "measure"] = 8
+    max_ratio: Ceilings | None = None
     protect: tuple[str, ...] = ()
     recover: Recovery = Field(default_factory=Recovery)
     batches: int = Field(default=8, ge=1)
+    timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
         fits = FITS[self.granularity]
         if self.target.measure not in fits:
-            other = next(name for name in FITS if name != self.granularity)
+            others = ", ".join(repr(name) for name, takes in FITS.items() if self.target.measure in takes)
             msg = (
                 f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes {' or '.join(fits)}; "
-                f"change the target, or use granularity {other!r}, which takes {' or '.join(FITS[other])}"
+                f"change the target, or use granularity {others}"
             )
+            raise ValueError(msg)
+        if self.granularity == "layer" and self.importance != "magnitude":
+            msg = f"granularity 'layer' drops what changes the outputs least; leave importance {self.importance!r} out"
+            raise ValueError(msg)
+        if self.ranking == "erk" and self.granularity not in ("weight", "block"):
+            msg = f"ranking 'erk' is a budget of weights or blocks; with granularity {self.granularity!r} use global or local"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        if reason := misfit(self):
+            raise ValueError(reason)
+        return self
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> Self:
+        if self.granularity == "n:m":
+            keep, of = kept_of(self.shape)
+            if abs((self.target.sparsity or 0.0) - (1 - keep / of)) > 1e-6:
+                msg = f"{self.shape} removes {1 - keep / of:g} of the weights; write target: {{sparsity: {1 - keep / of:g}}}"
+                raise ValueError(msg)
+        elif self.granularity == "block":
+            block_of(self.shape)
+        elif self.pattern is not None:
+            msg = f"pattern belongs to granularity 'n:m' or 'block'; leave it out with granularity {self.granularity!r}"
             raise ValueError(msg)
         return self
 
     @property
+    def shape(self) -> str:
+        """`pattern`, resolved."""
+        return self.pattern or ("2:4" if self.granularity == "n:m" else "1x4")
+
+    @property
     def ceiling(self) -> float:
-        """`max_ratio`, resolved."""
-        return CEILING[self.granularity] if self.max_ratio is None else self.max_ratio
+        """Ceiling of layers that `max_ratio` does not name."""
+        return self.max_ratio if isinstance(self.max_ratio, float) else CEILING[self.granularity]
+
+    @property
+    def ceilings(self) -> dict[str, float]:
+        """Ceilings by glob, in order."""
+        return self.max_ratio if isinstance(self.max_ratio, dict) else {}
+
+    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+        """The device, where it has a say in what is removed."""
+        asks = self.target.measure == "latency_ms" or self.round_to == "device" or self.per_millisecond
+        device = self.target.device if asks else "host" if self.round_to == "measure" else None
+        return {"device": fingerprint(load_device(device))} if device else {}
 
     def smoke(self) -> Self:
         """One step, one epoch of recovery, two batches of gradients."""
         small = {
-            "schedule": self.schedule.model_copy(update={"steps": 1}),
+            "schedule": self.schedule.smoke(),
+            "before": self.before.smoke() if self.before else None,
             "recover": self.recover.smoke(),
             "batches": min(self.batches, 2),
+            "timing_seconds": 0.0,
         }
         return self.model_copy(update=small)
 

@@ -7,19 +7,21 @@ does is a function of the network before it, the stage's fields, the seed and k,
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from compress.errors import ModelError
 from compress.methods import find
-from compress.prune import coverage, outcome, state
-from compress.prune.cut import Limits
-from compress.prune.importance import Importance, Material
+from compress.prune import dynamic, guarded, layer_times, lottery, outcome, state
+from compress.prune.cut import Cut
+from compress.prune.prepare import Prepared
+from compress.prune.scoring import scored
+from compress.prune.start import Begun, begin
 from compress.prune.state import State
-from compress.prune.weight import prunable
+from compress.prune.weight import Masks
 from compress.record import Curve
 from compress.stage import Candidate, Context, Outcome
 from compress.train.evaluate import outputs_of
@@ -38,46 +40,67 @@ class Job:
         stage: Settings.
         candidate: The dense network as the stage was given it.
         context: Surroundings.
-        parent: A copy of it that may be trained; the reference of targets and ceilings, and the default teacher.
-        pruner: Makes the cuts.
-        guarded: Names of the protected modules.
+        parent: A copy of it that may be trained; the reference of targets and ceilings.
+        prepared: Makes the cuts and times what they leave.
+        begun: What the first cut starts from.
+        times: Milliseconds of each layer where importance counts for each of them.
     """
 
     stage: Prune
     candidate: Candidate
     context: Context
     parent: nn.Module
-    pruner: Any
-    guarded: frozenset[str]
+    prepared: Prepared
+    begun: Begun
+    times: Mapping[str, float] | None
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """Names of the modules whose weights do not count as prunable."""
+        return self.prepared.pruner.guarded
 
 
 def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
     """See `Prune.run`."""
     parent = _ready(candidate.network())
-    pruner = find("granularity", stage.granularity).load()(
-        parent,
-        candidate.spec,
-        measure=stage.target.measure,
-        ranking=stage.ranking,
-        limits=Limits(round_to=stage.round_to, max_ratio=stage.ceiling, protect=stage.protect),
-    )
-    job = Job(stage, candidate, context, parent, pruner, coverage.protected(parent, stage.protect))
+    prepared = Prepared(stage, candidate, context, parent)
+    times = _times(stage, candidate, context, parent, prepared)
+    job = Job(stage, candidate, context, parent, prepared, begin(stage, context, parent, prepared, times), times)
     done, module = _resume(job)
     with context.reporter.bar("prune", stage.schedule.count) as bar:
         bar.advance(done.step)
-        while done.step < stage.schedule.count:
-            done, module = _step(job, done, module)
+        while (removed := _following(job, done)) is not None:
+            done, module = _step(job, done, module, removed)
             bar.advance(note=f"accuracy {done.rows[-1]['accuracy_recovered']:.3f}")
     for path in context.folder.glob("step-*"):
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
         candidate=replace(candidate, module=module),
-        results=outcome.results(stage, candidate, parent, module, job.guarded),
-        skipped=pruner.skipped,
-        notes=(*done.notes, *outcome.notes(stage, parent, module)),
-        curves={"accuracy over pruning steps": _curve(done), **done.curves},
-        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module)},
+        results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
+        skipped=prepared.pruner.skipped,
+        notes=(
+            *done.notes,
+            *_told(job, done),
+            *outcome.notes(stage, parent, module, prepared.measured.round_to),
+            *prepared.notes(),
+        ),
+        curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
+        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables()},
     )
+
+
+def _times(
+    stage: Prune, candidate: Candidate, context: Context, parent: nn.Module, prepared: Prepared
+) -> Mapping[str, float] | None:
+    """Milliseconds of each layer, once measured the same for every attempt."""
+    if not stage.per_millisecond:
+        return None
+    path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
+    found = layer_times.kept(path, key)
+    if found is None:
+        found = layer_times.layer_times(parent, candidate.spec, prepared.device)
+        layer_times.keep(found, path, key)
+    return found
 
 
 def _ready(network: nn.Module) -> nn.Module:
@@ -93,64 +116,123 @@ def _resume(job: Job) -> tuple[State, nn.Module]:
     found = state.read(job.context.folder, key)
     if found is not None and found.step:
         try:
-            return found, _ready(
-                state.network_of(found, job.candidate.network(), job.context.folder)
-            ) if found.kept else copy.deepcopy(job.parent)
+            return found, _last(job, found)
         except ModelError:  # missing or damaged: begin again
             job.context.reporter.line("prune: the checkpoint of the last step cannot be used; starting from the dense network")
-    accuracy = _accuracy(job.parent, job.context)
-    return State(key=key, rows=(_row(job, 0, 0.0, job.parent, accuracy, accuracy),)), copy.deepcopy(job.parent)
+    module = copy.deepcopy(job.begun.module)
+    row = _row(job, 0, 0.0, module, _accuracy(job.parent, job.context), _accuracy(module, job.context), kept=True)
+    return State(key=key, rows=(row,)), module
 
 
-def _step(job: Job, done: State, module: nn.Module) -> tuple[State, nn.Module]:
-    """Choose, remove, recover, write down."""
+def _last(job: Job, done: State) -> nn.Module:
+    """The network that the last kept step left."""
+    if not done.kept:
+        return copy.deepcopy(job.begun.module)
+    return _ready(state.network_of(done, job.candidate.network(), job.context.folder))
+
+
+def _following(job: Job, done: State) -> float | None:
+    """Fraction that is gone after the next step; None when there is none."""
+    schedule, s_f = job.stage.schedule, job.prepared.removed
+    if schedule.kind == "guarded":
+        return guarded.following(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
+    if done.step >= schedule.count:
+        return None
+    found: float = find("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
+    return found
+
+
+def _tries(done: State) -> list[tuple[float, bool]]:
+    return [(row["removed"], row["kept"]) for row in done.rows[1:]]
+
+
+def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[State, nn.Module]:
+    """Choose, remove, recover, write down; a guarded step that lost too much is undone."""
     stage, context, k = job.stage, job.context, done.step + 1
-    removed = find("schedule", stage.schedule.kind).load()(k, stage.schedule.count, s_f=stage.target.removed)
-    seed = context.seed + k
-    cut = job.pruner.cut(module, stage.target.fraction(removed), _importance(job, module, seed, k, removed))
+    scores = scored(stage, context, module, k=k, removed=removed, guarded=job.guarded, times=job.times)
+    cut = job.prepared.pruner.cut(module, stage.target.fraction(removed), scores.importance)
     pruned = _accuracy(cut.module, context)
-    label = f"step-{k}"
-    history = recover(
-        cut.module,
-        stage.recover,
-        parent=job.parent,
-        context=replace(context, seed=seed),
-        label=label,
-        after_step=cut.after_step,
-    )
-    if cut.after_step is not None:
-        cut.after_step()
-    recovered = _accuracy(cut.module, context) if stage.recover.epochs else pruned
-    row = _row(job, k, removed, cut.module, pruned, recovered)
-    curves = {f"{label} {name}": curve for name, curve in history.curves.items()}
-    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=cut.notes)
+    _rewound(job, cut, k)
+    curves = _recovered(job, cut, k)
+    accuracy = _accuracy(cut.module, context) if stage.recover.epochs else pruned
+    kept = stage.schedule.kind != "guarded" or _lost(done, accuracy) <= stage.schedule.value("drop")
+    row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
+    notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
+    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes)
+    if kept:
+        job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
-    return done, cut.module
+    return done, cut.module if kept else module
 
 
-def _importance(job: Job, module: nn.Module, seed: int, k: int, removed: float) -> Importance:
-    """Scores for one cut, with what they are computed from collected."""
-    importance: Importance = find("importance", job.stage.importance).load()(seed)
-    batches = job.context.data.train.epoch(k, job.stage.recover.batch_size, seed)
-    material = Material(
-        tuple(islice(batches, job.stage.batches)),
-        job.context.task,
-        device=resolve_device(job.context.device),
-        removed=removed,
-        prunable=tuple(prunable(module, job.guarded)),
-    )
-    importance.collect(module, material)
-    return importance
+def _lost(done: State, accuracy: float) -> float:
+    """Accuracy lost against the network that the stage was given."""
+    return float(done.rows[0]["accuracy_pruned"]) - accuracy
 
 
-def _row(job: Job, k: int, removed: float, module: nn.Module, pruned: float, recovered: float) -> dict[str, Any]:
+def _rewound(job: Job, cut: Cut, k: int) -> None:
+    """Lottery tickets: keep the masks and put the weights that are left back to where they were."""
+    if job.stage.schedule.kind == "lottery" and isinstance(cut.after_step, Masks):
+        lottery.write_masks(cut.after_step.gone, job.context.folder / f"masks-{k}.safetensors")
+        lottery.rewind(cut.module, job.begun.weights)
+        cut.after_step()
+
+
+def _recovered(job: Job, cut: Cut, k: int) -> dict[str, Curve]:
+    """Train what is left; the curves."""
+    stage, context, label = job.stage, job.context, f"step-{k}"
+    hook = _exchanging(job, cut, k)
+    after_step: Callable[[], None] | None = hook or cut.after_step
+    try:
+        history = recover(
+            cut.module,
+            stage.recover,
+            parent=job.begun.teacher,
+            context=replace(context, seed=context.seed + k),
+            label=label,
+            after_step=after_step,
+        )
+    finally:
+        if hook is not None:
+            hook.close()
+    if hook is None and cut.after_step is not None:
+        cut.after_step()
+    curves = {f"{label} {name}": curve for name, curve in history.curves.items()}
+    return curves | ({f"{label} connections exchanged": hook.exchanges.curve()} if hook is not None else {})
+
+
+def _exchanging(job: Job, cut: Cut, k: int) -> dynamic.Exchanging | None:
+    """The hook of dynamic sparse training, where the schedule asks for it."""
+    schedule, recovery = job.stage.schedule, job.stage.recover
+    if schedule.kind not in ("set", "rigl") or not isinstance(cut.after_step, Masks):
+        return None
+    steps = -(-job.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
+    exchanges = dynamic.Exchanges(schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps))
+    masks = {name: ~gone for name, gone in cut.after_step.gone.items()}
+    return dynamic.Exchanging(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
+
+
+def _told(job: Job, done: State) -> tuple[str, ...]:
+    """What the schedule found out."""
+    schedule = job.stage.schedule
+    if schedule.kind == "lottery":
+        return (lottery.verdict(done.rows),)
+    if schedule.kind != "guarded":
+        return ()
+    losses = [_lost(done, row["accuracy_recovered"]) for row in done.rows[1:]]
+    cliff = guarded.told(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
+    return (cliff,) if cliff else ()
+
+
+def _row(job: Job, k: int, removed: float, module: nn.Module, pruned: float, recovered: float, *, kept: bool) -> dict[str, Any]:
     return {
         "step": k,
         "target": round(job.stage.target.fraction(removed), 6),
+        "removed": removed,
         **outcome.figures(module, job.candidate, job.guarded),
         "accuracy_pruned": pruned,
         "accuracy_recovered": recovered,
-        "kept": True,
+        "kept": kept,
     }
 
 

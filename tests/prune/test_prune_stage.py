@@ -12,8 +12,9 @@ from compress.prune.weight import zeros
 from compress.stage import Candidate, Context
 
 QUICK = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
-CHANNEL = {"importance": "taylor", "target": {"macs": 0.5}, "schedule": {"kind": "cubic", "steps": 3}, "recover": QUICK}
-WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"kind": "linear", "steps": 2}, "recover": QUICK}
+COMMON = {"recover": QUICK, "timing_seconds": 0}
+CHANNEL = {"importance": "taylor", "target": {"macs": 0.5}, "schedule": {"kind": "cubic", "steps": 3}} | COMMON
+WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"kind": "linear", "steps": 2}} | COMMON
 
 
 @pytest.fixture
@@ -31,17 +32,40 @@ def candidate(residual, spec):
     [
         ({"target": {"sparsity": 0.5}}, "channel.* takes macs or params"),
         ({"target": {"macs": 0.5}, "granularity": "weight"}, "weight.* takes sparsity or params"),
-        ({"target": {"macs": 0.5, "params": 0.5}}, "exactly one of macs, params, sparsity, got macs and params"),
+        ({"target": {"macs": 0.5, "params": 0.5}}, "exactly one of macs.*sparsity, got macs and params"),
         ({"target": {}}, "exactly one.*got none"),
         ({"target": {"macs": 0.0}}, "greater than 0"),
         ({"target": {"macs": 1.0}}, "less than 1"),
         ({"target": {"macs": 0.5}, "schedule": {"steps": 101}}, "less than or equal to 100"),
         ({"target": {"macs": 0.5}, "max_ratio": 1.0}, "less than 1"),
+        ({"target": {"sparsity": 0.0}, "granularity": "weight"}, "greater than 0"),
+        ({"target": {"sparsity": 1.0}, "granularity": "weight"}, "less than 1"),
+        ({"target": {"latency_ms": 0.0}}, "greater than 0"),
+        ({"target": {"latency_ms": 1.0, "device": "jetsno"}}, "unknown device 'jetsno': did you mean 'jetson'"),
+        ({"target": {"latency_ms": 1.0}, "granularity": "weight"}, "does not fit.*use granularity 'channel', 'layer'"),
+        ({"target": {"macs": 0.5}, "ranking": "erk"}, "budget of weights"),
+        ({"target": {"macs": 0.5}, "pattern": "2:4"}, "pattern belongs to granularity"),
+        ({"target": {"sparsity": 0.6}, "granularity": "n:m"}, "2:4 removes 0.5 of the weights; write target"),
+        ({"target": {"sparsity": 0.5}, "granularity": "n:m", "pattern": "4:4"}, "fewer than 4 may stay"),
+        ({"target": {"sparsity": 0.5}, "granularity": "n:m", "pattern": "1x4"}, "expected a pattern such as 2:4"),
+        ({"target": {"sparsity": 0.5}, "granularity": "block", "pattern": "2:4"}, "expected a pattern such as 1x4"),
+        ({"target": {"sparsity": 0.5}, "granularity": "block", "pattern": "wide"}, "a pattern is N:M"),
+        ({"target": {"macs": 0.5}, "max_ratio": "none.json"}, "cannot read the ceilings in 'none.json'"),
+        ({"target": {"macs": 0.5}, "max_ratio": {"*": 1.0}}, "less than 1"),
+        ({"target": {"macs": 0.5}, "round_to": "devices"}, "'device' or 'measure'"),
+        ({"target": {"macs": 0.5}, "round_to": 0}, "greater than or equal to 1"),
+        ({"target": {"macs": 0.5}, "granularity": "layer", "importance": "taylor"}, "leave importance 'taylor' out"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_does(fields, told):
     with pytest.raises(ValidationError, match=told):
         Prune(**fields)
+
+
+def test_a_pattern_that_yaml_read_as_a_time_is_understood():
+    fields = {"granularity": "n:m", "target": {"sparsity": 0.5}}
+    assert Prune(**fields, pattern=2 * 60 + 4).shape == "2:4"
+    assert Prune(**fields, pattern=4 * 60 + 8).shape == "4:8"
 
 
 def test_smoke_is_one_step_with_one_epoch():

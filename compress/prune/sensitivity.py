@@ -1,0 +1,104 @@
+"""`sensitivity`: validation accuracy against the fraction removed, one layer at a time, nothing else changed and no training.
+
+Han et al. 2015, arXiv:1506.02626, figure 6; Li et al. 2017, arXiv:1608.08710, section 4. The largest fraction of
+a layer that costs no more than `drop` becomes its ceiling in `sensitivity.json`, which `max_ratio` of a pruning stage takes.
+Light: read and checked without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from compress.prune.settings import Scorer
+from compress.stage import Candidate, Context, Outcome, Stage
+
+TABLE, FIGURE = "sensitivity.json", "sensitivity.png"
+Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Sensitivity(Stage):
+    """Measure how much of each layer may go; the network passes unchanged.
+
+    Attributes:
+        granularity: `channel` or `weight`.
+        importance: What goes first.
+        ratios: Fractions of a layer to remove.
+        drop: Validation accuracy that one layer may cost.
+        round_to: Channel counts are multiples of it.
+        protect: Globs of module names to leave alone.
+        batch_size: Samples in a training batch.
+        batches: Training batches behind importances that look at data.
+    """
+
+    granularity: Literal["channel", "weight"] = "channel"
+    importance: Scorer = "magnitude"
+    ratios: tuple[Ratio, ...] = Field(default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
+    drop: float = Field(default=0.01, gt=0.0, lt=1.0)
+    round_to: int = Field(default=1, ge=1, le=256)
+    protect: tuple[str, ...] = ()
+    batch_size: int = Field(default=64, ge=1)
+    batches: int = Field(default=8, ge=1)
+
+    def smoke(self) -> Self:
+        """One ratio, two batches."""
+        return self.model_copy(update={"ratios": self.ratios[:1], "batches": min(self.batches, 2)})
+
+    def run(self, candidate: Candidate, context: Context) -> Outcome:
+        """Prune each layer to each ratio and measure; leaves `sensitivity.json` and `sensitivity.png` in the stage's folder.
+
+        Raises:
+            ModelError: The network cannot be traced, or has nothing to prune.
+        """
+        from compress.files import write_text, written_aside
+        from compress.prune.cut import Limits
+        from compress.prune.scan import accuracy_of, ready, scan
+
+        parent = ready(candidate.network())
+        dense = accuracy_of(parent, context)
+        limits = Limits(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
+        found, skipped = scan(self, parent, candidate, context, limits)
+        rows = tuple(found)
+        ceilings = ceilings_of(rows, dense, self.drop)
+        text = {"max_ratio": ceilings, "drop": self.drop, "dense_accuracy": dense, "rows": rows}
+        write_text(context.folder / TABLE, json.dumps(text, indent=1))
+        with written_aside(context.folder / FIGURE) as aside:
+            aside.write_bytes(draw(rows, dense))
+        note = f"{TABLE} holds the ceilings: max_ratio: {TABLE} in a prune stage takes them; {FIGURE} shows the table"
+        return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
+
+
+def ceilings_of(rows: Sequence[dict[str, Any]], dense: float, drop: float) -> dict[str, float]:
+    """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already."""
+    found: dict[str, float] = {}
+    over: set[str] = set()
+    for row in sorted(rows, key=lambda row: row["ratio"]):
+        layer = row["layer"]
+        over |= {layer} if row["accuracy"] < dense - drop - 1e-9 else set()
+        found[layer] = found.get(layer, 0.0) if layer in over else row["ratio"]
+    return {row["layer"]: found[row["layer"]] for row in rows}
+
+
+def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
+    """A PNG: one line a layer, darker towards the end of the network, accuracy over the fraction removed."""
+    from matplotlib import colormaps
+
+    from compress.report.ink import dress, plain, png_of, sheet
+
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    figure = sheet(7.2, 3.6)
+    axes = figure.subplots()
+    shades = colormaps["viridis"]
+    for number, layer in enumerate(layers):
+        own = [(0.0, dense), *((row["ratio"], row["accuracy"]) for row in rows if row["layer"] == layer)]
+        shade = shades(0.9 * number / max(len(layers) - 1, 1))
+        axes.plot(*zip(*own, strict=True), color=shade, linewidth=1.2, marker="o", markersize=2.5, label=plain(layer))
+    axes.set_xlabel("fraction of the layer removed, all others whole")
+    axes.set_ylabel("validation accuracy")
+    dress(axes)
+    if len(layers) <= 24:
+        figure.legend(loc="outside right upper", fontsize=6, frameon=False)
+    return png_of(figure)

@@ -1,0 +1,111 @@
+"""How much of the multiply-accumulates that pruning removes turns into time, and which rounding of channels does.
+
+    python tests/benchmarks/bench_pruning_speed.py --out reports/benchmarks/pruning_speed.md
+
+1. ResNet-18 and MobileNetV2 at half and a quarter of their multiply-accumulates: speed-up efficiency, that is the ratio of the
+   times divided by the ratio of the multiply-accumulates. Goal: at least 0.75 for ResNet-18 at 2×. Peers publish 0.34 to 0.57.
+2. The same cost at channels rounded to 1, 4, 8, 16 and 32.
+
+32×32 inputs, the first stride 1, ONNX Runtime, one thread, batch 1, each network in turns with the dense one, `--repeats` times
+with fresh exports. Channels go by magnitude from random weights: times depend on widths, not on values. Prints Markdown tables;
+exits with 1 when the goal is missed. About 6 minutes; `--quick` takes under one and shows only that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from compress.devices import host
+from compress.models.counts import count
+from compress.models.settings import ModelSettings
+from compress.models.sources import build
+from compress.prune.channel import Channels
+from compress.prune.cut import Limits
+from compress.prune.importance import magnitude
+from compress.prune.rounding import try_out, wanted_by
+from compress.prune.speed import Stopwatch
+from compress.record import InputSpec
+
+GOAL = 0.75
+NETWORKS = ("resnet18", "mobilenet_v2")
+SPEC = InputSpec(
+    channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(10)))
+)  # fmt: skip
+
+
+def network(name: str) -> nn.Module:
+    """The network with a short stem, random weights."""
+    return build(ModelSettings(source=f"torchvision:{name}", small_stem=True), SPEC, seed=0, base=Path.cwd()).module
+
+
+def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats: int) -> tuple[float, list[float], list[float]]:
+    """Ratio of the multiply-accumulates, and of each repeat the ratio of the times and the efficiency."""
+    dense = network(name)
+    pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Limits(round_to=round_to))
+    small = pruner.cut(dense, kept, magnitude()).module
+    rows = [Stopwatch(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
+    ratio = count(dense, SPEC).macs / count(small, SPEC).macs
+    return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
+
+
+def first_table(seconds: float, repeats: int, fractions: tuple[float, ...]) -> tuple[list[str], float]:
+    """Rows of the table of efficiencies, and ResNet-18's at 2×."""
+    multiple, _ = wanted_by(host())
+    lines = [
+        f"| network | MACs ÷ | rounded to | time ÷ (median of {repeats}) | efficiency | lowest … highest |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    goal = float("nan")
+    for name in NETWORKS:
+        for kept in fractions:
+            ratio, faster, found = efficiencies(name, kept, multiple, seconds, repeats)
+            middle = statistics.median(found)
+            lines.append(
+                f"| {name} | {ratio:.2f} | {multiple} | {statistics.median(faster):.2f} | {middle:.2f} "
+                f"| {min(found):.2f} … {max(found):.2f} |"
+            )
+            goal = middle if (name, kept) == ("resnet18", 0.5) else goal
+    return lines, goal
+
+
+def second_table(seconds: float) -> list[str]:
+    """Rows of the table of roundings."""
+    lines = ["| network | rounded to | MACs kept | ms | of the dense time |", "| --- | --- | --- | --- | --- |"]
+    for name in NETWORKS:
+        dense = network(name)
+        watch = Stopwatch(dense, SPEC, seconds=seconds)
+        _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Limits())
+        for row in rows:
+            if row["latency_ms"] is None:
+                lines.append(f"| {name} | {row['round_to']} | {row['note']} | | |")
+            else:
+                figures = f"{row['macs_ratio']:.2f} | {row['latency_ms']:.3f} | {row['of_dense']:.2f}"
+                lines.append(f"| {name} | {row['round_to']} | {figures} |")
+    return lines
+
+
+def main() -> int:
+    """Run and judge."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=2.0, help="counted time of each network in each repeat")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, help="also write the tables here")
+    given = parser.parse_args()
+    seconds, repeats = (0.1, 1) if given.quick else (given.seconds, given.repeats)
+    table, goal = first_table(seconds, repeats, (0.5,) if given.quick else (0.5, 0.25))
+    verdict = f"ResNet-18 at 2×: efficiency {goal:.2f}, goal {GOAL}: {'met' if goal >= GOAL else 'missed'}"
+    text = "\n".join([f"{host().title}, ONNX Runtime, 1 thread, batch 1", "", *table, "", verdict, "", *second_table(seconds)])
+    print(text)
+    if given.out:
+        given.out.write_text(text + "\n", encoding="utf-8")
+    return 0 if given.quick or goal >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

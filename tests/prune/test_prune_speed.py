@@ -1,0 +1,219 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from compress.devices import load_device
+from compress.errors import ModelError
+from compress.models.counts import count
+from compress.profile.work import Work
+from compress.prune import prepare, rounding
+from compress.prune.cut import Limits
+from compress.prune.rounding import fastest, try_out, wanted_by
+from compress.prune.speed import Stopwatch, likely_cause, misaligned, no_gain
+from compress.prune.stage import Prune
+from compress.stage import Candidate, Context
+
+ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound: …"}
+
+
+class Wide(nn.Module):
+    """Convolutions large enough that half of the channels show in the time."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
+        )
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+@pytest.fixture
+def wide():
+    torch.manual_seed(0)
+    return Wide().eval()
+
+
+@pytest.fixture
+def large(spec):
+    return spec.model_copy(update={"height": 24, "width": 24})
+
+
+@pytest.fixture
+def context(data, task, tmp_path):
+    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "multiple"),
+    [
+        ("host", ("avx2",), 8),
+        ("host", ("avx2", "avx512f"), 16),
+        ("mobile_cpu", (), 16),
+        ("jetson_orin_nano", (), 16),
+    ],
+)
+def test_the_multiple_follows_from_runtime_precision_and_instructions_with_a_source(name, sets, multiple):
+    device = load_device(name)
+    if device.hardware is not None:
+        device = device.model_copy(update={"hardware": device.hardware.model_copy(update={"instruction_sets": sets})})
+    found, source = wanted_by(device)
+    assert found == multiple
+    assert "(" in source
+
+
+def test_the_fastest_rounding_wins_and_of_equals_the_smaller():
+    assert fastest({1: 3.0, 4: 1.0, 8: 1.0, 16: 2.0}) == 4
+
+
+def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reason(wide, large, monkeypatch):
+    watch = Stopwatch(wide, large, seconds=0.05)
+    limits = Limits(max_ratio=0.6)
+    monkeypatch.setattr(rounding, "CANDIDATES", (1, 8, 64))
+    multiple, rows = try_out(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
+    assert [row["round_to"] for row in rows] == [1, 8, 64]
+    assert rows[2]["latency_ms"] is None
+    tried = {row["round_to"]: row for row in rows if row["latency_ms"] is not None}
+    assert multiple == min(tried, key=lambda number: tried[number]["latency_ms"])
+    assert all(0.3 < row["macs_ratio"] <= 0.55 for row in tried.values())
+    assert all(row["note"] for row in rows if row["latency_ms"] is None)
+    with pytest.raises(ModelError, match="no rounding at which this network reaches the target"):
+        try_out(wide, large, 0.05, watch, measure="macs", ranking="global", limits=replace(limits, max_ratio=0.3))
+
+
+def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
+    small = Wide(16).eval()
+    row = Stopwatch(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
+    ratio = count(wide, large).macs / count(small, large).macs
+    assert row["predicted_speedup"] == pytest.approx(ratio)
+    assert row["measured_speedup"] > 1.5  # a sixteenth of the work
+    assert row["efficiency"] == pytest.approx(row["measured_speedup"] / ratio)
+    assert row["estimated_speedup"] >= 1.0
+    assert row["dense_ms"] > row["pruned_ms"] > 0
+
+
+def _work(operations, elements, number=10):
+    return tuple(Work(f"n{i}", "Conv", "dense", "float", operations, elements) for i in range(number))
+
+
+@pytest.mark.parametrize(
+    ("odd", "work", "latency_ms", "told"),
+    [
+        (3, _work(10**6, 100), 1.0, "channel alignment: 3 convolutions"),
+        (0, _work(10**6, 100), 0.01, "runtime overhead: 10 operators of 1.0 µs"),
+        (0, _work(1000, 1000), 1.0, "memory-bound: 0.2 operations"),
+        (0, _work(10**6, 100), 1.0, "unknown"),
+    ],
+)
+def test_the_likely_cause(odd, work, latency_ms, told):
+    assert told in likely_cause(odd, work, latency_ms)
+
+
+def test_convolutions_that_do_not_suit_the_blocks_are_counted():
+    net = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 12, 1), nn.Conv2d(12, 12, 3, groups=12), nn.Conv2d(12, 8, 1))
+    assert misaligned(net) == 1
+
+
+def test_a_step_that_gains_no_time_is_told_with_its_cause():
+    rows = [{**ROW, "step": 1}, {**ROW, "step": 2, "predicted_speedup": 3.0}, {**ROW, "step": 3, "predicted_speedup": 3.0}]
+    (told,) = no_gain(rows)
+    assert told.startswith("step 2 removed multiply-accumulates")
+    assert "memory-bound" in told
+    assert no_gain([{**ROW, "step": 1, "measured_speedup": 0.9}])
+
+
+def test_steps_are_timed_and_times_change_no_weight(wide, large, data, context, tmp_path):
+    fields = {"target": {"macs": 0.5}, "schedule": {"kind": "linear", "steps": 2}, "recover": {"epochs": 0}}
+    candidate = Candidate(spec=data.spec, module=wide)
+    timed = Prune(**fields, timing_seconds=0.05).run(candidate, context)
+    rows = timed.tables["speed"]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert timed.results["speedup_efficiency"].value == pytest.approx(rows[-1]["efficiency"])
+    assert timed.results["pruning_speedup"].how == "measured"
+    untimed = Prune(**fields, timing_seconds=0).run(candidate, replace(context, folder=tmp_path / "untimed"))
+    assert untimed.results["pruning_speedup"].how == "not measured"
+    expected = untimed.candidate.network().state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in timed.candidate.network().state_dict().items())
+    assert not list(context.folder.glob("step-*"))
+
+
+def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
+    stage = Prune(target={"macs": 0.5}, round_to="measure", recover={"epochs": 0}, timing_seconds=0)
+    candidate = Candidate(spec=data.spec, module=wide)
+    calls = []
+
+    def chosen(*_, **__):
+        calls.append(1)
+        return 16, ({"round_to": 16, "latency_ms": 1.0},)
+
+    monkeypatch.setattr(prepare.rounding, "try_out", chosen)
+    context.folder.mkdir()
+    first = prepare.Prepared(stage, candidate, context, wide)
+    again = prepare.Prepared(stage, candidate, context, wide)
+    assert (first.measured.round_to, again.measured.round_to, len(calls)) == (16, 16, 1)
+    assert again.tables()["rounding"] == first.tables()["rounding"]
+    assert "multiples of 16 (round_to: measure)" in again.notes()[0]
+
+
+def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, data, context):
+    from compress.prune.speed import estimated_ms
+
+    device = load_device("mobile_cpu")
+    dense = estimated_ms(wide, data.spec, device)
+    stage = Prune(
+        target={"latency_ms": 0.8 * dense, "device": "phone"},
+        schedule={"kind": "one_shot"},
+        recover={"epochs": 0},
+        timing_seconds=0,
+    )
+    outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
+    reached = estimated_ms(outcome.candidate.network(), data.spec, device)
+    assert reached <= 0.8 * dense * 1.001
+    assert not any("not reached" in note for note in outcome.notes)
+
+
+def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, data, context):
+    stage = Prune(
+        target={"latency_ms": 1e-6, "device": "phone"}, schedule={"kind": "one_shot"}, recover={"epochs": 0}, max_ratio=0.5
+    )
+    outcome = stage.model_copy(update={"timing_seconds": 0.0}).run(Candidate(spec=data.spec, module=wide), context)
+    told = next(note for note in outcome.notes if "target not reached" in note)
+    assert "latency_ms at" in told
+    assert "max_ratio 0.5" in told
+    assert outcome.results["macs_ratio"].value < 0.6
+
+
+def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, context):
+    stage = Prune(target={"latency_ms": 1e6}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
+    outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
+    assert outcome.results["macs_ratio"].value == 1.0
+    assert any("the target is met as it is" in note for note in outcome.notes)
+
+
+class Clock(Stopwatch):
+    """A clock that does not waver: time is the number of parameters."""
+
+    def race(self, network):
+        self.asked = getattr(self, "asked", 0) + 1
+        return type("Race", (), {"ratio": _size(network) / 20_000})()
+
+    def row(self, network, device):
+        assert device.name == "host"
+        return {**ROW, "low": None, "high": None, "efficiency": 0.7, "pruned_ms": _size(network) / 20_000}
+
+
+def test_a_latency_on_this_machine_is_measured_and_met(wide, data, context, monkeypatch):
+    monkeypatch.setattr(prepare.speed, "median_ms", lambda _: 2.0)
+    monkeypatch.setattr(prepare.speed, "Stopwatch", Clock)
+    stage = Prune(target={"latency_ms": 1.0}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
+    outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
+    assert 0.25 * 20_000 < _size(outcome.candidate.network()) <= 0.5 * _size(wide)
+    assert outcome.tables["speed"][0]["pruned_ms"] <= 1.0
+
+
+def _size(net):
+    return sum(p.numel() for p in net.parameters())
