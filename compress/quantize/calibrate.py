@@ -75,5 +75,5 @@ def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProt
     present = {value.name for value in copy.graph.output}
     for name in names:
         if name not in present:
-            copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+            copy.graph.output.append(onnx.ValueInfoProto(name=name))  # the runtime knows its type
     return copy

@@ -19,14 +19,24 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 
 from compress import graphs
 from compress.quantize.gates import saturate, split_hard_swish, whole
-from compress.quantize.placement import WEIGHTED, placement_for, with_known
+from compress.quantize.grid import Grid, store
+from compress.quantize.layers import layers_of
+from compress.quantize.placement import WEIGHTED, Placement, placement_for, with_known
 from compress.record import Skip
 
 Ranges = Mapping[str, tuple[float, float]]
 
 
 def quantize(
-    model: onnx.ModelProto, ranges: Ranges, family: str, *, per_channel: bool, reduce_range: bool, exclude: tuple[str, ...] = ()
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    family: str,
+    *,
+    per_channel: bool,
+    reduce_range: bool,
+    exclude: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
+    symmetric: bool | None = None,
 ) -> onnx.ModelProto:
     """The int8 network of one runtime family; the one given is left as it was.
 
@@ -37,15 +47,16 @@ def quantize(
         per_channel: One weight scale for each output channel; otherwise one for each tensor.
         reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
         exclude: Names of nodes to keep in float.
+        grids: Integers chosen before, by weight initializer; other weights are rounded to the nearest.
+        symmetric: Activations around 0 or not; None as the family wants.
     """
-    placement = placement_for(model, family)
+    placement = placement_for(model, family, symmetric=symmetric)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if placement.integer_gates:
         split_hard_swish(copy)
-    symmetric = not placement.unsigned
     options = {
-        "ActivationSymmetric": symmetric,
+        "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
         "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
@@ -65,6 +76,14 @@ def quantize(
         )
         made: onnx.ModelProto = quantizer.quantize_model()
         quantizer.model.topological_sort()
+    if grids:
+        store(made, grids, {layer.weight: layer for layer in layers_of(model)})
+    _finish(made, placement)
+    return made
+
+
+def _finish(made: onnx.ModelProto, placement: Placement) -> None:
+    """What ONNX Runtime's quantizer leaves to do, in place."""
     _free_outputs(made.graph)
     if placement.integer_gates:
         saturate(made)
@@ -74,7 +93,6 @@ def quantize(
         _round_biases(made.graph)
     graphs.tidy(made)
     graphs.shorten(made.graph)
-    return made
 
 
 def fix_batch(model: onnx.ModelProto, batch: int) -> None:

@@ -54,13 +54,20 @@ PLACEMENTS: dict[str, Placement] = {
 }  # fmt: skip
 
 
-def placement_for(model: onnx.ModelProto, family: str) -> Placement:
+def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None = None) -> Placement:
     """What suits a network on a runtime family.
 
     Around layer normalisation only products are computed in int8: sums, GELU and what else stands between them have ranges that
     256 levels do not resolve.
+
+    Args:
+        model: Float network.
+        family: A key of `PLACEMENTS`.
+        symmetric: Activations around 0 or not; None as the family wants. Integer gates need them unsigned.
     """
     placement = PLACEMENTS[family]
+    if symmetric is not None:
+        placement = replace(placement, unsigned=not symmetric, integer_gates=placement.integer_gates and not symmetric)
     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
         products = tuple(one for one in placement.float_outputs if one in WEIGHTED) or ("Gemm", "MatMul")
         return replace(placement, operators=WEIGHTED, float_outputs=products)

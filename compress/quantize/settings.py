@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from compress.record import Frozen
 
-Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
+Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16"]
 Rounding = Literal["nearest", "adaround", "gptq"]
 
 
@@ -52,7 +52,8 @@ class Gate(Frozen):
     Attributes:
         keep: `better` goes on with the float network where the quantized one is slower or loses too much; `quantized` records
             the verdict and goes on with the quantized one in any case, for example when size is what counts.
-        accuracy_drop: Largest loss of the metric against the float parent on validation.
+        accuracy_drop: Largest loss of the metric against the float parent on validation; too much is what exceeds it with the
+            whole paired interval.
         seconds: Counted time of each file.
     """
 

@@ -1,16 +1,18 @@
-"""`quantize:` in a recipe: static int8, one ONNX file for each runtime family that the targets have."""
+"""`quantize:` in a recipe: one ONNX file for each runtime family that the targets have, judged against its float parent."""
 
 from __future__ import annotations
 
-import math
-import platform
-from functools import cache
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from compress.methods import find
-from compress.quantize.settings import Calibration
-from compress.record import Quantity, Scorecard, Skip
+from pydantic import Field, model_validator
+
+from compress.errors import ConversionError
+from compress.quantize.settings import Calibration, Gate, Ladder, Mixed, Scheme
+from compress.quantize.targets import FILES, families, here, saturates
+from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -18,122 +20,230 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from compress.devices import Device
+    from compress.quantize.gate import Judgement
+    from compress.quantize.static import Static
 
 BATCH = 8
-FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
-"""File by runtime family, in the stage's folder."""
+FEW = 16
+"""Images under which ranges are rough."""
+LEAST_OPSET = 13
+"""The first in which Q/DQ have a scale for each channel."""
+KEPT_FLOAT = "model.float.onnx"
 
 
 class Quantize(Stage):
-    """Static int8 through ONNX Runtime's quantizer.
+    """Quantization of the exported graph, through ONNX Runtime's quantizer and what it lacks.
 
     Attributes:
-        scheme: `auto` lets each target's runtime say what it wants, which is `int8` for all that are known so far.
-        calibration: How activations get their ranges.
+        scheme: `auto` lets each target's runtime say what it wants, which is static `int8` for all that are known so far.
+            `dynamic_int8` finds ranges at each run, for linear layers; `weight_int8` and `weight_int4` make the file smaller
+            and compute in float; `fp16` is for devices that compute with it.
+        calibration: How activations get their ranges, for static int8.
         per_channel: One weight scale for each output channel; False for one a tensor.
+        symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
+        ladder: What is done to the network before and while weights are rounded, for static int8.
+        mixed: Find the fewest layers to leave in float; None leaves only those of `keep_float`.
         keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
+        gate: When the quantized network is not worth having on this machine; None asks nothing.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "onnx"
 
-    scheme: Literal["auto", "int8"] = "auto"
+    scheme: Scheme = "auto"
     calibration: Calibration = Calibration()
     per_channel: bool = True
+    symmetric: bool | None = None
+    ladder: Ladder = Ladder()
+    mixed: Mixed | None = None
     keep_float: tuple[str, ...] = ()
+    gate: Gate | None = Field(default=Gate())
+
+    @model_validator(mode="after")
+    def _refuse_what_the_scheme_has_not(self) -> Self:
+        given = sorted({"calibration", "symmetric", "ladder", "mixed"} & self.model_fields_set)
+        if self.scheme not in ("auto", "int8") and given:
+            msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
+            raise ValueError(msg)
+        return self
 
     def smoke(self) -> Self:
-        """The same with few samples."""
-        return self.model_copy(update={"calibration": self.calibration.model_copy(update={"samples": 16})})
+        """The same with few samples and steps."""
+        changes: dict[str, Any] = {}
+        if self.scheme in ("auto", "int8"):
+            changes["calibration"] = self.calibration.model_copy(update={"samples": 16})
+            weights = self.ladder.weights
+            if weights.rounding == "adaround":
+                fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
+                changes["ladder"] = self.ladder.model_copy(update={"weights": fewer})
+            if self.mixed is not None:
+                changes["mixed"] = self.mixed.model_copy(update={"seconds": min(self.mixed.seconds, 2.0)})
+        return self.model_copy(update=changes)
 
     def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
-        """Runtime families, and whether this machine multiplies int8 without saturating."""
-        return {"families": list(families(targets)), "reduce_range": saturates()}
+        """Runtime families, whether this machine multiplies int8 without saturating, and where the gate measures."""
+        from compress.devices import fingerprint
+
+        found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
+        if self.gate is not None and (device := here(targets)) is not None:
+            found["gate"] = fingerprint(device)
+        return found
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
         from compress import graphs
-        from compress.quantize import int8, placement
-        from compress.quantize.pools import pool_globally
+        from compress.quantize import int8, placement, schemes
+        from compress.quantize.compare import compare
 
-        source = _float_file(candidate, context)
-        model = graphs.load(source)
-        graphs.check_finite(model)
-        pool_globally(model)
-        excluded = placement.kept_float(model, self.keep_float)
+        scheme = "int8" if self.scheme == "auto" else self.scheme
         wanted = families(context.targets)
-        ranges = self._ranges(model, wanted, context)
-        files: dict[str, Path] = {}
+        schemes.check_runtimes(scheme, wanted)
+        source = _float_file(candidate, context)
+        model = _checked(graphs.load(source))
+        excluded = placement.kept_float(model, self.keep_float)
+        tables: dict[str, tuple[dict[str, Any], ...]] = {}
+        notes: tuple[str, ...] = ()
         skipped: list[Skip] = []
-        for family in wanted:
-            made = int8.quantize(
-                model,
-                ranges[family],
-                family,
-                per_channel=self.per_channel,
-                reduce_range=family == "onnxruntime" and saturates(),
-                exclude=excluded,
-            )
-            graphs.describe(made, candidate.spec)
-            graphs.check(made)
-            files[family] = context.folder / FILES[family]
-            graphs.save(made, files[family])
-            skipped += [_in_family(skip, family) for skip in int8.left_in_float(made, excluded)]
-        results = _compare(source, files["onnxruntime"], context)
+        made: dict[str, ModelProto]
+        if scheme == "int8":
+            static, notes = self._static(model, wanted, excluded, context)
+            skipped += static.skipped
+            if self.mixed is not None:
+                excluded, more, tables["sensitivity"] = self._mixed(static, excluded, candidate, context)
+                notes = (*notes, more)
+            made = {family: static.build(family, excluded, candidate.spec) for family in wanted}
+            skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
+            notes = (*notes, *self._notes(wanted, len(skipped)))
+        else:
+            made = dict.fromkeys(wanted, self._other(scheme, model, excluded, candidate))
+        files = {family: context.folder / FILES[family] for family in wanted}
+        for family, path in files.items():
+            graphs.save(made[family], path)
+        results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+        if (judged := self._judge(source, files, context)) is not None:
+            results |= judged.results
+            skipped += judged.skipped
+            tables["gate"] = judged.rows
+            notes = (*notes, judged.note, *self._kept(judged, source, files, context))
         outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=self._notes(wanted, len(skipped)))
+        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=notes, tables=tables)
 
-    def _ranges(
-        self, model: ModelProto, wanted: tuple[str, ...], context: Context
-    ) -> dict[str, dict[str, tuple[float, float]]]:
-        """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
-        from compress.quantize import calibrate, placement
+    def _static(
+        self, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
+    ) -> tuple[Static, tuple[str, ...]]:
         from compress.quantize.samples import choose
+        from compress.quantize.static import prepare
 
-        method, percentile = self.calibration.method, self.calibration.percentile
         chosen = choose(context.data.train, self.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed)
+        notes = [f"calibrated by {self.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"]
+        if len(chosen) < FEW:
+            notes.append(f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more")
+        _refuse_constant(chosen)
         fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-        batches = _parted(chosen, fixed or BATCH)
-        names = placement.activations(model, wanted)
-        seen = calibrate.observe(model, names, batches, counts=method != "minmax", reporter=context.reporter)
-        range_of = find("range", method).load()
-        found: dict[str, dict[str, tuple[float, float]]] = {}
-        for family in wanted:
-            unsigned = placement.PLACEMENTS[family].unsigned
-            found[family] = {
-                name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=percentile)
-                for name, one in seen.items()
-            }
-        return found
+        static = prepare(
+            model,
+            _parted(chosen, fixed or BATCH),
+            wanted,
+            self.calibration,
+            self.ladder,
+            per_channel=self.per_channel,
+            symmetric=self.symmetric,
+            saturating=saturates(),
+            exclude=excluded,
+            reporter=context.reporter,
+        )
+        return static, (*notes, *static.notes)
+
+    def _mixed(
+        self, static: Static, excluded: tuple[str, ...], candidate: Candidate, context: Context
+    ) -> tuple[tuple[str, ...], str, tuple[dict[str, Any], ...]]:
+        """Names to leave in float, a sentence, and a row a layer."""
+        from compress import graphs
+        from compress.quantize.attempts import Attempts
+        from compress.quantize.mixed import search
+
+        assert self.mixed is not None  # noqa: S101  # asked by the caller
+        attempts = Attempts(static, excluded, candidate.spec, context)
+        best = context.folder / FILES["onnxruntime"]
+        found = search(
+            attempts.layers,
+            attempts.attempt,
+            budget=self.mixed.accuracy_drop,
+            seconds=self.mixed.seconds,
+            keep=lambda floats: graphs.save(attempts.build(floats), best),
+            reporter=context.reporter,
+        )
+        rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
+        held = "holds" if found.holds else "does not hold, this is the best found"
+        cut = "" if found.complete else f"; the search ended after {self.mixed.seconds:g} s"
+        names = ", ".join(found.floats) or "none"
+        note = (
+            f"mixed precision: {len(found.floats)} of {len(attempts.layers)} layers in float ({names}), drop {found.drop:.4f}, "
+            f"the budget of {self.mixed.accuracy_drop:g} {held}; {found.tried} networks tried{cut}"
+        )
+        return (*excluded, *found.floats), note, rows
+
+    def _other(self, scheme: str, model: ModelProto, excluded: tuple[str, ...], candidate: Candidate) -> ModelProto:
+        from compress import graphs
+        from compress.quantize import schemes
+
+        if scheme == "dynamic_int8":
+            made = schemes.dynamic(model, per_channel=self.per_channel, exclude=excluded)
+        elif scheme == "fp16":
+            made = schemes.half(model, exclude=excluded)
+        else:
+            made = schemes.weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=excluded)
+        graphs.tidy(made)
+        graphs.describe(made, candidate.spec)
+        return made
+
+    def _judge(self, source: Path, files: dict[str, Path], context: Context) -> Judgement | None:
+        """The gate's answer on this machine; None where it is not asked or no target is this machine."""
+        from compress.quantize.compare import scores_of
+        from compress.quantize.gate import Terms, judge
+
+        device = here(context.targets)
+        if self.gate is None or device is None or context.smoke:
+            return None
+        return judge(
+            source,
+            files,
+            (device.runtime, *device.runtimes),
+            context.data.validation,
+            partial(scores_of, context.task),
+            Terms(self.gate.accuracy_drop, self.gate.seconds, device.threads, device.contract.batch),
+            reporter=context.reporter,
+        )
+
+    def _kept(self, judged: Judgement, source: Path, files: dict[str, Path], context: Context) -> tuple[str, ...]:
+        """Put the float file in the quantized one's place where the verdict says so."""
+        from compress.files import write_with
+
+        assert self.gate is not None  # noqa: S101  # there is a judgement
+        if judged.passed:
+            return ()
+        if self.gate.keep == "quantized":
+            return ("the quantized network goes on in spite of the gate, as gate.keep asks",)
+        path = context.folder / KEPT_FLOAT
+        write_with(path, lambda aside: shutil.copyfile(source, aside))
+        files["onnxruntime"] = path
+        files.pop("openvino", None)
+        return ("the float network goes on in place of the quantized one",)
 
     def _notes(self, wanted: tuple[str, ...], skips: int) -> tuple[str, ...]:
         bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
+        if (asked := self.ladder.weights.bits) < 8:
+            bits = f"{asked}-bit weights stored as int8, for want of kernels with fewer bits"
+        activations = {None: "uint8 activations", True: "int8 activations around zero", False: "uint8 activations"}[
+            self.symmetric
+        ]
         kinds = {
-            "onnxruntime": f"onnxruntime: uint8 activations, {bits}",
-            "openvino": f"openvino: uint8 activations, {bits}, rounded only before products, sums and pools; batch 1",
+            "onnxruntime": f"onnxruntime: {activations}, {bits}",
+            "openvino": f"openvino: {activations}, {bits}, rounded only before products, sums and pools; batch 1",
             "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; made but not run here",
         }
         left = (f"{skips} operators with weights stay in float",) if skips else ()
         return (*(kinds[family] for family in wanted), *left)
-
-
-def families(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtime families to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
-    named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
-    return ("onnxruntime", *sorted((named & set(FILES)) - {"onnxruntime"}))
-
-
-@cache
-def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU adds uint8 × int8 products in 16 bits, which saturate: x86 before VNNI."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # no Linux: assume the older kind, whose files are right on both
-        return True
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    return not {"avx512_vnni", "avx_vnni"} & set(flags)
 
 
 def _float_file(candidate: Candidate, context: Context) -> Path:
@@ -151,28 +261,31 @@ def _in_family(skip: Skip, family: str) -> Skip:
     return Skip(what=f"{skip.what} ({family})", reason=skip.reason)
 
 
-def _compare(source: Path, made: Path, context: Context) -> Scorecard:
-    """Float against int8 on validation, both under ONNX Runtime."""
+def _checked(model: ModelProto) -> ModelProto:
+    """Refuse what cannot be quantized; spatial means as pools.
+
+    Raises:
+        ConversionError: The opset is too old, or weights are not finite.
+    """
     from compress import graphs
+    from compress.quantize.pools import pool_globally
 
-    floats, targets = graphs.outputs_of(source, context.data.validation)
-    ints, _ = graphs.outputs_of(made, context.data.validation)
-    runs = len(targets)
+    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+    if opset < LEAST_OPSET:
+        msg = f"the network has ONNX opset {opset}, and quantization needs {LEAST_OPSET} or later; export it again"
+        raise ConversionError(msg)
+    graphs.check_finite(model)
+    pool_globally(model)
+    return model
 
-    def metric(outputs: np.ndarray) -> float:
-        import torch
 
-        return float(context.task.correct(torch.from_numpy(outputs), torch.from_numpy(targets)).mean())
+def _refuse_constant(samples: np.ndarray) -> None:
+    """Refuse images without content: every range would be that of one value.
 
-    where = "ONNX Runtime, validation split"
-    error = float(((floats - ints) ** 2).sum())
-    signal = float((floats**2).sum())
-    results = {
-        "agreement": Quantity.measured(float((floats.argmax(1) == ints.argmax(1)).mean()), "fraction", where, runs=runs),
-        "accuracy_validation_float": Quantity.measured(metric(floats), "fraction", where, runs=runs),
-        "accuracy_validation_int8": Quantity.measured(metric(ints), "fraction", where, runs=runs),
-        "size_ratio": Quantity.measured(made.stat().st_size / source.stat().st_size, "1", "int8 file over float file"),
-    }
-    if error > 0 and signal > 0:
-        results["sqnr_db"] = Quantity.measured(10 * math.log10(signal / error), "dB", f"of the logits; {where}", runs=runs)
-    return results
+    Raises:
+        ConversionError: Saying so.
+    """
+    flat = samples.reshape(len(samples), -1)
+    if (flat.max(1) == flat.min(1)).all():
+        msg = f"all {len(samples)} calibration images are of one value each; check how the data are read and normalised"
+        raise ConversionError(msg)

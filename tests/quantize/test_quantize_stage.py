@@ -13,9 +13,11 @@ from torch import nn
 
 from compress import graphs
 from compress.data.splits import Data
+from compress.devices import Device, load_device
 from compress.errors import ConversionError
 from compress.quantize.samples import choose
-from compress.quantize.stage import Quantize, families, saturates
+from compress.quantize.stage import Quantize
+from compress.quantize.targets import families, saturates
 from compress.stage import Candidate, Context
 
 JETSON = Target("jetson", "tensorrt")
@@ -174,3 +176,141 @@ def test_stage_imports_nothing_heavy() -> None:
         "print([m for m in ('torch', 'onnx', 'onnxruntime', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("scheme", ["dynamic_int8", "weight_int8", "weight_int4", "fp16"])
+def test_other_schemes_give_a_file_that_agrees_and_is_smaller(network: nn.Module, context: Context, scheme: str) -> None:
+    outcome = Quantize(scheme=scheme).run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= (0.8 if scheme == "weight_int4" else 0.95)
+    assert outcome.results[f"accuracy_validation_{scheme}"].runs == 60
+    assert graphs.metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+
+
+def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(JETSON,))
+    with pytest.raises(ConversionError, match="runtimes that have it are onnxruntime"):
+        Quantize(scheme="weight_int4").run(Candidate(SPEC, network), context)
+    assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("extra", [{"calibration": {}}, {"ladder": {}}, {"mixed": {}}, {"symmetric": True}])
+def test_what_only_static_int8_has_is_refused_elsewhere(extra: dict) -> None:
+    with pytest.raises(ValidationError, match="is for static int8, and scheme is fp16"):
+        Quantize(scheme="fp16", **extra)
+
+
+def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Context) -> None:
+    ladder = {
+        "equalize": True,
+        "weights": {"bits": 4, "range": "mse", "rounding": "adaround", "iterations": 30},
+        "bias_correction": "empirical",
+    }
+    stage = Quantize(ladder=ladder, calibration={"samples": 64})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= 0.85
+    assert outcome.results["sqnr_worst_layer_db"].value <= min(row["sqnr_db"] for row in outcome.tables["layer_sqnr"]) + 1e-3
+    assert any("pairs of layers equalized" in note for note in outcome.notes)
+    assert any("64 training images, chosen with seed 0" in note for note in outcome.notes)
+    assert any("4-bit weights stored as int8" in note for note in outcome.notes)
+    first = outcome.candidate.files["onnxruntime"].read_bytes()
+    assert stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes() == first
+
+
+def test_iterations_without_adaround_are_refused() -> None:
+    with pytest.raises(ValidationError, match="iterations is for rounding: adaround, and rounding is nearest"):
+        Quantize(ladder={"weights": {"iterations": 10}})
+
+
+def test_symmetric_activations_on_request(network: nn.Module, context: Context) -> None:
+    made = Quantize(symmetric=True).run(Candidate(SPEC, network), context).candidate
+    model = onnx.load(made.files["onnxruntime"])
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    zeros = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert zeros == {onnx.TensorProto.INT8}
+
+
+def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ladder={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["drop_validation"].value <= 0.02
+    (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
+    assert "of 5 layers in float" in note
+    floats = [skip for skip in outcome.skipped if "float" in skip.reason]
+    assert 1 <= len(floats) < 5
+    assert len(outcome.tables["sensitivity"]) == 5
+
+
+def test_constant_images_are_refused(network: nn.Module, context: Context) -> None:
+    flat = split(40, 0)
+    flat.inputs[:] = 0.5
+    data = dataclasses.replace(context.data, train=flat)
+    with pytest.raises(ConversionError, match="all 40 calibration images are of one value each"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:
+    data = dataclasses.replace(context.data, train=split(1, 0))
+    outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert any("1 images are few to calibrate on" in note for note in outcome.notes)
+
+
+def test_an_opset_without_scales_by_channel_is_refused(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exported)
+    model.opset_import[0].version = 12
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(ConversionError, match="opset 12, and quantization needs 13 or later"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "old.onnx"))
+
+
+def here(*runtimes: str) -> Device:
+    return load_device("host").model_copy(update={"runtimes": runtimes})
+
+
+def test_gate_records_its_verdict(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["gate_speedup"].how == "measured"
+    assert {(row["network"], row["runtime"]) for row in outcome.tables["gate"]} == {
+        ("float", "onnxruntime"),
+        ("quantized", "onnxruntime"),
+    }
+    assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
+
+
+def test_gate_keeps_the_float_network_where_too_much_is_lost(network: nn.Module, context: Context, exported: Path) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(ladder={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
+    assert outcome.candidate.files["onnxruntime"].parent == context.folder
+    assert any(note.startswith("gate failed: the quantized network loses") for note in outcome.notes)
+    assert any("float network goes on" in note for note in outcome.notes)
+    assert outcome.results["gate_accuracy_drop"].value > 0.01
+
+
+def test_gate_takes_each_runtime_with_its_own_file(network: nn.Module, context: Context) -> None:
+    pytest.importorskip("openvino")
+    context = dataclasses.replace(context, targets=(here("openvino"),))
+    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    rows = {(row["network"], row["runtime"]): row for row in outcome.tables["gate"]}
+    assert len(rows) == 4
+    assert abs(rows["quantized", "openvino"]["accuracy_drop"]["value"]) <= 0.1
+    assert sum(row["chosen"] for row in rows.values()) == 1
+
+
+def test_gate_says_which_runtime_is_not_there(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here("onnxruntime:cuda"),))
+    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    (skip,) = (one for one in outcome.skipped if one.what == "runtime onnxruntime:cuda")
+    assert "CUDAExecutionProvider" in skip.reason
+
+
+@pytest.mark.parametrize("changes", [{"gate": None}, {"smoke": True}])
+def test_gate_is_not_asked(network: nn.Module, context: Context, changes: dict) -> None:
+    context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
+    stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})
+    assert "gate" not in stage.run(Candidate(SPEC, network), context).tables

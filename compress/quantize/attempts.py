@@ -1,0 +1,51 @@
+"""Networks with some layers in float, made and measured for the search of mixed precision."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import onnx
+
+from compress import graphs
+from compress.quantize.compare import scores_of
+from compress.quantize.placement import WEIGHTED
+from compress.quantize.sqnr import decibels
+from compress.quantize.static import Static
+from compress.record import InputSpec
+from compress.stage import Context
+
+FAMILY = "onnxruntime"
+
+
+class Attempts:
+    """Makes and measures, on validation under ONNX Runtime.
+
+    Args:
+        static: What files are made from.
+        excluded: Names that stay in float in any case.
+        spec: For the file's description.
+        context: Data and task.
+    """
+
+    def __init__(self, static: Static, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
+        self.static, self.excluded, self.spec, self.context = static, excluded, spec, context
+        nodes = static.model.graph.node
+        self.layers = tuple(node.name for node in nodes if node.op_type in WEIGHTED and node.name not in excluded)
+
+    def build(self, floats: tuple[str, ...]) -> onnx.ModelProto:
+        """The network with these layers in float as well."""
+        return self.static.build(FAMILY, (*self.excluded, *floats), self.spec)
+
+    def attempt(self, floats: tuple[str, ...]) -> tuple[float, float]:
+        """Loss of the metric, and SQNR of the outputs in dB."""
+        exact, targets, scores = self._parent
+        outputs, _ = graphs.outputs_of(self.build(floats), self.context.data.validation)
+        found = scores_of(self.context.task, outputs, targets)
+        return float(scores.mean() - found.mean()), min(decibels(exact, outputs), 200.0)
+
+    @cached_property
+    def _parent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Float outputs, targets and scores."""
+        outputs, targets = graphs.outputs_of(self.static.model, self.context.data.validation)
+        return outputs, targets, scores_of(self.context.task, outputs, targets)

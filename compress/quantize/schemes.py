@@ -1,0 +1,139 @@
+"""Schemes other than static int8: integers for weights alone, activations quantized on the fly, half precision.
+
+| scheme | weights | activations | arithmetic |
+|---|---|---|---|
+| dynamic_int8 | int8, one step a channel | uint8, range found at each run | int8 products of linear layers |
+| weight_int8 | int8, one step a channel | float | float; a smaller file |
+| weight_int4 | int4, one step for `GROUP` inputs of a linear layer, one a channel elsewhere | float | float; smaller still |
+| fp16 | float16 | float16 | float16 where the device has it |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx.helper import make_node
+from onnx.numpy_helper import from_array
+
+from compress.errors import ConversionError
+from compress.quantize.grid import nearest, steps
+from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of
+
+RUNTIMES: dict[str, tuple[str, ...]] = {
+    "int8": ("onnxruntime", "openvino", "tensorrt"),
+    "dynamic_int8": ("onnxruntime",),
+    "weight_int8": ("onnxruntime", "openvino"),
+    "weight_int4": ("onnxruntime",),
+    "fp16": ("onnxruntime", "openvino", "tensorrt"),
+}
+"""Runtime families that take each scheme's ONNX file."""
+GROUP = 32
+"""Inputs that share a step in int4."""
+INT4_OPSET = 21
+"""The first with int4 and with blocks."""
+
+
+def check_runtimes(scheme: str, families: Sequence[str]) -> None:
+    """Refuse a scheme that a target's runtime does not have.
+
+    Raises:
+        ConversionError: Naming the runtimes that have it.
+    """
+    lacking = [family for family in families if family not in RUNTIMES[scheme]]
+    if lacking:
+        has = ", ".join(RUNTIMES[scheme])
+        others = ", ".join(one for one in RUNTIMES if all(family in RUNTIMES[one] for family in families))
+        asked = ", ".join(lacking)
+        msg = f"scheme {scheme!r} is asked of {asked}; runtimes that have it are {has}, and all targets here have {others}"
+        raise ConversionError(msg)
+
+
+def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+    """Weights as integers behind a DequantizeLinear, all else as it was.
+
+    Args:
+        model: Float network; left as it was.
+        bits: 8 or 4.
+        exclude: Names of nodes that stay as they are.
+    """
+    copy = onnx.version_converter.convert_version(model, INT4_OPSET) if bits == 4 else _copied(model)
+    names = {node.output[0]: node.name for node in model.graph.node}
+    for node in copy.graph.node:  # the converter keeps tensors' names and drops those of nodes
+        node.name = node.name or names.get(node.output[0], "")
+    for layer in [one for one in layers_of(copy) if one.name not in exclude]:
+        _behind(copy, layer, weight_of(copy, layer.weight), bits)
+    return copy
+
+
+def _behind(model: onnx.ModelProto, layer: Layer, weight: np.ndarray, bits: int) -> None:
+    w = layer.matrix(weight)
+    grouped = bits == 4 and layer.operator in LINEAR and w.shape[2] % GROUP == 0
+    if grouped:  # every group of inputs is a row of its own
+        rows = w.reshape(1, -1, GROUP)
+        s = steps(rows, bits, per_channel=True, search=False)
+        q = nearest(rows, s, bits).reshape(w.shape)
+        inner = 1 - layer.axis
+        by_output: np.ndarray = s.reshape(w.shape[1], -1)
+        scale: np.ndarray = by_output if layer.axis == 0 else by_output.T
+        attributes = {"axis": inner, "block_size": GROUP}
+    else:
+        s = steps(w, bits, per_channel=True, search=False)
+        q, scale, attributes = nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
+    graph, name = model.graph, layer.weight
+    integers = layer.stored(q, weight)
+    kept = [tensor for tensor in graph.initializer if tensor.name != name]
+    del graph.initializer[:]
+    stored = from_array(integers, f"{name}_integers")
+    if bits == 4:
+        stored = onnx.helper.make_tensor(stored.name, onnx.TensorProto.INT4, integers.shape, integers.ravel().tolist())
+    graph.initializer.extend([*kept, stored, from_array(np.ascontiguousarray(scale), f"{name}_steps")])
+    graph.node.insert(0, make_node("DequantizeLinear", [f"{name}_integers", f"{name}_steps"], [name], **attributes))
+
+
+def dynamic(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+    """Linear layers as integer products whose inputs are quantized with the range that each run shows.
+
+    Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
+
+    Args:
+        model: Float network; left as it was.
+        per_channel: One weight step for each output channel.
+        exclude: Names of nodes that stay in float.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.onnx"
+        quantize_dynamic(
+            _copied(model),
+            path,
+            op_types_to_quantize=list(LINEAR),
+            per_channel=per_channel,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(exclude),
+        )
+        return onnx.load(path)
+
+
+def half(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+    """The network in float16, inputs and outputs in float32; values out of float16's range are clipped to it.
+
+    Args:
+        model: Float network; left as it was.
+        exclude: Names of nodes that stay in float32.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    made: onnx.ModelProto = convert_float_to_float16(_copied(model), keep_io_types=True, node_block_list=list(exclude))
+    return made
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy

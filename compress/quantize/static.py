@@ -1,0 +1,135 @@
+"""Static int8 of one network, ready to be written for any runtime family with any layers left in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from compress import graphs
+from compress.methods import find
+from compress.progress import Reporter
+from compress.quantize import calibrate, int8, ladder, placement
+from compress.quantize.grid import Grid
+from compress.quantize.settings import Calibration, Ladder
+from compress.record import InputSpec, Skip
+
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Static:
+    """What all families' files are made from.
+
+    Attributes:
+        model: Float network after the ladder.
+        ranges: Of activations, by family.
+        per_channel: One weight step for each output channel.
+        saturating: This CPU's runtime wants weights of 7 bits.
+        symmetric: Zero point of activations is 0; None lets each runtime say.
+        grids: Integers chosen before.
+        skipped: What the ladder left alone.
+        notes: What it did.
+    """
+
+    model: onnx.ModelProto
+    ranges: Mapping[str, Ranges]
+    per_channel: bool
+    saturating: bool
+    symmetric: bool | None = None
+    grids: Mapping[str, Grid] = field(default_factory=dict)
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
+        """The file of one family."""
+        made = int8.quantize(
+            self.model,
+            self.ranges[family],
+            family,
+            per_channel=self.per_channel,
+            reduce_range=family != "tensorrt" and self.saturating,
+            exclude=exclude,
+            grids=self.grids,
+            symmetric=self.symmetric,
+        )
+        graphs.describe(made, spec)
+        graphs.check(made)
+        return made
+
+
+def prepare(
+    model: onnx.ModelProto,
+    batches: Sequence[np.ndarray],
+    families: tuple[str, ...],
+    calibration: Calibration,
+    steps: Ladder,
+    *,
+    per_channel: bool,
+    symmetric: bool | None,
+    saturating: bool,
+    exclude: tuple[str, ...],
+    reporter: Reporter,
+) -> Static:
+    """Climb the ladder, then find ranges.
+
+    Args:
+        model: Float network.
+        batches: Calibration inputs.
+        families: To make files for.
+        calibration: How ranges are found.
+        steps: What is done before.
+        per_channel: One weight step for each output channel.
+        symmetric: As in `Static`.
+        saturating: Likewise.
+        exclude: Names of nodes that stay in float.
+        reporter: Shows bars.
+    """
+    done = ladder.Prepared(model)
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+    if steps.equalize:
+        done = ladder.equalized(done.model, batches)
+        skipped, notes = done.skipped, done.notes
+    weights = steps.weights
+    if (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
+        done = ladder.rounded(
+            done.model,
+            batches,
+            bits=min(weights.bits, 7) if saturating else weights.bits,
+            per_channel=per_channel,
+            search=weights.range == "mse",
+            rounding=weights.rounding,
+            iterations=weights.iterations,
+            correction=steps.bias_correction,
+            exclude=exclude,
+            reporter=reporter,
+        )
+        skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
+    ranges = _ranges(done.model, batches, families, calibration, symmetric, reporter)
+    return Static(done.model, ranges, per_channel, saturating, symmetric, done.grids, skipped, notes)
+
+
+def _ranges(
+    model: onnx.ModelProto,
+    batches: Sequence[np.ndarray],
+    families: tuple[str, ...],
+    calibration: Calibration,
+    symmetric: bool | None,
+    reporter: Reporter,
+) -> dict[str, Ranges]:
+    """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
+    names = placement.activations(model, families)
+    counts = calibration.method not in ("minmax", "moving_average")
+    seen = calibrate.observe(model, names, batches, counts=counts, reporter=reporter)
+    range_of = find("range", calibration.method).load()
+    found: dict[str, Ranges] = {}
+    for family in families:
+        unsigned = placement.placement_for(model, family, symmetric=symmetric).unsigned
+        found[family] = {
+            name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=calibration.percentile)
+            for name, one in seen.items()
+        }
+    return found

@@ -1,0 +1,267 @@
+"""Equalization, rounding and bias correction against references computed in float64, written differently."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tiny import SPEC, split
+from torch import nn
+
+from compress import graphs
+from compress.export.onnx import export_onnx
+from compress.quantize import bias, calibrate, int8, ladder, moments
+from compress.quantize.adaround import adaround, output_error
+from compress.quantize.equalize import absorb, equalize, factors, pairs_of
+from compress.quantize.gptq import gptq
+from compress.quantize.grid import limits, nearest, steps
+from compress.quantize.layers import layers_of, weight_of
+from compress.quantize.placement import activations
+from compress.quantize.sqnr import decibels, layer_sqnr
+
+
+class Chain(nn.Module):
+    """Convolution, grouped and depthwise ones, pointwise, linear: every shape that a weight has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.grouped = nn.Conv2d(8, 12, 3, groups=2)
+        self.point = nn.Conv2d(12, 16, 1, bias=False)
+        self.hidden, self.head = nn.Linear(16, 10), nn.Linear(10, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.depth(torch.relu(self.stem(x))))
+        x = torch.relu(self.point(self.grouped(x))).mean((2, 3))
+        return self.head(torch.relu(self.hidden(x)))
+
+
+NAMES = ("stem", "depth", "grouped", "point", "hidden", "head")
+X = split(24, 3).inputs.numpy()
+
+
+@pytest.fixture(scope="module")
+def network() -> Chain:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Chain().eval()
+
+
+@pytest.fixture(scope="module")
+def model(network: Chain, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    path = tmp_path_factory.mktemp("ladder") / "model.onnx"
+    export_onnx(network, SPEC, path)
+    return graphs.load(path)
+
+
+@pytest.fixture(scope="module")
+def skewed(network: Chain, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    """The same function with channels between layers rescaled by 1/100 to 100."""
+    import copy
+
+    net = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for first, second in ((net.stem, net.depth), (net.depth, net.grouped), (net.point, None), (net.hidden, net.head)):
+            if second is None:
+                continue
+            s = 100 ** (2 * torch.rand(len(first.weight), generator=generator) - 1)
+            first.weight /= s.view(-1, *[1] * (first.weight.ndim - 1))
+            first.bias /= s
+            if second is net.depth:
+                second.weight *= s.view(-1, 1, 1, 1)
+            elif second is net.grouped:
+                second.weight[:6] *= s[:4].view(1, -1, 1, 1)
+                second.weight[6:] *= s[4:].view(1, -1, 1, 1)
+            else:
+                second.weight *= s
+    path = tmp_path_factory.mktemp("skewed") / "model.onnx"
+    export_onnx(net, SPEC, path)
+    return graphs.load(path)
+
+
+def answers(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
+    return graphs.run(graphs.session(model), x)
+
+
+def per_tensor(model: onnx.ModelProto) -> np.ndarray:
+    seen = calibrate.observe(model, activations(model, ("onnxruntime",)), [X], counts=False)
+    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    return answers(int8.quantize(model, ranges, "onnxruntime", per_channel=False, reduce_range=False))
+
+
+def test_layers_are_matrices_and_come_back(model: onnx.ModelProto) -> None:
+    layers = layers_of(model)
+    assert tuple(layer.name for layer in layers) == NAMES
+    shapes = {
+        "stem": (1, 8, 27),
+        "depth": (8, 1, 9),
+        "grouped": (2, 6, 36),
+        "point": (1, 16, 12),
+        "hidden": (1, 10, 16),
+        "head": (1, 4, 10),
+    }
+    for layer in layers:
+        weight = weight_of(model, layer.weight)
+        assert layer.matrix(weight).shape == shapes[layer.name]
+        np.testing.assert_array_equal(layer.stored(layer.matrix(weight), weight), weight)
+
+
+def test_moments_are_those_of_what_outputs_are_products_of(model: onnx.ModelProto) -> None:
+    """W μ + b is the mean output, and W H Wᵀ its second moment, of any layer whose patches are all taken."""
+    layers = layers_of(model)
+    seen = moments.collect(model, layers, [X[:10], X[10:]])
+    outputs = bias.output_moments(model, [layer.output for layer in layers], [X])
+    for layer in layers:
+        w = layer.matrix(weight_of(model, layer.weight)).astype(np.float64)
+        b = weight_of(model, layer.bias).astype(np.float64) if layer.bias else 0.0
+        mean = np.einsum("gkd,gd->gk", w, seen[layer.name].mean).reshape(-1)
+        square = np.einsum("gkd,gde,gke->gk", w, seen[layer.name].second, w).reshape(-1)
+        wanted, deviation = outputs[layer.output]
+        np.testing.assert_allclose(mean + b, wanted, atol=1e-4)
+        np.testing.assert_allclose(square - mean**2, deviation**2, rtol=1e-3, atol=1e-4)
+
+
+def test_equalization_keeps_the_function_and_evens_the_ranges(skewed: onnx.ModelProto, model: onnx.ModelProto) -> None:
+    np.testing.assert_allclose(answers(skewed), answers(model), rtol=1e-3, atol=1e-4)
+    found, count = equalize(skewed)
+    assert count == len(pairs_of(skewed)[0]) == 4
+    np.testing.assert_allclose(answers(found), answers(skewed), rtol=1e-3, atol=1e-4)
+    for pair in pairs_of(found)[0]:
+        if pair.second.name == "depth":
+            w1 = np.abs(weight_of(found, pair.first.weight)).reshape(8, -1).max(1)
+            w2 = np.abs(weight_of(found, pair.second.weight)).reshape(8, -1).max(1)
+            np.testing.assert_allclose(w1, w2, rtol=0.05)
+
+
+def test_per_tensor_int8_collapses_when_skewed_and_is_back_when_equalized(skewed: onnx.ModelProto) -> None:
+    exact = answers(skewed)
+    broken, healed = (decibels(exact, per_tensor(one)) for one in (skewed, equalize(skewed)[0]))
+    assert broken < 15
+    assert healed > broken + 8
+
+
+def test_a_clip_is_not_equalized_through_and_says_so(tmp_path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    export_onnx(net, SPEC, tmp_path / "model.onnx")
+    pairs, (skip,) = pairs_of(graphs.load(tmp_path / "model.onnx"))
+    assert pairs == ()
+    assert "clip" in skip.reason
+
+
+def test_dead_channels_are_left_alone() -> None:
+    assert factors(np.array([0.0, 4.0, 1.0]), np.array([1.0, 1.0, 0.0])).tolist() == [1.0, 2.0, 1.0]
+
+
+def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with torch.no_grad():
+        net[0].bias += torch.tensor([50.0, 0.0, 50.0, 0.0])
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(net, SPEC, Path(folder) / "model.onnx")
+        model = graphs.load(Path(folder) / "model.onnx")
+    first = layers_of(model)[0]
+    mean, deviation = bias.output_moments(model, [first.output], [X])[first.output]
+    found = absorb(model, {first.output: mean}, {first.output: deviation})
+    low = weight_of(found, layers_of(found)[0].bias)
+    assert (low[[0, 2]] < 20).all()
+    np.testing.assert_allclose(answers(found), answers(model), rtol=1e-2, atol=0.05)
+
+
+@pytest.fixture(scope="module")
+def layer_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    w = random.normal(size=(2, 6, 20)).astype(np.float32)
+    x = random.normal(size=(2, 400, 20)) @ random.normal(size=(2, 20, 20)) + 0.5
+    return w, x, (x.transpose(0, 2, 1) @ x / 400).astype(np.float32)
+
+
+def exact_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Mean squared output error over the samples themselves, (G, K)."""
+    return (((x @ (q * s[..., None].astype(np.float64) - w).transpose(0, 2, 1)) ** 2).mean(1))  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("rounding", ["adaround", "gptq"])
+def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(layer_data, bits: int, rounding: str) -> None:
+    w, x, second = layer_data
+    s = steps(w, bits, per_channel=True, search=False)
+    plain = nearest(w, s, bits)
+    q = adaround(w, s, second, bits, iterations=300) if rounding == "adaround" else gptq(w, s, second, bits)
+    before, after = exact_error(plain, w, s, x), exact_error(q, w, s, x)
+    np.testing.assert_allclose(output_error(q, w, s, second), after, rtol=1e-3)
+    assert (after <= before * 1.001).all()
+    assert after.sum() < 0.6 * before.sum()
+    assert (q >= limits(bits)[0]).all()
+    assert (q <= limits(bits)[1]).all()
+
+
+def test_adaround_goes_up_or_down_and_nowhere_else(layer_data) -> None:
+    w, _, second = layer_data
+    s = steps(w, 4, per_channel=True, search=False)
+    assert np.abs(adaround(w, s, second, 4, iterations=50) - w / s[..., None]).max() <= 1.0
+
+
+def test_adaround_is_the_same_every_time(layer_data) -> None:
+    w, _, second = layer_data
+    s = steps(w, 4, per_channel=True, search=False)
+    np.testing.assert_array_equal(*(adaround(w, s, second, 4, iterations=50) for _ in range(2)))
+
+
+def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
+    w = layer_data[0].copy()
+    w[0, 0, 0] = 30.0
+    errors = []
+    for search in (False, True):
+        s = steps(w, 4, per_channel=False, search=search)
+        assert len(np.unique(s)) == 1
+        errors.append(float(((nearest(w, s, 4) * s[..., None] - w) ** 2).sum()))
+    assert errors[1] < errors[0]
+
+
+def test_zero_weights_have_a_step(layer_data) -> None:
+    w = np.zeros((1, 2, 3), np.float32)
+    assert (steps(w, 8, per_channel=True, search=True) > 0).all()
+
+
+@pytest.mark.parametrize("correction", ["analytic", "empirical"])
+def test_corrected_biases_give_the_float_means_back(model: onnx.ModelProto, correction: str) -> None:
+    found = ladder.rounded(
+        model, [X], bits=3, per_channel=True, search=False, rounding="nearest", iterations=1, correction=correction
+    )
+    plain = ladder.rounded(
+        model, [X], bits=3, per_channel=True, search=False, rounding="nearest", iterations=1, correction="none"
+    )
+    errors = []
+    for one in (plain, found):
+        from compress.quantize.layers import with_weights
+
+        values = {name: one.layers[name].stored(grid.values(), weight_of(one.model, name)) for name, grid in one.grids.items()}
+        shifted = with_weights(one.model, values)
+        errors.append(float(np.abs(answers(shifted).mean(0) - answers(model).mean(0)).max()))
+    assert errors[1] < errors[0] * (0.01 if correction == "empirical" else 0.7)
+
+
+def test_grids_stand_in_the_file(model: onnx.ModelProto) -> None:
+    prepared = ladder.rounded(
+        model, [X], bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic"
+    )
+    seen = calibrate.observe(prepared.model, activations(model, ("onnxruntime",)), [X], counts=False)
+    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    made = int8.quantize(prepared.model, ranges, "onnxruntime", per_channel=True, reduce_range=False, grids=prepared.grids)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    maker = {node.output[0]: node for node in made.graph.node}
+    for node in made.graph.node:
+        if node.name in NAMES:
+            stored, step = (values[name] for name in maker[node.input[1]].input[:2])
+            layer = next(one for one in prepared.layers.values() if one.name == node.name)
+            np.testing.assert_array_equal(layer.matrix(stored), prepared.grids[layer.weight].q)
+            np.testing.assert_array_equal(step, prepared.grids[layer.weight].s.reshape(-1))
+    found = layer_sqnr(model, made, X[:4])
+    assert tuple(found) == NAMES
+    assert 0 < min(found.values()) < 40

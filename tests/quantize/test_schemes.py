@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tiny import SPEC, split
+from torch import nn
+
+from compress import graphs
+from compress.errors import ConversionError
+from compress.export.onnx import export_onnx
+from compress.quantize.placement import PLACEMENTS
+from compress.quantize.schemes import GROUP, RUNTIMES, check_runtimes, dynamic, half, weight_only
+from compress.quantize.sqnr import decibels
+
+X = split(24, 3).inputs.numpy()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    """A convolution and linear layers, wide enough for groups."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 48), nn.ReLU(),
+            nn.Linear(48, 4),
+        ).eval()  # fmt: skip
+    path = tmp_path_factory.mktemp("schemes") / "model.onnx"
+    export_onnx(net, SPEC, path)
+    return graphs.load(path)
+
+
+def answers(model: onnx.ModelProto) -> np.ndarray:
+    return graphs.run(graphs.session(model), X)
+
+
+def stored(model: onnx.ModelProto) -> dict[int, int]:
+    """Weights by data type."""
+    found: dict[int, int] = {}
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) >= 2:
+            found[tensor.data_type] = found.get(tensor.data_type, 0) + int(np.prod(tensor.dims))
+    return found
+
+
+@pytest.mark.parametrize(("bits", "kind", "least"), [(8, onnx.TensorProto.INT8, 38), (4, onnx.TensorProto.INT4, 14)])
+def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: int, least: float) -> None:
+    before = model.SerializeToString()
+    made = weight_only(model, bits)
+    graphs.check(made)
+    weights = 3 * 64 * 9 + 64 * 48 + 48 * 4
+    assert stored(made)[kind] == weights
+    assert model.SerializeToString() == before
+    assert decibels(answers(model), answers(made)) > least
+    assert [node.op_type for node in made.graph.node].count("DequantizeLinear") == 3
+    assert len(made.SerializeToString()) < (0.45 if bits == 8 else 0.4) * len(before)
+
+
+def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> None:
+    made = weight_only(model, 4)
+    scales = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer if tensor.name.endswith("_steps")
+    }
+    assert {name.split(".")[0]: scale.shape for name, scale in scales.items()} == {
+        "0": (64,),
+        "4": (48, 64 // GROUP),
+        "6": (4,),
+    }
+
+
+def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
+    made = weight_only(model, 8, exclude=("4", "6"))
+    assert stored(made) == {onnx.TensorProto.INT8: 3 * 64 * 9, onnx.TensorProto.FLOAT: 64 * 48 + 48 * 4}
+
+
+def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
+    made = dynamic(model, per_channel=True)
+    operators = {node.op_type for node in made.graph.node}
+    assert "MatMulInteger" in operators
+    assert "Conv" in operators
+    assert decibels(answers(model), answers(made)) > 25
+
+
+def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
+    made = half(model)
+    kinds = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
+    assert kinds == {onnx.TensorProto.FLOAT}
+    assert set(stored(made)) == {onnx.TensorProto.FLOAT16}
+    assert decibels(answers(model), answers(made)) > 45
+    assert len(made.SerializeToString()) < 0.7 * len(model.SerializeToString())
+
+
+def test_int4_asked_of_a_runtime_without_it_says_which_have_it() -> None:
+    with pytest.raises(
+        ConversionError, match=r"'weight_int4' is asked of tensorrt; runtimes that have it are onnxruntime.*int8"
+    ):
+        check_runtimes("weight_int4", ("onnxruntime", "tensorrt"))
+
+
+def test_every_scheme_and_runtime_is_known() -> None:
+    from typing import get_args
+
+    from compress.quantize.settings import Scheme
+
+    assert set(get_args(Scheme)) == {"auto", *RUNTIMES}
+    assert {family for families in RUNTIMES.values() for family in families} <= set(PLACEMENTS)
+    check_runtimes("int8", tuple(PLACEMENTS))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: int, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    from compress.profile.runtimes import opened
+
+    if "openvino" not in RUNTIMES[f"weight_int{bits}"]:
+        pytest.skip("the table does not say so")
+    graphs.save(weight_only(model, bits), tmp_path / "model.onnx")
+    with opened("openvino", tmp_path / "model.onnx") as runner:
+        assert decibels(answers(model), runner.run({"input": X})[0]) > 10
