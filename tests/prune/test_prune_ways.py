@@ -1,6 +1,7 @@
 """Every schedule and every training before it, through the stage: what it promises, and the same bits after an interruption."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compress.errors import ModelError, TrainingError
+from compress.methods import METHODS, names
 from compress.prune import dynamic, layer_times, start, steps
-from compress.prune.settings import Schedule
+from compress.prune.settings import Kind, Schedule, Scorer, SparseTraining
 from compress.prune.stage import Prune
 from compress.prune.weight import prunable, zeros
 from compress.stage import Candidate, Context
@@ -266,3 +268,10 @@ def test_smoke_is_one_step_of_the_same_kind(kind):
     small = Schedule(kind=kind, **({"rewind": 900} if kind == "lottery" else {})).smoke()
     assert (small.kind, small.count) == (kind, 1)
     assert (small.rewind, small.every) == ({"lottery": 1}.get(kind), {"set": 1, "rigl": 1}.get(kind))
+
+
+def test_what_a_recipe_may_name_stands_in_the_method_table():
+    assert set(names("importance")) == set(get_args(Scorer))
+    assert set(names("schedule")) == set(get_args(Kind))
+    assert set(names("penalty")) == set(get_args(SparseTraining.model_fields["kind"].annotation))
+    assert all(callable(row.load()) for row in METHODS if row.family in ("importance", "schedule", "penalty"))
