@@ -12,7 +12,7 @@ from compress.devices.calibration import Calibration
 from compress.profile.calibrate import BUDGET_S, calibrate
 from compress.progress import Reporter
 from compress.quantize import int8
-from compress.quantize.stage import saturates
+from compress.quantize.targets import saturates
 
 SCALES = 0.7, 1.0, 1.3, 1.9
 """Of the ranges, in turn: operators that join tensors of one scale only copy, and those of real networks differ."""

@@ -93,7 +93,7 @@ def scale_x(axes: Axes, values: Iterable[float]) -> None:
 
 def keep_apart(figure: Figure, names: Iterable[Annotation]) -> None:
     """Move names that stand on one another apart, up those above their points and down those below."""
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     taken: list[Bbox] = []
     for name in names:

@@ -77,7 +77,7 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     from compress import graphs
     from compress.export.onnx import export_onnx
     from compress.quantize import calibrate, int8, placement
-    from compress.quantize.stage import saturates
+    from compress.quantize.targets import saturates
 
     torch.manual_seed(0)
     arguments = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
