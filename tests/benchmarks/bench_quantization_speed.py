@@ -1,0 +1,176 @@
+"""Whether our int8 files are the fastest on this machine: six networks, all files of one network in one interleaved session.
+
+    python tests/benchmarks/bench_quantization_speed.py --cache /tmp/quantization --nncf /tmp/nncf_venv/bin/python
+
+Ours: the files of the placements for ONNX Runtime and for OpenVINO, each in its runtime; the faster one counts, as in the gate.
+Peers: ONNX Runtime float32, ONNX Runtime's `quantize_static` with its defaults, and OpenVINO with NNCF's default post-training
+quantization. Random weights, random images, batch 1, 224 × 224, one thread and two. Goal: geometric mean of ours ÷ fastest peer
+at most 0.95, and none over 1.05. NNCF lives in an environment of its own, since it pins what the others need:
+
+    python -m venv /tmp/nncf_venv && /tmp/nncf_venv/bin/pip install nncf openvino onnx
+
+Without `--nncf` its column is left out, and the table says so. Prints a Markdown table; exits with 1 when a goal is missed.
+About 15 minutes; `--quick` takes one small network for seconds and shows only that it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torchvision
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
+from torch import nn
+
+from compress import graphs
+from compress.export.onnx import export_onnx
+from compress.profile.runners.onnxruntime import Runner
+from compress.profile.runners.openvino import Runner as OpenVino
+from compress.profile.timing import time_runners
+from compress.progress import Silent
+from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.static import prepare
+from compress.quantize.targets import saturates
+from compress.record import InputSpec
+
+MEAN_GOAL, WORST_GOAL = 0.95, 1.05
+SIDE = 224
+IMAGES = 8
+NNCF = """
+import sys, numpy, nncf, openvino
+source, images, made = sys.argv[1:]
+model = openvino.Core().read_model(source)
+samples = numpy.load(images)
+model.reshape([1, *samples.shape[1:]])
+quantized = nncf.quantize(model, nncf.Dataset([samples[place : place + 1] for place in range(len(samples))]))
+openvino.save_model(quantized, made)
+"""
+
+
+def vit_tiny() -> nn.Module:
+    """A vision transformer of DeiT-Ti's size."""
+    return torchvision.models.VisionTransformer(SIDE, 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "ResNet-50": torchvision.models.resnet50,
+    "MobileNetV2": torchvision.models.mobilenet_v2,
+    "MobileNetV3-Large": torchvision.models.mobilenet_v3_large,
+    "EfficientNet-B0": torchvision.models.efficientnet_b0,
+    "RegNetY-400MF": torchvision.models.regnet_y_400mf,
+    "ViT-Tiny": vit_tiny,
+}
+
+
+class Converted(OpenVino):
+    """What NNCF wrote, which is OpenVINO's own format and no ONNX."""
+
+    def __enter__(self) -> Converted:
+        """Read and compile with the settings of the other runner."""
+        import openvino
+
+        self._version = openvino.__version__
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": str(self.threads),
+        }
+        self._model = openvino.Core().compile_model(openvino.Core().read_model(self.path), "CPU", settings)
+        self._request = self._model.create_infer_request()
+        return self
+
+
+class Images(CalibrationDataReader):
+    """Calibration for ONNX Runtime's own quantizer."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._left = iter([{"input": images[place : place + 1]} for place in range(len(images))])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next image."""
+        return next(self._left, None)
+
+
+def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cache: Path, nncf: str | None) -> dict[str, Path]:
+    """Every file of one network, made where the cache has it not."""
+    found = {kind: cache / f"{name}.{kind}.onnx" for kind in ("float", "defaults", "ours-onnxruntime", "ours-openvino")}
+    spec = InputSpec(
+        channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
+    )  # fmt: skip
+    if not found["float"].exists():
+        torch.manual_seed(0)
+        export_onnx(build().eval(), spec, found["float"])
+    if not found["defaults"].exists():
+        quantize_static(found["float"], found["defaults"], Images(images))
+    model = graphs.load(found["float"])
+    families = ("onnxruntime", "openvino")
+    static = prepare(
+        model, [images], families, Calibration(), Ladder(), per_channel=True, symmetric=None, saturating=saturates(),
+        exclude=(), reporter=Silent(),
+    )  # fmt: skip
+    for family in families:
+        graphs.save(static.build(family, (), spec), found[f"ours-{family}"])
+    if nncf is not None:
+        found["nncf"] = cache / f"{name}.nncf.xml"
+        if not found["nncf"].exists():
+            np.save(cache / "images.npy", images)
+            command = [nncf, "-c", NNCF, str(found["float"]), str(cache / "images.npy"), str(found["nncf"])]
+            subprocess.run(command, check=True, capture_output=True)
+    return found
+
+
+def timed(files: dict[str, Path], image: np.ndarray, threads: int, seconds: float) -> dict[str, float]:
+    """Median latency in ms by file, all in turns."""
+    runners = {"nncf": Converted, "ours-openvino": OpenVino}
+    with ExitStack() as stack:
+        opened = {name: stack.enter_context(runners.get(name, Runner)(path, threads=threads)) for name, path in files.items()}
+        timings = time_runners(
+            opened,
+            {name: {"input": image} for name in opened},
+            batch=1,
+            seconds=seconds,
+            warmup_seconds=seconds / 5,
+            min_runs=10,
+        )
+    return {name: float(np.median(one.milliseconds)) for name, one in timings.items()}
+
+
+def main() -> int:
+    """Make, time, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--nncf", help="python of an environment with nncf")
+    parser.add_argument("--seconds", type=float, default=4.0, help="counted time of each file")
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    given.cache.mkdir(parents=True, exist_ok=True)
+    networks = {"MobileNetV2": NETWORKS["MobileNetV2"]} if given.quick else NETWORKS
+    images = np.random.default_rng(0).normal(size=(IMAGES, 3, SIDE, SIDE)).astype(np.float32)
+    print(f"onnx {onnx.__version__}, NNCF {'in its own environment' if given.nncf else 'left out: no --nncf'}\n")
+    print("| network | threads | float32 | defaults | NNCF | ours, ONNX Runtime | ours, OpenVINO | ours ÷ fastest peer |")
+    print("|---|---|---|---|---|---|---|---|")
+    ratios = []
+    for name, build in networks.items():
+        files = files_of(name, build, images, given.cache, given.nncf)
+        for threads in (1,) if given.quick else (1, 2):
+            found = timed(files, images[:1], threads, 0.2 if given.quick else given.seconds)
+            ours = min(value for key, value in found.items() if key.startswith("ours"))
+            ratios.append(ours / min(value for key, value in found.items() if not key.startswith("ours")))
+            cells = [f"{found[key]:.2f}" if key in found else "-" for key in ("float", "defaults", "nncf")]
+            cells += [f"{found[key]:.2f}" for key in ("ours-onnxruntime", "ours-openvino")]
+            print(f"| {name} | {threads} | {' | '.join(cells)} | {ratios[-1]:.3f} |", flush=True)
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    print(f"\ngeometric mean {mean:.3f} (goal {MEAN_GOAL}), worst {max(ratios):.3f} (goal {WORST_GOAL})")
+    return 0 if given.quick or (mean <= MEAN_GOAL and max(ratios) <= WORST_GOAL) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
