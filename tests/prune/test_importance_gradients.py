@@ -126,6 +126,15 @@ def test_synflow_does_not_collapse_where_one_shot_scores_do(data, task, spec):
     assert min(counts["synflow"]) >= 2 > min(counts["snip"])
 
 
+@pytest.mark.parametrize("removed", [0.99, 0.999])
+def test_synflow_goes_on_when_a_branch_beside_a_residual_is_left_without_flow(removed, residual, data, task):
+    scorer = synflow()
+    scorer.collect(residual, _material(data, task, residual, removed=removed))
+    scores = {name: scorer.weights(name, p) for name, p in prunable(residual).items()}
+    assert all(bool(torch.isfinite(s).all()) for s in scores.values())
+    assert all(bool((scores[name] > 0).any()) for name in ("stem.0.weight", "head.weight"))
+
+
 def test_synflow_says_when_nothing_flows(data, task, spec):
     from compress.errors import ModelError
 

@@ -27,7 +27,7 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
     def collect(module: nn.Module, given: Material) -> None:
         x = torch.ones(1, *given.batches[0].inputs.shape[1:], dtype=torch.float64, device=given.device)
         found = iterate(scratch(module, given.device).double(), x, given.removed, given.prunable)
-        least = min(float(s[s > 0].log().min()) for s in found.values())
+        least = min(float(s[s > 0].log().min()) for s in found.values() if bool((s > 0).any()))
         scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in found.items()})
 
     return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
@@ -41,7 +41,8 @@ def iterate(
         R = 1ᵀ f(x; |θ|),   score = |θ ⊙ ∂R/∂θ|,   kept after iteration k: (1 − removed)^(k/n) of the weights
 
     The scores of every layer add up to the same flow, so no layer's are all small, and with small steps none is emptied first;
-    as a last guard each layer keeps its best weight.
+    as a last guard each layer keeps its best weight. A branch beside a residual connection may still end without flow: the
+    network stays connected through the other, and the branch's scores are all 0.
 
     Args:
         module: In eval mode, float64; its weights are changed.
