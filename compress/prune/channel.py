@@ -57,7 +57,7 @@ class Channels:
         self.cost = meter if measure == "latency_ms" and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
         found = groups.find(groups.trace(work, spec), work)
-        self.dense = self.cost(parent)
+        self.dense = 1.0 if measure == "latency_ms" else self.cost(parent)
         self.initial = {group.root: group.width for group in found}
         self.guarded = protected(work, limits.protect)
         check_globs(limits.ceilings, work)
@@ -122,8 +122,7 @@ class Channels:
             ModelError: The pruned network does not run.
         """
         target = fraction * self.dense
-        now = self.cost(module)
-        if now <= target or fraction >= 1:
+        if fraction >= 1 or (now := self.cost(module)) <= target:
             return Cut(copy.deepcopy(module).eval())
         choices = self._choices(module, importance)
         blocks = queue(choices, self.ranking)
@@ -211,7 +210,7 @@ def _skips(
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             why[f"{name}.out_proj"] = groups.ATTENTION
-    names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS)]
+    names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS) and part.weight.numel()]
     unseen = "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
     return tuple(Skip(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
 

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from compress.errors import ModelError, nearest
-from compress.models.narrow import is_dropped
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -52,19 +51,9 @@ def channel_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], .
     small = dict(after.named_modules())
     rows = []
     for name, part in before.named_modules():
-        if isinstance(part, _LAYERS):
+        if isinstance(part, _LAYERS) and part.weight.numel():
             (out, into), (out_after, into_after) = _sides(part), _sides(small[name])
             rows.append({"layer": name, "out_before": out, "out_after": out_after, "in_before": into, "in_after": into_after})
-    return tuple(rows)
-
-
-def block_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], ...]:
-    """The blocks that were dropped, with the parameters that went with each."""
-    large, rows = dict(before.named_modules()), []
-    for name, part in after.named_modules():
-        outer = name.rpartition(".")[0]
-        if name and is_dropped(part) and any(part.children()) and not is_dropped(after.get_submodule(outer)):
-            rows.append({"block": name, "parameters": sum(p.numel() for p in large[name].parameters())})
     return tuple(rows)
 
 

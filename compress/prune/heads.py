@@ -31,7 +31,7 @@ def attentions(module: nn.Module) -> dict[str, nn.Module]:
 def _is_attention(part: nn.Module) -> bool:
     if isinstance(part, nn.MultiheadAttention):
         return part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
-    return is_windowed(part)
+    return is_windowed(part) and part.get_parameter("qkv.weight").numel() > 0
 
 
 def _count(part: nn.Module) -> int:

@@ -142,7 +142,13 @@ class Layers:
             told = "all its residual blocks are protected" if closed else "it has no residual block whose removal keeps shapes"
             msg = f"no block of this network may be dropped: {told}; use granularity: channel, or protect less"
             raise ModelError(msg)
-        self.dense = self.cost(parent)
+        self.dense = 1.0 if measure == "latency_ms" else self.cost(parent)
+        self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.open}
+
+    def rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+        """The blocks that a result of a cut lacks, with the parameters that went with each."""
+        dropped = [name for name in self.open if is_dropped(module.get_submodule(name))]
+        return tuple({"block": name, "parameters": self.sizes[name]} for name in dropped)
 
     def cut(self, module: nn.Module, fraction: float, importance: Importance) -> Cut:  # noqa: ARG002
         """Drop blocks, least missed first, until at most `fraction` of the dense network's cost is left.

@@ -75,6 +75,7 @@ class Fine:
         pattern: str = "2:4",
     ) -> None:
         self.spec, (self.n, self.m) = spec, kept_of(pattern)
+        self.told: tuple[str, ...] = ()
         hidden = protected(parent, limits.protect) | {
             name for name, _ in parent.named_modules() if name and limits.ceiling([name]) < 1 - self.n / self.m
         }
@@ -98,11 +99,10 @@ class Fine:
             importance: Scores.
         """
         work = copy.deepcopy(module).eval()
-        notes: tuple[str, ...] = ()
         scores = {name: importance.weights(name, p) for name, p in prunable(work, self.guarded).items()}
         if not any(bool((p == 0).any()) for p in prunable(work, self.guarded).values()):
             gain, scores, skipped = reorder(work, self.spec, scores, self.n, self.m)
-            notes = (f"input channels reordered before the first cut: {gain:.1%} more of the scores kept", *skipped)
+            self.told = (f"input channels reordered before the first cut: {gain:.1%} more of the scores kept", *skipped)
         work.zero_grad(set_to_none=True)
         part = min(fraction / (1 - self.n / self.m), 1.0)
         masks = {
@@ -111,4 +111,4 @@ class Fine:
         }
         after_step = Masks(work, masks)
         after_step()
-        return Cut(work, after_step, notes)
+        return Cut(work, after_step, self.told)

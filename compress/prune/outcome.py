@@ -81,8 +81,6 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
 
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
     """One row a layer: what it was and what is left."""
-    if stage.granularity == "layer":
-        return coverage.block_rows(parent, module)
     if stage.granularity == "channel":
         return (*coverage.channel_rows(parent, module), *heads.rows(parent, module))
     return tuple(

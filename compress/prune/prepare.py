@@ -21,6 +21,7 @@ from compress.files import write_text
 from compress.methods import find
 from compress.prune import rounding, speed, state
 from compress.prune.cut import Limits, Pruner
+from compress.prune.layer import Layers
 from compress.prune.settings import REMOVES_CHANNELS
 from compress.record import Frozen, Quantity
 from compress.stage import Candidate, Context
@@ -175,6 +176,8 @@ class Prepared:
             self._told.append(f"step {step} was not timed: {error}")
             return
         earlier = tuple(row for row in self.measured.speed if row["step"] < step)
+        if not speed.stalled(earlier[-1] if earlier else None, row):
+            row["cause"] = ""
         self.measured = self.measured.model_copy(update={"speed": (*earlier, row)})
         self._write(self.measured)
 
@@ -200,9 +203,11 @@ class Prepared:
         )
         return (*self._told, *rounded, *speed.no_gain(self.measured.speed))
 
-    def tables(self) -> dict[str, tuple[dict[str, Any], ...]]:
-        """Rows of the times of the steps and of the roundings tried out, where there are any."""
+    def tables(self, module: nn.Module) -> dict[str, tuple[dict[str, Any], ...]]:
+        """Rows of the times of the steps, of the roundings tried out, and of the blocks that the result lacks."""
         found = {"speed": self.measured.speed, "rounding": self.measured.rounding}
+        if isinstance(self.pruner, Layers):
+            found["layers"] = self.pruner.rows(module)
         return {name: rows for name, rows in found.items() if rows}
 
     def _write(self, measured: Measured) -> None:

@@ -106,7 +106,12 @@ class Stopwatch:
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
-        """What the cost model predicts for the target's device; None where its profile lacks what that takes."""
+        """What the cost model predicts for the target's device; None where its profile lacks what that takes.
+
+        On this machine only a calibrated model says more than the measurement beside it.
+        """
+        if device.connection == "local" and cost.calibration_of(device)[0] is None:
+            return None
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "dense.onnx"
@@ -157,18 +162,24 @@ def likely_cause(misaligned: int, work: Sequence[Work], latency_ms: float) -> st
     return "unknown: channels are aligned, operators large and dense; look at compress profile --layers"
 
 
+def stalled(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
+    """Whether a step removed multiply-accumulates and gained no time against the step before, or the dense network."""
+    predicted, measured = (before["predicted_speedup"], before["measured_speedup"]) if before else (1.0, 1.0)
+    return bool(row["predicted_speedup"] > predicted and row["measured_speedup"] <= measured)
+
+
 def no_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """A sentence for each step that removed multiply-accumulates and gained no time against the step before."""
-    told = []
-    before: Mapping[str, Any] = {"predicted_speedup": 1.0, "measured_speedup": 1.0}
-    for row in rows:
-        if row["predicted_speedup"] > before["predicted_speedup"] and row["measured_speedup"] <= before["measured_speedup"]:
-            told.append(
-                f"step {row['step']} removed multiply-accumulates (÷ {row['predicted_speedup']:.2f} against the dense one) and "
-                f"gained no time ({row['measured_speedup']:.2f} times the dense speed); likely cause: {row['cause']}"
-            )
-        before = row
-    return tuple(told)
+    """A sentence for each step that removed multiply-accumulates and gained no time."""
+    return tuple(
+        f"step {row['step']} removed multiply-accumulates (÷ {row['predicted_speedup']:.2f} against the dense one) and "
+        f"gained no time ({row['measured_speedup']:.2f} times the dense speed{_between(row)}); likely cause: {row['cause']}"
+        for before, row in zip((None, *rows), rows, strict=False)
+        if stalled(before, row)
+    )
+
+
+def _between(row: Mapping[str, Any]) -> str:
+    return f", 95 % interval {row['low']:.2f} to {row['high']:.2f}" if row.get("low") is not None else ""
 
 
 def _exported(network: nn.Module, spec: InputSpec, path: Path) -> Path:

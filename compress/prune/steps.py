@@ -85,7 +85,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
             *prepared.notes(),
         ),
         curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
-        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables()},
+        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables(module)},
     )
 
 

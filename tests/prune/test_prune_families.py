@@ -39,12 +39,11 @@ FAMILIES = {
     "vit_b_16": 32,
     "wide_resnet50_2": 32,
 }
-FLOORS = {"swin_t": 0.95, "swin_v2_t": 0.95, "maxvit_t": 0.95, "vit_b_16": 0.6}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_half_of_the_macs_go_or_the_reason_is_told(name, tmp_path):
+def test_half_of_the_macs_go(name, tmp_path):
     size = FAMILIES[name]
     spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     net = build(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=tmp_path).module
@@ -54,8 +53,8 @@ def test_half_of_the_macs_go_or_the_reason_is_told(name, tmp_path):
     print(f"\n{name}: {ratio:.3f} of the MACs left {cut.notes or ''}")
     for reason, times in Counter(skip.reason for skip in pruner.skipped).items():
         print(f"  {times} × {reason}")
-    assert ratio <= (FLOORS.get(name, 0.5) if cut.notes else 0.5)
-    assert bool(cut.notes) == (ratio > 0.5)
+    assert ratio <= 0.5
+    assert cut.notes == ()
     save(cut.module, net, tmp_path / "pruned.safetensors")
     x = torch.randn(2, *spec.shape)
     with torch.no_grad():

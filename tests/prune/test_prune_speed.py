@@ -123,7 +123,8 @@ def test_a_step_that_gains_no_time_is_told_with_its_cause():
     (told,) = no_gain(rows)
     assert told.startswith("step 2 removed multiply-accumulates")
     assert "memory-bound" in told
-    assert no_gain([{**ROW, "step": 1, "measured_speedup": 0.9}])
+    (wide,) = no_gain([{**ROW, "step": 1, "measured_speedup": 0.9, "low": 0.7, "high": 1.3}])
+    assert "0.90 times the dense speed, 95 % interval 0.70 to 1.30" in wide
 
 
 def test_steps_are_timed_and_times_change_no_weight(wide, large, data, context, tmp_path):
@@ -155,7 +156,7 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
     first = prepare.Prepared(stage, candidate, context, wide)
     again = prepare.Prepared(stage, candidate, context, wide)
     assert (first.measured.round_to, again.measured.round_to, len(calls)) == (16, 16, 1)
-    assert again.tables()["rounding"] == first.tables()["rounding"]
+    assert again.tables(wide)["rounding"] == first.tables(wide)["rounding"]
     assert "multiples of 16 (round_to: measure)" in again.notes()[0]
 
 
