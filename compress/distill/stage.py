@@ -72,7 +72,8 @@ class Distill(Stage, Training):
         from compress.train.recover import kept_answers
 
         module = self.teacher.student(candidate, context)
-        teacher = self.teacher.make(candidate, context, self, self.cache.k)
+        asked = any(term.needs and term.weight > 0 for term in self.losses)
+        teacher = self.teacher.make(candidate, context, self, self.cache.k) if asked else None
         results: Scorecard = {}
         for number, (name, between) in enumerate(self._between(candidate, context), start=1):
             learned = self._fit(between, context, f"between-{number}", self.losses, teacher)

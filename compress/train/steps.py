@@ -65,6 +65,7 @@ class Stepper:
         self.task = task
         self.terms = tuple(terms)
         self.teacher = teacher if any(term.needs for term in self.terms) else None
+        self.slopes = self.teacher is not None and any("input_gradient" in term.needs for term in self.terms)
         self.curriculum = curriculum
         self.objective = Objective(self.terms, sight, task, training.label_smoothing, curriculum)
         self.live = self.teacher is not None and bool(live(self.terms) or curriculum.mixes)
@@ -91,7 +92,7 @@ class Stepper:
             last = index == len(group) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.parallel):
                 loss = self._loss(batch, progress) * weight
-                self.accelerator.backward(loss * world)
+                self._backward(loss * world)
             found += loss.detach()
         return found
 
@@ -118,6 +119,15 @@ class Stepper:
         costly = ("the teacher ran at every step: losses on features or gradients, and mixed images, cannot use kept answers",)
         return (*self.sight.notes(), *costly) if self.live else ()
 
+    def _backward(self, loss: Tensor) -> None:
+        try:
+            self.accelerator.backward(loss)
+        except RuntimeError as error:
+            if not self.slopes or "derivative for" not in str(error):
+                raise
+            msg = f"loss `jacobian` differentiates the student twice, and torch cannot for one of its layers ({error})"
+            raise TrainingError(f"{msg}; leave it out, or use a student without that layer") from error
+
     def _share_learned(self) -> None:
         """Average the gradients of learned modules over the processes, as is done for the network's own."""
         if self.accelerator.num_processes > 1:
@@ -130,9 +140,10 @@ class Stepper:
         changed = mix(batch.inputs, self.curriculum) if self.curriculum.mixes else None
         given = batch.inputs if changed is None else changed.inputs
         inputs = given.to(device, non_blocking=True, memory_format=self.layout)
+        if self.slopes:
+            inputs = inputs.detach().requires_grad_()
         here = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
         taught = self._ask(here, changed)
-        inputs.requires_grad_(taught.gradient is not None)
         with tapped(self.module, self.sight.taps) as own, self.accelerator.autocast():
             student = self.parallel(inputs).float()
         if taught.logits is not None and taught.logits.shape != student.shape:
@@ -148,8 +159,7 @@ class Stepper:
         if teacher is None:
             return Lesson()
         if live(self.terms) or (changed is not None and teacher.networks(batch.inputs.device)):
-            gradient = any("input_gradient" in term.needs for term in self.terms)
-            return lesson(teacher, batch, self.sight, self.clock, gradient=gradient)
+            return lesson(teacher, batch, self.sight, self.clock, gradient=self.slopes)
         logits = teacher.logits(batch)
         return Lesson(blended(logits, changed) if logits is not None and changed is not None and teacher.by_sample else logits)
 

@@ -92,6 +92,13 @@ def test_without_a_teacher_distill_says_what_to_do(context):
         Distill(**QUICK).run(candidate(), replace(context, teacher=()))
 
 
+def test_losses_that_ask_nobody_need_no_teacher(context):
+    stage = Distill(**QUICK, losses=["branches", {"virtual_teacher": {"weight": 0.1}}, "task"])
+    outcome = stage.run(candidate(), replace(context, teacher=()))
+    assert [row["student_layer"] for row in outcome.tables["matched_layers"]] == ["2"]
+    assert outcome.results["epochs"].value == 3
+
+
 @pytest.mark.parametrize("stage", [Train(epochs=9), Distill(epochs=9, control=True)])
 def test_smoke_is_one_epoch_and_keeps_the_rest(stage):
     small = stage.smoke()

@@ -376,6 +376,13 @@ def test_the_gradient_of_the_student_enters_the_loss(tmp_path):
     assert torch.equal(student[0].weight, conv_net()[0].weight)
 
 
+def test_a_student_that_cannot_be_differentiated_twice_is_named(tmp_path):
+    student = staged()
+    student.stage1[2] = nn.Hardsigmoid()
+    with pytest.raises(TrainingError, match=r"`jacobian` differentiates the student twice.*hardsigmoid_backward"):
+        teach(student, staged(1), Jacobian(), tmp_path)
+
+
 def test_feature_losses_are_read_without_torch():
     code = (
         "import sys; from compress.distill.stage import Distill; "
