@@ -90,7 +90,7 @@ class Ladder(Frozen):
 
     @model_validator(mode="after")
     def _refuse_idle_iterations(self) -> Self:
-        if "iterations" in self.weights.model_fields_set and self.weights.rounding != "adaround":
+        if self.weights.iterations != Weights().iterations and self.weights.rounding != "adaround":
             msg = f"weights.iterations is for rounding: adaround, and rounding is {self.weights.rounding}; leave it out"
             raise ValueError(msg)
         return self

@@ -61,7 +61,8 @@ class Quantize(Stage):
 
     @model_validator(mode="after")
     def _refuse_what_the_scheme_has_not(self) -> Self:
-        given = sorted({"calibration", "symmetric", "ladder", "mixed"} & self.model_fields_set)
+        static = {"calibration": Calibration(), "symmetric": None, "ladder": Ladder(), "mixed": None}
+        given = sorted(name for name, default in static.items() if getattr(self, name) != default)
         if self.scheme not in ("auto", "int8") and given:
             msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
             raise ValueError(msg)

@@ -396,6 +396,26 @@ def test_smoke_keeps_the_number_of_teachers():
     assert loads(SMALL).smoke().teacher is None
 
 
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "train: {epochs: 2}",
+        "prune: {granularity: 'n:m', pattern: 2:4, target: {sparsity: 0.5}}",
+        "prune: {granularity: weight, ranking: erk, target: {sparsity: 0.9}, schedule: {kind: rigl}}",
+        "prune: {granularity: weight, target: {sparsity: 0.9}, schedule: {kind: lottery}}",
+        "prune: {target: {latency_ms: 2.0, device: mobile_cpu}, round_to: device, max_ratio: {'layer4*': 0.2}}",
+        "prune: {target: {macs: 0.5}, schedule: {kind: guarded}, before: {kind: slimming, epochs: 1}}",
+        "quantize: {scheme: fp16}",
+        "quantize: {scheme: weight_int4, gate: null}",
+        "quantize: {mixed: {accuracy_drop: 0.002}, ladder: {equalize: true, weights: {bits: 4, rounding: adaround}}}",
+    ],
+)
+def test_the_resolved_recipe_loads_to_an_equal_one_whatever_it_asks_for(stage):
+    recipe = loads(SMALL.replace("train: {epochs: 2}", stage))
+    assert loads(resolved_yaml(recipe)) == recipe
+    assert loads(resolved_yaml(recipe.smoke())) == recipe.smoke()
+
+
 def test_the_resolved_recipe_loads_to_an_equal_one():
     for text in (DESIGN, SMALL):
         recipe = loads(text)
