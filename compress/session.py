@@ -142,7 +142,8 @@ class Session:
         previous = self.links[-1]
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
-        parent = {"parent": previous.record.key, "surroundings": stage.surroundings(self.targets)}
+        surroundings = {**stage.surroundings(self.targets), **stage.files(self.plan.base)}
+        parent = {"parent": previous.record.key, "surroundings": surroundings}
         step = Step(
             index=index,
             name=name,

@@ -141,6 +141,14 @@ class Stage(Frozen):
         """What else its result depends on, as JSON; enters its key. Computed without torch."""
         return {}
 
+    def files(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+        """Hashes of the files that its parameters name, from `base` on; they enter its key. Computed without torch.
+
+        Raises:
+            CompressError: One is missing.
+        """
+        return {}
+
 
 def absent_scorecard(reason: str) -> Scorecard:
     """A scorecard in which nothing was measured, for a start that has no network yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -66,8 +66,12 @@ class Guide(Frozen):
         """Networks to train first, each from the one before; the student then learns from the last."""
         return ()
 
-    def surroundings(self) -> dict[str, str]:
-        """What else its answers depend on, as JSON."""
+    def files(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+        """Hashes of the files that its answers depend on.
+
+        Raises:
+            CompressError: One is missing.
+        """
         return {}
 
 
@@ -222,9 +226,9 @@ class Labels(Guide):
         path = context.base / Path(self.file).expanduser()
         return LabelTeacher(path, context.data.train, candidate.spec.classes)
 
-    def surroundings(self) -> dict[str, str]:
-        """Hash of the file, where it is found from the working folder."""
-        path = Path(self.file).expanduser()
+    def files(self, base: Path) -> dict[str, Any]:
+        """Hash of the file; a missing one is told when the stage runs."""
+        path = base / Path(self.file).expanduser()
         return {"labels": sha256(path)} if path.is_file() else {}
 
 
@@ -240,13 +244,23 @@ class Oracle(Guide):
 
     def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The function, its answers kept like a network's."""
-        from compress.data.user_code import load_function, source_file
+        from compress.data.user_code import load_function
         from compress.distill.oracle import asked
 
         reference = self.function.removeprefix("python:")
         function = load_function(reference, context.base, context.trust_code)
-        key = f"{self.function} {sha256(source_file(reference, context.base))}"
+        key = f"{self.function} {self.files(context.base)['oracle']}"
         return asked(function, key, candidate.spec, context, k)
+
+    def files(self, base: Path) -> dict[str, Any]:
+        """Hash of the Python file.
+
+        Raises:
+            CompressError: It is missing.
+        """
+        from compress.data.user_code import source_file
+
+        return {"oracle": sha256(source_file(self.function.removeprefix("python:"), base))}
 
 
 def same_classes(theirs: tuple[str, ...], own: tuple[str, ...], who: str) -> None:

@@ -18,9 +18,10 @@ from compress.train.curriculum import Curriculum
 from compress.train.settings import Keeping, Losses, Training, default_losses
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
-    from compress.devices import Device
     from compress.train.history import History
     from compress.train.teacher import Teacher
     from compress.train.terms import Term
@@ -93,9 +94,9 @@ class Distill(Stage, Training):
         student = replace(candidate, module=module)
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
-        """What the teacher depends on."""
-        return self.teacher.surroundings()
+    def files(self, base: Path) -> dict[str, Any]:
+        """Hashes of the files that the teacher's answers come from."""
+        return self.teacher.files(base)
 
     def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names and first weights of the networks to train before the student."""

@@ -321,3 +321,24 @@ def test_a_stage_with_any_teacher_round_trips_through_json():
     for teacher in ("parent", {"snapshot": {"every": 2}}, {"mutual": {"peers": ["torchvision:resnet18"]}}, {"born_again": {}}):
         stage = Distill(teacher=teacher)
         assert Distill.model_validate(json.loads(stage.model_dump_json())) == stage
+
+
+@pytest.mark.parametrize(
+    ("teacher", "name"),
+    [
+        ({"labels": {"file": "soft.safetensors"}}, "soft.safetensors"),
+        ({"oracle": {"function": "python:mine.py:ask"}}, "mine.py"),
+    ],
+)
+def test_a_changed_file_of_labels_or_code_is_another_stage(tmp_path, teacher, name):
+    stage = Distill(teacher=teacher)
+    (tmp_path / name).write_bytes(b"one")
+    before = stage.files(tmp_path)
+    assert stage.files(tmp_path) == before
+    (tmp_path / name).write_bytes(b"two")
+    assert stage.files(tmp_path) != before
+
+
+def test_an_oracle_without_its_file_is_told_before_anything_runs(tmp_path):
+    with pytest.raises(CompressError, match="no such file"):
+        Distill(teacher={"oracle": {"function": "python:mine.py:ask"}}).files(tmp_path)
