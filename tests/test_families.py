@@ -12,7 +12,7 @@ from compress.pipeline import Pipeline
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_the_chain_ends_in_a_smaller_artifact_or_says_why(family: Family, tmp_path):
     settings = DataSettings(image_size=max(32, family.size), limit=64, evaluation_limit=32)
