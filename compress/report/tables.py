@@ -32,12 +32,25 @@ def subjects_of(record: RunRecord) -> tuple[tuple[StageRecord, Subject], ...]:
 
 def final_card(record: RunRecord) -> Scorecard:
     """Scorecard of what ships: the last stage's."""
-    return record.stages[-1].after if record.stages else record.start
+    card = record.stages[-1].after if record.stages else record.start
+    return card | _timed_together(record, "artifact")
 
 
 def reference_card(record: RunRecord) -> tuple[str, Scorecard]:
     """What the result is held against: the teacher, or the starting network where there is none."""
-    return ("teacher", record.teacher.after) if record.teacher else ("starting network", record.start)
+    if record.teacher is None:
+        return "starting network", record.start
+    return "teacher", record.teacher.after | _timed_together(record, "teacher")
+
+
+def _timed_together(record: RunRecord, name: str) -> Scorecard:
+    """Latency from the interleaved session of the last `profile` that timed teacher and artifact on this machine.
+
+    The stages' own scorecards are minutes apart, in which a machine may change more than the networks differ.
+    """
+    rows = [row for _, row in subjects_of(record) if row.device == "host" and row.subject == name]
+    found = rows[-1].quantities.get("latency_p50_ms") if rows else None
+    return {"latency_ms": found} if found is not None and found.how == "measured" else {}
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
@@ -68,7 +81,7 @@ def _overview(record: RunRecord) -> list[tuple[str, Scorecard, bool]]:
     """Name, scorecard and whether the row is the student trained alone."""
     rows: list[tuple[str, Scorecard, bool]] = []
     if record.teacher:
-        rows.append(("teacher", record.teacher.after, False))
+        rows.append((*reference_card(record), False))
     rows.append(("student before" if record.teacher else "starting network", record.start, False))
     control = control_of(record)
     if control:
