@@ -63,16 +63,14 @@ def _points(record: RunRecord, measure: str) -> list[_Point]:
             points.append(_Point(name, x, y, chain))
 
     if record.teacher:
-        add("teacher", record.teacher.after, chain=False)
+        add("teacher", reference_card(record)[1], chain=False)
     control = control_of(record)
     if control:
         add("student alone", {**control[0].after, "accuracy": control[1]}, chain=False)
-    shown: tuple[object, ...] = ()
-    for stage in record.stages:
-        state = tuple(value_of(stage.after.get(name)) for name in ("accuracy", "size_bytes"))
-        if state != shown:
-            add(stage.name, stage.after, chain=True)
-        shown = state
+    states = [tuple(value_of(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
+    for stage, state, before in zip(record.stages, states, [(), *states], strict=False):
+        if state != before:
+            add(stage.name, final_card(record) if state == states[-1] else stage.after, chain=True)
     return points
 
 
