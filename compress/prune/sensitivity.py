@@ -16,6 +16,9 @@ from pydantic import Field
 from compress.prune.settings import Scorer
 from compress.stage import Candidate, Context, Outcome, Stage
 
+NAMED = 16
+"""Layers that a figure names."""
+
 TABLE, FIGURE = "sensitivity.json", "sensitivity.png"
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -83,22 +86,28 @@ def ceilings_of(rows: Sequence[dict[str, Any]], dense: float, drop: float) -> di
 
 
 def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
-    """A PNG: one line a layer, darker towards the end of the network, accuracy over the fraction removed."""
+    """A PNG: one line a layer, lighter towards the end of the network, accuracy over the fraction removed.
+
+    Of many layers the `NAMED` most sensitive ones are named, the others grey.
+    """
     from matplotlib import colormaps
 
-    from compress.report.ink import dress, plain, png_of, sheet
+    from compress.report.ink import FAINT, dress, plain, png_of, sheet
 
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     figure = sheet(7.2, 3.6)
     axes = figure.subplots()
     shades = colormaps["viridis"]
+    lowest = {layer: min(row["accuracy"] for row in rows if row["layer"] == layer) for layer in layers}
+    named = sorted(layers, key=lambda layer: lowest[layer])[:NAMED]
     for number, layer in enumerate(layers):
         own = [(0.0, dense), *((row["ratio"], row["accuracy"]) for row in rows if row["layer"] == layer)]
-        shade = shades(0.9 * number / max(len(layers) - 1, 1))
-        axes.plot(*zip(*own, strict=True), color=shade, linewidth=1.2, marker="o", markersize=2.5, label=plain(layer))
+        style = {"color": shades(0.9 * number / max(len(layers) - 1, 1)), "label": plain(layer), "zorder": 3}
+        looks = style if layer in named else {"color": FAINT}
+        axes.plot(*zip(*own, strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
     axes.set_xlabel("fraction of the layer removed, all others whole")
     axes.set_ylabel("validation accuracy")
     dress(axes)
-    if len(layers) <= 24:
-        figure.legend(loc="outside right upper", fontsize=6, frameon=False)
+    title = "most sensitive layers" if len(named) < len(layers) else None
+    figure.legend(loc="outside right upper", fontsize=6, frameon=False, title=title, title_fontsize=6)
     return png_of(figure)
