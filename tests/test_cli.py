@@ -113,14 +113,14 @@ def test_ctrl_c_says_how_to_resume_and_the_next_run_continues(recipe, tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
     ) as process:
         deadline = time.monotonic() + 120
-        while not list((tmp_path / "out").glob("tiny/*/01-train.partial/*checkpoint*")) and time.monotonic() < deadline:
+        while not list((tmp_path / "out").glob("tiny/*/01-train.partial/train.checkpoint.pt")) and time.monotonic() < deadline:
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
-    assert list((tmp_path / "out").glob("tiny/*/01-train.partial/*checkpoint*"))
+    assert list((tmp_path / "out").glob("tiny/*/01-train.partial/train.checkpoint.pt"))
 
 
 def test_an_output_folder_that_cannot_be_made_is_a_clear_error(recipe, tmp_path):
