@@ -193,7 +193,9 @@ def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Mod
     assert list(context.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("extra", [{"calibration": {}}, {"ladder": {}}, {"mixed": {}}, {"symmetric": True}])
+@pytest.mark.parametrize(
+    "extra", [{"calibration": {"samples": 64}}, {"ladder": {"equalize": True}}, {"mixed": {}}, {"symmetric": True}]
+)
 def test_what_only_static_int8_has_is_refused_elsewhere(extra: dict) -> None:
     with pytest.raises(ValidationError, match="is for static int8, and scheme is fp16"):
         Quantize(scheme="fp16", **extra)
