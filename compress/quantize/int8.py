@@ -22,6 +22,7 @@ from compress.quantize.gates import saturate, split_hard_swish, whole
 from compress.quantize.grid import Grid, store
 from compress.quantize.layers import layers_of
 from compress.quantize.placement import WEIGHTED, Placement, placement_for, with_known
+from compress.quantize.pools import pool_rounded
 from compress.record import Skip
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -60,6 +61,7 @@ def quantize(
         "WeightSymmetric": True,
         "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
+        "TensorQuantOverrides": _signed(model, ranges) if placement.signed_input else {},
     }
     with _quiet():
         quantizer = QDQQuantizer(
@@ -87,12 +89,20 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
     _free_outputs(made.graph)
     if placement.integer_gates:
         saturate(made)
+    if placement.early_pools:
+        pool_rounded(made.graph)
     if placement.batch is not None:
         fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
     graphs.tidy(made)
     graphs.shorten(made.graph)
+
+
+def _signed(model: onnx.ModelProto, ranges: Ranges) -> dict[str, list[dict[str, object]]]:
+    """The network's inputs as int8 around 0, where they have negative values."""
+    below = [one.name for one in model.graph.input if one.name in ranges and ranges[one.name][0] < 0]
+    return {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in below}
 
 
 def fix_batch(model: onnx.ModelProto, batch: int) -> None:

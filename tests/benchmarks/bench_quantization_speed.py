@@ -149,10 +149,12 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--nncf", help="python of an environment with nncf")
     parser.add_argument("--seconds", type=float, default=4.0, help="counted time of each file")
+    parser.add_argument("--only", default="", help="networks to time, by comma; all by default")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
-    networks = {"MobileNetV2": NETWORKS["MobileNetV2"]} if given.quick else NETWORKS
+    wanted = ["MobileNetV2"] if given.quick else [name for name in given.only.split(",") if name] or list(NETWORKS)
+    networks = {name: NETWORKS[name] for name in wanted}
     images = np.random.default_rng(0).normal(size=(IMAGES, 3, SIDE, SIDE)).astype(np.float32)
     print(f"onnx {onnx.__version__}, NNCF {'in its own environment' if given.nncf else 'left out: no --nncf'}\n")
     print("| network | threads | float32 | defaults | NNCF | ours, ONNX Runtime | ours, OpenVINO | ours ÷ fastest peer |")

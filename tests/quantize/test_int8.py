@@ -91,6 +91,15 @@ def test_onnxruntime_gets_uint8_with_zero_points(model: onnx.ModelProto, ranges:
     assert activation_types(quantized(model, ranges, "onnxruntime")) == ({np.dtype(np.uint8)}, False)
 
 
+def test_openvino_gets_its_input_around_zero_and_the_rest_unsigned(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "openvino")
+    values = constants(made)
+    zeros = {node.input[0]: values[node.input[2]] for node in made.graph.node if node.op_type == "QuantizeLinear"}
+    given = zeros.pop(made.graph.input[0].name)
+    assert (given.dtype, given.item()) == (np.dtype(np.int8), 0)
+    assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
+
+
 def test_tensorrt_quantizes_only_what_weighted_operators_read(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
     made = quantized(model, ranges, "tensorrt")
     readers: dict[str, set[str]] = {}
