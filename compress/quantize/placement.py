@@ -31,7 +31,7 @@ class Placement:
         float_outputs: Those whose result stays float unless the next operator reads int8.
         integer_gates: HardSwish and HardSigmoid become saturating integer sums and products, see `gates`.
         batch: The batch that its file is fixed to; None leaves it free. OpenVINO takes 10 to 15 % longer with a free one.
-        signed_input: The network's input is int8 around 0 where it has negative values: OpenVINO's first convolution takes up to
+        signed_input: The network's input is int8 around 0 where it has negative values: OpenVINO's first convolution may take
             twice the time with a zero point, and a normalised image has its middle near 0 anyhow.
         early_pools: Maxima are taken of integers: the pair behind a MaxPool goes before it, which gives the same numbers.
     """
@@ -65,19 +65,22 @@ def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None
     """What suits a network on a runtime family.
 
     Around layer normalisation only products are computed in int8: sums, GELU and what else stands between them have ranges that
-    256 levels do not resolve.
+    256 levels do not resolve. OpenVINO gets all of their inputs around 0 there: normalisation makes them so, and its matrix
+    products take a sixth longer with zero points.
 
     Args:
         model: Float network.
         family: A key of `PLACEMENTS`.
-        symmetric: Activations around 0 or not; None as the family wants. Integer gates need them unsigned.
+        symmetric: All activations around 0, or none; None as the family wants. Integer gates need them unsigned.
     """
     placement = PLACEMENTS[family]
     if symmetric is not None:
-        placement = replace(placement, unsigned=not symmetric, integer_gates=placement.integer_gates and not symmetric)
+        gates = placement.integer_gates and not symmetric
+        placement = replace(placement, unsigned=not symmetric, integer_gates=gates, signed_input=False)
     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
         products = tuple(one for one in placement.float_outputs if one in WEIGHTED) or ("Gemm", "MatMul")
-        return replace(placement, operators=WEIGHTED, float_outputs=products)
+        unsigned = placement.unsigned and not placement.signed_input
+        return replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned)
     return placement
 
 

@@ -238,9 +238,10 @@ class Quantize(Stage):
         activations = {None: "uint8 activations", True: "int8 activations around zero", False: "uint8 activations"}[
             self.symmetric
         ]
+        around = "; the input, and all with layer normalisation, int8 around zero" if self.symmetric is None else ""
         kinds = {
             "onnxruntime": f"onnxruntime: {activations}, {bits}",
-            "openvino": f"openvino: {activations}, {bits}, rounded only before products, sums and pools; batch 1",
+            "openvino": f"openvino: {activations}{around}, {bits}, rounded only before products, sums and pools; batch 1",
             "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; made but not run here",
         }
         left = (f"{skips} operators with weights stay in float",) if skips else ()

@@ -100,6 +100,11 @@ def test_openvino_gets_its_input_around_zero_and_the_rest_unsigned(model: onnx.M
     assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
 
 
+def test_openvino_gets_all_activations_as_asked(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = int8.quantize(model, ranges, "openvino", per_channel=True, reduce_range=False, symmetric=False)
+    assert activation_types(made) == ({np.dtype(np.uint8)}, False)
+
+
 def test_tensorrt_quantizes_only_what_weighted_operators_read(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
     made = quantized(model, ranges, "tensorrt")
     readers: dict[str, set[str]] = {}
