@@ -1,0 +1,69 @@
+"""Single weights out of ResNet-18 on `glyphs`: RigL and magnitude with rewinding at 90 %, SynFlow at 99 %, against dense.
+
+    python tests/benchmarks/bench_sparsity.py --out DIR [--seeds 0,1,2] [--smoke]
+
+Every sparse training takes as many steps as the dense one (rewinding: every round does). DIR may be that of
+`bench_pruning.py`, whose dense networks are used again. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from typing import Any
+
+from pruning_units import BATCH, Bench, gain, network, opened
+
+GOALS = {"rigl": 0.01, "magnitude": 0.01, "synflow": None}
+
+
+def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Row by unit name: what it is called, and the fields of the stage."""
+    own = {"batch_size": BATCH, "lr": 2e-3, "keep": "last", "teacher": "none"}
+    common = {"granularity": "weight", "recover": {**own, "epochs": bench.size.sparse}}
+    every = max(1, bench.data.train.batches(BATCH) // 4)
+    rigl = {"kind": "rigl", "every": every}
+    lottery = {"kind": "lottery", "steps": bench.size.rounds, "rewind": every}
+    return {
+        "rigl": (
+            "RigL, ERK, 90 %",
+            {**common, "target": {"sparsity": 0.9}, "schedule": rigl, "importance": "random", "ranking": "erk"},
+        ),
+        "magnitude": (
+            f"magnitude with rewinding, {bench.size.rounds} rounds, 90 %",
+            {**common, "target": {"sparsity": 0.9}, "schedule": lottery, "recover": {**own, "epochs": bench.size.dense}},
+        ),
+        "synflow": (
+            "SynFlow, 99 %",
+            {
+                **common,
+                "target": {"sparsity": 0.99},
+                "schedule": {"kind": "one_shot"},
+                "importance": "synflow",
+                "max_ratio": 0.9995,
+            },
+        ),
+    }
+
+
+def main() -> None:
+    """Compute what is missing and print."""
+    bench, _ = opened(argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter))
+    for seed in bench.seeds:
+        bench.dense("resnet18", seed)
+        for unit, (_, fields) in ways(bench).items():
+            bench.prune(f"{unit}-resnet18-{seed}", network("resnet18", bench.data, seed), seed, **fields)
+    dense = bench.right("dense-resnet18-{seed}")
+    print(f"\n| ResNet-18, from fresh weights | sparsity | accuracy | against dense, {dense.mean():.2%} (95 %) | goal |")
+    print("|---|---|---|---|---|")
+    for unit, (title, _) in ways(bench).items():
+        rows = [bench.unit(f"{unit}-resnet18-{seed}", lambda _: {}) for seed in bench.seeds]
+        right, goal = bench.right(f"{unit}-resnet18-{{seed}}"), GOALS[unit]
+        sparsity = statistics.mean(row["results"]["sparsity"] for row in rows)
+        held = right.mean() >= dense.mean() - goal if goal is not None else right.mean() > 5 / len(bench.data.spec.classes)
+        told = ("within 1 point" if goal is not None else "no collapse") + (": met" if held else ": missed")
+        print(f"| {title} | {sparsity:.3f} | {right.mean():.2%} | {gain(right, dense)} points | {told} |")
+
+
+if __name__ == "__main__":
+    main()

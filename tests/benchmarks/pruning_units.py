@@ -1,0 +1,161 @@
+"""What the pruning benchmarks share: the data, the networks, and units that are computed once and kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from compress.data.settings import DataSettings
+from compress.data.sources import load
+from compress.data.splits import Data
+from compress.export.onnx import export_onnx
+from compress.files import write_text
+from compress.methods import find
+from compress.models.counts import count
+from compress.models.settings import ModelSettings
+from compress.models.sources import build
+from compress.prune.stage import Prune
+from compress.stage import Candidate, Context
+from compress.statistics import paired_difference
+from compress.tasks.classification import Classification
+from compress.train.evaluate import outputs_of
+from compress.train.loop import fit
+from compress.train.settings import Training
+
+BATCH = 32
+VIT = {"patch_size": 4, "num_layers": 4, "num_heads": 3, "hidden_dim": 96, "mlp_dim": 384}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything: images, and epochs of the dense training, of recovery in all, and of sparse training."""
+
+    samples: int = 6000
+    test: float = 0.4
+    dense: int = 7
+    recovery: int = 4
+    sparse: int = 7
+    rounds: int = 3
+
+
+SMOKE = Size(samples=310, dense=1, recovery=1, sparse=1, rounds=1)
+
+
+def network(name: str, data: Data, seed: int) -> nn.Module:
+    """Fresh weights; MobileNetV2 with the first stride 1."""
+    if name == "vit":
+        torch.manual_seed(seed)
+        return torchvision.models.VisionTransformer(data.spec.height, num_classes=len(data.spec.classes), **VIT).eval()
+    settings = ModelSettings(source=f"torchvision:{name}", small_stem=name == "mobilenet_v2")
+    return build(settings, data.spec, seed=seed, base=Path.cwd()).module
+
+
+def train(module: nn.Module, data: Data, seed: int, folder: Path, *, epochs: int, lr: float, label: str) -> nn.Module:
+    """Plain training on hard labels, in place."""
+    settings = Training(epochs=epochs, batch_size=BATCH, lr=lr, keep="last")
+    terms = (find("loss", "task").load()(),)
+    fit(module, settings, data=data, task=Classification(), terms=terms, seed=seed, folder=folder, label=label, device="cpu")
+    return module
+
+
+def correct(module: nn.Module, data: Data) -> list[int]:
+    """1 for each test sample that is right."""
+    outputs, targets = outputs_of(module, data.test)
+    return [int(value) for value in Classification().correct(outputs, targets)]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Units of one run: each is computed once and kept.
+
+    Attributes:
+        out: Folder of the units.
+        size: How much of everything.
+        data: Images.
+        seeds: Of weights and order.
+    """
+
+    out: Path
+    size: Size
+    data: Data
+    seeds: tuple[int, ...]
+
+    def unit(self, name: str, compute: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """A finished unit's figures, or compute them now."""
+        path = self.out / f"{name}.json"
+        if not path.exists():
+            began, spent = time.monotonic(), time.process_time()
+            found = compute(self.out / "work" / name)
+            took = {"wall_s": time.monotonic() - began, "processor_s": time.process_time() - spent}
+            write_text(path, json.dumps({**found, **took}))
+            shutil.rmtree(self.out / "work" / name, ignore_errors=True)
+            print(f"{name}: {took['wall_s']:.0f} s, accuracy {np.mean(found.get('correct', [0])):.4f}", flush=True)
+        return dict(json.loads(path.read_text()))
+
+    def dense(self, name: str, seed: int) -> nn.Module:
+        """The trained dense network of a seed."""
+        module, weights = network(name, self.data, seed), self.out / f"dense-{name}-{seed}.pt"
+
+        def compute(folder: Path) -> dict[str, Any]:
+            train(module, self.data, seed, folder, epochs=self.size.dense, lr=2e-3, label="dense")
+            torch.save(module.state_dict(), weights)
+            export_onnx(module, self.data.spec, self.out / f"dense-{name}-{seed}.onnx")
+            return {"correct": correct(module, self.data), "macs": count(module, self.data.spec).macs}
+
+        self.unit(f"dense-{name}-{seed}", compute)
+        module.load_state_dict(torch.load(weights, weights_only=True))
+        return module
+
+    def right(self, unit: str, seeds: tuple[int, ...] | None = None) -> np.ndarray:
+        """0 or 1 by test sample of a kept unit, all seeds in a row."""
+        names = [unit.format(seed=seed) for seed in seeds or self.seeds]
+        return np.concatenate([np.array(self.unit(name, _missing)["correct"]) for name in names])
+
+    def prune(self, name: str, module: nn.Module, seed: int, **fields: Any) -> dict[str, Any]:
+        """One pruning by the stage, scored on the test split; its ONNX file is kept beside the figures."""
+
+        def compute(folder: Path) -> dict[str, Any]:
+            context = Context(self.data, Classification(), folder, folder / "cache", seed=seed, device="cpu")
+            outcome = Prune(**fields, timing_seconds=0.0).run(Candidate(self.data.spec, module), context)
+            made = outcome.candidate.network()
+            export_onnx(made, self.data.spec, self.out / f"{name}.onnx")
+            found = {key: value.value for key, value in outcome.results.items()}
+            macs = count(made, self.data.spec).macs
+            return {"correct": correct(made, self.data), "macs": macs, "results": found, "notes": outcome.notes}
+
+        return self.unit(name, compute)
+
+
+def _missing(_: Path) -> dict[str, Any]:
+    msg = "this unit was to be there"
+    raise LookupError(msg)
+
+
+def gain(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """A paired difference in points, with its interval."""
+    middle, low, high = (100 * value for value in paired_difference(ours, theirs))
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def opened(parser: argparse.ArgumentParser) -> tuple[Bench, argparse.Namespace]:
+    """Arguments that all of these benchmarks have, and what they ask for."""
+    parser.add_argument("--out", type=Path, required=True, help="folder of finished units, found again by the next call")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--samples", type=int, default=Size.samples)
+    parser.add_argument("--smoke", action="store_true", help="toy size, one seed: every part in seconds")
+    given = parser.parse_args()
+    size = SMOKE if given.smoke else Size(samples=given.samples)
+    seeds = (0,) if given.smoke else tuple(int(seed) for seed in given.seeds.split(","))
+    settings = DataSettings(source="glyphs", image_size=32, samples=size.samples, test=size.test, views=1, augment="none")
+    return Bench(given.out, size, load(settings, base=Path.cwd()), seeds), given
