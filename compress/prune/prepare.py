@@ -97,7 +97,7 @@ class Prepared:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
             return speed.median_ms(timings["dense"])
-        return speed.estimated_ms(self.parent, self.spec, self.device)
+        return speed.estimated_ms(self.context.clock, self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -156,13 +156,14 @@ class Prepared:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
             return self.watch.race(module).ratio
-        return speed.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+        return speed.estimated_ms(self.context.clock, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:
         """Times networks on this machine; made once it is needed."""
         if self._watch is None:
-            self._watch = speed.Stopwatch(self.parent, self.spec, seconds=max(self.stage.timing_seconds, DECIDING_SECONDS))
+            seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
+            self._watch = speed.Stopwatch(self.context.clock, self.parent, self.spec, seconds=seconds)
         return self._watch
 
     def timed(self, step: int, module: nn.Module) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.clock import Clock
 from compress.devices import load_device
 from compress.errors import ModelError
 from compress.models.counts import count
@@ -71,7 +72,7 @@ def test_the_fastest_rounding_wins_and_of_equals_the_smaller():
 
 
 def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reason(wide, large, monkeypatch):
-    watch = Stopwatch(wide, large, seconds=0.05)
+    watch = Stopwatch(Clock(), wide, large, seconds=0.05)
     limits = Limits(max_ratio=0.6)
     monkeypatch.setattr(rounding, "CANDIDATES", (1, 8, 64))
     multiple, rows = try_out(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
@@ -87,7 +88,7 @@ def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reas
 
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
     small = Wide(16).eval()
-    row = Stopwatch(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
+    row = Stopwatch(Clock(), wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
     ratio = count(wide, large).macs / count(small, large).macs
     assert row["predicted_speedup"] == pytest.approx(ratio)
     assert row["measured_speedup"] > 1.5  # a sixteenth of the work
@@ -164,7 +165,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     from compress.prune.speed import estimated_ms
 
     device = load_device("mobile_cpu")
-    dense = estimated_ms(wide, data.spec, device)
+    dense = estimated_ms(context.clock, wide, data.spec, device)
     stage = Prune(
         target={"latency_ms": 0.8 * dense, "device": "phone"},
         schedule={"kind": "one_shot"},
@@ -172,7 +173,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
         timing_seconds=0,
     )
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
-    reached = estimated_ms(outcome.candidate.network(), data.spec, device)
+    reached = estimated_ms(context.clock, outcome.candidate.network(), data.spec, device)
     assert reached <= 0.8 * dense * 1.001
     assert not any("not reached" in note for note in outcome.notes)
 
@@ -195,8 +196,8 @@ def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, conte
     assert any("the target is met as it is" in note for note in outcome.notes)
 
 
-class Clock(Stopwatch):
-    """A clock that does not waver: time is the number of parameters."""
+class Unwavering(Stopwatch):
+    """A stopwatch that does not waver: time is the number of parameters."""
 
     def race(self, network):
         self.asked = getattr(self, "asked", 0) + 1
@@ -209,7 +210,7 @@ class Clock(Stopwatch):
 
 def test_a_latency_on_this_machine_is_measured_and_met(wide, data, context, monkeypatch):
     monkeypatch.setattr(prepare.speed, "median_ms", lambda _: 2.0)
-    monkeypatch.setattr(prepare.speed, "Stopwatch", Clock)
+    monkeypatch.setattr(prepare.speed, "Stopwatch", Unwavering)
     stage = Prune(target={"latency_ms": 1.0}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
     assert 0.25 * 20_000 < _size(outcome.candidate.network()) <= 0.5 * _size(wide)
