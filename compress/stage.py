@@ -20,6 +20,7 @@ from compress.record import Curve, Frozen, InputSpec, Quantity, Scorecard, Skip,
 if TYPE_CHECKING:
     from torch import nn
 
+    from compress.clock import Clock
     from compress.data.splits import Data
     from compress.devices import Device
     from compress.tasks.base import Task
@@ -58,6 +59,12 @@ class Candidate:
         return self.module
 
 
+def _clock() -> Clock:
+    from compress.clock import Clock
+
+    return Clock()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a stage may use besides its candidate.
@@ -84,6 +91,7 @@ class Context:
         smoke: Toy size: keep every long loop to a few steps.
         base: Folder that relative paths in a stage's parameters start from.
         trust_code: Whether code of the user's own may run.
+        clock: Tells what time networks take.
     """
 
     data: Data
@@ -104,6 +112,7 @@ class Context:
     smoke: bool = False
     base: Path = field(default_factory=Path.cwd)
     trust_code: bool = False
+    clock: Clock = field(default_factory=_clock)
 
 
 @dataclass(frozen=True)

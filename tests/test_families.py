@@ -1,7 +1,8 @@
 """One member of each torchvision classification family through prune → quantize → export, at smoke size."""
 
 import pytest
-from models.families import FAMILIES, Family
+import torchvision
+from models.families import FAMILIES, Family, family_of
 
 from compress import Export, Prune, Quantize
 from compress.data import sources
@@ -30,3 +31,8 @@ def test_the_chain_ends_in_a_smaller_artifact_or_says_why(family: Family, tmp_pa
     assert ratio <= 0.51 or any("target" in note for note in pruned.notes), pruned.notes
     assert quantized.after["size_bytes"].value < 0.4 * pruned.after["size_bytes"].value or quantized.skipped
     assert (run.folder / "artifacts" / "host" / "model.onnx").is_file()
+
+
+def test_every_classification_family_of_torchvision_has_a_member_here():
+    names = torchvision.models.list_models(module=torchvision.models)
+    assert {family_of(name) for name in names} == {family_of(family.name) for family in FAMILIES}

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 WINDOWED = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
 """Class names of torchvision's window attention (Swin)."""
+RELATIVE = ("RelativePositionalMultiHeadAttention",)
+"""Of its attention with relative positions within blocks and grids (MaxViT)."""
 _MASKED = -100.0
 _LARGEST_SCALE = 4.605170185988092
 """ln 100: the limit that Swin V2 sets to the logarithm of its temperature."""
@@ -34,6 +36,11 @@ def is_windowed(part: nn.Module) -> bool:
     return type(part).__name__ in WINDOWED
 
 
+def is_relative(part: nn.Module) -> bool:
+    """Whether it is torchvision's attention with relative positions."""
+    return type(part).__name__ in RELATIVE
+
+
 def is_dropped(part: nn.Module) -> bool:
     """Whether it has parameters and all of them are empty."""
     parameters = list(part.parameters())
@@ -48,6 +55,10 @@ def _mixin(part: nn.Module) -> type[nn.Module] | None:
         qkv, proj = part.get_parameter("qkv.weight"), part.get_parameter("proj.weight")
         if len(qkv) and len(qkv) != 3 * len(proj):
             return FewerWindowedHeads
+    elif is_relative(part):
+        qkv, merge = part.get_parameter("to_qkv.weight"), part.get_parameter("merge.weight")
+        if len(qkv) and len(qkv) != 3 * len(merge):
+            return FewerRelativeHeads
     return Dropped if is_dropped(part) and any(part.children()) else None
 
 
@@ -160,3 +171,20 @@ class FewerWindowedHeads(nn.Module):
         label = regions[0][:, None] * 3 + regions[1][None, :]
         windows = label.view(tall // wh, wh, wide // ww, ww).permute(0, 2, 1, 3).reshape(-1, wh * ww)
         return (windows[:, None, :] != windows[:, :, None]).to(x.dtype) * _MASKED
+
+
+class FewerRelativeHeads(nn.Module):
+    """Attention with relative positions (Tu et al. 2022, MaxViT, arXiv:2204.01697), its heads narrower than its input."""
+
+    to_qkv: nn.Linear
+    merge: nn.Linear
+    n_heads: int
+    scale_factor: float
+    get_relative_positional_bias: Any
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, groups, tokens, C) → (N, groups, tokens, C)."""
+        parts = torch.unflatten(self.to_qkv(x), -1, (3, self.n_heads, -1))
+        q, k, v = parts.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        logits = q @ (k * self.scale_factor).transpose(-2, -1) + self.get_relative_positional_bias()
+        return F.linear((logits.softmax(-1) @ v).transpose(-3, -2).flatten(-2), self.merge.weight, self.merge.bias)

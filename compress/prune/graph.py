@@ -24,6 +24,7 @@ from compress.record import InputSpec
 Side = Literal["out", "in"]
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 ATTENTION = "attention's width is tied to its heads, which must stay of equal size"
+INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
 _FLAT = (nn.Linear, nn.BatchNorm1d)
 _MIXERS = (nn.LayerNorm, nn.GroupNorm)
 _TOLERANCE = 1e-6
@@ -56,16 +57,19 @@ class _Graph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no 
     """Torch-pruning's graph, with views and splits that it cannot follow made plain passages, which the trial then judges.
 
     Only a view that feeds a layer's features is a flattening; shuffles and attention windows are views, too, and taken for
-    flattenings they are followed wrongly, slowly, or not at all. A split whose parts' sizes it did not find maps out of range.
+    flattenings they are followed wrongly, slowly, or not at all. A split whose parts' sizes it did not find maps out of range,
+    and the expansion inside a product of five dimensions is taken for repeated keys and divides by zero.
     """
 
     def build_dependency(self, *args: Any, **kwargs: Any) -> Any:
         super().build_dependency(*args, **kwargs)
         for node in self.module2node.values():
-            if node.type == tp.ops.OPTYPE.SPLIT and len(node.module.offsets or ()) != len(node.outputs) + 1:
+            around = [dep for other in (*node.inputs, *node.outputs) for dep in other.dependencies if dep.target is node]
+            near = (*node.dependencies, *around)
+            lost = node.type == tp.ops.OPTYPE.SPLIT and len(node.module.offsets or ()) != len(node.outputs) + 1
+            if lost or (node.type == tp.ops.OPTYPE.EXPAND and any(_repeats_nothing(dep) for dep in near)):
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
-                around = [dep for other in (*node.inputs, *node.outputs) for dep in other.dependencies if dep.target is node]
-                for dep in (*node.dependencies, *around):
+                for dep in near:
                     dep.index_mapping[0] = None
         return self
 
@@ -75,6 +79,10 @@ class _Graph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no 
             if node.type == tp.ops.OPTYPE.RESHAPE and not any(isinstance(out.module, _FLAT) for out in node.outputs):
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
         return nodes
+
+
+def _repeats_nothing(dep: Any) -> bool:
+    return getattr(dep.index_mapping[0], "repeat", 1) < 1
 
 
 @contextmanager
@@ -111,17 +119,28 @@ def trace(module: nn.Module, spec: InputSpec) -> Any:
         except Exception as error:  # any failure inside the user's network or the tracer
             msg = (
                 f"the network cannot be traced for channel pruning, last module entered {entered[0]!r}: "
-                f"{type(error).__name__}: {error}. Use granularity: weight, which needs no trace, or leave this stage out"
+                f"{type(error).__name__}: {error}. {INSTEAD}"
             )
             raise ModelError(msg) from error
 
 
 def find(graph: Any, module: nn.Module) -> list[Group]:
-    """All groups of coupled channels, in the order of the forward pass; none is left out."""
+    """All groups of coupled channels, in the order of the forward pass; none is left out.
+
+    Raises:
+        ModelError: The graph cannot be followed; names the layer whose channels were followed last.
+    """
     names = {part: name for name, part in module.named_modules()}
+    found: list[Group] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Maximum recursive depth")
-        return [_describe(graph, names, item) for item in graph.get_all_groups(root_module_types=LAYERS)]
+        try:
+            found.extend(_describe(graph, names, item) for item in graph.get_all_groups(root_module_types=LAYERS))
+        except Exception as error:  # torch-pruning stumbles in many ways over operations that it does not know
+            after = f"after those of {found[-1].root!r}" if found else "of the first layer"
+            msg = f"the dependency graph cannot be followed {after}: {_first_line(error)}. {INSTEAD}"
+            raise ModelError(msg) from error
+    return found
 
 
 def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> Group:

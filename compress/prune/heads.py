@@ -1,7 +1,8 @@
 """Attention heads: a head goes whole, with its queries, keys, values and its part of the output projection.
 
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. torch-pruning removes heads only with the
-width of the whole network, because torch's modules tie the two; `models.narrow` unties them.
+width of the whole network, because torch's modules tie the two; `models.narrow` unties them. Modules of Hugging Face and of
+timm compute with as many heads as their projections hold. Every module is tried out before it is trusted.
 """
 
 from __future__ import annotations
@@ -9,38 +10,103 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compress.models.narrow import adapt, is_windowed
+from compress.models.narrow import adapt, is_relative, is_windowed
 from compress.prune.importance import Importance
 from compress.record import InputSpec
 
 _TOLERANCE = 1e-9
-_PER_HEAD = {"relative_position_bias_table": 1, "logit_scale": 0, "cpb_mlp.2.weight": 0}
+_BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
 """Parameters of window attention that hold one entry for each head, and along which dimension."""
+_JOINT = (("qkv", "proj"), ("to_qkv", "merge"))
+"""Names of one projection for queries, keys and values, and of the output projection."""
+_APART = (
+    (("q_proj", "k_proj", "v_proj"), "o_proj"),
+    (("q_proj", "k_proj", "v_proj"), "out_proj"),
+    (("q_lin", "k_lin", "v_lin"), "out_lin"),
+    (("query", "key", "value"), "out"),
+    (("self.query", "self.key", "self.value"), "output.dense"),
+    (("attention.query", "attention.key", "attention.value"), "output.dense"),
+)
+"""Names of three projections and of the output projection, as Hugging Face's encoders call them."""
+_NUMBERS = ("num_heads", "n_heads", "num_attention_heads")
+_WIDTHS = ("all_head_size", "attn_dim")
+"""Plain numbers of modules that hold the width of all heads together."""
 
 
-def attentions(module: nn.Module) -> dict[str, nn.Module]:
-    """Self-attention modules with several heads by name."""
-    return {name: part for name, part in module.named_modules() if name and _is_attention(part) and _count(part) > 1}
+@dataclass(frozen=True)
+class Layout:
+    """Where an attention module keeps its heads.
+
+    Attributes:
+        owner: The submodule that counts them, and its attribute.
+        inner: Weights whose rows are heads, with how many times they follow each other (3: queries, keys, values).
+        outer: The weight whose columns are heads.
+    """
+
+    owner: tuple[str, str]
+    inner: tuple[tuple[str, int], ...]
+    outer: str
+
+    def count(self, part: nn.Module) -> int:
+        """Heads now."""
+        return int(getattr(part.get_submodule(self.owner[0]), self.owner[1]))
+
+    def spread(self, part: nn.Module) -> list[tuple[str, int, int]]:
+        """Every parameter that holds heads: its name, along which dimension, and how many times over."""
+        own = dict(part.named_parameters())
+        biases = [(key.replace("weight", "bias"), times) for key, times in self.inner]
+        found = [(key, 0, times) for key, times in (*self.inner, *biases) if key in own]
+        beside = [(key, dim, 1) for key, dim in _BESIDE if key in own] if is_windowed(part) or is_relative(part) else []
+        return [*found, (self.outer, 1, 1), *beside]
 
 
-def _is_attention(part: nn.Module) -> bool:
+def layout_of(part: nn.Module) -> Layout | None:
+    """Where a module keeps its heads; None where it is no self-attention that can lose some."""
     if isinstance(part, nn.MultiheadAttention):
-        return part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
-    return is_windowed(part) and part.get_parameter("qkv.weight").numel() > 0
+        fits = part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
+        return Layout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
+    for joint, last in _JOINT:
+        if found := _matching(part, (joint,), last, times=3):
+            return found
+    return next((found for names, last in _APART if (found := _matching(part, names, last, times=1))), None)
 
 
-def _count(part: nn.Module) -> int:
-    return int(part.num_heads)  # type: ignore[arg-type]  # a plain number of both classes
+def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> Layout | None:
+    """The layout with these names, if the module has them and its shapes agree."""
+    own = {name: child for name in (*names, last) if isinstance(child := _inside(part, name), nn.Linear)}
+    if len(own) <= len(names) or not own[last].weight.numel():
+        return None
+    inside = names[0].rpartition(".")[0]
+    number = next((key for key in _NUMBERS if isinstance(getattr(part.get_submodule(inside), key, None), int)), None)
+    width = own[last].weight.shape[1]
+    if number is None or any(len(own[name].weight) != times * width for name in names):
+        return None
+    layout = Layout((inside, number), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
+    return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
+
+
+def _inside(part: nn.Module, path: str) -> Any:
+    """A submodule, or None where there is none of that name."""
+    for key in path.split("."):
+        part = getattr(part, key, None)  # type: ignore[assignment]  # None ends it
+    return part
+
+
+def attentions(module: nn.Module) -> dict[str, Layout]:
+    """Self-attention modules with several heads by name."""
+    found = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
+    return {name: layout for name, layout in found.items() if layout.count(module.get_submodule(name)) > 1}
 
 
 def counts(module: nn.Module) -> dict[str, int]:
     """Heads of each attention module."""
-    return {name: _count(part) for name, part in attentions(module).items()}
+    return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
 
 
 def smaller(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
@@ -51,18 +117,23 @@ def smaller(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
 def scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
     """Sum of the scores of each head's weights, divided by their mean, (heads,); None if the importance scores no weights."""
     part = module.get_submodule(name)
-    inner, outer = _names(part)
+    layout = _known(part, name)
+    found = torch.zeros(layout.count(part), dtype=torch.float64)
     try:
-        first, last = (importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double() for key in (inner, outer))
+        for key, dim, times in ((layout.outer, 1, 1), *((key, 0, times) for key, times in layout.inner)):
+            each = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
+            found += torch.unflatten(each, 0, (times, len(found), -1)).sum((0, 2, 3)).cpu()
     except (TypeError, ValueError):  # an importance of channels alone, or of layers that are called
         return None
-    heads = _count(part)
-    found = torch.unflatten(first, 0, (3, heads, -1)).sum((0, 2, 3)) + torch.unflatten(last, 1, (heads, -1)).sum((0, 2))
     return (found / found.mean().clamp(min=1e-30)).float()
 
 
-def _names(part: nn.Module) -> tuple[str, str]:
-    return ("in_proj_weight", "out_proj.weight") if isinstance(part, nn.MultiheadAttention) else ("qkv.weight", "proj.weight")
+def _known(part: nn.Module, name: str) -> Layout:
+    layout = layout_of(part)
+    if layout is None:
+        msg = f"{name} is no attention module whose heads are known"
+        raise TypeError(msg)
+    return layout
 
 
 @torch.no_grad()
@@ -78,33 +149,20 @@ def remove(module: nn.Module, name: str, gone: Sequence[int]) -> None:
         ValueError: None would be left.
     """
     part = module.get_submodule(name)
-    heads = _count(part)
+    layout = _known(part, name)
+    heads = layout.count(part)
     stay = torch.tensor([head for head in range(heads) if head not in set(gone)])
     if not len(stay):
         msg = f"{name} has {heads} heads, and all would go"
         raise ValueError(msg)
-    inner, outer = _names(part)
-    for key in (inner, inner.replace("weight", "bias")):
-        owner, _, leaf = key.rpartition(".")
-        if getattr(part.get_submodule(owner), leaf, None) is not None:
-            value = part.get_parameter(key)
-            _set(part, key, torch.unflatten(value, 0, (3, heads, -1)).index_select(1, stay).flatten(0, 2))
-    _set(part, outer, torch.unflatten(part.get_parameter(outer), 1, (heads, -1)).index_select(1, stay).flatten(1, 2))
-    if is_windowed(part):
-        _trim_windowed(part, stay)
-    else:
-        part._qkv_same_embed_dim = False  # type: ignore[assignment]  # keeps torch's fused encoder layer away
-    part.num_heads = len(stay)  # type: ignore[assignment]
-    _set_widths(part)
+    width = part.get_parameter(layout.outer).shape[1]
+    for key, dim, times in layout.spread(part):
+        value = torch.unflatten(part.get_parameter(key), dim, (times, heads, -1)).index_select(dim + 1, stay)
+        _set(part, key, value.flatten(dim, dim + 2))
+    if isinstance(part, nn.MultiheadAttention):
+        part._qkv_same_embed_dim = False  # keeps torch's fused encoder layer away
+    _set_numbers(part, layout, len(stay), width)
     adapt(module)
-
-
-def _trim_windowed(part: nn.Module, stay: Tensor) -> None:
-    """Entries that window attention holds for each head."""
-    own = dict(part.named_parameters())
-    for key, dim in _PER_HEAD.items():
-        if key in own:
-            _set(part, key, own[key].index_select(dim, stay))
 
 
 def _set(part: nn.Module, key: str, value: Tensor) -> None:
@@ -113,36 +171,57 @@ def _set(part: nn.Module, key: str, value: Tensor) -> None:
     setattr(part.get_submodule(owner), leaf, nn.Parameter(value.clone(), requires_grad=before.requires_grad))
 
 
-def _set_widths(part: nn.Module) -> None:
-    """Plain numbers of the linear layers inside."""
+def _set_numbers(part: nn.Module, layout: Layout, heads: int, width: int) -> None:
+    """Plain numbers of the module and of the linear layers inside; `width` was that of all heads together."""
+    owner = part.get_submodule(layout.owner[0])
+    setattr(owner, layout.owner[1], heads)
+    left = part.get_parameter(layout.outer).shape[1]
+    for key in _WIDTHS:
+        if getattr(owner, key, None) == width:
+            setattr(owner, key, left)
     for child in part.modules():
         if isinstance(child, nn.Linear):
             child.out_features, child.in_features = child.weight.shape
 
 
 def unfit(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, str]:
-    """Attention modules whose heads cannot go, with the reason.
+    """Attention modules whose heads cannot go, with the reason: found by halving what fails together.
 
-    Without its first head each must compute what it does with that head's output at zero, in float64.
+    Without their first heads they must compute what they do with those heads' outputs at zero, in float64.
     """
-    found: dict[str, str] = {}
     net = copy.deepcopy(module).double().eval()
     x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return _unfit(net, x, names)
+
+
+def _unfit(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, str]:
+    reason = _trial(net, x, names) if names else ""
+    if not reason:
+        return {}
+    if len(names) == 1:
+        return {names[0]: reason}
+    half = len(names) // 2
+    return _unfit(net, x, names[:half]) | _unfit(net, x, names[half:])
+
+
+@torch.no_grad()
+def _trial(net: nn.Module, x: Tensor, names: Sequence[str]) -> str:
+    """What is wrong when the first head of each of these modules goes; empty when nothing is."""
+    muted, small = copy.deepcopy(net), copy.deepcopy(net)
     for name in names:
-        muted, small = copy.deepcopy(net), copy.deepcopy(net)
         part = muted.get_submodule(name)
-        weight = part.get_parameter(_names(part)[1])
-        with torch.no_grad():
-            weight[:, : weight.shape[1] // _count(part)] = 0
+        layout = _known(part, name)
+        weight = part.get_parameter(layout.outer)
+        weight[:, : weight.shape[1] // layout.count(part)] = 0
+    try:
+        for name in names:
             remove(small, name, [0])
-            try:
-                wrong = float((muted(x) - small(x)).abs().max())
-            except Exception as error:  # whatever the user's network says to fewer heads
-                found[name] = f"with fewer heads the network does not run ({type(error).__name__}: {error})".splitlines()[0]
-                continue
-        if not wrong <= _TOLERANCE:
-            found[name] = f"removing a head is not the same as muting it (outputs differ by {wrong:.1e})"
-    return found
+        wrong = float((muted(x) - small(x)).abs().max())
+    except Exception as error:  # whatever the user's network says to fewer heads
+        return f"with fewer heads the network does not run ({type(error).__name__}: {error})".splitlines()[0]
+    if not wrong <= _TOLERANCE:
+        return f"removing a head is not the same as muting it (outputs differ by {wrong:.1e})"
+    return ""
 
 
 def rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
@@ -156,4 +235,5 @@ def rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
 
 def counts_of(module: nn.Module, names: Sequence[str]) -> dict[str, int]:
     """Heads of attention modules, whether several or one."""
-    return {name: _count(module.get_submodule(name)) for name in names}
+    parts = {name: module.get_submodule(name) for name in names}
+    return {name: _known(part, name).count(part) for name, part in parts.items()}

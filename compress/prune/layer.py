@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from compress.errors import ModelError
 from compress.models.narrow import adapt, is_dropped
-from compress.prune.channel import Meter, Shrinks, check, cost
+from compress.prune.channel import Meter, Shrinks, check, cost, looked_at
 from compress.prune.coverage import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
+from compress.prune.settings import TIMED
 from compress.record import InputSpec, Skip
 
 _TOLERANCE = 1e-6
@@ -109,7 +110,7 @@ class Layers:
         measure: What a target is a fraction of.
         ranking: Not used: there is one order of blocks.
         limits: Largest fraction of the blocks that may go, and protected ones.
-        meter: For `latency_ms`: time of a network as a fraction of the dense one's.
+        meter: For `latency` and `latency_ms`: time of a network as a fraction of the dense one's.
 
     Raises:
         ModelError: No block may go.
@@ -127,7 +128,7 @@ class Layers:
         meter: Meter | None = None,
     ) -> None:
         self.spec, self.measure, self.samples, self.limits = spec, measure, samples, limits
-        self.cost = meter if measure == "latency_ms" and meter else partial(cost, spec=spec, measure=measure)
+        self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
         self.guarded = protected(parent, limits.protect)
         check_globs(limits.ceilings, parent)
         blocks = residual_blocks(copy.deepcopy(parent).eval(), spec)
@@ -142,7 +143,7 @@ class Layers:
             told = "all its residual blocks are protected" if closed else "it has no residual block whose removal keeps shapes"
             msg = f"no block of this network may be dropped: {told}; use granularity: channel, or protect less"
             raise ModelError(msg)
-        self.dense = 1.0 if measure == "latency_ms" else self.cost(parent)
+        self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.open}
 
     def rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
@@ -168,7 +169,8 @@ class Layers:
             if reached <= fraction * self.dense or spare <= 0 or fraction >= 1:
                 break
             drop(made, name)
-            reached, spare = self.cost(made), spare - 1
+            reached = looked_at(self.cost, made, fraction * self.dense, twice=self.measure in TIMED)
+            spare -= 1
         check(made, self.spec)
         return Cut(
             made, notes=() if reached <= fraction * self.dense or fraction >= 1 else (self._shortfall(fraction, reached),)

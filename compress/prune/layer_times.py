@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from compress import graphs
 from compress.devices import Device
 from compress.errors import DeviceError
-from compress.export.onnx import export_onnx
 from compress.files import write_text
-from compress.profile import cost, layers, origins
 from compress.record import InputSpec
+
+if TYPE_CHECKING:
+    from compress.clock import Clock
 
 SECONDS = 1.0
 """Time to spend on a measurement."""
 
 
-def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS) -> dict[str, float]:
+def layer_times(
+    clock: Clock, module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS
+) -> dict[str, float]:
     """Time of each layer at batch 1, ms, by name of its torch module.
 
     Args:
+        clock: Measures or estimates.
         module: Left as it is.
         spec: Its input.
         device: Measured by the runtime's own profile where it is this machine, else estimated by its roofline.
@@ -33,31 +37,14 @@ def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: 
         DeviceError: Neither can be done; or no time could be told to belong to a layer.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        export_onnx(module, spec, path)
-        found = _measured(path, seconds) if device.connection == "local" else _estimated(path, device)
+        path = clock.export(module, spec, Path(folder) / "network.onnx")
+        found = clock.modules_ms(path, device, seconds=seconds)
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in found.items() if name in names and ms > 0}
     if not times:
         msg = f"no layer's time is known on {device.name}, so importance cannot be set against it; leave per_millisecond out"
         raise DeviceError(msg)
     return times
-
-
-def _measured(path: Path, seconds: float) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for kernel in layers.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels:
-        found[kernel.module] = found.get(kernel.module, 0.0) + layers.middle_mean(kernel.milliseconds)
-    return found
-
-
-def _estimated(path: Path, device: Device) -> dict[str, float]:
-    home = {node.name: node.module for node in origins.origins_of(graphs.load(path)) if node.name}
-    found: dict[str, float] = {}
-    for work, ms in cost.estimate(path, device).operators:
-        module = home.get(work.name, "")
-        found[module] = found.get(module, 0.0) + ms
-    return found
 
 
 def kept(path: Path, key: str) -> dict[str, float] | None:

@@ -1,7 +1,7 @@
 """What a pruning needs before its first cut and measures along the way: rounding, latency target, pruner, times of the steps.
 
 What was measured is kept in the stage's folder, so that a rerun goes on with the same decisions. Times of finished steps are a
-record only; the rounding of `round_to: measure` and the cuts of `latency_ms` on this machine do depend on what was measured.
+record only; the rounding of `round_to: measure` and the cuts of a target of time on this machine depend on what was measured.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from compress.environment import is_main, world_size
 from compress.errors import CompressError
 from compress.files import write_text
 from compress.methods import find
-from compress.prune import rounding, speed, state
+from compress.prune import latency, rounding, speed, state
 from compress.prune.cut import Limits, Pruner
 from compress.prune.layer import Layers
-from compress.prune.settings import REMOVES_CHANNELS
+from compress.prune.settings import REMOVES_CHANNELS, TIMED
 from compress.record import Frozen, Quantity
 from compress.stage import Candidate, Context
 from compress.train.processes import accelerated, from_main
@@ -34,6 +34,8 @@ FILE = "step-measured.json"
 """Begins like the files of the steps, with which it goes when all are done."""
 DECIDING_SECONDS = 0.3
 """Least time of a measurement that decides something."""
+FINAL_SECONDS = 1.0
+"""Least time of the last measurement of a target of time."""
 Value = TypeVar("Value")
 
 
@@ -79,13 +81,14 @@ class Prepared:
         self.device = load_device(stage.target.device)
         self._watch: speed.Stopwatch | None = None
         self._told: list[str] = []
+        self._reached: latency.Reached | None = None
         key = state.key_of(stage, context, parent)
         self.measured = _read(context.folder / FILE, key) or self._measure(key)
         self.removed = self._removed()
         self.pruner = self._pruner()
 
     def _measure(self, key: str) -> Measured:
-        dense_ms = self._from_first(self._dense_ms) if self.stage.target.measure == "latency_ms" else None
+        dense_ms = self._from_first(self._dense_ms) if self.stage.target.timed else None
         found = Measured(key=key, dense_ms=dense_ms)
         if self.stage.granularity == "channel":
             multiple, rows = self._from_first(partial(self._rounding, dense_ms))
@@ -97,7 +100,7 @@ class Prepared:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
             return speed.median_ms(timings["dense"])
-        return speed.estimated_ms(self.parent, self.spec, self.device)
+        return speed.estimated_ms(self.context.clock, self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -115,7 +118,7 @@ class Prepared:
             self.spec,
             kept,
             self.watch,
-            measure="macs" if asked == "latency_ms" or asked == "sparsity" else asked,
+            measure="macs" if asked in TIMED or asked == "sparsity" else asked,
             ranking="global" if stage.ranking == "erk" else stage.ranking,
             limits=self._limits(1),
         )
@@ -136,7 +139,7 @@ class Prepared:
     def _pruner(self) -> Pruner:
         stage = self.stage
         more: dict[str, Any] = {}
-        if stage.target.measure == "latency_ms":
+        if stage.target.timed:
             more["meter"] = lambda module: self._from_first(partial(self._part_of_dense, module))
         if stage.granularity in ("block", "n:m"):
             more["pattern"] = stage.shape
@@ -156,18 +159,19 @@ class Prepared:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
             return self.watch.race(module).ratio
-        return speed.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+        return speed.estimated_ms(self.context.clock, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:
         """Times networks on this machine; made once it is needed."""
         if self._watch is None:
-            self._watch = speed.Stopwatch(self.parent, self.spec, seconds=max(self.stage.timing_seconds, DECIDING_SECONDS))
+            seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
+            self._watch = speed.Stopwatch(self.context.clock, self.parent, self.spec, seconds=seconds)
         return self._watch
 
     def timed(self, step: int, module: nn.Module) -> None:
         """Time the network that a step left and keep the row; on the first process, and only where asked for."""
-        wanted = self.stage.timing_seconds > 0 or (self.stage.target.measure == "latency_ms" and _is_here(self.device))
+        wanted = self.stage.timing_seconds > 0 or (self.stage.target.timed and _is_here(self.device))
         if not wanted or self.stage.granularity not in REMOVES_CHANNELS or not is_main():
             return
         try:
@@ -181,8 +185,21 @@ class Prepared:
         self.measured = self.measured.model_copy(update={"speed": (*earlier, row)})
         self._write(self.measured)
 
+    def finished(self, module: nn.Module) -> None:
+        """Measure once more whether a target of time on this machine is met; on the first process."""
+        if not self.stage.target.timed or not _is_here(self.device) or not is_main() or self.removed == 0:
+            return
+        seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
+        asked, dense_ms = 1 - self.removed, self.measured.dense_ms or 1.0
+        self._reached = latency.reached(self.watch, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
+        self._told += latency.told(self.stage.target, self._reached)
+
     def results(self) -> dict[str, Quantity]:
-        """Speed-up of the last step, measured, and its efficiency."""
+        """Speed-up of the last step, measured, and its efficiency; and what is left of the time, where that is the target."""
+        own = {"latency_ratio": latency.quantity(self._reached)} if self._reached else {}
+        return own | self._speedup()
+
+    def _speedup(self) -> dict[str, Quantity]:
         if not self.measured.speed:
             reason = "timing_seconds is 0" if self.stage.granularity in REMOVES_CHANNELS else "a dense runtime skips no zeros"
             return {"pruning_speedup": Quantity.absent("1", reason)}
@@ -205,7 +222,8 @@ class Prepared:
 
     def tables(self, module: nn.Module) -> dict[str, tuple[dict[str, Any], ...]]:
         """Rows of the times of the steps, of the roundings tried out, and of the blocks that the result lacks."""
-        found = {"speed": self.measured.speed, "rounding": self.measured.rounding}
+        found: dict[str, tuple[dict[str, Any], ...]] = {"speed": self.measured.speed, "rounding": self.measured.rounding}
+        found["latency_target"] = (self._reached.model_dump(),) if self._reached else ()
         if isinstance(self.pruner, Layers):
             found["layers"] = self.pruner.rows(module)
         return {name: rows for name, rows in found.items() if rows}

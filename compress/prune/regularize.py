@@ -5,9 +5,7 @@ The penalty is a term of the loss, as in the papers; its gradient takes the ordi
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from pydantic import PrivateAttr
@@ -41,20 +39,6 @@ def _norms(rows: Tensor) -> Tensor:
     return torch.where(squares > 0, squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt(), 0.0)
 
 
-def growing(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
-    """½ λ Σ w² over the weights that are to go.
-
-    Wang et al. 2021, "Neural Pruning via Growing Regularization" (GReg-1), arXiv:2012.09243.
-    """
-    parts = [(w * mask).square().sum() for w, mask in zip(weights, masks, strict=True)]
-    return lam / 2 * torch.stack(parts).sum()
-
-
-def strength_at(t: int, *, delta: float, every: int, ceiling: float) -> float:
-    """λ after t steps: min(τ, δ · ⌊t / K⌋), δ = `delta`, K = `every`, τ = `ceiling`."""
-    return min(ceiling, delta * (t // every))
-
-
 class Penalty(Term):
     """A penalty of a network as a term of its training loss.
 
@@ -77,41 +61,6 @@ class Penalty(Term):
     def value(self, answers: Answers) -> Tensor:  # noqa: ARG002
         """The penalty as it stands, whatever the batch."""
         return self._compute()
-
-
-class Growth:
-    """Steps of a growing penalty; a hook of the training loop.
-
-    Args:
-        settings: Growth and ceiling.
-        gone: By parameter name, True where a weight is to go.
-        module: In training.
-    """
-
-    def __init__(self, settings: SparseTraining, gone: Mapping[str, Tensor], module: nn.Module) -> None:
-        self.settings, self.module = settings, module
-        self.gone = {name: mask for name, mask in gone.items() if bool(mask.any())}
-        self.t = 0
-        marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.gone.items()}
-        self.identity = f"growing {settings.lam} {settings.every} {settings.ceiling} {marks}"
-
-    def __call__(self) -> None:
-        """One step was taken."""
-        self.t += 1
-
-    def penalty(self) -> Tensor:
-        """At the step that is being taken."""
-        lam = strength_at(self.t, delta=self.settings.lam, every=self.settings.every, ceiling=self.settings.ceiling)
-        weights = [self.module.get_parameter(name) for name in self.gone]
-        return growing(weights, (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True)), lam)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Steps so far."""
-        return {"t": self.t}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Count on."""
-        self.t = state["t"]
 
 
 def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> Penalty:

@@ -36,6 +36,14 @@ WEIGHTS_ONLY = frozenset({"snip", "grasp", "synflow"})
 REMOVES_CHANNELS = frozenset({"channel", "layer"})
 """Granularities that make a smaller network; the others set weights to zero."""
 
+GROWING = frozenset({"growing", "growing_all"})
+"""Penalties whose factor rises while they train."""
+MAGNITUDES = ("magnitude", "l1", "l2")
+"""Importances that see what `growing_all` drew apart."""
+
+TIMED = frozenset({"latency", "latency_ms"})
+"""Measures of a target that a clock tells."""
+
 Kind = Literal["one_shot", "linear", "cubic", "exponential", "guarded", "lottery", "set", "rigl"]
 OWN: dict[str, dict[str, Any]] = {
     "guarded": {"drop": 0.01, "retries": 2},
@@ -110,26 +118,53 @@ class Schedule(Frozen):
         return 1 if self.kind in SINGLE else self.steps
 
 
+PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
+"""Parameters of `growing_all`, with their published values."""
+
+
 class SparseTraining(Training):
     """Training under a penalty before the first cut, on the task's loss.
 
     Attributes:
         kind: `slimming`: L1 on the scales of batch norms; `l1`: on the weights; `group_lasso`: on the norms of filters;
-            `growing`: L2 on what the stage would remove, growing step by step.
-        strength: Factor λ of the penalty; for `growing` what is added to it every `every` steps. None for 1e-4 (`l1`: 1e-5).
-        every: Of `growing`: optimizer steps between two increases.
-        ceiling: Of `growing`: largest factor.
+            `growing`: L2 on what the stage would remove, growing step by step; `growing_all`: a small growing L2 on all weights
+            first, then what the magnitudes that it drew apart say is to go, as with `growing`.
+        strength: Factor λ of the penalty; for `growing` and `growing_all` what is added to it every `every` steps. None for
+            1e-4 (`l1`: 1e-5).
+        every: Of `growing` and `growing_all`: optimizer steps between two increases.
+        ceiling: Likewise: largest factor.
+        pick_strength: Of `growing_all`: what is added to the factor of all weights every `every` steps, 1e-5 by default.
+        pick_ceiling: Of `growing_all`: the factor at which the weights that are to go are picked, 0.01 by default.
+        keep: `last` weights, which the penalty had its effect on, or the `best` by validation.
     """
 
-    kind: Literal["slimming", "l1", "group_lasso", "growing"]
+    kind: Literal["slimming", "l1", "group_lasso", "growing", "growing_all"]
     strength: float | None = Field(default=None, gt=0.0)
     every: int = Field(default=10, ge=1)
     ceiling: float = Field(default=1.0, gt=0.0)
+    pick_strength: float | None = Field(default=None, gt=0.0)
+    pick_ceiling: float | None = Field(default=None, gt=0.0)
+    keep: Literal["best", "last"] = "last"
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        given = [name for name in PICKS if getattr(self, name) is not None]
+        if given and self.kind != "growing_all":
+            msg = f"before: {self.kind} picks nothing while it trains; leave {given[0]} out, or use kind growing_all"
+            raise ValueError(msg)
+        if self.kind == "growing_all" and self.pick("pick_ceiling") > self.ceiling:
+            msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is over ceiling {self.ceiling:g}, where growth ends; lower it"
+            raise ValueError(msg)
+        return self
 
     @property
     def lam(self) -> float:
         """`strength`, resolved."""
         return self.strength or (1e-5 if self.kind == "l1" else 1e-4)
+
+    def pick(self, name: str) -> float:
+        """`pick_strength` or `pick_ceiling`, resolved."""
+        return float(getattr(self, name) or PICKS[name])
 
 
 def misfit(stage: Prune) -> str:
@@ -142,12 +177,8 @@ def misfit(stage: Prune) -> str:
         return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
     if stage.per_millisecond and granularity != "channel":
         return f"per_millisecond weighs channels, and granularity is {granularity!r}; leave it out or use 'channel'"
-    if before is not None and before.kind in ("slimming", "group_lasso") and not smaller:
-        return f"before: {before.kind} prepares whole channels, not granularity {granularity!r}; use l1 or growing"
-    if before is not None and before.kind == "growing" and granularity == "layer":
-        return "before: growing acts on channels or weights, not on whole layers; use group_lasso or slimming"
-    if before is not None and kind == "lottery":
-        return "before trains under a penalty and schedule 'lottery' trains the dense network itself; leave one of them out"
+    if before is not None and (reason := _misfit_before(stage, before)):
+        return reason
     if kind in MASKED and granularity not in MASKED[kind]:
         takes = " or ".join(map(repr, MASKED[kind]))
         return (
@@ -157,4 +188,20 @@ def misfit(stage: Prune) -> str:
         return f"recover.ema averages networks of different masks, which is not sparse; leave it out with {kind!r}"
     if kind in ("set", "rigl", "lottery") and stage.recover.epochs == 0:
         return f"schedule {kind!r} is a way to train, and recover.epochs is 0; give it epochs"
+    return ""
+
+
+def _misfit_before(stage: Prune, before: SparseTraining) -> str:
+    """The same of the training before the first cut."""
+    if before.kind in ("slimming", "group_lasso") and stage.granularity not in REMOVES_CHANNELS:
+        return f"before: {before.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or growing"
+    if before.kind in GROWING and stage.granularity == "layer":
+        return f"before: {before.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
+    if before.kind == "growing_all" and stage.importance not in MAGNITUDES:
+        takes = ", ".join(MAGNITUDES)
+        return f"before: growing_all draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
+    if before.kind == "growing_all" and stage.target.timed:
+        return f"before: growing_all picks while it trains, when no {stage.target.measure} is measured; use macs or growing"
+    if stage.schedule.kind == "lottery":
+        return "before trains under a penalty and schedule 'lottery' trains the dense network itself; leave one of them out"
     return ""

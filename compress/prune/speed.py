@@ -12,19 +12,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from compress.devices import Device
 from compress.errors import DeviceError
-from compress.export.onnx import export_onnx
 from compress.models.counts import count
-from compress.profile import cost
-from compress.profile.timing import Timing, measure, speedup
-from compress.profile.work import Work, work_of
 from compress.record import InputSpec
+
+if TYPE_CHECKING:
+    from compress.clock import Clock, Timing, Work
 
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
@@ -59,39 +58,46 @@ class Stopwatch:
     """Times networks against one dense network.
 
     Args:
+        clock: Exports and times.
         dense: Exported once.
         spec: Its input.
         seconds: Counted time of each network.
     """
 
-    def __init__(self, dense: nn.Module, spec: InputSpec, *, seconds: float) -> None:
-        self.spec, self.seconds = spec, max(seconds, _SHORTEST)
+    def __init__(self, clock: Clock, dense: nn.Module, spec: InputSpec, *, seconds: float) -> None:
+        self.clock, self.spec, self.seconds = clock, spec, max(seconds, _SHORTEST)
         self.macs = count(dense, spec).macs
         with tempfile.TemporaryDirectory() as folder:
-            self._dense = _exported(dense, spec, Path(folder) / "dense.onnx").read_bytes()
+            self._dense = clock.export(dense, spec, Path(folder) / "dense.onnx").read_bytes()
 
-    def time(self, networks: Mapping[str, nn.Module]) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
-        """Time networks by name and the dense one, called `dense`, all in turns; with their operators."""
+    def time(
+        self, networks: Mapping[str, nn.Module], *, seconds: float | None = None
+    ) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
+        """Time networks by name and the dense one, called `dense`, all in turns; with their operators.
+
+        Args:
+            networks: Not changed.
+            seconds: Counted time of each, where it is not the stopwatch's own.
+        """
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             files = {"dense": folder / "dense.onnx"}
             files["dense"].write_bytes(self._dense)
             for number, (label, network) in enumerate(networks.items()):
-                files[label] = _exported(network, self.spec, folder / f"{number}.onnx")
-            inputs = np.zeros((1, *self.spec.shape), np.float32)
-            timings = measure(files, inputs, seconds=self.seconds, warmup_seconds=self.seconds / 5)
-            return timings, {label: work_of(path) for label, path in files.items()}
+                files[label] = self.clock.export(network, self.spec, folder / f"{number}.onnx")
+            timings = self.clock.race(files, self.spec.shape, seconds=seconds or self.seconds)
+            return timings, {label: self.clock.work(path) for label, path in files.items()}
 
-    def race(self, network: nn.Module) -> Race:
+    def race(self, network: nn.Module, *, seconds: float | None = None) -> Race:
         """Time one network against the dense one."""
-        timings, work = self.time({"pruned": network})
+        timings, work = self.time({"pruned": network}, seconds=seconds)
         return Race(timings["dense"], timings["pruned"], work["pruned"])
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
         """What one pruned network gains: predicted, measured, and their ratio."""
         race = self.race(network)
         by_macs = self.macs / max(count(network, self.spec).macs, 1)
-        found = speedup(race.dense, race.pruned)
+        found = self.clock.speedup(race.dense, race.pruned)
         measured = found.value if found.value is not None else 1 / race.ratio
         return {
             "predicted_speedup": by_macs,
@@ -110,26 +116,26 @@ class Stopwatch:
 
         On this machine only a calibrated model says more than the measurement beside it.
         """
-        if device.connection == "local" and cost.calibration_of(device)[0] is None:
+        if device.connection == "local" and not self.clock.calibrated(device):
             return None
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "dense.onnx"
                 path.write_bytes(self._dense)
-                dense = cost.estimate(path, device).latency_ms
-            return dense / estimated_ms(network, self.spec, device)
+                dense = self.clock.estimated_ms(path, device)
+            return dense / estimated_ms(self.clock, network, self.spec, device)
         except DeviceError:
             return None
 
 
-def estimated_ms(network: nn.Module, spec: InputSpec, device: Device) -> float:
+def estimated_ms(clock: Clock, network: nn.Module, spec: InputSpec, device: Device) -> float:
     """Latency that the cost model gives a network, ms.
 
     Raises:
         DeviceError: The device's profile lacks a figure that the estimate needs.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return cost.estimate(_exported(network, spec, Path(folder) / "network.onnx"), device).latency_ms
+        return clock.estimated_ms(clock.export(network, spec, Path(folder) / "network.onnx"), device)
 
 
 def median_ms(timing: Timing) -> float:
@@ -180,8 +186,3 @@ def no_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _between(row: Mapping[str, Any]) -> str:
     return f", 95 % interval {row['low']:.2f} to {row['high']:.2f}" if row.get("low") is not None else ""
-
-
-def _exported(network: nn.Module, spec: InputSpec, path: Path) -> Path:
-    export_onnx(network, spec, path)
-    return path

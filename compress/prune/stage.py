@@ -13,7 +13,7 @@ from compress.devices import fingerprint, load_device
 from compress.errors import DeviceError
 from compress.prune.patterns import Pattern, block_of, kept_of
 from compress.prune.ratios import Ceilings
-from compress.prune.settings import Schedule, Scorer, SparseTraining, misfit
+from compress.prune.settings import TIMED, Schedule, Scorer, SparseTraining, misfit
 from compress.record import Frozen
 from compress.stage import Candidate, Context, Outcome, Stage
 from compress.train.settings import Recovery
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compress.devices import Device
     from compress.stage import Form
 
-Measure = Literal["macs", "params", "bytes", "latency_ms", "sparsity"]
-SHRINKS: tuple[Measure, ...] = ("macs", "params", "bytes", "latency_ms")
+Measure = Literal["macs", "params", "bytes", "latency", "latency_ms", "sparsity"]
+SHRINKS: tuple[Measure, ...] = ("macs", "params", "bytes", "latency", "latency_ms")
 FITS: dict[str, tuple[Measure, ...]] = {
     "channel": SHRINKS,
     "layer": SHRINKS,
@@ -56,14 +56,18 @@ class Target(Frozen):
         macs: Fraction of the multiply-accumulates to keep.
         params: Fraction of the parameters to keep (for weights: to keep other than zero).
         bytes: Fraction of the bytes to keep: of float32 weights as they are, and for weights and blocks after compression.
-        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated.
+        latency: Fraction of the dense network's time on `device` to keep: on this machine timed in turns with it, so that it
+            holds whatever the machine's speed is at the moment; else by estimates.
+        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated. Here it is
+            turned into a fraction of the dense network's time at the start, which is then held to as with `latency`.
         sparsity: Fraction of the prunable weights to remove.
-        device: Device profile that `latency_ms` and `round_to: device` are meant for, and that speed is predicted for.
+        device: Device profile that targets of time and `round_to: device` are meant for, and that speed is predicted for.
     """
 
     macs: float | None = Field(default=None, gt=0.0, lt=1.0)
     params: float | None = Field(default=None, gt=0.0, lt=1.0)
     bytes: float | None = Field(default=None, gt=0.0, lt=1.0)
+    latency: float | None = Field(default=None, gt=0.0, lt=1.0)
     latency_ms: float | None = Field(default=None, gt=0.0)
     sparsity: float | None = Field(default=None, gt=0.0, lt=1.0)
     device: Annotated[str, AfterValidator(_known)] = "host"
@@ -80,6 +84,11 @@ class Target(Frozen):
     def measure(self) -> Measure:
         """Which one is given."""
         return next(name for name in MEASURES if getattr(self, name) is not None)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a clock or a cost model tells when it is met."""
+        return self.measure in TIMED
 
     @property
     def removed(self) -> float | None:
@@ -106,8 +115,8 @@ class Prune(Stage):
         importance: What a channel or weight is worth. From weights: `magnitude` (of all that goes with a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian` (loss change), `apoz`,
             `activation`, `wanda`; for an untrained network `snip`, `grasp`, `synflow`; `random` is the control.
-        target: Where to end; channels and layers take macs, params, bytes or latency_ms, weights and blocks sparsity, params or
-            bytes, `n:m` the sparsity of its pattern.
+        target: Where to end; channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks sparsity,
+            params or bytes, `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
             weights and blocks: wide layers sparser than narrow ones, as sparse training wants it.
         schedule: Steps.
@@ -197,7 +206,7 @@ class Prune(Stage):
 
     def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
         """The device, where it has a say in what is removed."""
-        asks = self.target.measure == "latency_ms" or self.round_to == "device" or self.per_millisecond
+        asks = self.target.timed or self.round_to == "device" or self.per_millisecond
         device = self.target.device if asks else "host" if self.round_to == "measure" else None
         return {"device": fingerprint(load_device(device))} if device else {}
 

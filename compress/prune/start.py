@@ -7,20 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from compress.methods import find
 from compress.prune import lottery
+from compress.prune.growing import Growth, told
 from compress.prune.picked import picked
 from compress.prune.prepare import Prepared
-from compress.prune.regularize import Growth, Penalty, penalty_of
+from compress.prune.regularize import Penalty, penalty_of
 from compress.prune.scoring import scored
-from compress.prune.settings import SparseTraining
+from compress.prune.settings import GROWING, SparseTraining
+from compress.prune.weight import prunable
 from compress.record import Curve
 from compress.stage import Context
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.recover import recover
+from compress.train.settings import Training
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -38,12 +42,14 @@ class Begun:
         teacher: Whom recovery imitates as `parent`.
         weights: What a lottery ticket's weights go back to.
         curves: Of the training, if there was one.
+        notes: What a reviewer should know of it.
     """
 
     module: nn.Module
     teacher: nn.Module
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared, times: Mapping[str, float] | None) -> Begun:
@@ -72,7 +78,12 @@ def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared,
         reporter=context.reporter,
         after_step=after_step,
     )
-    return Begun(module, parent, curves=_named(history))
+    return Begun(module, parent, curves=_named(history), notes=told(stage.before, _steps(stage.before, context)))
+
+
+def _steps(training: Training, context: Context) -> int:
+    """Optimizer steps of a training."""
+    return -(-context.data.train.batches(training.batch_size) // training.accumulate) * training.epochs
 
 
 def _penalty(
@@ -84,12 +95,20 @@ def _penalty(
     times: Mapping[str, float] | None,
 ) -> tuple[Penalty, Callable[[], None] | None]:
     guarded = prepared.pruner.guarded
-    if before.kind != "growing":
+    if before.kind not in GROWING:
         return penalty_of(before, module, guarded), None
-    found = scored(stage, context, module, k=0, removed=prepared.removed, guarded=guarded, times=times)
-    gone = picked(prepared.pruner, module, stage.target.fraction(prepared.removed), found.importance)
-    module.zero_grad(set_to_none=True)
-    growth = Growth(before, gone, module)
+
+    def pick(network: nn.Module) -> dict[str, Tensor]:
+        work = copy.deepcopy(network).cpu().eval()
+        found = scored(stage, context, work, k=0, removed=prepared.removed, guarded=guarded, times=times)
+        return picked(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
+
+    if before.kind == "growing":
+        growth = Growth(before, pick(module), module)
+    else:
+        fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}
+        free = {name: w for name, w in prunable(module, guarded).items() if name not in fixed}
+        growth = Growth(before, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick)
     return Penalty.of(before, growth.penalty), growth
 
 
@@ -102,8 +121,7 @@ def _dense(stage: Prune, context: Context, parent: nn.Module) -> Begun:
     snapshot = lottery.Snapshot(module, step, path) if step else None
     history = recover(module, own, parent=parent, context=context, label=LABEL, after_step=snapshot)
     if step:
-        steps = -(-context.data.train.batches(own.batch_size) // own.accumulate) * own.epochs
-        start = lottery.read_weights(path, step, steps)
+        start = lottery.read_weights(path, step, _steps(own, context))
     else:
         lottery.write_weights(parent, path)
     return Begun(module, copy.deepcopy(module).eval(), weights=start, curves=_named(history))

@@ -72,6 +72,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         while (removed := _following(job, done)) is not None:
             done, module = _step(job, done, module, removed)
             bar.advance(note=f"accuracy {done.rows[-1]['accuracy_recovered']:.3f}")
+    prepared.finished(module)
     for path in context.folder.glob("step-*"):
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
@@ -79,6 +80,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
         skipped=prepared.pruner.skipped,
         notes=(
+            *job.begun.notes,
             *done.notes,
             *_told(job, done),
             *outcome.notes(stage, parent, module, prepared.measured.round_to),
@@ -98,7 +100,7 @@ def _times(
     path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
     found = layer_times.kept(path, key)
     if found is None:
-        found = layer_times.layer_times(parent, candidate.spec, prepared.device)
+        found = layer_times.layer_times(context.clock, parent, candidate.spec, prepared.device)
         layer_times.keep(found, path, key)
     return found
 

@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.data.splits import Split
 from compress.errors import CompressError
-from compress.profile.runners.base import FileRunner
-from compress.profile.runtimes import opened
-from compress.profile.timing import Timing, speedup, time_runners
 from compress.progress import Reporter
 from compress.record import Quantity, Scorecard, Skip
 from compress.statistics import paired_difference
+
+if TYPE_CHECKING:
+    from compress.clock import Clock, FileRunner, Timing
 
 FLOAT, QUANTIZED = "float", "quantized"
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -75,6 +75,7 @@ def judge(
     scores: Scores,
     terms: Terms,
     *,
+    clock: Clock,
     reporter: Reporter,
 ) -> Judgement:
     """Compare.
@@ -86,31 +87,30 @@ def judge(
         split: Samples to be right on.
         scores: The task's.
         terms: What is asked.
+        clock: Opens and times files.
         reporter: Shows a bar.
 
     Raises:
         CompressError: The first runtime does not run the files.
     """
     with ExitStack() as stack:
-        runners, skipped = _opened(parent, files, runtimes, terms.threads, stack)
+        runners, skipped = _opened(parent, files, runtimes, terms.threads, clock, stack)
         answers = {key: _answers(runner, split, scores) for key, runner in runners.items()}
         inputs = next(iter(split.ordered(terms.batch))).inputs.numpy()
-        timings = time_runners(
+        timings = clock.turns(
             {" ".join(key): runner for key, runner in runners.items()},
             {" ".join(key): {next(iter(runner.shapes())): inputs} for key, runner in runners.items()},
             batch=terms.batch,
             seconds=terms.seconds,
-            warmup_seconds=terms.seconds / 5,
-            min_runs=10,
             reporter=reporter,
         )
     reference = answers[FLOAT, runtimes[0]]
     drops = {runtime: _drop(reference, answers[QUANTIZED, runtime]) for network, runtime in runners if network == QUANTIZED}
-    return _verdict({key: timings[" ".join(key)] for key in runners}, drops, terms, skipped)
+    return _verdict({key: timings[" ".join(key)] for key in runners}, drops, terms, skipped, clock)
 
 
 def _opened(
-    parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, stack: ExitStack
+    parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, clock: Clock, stack: ExitStack
 ) -> tuple[dict[tuple[str, str], FileRunner], tuple[Skip, ...]]:
     """Runners by network and runtime, and the runtimes that do not take both files."""
     runners: dict[tuple[str, str], FileRunner] = {}
@@ -118,7 +118,7 @@ def _opened(
     for runtime in dict.fromkeys(runtimes):
         quantized = files.get(runtime.partition(":")[0], files["onnxruntime"])
         try:
-            both = [stack.enter_context(opened(runtime, path, threads=threads)) for path in (parent, quantized)]
+            both = [stack.enter_context(clock.opened(runtime, path, threads=threads)) for path in (parent, quantized)]
         except CompressError as error:
             if not runners:
                 raise
@@ -129,7 +129,11 @@ def _opened(
 
 
 def _verdict(
-    timings: Mapping[tuple[str, str], Timing], drops: Mapping[str, Quantity], terms: Terms, skipped: tuple[Skip, ...]
+    timings: Mapping[tuple[str, str], Timing],
+    drops: Mapping[str, Quantity],
+    terms: Terms,
+    skipped: tuple[Skip, ...],
+    clock: Clock,
 ) -> Judgement:
     def middle(key: tuple[str, str]) -> float:
         return float(np.median(timings[key].milliseconds))
@@ -138,7 +142,7 @@ def _verdict(
     right = [(QUANTIZED, runtime) for runtime, drop in drops.items() if (drop.low or 0.0) <= terms.accuracy_drop]
     candidates = right or [(QUANTIZED, runtime) for runtime in drops]
     best = min(candidates, key=middle)
-    gain = speedup(timings[fast_float], timings[best])
+    gain = clock.speedup(timings[fast_float], timings[best])
     slower = gain.high is not None and gain.high < 1.0
     drop = drops[best[1]]
     passed = bool(right) and not slower

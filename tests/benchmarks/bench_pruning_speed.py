@@ -20,6 +20,7 @@ from pathlib import Path
 
 from torch import nn
 
+from compress.clock import Clock
 from compress.devices import host
 from compress.models.counts import count
 from compress.models.settings import ModelSettings
@@ -48,7 +49,7 @@ def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats:
     dense = network(name)
     pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Limits(round_to=round_to))
     small = pruner.cut(dense, kept, magnitude()).module
-    rows = [Stopwatch(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
+    rows = [Stopwatch(Clock(), dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
     ratio = count(dense, SPEC).macs / count(small, SPEC).macs
     return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
 
@@ -78,7 +79,7 @@ def second_table(seconds: float) -> list[str]:
     lines = ["| network | rounded to | MACs kept | ms | of the dense time |", "| --- | --- | --- | --- | --- |"]
     for name in NETWORKS:
         dense = network(name)
-        watch = Stopwatch(dense, SPEC, seconds=seconds)
+        watch = Stopwatch(Clock(), dense, SPEC, seconds=seconds)
         _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Limits())
         for row in rows:
             if row["latency_ms"] is None:

@@ -12,9 +12,10 @@ import onnx
 import pytest
 from tiny import SPEC
 
+from compress import engine
+from compress.engine import Shapes, build_engine
 from compress.errors import MissingPackageError
-from compress.export import tensorrt
-from compress.export.tensorrt import Shapes, build_engine, build_script, trtexec_command, unfit
+from compress.export.tensorrt import build_script, trtexec_command, unfit
 from compress.profile.runners import tensorrt as runner
 
 NAMES = set(Path(__file__).with_name("tensorrt_names.txt").read_text(encoding="utf-8").split())
@@ -42,7 +43,7 @@ def dotted(node: ast.expr) -> str | None:
 def used() -> set[str]:
     """Every TensorRT name that the builder and the runner touch, as in the list."""
     found = set()
-    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (tensorrt, runner)]
+    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (engine, runner)]
     for node in itertools.chain.from_iterable(ast.walk(ast.parse(source)) for source in sources):
         name = dotted(node) if isinstance(node, ast.Attribute) else None
         if name is None or "__" in name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,3 +44,19 @@ FAMILIES = (
     Family("vit_b_16", args={"patch_size": 8, "num_layers": 2}),
     Family("wide_resnet50_2"),
 )
+
+
+def family_of(name: str) -> str:
+    """Name of a torchvision network without its size: `vgg11_bn` and `vgg19_bn` are `vgg_bn`."""
+    kinds = (
+        "efficientnet_v2",
+        "mobilenet_v2",
+        "mobilenet_v3",
+        "regnet_x",
+        "regnet_y",
+        "shufflenet_v2",
+        "swin_v2",
+        "wide_resnet",
+    )
+    kind = next((kind for kind in kinds if name.startswith(kind)), re.split(r"[\d_]", name)[0])
+    return f"{kind}_bn" if name.endswith("_bn") else kind

@@ -203,7 +203,7 @@ def test_without_a_gpu_or_the_package_the_reason_is_told(engine, path, monkeypat
 
 
 def test_an_onnx_file_is_built_into_an_engine_first(engine, tiny, monkeypatch):
-    from compress.export import tensorrt as builder
+    from compress import engine as builder
 
     asked = []
 

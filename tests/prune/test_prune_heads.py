@@ -1,9 +1,12 @@
 import copy
+import importlib
+import inspect
 
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlockV2
 
 from compress.errors import ModelError
@@ -29,7 +32,18 @@ def _swin(version=1):
     )
 
 
-NETWORKS = {"vit": _vit, "swin": _swin, "swin_v2": lambda: _swin(2)}
+def _maxvit():
+    extra = {"stem_channels": 8, "block_channels": [16, 32], "block_layers": [1, 1], "head_dim": 8}
+    return MaxVit(input_size=(SIZE, SIZE), partition_size=4, num_classes=4, stochastic_depth_prob=0.0, **extra)
+
+
+def _timm():
+    extra = {"img_size": SIZE, "patch_size": 8, "depth": 2, "num_heads": 4, "embed_dim": 32, "mlp_ratio": 2.0}
+    made: nn.Module = pytest.importorskip("timm.models.vision_transformer").VisionTransformer(num_classes=4, **extra)
+    return made
+
+
+NETWORKS = {"vit": _vit, "swin": _swin, "swin_v2": lambda: _swin(2), "maxvit": _maxvit, "timm": _timm}
 
 
 @pytest.fixture(params=NETWORKS)
@@ -48,8 +62,8 @@ def large(spec):
 
 def _mute(net, name, head):
     part = net.get_submodule(name)
-    weight = part.out_proj.weight if isinstance(part, nn.MultiheadAttention) else part.proj.weight
-    width = weight.shape[1] // part.num_heads
+    weight = next(getattr(part, key).weight for key in ("out_proj", "proj", "merge") if hasattr(part, key))
+    width = weight.shape[1] // (part.n_heads if hasattr(part, "n_heads") else part.num_heads)
     with torch.no_grad():
         weight[:, head * width : (head + 1) * width] = 0
 
@@ -133,3 +147,65 @@ def test_a_network_with_nothing_left_to_prune_is_refused(large):
     net = _vit().eval()
     with pytest.raises(ModelError, match="no channel of this network may be pruned"):
         Channels(net, large, measure="macs", ranking="global", limits=Limits(protect=("*",)))
+
+
+class Encoder(nn.Module):
+    """An encoder of Hugging Face behind patches, with a head: (N, 3, H, W) → (N, 4)."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 8, 8)
+        self.layers = layers
+        self.norm = nn.LayerNorm(32)
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x, attention_mask=None) if "attention_mask" in inspect.signature(layer.forward).parameters else layer(x)
+            x = x[0] if isinstance(x, tuple) else x
+        return self.head(self.norm(x).mean(1))
+
+
+HUGGING = {
+    "bert": ("bert", "BertConfig", "BertLayer", {}),
+    "roberta": ("roberta", "RobertaConfig", "RobertaLayer", {}),
+    "vit": ("vit", "ViTConfig", "ViTLayer", {}),
+    "clip": ("clip", "CLIPVisionConfig", "CLIPEncoderLayer", {}),
+    "siglip": ("siglip", "SiglipVisionConfig", "SiglipEncoderLayer", {}),
+    "dinov2": ("dinov2", "Dinov2Config", "Dinov2Layer", {"mlp_ratio": 2}),
+    "deit": ("deit", "DeiTConfig", "DeiTLayer", {}),
+    "beit": ("beit", "BeitConfig", "BeitLayer", {}),
+}
+
+
+@pytest.fixture(params=HUGGING)
+def hugging(request):
+    pytest.importorskip("transformers")
+    name, config, layer, more = HUGGING[request.param]
+    code = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    settings = getattr(importlib.import_module(f"transformers.models.{name}.configuration_{name}"), config)(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **more
+    )
+    settings._attn_implementation = "sdpa"
+    torch.manual_seed(0)
+    net = Encoder(nn.ModuleList([getattr(code, layer)(settings) for _ in range(2)])).eval()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.2)
+    return net
+
+
+def test_encoders_of_hugging_face_lose_heads_and_feed_forward_columns(hugging, large, tmp_path):
+    pruner = Channels(hugging, large, measure="macs", ranking="global", limits=Limits(round_to=4, protect=("patches",)))
+    cut = pruner.cut(hugging, 0.5, magnitude())
+    assert count(cut.module, large).macs <= 0.5 * count(hugging, large).macs
+    assert cut.notes == ()
+    assert len(heads.counts(hugging)) == 2
+    assert sum(heads.counts_of(cut.module, list(heads.counts(hugging))).values()) < 8
+    columns = [part.out_features for name, part in cut.module.named_modules() if name.endswith(("intermediate.dense", "fc1"))]
+    assert len(columns) == 2
+    assert min(columns) < 64
+    save(cut.module, hugging, tmp_path / "small.safetensors")
+    x = torch.randn(2, *large.shape)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "small.safetensors", hugging)(x), cut.module(x))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.clock import Clock
 from compress.devices import load_device
 from compress.errors import DeviceError
 from compress.prune import graph as groups
@@ -39,7 +40,7 @@ def test_a_group_that_costs_no_time_goes_last(found):
 
 @pytest.mark.parametrize("device", ["host", "mobile_cpu"])
 def test_every_convolution_has_a_time_measured_or_estimated(device, residual, spec):
-    times = layer_times(residual, spec, load_device(device), seconds=0.05)
+    times = layer_times(Clock(), residual, spec, load_device(device), seconds=0.05)
     convolutions = {name for name, part in residual.named_modules() if isinstance(part, nn.Conv2d)}
     assert convolutions <= set(times)
     assert min(times.values()) > 0
@@ -60,4 +61,4 @@ def test_a_network_without_times_is_refused(spec):
             return x.mean((1, 2, 3))[:, None].expand(-1, 4)
 
     with pytest.raises(DeviceError, match="leave per_millisecond out"):
-        layer_times(Bare(), spec, load_device("mobile_cpu"))
+        layer_times(Clock(), Bare(), spec, load_device("mobile_cpu"))

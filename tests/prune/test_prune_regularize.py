@@ -6,10 +6,11 @@ from torch import nn
 from compress.errors import ModelError
 from compress.prune.channel import Channels
 from compress.prune.cut import Limits
+from compress.prune.growing import Growth, growing, picking_step, stages_of, strength_at, told
 from compress.prune.importance import l1 as l1_norm
 from compress.prune.importance import magnitude
 from compress.prune.picked import picked
-from compress.prune.regularize import Growth, group_lasso, growing, l1, penalty_of, strength_at
+from compress.prune.regularize import group_lasso, l1, penalty_of
 from compress.prune.settings import SparseTraining
 from compress.prune.weight import Weights, prunable
 
@@ -98,3 +99,82 @@ def test_growing_draws_only_what_is_to_go_towards_zero(residual, spec):
         now = residual.get_parameter(name).detach()
         assert torch.equal(now[~mask], before[name][~mask])
         assert float(now[mask].abs().sum()) <= 0.2 * float(before[name][mask].abs().sum())
+
+
+PUBLISHED = {"delta": 1e-4, "pick_delta": 1e-5, "every": 5, "pick_ceiling": 1e-2, "ceiling": 1.0}
+
+
+def test_the_factor_of_all_weights_grows_to_the_picking_and_then_that_of_the_picked_to_the_ceiling():
+    pick = picking_step(delta=1e-5, every=5, ceiling=1e-2)
+    assert pick == 5000
+    at = {t: stages_of(t, pick=pick, **PUBLISHED) for t in (0, 4, 5, 2500, 4999, 5000, 5004, 5005, 10_000, 10**6)}
+    expected = [0, 0, 1e-5, 0.005, 0.00999, 0.01, 0.01, 0.0101, 0.11, 1.0]
+    assert list(at.values()) == pytest.approx(expected)
+
+
+def _everything(net):
+    return {name: torch.ones_like(p, dtype=torch.bool) for name, p in prunable(net).items()}
+
+
+def test_all_weights_shrink_alike_until_some_are_picked_and_the_others_are_set_free(residual):
+    settings = SparseTraining(kind="growing_all", strength=1.0, every=1, ceiling=5.0, pick_strength=0.1, pick_ceiling=0.3)
+    marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
+    growth = Growth(settings, _everything(residual), residual, lambda _: marks)
+    start = {name: residual.get_parameter(name).detach().clone() for name in marks}
+    seen = {}
+    optimizer = torch.optim.SGD(residual.parameters(), lr=0.1)
+    for step in range(8):
+        optimizer.zero_grad()
+        growth.penalty().backward()
+        optimizer.step()
+        growth()
+        seen[step + 1] = {name: residual.get_parameter(name).detach().clone() for name in marks}
+    for name, mask in marks.items():
+        shrunk = start[name] * (1 - 0.01) * (1 - 0.02)  # factors 0, 0.1, 0.2 before the picking after step 3
+        assert torch.allclose(seen[3][name], shrunk, rtol=1e-5, atol=1e-8)
+        assert torch.equal(seen[8][name][~mask], seen[3][name][~mask])
+        assert float(seen[8][name][mask].abs().sum()) < 0.5 * float(seen[3][name][mask].abs().sum())
+
+
+def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
+    """Two weights of the same size, of which the loss is curved 50 times more along the first: only growth tells them apart."""
+    net = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, 1.0]]))
+    curvature = torch.tensor([[5.0, 0.1]])
+    settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.01, pick_ceiling=0.3)
+    growth = Growth(
+        settings, _everything(net), net, lambda module: {"weight": module.weight.abs() < module.weight.abs().mean()}
+    )
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(31):
+        optimizer.zero_grad()
+        ((curvature * (net.weight - 1).square()).sum() / 2 + growth.penalty()).backward()
+        optimizer.step()
+        growth()
+    assert growth.gone["weight"].tolist() == [[False, True]]
+
+
+def test_growth_goes_on_with_what_was_picked(residual):
+    settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.1, pick_ceiling=0.1)
+    marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
+    growth, again = (Growth(settings, _everything(residual), residual, lambda _: marks) for _ in range(2))
+    growth()
+    again.load_state_dict(growth.state_dict())
+    assert float(again.penalty().detach()) == float(growth.penalty().detach())
+    assert all(torch.equal(again.gone[name], mask) for name, mask in marks.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "expected"),
+    [
+        ("growing", 100, "its factor reached 0.001 of 1"),
+        ("growing", 10**6, "its factor reached its ceiling 1 within"),
+        ("growing_all", 100, "would pick after step 10000 of training, which had 100"),
+        ("growing_all", 20_000, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
+    ],
+)
+def test_how_far_the_growth_got_is_told(kind, steps, expected):
+    (note,) = told(SparseTraining(kind=kind), steps)
+    assert expected in note
+    assert told(SparseTraining(kind="l1"), steps) == ()

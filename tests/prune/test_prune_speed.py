@@ -1,18 +1,21 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from compress.clock import Clock
 from compress.devices import load_device
 from compress.errors import ModelError
 from compress.models.counts import count
 from compress.profile.work import Work
-from compress.prune import prepare, rounding
+from compress.prune import latency, prepare, rounding
 from compress.prune.cut import Limits
 from compress.prune.rounding import fastest, try_out, wanted_by
-from compress.prune.speed import Stopwatch, likely_cause, misaligned, no_gain
-from compress.prune.stage import Prune
+from compress.prune.speed import Race, Stopwatch, likely_cause, misaligned, no_gain
+from compress.prune.stage import Prune, Target
+from compress.record import Quantity
 from compress.stage import Candidate, Context
 
 ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound: …"}
@@ -71,7 +74,7 @@ def test_the_fastest_rounding_wins_and_of_equals_the_smaller():
 
 
 def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reason(wide, large, monkeypatch):
-    watch = Stopwatch(wide, large, seconds=0.05)
+    watch = Stopwatch(Clock(), wide, large, seconds=0.05)
     limits = Limits(max_ratio=0.6)
     monkeypatch.setattr(rounding, "CANDIDATES", (1, 8, 64))
     multiple, rows = try_out(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
@@ -87,7 +90,7 @@ def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reas
 
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
     small = Wide(16).eval()
-    row = Stopwatch(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
+    row = Stopwatch(Clock(), wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
     ratio = count(wide, large).macs / count(small, large).macs
     assert row["predicted_speedup"] == pytest.approx(ratio)
     assert row["measured_speedup"] > 1.5  # a sixteenth of the work
@@ -164,7 +167,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     from compress.prune.speed import estimated_ms
 
     device = load_device("mobile_cpu")
-    dense = estimated_ms(wide, data.spec, device)
+    dense = estimated_ms(context.clock, wide, data.spec, device)
     stage = Prune(
         target={"latency_ms": 0.8 * dense, "device": "phone"},
         schedule={"kind": "one_shot"},
@@ -172,7 +175,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
         timing_seconds=0,
     )
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
-    reached = estimated_ms(outcome.candidate.network(), data.spec, device)
+    reached = estimated_ms(context.clock, outcome.candidate.network(), data.spec, device)
     assert reached <= 0.8 * dense * 1.001
     assert not any("not reached" in note for note in outcome.notes)
 
@@ -195,25 +198,86 @@ def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, conte
     assert any("the target is met as it is" in note for note in outcome.notes)
 
 
-class Clock(Stopwatch):
-    """A clock that does not waver: time is the number of parameters."""
+class Unwavering(Stopwatch):
+    """A stopwatch whose ratios are those of the parameters, on a machine that becomes slower with every look."""
 
-    def race(self, network):
-        self.asked = getattr(self, "asked", 0) + 1
-        return type("Race", (), {"ratio": _size(network) / 20_000})()
+    slower = 1.0
+
+    def race(self, network, *, seconds=None):  # noqa: ARG002
+        dense = 2.0 * self.slower
+        type(self).slower *= 1.02
+        pruned = dense * _size(network) / DENSE
+        timing = {name: SimpleNamespace(milliseconds=[ms] * 9) for name, ms in (("dense", dense), ("pruned", pruned))}
+        self.clock = SimpleNamespace(speedup=lambda slow, fast: _quantity(slow.milliseconds[0] / fast.milliseconds[0]))
+        return Race(timing["dense"], timing["pruned"], ())
 
     def row(self, network, device):
         assert device.name == "host"
-        return {**ROW, "low": None, "high": None, "efficiency": 0.7, "pruned_ms": _size(network) / 20_000}
+        return {**ROW, "low": None, "high": None, "efficiency": 0.7, "pruned_ms": 2.0 * _size(network) / DENSE}
 
 
-def test_a_latency_on_this_machine_is_measured_and_met(wide, data, context, monkeypatch):
-    monkeypatch.setattr(prepare.speed, "median_ms", lambda _: 2.0)
-    monkeypatch.setattr(prepare.speed, "Stopwatch", Clock)
-    stage = Prune(target={"latency_ms": 1.0}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
+DENSE = sum(p.numel() for p in Wide().parameters())
+
+
+def _quantity(value):
+    return Quantity.measured(value, "1", interval=(0.99 * value, 1.01 * value))
+
+
+@pytest.mark.parametrize("target", [{"latency": 0.5}, {"latency_ms": 1.0}])
+def test_a_latency_on_this_machine_is_held_to_as_a_fraction_though_the_machine_becomes_slower(
+    target, wide, data, context, monkeypatch
+):
+    monkeypatch.setattr(prepare.Prepared, "_dense_ms", lambda _: 2.0)
+    monkeypatch.setattr(prepare.speed, "Stopwatch", Unwavering)
+    monkeypatch.setattr(Unwavering, "slower", 1.0)
+    stage = Prune(target=target, schedule={"kind": "one_shot"}, recover={"epochs": 0})
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
-    assert 0.25 * 20_000 < _size(outcome.candidate.network()) <= 0.5 * _size(wide)
-    assert outcome.tables["speed"][0]["pruned_ms"] <= 1.0
+    left = _size(outcome.candidate.network()) / DENSE
+    assert 0.25 < left <= 0.5
+    assert Unwavering.slower > 1.05
+    ratio = outcome.results["latency_ratio"]
+    assert ratio.how == "measured"
+    assert ratio.value == pytest.approx(left)
+    assert ratio.low < ratio.value < ratio.high
+    (row,) = outcome.tables["latency_target"]
+    assert row["asked"] == pytest.approx(0.5)
+    assert row["dense_ms"] > row["dense_ms_before"]
+    assert any(note.startswith("latency at the end: 0.") and note.endswith(": met") for note in outcome.notes)
+    (moved,) = (note for note in outcome.notes if "this machine became slower" in note)
+    assert ("target: {latency: 0.5}" in moved) == ("latency_ms" in target)
+
+
+REACHED = {"asked": 0.5, "reached": 0.49, "low": 0.48, "high": 0.50, "dense_ms_before": 8.0, "dense_ms": 8.1, "pruned_ms": 3.97}
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "met"),
+        ({"reached": 0.505, "low": 0.495, "high": 0.515}, "met within what the measurement can tell"),
+        ({"reached": 0.55, "low": 0.54, "high": 0.56}, "missed"),
+        ({"reached": 0.55, "low": None, "high": None}, "missed"),
+    ],
+)
+def test_the_verdict_on_a_latency_goes_by_its_interval(changes, verdict):
+    (note,) = latency.told(Target(latency=0.5), latency.Reached(**{**REACHED, **changes}))
+    assert note.endswith(f": {verdict}")
+
+
+def test_a_target_in_ms_is_told_at_the_speed_of_the_start():
+    note, moved = latency.told(Target(latency_ms=4.0), latency.Reached(**{**REACHED, "dense_ms": 11.0, "pruned_ms": 5.4}))
+    assert "which is 4 ms at the speed of the start, where it would take 3.92 ms" in note
+    assert "became slower meanwhile: the dense network took 8 ms at the start and 11 ms at the end" in moved
+    assert "target: {latency: 0.5}" in moved
+
+
+@pytest.mark.slow
+def test_a_real_latency_target_is_measured_at_the_end(wide, data, context):
+    stage = Prune(target={"latency": 0.6}, schedule={"kind": "one_shot"}, recover={"epochs": 0}, round_to=8, timing_seconds=0)
+    outcome = stage.run(Candidate(spec=data.spec, module=wide), replace(context, smoke=True))
+    ratio = outcome.results["latency_ratio"]
+    assert 0.05 < ratio.value < 0.8
+    assert any(note.startswith("latency at the end") for note in outcome.notes)
 
 
 def _size(net):

@@ -20,6 +20,7 @@ from compress.stage import Candidate, Context
 QUICK = {"epochs": 2, "batch_size": 32, "lr": 0.01, "keep": "last", "teacher": "none"}
 WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.7}, "recover": QUICK, "timing_seconds": 0}
 CHANNEL = {"target": {"params": 0.6}, "recover": QUICK, "schedule": {"kind": "one_shot"}, "timing_seconds": 0}
+PICKING = {"pick_strength": 0.1, "pick_ceiling": 0.3}
 BEFORE = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
 
 WAYS = {
@@ -31,6 +32,7 @@ WAYS = {
     "slimming": {**CHANNEL, "before": {**BEFORE, "kind": "slimming"}, "importance": "bn_scale"},
     "l1": {**WEIGHT, "before": {**BEFORE, "kind": "l1"}, "schedule": {"kind": "one_shot"}},
     "group_lasso": {**CHANNEL, "before": {**BEFORE, "kind": "group_lasso"}},
+    "growing_all": {**CHANNEL, "before": {**BEFORE, **PICKING, "kind": "growing_all", "every": 1, "epochs": 2}},
     "growing": {**CHANNEL, "before": {**BEFORE, "kind": "growing", "every": 1, "epochs": 2}},
     "synflow": {**WEIGHT, "importance": "synflow", "schedule": {"kind": "one_shot"}},
     "grasp": {**WEIGHT, "importance": "grasp", "schedule": {"kind": "one_shot"}},

@@ -147,7 +147,7 @@ class Runner:
         """The engine, built now when an ONNX file was given."""
         if self.path.suffix != ".onnx":
             return self.path
-        from compress.export.tensorrt import build_engine
+        from compress.engine import build_engine
         from compress.profile.runners import onnxruntime
 
         with onnxruntime.Runner(self.path) as known:

@@ -1,0 +1,177 @@
+"""Does every classification family of torchvision prune to half its MACs, export and run?
+
+    python tests/benchmarks/bench_pruning_families.py --out FOLDER [--only resnet18,vit_b_16]
+
+One small member of each family and some more with other kinds of blocks, random weights, the smallest input that each takes, no
+training: channels and heads by magnitude, ranked over the whole network, widths in eights. For each network: what is kept of
+its multiply-accumulates and parameters, the largest difference between torch and ONNX Runtime as a part of the largest output,
+time of the dense network ÷ time of the pruned one in turns (one thread, batch 1, 0.5 s each; at such small inputs much of it is
+the start of operators), and how many layers were left alone for which main reason. A finished network stands in FOLDER and is
+not computed again. Prints a Markdown table; exits with 1 when one misses. About 15 minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from models.families import FAMILIES, Family
+
+from compress import graphs
+from compress.clock import Clock
+from compress.errors import CompressError
+from compress.files import write_text
+from compress.models.counts import count
+from compress.models.settings import ModelSettings
+from compress.models.sources import build
+from compress.prune import heads
+from compress.prune.channel import Channels
+from compress.prune.cut import Limits
+from compress.prune.importance import magnitude
+from compress.record import InputSpec
+
+KEPT = 0.5
+PARITY = 1e-3
+MORE = (
+    Family("densenet169"),
+    Family("efficientnet_b1"),
+    Family("mnasnet1_0"),
+    Family("mobilenet_v3_large"),
+    Family("regnet_y_800mf"),
+    Family("resnet50"),
+    Family("shufflenet_v2_x1_0"),
+    Family("squeezenet1_0"),
+    Family("vgg13_bn"),
+    Family("vit_b_32", size=64, args={"num_layers": 4}),
+)
+"""Other widths, depths and kinds of blocks of families that `FAMILIES` has one member of."""
+
+
+@dataclass
+class Row:
+    """What came of one network; `failed` is empty when all did."""
+
+    name: str
+    size: int
+    seconds: float = 0.0
+    macs: float | None = None
+    params: float | None = None
+    heads: str = ""
+    parity: float | None = None
+    speedup: float | None = None
+    alone: str = ""
+    failed: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """As a row of the table."""
+
+        def shown(value: float | None, how: str) -> str:
+            return "" if value is None else format(value, how)
+
+        kept = [shown(self.macs, ".3f"), shown(self.params, ".3f"), self.heads]
+        ran = [shown(self.parity, ".1e"), shown(self.speedup, ".2f"), self.failed or "yes"]
+        return "| " + " | ".join([self.name, f"{self.size}²", *kept, *ran, self.alone]) + " |"
+
+
+def measured(family: Family) -> Row:
+    """Prune, export, run."""
+    row, began = Row(family.name, family.size), time.monotonic()
+    names = tuple(map(str, range(10)))
+    spec = InputSpec(channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=names)
+    settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
+    dense = build(settings, spec, seed=0, base=Path.cwd()).module.eval()
+    try:
+        pruner = Channels(dense, spec, measure="macs", ranking="global", limits=Limits())
+        cut = pruner.cut(dense, KEPT, magnitude())
+    except CompressError as error:
+        row.failed = str(error)
+        return row
+    before, after = count(dense, spec), count(cut.module, spec)
+    row.macs, row.params, row.notes = after.macs / before.macs, after.parameters / before.parameters, list(cut.notes)
+    had = heads.counts(dense)
+    row.heads = f"{sum(heads.counts_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""
+    layers = sum(isinstance(part, (nn.modules.conv._ConvNd, nn.Linear)) for part in dense.modules())
+    row.alone = _alone([(skip.what, skip.reason) for skip in pruner.skipped], layers)
+    try:
+        row.parity, row.speedup = _run(dense, cut.module, spec)
+    except CompressError as error:
+        row.failed = str(error)
+    row.failed = row.failed or _missed(row)
+    row.seconds = time.monotonic() - began
+    return row
+
+
+def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, float]:
+    clock = Clock()
+    x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in ("dense", "small")}
+        for name, network in (("dense", dense), ("small", small)):
+            clock.export(network, spec, files[name])
+        found = graphs.run(graphs.session(graphs.load(files["small"])), x.numpy())
+        timings = clock.race(files, spec.shape, seconds=0.5)
+    with torch.no_grad():
+        wanted = small(x).numpy()
+    gain = clock.speedup(timings["dense"], timings["small"]).value
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max()), float(gain or float("nan"))
+
+
+def _alone(skips: list[tuple[str, str]], layers: int) -> str:
+    if not skips:
+        return "none"
+    reason, times = Counter(reason for _, reason in skips).most_common(1)[0]
+    return f"{len(skips)} of {layers}; {times} × {reason}"
+
+
+def _missed(row: Row) -> str:
+    if row.macs is None or row.macs > KEPT:
+        return "; ".join(row.notes) or "target not reached"
+    if row.parity is None or not row.parity <= PARITY:
+        return f"outputs differ by {row.parity}"
+    return ""
+
+
+def main() -> int:
+    """Compute what is missing and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="names, with commas between them")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = given.only.split(",") if given.only else [family.name for family in (*FAMILIES, *MORE)]
+    rows = []
+    for family in (*FAMILIES, *MORE):
+        if family.name not in wanted:
+            continue
+        path = given.out / f"{family.name}.json"
+        if not path.exists():
+            found: dict[str, Any] = vars(measured(family))
+            write_text(path, json.dumps(found, indent=1))
+            print(f"{family.name}: {found['seconds']:.0f} s {found['failed']}", file=sys.stderr, flush=True)
+        rows.append(Row(**json.loads(path.read_text())))
+    print("| network | input | MACs kept | parameters kept | heads left | outputs differ | time ÷ | done | left alone |")
+    print("|---|---:|---:|---:|---|---:|---:|---|---|")
+    print("\n".join(row.line for row in rows))
+    done = [row for row in rows if not row.failed]
+    families = {family.name for family in FAMILIES}
+    own = sum(row.name in families for row in done)
+    print(f"\n{len(done)} of {len(rows)} networks, {own} of {len(families & {row.name for row in rows})} families.")
+    return 0 if len(done) == len(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
