@@ -12,12 +12,13 @@ from compress.data.augment import seed_of
 from compress.data.splits import Batch, Data
 from compress.entry import name_of
 from compress.errors import TrainingError
+from compress.train.balance import GradientNorm, Uncertainty
 from compress.train.curriculum import Curriculum
 from compress.train.layout import put
 from compress.train.sight import Clock, Sight
 from compress.train.taps import Seen, tapped
 from compress.train.teacher import Teacher
-from compress.train.tempering import LearnedTemperature, Uncertainty
+from compress.train.tempering import LearnedTemperature
 from compress.train.terms import Term, live
 
 
@@ -104,6 +105,8 @@ def prepared(
         sight.learned["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
     if curriculum.balance == "uncertainty":
         sight.learned["balance"] = Uncertainty(len(terms))
+    elif curriculum.balance == "gradient_norm":
+        sight.learned["balance"] = GradientNorm(len(terms), module, curriculum.restoring)
     put(sight.learned, device)
     return sight
 
