@@ -62,6 +62,10 @@ class Distill(Stage, Training):
                 f"teacher `{name}` learns from whole images, which mixup, cutmix and erase change; use `snapshot`, or no mixing"
             )
             raise ValueError(msg)
+        whole = [name_of("loss", term) for term in self.losses if term.whole and term.weight > 0]
+        if self.curriculum.mixes and whole:
+            msg = f"loss `{whole[0]}` with a memory learns from whole images, which mixup, cutmix and erase change"
+            raise ValueError(f"{msg}; leave `memory` out, or mix nothing")
         return self
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:

@@ -100,7 +100,7 @@ def prepared(
         if not networks:
             msg = f"loss {name_of('loss', live(terms)[0])!r} looks into the teacher's network, but this teacher has none"
             raise TrainingError(f"{msg}; use losses on its answers, such as `response`")
-    sight = Sight(terms, module, networks, inputs)
+    sight = Sight(terms, module, networks, inputs, len(data.train))
     if curriculum.temperature == "learned":
         sight.learned["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
     if curriculum.balance == "uncertainty":

@@ -173,6 +173,12 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
         ({"curriculum": {"lowest": 5.0, "highest": 4.0}}, "lowest temperature 5 must be under the highest, 4"),
         ({"curriculum": {"mine": "hardest"}}, "teacher_error"),
         ({"curriculum": {"erase": 1.5}}, "less than or equal to 1"),
+        (
+            {"curriculum": {"erase": 0.2}, "losses": [{"contrastive": {"memory": {}}}]},
+            "`contrastive` with a memory learns from whole",
+        ),
+        ({"curriculum": {"balance": "gradnorm"}}, "gradient_norm"),
+        ({"curriculum": {"restoring": -1}}, "greater than or equal to 0"),
         ({"curriculum": {"mixup": 1.0}, "teacher": Ensemble()}, "teacher `ensemble` learns from whole images"),
     ],
 )
