@@ -342,6 +342,31 @@ def test_a_chain_of_assistants_comes_from_the_recipe(context, monkeypatch):
     assert outcome.results["between_2"].detail == "torchvision:resnet18, on validation, on the way to the student"
 
 
+NETWORK = """
+from torch import nn
+
+def middle(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, num_classes))
+"""
+
+
+@pytest.mark.parametrize(
+    "given", [{"assistants": ["python:mine.py:middle"]}, {"teacher": {"mutual": {"peers": ["python:mine.py:middle"]}}}]
+)
+def test_a_network_of_the_users_own_may_stand_between_or_beside_if_it_is_trusted(context, given):
+    stage = Distill(**QUICK, **given)
+    with pytest.raises(CompressError, match="no such file"):
+        stage.files(context.base)
+    (context.base / "mine.py").write_text(NETWORK)
+    with pytest.raises(TrustError, match="--trust-code"):
+        stage.run(candidate(), context)
+    outcome = stage.run(candidate(), replace(context, trust_code=True))
+    assert not same(outcome.candidate.network(), conv_net())
+    before = stage.files(context.base)
+    (context.base / "mine.py").write_text(NETWORK + "#")
+    assert before != stage.files(context.base)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
