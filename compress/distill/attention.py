@@ -66,7 +66,7 @@ class AttentionTransfer(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint]) -> None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
         """Refuse what has no height and width."""
         for joint in joints:
             if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
@@ -91,7 +91,7 @@ class AttentionMaps(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "attention"
 
-    def prepare(self, joints: Sequence[Joint]) -> None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
         """Refuse unlike numbers of tokens."""
         for joint in joints:
             if joint.student_shape[1:] != joint.teacher_shape[1:]:

@@ -54,7 +54,7 @@ class Branches(Term):
     alone: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """The exits: the mean over places, then a linear map to the classes.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Contrastive distillation (CRD): of all samples of a batch, the student's vector should point to the teacher's of its own.
+"""Contrastive distillation (CRD): of many samples, the student's vector should point to the teacher's of its own.
 
 Tian, Krishnan & Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.features import mean_of
+from compress.record import Frozen
 from compress.train.terms import Answers, Joint, Layers, Need, Sight, Term
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def contrastive(g_s: Tensor, g_t: Tensor, y: Tensor, *, tau: float) -> Tensor:
         h_ij = exp(⟨g_s,i, g_t,j⟩ / τ) / ( exp(⟨g_s,i, g_t,j⟩ / τ) + M_i )
         L_i = −log h_ii − Σ_{j ∈ negatives(i)} log(1 − h_ij)
 
-    The negatives of i are samples of other classes, as many as M_i. (The paper draws thousands of them from a buffer, and
-    divides M by the size of the data set; here M_i is the noise of the batch's own negatives.)
+    The negatives of i are samples of other classes, as many as M_i. (`compress.distill.memory` is the paper's own form, which
+    draws thousands of them from a buffer and divides M by the size of the data set; here M_i counts the batch's negatives.)
 
     Args:
         g_s: Student vectors of length 1, (N, d).
@@ -48,6 +49,18 @@ def contrastive(g_s: Tensor, g_t: Tensor, y: Tensor, *, tau: float) -> Tensor:
     return right + wrong
 
 
+class Bank(Frozen):
+    """`memory:` of a contrastive loss: vectors of all training samples, 8 · width bytes for each.
+
+    Attributes:
+        negatives: How many samples are drawn from it for each batch.
+        momentum: Weight of what is remembered when a sample is seen again.
+    """
+
+    negatives: int = Field(default=4096, ge=1, le=1_000_000)
+    momentum: float = Field(default=0.5, ge=0.0, lt=1.0)
+
+
 class Contrastive(Term):
     """`contrastive:` in a recipe. Student's and teacher's vectors go through learned linear maps into one space.
 
@@ -55,23 +68,36 @@ class Contrastive(Term):
         temperature: τ above.
         width: Dimensions of the common space.
         layers: Whose outputs, as vectors; `auto` takes what the heads are given.
+        memory: Where the negatives come from: None takes the other samples of the batch, `{negatives: 4096}` draws as many from
+            a memory of all training samples, as in the paper.
     """
 
     temperature: float = Field(default=0.07, gt=0.0)
     width: int = Field(default=128, ge=2)
     layers: Layers = "auto"
+    memory: Bank | None = None
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "vector"
     labelled: ClassVar[bool] = True
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
-        """The two maps of each pair."""
+    @property
+    def whole(self) -> bool:
+        """A memory keeps vectors of samples as they are."""
+        return self.memory is not None
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:
+        """The two maps of each pair, and its memory."""
         from torch import nn
 
-        sizes = [(math.prod(joint.student_shape), math.prod(joint.teacher_shape)) for joint in joints]
-        return nn.ModuleList(
-            nn.ModuleList([nn.Linear(small, self.width), nn.Linear(large, self.width)]) for small, large in sizes
-        )
+        made = []
+        for joint in joints:
+            small, large = math.prod(joint.student_shape), math.prod(joint.teacher_shape)
+            made.append(nn.ModuleList([nn.Linear(small, self.width), nn.Linear(large, self.width)]))
+            if self.memory is not None:
+                from compress.distill.memory import Memory
+
+                made[-1].append(Memory(samples, self.width, **self.memory.model_dump()))
+        return nn.ModuleList(made)
 
     def each(self, answers: Answers) -> Tensor:
         """See `contrastive`."""
@@ -81,7 +107,10 @@ class Contrastive(Term):
         values = []
         maps = answers.learned if isinstance(answers.learned, nn.ModuleList) else nn.ModuleList()
         for pair, both in zip(answers.pairs, maps, strict=True):
-            own, theirs = both.children()
+            own, theirs, *memory = both.children()
             g_s, g_t = F.normalize(own(pair.student.flatten(1)), dim=1), F.normalize(theirs(pair.teacher.flatten(1)), dim=1)
-            values.append(contrastive(g_s, g_t, answers.batch.targets, tau=self.temperature))
+            if memory:
+                values.append(memory[0](g_s, g_t, answers.batch, self.temperature))
+            else:
+                values.append(contrastive(g_s, g_t, answers.batch.targets, tau=self.temperature))
         return mean_of(values)

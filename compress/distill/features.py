@@ -65,7 +65,7 @@ class Direct(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Refuse layers of different width."""
         refuse_widths(joints)
         return None
@@ -86,7 +86,7 @@ class Hint(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
         return adapters(joints)
 
@@ -106,7 +106,7 @@ class Cosine(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
         return adapters(joints)
 
@@ -126,7 +126,7 @@ class Embedding(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "embedding"
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
         return adapters(joints)
 

@@ -60,7 +60,7 @@ class Fsp(Term):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     sees: ClassVar[Sight | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters.
 
         Raises:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from compress.distill.sources import Source, codes
 from compress.errors import CompressError
 from compress.files import sha256
 from compress.record import Frozen
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.train.teacher import Teacher
-
-SOURCES = ("torchvision", "timm")
-
-
-def known_source(source: str) -> str:
-    """The source itself, if it names a network that needs no code of the user's own."""
-    kind, _, name = source.partition(":")
-    if kind not in SOURCES or not name:
-        msg = f"{source!r} names no network; write torchvision:NAME or timm:NAME"
-        raise ValueError(msg)
-    return source
-
-
-Source = Annotated[str, AfterValidator(known_source)]
 
 
 class Guide(Frozen):
@@ -190,7 +177,8 @@ class Mutual(Guide):
     """`mutual`: peers that learn at the same time, from the labels and from each other (Zhang et al. 2018, arXiv:1706.00384).
 
     Attributes:
-        peers: How many twins with fresh weights, or a list of networks such as `[torchvision:resnet18]`.
+        peers: How many twins with fresh weights, or a list of networks such as `[torchvision:resnet18]` (`python:` needs
+            --trust-code).
         temperature: Of the peers' own imitation.
     """
 
@@ -208,6 +196,14 @@ class Mutual(Guide):
         else:
             networks = [built(source, context, context.seed + 1 + number) for number, source in enumerate(self.peers)]
         return Peers(networks, training, context.data, context.task, self.temperature)
+
+    def files(self, base: Path) -> dict[str, Any]:
+        """Hashes of the peers' code.
+
+        Raises:
+            CompressError: A file is missing.
+        """
+        return codes(self.peers if isinstance(self.peers, tuple) else (), base)
 
 
 class Labels(Guide):

@@ -43,7 +43,8 @@ def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple
     about = {"contents": contents(split), "classes": json.dumps(classes)}
     if path.suffix == ".parquet":
         arrow, parquet = _arrow()
-        table = arrow.table({NAME: arrow.array(labels.tolist(), arrow.list_(arrow.float32()))})
+        rows = arrow.FixedSizeListArray.from_arrays(arrow.array(labels.contiguous().flatten().numpy()), len(classes))
+        table = arrow.table({NAME: rows})
         write_with(path, lambda aside: parquet.write_table(table.replace_schema_metadata(about), str(aside)))
     else:
         write_with(path, lambda aside: save_file({NAME: labels.contiguous()}, str(aside), metadata=about))
@@ -160,16 +161,32 @@ def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
         _, parquet = _arrow()
         try:
             table = parquet.read_table(str(path))
-            rows: NDArray[np.float32] = np.asarray(table.column(NAME).to_pylist(), dtype=np.float32)
-        except (OSError, KeyError, ValueError) as error:
+            rows = _rows(table.column(NAME))
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
             raise _unreadable(path, error) from error
         about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        return torch.from_numpy(np.atleast_2d(rows)), about
+        return torch.from_numpy(rows), about
     try:
         with safe_open(str(path), framework="pt") as file:
             return file.get_tensor(NAME), file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _rows(column: Any) -> NDArray[np.float32]:
+    """A column of lists as (N, K).
+
+    Raises:
+        ValueError: The lists are of different lengths, or hold no numbers.
+        AttributeError: It holds no lists.
+    """
+    whole = column.combine_chunks()
+    values = np.array(whole.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)  # a copy: arrow's is read-only
+    lengths = np.asarray(whole.value_lengths().to_numpy(zero_copy_only=False)) if len(whole) else np.zeros(0)
+    if len(np.unique(lengths)) > 1:
+        msg = "rows of different lengths"
+        raise ValueError(msg)
+    return values.reshape(len(whole), -1) if len(whole) else values.reshape(0, 0)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

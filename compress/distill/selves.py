@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -192,7 +191,13 @@ def reborn(module: nn.Module, seed: int) -> nn.Module:
 
 
 def built(source: str, context: Context, seed: int) -> nn.Module:
-    """A network of torchvision or timm for the data at hand, with fresh weights."""
+    """A network for the data at hand, with fresh weights.
+
+    Raises:
+        TrustError: `python:` without trust.
+        ModelError: No such network, or it does not fit the data.
+    """
     from compress.models.sources import build
 
-    return build(ModelSettings(source=source), context.data.spec, seed=seed, base=Path(), trust_code=False).module
+    settings = ModelSettings(source=source)
+    return build(settings, context.data.spec, seed=seed, base=context.base, trust_code=context.trust_code).module

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.distill.guides import Given, Guide, Source
+from compress.distill.guides import Given, Guide
+from compress.distill.sources import Source, codes
 from compress.entry import OneOf, name_of
 from compress.files import write_with
 from compress.methods import find
@@ -34,7 +35,8 @@ class Distill(Stage, Training):
         losses: Weighted terms.
         teacher: Whom to imitate: `teacher`, the recipe's; `parent`; or one of `compress methods teacher`.
         assistants: Networks between teacher and student, such as `[torchvision:resnet34, torchvision:resnet18]`: each learns
-            from the one before, the student from the last (Mirzadeh et al. 2020, arXiv:1902.03393).
+            from the one before, the student from the last (Mirzadeh et al. 2020, arXiv:1902.03393). `python:FILE.py:FUNCTION`
+            needs --trust-code.
         cache: How the teacher's answers are kept.
         curriculum: What is shown when, and how much each sample counts.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
@@ -62,6 +64,10 @@ class Distill(Stage, Training):
                 f"teacher `{name}` learns from whole images, which mixup, cutmix and erase change; use `snapshot`, or no mixing"
             )
             raise ValueError(msg)
+        whole = [name_of("loss", term) for term in self.losses if term.whole and term.weight > 0]
+        if self.curriculum.mixes and whole:
+            msg = f"loss `{whole[0]}` with a memory learns from whole images, which mixup, cutmix and erase change"
+            raise ValueError(f"{msg}; leave `memory` out, or mix nothing")
         return self
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
@@ -95,8 +101,12 @@ class Distill(Stage, Training):
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
     def files(self, base: Path) -> dict[str, Any]:
-        """Hashes of the files that the teacher's answers come from."""
-        return self.teacher.files(base)
+        """Hashes of the files that the teacher's answers and the assistants come from.
+
+        Raises:
+            CompressError: One is missing.
+        """
+        return self.teacher.files(base) | codes(self.assistants, base)
 
     def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names and first weights of the networks to train before the student."""

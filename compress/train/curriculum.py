@@ -27,7 +27,10 @@ class Curriculum(Frozen):
             arXiv:2211.16231); None leaves the losses their own.
         lowest: Lowest temperature of these.
         highest: Highest temperature of these.
-        balance: `uncertainty`, learned weights of the losses (Kendall et al. 2018, arXiv:1705.07115); None for those given.
+        balance: How much each loss counts, besides its own weight: `uncertainty`, learned (Kendall et al. 2018,
+            arXiv:1705.07115); `gradient_norm`, so that the gradients of all are equally long but for those that fall behind
+            (GradNorm, Chen et al. 2018, arXiv:1711.02257); None for the weights given. The record says what was found.
+        restoring: α of `gradient_norm`: how strongly a loss that falls behind is favoured; 0 for not at all.
     """
 
     mixup: float = Field(default=0.0, ge=0.0)
@@ -37,7 +40,8 @@ class Curriculum(Frozen):
     temperature: Literal["entropy", "learned"] | None = None
     lowest: float = Field(default=1.0, gt=0.0)
     highest: float = Field(default=8.0, gt=0.0)
-    balance: Literal["uncertainty"] | None = None
+    balance: Literal["uncertainty", "gradient_norm"] | None = None
+    restoring: float = Field(default=1.5, ge=0.0, le=10.0)
 
     @model_validator(mode="after")
     def _temperatures_in_order(self) -> Self:

@@ -12,12 +12,13 @@ from compress.data.augment import seed_of
 from compress.data.splits import Batch, Data
 from compress.entry import name_of
 from compress.errors import TrainingError
+from compress.train.balance import GradientNorm, Uncertainty
 from compress.train.curriculum import Curriculum
 from compress.train.layout import put
 from compress.train.sight import Clock, Sight
 from compress.train.taps import Seen, tapped
 from compress.train.teacher import Teacher
-from compress.train.tempering import LearnedTemperature, Uncertainty
+from compress.train.tempering import LearnedTemperature
 from compress.train.terms import Term, live
 
 
@@ -99,11 +100,13 @@ def prepared(
         if not networks:
             msg = f"loss {name_of('loss', live(terms)[0])!r} looks into the teacher's network, but this teacher has none"
             raise TrainingError(f"{msg}; use losses on its answers, such as `response`")
-    sight = Sight(terms, module, networks, inputs)
+    sight = Sight(terms, module, networks, inputs, len(data.train))
     if curriculum.temperature == "learned":
         sight.learned["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
     if curriculum.balance == "uncertainty":
         sight.learned["balance"] = Uncertainty(len(terms))
+    elif curriculum.balance == "gradient_norm":
+        sight.learned["balance"] = GradientNorm(len(terms), module, curriculum.restoring)
     put(sight.learned, device)
     return sight
 

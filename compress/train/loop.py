@@ -229,6 +229,7 @@ class _Loop:
         elif self.kept is not self.module:
             self.module.load_state_dict(self.kept.state_dict())
         same_everywhere(self.accelerator, self.module)
+        self.progress.notes += self.stepper.found()
         if self.progress.epoch < self.training.epochs:
             metric, patience = self.stepper.task.metric, self.training.patience
             note = f"stopped early after epoch {self.progress.epoch} of {self.training.epochs}"

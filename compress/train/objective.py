@@ -48,16 +48,16 @@ class Objective:
         answers = self._tempered(
             Answers(batch, student, taught.logits, self.task, self.label_smoothing, gradient=taught.gradient), progress
         )
-        values = []
+        values: dict[int, Tensor] = {}
         for index, term in enumerate(self.terms):
             if term.needs and taught.logits is None:
                 continue
             pairs = self.sight.pairs(index, own, taught.seen)
-            value = _value(term, replace(answers, pairs=pairs, learned=self.sight.learned_by(index)), mix)
-            if "balance" in self.sight.learned:
-                value = self.sight.learned["balance"](index, value)
-            values.append(term.share(progress) * value)
-        return torch.stack(values).sum() if values else student.sum() * 0.0
+            values[index] = _value(term, replace(answers, pairs=pairs, learned=self.sight.learned_by(index)), mix)
+        if "balance" in self.sight.learned:
+            values = self.sight.learned["balance"](values)
+        weighted = [self.terms[index].share(progress) * value for index, value in values.items()]
+        return torch.stack(weighted).sum() if weighted else student.sum() * 0.0
 
     def _tempered(self, answers: Answers, progress: float) -> Answers:
         """Answers with the curriculum's temperature and weights of samples."""

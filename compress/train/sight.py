@@ -41,13 +41,17 @@ class Sight:
         student: The network that is trained.
         teachers: Networks that feature terms look into; empty when no term does.
         inputs: A few samples, (N, C, H, W), where the networks are.
+        samples: Of the training split.
 
     Raises:
         ModelError: A layer does not exist, or nothing joins two that were matched.
     """
 
-    def __init__(self, terms: Sequence[Term], student: nn.Module, teachers: Sequence[nn.Module], inputs: Tensor) -> None:
+    def __init__(
+        self, terms: Sequence[Term], student: nn.Module, teachers: Sequence[nn.Module], inputs: Tensor, samples: int = 0
+    ) -> None:
         self.terms = terms
+        self.samples = samples
         self.learned = nn.ModuleDict()
         self.joints: dict[int, tuple[Joint, ...]] = {}
         self._places: dict[int, list[Place]] = {}
@@ -138,7 +142,7 @@ class Sight:
 
     def _prepare(self, term: Term, joints: Sequence[Joint]) -> nn.Module | None:
         try:
-            return term.prepare(joints)
+            return term.prepare(joints, self.samples)
         except ModelError as error:
             msg = f"loss {name_of('loss', term)!r}: {error}"
             raise ModelError(msg) from error

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from compress.data.splits import Batch
+from compress.entry import name_of
 from compress.errors import TrainingError
 from compress.tasks.base import Task
+from compress.train.balance import Balance
 from compress.train.curriculum import Curriculum
 from compress.train.layout import layout_for
 from compress.train.live import Lesson, lesson
@@ -118,6 +120,15 @@ class Stepper:
         """What a reviewer should know of the terms."""
         costly = ("the teacher ran at every step: losses on features or gradients, and mixed images, cannot use kept answers",)
         return (*self.sight.notes(), *costly) if self.live else ()
+
+    def found(self) -> tuple[str, ...]:
+        """What was found during training and a reviewer should know: the weights of balanced losses."""
+        if "balance" not in self.sight.learned:
+            return ()
+        balance: Balance = self.sight.learned["balance"]  # type: ignore[assignment]
+        pairs = zip(self.terms, balance.weights(), strict=True)
+        factors = ", ".join(f"{name_of('loss', term)} × {term.weight:g} × {weight:.3g}" for term, weight in pairs)
+        return (f"balance `{self.curriculum.balance}` ended with {factors}",)
 
     def _backward(self, loss: Tensor) -> None:
         try:

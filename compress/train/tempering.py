@@ -1,4 +1,4 @@
-"""How much each sample counts, how soft the answers are, how much each loss counts: changed as training goes."""
+"""How much each sample counts and how soft the answers are: changed as training goes."""
 
 from __future__ import annotations
 
@@ -77,21 +77,3 @@ class LearnedTemperature(nn.Module):
         strength = 0.5 * (1 - math.cos(math.pi * min(1.0, 4 * progress)))
         theta = -strength * self.theta + (1 + strength) * self.theta.detach()
         return self.lowest + (self.highest - self.lowest) * theta.sigmoid()
-
-
-class Uncertainty(nn.Module):
-    """Weights of the losses that are learned: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 at first.
-
-    Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv:1705.07115.
-
-    Args:
-        terms: How many losses.
-    """
-
-    def __init__(self, terms: int) -> None:
-        super().__init__()
-        self.s = nn.Parameter(torch.zeros(terms))
-
-    def forward(self, index: int, loss: Tensor) -> Tensor:
-        """One loss, weighted."""
-        return 0.5 * ((-self.s[index]).exp() * loss + self.s[index])

@@ -151,8 +151,17 @@ class Term(Frozen):
         each = self.each(answers)
         return each.mean() if answers.importance is None else (answers.importance * each).mean()
 
-    def prepare(self, joints: Sequence[Joint]) -> nn.Module | None:  # noqa: ARG002
+    @property
+    def whole(self) -> bool:
+        """Whether it can only look at images as they were drawn, not at mixed or erased ones."""
+        return False
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Look at what was matched, before the first step.
+
+        Args:
+            joints: What was matched.
+            samples: Of the training split.
 
         Returns:
             Modules to train with the student and to drop afterwards, such as adapters between widths; None for none.

@@ -50,9 +50,10 @@ def probabilities(split, seed=0):
 
 
 def guide(name, context):
-    if name == "labels":
-        write_labels(context.base / "soft.safetensors", probabilities(context.data.train), context.data.train, CLASSES)
-        return Labels(file="soft.safetensors")
+    if name in ("labels", "parquet"):
+        file, seed = {"labels": ("soft.safetensors", 0), "parquet": ("soft.parquet", 1)}[name]
+        write_labels(context.base / file, probabilities(context.data.train, seed), context.data.train, CLASSES)
+        return Labels(file=file)
     return {
         "mean": Given(), "confidence": Given(combine="confidence"), "loss": Given(combine="loss"), "parent": Parent(),
         "snapshot": Snapshot(), "average": MovingAverage(decay=0.9), "ensemble": Ensemble(), "born": BornAgain(twins=2),
@@ -60,7 +61,7 @@ def guide(name, context):
     }[name]  # fmt: skip
 
 
-NAMES = ["mean", "confidence", "loss", "parent", "snapshot", "average", "ensemble", "born", "mutual", "labels"]
+NAMES = ["mean", "confidence", "loss", "parent", "snapshot", "average", "ensemble", "born", "mutual", "labels", "parquet"]
 
 
 class CutError(Exception):
@@ -216,8 +217,9 @@ def test_soft_labels_are_read_for_the_samples_of_a_batch(tmp_path):
         (lambda path, split: None, r"no soft labels at .*write_labels"),
     ],
 )
-def test_a_file_of_other_length_data_classes_or_none_is_refused(tmp_path, make, message):
-    split, path = ToySplit(48, 1), tmp_path / "a.safetensors"
+@pytest.mark.parametrize("kind", ["safetensors", "parquet"])
+def test_a_file_of_other_length_data_classes_or_none_is_refused(tmp_path, make, message, kind):
+    split, path = ToySplit(48, 1), tmp_path / f"a.{kind}"
     make(path, split)
     with pytest.raises(DataError, match=message):
         LabelTeacher(path, split, CLASSES)
@@ -238,12 +240,52 @@ def test_parquet_without_its_package_gives_the_install_line(tmp_path, monkeypatc
 
 
 def test_parquet_holds_the_same(tmp_path):
-    pytest.importorskip("pyarrow")
     split = ToySplit(48, 1)
     soft = probabilities(split)
     write_labels(tmp_path / "a.parquet", soft, split, CLASSES)
     teacher, batch = LabelTeacher(tmp_path / "a.parquet", split, CLASSES), batch_of(split)
-    torch.testing.assert_close(teacher.logits(batch).softmax(1), soft[batch.samples])
+    torch.testing.assert_close(teacher.logits(batch), soft[batch.samples].log())
+    write_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
+    assert torch.equal(teacher.logits(batch), LabelTeacher(tmp_path / "a.safetensors", split, CLASSES).logits(batch))
+
+
+def test_parquet_with_lists_of_any_kind_in_several_groups_is_read(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    split, path = ToySplit(48, 1), tmp_path / "a.parquet"
+    soft = probabilities(split)
+    write_labels(path, soft, split, CLASSES)
+    about = pyarrow.parquet.read_schema(path).metadata
+    rows = pyarrow.array(soft.double().tolist(), pyarrow.list_(pyarrow.float64()))
+    table = pyarrow.table({"probabilities": rows}).replace_schema_metadata(about)
+    pyarrow.parquet.write_table(table, path, row_group_size=20)
+    batch = batch_of(split)
+    torch.testing.assert_close(LabelTeacher(path, split, CLASSES).logits(batch), soft[batch.samples].log())
+
+
+@pytest.mark.parametrize(
+    ("column", "rows"),
+    [
+        ("answers", [[0.5, 0.5, 0.0]] * 48),
+        ("probabilities", [0.5] * 48),
+        ("probabilities", ["red"] * 48),
+        ("probabilities", [["a", "b", "c"]] * 48),
+        ("probabilities", [[0.5, 0.5, 0.0]] * 47 + [[1.0]]),
+        ("probabilities", None),
+    ],
+)
+def test_parquet_that_holds_no_table_of_numbers_is_refused(tmp_path, column, rows):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    if rows is None:
+        path.write_bytes(b"PAR1 and no more")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({column: rows}), path)
+    with pytest.raises(DataError, match="holds no soft labels named 'probabilities'"):
+        LabelTeacher(path, ToySplit(48, 1), CLASSES)
 
 
 ORACLE = """
@@ -298,6 +340,31 @@ def test_a_chain_of_assistants_comes_from_the_recipe(context, monkeypatch):
     outcome = Distill(**QUICK, assistants=["torchvision:resnet34", "torchvision:resnet18"]).run(candidate(), context)
     assert built == ["torchvision:resnet34", "torchvision:resnet18"]
     assert outcome.results["between_2"].detail == "torchvision:resnet18, on validation, on the way to the student"
+
+
+NETWORK = """
+from torch import nn
+
+def middle(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, num_classes))
+"""
+
+
+@pytest.mark.parametrize(
+    "given", [{"assistants": ["python:mine.py:middle"]}, {"teacher": {"mutual": {"peers": ["python:mine.py:middle"]}}}]
+)
+def test_a_network_of_the_users_own_may_stand_between_or_beside_if_it_is_trusted(context, given):
+    stage = Distill(**QUICK, **given)
+    with pytest.raises(CompressError, match="no such file"):
+        stage.files(context.base)
+    (context.base / "mine.py").write_text(NETWORK)
+    with pytest.raises(TrustError, match="--trust-code"):
+        stage.run(candidate(), context)
+    outcome = stage.run(candidate(), replace(context, trust_code=True))
+    assert not same(outcome.candidate.network(), conv_net())
+    before = stage.files(context.base)
+    (context.base / "mine.py").write_text(NETWORK + "#")
+    assert before != stage.files(context.base)
 
 
 @pytest.mark.parametrize(

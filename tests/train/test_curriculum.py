@@ -14,12 +14,13 @@ from compress.distill.response import Response
 from compress.distill.stage import Distill
 from compress.distill.task import HardLabels
 from compress.train.answers import TeacherAnswers
+from compress.train.balance import Uncertainty
 from compress.train.curriculum import Curriculum
 from compress.train.live import Lesson
 from compress.train.mixing import Mix, blended, cutmix, erase, mix, mixup
 from compress.train.objective import Objective
 from compress.train.sight import Sight
-from compress.train.tempering import LearnedTemperature, Uncertainty, entropy_temperature, importance
+from compress.train.tempering import LearnedTemperature, entropy_temperature, importance
 
 
 def draw(*shape, seed=0):
@@ -111,7 +112,7 @@ def test_uncertainty_settles_where_each_loss_weighs_one_over_itself():
     optimizer = torch.optim.SGD(made.parameters(), lr=0.2)
     for _ in range(300):
         optimizer.zero_grad()
-        torch.stack([made(i, loss) for i, loss in enumerate(losses)]).sum().backward()
+        torch.stack(list(made(dict(enumerate(losses))).values())).sum().backward()
         optimizer.step()
     torch.testing.assert_close(made.s.detach().exp(), torch.tensor([4.0, 0.5]), rtol=1e-2, atol=1e-2)
 
@@ -137,7 +138,7 @@ def train_task():
 CURRICULA = [
     Curriculum(mixup=0.5), Curriculum(cutmix=1.0, erase=0.5), Curriculum(mine="teacher_error"), Curriculum(mine="student_loss"),
     Curriculum(mine="disagreement"), Curriculum(temperature="entropy"), Curriculum(temperature="learned"),
-    Curriculum(balance="uncertainty"),
+    Curriculum(balance="uncertainty"), Curriculum(balance="gradient_norm"),
 ]  # fmt: skip
 
 
@@ -172,6 +173,12 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
         ({"curriculum": {"lowest": 5.0, "highest": 4.0}}, "lowest temperature 5 must be under the highest, 4"),
         ({"curriculum": {"mine": "hardest"}}, "teacher_error"),
         ({"curriculum": {"erase": 1.5}}, "less than or equal to 1"),
+        (
+            {"curriculum": {"erase": 0.2}, "losses": [{"contrastive": {"memory": {}}}]},
+            "`contrastive` with a memory learns from whole",
+        ),
+        ({"curriculum": {"balance": "gradnorm"}}, "gradient_norm"),
+        ({"curriculum": {"restoring": -1}}, "greater than or equal to 0"),
         ({"curriculum": {"mixup": 1.0}, "teacher": Ensemble()}, "teacher `ensemble` learns from whole images"),
     ],
 )

@@ -229,7 +229,7 @@ def teach(student, teacher, term, folder, settings=SETTINGS, **more):
 
 FEATURE_TERMS = [
     Hint(), Cosine(), Similarity(), Fsp(), RkdDistance(), RkdAngle(), Contrastive(width=8), Jacobian(),
-    Direct(layers=["pool"]),
+    Direct(layers=["pool"]), Contrastive(width=8, memory={"negatives": 20}),
 ]  # fmt: skip
 
 
