@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from compress.devices import Device
     from compress.quantize.gate import Judgement
+    from compress.quantize.placed import Section
     from compress.quantize.static import Static
 
 BATCH = 8
@@ -121,6 +122,13 @@ class Quantize(Stage):
         for family, path in files.items():
             graphs.save(made[family], path)
         results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+        seen = self._placed(source, files["onnxruntime"], skipped, context)
+        results, tables, notes, skipped = (
+            results | seen.results,
+            tables | seen.tables,
+            (*notes, *seen.notes),
+            [*skipped, *seen.skipped],
+        )
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
@@ -197,6 +205,15 @@ class Quantize(Stage):
         graphs.tidy(made)
         graphs.describe(made, candidate.spec)
         return made
+
+    def _placed(self, source: Path, made: Path, skipped: list[Skip], context: Context) -> Section:
+        """Layer by layer, what ONNX Runtime computes in int8."""
+        from compress.quantize.placed import section
+
+        device = here(context.targets)
+        inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
+        seconds = 0.05 if context.smoke else 0.5
+        return section(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 
     def _judge(self, source: Path, files: dict[str, Path], context: Context) -> Judgement | None:
         """The gate's answer on this machine; None where it is not asked or no target is this machine."""
