@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from compress.record import Frozen
 
-Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16"]
+Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 Rounding = Literal["nearest", "adaround", "gptq"]
 
 
