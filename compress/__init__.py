@@ -30,6 +30,7 @@ _WHERE = {
     "Stage": "compress.stage",
     "StageRecord": "compress.record",
     "Train": "compress.train.stage",
+    "quantize_report": "compress.quantization",
 }
 
 __all__ = sorted([*_WHERE, "__version__"])

@@ -133,6 +133,27 @@ def profile(
         show_closer(console, near)
 
 
+@app.command("quantize-report")
+def quantize_report(
+    model: Annotated[Path, typer.Argument(help="A quantized ONNX file, or a run directory with a quantize stage.")],
+    parent: Annotated[
+        Path | None, typer.Option("--float", help="The float file it was made from; found by itself in a run directory.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each file.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """What runs in int8, layer by layer, what not and why, with the time of each before and after."""
+    from compress.quantization import quantize_report as report_on
+    from compress.summary import show_quantization
+
+    found = report_on(model, parent, threads=threads, seconds=seconds)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        show_quantization(_console(), found)
+
+
 @app.command()
 def verify(
     model: Annotated[Path | None, typer.Argument(help="An ONNX file.")] = None,

@@ -61,7 +61,7 @@ def load(path: Path) -> onnx.ModelProto:
         ConversionError: There is none, or it is not ONNX.
     """
     try:
-        return onnx.load(path)
+        return onnx.load(path, format="protobuf")
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
         raise ConversionError(msg) from error

@@ -16,6 +16,7 @@ from compress.report.tables import summary_rows
 if TYPE_CHECKING:
     from compress.pipeline import Run
     from compress.profile.closer import Closer
+    from compress.quantization import QuantizeReport
     from compress.verify.verification import Verification
 
 
@@ -86,6 +87,27 @@ def show_closer(console: Console, found: Closer) -> None:
 def _layer(row: Mapping[str, Any]) -> list[str]:
     share, took = (Quantity.model_validate(row[key]) for key in ("share", "time"))
     return [row["module"], row["nodes"], row["operators"], row["runs_in"], value(share), full(took)]
+
+
+def show_quantization(console: Console, found: QuantizeReport) -> None:
+    """What runs in int8 and what not, layer by layer; the conversions, and the whole."""
+
+    def took(row: Mapping[str, Any], key: str) -> str:
+        each = Quantity.model_validate(row[key])
+        return "—" if each.value is None else f"{each.value:.4f}"
+
+    header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
+    rows = [[row["module"], row["nodes"], row["operators"], row["runs_in"], took(row, "before_ms"), took(row, "after_ms"),
+             took(row, "conversions_ms"), row["why"]] for row in found.layers]  # fmt: skip
+    table(console, f"{found.quantized}, made from {found.parent}", header, rows, words=True)
+    console.print()
+    columns = ("conversions around", "stray", "quantize", "dequantize", "cost ms", "operators ms", "why")
+    rows = [[row["around"], "stray" if row["stray"] else "", str(row["quantize"]), str(row["dequantize"]),
+             took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in found.conversions]  # fmt: skip
+    table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
+    console.print()
+    for note in found.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _reading(number: float | None, unit: str) -> str:

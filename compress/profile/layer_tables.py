@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from compress.profile.layers import Kernel, Layers, middle_mean
+from compress.profile.runners.base import Array
 from compress.record import Quantity
-from compress.statistics import bootstrap_interval
 
 Rows = tuple[dict[str, Any], ...]
 """Rows of a table, as plain JSON; a quantity is written out."""
@@ -18,8 +19,17 @@ RESAMPLES = 300
 def duration(kernels: list[Kernel], detail: str) -> Quantity:
     """Time of several kernels together."""
     total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
-    interval = bootstrap_interval(total, middle_mean, resamples=RESAMPLES) if len(total) > 1 else None
+    interval = _interval(total) if len(total) > 1 else None
     return Quantity.measured(middle_mean(total), "ms", detail, interval=interval, runs=len(total))
+
+
+def _interval(total: Array) -> tuple[float, float]:
+    """95 % interval of `middle_mean` by the percentile bootstrap, all draws at once: a table holds hundreds."""
+    n = len(total)
+    drawn = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
+    low, high = np.quantile(drawn[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
+    point = middle_mean(total)
+    return min(point, float(low)), max(point, float(high))
 
 
 def table(layers: Layers) -> Rows:
@@ -27,13 +37,13 @@ def table(layers: Layers) -> Rows:
     groups: dict[str, list[Kernel]] = {}
     for kernel in layers.kernels:
         groups.setdefault(kernel.module, []).append(kernel)
-    detail = _detail(layers)
+    detail = detail_of(layers)
     rows = []
     for module, kernels in groups.items():
         took = duration(kernels, detail)
         share = Quantity.measured((took.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
         rows.append({"module": module, **_described(kernels), "time": took, "share": share})
-    return _written(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
+    return written(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
 
 
 def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
@@ -56,13 +66,13 @@ def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms
     rows = []
     for module, (old, new) in groups.items():
         times = {
-            name: duration(kernels, _detail(layers))
+            name: duration(kernels, detail_of(layers))
             if kernels
             else Quantity.absent("ms", "no kernel of its own: fused or gone")
             for name, kernels, layers in zip(names, (old, new), (before, after), strict=True)
         }
         rows.append({"module": module, **_described(new or old), **times})
-    return _written(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
+    return written(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
 
 
 def _described(kernels: list[Kernel]) -> dict[str, str]:
@@ -73,7 +83,8 @@ def _described(kernels: list[Kernel]) -> dict[str, str]:
     }
 
 
-def _detail(layers: Layers) -> str:
+def detail_of(layers: Layers) -> str:
+    """How the times of a file came to be."""
     threads = layers.settings["threads"]
     return (
         f"{layers.settings['runtime']}'s own profile, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
@@ -81,7 +92,7 @@ def _detail(layers: Layers) -> str:
     )
 
 
-def _written(rows: list[dict[str, Any]]) -> Rows:
+def written(rows: Iterable[Mapping[str, Any]]) -> Rows:
     """Quantities as plain JSON, which the report reads back."""
     return tuple(
         {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows

@@ -46,12 +46,18 @@ class Kernel:
         number: What it computes with: `float32`, `int8`, …; a conversion shows both.
         nodes: Nodes of the file fused into it, in graph order; empty for one that the runtime added.
         milliseconds: One for each run, (n,).
+        numbers: Places of its nodes in the file.
+        reads: Tensors of the runtime's own graph that go in.
+        gives: Those that come out.
     """
 
     operator: str
     number: str
     nodes: tuple[Origin, ...]
     milliseconds: Array
+    numbers: tuple[int, ...] = ()
+    reads: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -202,15 +208,22 @@ def _read(runner: _Stamping, path: Path, times: _Times, settings: Mapping[str, s
     nodes = origins.origins_of(model)
     optimized = onnx.load(runner.folder / "optimized.onnx", load_external_data=False)
     behind = origins.kernels(origins.marked(model), optimized)
-    kernels = [
-        Kernel(
-            operator=first["args"].get("op_name", "?"),
-            number=number_of(first["args"]),
-            nodes=tuple(nodes[number] for number in behind.get(_kernel_name(first), ())),
-            milliseconds=np.array([run[place]["dur"] / 1000 for run in runs]),
+    made = {node.name: node for node in optimized.graph.node}
+    kernels = []
+    for place, first in enumerate(runs[0]):
+        name = _kernel_name(first)
+        node = made.get(name, onnx.NodeProto())
+        kernels.append(
+            Kernel(
+                operator=first["args"].get("op_name", "?"),
+                number=number_of(first["args"]),
+                nodes=tuple(nodes[number] for number in behind.get(name, ())),
+                milliseconds=np.array([run[place]["dur"] / 1000 for run in runs]),
+                numbers=behind.get(name, ()),
+                reads=tuple(node.input),
+                gives=tuple(node.output),
+            )
         )
-        for place, first in enumerate(runs[0])
-    ]
     return Layers(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
 
 

@@ -18,6 +18,7 @@ from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from compress import graphs
+from compress.quantize.fences import fence
 from compress.quantize.gates import saturate, split_hard_swish, whole
 from compress.quantize.grid import Grid, store
 from compress.quantize.layers import layers_of
@@ -81,6 +82,10 @@ def quantize(
     if grids:
         store(made, grids, {layer.weight: layer for layer in layers_of(model)})
     _finish(made, placement)
+    if family == "onnxruntime":
+        fence(made)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
     return made
 
 
@@ -95,8 +100,6 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
         fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
-    graphs.tidy(made)
-    graphs.shorten(made.graph)
 
 
 def _signed(model: onnx.ModelProto, ranges: Ranges) -> dict[str, list[dict[str, object]]]:

@@ -6,11 +6,13 @@
 | weight_int8 | int8, one step a channel | float | float; a smaller file |
 | weight_int4 | int4, one step for `GROUP` inputs of a linear layer, one a channel elsewhere | float | float; smaller still |
 | fp16 | float16 | float16 | float16 where the device has it |
+| bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `brain` |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -18,8 +20,10 @@ from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 
 from compress.errors import ConversionError
+from compress.quantize import brain
 from compress.quantize.grid import nearest, steps
 from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of
+from compress.record import Skip
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
@@ -27,10 +31,16 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
     "weight_int8": ("onnxruntime", "openvino"),
     "weight_int4": ("onnxruntime",),
     "fp16": ("onnxruntime", "openvino", "tensorrt"),
+    "bf16": ("tensorrt",),
 }
 """Runtime families that take each scheme's ONNX file."""
 GROUP = 32
 """Inputs that share a step in int4."""
+REFERENCE = "onnxruntime"
+EMULATED = (
+    "the onnxruntime file emulates bfloat16 in float32 kernels, for want of others on a CPU: it tells the accuracy, and its "
+    "latency means nothing"
+)
 INT4_OPSET = 21
 """The first with int4 and with blocks."""
 
@@ -48,6 +58,45 @@ def check_runtimes(scheme: str, families: Sequence[str]) -> None:
         asked = ", ".join(lacking)
         msg = f"scheme {scheme!r} is asked of {asked}; runtimes that have it are {has}, and all targets here have {others}"
         raise ConversionError(msg)
+
+
+@dataclass(frozen=True)
+class Made:
+    """Files of a scheme.
+
+    Attributes:
+        models: By runtime family.
+        skipped: What stays in float for a reason of its own.
+        notes: Sentences.
+    """
+
+    models: Mapping[str, onnx.ModelProto]
+    skipped: tuple[Skip, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def make(
+    scheme: str, model: onnx.ModelProto, families: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
+) -> Made:
+    """The network in a scheme other than static int8.
+
+    Args:
+        scheme: A key of `RUNTIMES`.
+        model: Float network; left as it was.
+        families: Runtime families to make files for.
+        per_channel: One weight step for each output channel, for `dynamic_int8`.
+        exclude: Names of nodes that stay as they are.
+    """
+    if scheme == "bf16":
+        narrow, skipped = brain.brain(model, exclude=exclude)
+        return Made(dict.fromkeys(families, narrow) | {REFERENCE: brain.emulated(model, exclude=exclude)}, skipped, (EMULATED,))
+    if scheme == "dynamic_int8":
+        made = dynamic(model, per_channel=per_channel, exclude=exclude)
+    elif scheme == "fp16":
+        made = half(model, exclude=exclude)
+    else:
+        made = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
+    return Made(dict.fromkeys(families, made))
 
 
 def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from compress.record import Frozen
 
-Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16"]
+Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 Rounding = Literal["nearest", "adaround", "gptq"]
 
 
@@ -79,12 +79,15 @@ class Ladder(Frozen):
 
     Attributes:
         equalize: Rescale channels between layers so that one step fits all (Nagel 2019); high biases are absorbed.
+        smooth: SmoothQuant's α, for transformers (Xiao 2023): outlier channels of what linear layers read are moved into their
+            weights, all of it with 1, 0.5 for a start; None leaves them.
         weights: How weights become integers.
         bias_correction: `analytic` takes the shift of each output's mean from the means of the inputs; `empirical` measures it
             layer by layer with all before it rounded, which costs a run of the network for each layer.
     """
 
     equalize: bool = False
+    smooth: float | None = Field(default=None, ge=0.0, le=1.0)
     weights: Weights = Weights()
     bias_correction: Literal["none", "analytic", "empirical"] = "none"
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
 from compress.quantize.settings import Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.targets import FILES, families, here, saturates
+from compress.quantize.targets import FILES, asked, families, here, saturates
 from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from compress.devices import Device
     from compress.quantize.gate import Judgement
+    from compress.quantize.placed import Section
     from compress.quantize.static import Static
 
 BATCH = 8
@@ -37,7 +38,7 @@ class Quantize(Stage):
     Attributes:
         scheme: `auto` lets each target's runtime say what it wants, which is static `int8` for all that are known so far.
             `dynamic_int8` finds ranges at each run, for linear layers; `weight_int8` and `weight_int4` make the file smaller
-            and compute in float; `fp16` is for devices that compute with it.
+            and compute in float; `fp16` and `bf16` are for devices that compute with them.
         calibration: How activations get their ranges, for static int8.
         per_channel: One weight scale for each output channel; False for one a tensor.
         symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
@@ -98,7 +99,7 @@ class Quantize(Stage):
 
         scheme = "int8" if self.scheme == "auto" else self.scheme
         wanted = families(context.targets)
-        schemes.check_runtimes(scheme, wanted)
+        schemes.check_runtimes(scheme, asked(context.targets))
         source = _float_file(candidate, context)
         model = _checked(graphs.load(source))
         excluded = placement.kept_float(model, self.keep_float)
@@ -116,11 +117,23 @@ class Quantize(Stage):
             skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
             notes = (*notes, *self._notes(wanted, len(skipped)))
         else:
-            made = dict.fromkeys(wanted, self._other(scheme, model, excluded, candidate))
+            other = schemes.make(scheme, model, wanted, per_channel=self.per_channel, exclude=excluded)
+            made, notes = dict(other.models), other.notes
+            skipped += other.skipped
+            for one in made.values():
+                graphs.tidy(one)
+                graphs.describe(one, candidate.spec)
         files = {family: context.folder / FILES[family] for family in wanted}
         for family, path in files.items():
             graphs.save(made[family], path)
         results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+        seen = self._placed(source, files["onnxruntime"], skipped, context)
+        results, tables, notes, skipped = (
+            results | seen.results,
+            tables | seen.tables,
+            (*notes, *seen.notes),
+            [*skipped, *seen.skipped],
+        )
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
@@ -184,19 +197,16 @@ class Quantize(Stage):
         )
         return (*excluded, *found.floats), note, rows
 
-    def _other(self, scheme: str, model: ModelProto, excluded: tuple[str, ...], candidate: Candidate) -> ModelProto:
-        from compress import graphs
-        from compress.quantize import schemes
+    def _placed(self, source: Path, made: Path, skipped: list[Skip], context: Context) -> Section:
+        """Layer by layer, what ONNX Runtime computes in int8."""
+        from compress.quantize.placed import Section, section
 
-        if scheme == "dynamic_int8":
-            made = schemes.dynamic(model, per_channel=self.per_channel, exclude=excluded)
-        elif scheme == "fp16":
-            made = schemes.half(model, exclude=excluded)
-        else:
-            made = schemes.weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=excluded)
-        graphs.tidy(made)
-        graphs.describe(made, candidate.spec)
-        return made
+        if self.scheme == "bf16":
+            return Section(skipped=(Skip(what="what runs in bf16", reason="no runtime on this machine computes in bfloat16"),))
+        device = here(context.targets)
+        inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
+        seconds = 0.05 if context.smoke else 0.5
+        return section(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 
     def _judge(self, source: Path, files: dict[str, Path], context: Context) -> Judgement | None:
         """The gate's answer on this machine; None where it is not asked or no target is this machine."""

@@ -14,6 +14,7 @@ from compress.progress import Reporter
 from compress.quantize import calibrate, int8, ladder, placement
 from compress.quantize.grid import Grid
 from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.smooth import smooth
 from compress.record import InputSpec, Skip
 
 Ranges = dict[str, tuple[float, float]]
@@ -93,6 +94,9 @@ def prepare(
     if steps.equalize:
         done = ladder.equalized(done.model, batches)
         skipped, notes = done.skipped, done.notes
+    if steps.smooth is not None:
+        found, left, note = smooth(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
+        done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note)
     weights = steps.weights
     if (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
         done = ladder.rounded(

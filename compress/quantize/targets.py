@@ -20,6 +20,12 @@ def families(targets: tuple[Device, ...]) -> tuple[str, ...]:
     return ("onnxruntime", *sorted((named & set(FILES)) - {"onnxruntime"}))
 
 
+def asked(targets: tuple[Device, ...]) -> tuple[str, ...]:
+    """Runtime families that the targets themselves run: `onnxruntime` is one only if a target has it, or there is none."""
+    named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
+    return tuple(sorted(named & set(FILES))) or ("onnxruntime",)
+
+
 def here(targets: tuple[Device, ...]) -> Device | None:
     """The target that is this machine."""
     return next((device for device in targets if device.connection == "local"), None)

@@ -238,3 +238,12 @@ def test_nodes_that_no_kernel_is_named_after_join_their_neighbour():
     numbers = origins.kernels(marked, optimized)
     assert numbers["origin0_"] == (0, 1)
     assert sorted(number for found in numbers.values() for number in found) == [0, 1, 2, 3, 4]
+
+
+def test_intervals_of_a_table_are_those_of_the_bootstrap():
+    from compress.statistics import bootstrap_interval
+
+    took = np.random.default_rng(3).exponential(size=40)
+    found = layer_tables.duration([Kernel("Conv", "float", (), took)], "")
+    low, high = bootstrap_interval(took, layers.middle_mean, resamples=layer_tables.RESAMPLES)
+    assert (found.low, found.high) == pytest.approx((low, high))
