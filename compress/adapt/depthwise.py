@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.adapt import samples
+from compress.adapt.flow import Flow
 from compress.methods import find
 
 SIDE = 3
@@ -53,10 +54,10 @@ class Moments:
         return float(1 - error.sum() / self.yy.sum().clamp(min=1e-30))
 
 
-def large(network: nn.Module) -> dict[str, str]:
+def large(network: nn.Module, flow: Flow) -> dict[str, str]:
     """Depthwise convolutions with a side over 3, by name, with the reason why one cannot shrink; empty where it can."""
     return {
-        name: _obstacle(part)
+        name: _obstacle(part) if flow.uses_weight(part) else "it does not compute with its weight as it is, or not at all"
         for name, part in network.named_modules()
         if isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 and max(part.kernel_size) > SIDE
     }
@@ -65,8 +66,6 @@ def large(network: nn.Module) -> dict[str, str]:
 def _obstacle(part: nn.Conv2d) -> str:
     if any(side % 2 == 0 for side in part.kernel_size):
         return f"a kernel of {part.kernel_size[0]}×{part.kernel_size[1]} has no middle of 3×3"
-    if hasattr(part, "parametrizations"):
-        return "its weight is computed from others (a parametrization)"
     if part.padding == "valid" or any(new < 0 for new in _padding(part)):
         return f"padding {part.padding} is less than what its border takes, so the map would grow"
     return ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from compress.errors import ModelError
@@ -70,6 +71,15 @@ class Flow:
     def producer(self, tensor: Tensor, end: int) -> Call | None:
         """The last call before number `end` that gave this tensor."""
         return next((call for call in reversed(self.calls[:end]) if call.output is tensor), None)
+
+    def uses_weight(self, part: nn.Module) -> bool:
+        """Whether a layer's weight goes into a convolution or batch norm as it is, and into nothing else.
+
+        Standardised and otherwise parametrized weights do not.
+        """
+        weight = dict(part.named_parameters(recurse=False)).get("weight")
+        users = {call.function for call in self.calls if weight is not None and any(one is weight for one in call.inputs)}
+        return bool(users) and users <= {F.conv2d, F.batch_norm}
 
     def times(self, module: str) -> int:
         """How often a module was called."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from compress import stopwatch
 from compress.adapt.choices import Chosen
+from compress.adapt.stage import GATE, KERNEL, KINDS
 from compress.adapt.survey import Found
 from compress.environment import is_main
 from compress.errors import CompressError
@@ -160,10 +161,15 @@ def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
     return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 
 
-def notes(found: Found, chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _counted(kind: str, rows: Sequence[dict[str, Any]]) -> int:
+    was = {KERNEL: "depthwise", GATE: "squeeze-excite"}.get(kind, kind)
+    return sum(str(row["was"]).startswith(was) for row in rows)
+
+
+def notes(chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """Sentences a reviewer should read."""
     made = [choice for choice in chosen.choices if choice.to]
-    told = [f"{choice.kind}: {choice.to} in {len(found.places[choice.kind])} places ({choice.reason})" for choice in made]
+    told = [f"{choice.kind}: {choice.to} in {_counted(choice.kind, rows)} places ({choice.reason})" for choice in made]
     dropped = [row["layer"] for row in rows if str(row.get("its_place", "")).startswith("dropped")]
     if dropped:
         told.append(f"the mean gate of {len(dropped)} squeeze-excite modules has no layer to go to: {', '.join(dropped)}")
@@ -182,8 +188,6 @@ def left(found: Found, chosen: Chosen) -> tuple[Skip, ...]:
 
 def unchanged(stage: Adapt, candidate: Candidate, found: Found, chosen: Chosen) -> Outcome:
     """The outcome where nothing is replaced."""
-    from compress.adapt.stage import KINDS
-
     absent = [kind for kind in KINDS if stage.asked(kind) and kind not in found.places]
     told = f"nothing was replaced; the network has no {', no '.join(absent)}" if absent else "nothing was replaced"
     skipped = (*found.skipped, *left(found, chosen))

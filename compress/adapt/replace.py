@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from compress.adapt import depthwise, squeeze_excite
-from compress.adapt.flow import Flow
+from compress.adapt.squeeze_excite import Home
 from compress.adapt.stage import GATE, KERNEL
 from compress.models import parts
 
@@ -44,12 +44,12 @@ def kernels(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor],
     return rows
 
 
-def gates(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], flow: Flow) -> Rows:
+def gates(network: nn.Module, homes: Mapping[str, Home], batches: Sequence[Tensor]) -> Rows:
     """Squeeze-excite gates taken out, their means absorbed where they can be."""
-    means = squeeze_excite.mean_gates(network, names, batches)
+    means = squeeze_excite.mean_gates(network, tuple(homes), batches)
     rows = []
-    for name in names:
-        mean, home = means[name], squeeze_excite.home_of(network, flow, name)
+    for name, home in homes.items():
+        mean = means[name]
         squeeze_excite.remove(network, name, mean.k, home)
         rows.append(
             {

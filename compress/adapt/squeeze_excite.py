@@ -133,7 +133,7 @@ def _mean_gate(xy: Tensor, xx: Tensor, yy: Tensor) -> MeanGate:
 
 
 def home_of(network: nn.Module, flow: Flow, name: str) -> Home:
-    """Where the mean of a gate can go without changing what the network computes with it."""
+    """Where the mean of a gate can go without changing what the network computes with it; `flow` is a pass of the network."""
     visit = next(one for one in flow.visits if one.module == name)
     if flow.times(name) != 1:
         return Home(reason=f"it runs {flow.times(name)} times in one pass")
@@ -152,6 +152,8 @@ def _next(network: nn.Module, flow: Flow, visit: Visit) -> Home:
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
         return Home(reason=f"what it gives goes to {layer or 'the network itself'}, which is no convolution")
+    if not flow.uses_weight(part):
+        return Home(reason=f"{layer} computes with another weight than its own")
     if flow.times(layer) != 1 or _shared(network, part.weight):
         return Home(reason=f"{layer} is used in several places")
     return Home(layer, "in")
@@ -160,7 +162,7 @@ def _next(network: nn.Module, flow: Flow, visit: Visit) -> Home:
 def _previous(network: nn.Module, flow: Flow, visit: Visit) -> Home:
     call = flow.producer(visit.x, visit.first) if visit.x is not None else None
     part = network.get_submodule(call.module) if call is not None and call.module else None
-    if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or part.weight is None:
+    if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not flow.uses_weight(part):
         return Home(reason="what it is given comes from no convolution or batch norm")
     inside = flow.consumers(call.output, flow.calls.index(call) + 1)
     if any(not f"{one.module}.".startswith(f"{visit.module}.") for one in inside):

@@ -39,7 +39,6 @@ class Work:
         module: The network as it is by now.
         rows: One for each place that changed.
         steps: What each replacement cost.
-        scores: Per-sample scores on validation of the latest step.
     """
 
     module: nn.Module
@@ -79,7 +78,7 @@ def _told(
         candidate=replace(candidate, module=work.module.eval()),
         results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
         skipped=(*found.skipped, *outcome.left(found, chosen)),
-        notes=(*outcome.notes(found, chosen, work.rows), *history.notes, *timed.notes),
+        notes=(*outcome.notes(chosen, work.rows), *history.notes, *timed.notes),
         curves=outcome.curves(work.steps, history),
         tables=outcome.tables(work.steps, work.rows, chosen) | timed.tables,
     )
@@ -122,7 +121,7 @@ def _replace(work: Work, kind: str, to: str, found: Found, batches: Sequence[Ten
     if kind == KERNEL:
         work.rows += replacing.kernels(work.module, names, batches, way)
     elif kind == GATE:
-        work.rows += replacing.gates(work.module, names, batches, found.flow)
+        work.rows += replacing.gates(work.module, found.homes, batches)
     else:
         gone = [row["layer"] for row in work.rows if row["now"] == "nothing"]
         work.rows += replacing.activations(work.module, kind, to, survey.outside(names, gone))

@@ -25,12 +25,12 @@ class Found:
 
     Attributes:
         places: Names of modules, or of attributes that hold a function, for each kind that the network has.
-        flow: The pass that they were found in.
+        homes: Where the mean of each gate goes.
         skipped: Places of kinds that the stage replaces and that stay, with the reason.
     """
 
     places: dict[str, tuple[str, ...]]
-    flow: flow.Flow
+    homes: dict[str, squeeze_excite.Home]
     skipped: tuple[Skip, ...]
 
 
@@ -50,14 +50,17 @@ def survey(stage: Adapt, network: nn.Module, inputs: Tensor) -> Found:
     held, written = activations.functional(network, passed)
     by_place = activations.modules(network) | held
     by_place |= dict.fromkeys(squeeze_excite.gates(network, passed), GATE)
-    reasons = {name: reason for name, reason in depthwise.large(network).items() if reason}
-    by_place |= dict.fromkeys((name for name in depthwise.large(network) if name not in reasons), KERNEL)
+    large = depthwise.large(network, passed)
+    reasons = {name: reason for name, reason in large.items() if reason}
+    by_place |= dict.fromkeys((name for name in large if name not in reasons), KERNEL)
     reasons |= {name: PROTECTED for name in by_place if _is_in(name, kept)}
     asked = {kind for kind in KINDS if stage.asked(kind)}
     skipped = [Skip(what=name, reason=reason) for name, reason in reasons.items() if by_place.get(name, KERNEL) in asked]
     skipped += [Skip(what=name, reason=reason) for (name, kind), reason in written.items() if kind in asked]
     left = {name: kind for name, kind in by_place.items() if name not in reasons}
-    return Found(_grouped(left), passed, tuple(skipped))
+    places = _grouped(left)
+    homes = {name: squeeze_excite.home_of(network, passed, name) for name in places.get(GATE, ())}
+    return Found(places, homes, tuple(skipped))
 
 
 def _is_in(name: str, kept: frozenset[str]) -> bool:
