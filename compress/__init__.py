@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Adapt": "compress.adapt.stage",
     "Budget": "compress.budget",
     "Candidate": "compress.stage",
     "CompressError": "compress.errors",

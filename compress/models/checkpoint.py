@@ -3,7 +3,8 @@
 Structured pruning changes shapes and the plain numbers beside them (`out_channels`, `groups`, `num_heads`,
 `normalized_shape`). Beside the tensors, the file's metadata holds every plain number of every submodule as JSON. Reading
 starts from a reference, the same network freshly built: where a number differs it is set, then all tensors are replaced.
-Nothing is unpickled; a file can change existing plain numbers of existing submodules, and nothing else.
+A submodule in whose place something simpler stands now (`parts`) is named with what stands there, one of a closed list.
+Nothing is unpickled; a file can change existing plain numbers of existing submodules and put such parts in, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import StrictBool, StrictFloat, StrictInt, ValidationError
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from compress.errors import ModelError
 from compress.files import write_with
+from compress.models import parts
 from compress.models.narrow import adapt
 from compress.record import Frozen
 
@@ -39,12 +41,14 @@ class Layout(Frozen):
         types: Class name of each submodule.
         numbers: Plain numbers of each submodule that has any.
         tied: Names of further places where a tensor is used → the name under which it is stored.
+        replaced: What stands in the place of another part; `types` and `numbers` are those after it was put there.
     """
 
     version: Literal[1] = 1
     types: dict[str, str]
     numbers: dict[str, dict[str, Plain]]
     tied: dict[str, str]
+    replaced: dict[str, parts.Part] = Field(default_factory=dict)
 
 
 def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
@@ -56,9 +60,12 @@ def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
         path: Ends in `.safetensors`.
 
     Raises:
-        ModelError: The two differ in more than shapes and plain numbers: submodules or tensors added, removed, replaced.
+        ModelError: The two differ in more than shapes, plain numbers and known parts: submodules or tensors added, removed,
+            replaced by others.
         StoreError: The folder is unwritable or full.
     """
+    replaced = parts.replaced(module, reference)
+    reference = _with_parts(reference, replaced) if replaced else reference
     types, expected = _types(module), _types(reference)
     _refuse(
         "submodules",
@@ -66,7 +73,7 @@ def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
     )
     _refuse("attributes", _inexpressible(module, reference))
     stored, tied = _tensors(module, reference)
-    layout = Layout(types=types, numbers=_numbers(module, reference), tied=tied)
+    layout = Layout(types=types, numbers=_numbers(module, reference), tied=tied, replaced=replaced)
     text = json.dumps(layout.model_dump(), separators=(",", ":"))
     write_with(path, lambda aside: save_file(stored, aside, metadata={KEY: text}))
 
@@ -85,7 +92,10 @@ def load(path: Path, reference: nn.Module) -> nn.Module:
         ModelError: Missing or damaged, not written by `save`, or made for another network.
     """
     layout, tensors = _read(path)
-    module = copy.deepcopy(reference).cpu()
+    try:
+        module = _with_parts(reference, layout.replaced).cpu()
+    except KeyError as error:
+        raise ModelError(_misfit(path, "submodules", [str(error.args[0])])) from error
     types = _types(module)
     other = sorted(
         name or "the network" for name in types.keys() | layout.types.keys() if types.get(name) != layout.types.get(name)
@@ -96,6 +106,12 @@ def load(path: Path, reference: nn.Module) -> nn.Module:
         _set_numbers(path, module, name, numbers)
     _set_tensors(path, module, tensors, layout.tied)
     return adapt(module).eval()
+
+
+def _with_parts(reference: nn.Module, replaced: Mapping[str, parts.Part]) -> nn.Module:
+    module = copy.deepcopy(reference)
+    parts.place(module, replaced)
+    return module
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -186,7 +202,8 @@ def _refuse(what: str, names: Iterable[str]) -> None:
     if found:
         msg = (
             f"cannot save this network: {len(found)} {what} differ from a freshly built one in more than shapes and numbers: "
-            f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; a stage may prune layers but not add, remove or replace them"
+            f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; a stage may prune layers or put ReLU, ReLU6 or Identity in "
+            "the place of one, but not add or replace them otherwise"
         )
         raise ModelError(msg)
 

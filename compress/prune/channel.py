@@ -16,9 +16,9 @@ import torch_pruning as tp
 from torch import nn
 
 from compress.errors import ModelError
+from compress.models.named import check_globs, protected
 from compress.prune import graph as groups
 from compress.prune import heads
-from compress.prune.coverage import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
 from compress.prune.plan import Choice, Layer, Ranking, estimate, lowest, queue, shortest, widths, widths_after

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.prune.speed import Stopwatch, median_ms
+from compress.prune.speed import Stopwatch
 from compress.record import Frozen, Quantity
+from compress.stopwatch import median_ms
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,12 +63,12 @@ def reached(watch: Stopwatch, module: nn.Module, *, asked: float, dense_ms: floa
         seconds: Counted time of each.
     """
     race = watch.race(module, seconds=seconds)
-    gain = watch.clock.speedup(race.dense, race.pruned)
+    gain = watch.clock.speedup(race.before, race.after)
     low, high = (1 / gain.high, 1 / gain.low) if gain.low and gain.high else (None, None)
     found = 1 / gain.value if gain.value else race.ratio
-    now = median_ms(race.dense)
+    now = median_ms(race.before)
     return Reached(
-        asked=asked, reached=found, low=low, high=high, dense_ms_before=dense_ms, dense_ms=now, pruned_ms=median_ms(race.pruned)
+        asked=asked, reached=found, low=low, high=high, dense_ms_before=dense_ms, dense_ms=now, pruned_ms=median_ms(race.after)
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import ModelError
-from compress.prune.coverage import check_globs, protected
+from compress.models.named import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
 from compress.prune.patterns import kept_of

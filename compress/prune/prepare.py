@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 from torch import nn
 
+from compress import stopwatch
 from compress.devices import Device, load_device
 from compress.environment import is_main, world_size
 from compress.errors import CompressError
@@ -99,8 +100,8 @@ class Prepared:
     def _dense_ms(self) -> float:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
-            return speed.median_ms(timings["dense"])
-        return speed.estimated_ms(self.context.clock, self.parent, self.spec, self.device)
+            return stopwatch.median_ms(timings[stopwatch.BEFORE])
+        return stopwatch.estimated_ms(self.context.clock, self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -159,7 +160,7 @@ class Prepared:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
             return self.watch.race(module).ratio
-        return speed.estimated_ms(self.context.clock, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+        return stopwatch.estimated_ms(self.context.clock, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:

@@ -8,22 +8,19 @@ session. Times never decide which weights go, except where a target or a roundin
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import nn
 
+from compress import stopwatch
 from compress.devices import Device
 from compress.errors import DeviceError
 from compress.models.counts import count
-from compress.record import InputSpec
+from compress.stopwatch import estimated_ms, median_ms
 
 if TYPE_CHECKING:
-    from compress.clock import Clock, Timing, Work
+    from compress.clock import Work
 
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
@@ -31,73 +28,16 @@ OVERHEAD_US = 5.0
 """Time of an operator below which starting it costs as much as what it computes."""
 RIDGE = 5.0
 """Operations a byte below which a processor core waits for memory: some 100 GFLOP/s against some 20 GB/s."""
-_SHORTEST = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Race:
-    """Two networks timed in turns.
-
-    Attributes:
-        dense: The dense one.
-        pruned: The other.
-        work: Operators of the pruned one.
-    """
-
-    dense: Timing
-    pruned: Timing
-    work: tuple[Work, ...]
-
-    @property
-    def ratio(self) -> float:
-        """Time of the pruned one as a fraction of the dense one's."""
-        return median_ms(self.pruned) / median_ms(self.dense)
-
-
-class Stopwatch:
-    """Times networks against one dense network.
-
-    Args:
-        clock: Exports and times.
-        dense: Exported once.
-        spec: Its input.
-        seconds: Counted time of each network.
-    """
-
-    def __init__(self, clock: Clock, dense: nn.Module, spec: InputSpec, *, seconds: float) -> None:
-        self.clock, self.spec, self.seconds = clock, spec, max(seconds, _SHORTEST)
-        self.macs = count(dense, spec).macs
-        with tempfile.TemporaryDirectory() as folder:
-            self._dense = clock.export(dense, spec, Path(folder) / "dense.onnx").read_bytes()
-
-    def time(
-        self, networks: Mapping[str, nn.Module], *, seconds: float | None = None
-    ) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
-        """Time networks by name and the dense one, called `dense`, all in turns; with their operators.
-
-        Args:
-            networks: Not changed.
-            seconds: Counted time of each, where it is not the stopwatch's own.
-        """
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            files = {"dense": folder / "dense.onnx"}
-            files["dense"].write_bytes(self._dense)
-            for number, (label, network) in enumerate(networks.items()):
-                files[label] = self.clock.export(network, self.spec, folder / f"{number}.onnx")
-            timings = self.clock.race(files, self.spec.shape, seconds=seconds or self.seconds)
-            return timings, {label: self.clock.work(path) for label, path in files.items()}
-
-    def race(self, network: nn.Module, *, seconds: float | None = None) -> Race:
-        """Time one network against the dense one."""
-        timings, work = self.time({"pruned": network}, seconds=seconds)
-        return Race(timings["dense"], timings["pruned"], work["pruned"])
+class Stopwatch(stopwatch.Stopwatch):
+    """Times pruned networks against the dense one."""
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
         """What one pruned network gains: predicted, measured, and their ratio."""
         race = self.race(network)
         by_macs = self.macs / max(count(network, self.spec).macs, 1)
-        found = self.clock.speedup(race.dense, race.pruned)
+        found = self.clock.speedup(race.before, race.after)
         measured = found.value if found.value is not None else 1 / race.ratio
         return {
             "predicted_speedup": by_macs,
@@ -106,9 +46,9 @@ class Stopwatch:
             "low": found.low,
             "high": found.high,
             "efficiency": measured / by_macs,
-            "dense_ms": median_ms(race.dense),
-            "pruned_ms": median_ms(race.pruned),
-            "cause": likely_cause(misaligned(network), race.work, median_ms(race.pruned)),
+            "dense_ms": median_ms(race.before),
+            "pruned_ms": median_ms(race.after),
+            "cause": likely_cause(misaligned(network), race.work, median_ms(race.after)),
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
@@ -119,28 +59,9 @@ class Stopwatch:
         if device.connection == "local" and not self.clock.calibrated(device):
             return None
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "dense.onnx"
-                path.write_bytes(self._dense)
-                dense = self.clock.estimated_ms(path, device)
-            return dense / estimated_ms(self.clock, network, self.spec, device)
+            return self.estimated_before_ms(device) / estimated_ms(self.clock, network, self.spec, device)
         except DeviceError:
             return None
-
-
-def estimated_ms(clock: Clock, network: nn.Module, spec: InputSpec, device: Device) -> float:
-    """Latency that the cost model gives a network, ms.
-
-    Raises:
-        DeviceError: The device's profile lacks a figure that the estimate needs.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        return clock.estimated_ms(clock.export(network, spec, Path(folder) / "network.onnx"), device)
-
-
-def median_ms(timing: Timing) -> float:
-    """Median time of a run, ms."""
-    return float(np.median(timing.milliseconds))
 
 
 def misaligned(network: nn.Module) -> int:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import ModelError
+from compress.models.named import check_globs, protected
 from compress.prune import budgets
 from compress.prune.block import SINGLE, Block
-from compress.prune.coverage import check_globs, protected
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
 from compress.record import InputSpec, Skip

@@ -21,6 +21,10 @@ LABELS = {
     "accuracy_drop": "accuracy drop",
     "control_accuracy": "test accuracy of the student trained alone",
     "control_accuracy_validation": "validation accuracy of the student trained alone",
+    "accuracy_given": "validation accuracy as given",
+    "accuracy_replaced": "validation accuracy after the replacements",
+    "accuracy_recovered": "validation accuracy after recovery",
+    "accuracy_lost": "validation accuracy lost",
     "size_bytes": "size",
     "size_compressed_bytes": "size, compressed",
     "weights_bytes": "weights alone",
@@ -51,7 +55,7 @@ LABELS = {
     "energy_j": "energy a sample",
 }
 
-POINTS = frozenset({"accuracy_drop"})
+POINTS = frozenset({"accuracy_drop", "accuracy_lost"})
 """Names of fractions that are differences: shown in points, so that nobody takes them for relative."""
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -43,9 +43,9 @@ class Size:
 
     samples: int = 6000
     test: float = 0.4
-    dense: int = 7
+    dense: int = 5
     recovery: int = 4
-    sparse: int = 7
+    sparse: int = 5
     rounds: int = 3
 
 

@@ -13,10 +13,11 @@ from compress.profile.work import Work
 from compress.prune import latency, prepare, rounding
 from compress.prune.cut import Limits
 from compress.prune.rounding import fastest, try_out, wanted_by
-from compress.prune.speed import Race, Stopwatch, likely_cause, misaligned, no_gain
+from compress.prune.speed import Stopwatch, likely_cause, misaligned, no_gain
 from compress.prune.stage import Prune, Target
 from compress.record import Quantity
 from compress.stage import Candidate, Context
+from compress.stopwatch import Race
 
 ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound: …"}
 

@@ -1,0 +1,161 @@
+"""Which kinds of operators are replaced: those asked for, and of those left to `auto` the ones that a target runs badly.
+
+Badly means: without it the whole network is faster by `worth` and more. Where the target is this machine, the network is timed
+with each kind replaced, all in turns, and the lower end of the interval must be over 1; elsewhere the cost model says. What was
+measured decides, so it is kept for an attempt that continues.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from compress import stopwatch
+from compress.adapt import replace
+from compress.adapt.stage import AUTO, KINDS
+from compress.devices import Device, host
+from compress.environment import is_main, world_size
+from compress.errors import DeviceError
+from compress.files import write_text
+from compress.record import Frozen, InputSpec
+from compress.train.answers import weights_hash
+from compress.train.processes import accelerated, from_main
+
+if TYPE_CHECKING:
+    from compress.adapt.stage import Adapt
+    from compress.adapt.survey import Found
+    from compress.stage import Context
+
+FILE = "adapt-choices.json"
+DECIDING_SECONDS = 0.5
+"""Least time of a measurement that decides something."""
+Rows = tuple[dict[str, Any], ...]
+
+
+class Choice(Frozen):
+    """What becomes of one kind.
+
+    Attributes:
+        kind: One of `KINDS`.
+        to: What comes in its place; empty where it stays.
+        reason: Why.
+    """
+
+    kind: str
+    to: str
+    reason: str
+
+
+class Chosen(Frozen):
+    """All choices.
+
+    Attributes:
+        key: Of the adaptation that they belong to.
+        choices: One for each kind that the network has and the stage may replace, in the order of `KINDS`.
+        rows: What was timed or estimated for `auto`: one row for each kind and target.
+    """
+
+    key: str
+    choices: tuple[Choice, ...]
+    rows: tuple[dict[str, Any], ...] = ()
+
+
+def choose(stage: Adapt, found: Found, network: nn.Module, spec: InputSpec, context: Context) -> Chosen:
+    """Decide for each kind that the network has."""
+    key = _key(stage, network, context)
+    known = _read(context.folder / FILE, key)
+    if known is not None:
+        return known
+    wanted = {kind: stage.asked(kind) for kind in KINDS if kind in found.places and stage.asked(kind)}
+    left = [kind for kind, to in wanted.items() if to == "auto"]
+    rows = _from_first(context, lambda: tuple(_tried(stage, found, network, spec, context, left))) if left else ()
+    choices = tuple(
+        _judged(kind, rows, stage.worth) if to == "auto" else Choice(kind=kind, to=to, reason="asked for")
+        for kind, to in wanted.items()
+    )
+    chosen = Chosen(key=key, choices=choices, rows=rows)
+    if is_main():
+        write_text(context.folder / FILE, chosen.model_dump_json(indent=1))
+    return chosen
+
+
+def _from_first(context: Context, compute: Callable[[], Rows]) -> Rows:
+    """What the first process of a launch measures, for all of them."""
+    if world_size() == 1:
+        return compute()
+    with accelerated(context.device, "no") as accelerator:
+        return from_main(accelerator, compute)
+
+
+def _tried(
+    stage: Adapt, found: Found, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A row for each kind and target."""
+    variants = {kind: variant(network, kind, found) for kind in kinds}
+    seconds = 0.0 if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
+    watch = stopwatch.Stopwatch(context.clock, network, spec, seconds=seconds)
+    for device in context.targets or (host(),):
+        times = _measured if device.connection == "local" else _estimated
+        yield from ({"kind": kind, "target": device.name, **row} for kind, row in times(watch, variants, device).items())
+
+
+def variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
+    """A copy in which one kind is replaced, only to be timed."""
+    module = copy.deepcopy(network)
+    replace.structure(module, kind, AUTO[kind], found.places[kind])
+    return module
+
+
+def _measured(watch: stopwatch.Stopwatch, variants: Mapping[str, nn.Module], _: Device) -> dict[str, dict[str, Any]]:
+    timings, _work = watch.time(variants)
+    gains = {kind: watch.clock.speedup(timings[stopwatch.BEFORE], timings[kind]) for kind in variants}
+    return {
+        kind: {"how": gain.how, "speedup": gain.value, "low": gain.low, "high": gain.high, "note": gain.detail}
+        for kind, gain in gains.items()
+    }
+
+
+def _estimated(watch: stopwatch.Stopwatch, variants: Mapping[str, nn.Module], device: Device) -> dict[str, dict[str, Any]]:
+    how, gains, note = "estimated", dict.fromkeys(variants, 0.0), "cost model, with and without"
+    try:
+        before = watch.estimated_before_ms(device)
+        gains = {
+            kind: before / stopwatch.estimated_ms(watch.clock, module, watch.spec, device) for kind, module in variants.items()
+        }
+    except DeviceError as error:
+        how, note = "not measured", f"neither this machine nor one that can be estimated: {error}"
+    return {
+        kind: {"how": how, "speedup": gain or None, "low": None, "high": None, "note": note} for kind, gain in gains.items()
+    }
+
+
+def _judged(kind: str, rows: Rows, worth: float) -> Choice:
+    """What `auto` comes to: replaced where one target and more gains."""
+    own = [row for row in rows if row["kind"] == kind]
+    gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
+    told = "; ".join(
+        f"{row['target']} {row['speedup']:.2f} times as fast without ({row['how']})"
+        if row["speedup"]
+        else f"{row['target']} not known: {row['note']}"
+        for row in own
+    )
+    return Choice(kind=kind, to=AUTO[kind] if gains else "", reason=f"auto, from {worth:.0%} of the time saved: {told}")
+
+
+def _key(stage: Adapt, network: nn.Module, context: Context) -> str:
+    text = [stage.model_dump_json(), str(context.seed), weights_hash(network), *(device.name for device in context.targets)]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
+
+
+def _read(path: Path, key: str) -> Chosen | None:
+    try:
+        found = Chosen.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return found if found.key == key else None

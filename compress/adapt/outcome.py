@@ -1,0 +1,193 @@
+"""What the record says of an adapted network: what each step cost, what was replaced, what stays and why, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from torch import nn
+
+from compress import stopwatch
+from compress.adapt.choices import Chosen
+from compress.adapt.stage import GATE, KERNEL, KINDS
+from compress.adapt.survey import Found
+from compress.environment import is_main
+from compress.errors import CompressError
+from compress.models.counts import count
+from compress.record import Curve, InputSpec, Quantity, Skip
+from compress.scorecard import proportion
+from compress.stage import Candidate, Context, Outcome
+from compress.statistics import paired_difference
+from compress.train.history import History
+
+if TYPE_CHECKING:
+    from compress.adapt.stage import Adapt
+
+Tables = dict[str, tuple[dict[str, Any], ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The network at one point.
+
+    Attributes:
+        name: What was done last.
+        correct: Per-sample scores on validation.
+        macs: Of one sample.
+        parameters: Of the network.
+        kept: Whether the network went on like this.
+    """
+
+    name: str
+    correct: np.ndarray
+    macs: int
+    parameters: int
+    kept: bool = True
+
+    @classmethod
+    def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
+        """Count a network."""
+        counted = count(module, spec)
+        return cls(name, correct, counted.macs, counted.parameters)
+
+    @property
+    def score(self) -> float:
+        """The task's metric on validation."""
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What the clock says."""
+
+    results: dict[str, Quantity] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    tables: Tables = field(default_factory=dict)
+
+
+def results(stage: Adapt, steps: Sequence[Step], metric: str) -> dict[str, Quantity]:
+    """Accuracy on the way, and what is left of the cost."""
+    first, last = steps[0], steps[-1] if steps[-1].kept else steps[-2]
+    healed = stage.recover.epochs > 0
+    replaced = next(step for step in reversed(steps[: -1 if healed else None]) if step.kept)
+    lost, low, high = paired_difference(first.correct, last.correct)
+    same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
+    found = {
+        f"{metric}_given": proportion(first.correct, "validation split, before"),
+        f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, not trained"),
+        f"{metric}_recovered": proportion(last.correct, "validation split, after recovery")
+        if healed
+        else Quantity.absent("fraction", "recover.epochs is 0"),
+        f"{metric}_lost": Quantity.measured(lost, "fraction", same, interval=(low, high), runs=len(first.correct)),
+    }
+    for name in ("macs", "parameters"):
+        ratio = getattr(last, name) / max(getattr(first, name), 1)
+        found[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} kept of the network as given; counted")
+    return found
+
+
+def timed(stage: Adapt, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context) -> Timed:
+    """Time the adapted network against the one given, in turns; on the first process, and only where asked for."""
+    if stage.timing_seconds == 0:
+        return Timed({"adapt_speedup": Quantity.absent("1", "timing_seconds is 0")})
+    if not is_main():
+        return Timed()
+    try:
+        watch = stopwatch.Stopwatch(context.clock, parent, spec, seconds=stage.timing_seconds)
+        race = watch.race(module)
+    except CompressError as error:
+        return Timed({"adapt_speedup": Quantity.absent("1", str(error))}, (f"the network was not timed: {error}",))
+    gain = watch.clock.speedup(race.before, race.after)
+    rows = tuple(
+        {"network": name, "latency_ms": timing.p50.model_dump(mode="json")}
+        for name, timing in (("as given", race.before), ("adapted", race.after))
+    )
+    return Timed({"adapt_speedup": gain}, _slower(gain), {"adapt_speed": rows, **_elsewhere(watch, module, context)})
+
+
+def _slower(gain: Quantity) -> tuple[str, ...]:
+    if gain.value is None or gain.high is None or gain.high > 1:
+        return ()
+    return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
+
+
+def _elsewhere(watch: stopwatch.Stopwatch, module: nn.Module, context: Context) -> Tables:
+    """What the cost model predicts for targets that are not at hand."""
+    rows: list[dict[str, Any]] = []
+    for device in context.targets:
+        if device.connection == "local":
+            continue
+        try:
+            before, after = watch.estimated_before_ms(device), stopwatch.estimated_ms(watch.clock, module, watch.spec, device)
+        except CompressError as error:
+            rows.append({"target": device.name, "estimated_speedup": None, "note": str(error)})
+        else:
+            rows.append({"target": device.name, "estimated_speedup": before / after, "note": "cost model, float32 graph"})
+    return {"adapt_speed_estimated": tuple(rows)} if rows else {}
+
+
+def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen) -> Tables:
+    """Steps, places, and what `auto` went by."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    found: Tables = {
+        "adapt_steps": tuple(
+            {
+                "step": step.name,
+                "accuracy_validation": step.score,
+                "macs": step.macs,
+                "parameters": step.parameters,
+                "kept": step.kept,
+            }
+            for step in steps
+        ),
+        "replacements": tuple({key: row.get(key) for key in columns} for row in rows),
+        "auto": chosen.rows,
+    }
+    return {name: entries for name, entries in found.items() if entries}
+
+
+def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
+    """Accuracy over the steps, and the curves of the recovery."""
+    kept = [step.score for step in steps if step.kept]
+    over = Curve(
+        x_label="step of the adaptation",
+        y_label="accuracy_validation",
+        x=tuple(float(number) for number in range(len(kept))),
+        y=tuple(kept),
+    )
+    return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
+
+
+def _counted(kind: str, rows: Sequence[dict[str, Any]]) -> int:
+    was = {KERNEL: "depthwise", GATE: "squeeze-excite"}.get(kind, kind)
+    return sum(str(row["was"]).startswith(was) for row in rows)
+
+
+def notes(chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Sentences a reviewer should read."""
+    made = [choice for choice in chosen.choices if choice.to]
+    told = [f"{choice.kind}: {choice.to} in {_counted(choice.kind, rows)} places ({choice.reason})" for choice in made]
+    dropped = [row["layer"] for row in rows if str(row.get("its_place", "")).startswith("dropped")]
+    if dropped:
+        told.append(f"the mean gate of {len(dropped)} squeeze-excite modules has no layer to go to: {', '.join(dropped)}")
+    return tuple(told)
+
+
+def left(found: Found, chosen: Chosen) -> tuple[Skip, ...]:
+    """Places of kinds that `auto` leaves."""
+    return tuple(
+        Skip(what=name, reason=choice.reason)
+        for choice in chosen.choices
+        if not choice.to
+        for name in found.places[choice.kind]
+    )
+
+
+def unchanged(stage: Adapt, candidate: Candidate, found: Found, chosen: Chosen) -> Outcome:
+    """The outcome where nothing is replaced."""
+    absent = [kind for kind in KINDS if stage.asked(kind) and kind not in found.places]
+    told = f"nothing was replaced; the network has no {', no '.join(absent)}" if absent else "nothing was replaced"
+    skipped = (*found.skipped, *left(found, chosen))
+    return Outcome(candidate, skipped=skipped, notes=(told,), tables={"auto": chosen.rows} if chosen.rows else {})

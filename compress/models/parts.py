@@ -1,0 +1,99 @@
+"""Parts of a network that were replaced by one of a closed list, told as data so that a checkpoint can say so.
+
+A stage may put a simpler part in the place of another: ReLU for HardSwish, nothing for a squeeze-excite gate. A place is the
+name of a submodule, or of an attribute that holds an activation function (`activation` of torch's transformer layers). What
+stands there is one of `PARTS`; a file can name nothing else, and no code comes from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Part = Literal["identity", "relu", "relu6"]
+PARTS: Mapping[Part, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
+FUNCTIONS: Mapping[Part, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
+REPLACEABLE: tuple[Any, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
+"""Functions in whose place an attribute may hold one of `FUNCTIONS`."""
+_FUSED = "activation_relu_or_gelu"
+"""How torch's transformer layers tell their fused kernel what the activation is: 1 ReLU, 2 GELU, 0 any other."""
+
+
+def place(module: nn.Module, parts: Mapping[str, Part]) -> None:
+    """Put parts in their places, in place. What stood in several of them at once is replaced by one part for all.
+
+    Args:
+        module: The network.
+        parts: By place.
+
+    Raises:
+        KeyError: No such place; its name.
+    """
+    made: dict[int, nn.Module] = {}
+    for name, part in parts.items():
+        owner_name, _, leaf = name.rpartition(".")
+        owner = _owner(module, owner_name, name)
+        before = getattr(owner, leaf, None)
+        if isinstance(before, nn.Module):
+            setattr(owner, leaf, made.setdefault(id(before), _new(part, before)))
+        elif part in FUNCTIONS and _is_function(before):
+            setattr(owner, leaf, FUNCTIONS[part])
+        else:
+            raise KeyError(name)
+        if leaf == "activation" and hasattr(owner, _FUSED):
+            setattr(owner, _FUSED, int(part == "relu"))
+
+
+def replaced(module: nn.Module, reference: nn.Module) -> dict[str, Part]:
+    """What stands in another's place in `module`, by place; both otherwise of one structure."""
+    found = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
+    # Inside of what was replaced there is nothing to tell.
+    return {name: part for name, part in found.items() if not any(name.startswith(f"{other}.") for other in found)}
+
+
+def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Part | None, Part | None]]:
+    """Every place that both have: its name, what stands there, and what stood there."""
+    before = dict(reference.named_modules(remove_duplicate=False))
+    for name, part in module.named_modules(remove_duplicate=False):
+        other = before.get(name)
+        if other is None:
+            continue
+        if name and type(part) is not type(other):
+            yield name, _kind(part), _kind(other)
+        for key, value in vars(other).items():
+            own = vars(part).get(key)
+            if _is_function(value) and own is not value:
+                yield f"{name}.{key}".lstrip("."), _function(own), _function(value)
+
+
+def _kind(part: nn.Module) -> Part | None:
+    return next((name for name, kind in PARTS.items() if type(part) is kind), None)
+
+
+def _function(value: Any) -> Part | None:
+    return next((name for name, one in FUNCTIONS.items() if value is one), None)
+
+
+def _is_function(value: Any) -> bool:
+    return any(value is one for one in REPLACEABLE)
+
+
+def _new(part: Part, before: nn.Module) -> nn.Module:
+    made = PARTS[part]()
+    made.training = before.training
+    if part != "identity":
+        made.inplace = bool(getattr(before, "inplace", False))  # type: ignore[assignment]
+    return made
+
+
+def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:
+    try:
+        return module.get_submodule(owner)
+    except AttributeError as error:
+        raise KeyError(name) from error
+
+
+assert set(get_args(Part)) == set(PARTS)  # noqa: S101  # one list, written twice for the type checker
