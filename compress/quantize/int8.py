@@ -52,6 +52,36 @@ def quantize(
         grids: Integers chosen before, by weight initializer; other weights are rounded to the nearest.
         symmetric: Activations around 0 or not; None as the family wants.
     """
+    made, placement = placed(
+        model,
+        ranges,
+        family,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        exclude=exclude,
+        grids=grids,
+        symmetric=symmetric,
+    )
+    _finish(made, placement)
+    if family == "onnxruntime":
+        fence(made)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
+    return made
+
+
+def placed(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    family: str,
+    *,
+    per_channel: bool,
+    reduce_range: bool,
+    exclude: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
+    symmetric: bool | None = None,
+) -> tuple[onnx.ModelProto, Placement]:
+    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize`."""
     placement = placement_for(model, family, symmetric=symmetric)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -81,17 +111,12 @@ def quantize(
         quantizer.model.topological_sort()
     if grids:
         store(made, grids, {layer.weight: layer for layer in layers_of(model)})
-    _finish(made, placement)
-    if family == "onnxruntime":
-        fence(made)
-    graphs.tidy(made)
-    graphs.shorten(made.graph)
-    return made
+    _free_outputs(made.graph)
+    return made, placement
 
 
 def _finish(made: onnx.ModelProto, placement: Placement) -> None:
-    """What ONNX Runtime's quantizer leaves to do, in place."""
-    _free_outputs(made.graph)
+    """What is left to do once nothing is looked up by name any more, in place."""
     if placement.integer_gates:
         saturate(made)
     if placement.early_pools:

@@ -6,10 +6,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.entry import name_of
 from compress.record import Frozen
+from compress.train.settings import Recovery
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
-Rounding = Literal["nearest", "adaround", "gptq"]
+Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
+
+LEARNED: tuple[Rounding, ...] = ("adaround", "brecq")
+"""Those that take iterations."""
 
 
 class Calibration(Frozen):
@@ -35,9 +40,10 @@ class Weights(Frozen):
         bits: Levels are 2^bits; fewer than 8 are kept in int8, since no runtime here computes convolutions with fewer, so that
             they cost accuracy and bring no speed on this machine.
         range: `minmax` holds the largest weight; `mse` makes the squared error of the weights least.
-        rounding: `nearest`; `adaround` learns it layer by layer (Nagel 2020); `gptq` rounds linear layers column by column,
+        rounding: `nearest`; `adaround` learns it layer by layer (Nagel 2020); `brecq` learns it block by block, each given
+            what the rounded ones before it give (Li 2021), and takes longer; `gptq` rounds linear layers column by column,
             each correcting the ones before (Frantar 2023), and others to the nearest.
-        iterations: Steps of `adaround` for each layer.
+        iterations: Steps of `adaround` for each layer, of `brecq` for each block.
     """
 
     bits: int = Field(default=8, ge=2, le=8)
@@ -74,6 +80,32 @@ class Mixed(Frozen):
     seconds: float = Field(default=300.0, gt=0.0)
 
 
+class Aware(Recovery):
+    """Training with fake quantization, for what no choice of integers saves.
+
+    Attributes:
+        steps: `learned`: the steps of weights and activations are trained along (LSQ, Esser 2020); `fixed`: they stay where
+            the ladder and calibration put them, and weights alone learn.
+    """
+
+    steps: Literal["learned", "fixed"] = "learned"
+    epochs: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.precision in ("bf16", "fp16"):
+            msg = f"recover.precision {self.precision} is coarser than what is to be rounded; leave it out, float32 is used"
+            raise ValueError(msg)
+        looking = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
+        if looking and self.teacher != "none":
+            msg = (
+                f"recover.losses: {', '.join(looking)} looks inside the network, and what is trained here is its exported "
+                "graph with rounding in between; use losses on answers, such as response and task"
+            )
+            raise ValueError(msg)
+        return self
+
+
 class Ladder(Frozen):
     """What is done to a network before and while its weights are rounded, in this order.
 
@@ -93,7 +125,7 @@ class Ladder(Frozen):
 
     @model_validator(mode="after")
     def _refuse_idle_iterations(self) -> Self:
-        if self.weights.iterations != Weights().iterations and self.weights.rounding != "adaround":
-            msg = f"weights.iterations is for rounding: adaround, and rounding is {self.weights.rounding}; leave it out"
+        if self.weights.iterations != Weights().iterations and self.weights.rounding not in LEARNED:
+            msg = f"weights.iterations is for rounding: {' or '.join(LEARNED)}, not {self.weights.rounding}; leave it out"
             raise ValueError(msg)
         return self

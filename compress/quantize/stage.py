@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
-from compress.quantize.settings import Calibration, Gate, Ladder, Mixed, Scheme
+from compress.quantize.settings import LEARNED, Aware, Calibration, Gate, Ladder, Mixed, Scheme
 from compress.quantize.targets import FILES, asked, families, here, saturates
-from compress.record import Skip
+from compress.record import Curve, Scorecard, Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Quantize(Stage):
         symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
         ladder: What is done to the network before and while weights are rounded, for static int8.
         mixed: Find the fewest layers to leave in float; None leaves only those of `keep_float`.
+        recover: Train with fake quantization where Q/DQ pairs stand, the float network being the teacher, for static int8; None
+            leaves it at calibration.
         keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
         gate: When the quantized network is not worth having on this machine; None asks nothing.
     """
@@ -57,17 +59,26 @@ class Quantize(Stage):
     symmetric: bool | None = None
     ladder: Ladder = Ladder()
     mixed: Mixed | None = None
+    recover: Aware | None = None
     keep_float: tuple[str, ...] = ()
     gate: Gate | None = Field(default=Gate())
 
     @model_validator(mode="after")
     def _refuse_what_the_scheme_has_not(self) -> Self:
-        static = {"calibration": Calibration(), "symmetric": None, "ladder": Ladder(), "mixed": None}
+        static = {"calibration": Calibration(), "symmetric": None, "ladder": Ladder(), "mixed": None, "recover": None}
         given = sorted(name for name, default in static.items() if getattr(self, name) != default)
         if self.scheme not in ("auto", "int8") and given:
             msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
             raise ValueError(msg)
+        if self.recover is not None and (rounding := self.ladder.weights.rounding) != "nearest":
+            msg = f"recover trains the weights on, which undoes ladder.weights.rounding: {rounding}; leave one of them out"
+            raise ValueError(msg)
         return self
+
+    @property
+    def trains(self) -> bool:  # type: ignore[override]  # the other stages always do, or never
+        """Every process of a launch takes part where there is something to train."""
+        return self.recover is not None
 
     def smoke(self) -> Self:
         """The same with few samples and steps."""
@@ -75,11 +86,13 @@ class Quantize(Stage):
         if self.scheme in ("auto", "int8"):
             changes["calibration"] = self.calibration.model_copy(update={"samples": 16})
             weights = self.ladder.weights
-            if weights.rounding == "adaround":
+            if weights.rounding in LEARNED:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
                 changes["ladder"] = self.ladder.model_copy(update={"weights": fewer})
             if self.mixed is not None:
                 changes["mixed"] = self.mixed.model_copy(update={"seconds": min(self.mixed.seconds, 2.0)})
+            if self.recover is not None:
+                changes["recover"] = self.recover.smoke()
         return self.model_copy(update=changes)
 
     def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
@@ -94,8 +107,10 @@ class Quantize(Stage):
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
         from compress import graphs
+        from compress.environment import is_main
         from compress.quantize import int8, placement, schemes
         from compress.quantize.compare import compare
+        from compress.quantize.recovery import recovered
 
         scheme = "int8" if self.scheme == "auto" else self.scheme
         wanted = families(context.targets)
@@ -106,6 +121,8 @@ class Quantize(Stage):
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         notes: tuple[str, ...] = ()
         skipped: list[Skip] = []
+        results: Scorecard = {}
+        curves: dict[str, Curve] = {}
         made: dict[str, ModelProto]
         if scheme == "int8":
             static, notes = self._static(model, wanted, excluded, context)
@@ -113,6 +130,12 @@ class Quantize(Stage):
             if self.mixed is not None:
                 excluded, more, tables["sensitivity"] = self._mixed(static, excluded, candidate, context)
                 notes = (*notes, more)
+            if self.recover is not None:
+                learned = recovered(static, excluded, self.recover, candidate, context, bits=self._bits())
+                if not is_main():
+                    return Outcome(candidate)  # it trained along; the first process writes
+                static, results, curves = learned.static, learned.results, learned.curves
+                notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
             made = {family: static.build(family, excluded, candidate.spec) for family in wanted}
             skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
             notes = (*notes, *self._notes(wanted, len(skipped)))
@@ -126,21 +149,18 @@ class Quantize(Stage):
         files = {family: context.folder / FILES[family] for family in wanted}
         for family, path in files.items():
             graphs.save(made[family], path)
-        results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+        compared, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
         seen = self._placed(source, files["onnxruntime"], skipped, context)
-        results, tables, notes, skipped = (
-            results | seen.results,
-            tables | seen.tables,
-            (*notes, *seen.notes),
-            [*skipped, *seen.skipped],
-        )
+        results |= compared | seen.results
+        tables |= seen.tables
+        notes, skipped = (*notes, *seen.notes), [*skipped, *seen.skipped]
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
             tables["gate"] = judged.rows
             notes = (*notes, judged.note, *self._kept(judged, source, files, context))
         outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=notes, tables=tables)
+        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
 
     def _static(
         self, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
@@ -196,6 +216,11 @@ class Quantize(Stage):
             f"the budget of {self.mixed.accuracy_drop:g} {held}; {found.tried} networks tried{cut}"
         )
         return (*excluded, *found.floats), note, rows
+
+    def _bits(self) -> int:
+        """Of weights as they are computed with on this machine."""
+        asked = self.ladder.weights.bits
+        return min(asked, 7) if saturates() else asked
 
     def _placed(self, source: Path, made: Path, skipped: list[Skip], context: Context) -> Section:
         """Layer by layer, what ONNX Runtime computes in int8."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,19 +47,23 @@ class Static:
 
     def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file of one family."""
-        made = int8.quantize(
-            self.model,
-            self.ranges[family],
-            family,
-            per_channel=self.per_channel,
-            reduce_range=family != "tensorrt" and self.saturating,
-            exclude=exclude,
-            grids=self.grids,
-            symmetric=self.symmetric,
-        )
+        made = int8.quantize(self.model, self.ranges[family], family, **self._options(family, exclude))
         graphs.describe(made, spec)
         graphs.check(made)
         return made
+
+    def placed(self, family: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
+        """The same before names are shortened, for training in its place."""
+        return int8.placed(self.model, self.ranges[family], family, **self._options(family, exclude))[0]
+
+    def _options(self, family: str, exclude: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "per_channel": self.per_channel,
+            "reduce_range": family != "tensorrt" and self.saturating,
+            "exclude": exclude,
+            "grids": self.grids,
+            "symmetric": self.symmetric,
+        }
 
 
 def prepare(

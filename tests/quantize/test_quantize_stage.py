@@ -219,7 +219,7 @@ def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Co
 
 
 def test_iterations_without_adaround_are_refused() -> None:
-    with pytest.raises(ValidationError, match="iterations is for rounding: adaround, and rounding is nearest"):
+    with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
         Quantize(ladder={"weights": {"iterations": 10}})
 
 
