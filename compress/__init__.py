@@ -18,6 +18,7 @@ _WHERE = {
     "Context": "compress.stage",
     "Data": "compress.data.splits",
     "Distill": "compress.distill.stage",
+    "DistillData": "compress.distill_data.stage",
     "Export": "compress.export.stage",
     "Outcome": "compress.stage",
     "Pipeline": "compress.pipeline",

@@ -90,13 +90,22 @@ class Link:
             return self.candidate().network()
         return self.previous.float_network()
 
+    def train(self) -> Path | None:
+        """The distilled set that the last stage up to here to make one left for those after it; None where none did."""
+        name = _pointer(self.folder).get("train")
+        if name:
+            return self.folder / str(name)
+        return self.previous.train() if self.previous else None
+
     def correct(self) -> np.ndarray | None:
         """Per-sample scores on the test split; None where accuracy was not measured."""
         path = self.origin.folder / CORRECT
         return np.load(path, allow_pickle=False) if path.exists() else None
 
 
-def keep(candidate: Candidate, folder: Path, reference: Callable[[], nn.Module], *, same: bool) -> None:
+def keep(
+    candidate: Candidate, folder: Path, reference: Callable[[], nn.Module], *, same: bool, train: Path | None = None
+) -> None:
     """Write what `Link.candidate` reads."""
     names = {family: str(path.relative_to(folder)) for family, path in candidate.files.items()} if not same else {}
     if candidate.module is not None and not same:
@@ -107,7 +116,14 @@ def keep(candidate: Candidate, folder: Path, reference: Callable[[], nn.Module],
         if zero_fraction(candidate.module) >= SPARSE:
             pack(folder / WEIGHTS)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
-    pointer = {"form": candidate.form, "same": same, "files": names, "spec": candidate.spec.model_dump(mode="json")}
+    pointer: dict[str, Any] = {
+        "form": candidate.form,
+        "same": same,
+        "files": names,
+        "spec": candidate.spec.model_dump(mode="json"),
+    }
+    if train is not None:
+        pointer["train"] = str(train.relative_to(folder))
     write_text(folder / POINTER, json.dumps(pointer, indent=1))
 
 

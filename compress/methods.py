@@ -37,6 +37,7 @@ class Method:
 METHODS: tuple[Method, ...] = (
     Method("stage", "train", "compress.train.stage:Train", "plain training"),
     Method("stage", "distill", "compress.distill.stage:Distill", "Hinton et al. 2015, arXiv:1503.02531"),
+    Method("stage", "distill_data", "compress.distill_data.stage:DistillData", "Wang et al. 2018, arXiv:1811.10959"),
     Method("stage", "prune", "compress.prune.stage:Prune", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
     Method("stage", "adapt", "compress.adapt.stage:Adapt", "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244"),
     Method("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
@@ -48,6 +49,7 @@ METHODS: tuple[Method, ...] = (
     Method("data", "imagefolder", "compress.data.imagefolder:load", "ImageNet's folder layout"),
     Method("data", "cifar10", "compress.data.cifar:load_cifar10", "Krizhevsky 2009"),
     Method("data", "cifar100", "compress.data.cifar:load_cifar100", "Krizhevsky 2009"),
+    Method("data", "distilled", "compress.data.distilled:load", "a set that distill_data made"),
     Method("data", "python", "compress.data.user:load", "the user's own function"),
     Method("model", "torchvision", "compress.models.torchvision:build", "torchvision's classification networks"),
     Method("model", "timm", "compress.models.timm:build", "Wightman, PyTorch Image Models"),
@@ -84,7 +86,16 @@ METHODS: tuple[Method, ...] = (
     Method("teacher", "born_again", "compress.distill.guides:BornAgain", "Furlanello et al. 2018, arXiv:1805.04770"),
     Method("teacher", "mutual", "compress.distill.guides:Mutual", "Zhang et al. 2018, arXiv:1706.00384"),
     Method("teacher", "labels", "compress.distill.guides:Labels", "soft labels from a file"),
+    Method("teacher", "distilled", "compress.distill.guides:Distilled", "soft labels that a distilled training set brings"),
     Method("teacher", "oracle", "compress.distill.guides:Oracle", "the user's own function"),
+    Method(
+        "synthesis", "gradient", "compress.distill_data.ways:Gradient", "Zhao et al. 2021, DC, arXiv:2006.05929; 2102.08259"
+    ),
+    Method("synthesis", "distribution", "compress.distill_data.ways:Distribution", "Zhao & Bilen 2023, arXiv:2110.04181"),
+    Method("synthesis", "trajectory", "compress.distill_data.ways:Trajectory", "Cazenavette et al. 2022, arXiv:2203.11932"),
+    Method("synthesis", "inversion", "compress.distill_data.ways:Inversion", "Yin et al. 2020, arXiv:1912.08795"),
+    Method("synthesis", "herding", "compress.distill_data.ways:Herding", "Welling 2009, ICML; arXiv:1611.07725"),
+    Method("synthesis", "random", "compress.distill_data.ways:Random", "the control"),
     Method("granularity", "channel", "compress.prune.channel:Channels", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
     Method("granularity", "layer", "compress.prune.layer:Layers", "Men et al. 2024, ShortGPT, arXiv:2403.03853"),
     Method("granularity", "weight", "compress.prune.weight:Weights", "Han et al. 2015, arXiv:1506.02626"),

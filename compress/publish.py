@@ -68,4 +68,4 @@ def redraw(run: Path, out: Path | None) -> tuple[Path, ...]:
     except ValidationError as error:
         first = error.errors()[0]["msg"]
         raise StoreError(f"{path} is not a run's record: {error.error_count()} faults, first: {first}") from error
-    return write(record, out or path.parent)
+    return write(record, out or path.parent, path.parent)

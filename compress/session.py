@@ -239,7 +239,7 @@ class Session:
         same = step.previous is not None and outcome.candidate is candidate
         checked(outcome.candidate, step.name)
         evaluation = evaluate(step, outcome, context, reference=self._yardstick(), same=same)
-        keep(outcome.candidate, folder, step.reference, same=same)
+        keep(outcome.candidate, folder, step.reference, same=same, train=outcome.train)
         for training in folder.glob("*.done.*"):
             training.unlink()  # the kept network holds the same weights
         record = self.store.commit(
@@ -271,10 +271,19 @@ class Session:
         """What accuracy is compared with: the teacher, or the starting network where there is none."""
         return self.teachers[0] if self.teachers else self.links[0] if self.links else None
 
+    def _data(self, previous: Link | None) -> Data:
+        """The splits, with the images to train on that an earlier stage made in the place of the data's own."""
+        file = previous.train() if previous else None
+        if file is None:
+            return self.data
+        from compress.data.distilled import trained_on
+
+        return trained_on(self.data, file)
+
     def _context(self, step: Step, folder: Path, candidate: Candidate) -> Context:
         known = {id(candidate): step.previous.onnx() if step.previous else None}
         return Context(
-            data=self.data,
+            data=self._data(step.previous),
             task=self.task,
             folder=folder,
             cache=self.store.out / ".cache",

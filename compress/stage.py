@@ -117,7 +117,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage gives back. See `StageRecord` for the meaning of the fields after `candidate`."""
+    """What a stage gives back. See `StageRecord` for the meaning of the fields after `candidate`.
+
+    `train` is a distilled set in the stage's folder that the stages after it train on instead of the data's training images.
+    """
 
     candidate: Candidate
     results: Scorecard = field(default_factory=dict)
@@ -126,6 +129,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    train: Path | None = None
 
 
 class Stage(Frozen):

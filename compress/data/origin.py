@@ -8,7 +8,7 @@ from pathlib import Path
 from compress.errors import DataError, nearest
 from compress.methods import names
 
-_ARGUMENTS = {"imagefolder": "PATH", "python": "FILE.py:FUNCTION"}
+_ARGUMENTS = {"imagefolder": "PATH", "distilled": "PATH", "python": "FILE.py:FUNCTION"}
 
 
 @dataclass(frozen=True)

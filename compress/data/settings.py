@@ -13,8 +13,8 @@ class DataSettings(Frozen):
     """Which images, how large, how split, how augmented.
 
     Attributes:
-        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`, or
-            `python:FILE.py:FUNCTION` (needs --trust-code).
+        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`, `distilled:PATH` (a set that the stage
+            `distill_data` made), or `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images that tuning may look at.
@@ -24,7 +24,8 @@ class DataSettings(Frozen):
             as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
         samples: How many training images a generated source (`glyphs`) draws.
-        augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`.
+        augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
+            `distilled:` set brings its own augmentation and number of views; `none` turns it off.
         views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.
         workers: Loader processes; 0 loads in the main one.
         seed: Of splits, generated data and augmentation.

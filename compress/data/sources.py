@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from compress.data.distilled_about import about_of, file_of
 from compress.data.folders import listing_hash
 from compress.data.origin import parse
 from compress.data.settings import DataSettings
@@ -29,14 +31,15 @@ def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Dat
     """
     origin = parse(settings.source, base, trust_code=trust_code)
     data: Data = find("data", origin.name).load()(settings, origin)
-    return data
+    return replace(data, settings=settings)
 
 
 def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
     Image folders: a hash over names, sizes and modification times. `python:`: the file's SHA-256; what that code reads is
-    not known. `glyphs`: versions of the packages that bring and draw the fonts.
+    not known. `glyphs`: versions of the packages that bring and draw the fonts. `distilled`: the file's SHA-256, and the
+    fingerprint of the data set that it was made from, whose validation and test images it uses.
 
     Raises:
         CompressError: The folder or file is missing.
@@ -46,6 +49,9 @@ def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
         return {"listing": listing_hash(origin.path)}
     if origin.name == "python":
         return {"code": sha256(source_file(origin.argument, base))}
+    if origin.name == "distilled":
+        behind = about_of(origin.path).data
+        return {"set": sha256(file_of(origin.path)), "behind": None if behind is None else fingerprint(behind, base)}
     if origin.name == "glyphs":
         return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
     return {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from compress.data.settings import DataSettings
 from compress.record import InputSpec, Skip
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Data:
         test: For the figures in the report, looked at after all decisions.
         source: The recipe's source string, or `python` for a user's own loaders.
         skipped: Files left out, with reasons.
+        settings: What it was read with; None for a user's own loaders.
     """
 
     spec: InputSpec
@@ -82,6 +84,7 @@ class Data:
     test: Split
     source: str = "python"
     skipped: tuple[Skip, ...] = ()
+    settings: DataSettings | None = None
 
     @staticmethod
     def from_loaders(

@@ -228,6 +228,20 @@ class Labels(Guide):
         return {"labels": sha256(path)} if path.is_file() else {}
 
 
+class Distilled(Guide):
+    """`distilled`: the soft labels that a distilled training set brings, from `distill_data` or `distilled:PATH`."""
+
+    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+        """The labels.
+
+        Raises:
+            CompressError: The training images are no distilled set.
+        """
+        from compress.distill.oracle import BroughtLabels
+
+        return BroughtLabels(context.data.train, candidate.spec.classes)
+
+
 class Oracle(Guide):
     """`oracle`: a Python function that gives probabilities for images: a tree search, a rule system, a remote service.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,6 +118,31 @@ class LabelTeacher(Teacher):
             msg = "soft labels from a file need to know the samples of a batch, and this data source does not tell them"
             raise DataError(msg)
         return self._logits[batch.samples.cpu()].to(batch.inputs.device)
+
+
+class BroughtLabels(LabelTeacher):
+    """Soft labels that a distilled training set brings, the same for every view of an image.
+
+    Args:
+        split: The training split.
+        classes: Names of the student's classes.
+
+    Raises:
+        DataError: It brings none, or of other classes.
+    """
+
+    def __init__(self, split: Split, classes: tuple[str, ...]) -> None:
+        soft: Tensor | None = getattr(split, "soft", None)
+        if soft is None:
+            msg = (
+                "teacher `distilled` needs a distilled training set, and this data is none; put a `distill_data` stage before, "
+                "or train on `data: {source: distilled:PATH}`"
+            )
+            raise DataError(msg)
+        labels = checked(soft, len(split), classes, "the distilled set")
+        values = hashlib.sha256(labels.contiguous().numpy().tobytes()).hexdigest()
+        self.key = f"brought labels {contents(split)} {values}"
+        self._logits = labels.clamp(min=SMALLEST).log()
 
 
 class Asked(nn.Module):

@@ -109,6 +109,8 @@ def check_teacher(chain: Sequence[Entry], *, has_teacher: bool) -> Iterator[Find
             value = getattr(entry.stage, field)
             if isinstance(value, Recovery) and value.teacher == "teacher":
                 yield (*entry.place, field, "teacher"), f"{entry.name} recovers with the teacher, but {advice}, or use parent"
+        if getattr(entry.stage, "asks_teacher", False):
+            yield (*entry.place, "teacher"), f"{entry.name} asks the recipe's teacher, but {advice}, or say teacher: parent"
         if _learns_from_teacher(entry.stage):
             yield entry.place, f"{entry.name} imitates a teacher, but {advice}, or train alone with a `train` stage"
 

@@ -6,6 +6,7 @@ Equal records give equal bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
@@ -30,11 +31,12 @@ from compress.report.ink import (
     value_of,
     whiskers,
 )
+from compress.report.left import left_by
 from compress.report.tables import control_of, final_card, reference_card, subjects_of
 
 
-def draw(record: RunRecord) -> tuple[Picture, ...]:
-    """All pictures that a record has data for, in the order of the report."""
+def draw(record: RunRecord, run: Path | None = None) -> tuple[Picture, ...]:
+    """All pictures that a record has data for, in the order of the report, and those that stages left in the run directory."""
     found = [
         _before_after(record),
         _against_accuracy(record, "size_bytes", "size", 1e-6, "size of the ONNX file (MB)"),
@@ -42,7 +44,8 @@ def draw(record: RunRecord) -> tuple[Picture, ...]:
         _latency(record),
     ]
     stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
-    return (*(picture for picture in found if picture), *(picture for stage in stages for picture in of_stage(stage)))
+    own = (picture for stage in stages for picture in (*(left_by(stage, run) if run else ()), *of_stage(stage)))
+    return (*(picture for picture in found if picture), *own)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,13 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", shortened).replace("$", r"\$").lstrip("_")
 
 
-def png_of(figure: Figure) -> bytes:
-    """A drawn figure's bytes."""
+def png_of(figure: Figure, description: str = "") -> bytes:
+    """A drawn figure's bytes; with a description, which a stage's own figure has as its caption in the report."""
+    about = {"Software": None, **({"Description": description} if description else {})}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # names in any script
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        figure.savefig(buffer, format="png", metadata=about)
     return buffer.getvalue()
 
 

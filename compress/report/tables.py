@@ -6,6 +6,7 @@ Every number carries the sign of how it came to be and points to a note below it
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from compress.report.format import LABELS, POINTS, change, duration, label, mark
 
 ROWS_SHOWN = 100
 """Rows of a stage's own table that a page shows; the record holds them all."""
+
+MANY = 24
+"""Files of one folder that the table of files lists one by one."""
 
 SHOWN_OF = {"layers_time": 15}
 """Rows shown of tables of which the first tell most."""
@@ -251,14 +255,27 @@ def versions_table(record: RunRecord) -> Table:
 
 
 def files_table(record: RunRecord) -> Table:
-    """Every file that a stage left, with its SHA-256."""
+    """Every file that a stage left, with its SHA-256; those of a folder with many are counted."""
     stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
     rows = tuple(
         (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
         for stage in stages
-        for path, digest in stage.files.items()
+        for path, digest in _listed(stage.files).items()
     )
     return Table("Files and their SHA-256", ("stage", "file", "SHA-256"), rows)
+
+
+def _listed(files: Mapping[str, str]) -> dict[str, str]:
+    """Sums by path; a folder with more than `MANY` files is one entry."""
+    counts = Counter(path.partition("/")[0] for path in files if "/" in path)
+    found: dict[str, str] = {}
+    for path, digest in files.items():
+        folder = path.partition("/")[0]
+        if counts[folder] > MANY:
+            found[f"{folder}/"] = f"{counts[folder]} files, whose sums stand in record.json"
+        else:
+            found[path] = digest
+    return found
 
 
 def seeds_table(record: RunRecord) -> Table:

@@ -11,7 +11,7 @@ from compress.report.figures import draw
 from compress.report.outline import outline
 
 
-def write(record: RunRecord, folder: Path) -> tuple[Path, ...]:
+def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Path, ...]:
     """Write the report of a run.
 
     Everything is rendered before the first file is written, and each file appears whole or not at all. Equal records give
@@ -20,6 +20,7 @@ def write(record: RunRecord, folder: Path) -> tuple[Path, ...]:
     Args:
         record: The run.
         folder: Where to; made if it is not there.
+        run: The run directory, whose stages may have left figures of their own; `folder` itself by default.
 
     Returns:
         `report.md`, `report.html`, then the pictures.
@@ -27,7 +28,7 @@ def write(record: RunRecord, folder: Path) -> tuple[Path, ...]:
     Raises:
         StoreError: The folder is not writable, or full.
     """
-    pictures = draw(record)
+    pictures = draw(record, run or folder)
     report = outline(record, pictures)
     texts = {folder / "report.md": markdown.render(report), folder / "report.html": page.render(report)}
     drawn = {folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures}

@@ -1,0 +1,47 @@
+"""Distribution matching: classes have the same mean feature in the set as in the data, whatever random network looks.
+
+Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv:2110.04181, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from compress.data.siamese import CHANCES, siamese
+from compress.distill_data.job import Job, frozen
+from compress.distill_data.ways import Distribution
+
+
+def discrepancy(f_s: Tensor, f_t: Tensor) -> Tensor:
+    """Squared distance of mean features: the maximum mean discrepancy of a linear kernel in feature space (equation 4).
+
+        L = ‖ mean_n f_s^n − mean_m f_t^m ‖²
+
+    Args:
+        f_s: Features of synthetic images, (N, D).
+        f_t: Features of real images, (M, D).
+
+    Returns:
+        Scalar, 0 where the means are equal.
+    """
+    return (f_s.mean(dim=0) - f_t.mean(dim=0)).square().sum()
+
+
+def updates(
+    way: Distribution, job: Job, images: Tensor, targets: Tensor, number: int, _: dict[str, Tensor]
+) -> Iterator[Tensor]:
+    """A network with fresh random weights, and one loss Σ_c L_c, each class with one augmentation for both sides."""
+    real, generator = job.images(), job.seeded(2, number)
+    with frozen(job.fresh(1, number)) as network:
+        parts = []
+        for c in range(len(job.spec.classes)):
+            chance = torch.rand(1, CHANCES, generator=generator).to(images.device)
+            truth = real.draw(c, way.batch, generator).to(images.device)
+            with torch.no_grad():
+                f_t = network.features(siamese(truth, job.operations, chance))
+            f_s = network.features(siamese(images[targets == c], job.operations, chance))
+            parts.append(discrepancy(f_s, f_t))
+        yield torch.stack(parts).sum()

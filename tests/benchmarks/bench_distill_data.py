@@ -1,0 +1,274 @@
+"""What ten synthetic images a class are worth, beside ten real ones and the whole data set, on `digits`.
+
+    python tests/benchmarks/bench_distill_data.py --cache /tmp/distill_data --report reports/benchmarks/distill_data.md
+    python tests/benchmarks/bench_distill_data.py --smoke
+
+Each set is made by the stage with each seed, then a fresh network is trained on it alone and asked about the test images, which
+neither the stage nor the training looks at. All trainings take the same number of steps of the same size with the same
+augmentation and keep their last weights. A finished case is kept in the cache folder, so an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compress.data.distilled import DistilledSet, read, write
+from compress.data.settings import DataSettings
+from compress.data.sources import load
+from compress.data.splits import Data
+from compress.distill.stage import Distill
+from compress.distill_data.convnet import ConvNet
+from compress.distill_data.stage import DistillData
+from compress.files import write_text
+from compress.stage import Candidate, Context
+from compress.statistics import paired_difference
+from compress.tasks.classification import Classification
+from compress.train.evaluate import outputs_of
+from compress.train.stage import Train
+
+SOFT = ({"soft_labels": {"temperature": 1.0}},)
+AUGMENTATION = ("color", "crop", "cutout", "scale", "rotate")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large everything is."""
+
+    image_size: int = 16
+    images_per_class: int = 10
+    width: int = 32
+    steps: int = 600
+    batch: int = 100
+    seeds: int = 3
+    teacher_epochs: int = 15
+    smoke: bool = False
+
+
+SMOKE = Size(images_per_class=2, width=8, steps=4, seeds=2, teacher_epochs=1, smoke=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One row.
+
+    Attributes:
+        name: What it says.
+        method: Entry of the stage; None for all training images.
+        augmentation: Of the stage; all trainings have `AUGMENTATION`.
+        soft: Whether the set's soft labels are learned, not its classes.
+    """
+
+    name: str
+    method: dict[str, Any] | None
+    augmentation: tuple[str, ...] = AUGMENTATION
+    soft: bool = False
+
+    @property
+    def made(self) -> str:
+        """Folder of the set, which cases that differ in the training alone share."""
+        text = json.dumps([self.method, self.augmentation])
+        return "".join(letter if letter.isalnum() else "_" for letter in text)
+
+
+GRADIENT = {"gradient": {"iterations": 200}}
+DISTRIBUTION = {"distribution": {"iterations": 600}}
+TRAJECTORY = {"trajectory": {"iterations": 250}}
+INVERSION = {"inversion": {"iterations": 500}}
+CASES = (
+    Case("random", {"random": {}}),
+    Case("herding", {"herding": {}}),
+    Case("gradient, not augmented (DC)", GRADIENT, augmentation=()),
+    Case("gradient (DSA)", GRADIENT),
+    Case("distribution (DM)", DISTRIBUTION),
+    Case("trajectory (MTT)", TRAJECTORY),
+    Case("inversion, no data", INVERSION),
+    Case("random, soft labels", {"random": {}}, soft=True),
+    Case("distribution, soft labels", DISTRIBUTION, soft=True),
+    Case("trajectory, soft labels", TRAJECTORY, soft=True),
+    Case("inversion, no data, soft labels", INVERSION, soft=True),
+    Case("all training images", None),
+)
+
+
+def teacher_network(channels: int, classes: int) -> nn.Module:
+    """Three convolutions with batch norms and a head: gives soft labels, and is what `inversion` inverts."""
+    layers: list[nn.Module] = []
+    before = channels
+    for width in (32, 64, 128):
+        layers.append(nn.Sequential(nn.Conv2d(before, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()))
+        before = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)).eval()
+
+
+@dataclass
+class Bench:
+    """One run of the benchmark.
+
+    Args:
+        folder: For what is finished.
+        size: How large everything is.
+    """
+
+    folder: Path
+    size: Size
+
+    @cached_property
+    def data(self) -> Data:
+        """The digits, in grey."""
+        settings = DataSettings(source="digits", image_size=self.size.image_size, channels=1, augment="light")
+        return load(settings, base=Path.cwd())
+
+    @cached_property
+    def teacher(self) -> Candidate:
+        """Trained on all training images."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = teacher_network(1, len(self.data.spec.classes))
+        stage = Train(epochs=self.size.teacher_epochs, lr=4e-3)
+        return stage.run(Candidate(self.data.spec, network), self.context(0, self.folder / "teacher")).candidate
+
+    def context(self, seed: int, folder: Path, *teachers: Candidate) -> Context:
+        """What a stage is given."""
+        return Context(
+            data=self.data,
+            task=Classification(),
+            folder=folder,
+            cache=self.folder / "cache",
+            seed=seed,
+            teacher=teachers,
+            device="cpu",
+            smoke=self.size.smoke,
+        )
+
+    def student(self, seed: int) -> Candidate:
+        """A network to train on a set; its weights differ from all those that a set was made with."""
+        spec, size = self.data.spec, self.size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 + seed)
+            network = ConvNet(spec.channels, len(spec.classes), spec.shape[1:], width=size.width, depth=3).eval()
+        return Candidate(spec, network)
+
+    def set_of(self, case: Case, seed: int) -> tuple[DistilledSet, float]:
+        """The set of a case, and the seconds that the stage took."""
+        folder = self.folder / "sets" / f"{case.made}-{seed}"
+        if not (folder / "seconds").exists():
+            stage = DistillData(
+                method=case.method or {"random": {}},
+                images_per_class=self.size.images_per_class,
+                augmentation=case.augmentation,
+                width=self.size.width,
+                views=1000,
+            )
+            began = time.perf_counter()
+            context = self.context(seed, folder, self.teacher)
+            (stage.smoke() if self.size.smoke else stage).run(self.student(seed), context)
+            if case.method is None:
+                write(folder / "distilled.safetensors", self.everything(read(folder)))
+            write_text(folder / "seconds", str(time.perf_counter() - began))
+        found = read(folder)
+        about = found.about.model_copy(update={"augmentation": AUGMENTATION})
+        return replace(found, about=about), float((folder / "seconds").read_text())
+
+    def everything(self, like: DistilledSet) -> DistilledSet:
+        """All training images as a set."""
+        batches = list(self.data.train.ordered(256))
+        targets = torch.cat([batch.targets for batch in batches])
+        soft = nn.functional.one_hot(targets, len(self.data.spec.classes)).float()
+        return replace(like, images=torch.cat([batch.inputs for batch in batches]), targets=targets, soft=soft)
+
+    def run(self, case: Case, seed: int) -> dict[str, Any]:
+        """Scores of the test images and seconds; from the cache when finished."""
+        name = "".join(letter if letter.isalnum() else "_" for letter in case.name)
+        path = self.folder / "cases" / f"{name}-{seed}.json"
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_text())
+            return found
+        made, seconds = self.set_of(case, seed)
+        split = made.split(seed=seed)
+        epochs = max(1, math.ceil(self.size.steps / split.batches(self.size.batch)))
+        settings = {"epochs": epochs, "batch_size": self.size.batch, "lr": 3e-3, "weight_decay": 5e-4, "keep": "last"}
+        context = self.context(seed, self.folder / "trainings" / f"{name}-{seed}")
+        # The loop looks at the validation images after each epoch; the last weights are kept whatever it sees.
+        context = replace(context, data=replace(self.data, train=split))
+        stage = Distill(**settings, losses=SOFT, teacher="distilled") if case.soft else Train(**settings)
+        network = stage.run(self.student(seed), context).candidate.network()
+        outputs, targets = outputs_of(network, self.data.test)
+        found = {
+            "scores": Classification().correct(outputs, targets).tolist(),
+            "seconds": seconds,
+            "images": len(split),
+        }
+        write_text(path, json.dumps(found))
+        return found
+
+
+def table(bench: Bench) -> str:
+    """The report."""
+    size = bench.size
+    rows = {case: [bench.run(case, seed) for seed in range(size.seeds)] for case in CASES}
+    base = rows[CASES[0]]
+    teacher = outputs_of(bench.teacher.network(), bench.data.test)
+    lines = [
+        f"`digits` at {size.image_size} × {size.image_size}, grey, {size.images_per_class} images a class; network: 3 blocks "
+        f"of {size.width} channels, {size.steps} steps of {size.batch} on the set alone, {size.seeds} seeds of set and weights, "
+        f"{len(bench.data.test)} test images. Teacher of the soft labels and of inversion: 3 convolutions with batch norms, "
+        f"{float(Classification().correct(*teacher).mean()):.1%} on test.",
+        "",
+        "Gain: difference to `random` in points with the 95 % interval over test images of the mean over seeds; seeds: gain of "
+        "each. Seconds: to make one set.",
+        "",
+        "| set | images | test accuracy | gain over random | 95 % interval | seeds | s |",
+        "|---|---:|---:|---:|---|---|---:|",
+        *(row(case, runs, base) for case, runs in rows.items()),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def row(case: Case, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
+    """One line of the table."""
+    scores, others = (np.mean([run["scores"] for run in each], axis=0) for each in (runs, base))
+    seconds = np.mean([run["seconds"] for run in runs])
+    cells = [case.name, str(runs[0]["images"]), f"{scores.mean():.1%}"]
+    if runs is base:
+        cells += ["", "", ""]
+    else:
+        gain, low, high = (100 * value for value in paired_difference(scores, others))
+        verdict = "" if low > 0 else " worse" if high < 0 else " undecided"
+        each = [100 * (np.mean(run["scores"]) - np.mean(other["scores"])) for run, other in zip(runs, base, strict=True)]
+        cells += [f"{gain:+.1f}", f"{low:+.1f} to {high:+.1f}{verdict}", ", ".join(f"{value:+.1f}" for value in each)]
+    return "| " + " | ".join([*cells, f"{seconds:.1f}" if case.method is not None else ""]) + " |"
+
+
+def main() -> None:
+    """Run, print, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "bench_distill_data")
+    parser.add_argument("--report", type=Path, default=None)
+    parser.add_argument("--smoke", action="store_true", help="toy size: shows that it runs, its figures mean nothing")
+    given = parser.parse_args()
+    bench = Bench(given.cache / ("smoke" if given.smoke else "full"), SMOKE if given.smoke else Size())
+    began = time.perf_counter()
+    for case in CASES:
+        for seed in range(bench.size.seeds):
+            found = bench.run(case, seed)
+            print(f"{time.perf_counter() - began:7.0f} s  {case.name}, seed {seed}: {np.mean(found['scores']):.1%}", flush=True)
+    text = table(bench)
+    print(text)
+    if given.report is not None:
+        write_text(given.report, text)
+
+
+if __name__ == "__main__":
+    main()
