@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.profile.layers import Kernel, Layers, middle_mean
+from compress.profile.layers import Kernel, Layers
+from compress.profile.stamps import middle_mean
 from compress.record import Quantity
 from compress.statistics import bootstrap_interval
 

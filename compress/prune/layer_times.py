@@ -14,6 +14,7 @@ from compress.errors import DeviceError
 from compress.export.onnx import export_onnx
 from compress.files import write_text
 from compress.profile import cost, layers, origins
+from compress.profile.stamps import middle_mean
 from compress.record import InputSpec
 
 SECONDS = 1.0
@@ -47,7 +48,7 @@ def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: 
 def _measured(path: Path, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for kernel in layers.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels:
-        found[kernel.module] = found.get(kernel.module, 0.0) + layers.middle_mean(kernel.milliseconds)
+        found[kernel.module] = found.get(kernel.module, 0.0) + middle_mean(kernel.milliseconds)
     return found
 
 
