@@ -290,7 +290,11 @@ def devices_calibrate(
     from compress.console import Terminal
     from compress.profile.calibrate import summary
 
-    found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
+    try:
+        found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"{summary(found)}\n{path}")
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +30,8 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 from compress.devices import Device
 from compress.devices.calibration import Accuracy, Calibration, Rates, here
 from compress.devices.connection import Ssh
-from compress.errors import DeviceError
-from compress.files import disk_faults_named
+from compress.errors import DeviceError, StoreError
+from compress.files import DISK_FAULTS
 from compress.profile.cost import NS_PER_MS, kernel_parts
 from compress.profile.kernels import L2_BYTES, L3_BYTES, Kernel, read
 from compress.profile.optimized import written
@@ -145,19 +146,32 @@ def take(
     """
     found: list[Sample] = []
     start, number, shown = time.monotonic(), 0, 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        disk_faults_named(Path(folder)),
-        reporter.bar("timing random networks", int(seconds)) as bar,
-    ):
+    with scratch() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
         while number < MOST and (spent := time.monotonic() - start) < seconds:
             bar.advance(int(spent) - shown, note=f"{number} networks")
             shown = int(spent)
             model = specimen(number)
             made = (model, quantize(model))
-            found += [timed(number, one, Path(folder), cache_sizes(caches), threads=threads) for one in made]
+            found += [timed(number, one, folder, cache_sizes(caches), threads=threads) for one in made]
             number += 1
     return enough(found, seconds)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder.
+
+    Raises:
+        StoreError: It is full.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in DISK_FAULTS:
+                raise
+            msg = f"cannot write to {folder}: {error.strerror}; free some space, or name another folder by TMPDIR"
+            raise StoreError(msg) from error
 
 
 def cache_sizes(caches: Mapping[str, int]) -> tuple[int, int]:

@@ -8,14 +8,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from compress.errors import ConversionError
 from compress.profile.runners.base import Array, Feeds
 from compress.profile.runners.onnxruntime import Runner
 
 GRAPH, WEIGHTS = "optimized.onnx", "optimized.bin"
+UNWRITTEN = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
+"""What the runtime says when it cannot."""
 LEAST_APART = 1024
 """Bytes from which a weight goes into the file of weights."""
 SLICES, SLICE_MS = 3, 15.0
@@ -40,6 +43,19 @@ class Writing(Runner):
         super().__init__(path, threads=threads)
         self.folder = folder
         self.apart = apart
+
+    def __enter__(self) -> Self:
+        """Load, and write.
+
+        Raises:
+            OSError: The graph cannot be written.
+        """
+        try:
+            return super().__enter__()
+        except ConversionError as error:
+            if not any(mark in str(error) for mark in UNWRITTEN):
+                raise
+            raise OSError(errno.ENOSPC, "the runtime cannot write its graph, as on a full disk", str(self.folder)) from error
 
     def _options(self) -> Any:
         options = super()._options()

@@ -65,22 +65,20 @@ def take(
             the time.
         StoreError: The folder for temporary files here is full.
     """
-    from compress.files import disk_faults_named
-    from compress.profile.calibrate import MOST, enough
+    from compress.profile.calibrate import MOST, enough, scratch
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  the caller looked
     found: list[Sample] = []
     number, machine = 0, None
     with (
-        tempfile.TemporaryDirectory() as aside,
-        disk_faults_named(Path(aside)),
+        scratch() as aside,
         reporter.bar(f"timing random networks on {device.name}", int(seconds)) as bar,
         RemoteSession(device) as remote,
     ):
         clock = _Clock(bar)
         while number < MOST and clock.spent(f"{number} networks") < seconds:
-            wave = [_sent(remote, one, quantize, Path(aside)) for one in range(number, min(number + WAVE, MOST))]
+            wave = [_sent(remote, one, quantize, aside) for one in range(number, min(number + WAVE, MOST))]
             order = {
                 "job": "calibrate",
                 "networks": wave,
@@ -91,7 +89,7 @@ def take(
             answer = remote.work(order, advance=partial(_show, clock, number))
             machine = _processor(answer["machine"])
             for network in answer["networks"]:
-                found += _samples(network, wave[network["number"] - number], Path(aside), machine)
+                found += _samples(network, wave[network["number"] - number], aside, machine)
             number += len(answer["networks"])
     samples = enough(found, seconds)
     assert machine is not None  # noqa: S101  there are samples
