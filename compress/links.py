@@ -70,7 +70,7 @@ class Link:
 
             with unpacked(origin.folder / WEIGHTS) as path:
                 module = load(path, self.reference())
-        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage)
+        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, pointer.get("runtimes", {}))
 
     def onnx(self) -> Path | None:
         """Its ONNX file: the candidate itself, or the float export of a torch candidate; None where none was made."""
@@ -108,6 +108,7 @@ def keep(candidate: Candidate, folder: Path, reference: Callable[[], nn.Module],
             pack(folder / WEIGHTS)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
     pointer = {"form": candidate.form, "same": same, "files": names, "spec": candidate.spec.model_dump(mode="json")}
+    pointer |= {"runtimes": dict(candidate.runtimes)} if candidate.runtimes and not same else {}
     write_text(folder / POINTER, json.dumps(pointer, indent=1))
 
 
