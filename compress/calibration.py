@@ -1,4 +1,4 @@
-"""`compress devices calibrate`: the cost model of this machine, fitted on int8 networks as the suite itself makes them."""
+"""`compress devices calibrate`: the cost model of a machine, fitted on int8 networks as the suite itself makes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCALES = 0.7, 1.0, 1.3, 1.9
 
 
 def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The int8 network for ONNX Runtime on this machine, with made-up ranges: for timing only."""
+    """The int8 network for ONNX Runtime, with made-up ranges: for timing only."""
     inputs = [value.name for value in model.graph.input]
     names = [*inputs, *(name for node in model.graph.node for name in node.output)]
     ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
@@ -37,7 +37,7 @@ def calibrate_device(
     """Fit the cost model and keep it.
 
     Args:
-        name: A profile of this machine.
+        name: A profile of this machine, or of one over SSH.
         out: Where to write; the user's cache by default.
         threads: Within an operator; the profile's by default.
         seconds: Time to spend.
@@ -47,7 +47,7 @@ def calibrate_device(
         The calibration and its file.
 
     Raises:
-        DeviceError: Not this machine, or too little time.
+        DeviceError: It cannot be calibrated or reached, or too little time.
         StoreError: The file cannot be written.
     """
     device = load_device(name)

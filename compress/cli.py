@@ -302,16 +302,20 @@ def devices_check(name: Annotated[str, typer.Argument(help="Name, short name, or
 
 @devices_app.command("calibrate")
 def devices_calibrate(
-    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host.")] = "host",
+    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host, or of one over SSH.")] = "host",
     threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
 ) -> None:
-    """Fit the cost model on this machine by timing random networks, in under five minutes. Keep the machine quiet meanwhile."""
+    """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
     from compress.calibration import calibrate_device
     from compress.console import Terminal
     from compress.profile.calibrate import summary
 
-    found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
+    try:
+        found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"{summary(found)}\n{path}")
 
 

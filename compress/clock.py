@@ -17,6 +17,7 @@ from compress.devices import Device
 from compress.export.onnx import export_onnx
 from compress.profile import cost, layers, origins, runtimes, timing
 from compress.profile.runners.base import Feeds, FileRunner
+from compress.profile.stamps import middle_mean
 from compress.profile.timing import Timing
 from compress.profile.work import Work, work_of
 from compress.progress import Reporter
@@ -95,7 +96,7 @@ class Clock:
 def _measured(path: Path, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for kernel in layers.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels:
-        found[kernel.module] = found.get(kernel.module, 0.0) + layers.middle_mean(kernel.milliseconds)
+        found[kernel.module] = found.get(kernel.module, 0.0) + middle_mean(kernel.milliseconds)
     return found
 
 

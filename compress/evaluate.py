@@ -78,7 +78,7 @@ def evaluate(step: Step, outcome: Outcome, context: Context, *, reference: Link 
 
 def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[str, ...]]:
     if candidate.module is None:
-        return candidate.files["onnxruntime"], ()
+        return candidate.shipped[1], ()
     from compress.export.onnx import export_onnx
 
     path = context.folder / FLOAT_ONNX
@@ -89,7 +89,8 @@ def _same_bytes(candidate: Candidate, previous: Link | None) -> bool:
     if candidate.module is not None or previous is None or previous.record.form != "onnx":
         return False
     before = previous.onnx()
-    return before is not None and sha256(before) == sha256(candidate.files["onnxruntime"])
+    runtime, file = candidate.shipped
+    return before is not None and runtime == "onnxruntime" and sha256(before) == sha256(file)
 
 
 def _control(candidate: Candidate, context: Context) -> Scorecard:

@@ -70,7 +70,7 @@ class Link:
 
             with unpacked(origin.folder / WEIGHTS) as path:
                 module = load(path, self.reference())
-        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage)
+        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, pointer.get("runtimes", {}))
 
     def onnx(self) -> Path | None:
         """Its ONNX file: the candidate itself, or the float export of a torch candidate; None where none was made."""
@@ -122,6 +122,7 @@ def keep(
         "files": names,
         "spec": candidate.spec.model_dump(mode="json"),
     }
+    pointer |= {"runtimes": dict(candidate.runtimes)} if candidate.runtimes and not same else {}
     if train is not None:
         pointer["train"] = str(train.relative_to(folder))
     write_text(folder / POINTER, json.dumps(pointer, indent=1))

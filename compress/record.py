@@ -118,12 +118,14 @@ class Subject(Frozen):
         runtime: Runtime and version that ran it, or that the estimate assumes.
         quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
             `power_w`, `energy_j`.
+        file: Name of the file that was run, where a network has one for each runtime; else empty.
     """
 
     subject: str
     device: str
     runtime: str
     quantities: dict[str, Quantity]
+    file: str = ""
 
 
 class StageRecord(Frozen):

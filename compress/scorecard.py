@@ -6,7 +6,7 @@ float ONNX file is then compared with it at export.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 LATENCY_SECONDS = 0.6
+ONNX_RUNTIME = "onnxruntime"
 COUNTED = ("parameters", "macs")
 
 
@@ -50,12 +51,13 @@ def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Sco
         earlier: Scorecard before the stage; an ONNX candidate keeps its parent's counts, since quantizing removes no work.
         rival: ONNX file of the stage before, timed in turns with this one so that drift hits both.
     """
+    runtime = candidate.shipped[0] if candidate.module is None else ONNX_RUNTIME
     tested, correct = accuracy_of(candidate, data.test, task, "test")
     validated, _ = accuracy_of(candidate, data.validation, task, "validation")
     card: Scorecard = {task.metric: tested, f"{task.metric}_validation": validated}
     card |= counts(candidate.module, data) if candidate.module is not None else kept(earlier, COUNTED)
     card["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
-    card["latency_ms"] = latency(file, data, rival=rival)
+    card["latency_ms"] = latency(file, data, rival=rival, runtime=runtime)
     return Score(card, correct)
 
 
@@ -67,9 +69,10 @@ def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tu
         outputs, targets = outputs_of(candidate.module, split)
         where = f"torch, {name} split"
     else:
-        from_runtime = accuracy.outputs_of(candidate.files["onnxruntime"], split)
+        runtime, file = candidate.shipped
+        from_runtime = accuracy.outputs_of(file, split, runtime=runtime)
         outputs, targets = torch.from_numpy(from_runtime[0]), torch.from_numpy(from_runtime[1])
-        where = f"ONNX Runtime, {name} split"
+        where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
     correct = task.correct(outputs, targets).numpy()
     return proportion(correct, where), correct
 
@@ -105,15 +108,23 @@ def kept(earlier: Scorecard, keys: Sequence[str]) -> Scorecard:
     return {key: earlier[key] for key in keys if key in earlier}
 
 
-def latency(file: Path, data: Data, *, rival: Path | None) -> Quantity:
-    """Median latency at batch 1 on one thread of this machine, timed in turns with `rival`."""
-    return timings({"this": file} | ({"rival": rival} if rival else {}), data)["this"].p50
+def latency(file: Path, data: Data, *, rival: Path | None, runtime: str = ONNX_RUNTIME) -> Quantity:
+    """Median latency at batch 1 on one thread of this machine, timed in turns with `rival`.
+
+    Args:
+        file: In `runtime`.
+        data: An image of the test split is fed.
+        rival: In ONNX Runtime.
+        runtime: As in a device profile.
+    """
+    files = {"this": file} | ({"rival": rival} if rival else {})
+    return timings(files, data, {"this": runtime})["this"].p50
 
 
-def timings(files: dict[str, Path], data: Data) -> dict[str, Timing]:
-    """Time files against each other on one real test image."""
+def timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str] | None = None) -> dict[str, Timing]:
+    """Time files against each other on one real test image, in ONNX Runtime unless `runtimes` names another."""
     batch = next(iter(data.test.ordered(1)))
-    return measure(files, batch.inputs.numpy(), threads=1, seconds=LATENCY_SECONDS)
+    return measure(files, batch.inputs.numpy(), threads=1, seconds=LATENCY_SECONDS, runtimes=runtimes)
 
 
 def drop(reference: np.ndarray, correct: np.ndarray, against: str) -> Quantity:

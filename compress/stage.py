@@ -37,19 +37,32 @@ class Candidate:
     Attributes:
         spec: Its input and the names of its classes.
         module: The network in eval mode on the CPU, for form `torch`; it takes float32 (N, C, H, W), normalised.
-        files: ONNX files by runtime family (`onnxruntime`, `tensorrt`), for form `onnx`; `onnxruntime` is always there.
+        files: ONNX files by runtime family (`onnxruntime`, `openvino`, `tensorrt`), for form `onnx`; `onnxruntime` is always
+            there.
         lineage: Keys of the stages that made it, oldest first.
+        runtimes: The runtime that was chosen for a profile of this machine that names several, by the profile's name.
     """
 
     spec: InputSpec
     module: nn.Module | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     lineage: tuple[str, ...] = ()
+    runtimes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def form(self) -> Form:
         """`torch` or `onnx`."""
         return "torch" if self.module is not None else "onnx"
+
+    @property
+    def shipped(self) -> tuple[str, Path]:
+        """What an `onnx` candidate is on this machine: the runtime that was chosen, and the file made for it."""
+        runtime = next(iter(self.runtimes.values()), "onnxruntime")
+        return runtime, self.file_for(runtime)
+
+    def file_for(self, runtime: str) -> Path:
+        """The file of an `onnx` candidate for a runtime: its family's own, or the one for ONNX Runtime."""
+        return self.files.get(runtime.partition(":")[0], self.files["onnxruntime"])
 
     def network(self) -> nn.Module:
         """The torch module of a `torch` candidate; do not change it in place."""

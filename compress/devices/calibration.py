@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +20,22 @@ from compress.record import Frozen
 
 FORMAT = 1
 """Of the file; raised when what the counts of a kernel mean changes."""
+
+
+class Processor(NamedTuple):
+    """What a calibration depends on besides threads.
+
+    Attributes:
+        cpu: Model name.
+        instruction_sets: The runtime picks its kernels by them.
+        caches_bytes: By level.
+        runtime: Such as `onnxruntime 1.32.0`.
+    """
+
+    cpu: str
+    instruction_sets: tuple[str, ...]
+    caches_bytes: dict[str, int]
+    runtime: str
 
 
 class Rates(Frozen):
@@ -56,10 +73,10 @@ class Calibration(Frozen):
 
     Attributes:
         device: Profile that it was made for.
-        cpu: Model name of the processor.
-        instruction_sets: Of it: the runtime picks its kernels by them.
-        caches_bytes: Of it, by level.
-        runtime: Such as `onnxruntime 1.32.0`.
+        cpu: As in `Processor`, like the three after it.
+        instruction_sets: See there.
+        caches_bytes: See there.
+        runtime: See there.
         threads: Within an operator.
         created: When, UTC.
         seconds: What it took.
@@ -94,6 +111,17 @@ def runtime() -> str:
             continue
     msg = "ONNX Runtime is not installed, which a calibration is made for: pip install onnxruntime"
     raise DeviceError(msg)
+
+
+def here(hardware: Hardware | None) -> Processor | None:
+    """This machine's processor with the runtime that is installed; None of a device that is not this machine.
+
+    Raises:
+        DeviceError: No runtime is installed.
+    """
+    if hardware is None:
+        return None
+    return Processor(hardware.cpu, hardware.instruction_sets, hardware.caches_bytes, runtime())
 
 
 def default_path(device: str, threads: int = 1) -> Path:
@@ -134,16 +162,22 @@ def load(path: Path) -> Calibration:
         raise DeviceError(msg) from error
 
 
-def unfit(found: Calibration, hardware: Hardware | None, threads: int = 1) -> str | None:
-    """Why a calibration says nothing about a machine; None when it holds there."""
-    if hardware is None:
+def unfit(found: Calibration, there: Processor | None, threads: int = 1) -> str | None:
+    """Why a calibration says nothing about a machine; None when it holds there.
+
+    Args:
+        found: The calibration.
+        there: What the machine has; None when it is not known.
+        threads: Of what is to be estimated.
+    """
+    if there is None:
         return "the device is not this machine, and a calibration holds only where it was made"
     if found.format != FORMAT:
         return f"it has format {found.format}, and this version of compress reads {FORMAT}"
     pairs = (
-        ("CPU", found.cpu, hardware.cpu),
-        ("instruction sets", ", ".join(found.instruction_sets), ", ".join(hardware.instruction_sets)),
-        ("runtime", found.runtime, runtime()),
+        ("CPU", found.cpu, there.cpu),
+        ("instruction sets", ", ".join(found.instruction_sets), ", ".join(there.instruction_sets)),
+        ("runtime", found.runtime, there.runtime),
         ("threads", str(found.threads), str(threads)),
     )
-    return next((f"it was made with {what} {made}; here it is {here}" for what, made, here in pairs if made != here), None)
+    return next((f"it was made with {what} {made}; there it is {now}" for what, made, now in pairs if made != now), None)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from pathlib import Path
 
 from pydantic import Field
 
+from compress.devices.cpu import caches, cpu_name, cpuinfo, instruction_sets
 from compress.record import Frozen
-
-NOTABLE = (
-    "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
-    "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
-)  # fmt: skip
-"""Flags that decide which kernels a runtime picks; the Arm ones follow the x86 ones."""
-ARM_IMPLEMENTERS = {0x41: "Arm", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple", 0xC0: "Ampere"}
 
 
 class Hardware(Frozen):
@@ -54,52 +47,15 @@ def detect(root: Path = Path("/")) -> Hardware:
     import psutil
 
     entries = cpuinfo(root / "proc/cpuinfo")
-    flags = set(f"{entries.get('flags', '')} {entries.get('Features', '')}".split())
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Hardware(
         cpu=cpu_name(entries),
         architecture=platform.machine() or "unknown",
         system=f"{platform.system()} {platform.release()}",
-        instruction_sets=tuple(flag for flag in NOTABLE if flag in flags),
+        instruction_sets=instruction_sets(entries),
         cores=psutil.cpu_count(logical=False) or processors,
         processors=processors,
         memory_bytes=psutil.virtual_memory().total,
         caches_bytes=caches(root / "sys/devices/system/cpu/cpu0/cache"),
-        virtual="hypervisor" in flags if "flags" in entries else None,
+        virtual="hypervisor" in entries["flags"].split() if "flags" in entries else None,
     )
-
-
-def cpuinfo(path: Path) -> dict[str, str]:
-    """First processor's entries of /proc/cpuinfo; empty where there is none (macOS, Windows)."""
-    if not path.is_file():
-        return {}
-    text = path.read_text(encoding="utf-8", errors="replace")
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-    entries: dict[str, str] = {}
-    for key, _, value in pairs:
-        entries.setdefault(key.strip(), value.strip())
-    return entries
-
-
-def cpu_name(entries: dict[str, str]) -> str:
-    """Model name; on Arm Linux, which gives none, the implementer and part number."""
-    if name := entries.get("model name") or entries.get("Model"):
-        return name
-    if part := entries.get("CPU part"):
-        code = int(entries.get("CPU implementer", "0"), 16)
-        return f"{ARM_IMPLEMENTERS.get(code, f'implementer {code:#x}')} CPU part {part}"
-    return platform.processor() or platform.machine() or "unknown CPU"
-
-
-def caches(folder: Path) -> dict[str, int]:
-    """Cache sizes in bytes by level (`L1d`, `L1i`, `L2`, `L3`); empty where the system does not tell."""
-    found: dict[str, int] = {}
-    for index in sorted(folder.glob("index*")):
-        try:
-            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
-        except OSError:
-            continue
-        suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
-        if match := re.fullmatch(r"(\d+)([KMG]?)", size):
-            found[f"L{level}{suffix}"] = int(match[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
-    return found

@@ -12,6 +12,7 @@ from compress.errors import DeviceError, MissingPackageError
 from compress.export import nodes
 from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network
 from compress.methods import find
+from compress.profile.accuracy import filled
 from compress.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -110,10 +111,26 @@ def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
     pairs.add(written, answers, NO_LIMIT)
 
 
+def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) -> None:
+    """A file as written against the runtime that it ships with, where that is not ONNX Runtime's CPU.
+
+    Raises:
+        CompressError: The runtime does not run it.
+    """
+    from compress.profile.runtimes import opened
+
+    written = of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
+    with opened(runtime, path) as runner:
+        answers = Answers(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
+    pairs.add(written, answers, NO_LIMIT)
+
+
 def _in_batches(runner: Any, written: Answers, context: Context) -> np.ndarray[Any, Any]:
+    ((name, (shape, _)),) = runner.shapes().items()
+    fixed = shape[0] if isinstance(shape[0], int) else None
     outputs: list[np.ndarray[Any, Any]] = []
-    for batch in context.data.validation.ordered(ENGINE_BATCH):
-        outputs.append(runner.run({"input": batch.inputs.numpy()})[0])
+    for batch in context.data.validation.ordered(fixed or ENGINE_BATCH):
+        outputs.append(runner.run({name: filled(batch.inputs.numpy(), fixed)})[0][: len(batch.inputs)])
         if sum(map(len, outputs)) >= len(written.targets):
             break
     return np.concatenate(outputs)[: len(written.targets)]

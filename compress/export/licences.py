@@ -15,7 +15,7 @@ from compress.errors import CompressError
 from compress.methods import find
 from compress.record import StageRecord
 
-RUNTIMES = {"onnxruntime": ("onnxruntime", "numpy", "pillow"), "tensorrt": ("tensorrt", "numpy", "pillow")}
+RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""
 ARCHITECTURES = {"torchvision": "torchvision", "timm": "timm"}
 """Package by the prefix of a network's source."""

@@ -59,17 +59,18 @@ def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = 
     return notes
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool) -> None:
-    """What ONNX Runtime needs on a device: the file, and a script that runs it on an image.
+def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> None:
+    """What ONNX Runtime or OpenVINO needs on a device: the file, and a script that runs it on an image.
 
     Args:
         source: The ONNX file.
         folder: The device's folder.
         spec: Its input.
         crop: Images are cropped to the middle instead of squeezed.
+        runtime: As in a device profile.
     """
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
-    write_text(folder / "infer.py", infer_script(spec, crop=crop))
+    write_text(folder / "infer.py", infer_script(spec, crop=crop, runtime=runtime))
 
 
 def _check_finite(module: nn.Module) -> None:

@@ -5,6 +5,8 @@ One script a runtime, of the same parts: constants, `preprocess`, `run`, `classi
 
 from __future__ import annotations
 
+import json
+
 from compress.record import InputSpec
 
 HEAD = '''"""Classify an image:  python infer.py image.png
@@ -43,7 +45,7 @@ if __name__ == "__main__":
         print(f"{probability:6.1%}  {label}")
 '''
 
-ONNX_NEEDS = "Needs: pip install numpy onnxruntime pillow"
+ONNX_NEEDS = "Needs: pip install numpy {package} pillow"
 ONNX_IMPORTS = """import json
 import sys
 from pathlib import Path
@@ -55,8 +57,22 @@ ONNX_RUN = '''def run(batch, threads=1):
     """Logits of a batch, (N, K)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    return session.run(["logits"], {"input": batch})[0]
+    session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers={providers})
+    return session.run(["logits"], {{"input": batch}})[0]
+'''
+
+OPENVINO_IMPORTS = """import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+from PIL import Image"""
+OPENVINO_RUN = '''def run(batch, threads=1):
+    """Logits of a batch, (N, K)."""
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
+    model = openvino.Core().compile_model(str(HERE / "model.onnx"), "CPU", settings)
+    return model({"input": batch})["logits"]
 '''
 
 ENGINE_NEEDS = """Needs: TensorRT and the CUDA runtime library, numpy, pillow; model.engine, built by: sh build_engine.sh
@@ -94,14 +110,21 @@ CROP = """{open}
     image = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + WIDTH, top + HEIGHT))"""
 
 
-def infer_script(spec: InputSpec, *, crop: bool) -> str:
+def infer_script(spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> str:
     """Python source of `infer.py`, for `model.onnx` and `labels.json` in the same folder.
 
     Args:
         spec: Input of the network.
         crop: Resize the shorter side to 256/224 of the input and take the middle, ImageNet's evaluation; otherwise squeeze.
+        runtime: `openvino`, or `onnxruntime` with an execution provider after a colon where that is not the CPU's.
     """
-    return _script(spec, ONNX_NEEDS, ONNX_IMPORTS, ONNX_RUN, crop=crop)
+    if runtime == "openvino":
+        return _script(spec, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN, crop=crop)
+    from compress.profile.runners.onnxruntime import PROVIDERS
+
+    name, package = PROVIDERS[runtime.partition(":")[2] or "cpu"]
+    providers = json.dumps(list(dict.fromkeys((name, "CPUExecutionProvider"))))
+    return _script(spec, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers), crop=crop)
 
 
 def engine_script(spec: InputSpec, *, crop: bool) -> str:

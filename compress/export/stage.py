@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -12,19 +12,26 @@ from compress.record import Frozen, Scorecard, Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
+    from compress.devices import Device
+    from compress.export.choice import Chosen
     from compress.export.parity import Pairs
     from compress.record import InputSpec
 
 Format = Literal["onnx", "tensorrt"]
-FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}
-"""Format by a device's runtime."""
+FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensorrt": "tensorrt"}
+"""Format by the family of a runtime."""
 
 
 class Target(NamedTuple):
-    """A device, as far as export must know it."""
+    """A device, as far as export must know it; `runtime` as in a profile."""
 
     name: str
     runtime: str
+
+    @property
+    def family(self) -> str:
+        """The runtime without its execution provider."""
+        return self.runtime.partition(":")[0]
 
 
 class Tolerance(Frozen):
@@ -46,6 +53,9 @@ class Tolerance(Frozen):
 class Export(Stage):
     """Write `artifacts/<device>/` for each device, and compare outputs.
 
+    Where the profile of this machine names several runtimes, each is timed on the file that was made for it, and the artifact
+    is for the fastest whose answers agree.
+
     Attributes:
         formats: What to write; a device whose runtime wants another format is skipped, with the reason.
         tolerance: How far torch, ONNX float32, ONNX int8 and its fused kernels may be apart.
@@ -57,30 +67,56 @@ class Export(Stage):
     formats: tuple[Format, ...] = Field(default=("onnx",), min_length=1)
     tolerance: Tolerance = Tolerance()
 
+    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+        """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
+        from compress.devices import fingerprint
+
+        return {
+            device.name: fingerprint(device) if device.connection == "local" and device.runtimes else device.runtime
+            for device in targets
+        }
+
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder for each device."""
-        from compress.export.chain import compare_engine
+        from compress.export.chain import compare_engine, compare_runtime
         from compress.export.parity import Pairs
 
         pairs = Pairs(context.task)
         outcome, results = self._compared(candidate, context, pairs)
-        targets = tuple(Target(one.name, one.runtime) for one in context.targets) or (Target("host", "onnxruntime"),)
-        skipped: list[Skip] = []
-        notes: list[str] = []
+        chosen = self._chosen(outcome, context)
+        if chosen.runtimes:
+            from compress.export.choice import with_runtimes
+
+            outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
+        skipped, notes = list(chosen.skipped), list(chosen.notes)
+        targets = _targets(context, chosen.runtimes)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Skip(what=f"artifact for {target.name}", reason=reason))
                 continue
             folder = context.folder / "artifacts" / target.name
-            _write(target, _file_for(target, outcome), folder, outcome.spec, context)
-            if target.runtime not in outcome.files:
-                notes.append(f"{target.name}: float32 ships, because no int8 file was made for {target.runtime}")
-        engines = [target for target in targets if target.runtime == "tensorrt" and not self._refusal(target, outcome)]
+            _write(target, outcome.file_for(target.runtime), folder, outcome.spec, context)
+            if target.family not in outcome.files and "onnxruntime" in outcome.files:
+                notes.append(_without_own(target, candidate))
+        engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]
         if engines:
-            compare_engine(_file_for(engines[0], outcome), context, pairs)
-        return Outcome(
-            outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables={"parity": tuple(pairs.rows)}
-        )
+            compare_engine(outcome.file_for("tensorrt"), context, pairs)
+        for runtime in dict.fromkeys(each for each in chosen.runtimes.values() if each not in ("onnxruntime", "tensorrt")):
+            compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
+        tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(chosen.rows)} if chosen.rows else {})
+        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
+
+    def _chosen(self, candidate: Candidate, context: Context) -> Chosen:
+        """A runtime for each profile of this machine that names several."""
+        from compress.export.choice import Chosen
+
+        chosen = Chosen()
+        for device in context.targets:
+            if device.connection == "local" and device.runtimes:
+                each = [Target(device.name, name) for name in (device.runtime, *device.runtimes)]
+                refusals = {target.runtime: reason for target in each if (reason := self._refusal(target, candidate))}
+                chosen.add(device, candidate, context, refusals)
+        return chosen
 
     def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Scorecard]:
         from compress.export.chain import compare_float, compare_int8
@@ -96,12 +132,12 @@ class Export(Stage):
     def _refusal(self, target: Target, candidate: Candidate) -> str | None:
         from compress.export.tensorrt import unfit
 
-        wanted = FORMATS.get(target.runtime)
+        wanted = FORMATS.get(target.family)
         if wanted is None:
             return f"no format is known for its runtime {target.runtime!r}"
         if wanted not in self.formats:
             return f"its runtime {target.runtime!r} wants the format {wanted!r}, and formats is {list(self.formats)}"
-        if wanted == "tensorrt" and (reason := unfit(_file_for(target, candidate))):
+        if wanted == "tensorrt" and (reason := unfit(candidate.file_for(target.runtime))):
             return reason
         return None
 
@@ -123,8 +159,16 @@ def _exported(candidate: Candidate, context: Context) -> Path:
     return path
 
 
-def _file_for(target: Target, candidate: Candidate) -> Path:
-    return candidate.files.get(target.runtime, candidate.files["onnxruntime"])
+def _targets(context: Context, chosen: dict[str, str]) -> tuple[Target, ...]:
+    found = tuple(Target(one.name, chosen.get(one.name, one.runtime)) for one in context.targets)
+    return found or (Target("host", "onnxruntime"),)
+
+
+def _without_own(target: Target, candidate: Candidate) -> str:
+    """What ships where no file was made for a runtime."""
+    if candidate.module is not None or target.family == "tensorrt":
+        return f"{target.name}: float32 ships, because no int8 file was made for {target.runtime}"
+    return f"{target.name}: the file for ONNX Runtime ships, because none was made for {target.runtime}"
 
 
 def _write(target: Target, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:
@@ -133,9 +177,9 @@ def _write(target: Target, source: Path, folder: Path, spec: InputSpec, context:
     from compress.export.manifest import write_labels, write_licences, write_manifest
 
     crop = context.data.source.startswith("imagefolder")
-    licences = notes_of(target.runtime, context.data.source, context.earlier)
+    licences = notes_of(target.family, context.data.source, context.earlier)
     folder.mkdir(parents=True, exist_ok=True)
-    find("format", FORMATS[target.runtime]).load()(source, folder, spec, crop=crop)
+    find("format", FORMATS[target.family]).load()(source, folder, spec, crop=crop, runtime=target.runtime)
     write_labels(folder, spec)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, crop=crop, licences=licences)

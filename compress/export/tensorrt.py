@@ -90,7 +90,7 @@ def build_script(spec: InputSpec, *, batch: int = 1) -> str:
     return SCRIPT.format(command=" \\\n  ".join(shlex.quote(part) for part in command))
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool) -> None:
+def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "tensorrt") -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     with written_aside(folder / "build_engine.sh") as aside:

@@ -9,11 +9,13 @@ import numpy as np
 from compress.data.splits import Split
 from compress.errors import ConversionError
 from compress.profile.runners.base import Array
-from compress.profile.runners.onnxruntime import Runner
+from compress.profile.runtimes import opened
 
 
-def outputs_of(path: Path, split: Split, *, batch_size: int = 256, threads: int = 0) -> tuple[Array, Array]:
-    """Run every sample of a split, in order, through ONNX Runtime on the CPU.
+def outputs_of(
+    path: Path, split: Split, *, batch_size: int = 256, threads: int = 0, runtime: str = "onnxruntime"
+) -> tuple[Array, Array]:
+    """Run every sample of a split, in order, through a runtime on this machine.
 
     A file whose batch is fixed is fed batches of that size, the last one filled up with zeros that are dropped again.
 
@@ -22,6 +24,7 @@ def outputs_of(path: Path, split: Split, *, batch_size: int = 256, threads: int 
         split: What to run on.
         batch_size: Samples at a time.
         threads: Within an operator; 0 takes all.
+        runtime: As in a device profile.
 
     Returns:
         Outputs (N, K) and targets (N,).
@@ -29,7 +32,7 @@ def outputs_of(path: Path, split: Split, *, batch_size: int = 256, threads: int 
     Raises:
         ConversionError: The file cannot be loaded, or has more than one input.
     """
-    with Runner(path, threads=threads) as runner:
+    with opened(runtime, path, threads=threads) as runner:
         shapes = runner.shapes()
         if len(shapes) != 1:
             msg = f"{path} has inputs {list(shapes)}; accuracy is measured on networks with one"
@@ -39,12 +42,12 @@ def outputs_of(path: Path, split: Split, *, batch_size: int = 256, threads: int 
         outputs, targets = [], []
         for batch in split.ordered(fixed or batch_size):
             inputs = batch.inputs.numpy()
-            outputs.append(runner.run({name: _filled(inputs, fixed)})[0][: len(inputs)])
+            outputs.append(runner.run({name: filled(inputs, fixed)})[0][: len(inputs)])
             targets.append(batch.targets.numpy())
     return np.concatenate(outputs), np.concatenate(targets)
 
 
-def _filled(inputs: Array, size: int | None) -> Array:
+def filled(inputs: Array, size: int | None) -> Array:
     """The batch, with zeros behind it where the file wants more samples."""
     if size is None or len(inputs) == size:
         return inputs

@@ -1,4 +1,4 @@
-"""Fit a cost model on this machine: random networks, timed kernel by kernel, in under five minutes.
+"""Fit a cost model of a machine: random networks, timed kernel by kernel, in under five minutes.
 
     time of a kernel = overhead + Σ price × count                     prices ≥ 0, one set for each class of kernel
 
@@ -16,11 +16,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,17 @@ import onnx
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from compress.devices import Device
-from compress.devices.calibration import Accuracy, Calibration, Rates, runtime
-from compress.errors import DeviceError
+from compress.devices.calibration import Accuracy, Calibration, Rates, here
+from compress.devices.connection import Ssh
+from compress.errors import DeviceError, StoreError
+from compress.files import DISK_FAULTS
 from compress.profile.cost import NS_PER_MS, kernel_parts
 from compress.profile.kernels import L2_BYTES, L3_BYTES, Kernel, read
-from compress.profile.layers import middle_mean, split
-from compress.profile.optimized import Stamping
-from compress.profile.runners.onnxruntime import Runner
+from compress.profile.optimized import written
+from compress.profile.runners.base import pinned
+from compress.profile.shapes import Shape
 from compress.profile.specimens import specimen
+from compress.profile.stamps import GRAPH, Stamps, stamp
 from compress.progress import Reporter, Silent
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
@@ -49,8 +52,6 @@ ROUNDS = 5
 """Of the fit: errors are weighed by what was expected, for weighed by what was seen, low outliers would count most."""
 FEWEST = 12
 """Kernels that a class needs for prices of its own."""
-SLICES, SLICE_MS = 3, 15.0
-"""Of each network: turns, and the length of one."""
 RESOLUTION_NS = 3000.0
 """Times below this are no longer weighed by relative error: the runtime's stamps count whole microseconds."""
 COUNTS = (
@@ -86,26 +87,34 @@ def calibrate(
     """Time random networks in fp32 and int8, and fit their kernels.
 
     Args:
-        device: A profile of this machine.
+        device: A profile of this machine, or one with an SSH connection.
         quantize: Makes the int8 network of a float one, as it will be made of networks that are to be estimated.
         threads: Within an operator.
         seconds: Time to spend.
         reporter: Shows a bar.
 
     Raises:
-        DeviceError: The device is not this machine, runs something else than ONNX Runtime, or the time was too short.
+        DeviceError: The device is not in reach, runs something else than ONNX Runtime on a CPU, or the time was too short.
+        StoreError: The folder for temporary files is full.
     """
     _check(device)
-    machine = device.hardware
-    assert machine is not None  # noqa: S101  _check looked
-    start = time.monotonic()
-    samples = take(quantize, threads=threads, seconds=seconds, caches=machine.caches_bytes, reporter=reporter or Silent())
+    start, say = time.monotonic(), reporter or Silent()
+    if isinstance(device.connection, Ssh):
+        from compress.profile.remote.calibrate import take as take_there
+
+        samples, machine = take_there(device, quantize, threads=threads, seconds=seconds, reporter=say)
+    else:
+        found = here(device.hardware)
+        assert found is not None  # noqa: S101  _check looked
+        machine = found
+        with pinned(device.contract.affinity):
+            samples = take(quantize, threads=threads, seconds=seconds, caches=machine.caches_bytes, reporter=say)
     return Calibration(
         device=device.name,
         cpu=machine.cpu,
         instruction_sets=machine.instruction_sets,
         caches_bytes=machine.caches_bytes,
-        runtime=runtime(),
+        runtime=machine.runtime,
         threads=threads,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=left_out(samples),
@@ -115,75 +124,105 @@ def calibrate(
 
 
 def _check(device: Device) -> None:
-    if device.connection != "local" or device.hardware is None:
-        msg = f"{device.name!r} is not this machine; calibrate where it runs: on it, `compress devices calibrate host`"
+    if device.connection is None or (device.connection == "local" and device.hardware is None):
+        msg = (
+            f"{device.name!r} is not this machine and its profile has no connection: give it `connection: {{ssh: HOST}}`, "
+            "or run `compress devices calibrate host` on it"
+        )
         raise DeviceError(msg)
-    if device.runtime != "onnxruntime":
-        msg = f"{device.name!r} runs {device.runtime}; only ONNX Runtime on a CPU can be calibrated"
+    if device.runtime != "onnxruntime" or device.kind != "cpu":
+        msg = f"{device.name!r} runs {device.runtime} on a {device.kind}; only ONNX Runtime on a CPU can be calibrated"
         raise DeviceError(msg)
 
 
 def take(
     quantize: Quantize, *, threads: int, seconds: float, caches: Mapping[str, int], reporter: Reporter
 ) -> tuple[Sample, ...]:
-    """Time networks one after the other until the time is spent.
+    """Time networks on this machine one after the other until the time is spent.
 
     Raises:
         DeviceError: Too few networks fit into the time to leave some out.
+        StoreError: The folder for temporary files is full.
     """
     found: list[Sample] = []
     start, number, shown = time.monotonic(), 0, 0
-    sizes = caches.get("L2", L2_BYTES), caches.get("L3", L3_BYTES)
-    with tempfile.TemporaryDirectory() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
+    with scratch() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
         while number < MOST and (spent := time.monotonic() - start) < seconds:
             bar.advance(int(spent) - shown, note=f"{number} networks")
             shown = int(spent)
             model = specimen(number)
-            found += [timed(number, made, Path(folder), sizes, threads=threads) for made in (model, quantize(model))]
+            made = (model, quantize(model))
+            found += [timed(number, one, folder, cache_sizes(caches), threads=threads) for one in made]
             number += 1
-    if number < 2 * FOLDS:
-        msg = f"{number} networks were timed in {seconds:g} s; {2 * FOLDS} at least are needed: allow more time"
+    return enough(found, seconds)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder.
+
+    Raises:
+        StoreError: It is full.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in DISK_FAULTS:
+                raise
+            msg = f"cannot write to {folder}: {error.strerror}; free some space, or name another folder by TMPDIR"
+            raise StoreError(msg) from error
+
+
+def cache_sizes(caches: Mapping[str, int]) -> tuple[int, int]:
+    """Bytes of the second-level and of the last-level cache, of a common machine where the system does not tell."""
+    return caches.get("L2", L2_BYTES), caches.get("L3", L3_BYTES)
+
+
+def enough(samples: Sequence[Sample], seconds: float) -> tuple[Sample, ...]:
+    """The samples, if there are enough networks to leave some out.
+
+    Raises:
+        DeviceError: There are not.
+    """
+    networks = len({sample.network for sample in samples})
+    if networks < 2 * FOLDS:
+        msg = f"{networks} networks were timed in {seconds:g} s; {2 * FOLDS} at least are needed: allow more time"
         raise DeviceError(msg)
-    return tuple(found)
+    return tuple(samples)
 
 
 def timed(number: int, model: onnx.ModelProto, folder: Path, caches: tuple[int, int], *, threads: int) -> Sample:
-    """Run one network in turns with and without stamps.
-
-    What stamping adds to a kernel, and what lies between two kernels, is told by the difference of the two and spread evenly.
-    """
+    """Run one network on this machine."""
     path = folder / f"{number}.onnx"
-    for place, node in enumerate(model.graph.node):
-        node.name = f"n{place}"  # by which stamps find their kernels
-    onnx.save(model, path)
-    plain, marks = [], []
-    with Runner(path, threads=threads) as runner, Stamping(path, folder, threads=threads) as stamping:
-        feeds = {
-            name: np.random.default_rng(0).normal(size=value.shape).astype(np.float32)
-            for name, value in runner.sample().items()
-        }
-        once = min(_clocked(runner, feeds), _clocked(runner, feeds), _clocked(stamping, feeds))
-        runs = max(2, min(20, round(SLICE_MS / once)))
-        marks.append(False)
-        for _ in range(SLICES):
-            plain += [_clocked(runner, feeds) for _ in range(runs + 1)][1:]
-            for _ in range(runs + 1):
-                stamping.run(feeds)
-            marks += [False, *[True] * runs]
-        events = [run for run, counted in zip(split(stamping.stamps()), marks, strict=True) if counted]
-        graph, shapes = stamping.graph()
+    onnx.save(numbered(model), path)
+    stamps = stamp(path, folder, threads=threads)
+    found = sample_of(number, stamps, *written(folder / GRAPH, path), caches)
     path.unlink()
+    return found
+
+
+def numbered(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, whose nodes have names by which stamps find their kernels."""
+    for place, node in enumerate(model.graph.node):
+        node.name = f"n{place}"
+    return model
+
+
+def sample_of(
+    number: int, stamps: Stamps, graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]
+) -> Sample:
+    """What was stamped, with the counts of its kernels.
+
+    Args:
+        number: Of the network.
+        stamps: Of its kernels.
+        graph: What was run.
+        shapes: Of its tensors.
+        caches: Bytes of the second-level and of the last-level cache.
+    """
     kernels = {kernel.name: kernel for kernel in read(graph, shapes, caches)}
-    ran = [kernels[event["name"].removesuffix("_kernel_time")] for event in events[0]]
-    stamped = np.array([middle_mean(np.array([run[place]["dur"] * 1e3 for run in events])) for place in range(len(ran))])
-    total = middle_mean(np.array(plain)) * 1e6
-    return Sample(number, tuple(ran), np.maximum(stamped - (stamped.sum() - total) / len(ran), 50.0), total)
-
-
-def _clocked(runner: Runner, feeds: Any) -> float:
-    start = time.perf_counter_ns()
-    runner.run(feeds)
-    return (time.perf_counter_ns() - start) / 1e6
+    return Sample(number, tuple(kernels[name] for name in stamps.names), stamps.nanoseconds, stamps.total_ns)
 
 
 def fit(samples: Iterable[Sample]) -> dict[str, Rates]:

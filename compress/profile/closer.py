@@ -39,6 +39,7 @@ def look(
     seconds: float,
     soak_seconds: float | None,
     reporter: Reporter,
+    runtime: str = "onnxruntime",
 ) -> Findings:
     """Time student and artifact layer by layer, and soak the artifact.
 
@@ -49,12 +50,19 @@ def look(
         seconds: Time for each file's layers, one second at most.
         soak_seconds: Length of the soak; None soaks nothing.
         reporter: Shows a bar.
+        runtime: That the artifact runs in; layers are timed in ONNX Runtime only.
     """
     chosen = {name: files[name] for name in ("student", "artifact") if name in files}
-    found = _layers(chosen, feeds, threads, min(seconds, SECONDS))
+    if runtime.partition(":")[0] == "onnxruntime":
+        found = _layers(chosen, feeds, threads, min(seconds, SECONDS))
+    else:
+        reason = f"the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile"
+        found = Findings(skipped=(Skip(what="time by layer", reason=reason),))
     if soak_seconds is None:
         return found
-    soaked = soak_file(files["artifact"], soak_seconds, feeds=feeds["artifact"], threads=threads, reporter=reporter)
+    soaked = soak_file(
+        files["artifact"], soak_seconds, feeds=feeds["artifact"], threads=threads, reporter=reporter, runtime=runtime
+    )
     return Findings(soaked.quantities(), (*found.notes, *soaked.notes()), found.skipped, soaked.curves(), found.tables)
 
 

@@ -1,10 +1,11 @@
 """Estimates of latency: kernel by kernel where the device was calibrated, else a roofline for each operator.
 
-Calibrated, on this machine (`compress devices calibrate host`), the time of a kernel is made of what it does:
+Calibrated, on this machine or one over SSH (`compress devices calibrate NAME`), the time of a kernel is made of what it does:
 
     t = Σ over kernels of  overhead + Σ price × count
 
-with prices for each class of kernel, fitted on random networks (see `calibrate`), and the error seen on those left out.
+with prices for each class of kernel, fitted on random networks (see `calibrate`), and the error seen on those left out. Which
+kernels a device over SSH would run, its own runtime is asked.
 
 Uncalibrated:
 
@@ -19,13 +20,14 @@ to expect.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from compress.devices import Device, calibration
 from compress.devices.calibration import Calibration, Rates
+from compress.devices.connection import Ssh
 from compress.devices.contract import Efficiency, Figure, Peaks
 from compress.errors import DeviceError
 from compress.profile.kernels import Kernel, kernels_of
@@ -68,8 +70,15 @@ def estimate(path: Path, device: Device) -> Estimate:
         ConversionError: Not an ONNX file.
     """
     found, reason = calibration_of(device)
-    if found is not None:
-        return by_calibration(path, found)
+    if found is not None and isinstance(device.connection, Ssh):
+        from compress.profile.remote.calibrate import kernels_there
+
+        try:
+            return by_calibration(found, kernels_there(path, device, found))
+        except DeviceError as error:
+            reason = f"the calibration of {found.created} cannot be used: {error}"
+    elif found is not None:
+        return by_calibration(found, kernels_of(path, threads=found.threads, caches=found.caches_bytes))
     if device.connection == "local" and device.efficiency is None:
         device = _measured_peaks(device)
     return price(work_of(path), device, reason)
@@ -82,9 +91,12 @@ def latency(path: Path, device: Device) -> Quantity:
 
 
 def calibration_of(device: Device) -> tuple[Calibration | None, str]:
-    """The calibration of a device that holds here; or None, and why there is none."""
-    if device.connection != "local":
-        return None, "only this machine can be calibrated"
+    """The calibration of a device, which on this machine holds; or None, and why there is none.
+
+    Whether that of a device over SSH holds, is told when the device is asked for its kernels.
+    """
+    if device.connection is None:
+        return None, "not at hand, so that it cannot be calibrated"
     path = calibration.find(device.name, device.threads)
     if path is None:
         return None, f"never calibrated: `compress devices calibrate {device.name}` takes five minutes"
@@ -92,22 +104,27 @@ def calibration_of(device: Device) -> tuple[Calibration | None, str]:
         found = calibration.load(path)
     except DeviceError as error:
         return None, str(error)
-    reason = calibration.unfit(found, device.hardware, device.threads)
+    if isinstance(device.connection, Ssh):
+        return found, ""
+    reason = calibration.unfit(found, calibration.here(device.hardware), device.threads)
     return (None, f"the calibration of {found.created} does not hold: {reason}") if reason else (found, "")
 
 
-def by_calibration(path: Path, found: Calibration) -> Estimate:
+def by_calibration(found: Calibration, kernels: Iterable[Kernel]) -> Estimate:
     """Price every kernel that the runtime would run.
 
+    Args:
+        found: The calibration.
+        kernels: Of one inference.
+
     Raises:
-        ConversionError: Not an ONNX file, or one that the runtime does not take.
-        DeviceError: The graph's shapes are not known, or the calibration knows nothing like one of its kernels.
+        DeviceError: The calibration knows nothing like one of them.
     """
     operators: list[tuple[Work | Kernel, float]] = []
     bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": 0.0}
     strange: set[str] = set()
     numbers = set()
-    for kernel in kernels_of(path, threads=found.threads, caches=found.caches_bytes):
+    for kernel in kernels:
         parts = kernel_parts(kernel, found.rates)
         operators.append((kernel, sum(parts.values())))
         for name, time in parts.items():
@@ -168,7 +185,7 @@ def price(work: tuple[Work, ...], device: Device, reason: str = "") -> Estimate:
     Raises:
         DeviceError: The profile lacks a figure.
     """
-    efficiency = _needed(device.efficiency, device, "efficiency")
+    efficiency = _needed(device.efficiency, device, "efficiency", reason)
     overhead = efficiency.overhead_us.value * MILLI
     operators: list[tuple[Work | Kernel, float]] = []
     bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": overhead * len(work)}
@@ -215,8 +232,9 @@ def _bandwidth(device: Device, efficiency: Efficiency) -> float:
     return _needed(device.peaks.memory_bandwidth_gb_s, device, "peaks.memory_bandwidth_gb_s").value * share * GIGA
 
 
-def _needed(value: T | None, device: Device, key: str) -> T:
+def _needed(value: T | None, device: Device, key: str, reason: str = "") -> T:
     if value is None:
-        msg = f"device {device.name!r} has no {key}, which an estimate needs; add it to its profile with unit and source"
+        why = f" ({reason})" if reason else ""
+        msg = f"device {device.name!r} has no {key}, which an estimate needs; add it to its profile with unit and source{why}"
         raise DeviceError(msg)
     return value

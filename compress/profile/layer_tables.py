@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from compress.profile.layers import Kernel, Layers, middle_mean
+from compress.profile.layers import Kernel, Layers
 from compress.profile.runners.base import Array
+from compress.profile.stamps import middle_mean
 from compress.record import Quantity
 
 Rows = tuple[dict[str, Any], ...]

@@ -6,7 +6,6 @@ those came from. Stamping costs time itself, so the same file also runs without 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from compress.profile import origins
 from compress.profile.origins import CONVERSIONS, WEIGHTED, Origin
 from compress.profile.runners.base import Array, Feeds
 from compress.profile.runners.onnxruntime import Runner
+from compress.profile.stamps import GRAPH, Stamping, kernel_name, middle_mean, split
 
 MAX_EVENTS = 20_000
 """Kernel stamps kept for one file: some 12 MB of JSON to read back."""
@@ -107,32 +107,6 @@ class Layers:
         ) + own * (excess > 0)
 
 
-class _Stamping(Runner):
-    """The same runtime with the same settings, stamping every kernel.
-
-    Args:
-        path: Marked ONNX file.
-        folder: Where the runtime leaves its profile and the graph that it made.
-        threads: Within an operator.
-    """
-
-    def __init__(self, path: Path, folder: Path, *, threads: int) -> None:
-        super().__init__(path, threads=threads)
-        self.folder = folder
-
-    def stamps(self) -> list[dict[str, Any]]:
-        """End profiling; all events."""
-        found: list[dict[str, Any]] = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        return found
-
-    def _options(self) -> Any:
-        options = super()._options()
-        options.enable_profiling = True
-        options.profile_file_prefix = str(self.folder / "profile")
-        options.optimized_model_filepath = str(self.folder / "optimized.onnx")
-        return options
-
-
 def measure(
     files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None = None, *, threads: int = 1, seconds: float = 2.0
 ) -> dict[str, Layers]:
@@ -157,7 +131,7 @@ def measure(
             plain[name] = stack.enter_context(Runner(path, threads=threads))
             given[name] = feeds[name] if feeds else plain[name].sample()
             graphs.save(origins.marked(graphs.load(path)), place / "marked.onnx")
-            stamping[name] = stack.enter_context(_Stamping(place / "marked.onnx", place, threads=threads))
+            stamping[name] = stack.enter_context(Stamping(place / "marked.onnx", place, threads=threads))
         times = _take_turns(plain, stamping, given, seconds)
         return {name: _read(stamping[name], path, times[name], plain[name].describe()) for name, path in files.items()}
 
@@ -172,13 +146,13 @@ class _Times:
 
 
 def _take_turns(
-    plain: Mapping[str, Runner], stamping: Mapping[str, _Stamping], feeds: Mapping[str, Feeds], seconds: float
+    plain: Mapping[str, Runner], stamping: Mapping[str, Stamping], feeds: Mapping[str, Feeds], seconds: float
 ) -> dict[str, _Times]:
     """Run in short slices, of which the first run is not counted: it pays for the caches that the others filled."""
     runs, slices = {}, {}
     for name, runner in plain.items():
         one = min(_timed(runner, feeds[name]) for _ in range(3))
-        kernels = max(1, len(onnx.load(stamping[name].folder / "optimized.onnx", load_external_data=False).graph.node))
+        kernels = max(1, len(onnx.load(stamping[name].folder / GRAPH, load_external_data=False).graph.node))
         runs[name] = int(np.clip(500 * seconds / one, FEWEST, min(MOST, max(FEWEST, MAX_EVENTS / kernels))))
         slices[name] = int(np.clip(SLICE_MS / one, 1, runs[name]))
     found = {name: _Times() for name in plain}
@@ -201,17 +175,17 @@ def _timed(runner: Runner, feeds: Feeds) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _read(runner: _Stamping, path: Path, times: _Times, settings: Mapping[str, str]) -> Layers:
+def _read(runner: Stamping, path: Path, times: _Times, settings: Mapping[str, str]) -> Layers:
     """Kernels from the events of the runs that count."""
     runs = list(compress(split(runner.stamps()), times.counted))
     model = graphs.load(path)
     nodes = origins.origins_of(model)
-    optimized = onnx.load(runner.folder / "optimized.onnx", load_external_data=False)
+    optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
     behind = origins.kernels(origins.marked(model), optimized)
     made = {node.name: node for node in optimized.graph.node}
     kernels = []
     for place, first in enumerate(runs[0]):
-        name = _kernel_name(first)
+        name = kernel_name(first)
         node = made.get(name, onnx.NodeProto())
         kernels.append(
             Kernel(
@@ -227,21 +201,6 @@ def _read(runner: _Stamping, path: Path, times: _Times, settings: Mapping[str, s
     return Layers(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
 
 
-def split(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Kernel events of each run, in order; the runtime writes `model_run` when a run is over."""
-    runs: list[list[dict[str, Any]]] = [[]]
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            runs[-1].append(event)
-        elif event.get("name") == "model_run":
-            runs.append([])
-    return runs[:-1]
-
-
-def _kernel_name(event: Mapping[str, Any]) -> str:
-    return str(event["name"].removesuffix("_kernel_time"))
-
-
 def number_of(args: Mapping[str, Any]) -> str:
     """What a kernel computes with, by the types of its first input and output: `int8`, or `float → int8` where they differ."""
 
@@ -252,10 +211,3 @@ def number_of(args: Mapping[str, Any]) -> str:
 
     before, after = kind("input_type_shape"), kind("output_type_shape")
     return before if before == after else f"{before} → {after}"
-
-
-def middle_mean(samples: Array) -> float:
-    """Mean of the middle half: as steady as a median, and finer than the whole microseconds that it is made of."""
-    ordered = np.sort(samples)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())

@@ -14,7 +14,7 @@ from compress.data.splits import Split
 from compress.devices import Device
 from compress.profile import subjects
 from compress.profile.runners.base import Array, Feeds, pinned
-from compress.profile.runtimes import choose
+from compress.profile.runtimes import choose, made_for
 from compress.profile.sweep import sweep
 from compress.profile.timing import Timing
 from compress.progress import Reporter
@@ -33,12 +33,16 @@ class Wanted:
         seconds: Counted time of each file.
         batches: Sizes to sweep; empty sweeps none.
         thread_counts: Likewise.
+        made: Files of the artifact by runtime family.
+        runtime: That the artifact ships with, where it was chosen before; None chooses where the profile names several.
     """
 
     threads: int = 1
     seconds: float = 2.0
     batches: tuple[int, ...] = ()
     thread_counts: tuple[int, ...] = ()
+    made: Mapping[str, Path] = field(default_factory=dict)
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Found:
         notes: How, and which parts of the contract were met.
         skipped: Runtimes and sweep points that were left out, with reasons.
         tables: `runtimes` and `sweep`, where there are such.
+        runtime: That all were measured in; None on another machine.
+        artifact: File of the artifact that was measured; likewise.
     """
 
     rows: tuple[Subject, ...]
@@ -58,6 +64,8 @@ class Found:
     notes: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
     tables: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    runtime: str | None = None
+    artifact: Path | None = None
 
 
 def profile(
@@ -83,12 +91,16 @@ def profile(
     notes: tuple[str, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     with pinned(plan.affinity):
-        if device.runtimes:
-            several = {name: _batches(split, batch, key) for name, key in names.items()}
-            choice = choose((device.runtime, *device.runtimes), files, several, plan, batch=batch, reporter=reporter)
+        if wanted.runtime is not None:
+            plan = replace(plan, runtime=wanted.runtime)
+        elif device.runtimes:
+            several = {name: batches(split, batch, key) for name, key in names.items()}
+            names_of = (device.runtime, *device.runtimes)
+            choice = choose(names_of, files, several, plan, batch=batch, reporter=reporter, made=wanted.made)
             plan = replace(plan, runtime=choice.runtime)
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _named(device, choice.rows)
+        files = {**files, "artifact": made_for(plan.runtime, wanted.made, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
         rows, timings = subjects.measured(files, feeds, device, plan, batch=batch, reporter=reporter)
@@ -103,7 +115,8 @@ def profile(
             )
             tables["sweep"] = _named(device, points)
             skipped += unfit
-    return Found(rows, timings, notes + subjects.contract_notes(device, plan, timings), skipped, tables)
+    notes += subjects.contract_notes(device, plan, timings)
+    return Found(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 
 
 def samples(split: Split, size: int) -> Array:
@@ -112,8 +125,8 @@ def samples(split: Split, size: int) -> Array:
     return np.ascontiguousarray(np.resize(inputs, (size, *inputs.shape[1:])))
 
 
-def _batches(split: Split, batch: int, name: str) -> list[Feeds]:
-    """Full batches of up to `COMPARED` samples."""
+def batches(split: Split, batch: int, name: str) -> list[Feeds]:
+    """Full batches of up to `COMPARED` samples, under the name of the input."""
     found = itertools.islice(split.ordered(batch), max(1, COMPARED // batch))
     return [{name: each.inputs.numpy()} for each in found if len(each.inputs) == batch] or [{name: samples(split, batch)}]
 

@@ -19,6 +19,7 @@ PROBE = Path(__file__).with_name("memory_probe.py")
 CHUNK = 1 << 20
 TIMEOUT_S = 600
 RUNS = 8
+ON_CPU = ("CPUExecutionProvider", "openvino")
 UNITS = {
     "memory_bytes": "bytes",
     "memory_model_bytes": "bytes",
@@ -75,7 +76,7 @@ def peak(
         feeds: What its inputs look like; the probe feeds zeros of these shapes.
         threads: Within an operator.
         runs: Inferences, two at least.
-        provider: The runtime's name of what executes.
+        provider: ONNX Runtime's name of what executes, or `openvino`.
 
     Raises:
         DeviceError: The process failed, or was killed for want of memory.
@@ -89,7 +90,7 @@ def _run_probe(
     shapes = json.dumps({name: (array.shape, str(array.dtype)) for name, array in feeds.items()})
     # -P: the probe's folder holds modules with common names and must not come first on the path
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
-    on_gpu = provider != "CPUExecutionProvider"
+    on_gpu = provider not in ON_CPU
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
         memory_gpu.watched(process.pid, wanted=on_gpu) as gpu,
@@ -115,18 +116,19 @@ def quantities(
     `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
     `latency_first_ms`; `memory_gpu_bytes` where a GPU executes. Absent with the reason when the process failed.
     """
-    on_gpu = provider != "CPUExecutionProvider"
+    on_gpu = provider not in ON_CPU
     try:
         found, gpu = _run_probe(path, feeds, threads, RUNS, provider)
     except DeviceError as error:
         kept = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
         return {name: Quantity.absent(unit, str(error)) for name, unit in kept.items()}
-    return described(found) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
+    runtime = "OpenVINO" if provider == "openvino" else "ONNX Runtime"
+    return described(found, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
 
 
-def described(found: Footprint) -> dict[str, Quantity]:
+def described(found: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
     """A footprint in figures, wherever it was measured."""
-    how = "in a fresh process of ONNX Runtime"
+    how = f"in a fresh process of {runtime}"
     first = f"{how}; {found.steady_ms:.3f} ms in later runs"
     numbers = {
         "memory_bytes": (found.peak, f"peak resident {how}, {found.before / 1e6:.0f} MB of it Python and the runtime"),
@@ -137,12 +139,14 @@ def described(found: Footprint) -> dict[str, Quantity]:
         "latency_first_ms": (found.first_ms, first),
     }
     told = {name: Quantity.measured(value, UNITS[name], detail, runs=1) for name, (value, detail) in numbers.items()}
-    told["memory_arena_bytes"] = arena(found)
+    told["memory_arena_bytes"] = arena(found, runtime)
     return told
 
 
-def arena(found: Footprint) -> Quantity:
+def arena(found: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
     """What the runtime's arena took, weights left out where the runtime keeps them elsewhere."""
+    if found.arena is None and runtime != "ONNX Runtime":
+        return Quantity.absent("bytes", f"{runtime} does not tell what its allocator takes")
     if found.arena is None:
         return Quantity.absent("bytes", "this ONNX Runtime does not tell its arena in its profile, or was built without one")
     used = f"{found.arena_used / 1e6:.2f} MB" if found.arena_used is not None else "an unknown part"

@@ -2,7 +2,9 @@
 
     python -P memory_probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32"]}' CPUExecutionProvider
 
-Prints JSON: bytes resident `before` (Python, NumPy and ONNX Runtime imported), after `loaded`, after the `first` run, when
+The last word is an execution provider of ONNX Runtime, or `openvino`, which has no arena to tell of.
+
+Prints JSON: bytes resident `before` (Python, NumPy and the runtime imported), after `loaded`, after the `first` run, when
 `steady`, and at the `peak`; milliseconds of loading, of the first run and of a steady one; and, from a second session that
 profiles itself, what the runtime's arena took from the system (`arena`) and had in use at most (`arena_used`), null where the
 runtime does not tell.
@@ -14,10 +16,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 STATUS = Path("/proc/self/status")
 
@@ -31,8 +34,10 @@ def resident(key: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def options(threads: int) -> onnxruntime.SessionOptions:
+def options(threads: int) -> Any:
     """As the timed sessions have them."""
+    import onnxruntime
+
     made = onnxruntime.SessionOptions()
     made.intra_op_num_threads = threads
     made.inter_op_num_threads = 1
@@ -47,6 +52,8 @@ def milliseconds(start: int) -> float:
 
 def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str) -> dict[str, int | None]:
     """What the allocator says of itself beside every kernel that it serves."""
+    import onnxruntime
+
     with tempfile.TemporaryDirectory() as folder:
         settings = options(threads)
         settings.enable_profiling = True
@@ -61,6 +68,20 @@ def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str)
     return {"arena": held, "arena_used": used}
 
 
+def opened(model: str, threads: int, provider: str) -> Callable[[dict[str, np.ndarray]], object]:
+    """Load; what runs it once."""
+    if provider == "openvino":
+        import openvino
+
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
+        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        return lambda feeds: request.infer(feeds, share_inputs=True)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, options(threads), providers=[provider])
+    return lambda feeds: session.run(None, feeds)
+
+
 def main() -> None:
     """Measure and print."""
     model, threads, runs, shapes, provider = (
@@ -70,20 +91,21 @@ def main() -> None:
         json.loads(sys.argv[4]),
         sys.argv[5],
     )
+    __import__("openvino" if provider == "openvino" else "onnxruntime")
     found: dict[str, float | None] = {"before": resident("VmRSS")}
     start = time.perf_counter_ns()
-    session = onnxruntime.InferenceSession(model, options(threads), providers=[provider])
+    run = opened(model, threads, provider)
     found |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
     feeds = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
     times = []
     for _ in range(max(2, runs)):
         start = time.perf_counter_ns()
-        session.run(None, feeds)
+        run(feeds)
         times.append(milliseconds(start))
         found.setdefault("first", resident("VmRSS"))
     found |= {"first_ms": times[0], "steady_ms": statistics.median(times[1:])}
     found |= {"steady": resident("VmRSS"), "peak": resident("VmHWM")}
-    print(json.dumps(found | arena(model, threads, feeds, provider)))
+    print(json.dumps(found | (arena(model, threads, feeds, provider) if provider != "openvino" else {})))
 
 
 if __name__ == "__main__":

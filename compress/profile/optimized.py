@@ -6,58 +6,23 @@ from the file's own shape inference where a tensor kept its name, and unchanged 
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import numpy_helper
 
+from compress.devices import host
 from compress.errors import DeviceError
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.shapes import GLOBAL, WINDOWED, Shape, output_shape
+from compress.profile.shapes import GLOBAL, WINDOWED, Shape, block_of, output_shape
+from compress.profile.stamps import GRAPH, Writing
 from compress.profile.work import at_batch_one, load, shapes_in
 
 BLOCKED = "com.microsoft.nchwc"
 """Domain of the operators whose channels are laid out in blocks of one vector."""
 INSERTED = {"Transpose", "QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput"} | WINDOWED | GLOBAL
 """What the runtime adds, or runs in a layout of its own: its results have other shapes than the file says, or other names."""
-
-
-class _Writing(Runner):
-    """Writes down the graph that is run. A free batch stays free: the runtime fuses otherwise when it knows that it is 1."""
-
-    def __init__(self, path: Path, folder: Path, *, threads: int) -> None:
-        super().__init__(path, threads=threads)
-        self.folder = folder
-        self.model = load(path)
-
-    def graph(self) -> tuple[onnx.GraphProto, dict[str, Shape]]:
-        """What the runtime runs, and the shapes of its tensors."""
-        graph = onnx.load(self.folder / "optimized.onnx", load_external_data=False).graph
-        return graph, _carried(graph, shapes_in(at_batch_one(self.model).graph), self.path)
-
-    def _options(self) -> Any:
-        options = super()._options()
-        options.optimized_model_filepath = str(self.folder / "optimized.onnx")
-        return options
-
-
-class Stamping(_Writing):
-    """Stamps every kernel while it runs, too."""
-
-    def stamps(self) -> list[dict[str, Any]]:
-        """End stamping; all events."""
-        found: list[dict[str, Any]] = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        return found
-
-    def _options(self) -> Any:
-        options = super()._options()
-        options.enable_profiling = True
-        options.profile_file_prefix = str(self.folder / "profile")
-        return options
 
 
 def optimized(path: Path, *, threads: int = 1) -> tuple[onnx.GraphProto, dict[str, Shape]]:
@@ -67,11 +32,34 @@ def optimized(path: Path, *, threads: int = 1) -> tuple[onnx.GraphProto, dict[st
         ConversionError: Not an ONNX file, or one that the runtime does not take.
         DeviceError: A shape cannot be told even with the batch set to 1.
     """
-    with tempfile.TemporaryDirectory() as folder, _Writing(path, Path(folder), threads=threads) as writing:
-        return writing.graph()
+    with tempfile.TemporaryDirectory() as folder:
+        with Writing(path, Path(folder), threads=threads):
+            pass
+        return written(Path(folder) / GRAPH, path)
 
 
-def _carried(graph: onnx.GraphProto, told: Mapping[str, Shape], path: Path) -> dict[str, Shape]:
+def written(
+    optimized: Path, path: Path, instruction_sets: Collection[str] | None = None
+) -> tuple[onnx.GraphProto, dict[str, Shape]]:
+    """What the runtime runs, and the shapes of its tensors.
+
+    Args:
+        optimized: The graph as the runtime wrote it, here or on another machine.
+        path: The file that it was made from.
+        instruction_sets: Of the machine that wrote it; None for this one.
+
+    Raises:
+        ConversionError: Not an ONNX file.
+        DeviceError: A shape cannot be told even with the batch set to 1.
+    """
+    if instruction_sets is None:
+        machine = host().hardware
+        instruction_sets = machine.instruction_sets if machine else ()
+    graph = load(optimized).graph
+    return graph, _carried(graph, shapes_in(at_batch_one(load(path)).graph), path, block_of(instruction_sets))
+
+
+def _carried(graph: onnx.GraphProto, told: Mapping[str, Shape], path: Path, block: int) -> dict[str, Shape]:
     """Shapes of every tensor of the optimized graph; `told` are those of the file."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     constants = {item.name: tuple(map(int, numpy_helper.to_array(item).flat)) for item in graph.initializer if _is_list(item)}
@@ -79,7 +67,7 @@ def _carried(graph: onnx.GraphProto, told: Mapping[str, Shape], path: Path) -> d
     for node in graph.node:
         for place, name in enumerate(node.output):
             own = node.op_type in INSERTED or node.domain == BLOCKED or name not in told
-            found = output_shape(node, shapes, constants, place) if own else told[name]
+            found = output_shape(node, shapes, constants, place, block) if own else told[name]
             if any(size <= 0 for size in found):
                 msg = f"{path}: the shape of {name!r} is not known at batch 1; export with fixed sizes to estimate its cost"
                 raise DeviceError(msg)
@@ -89,4 +77,5 @@ def _carried(graph: onnx.GraphProto, told: Mapping[str, Shape], path: Path) -> d
 
 def _is_list(tensor: onnx.TensorProto) -> bool:
     """Whether it may hold a shape, or sizes of parts."""
-    return bool(tensor.data_type == onnx.TensorProto.INT64 and len(tensor.dims) == 1)
+    there = tensor.data_location != onnx.TensorProto.EXTERNAL
+    return bool(there and tensor.data_type == onnx.TensorProto.INT64 and len(tensor.dims) == 1)

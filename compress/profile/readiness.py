@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from compress.devices import Device, calibration
+from compress.devices.calibration import Processor
 from compress.devices.connection import Ssh
 from compress.devices.contract import UNITS
 from compress.errors import DeviceError
@@ -34,16 +35,17 @@ def readiness(device: Device) -> tuple[Line, ...]:
 
     Nothing is measured and nothing changed. A device over SSH is asked through one connection.
     """
+    there: Processor | None = None
     if device.connection is None:
         reach = [
             Line(what="reach", met=None, said="not at hand: estimated; to measure, give the profile `connection: {ssh: HOST}`"),
             Line(what="runtime", met=None, said=f"{device.runtime}, assumed"),
         ]
     elif isinstance(device.connection, Ssh):
-        reach = _over_ssh(device)
+        reach, there = _over_ssh(device)
     else:
-        reach = [*_here(device)]
-    return (*reach, *_contract(device), *_figures(device), _calibration(device))
+        reach, there = [*_here(device)], calibration.here(device.hardware)
+    return (*reach, *_contract(device), *_figures(device), _calibration(device, there))
 
 
 def _here(device: Device) -> Iterator[Line]:
@@ -87,18 +89,20 @@ def _clocks(found: dict[str, str], *, virtual: bool) -> Line:
     return Line(what="clocks", met=locked, said=f"{where}{said}{advice}")
 
 
-def _over_ssh(device: Device) -> list[Line]:
+def _over_ssh(device: Device) -> tuple[list[Line], Processor | None]:
+    """What the device says, and what a calibration of it must have been made with; None where that is not known."""
     from compress.profile.remote.session import RemoteSession
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  callers look first
-    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": list(device.contract.sensors)}
+    contract = device.contract
+    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": contract.sensors, "affinity": contract.affinity}
     try:
         with RemoteSession(device) as remote:
             found, facts = remote.work(order), remote.facts
     except DeviceError as error:
-        return [Line(what="reach", met=False, said=str(error))]
-    return [
+        return [Line(what="reach", met=False, said=str(error))], None
+    lines = [
         Line(what="reach", met=True, said=f"{where.ssh}: {facts.get('cpu') or facts['architecture']}, {facts['system']}"),
         _remote_runtime(device.runtime, found),
         _clocks(found["clocks"], virtual=False),
@@ -108,6 +112,8 @@ def _over_ssh(device: Device) -> list[Line]:
             said=found["power"] or found["no_power"] or "the contract names none; power is not measured",
         ),
     ]
+    told = found.get("machine")
+    return lines, Processor(**told | {"instruction_sets": tuple(told["instruction_sets"])}) if told else None
 
 
 def _remote_runtime(runtime: str, found: dict[str, Any]) -> Line:
@@ -143,19 +149,23 @@ def _figures(device: Device) -> Iterator[Line]:
         )
 
 
-def _calibration(device: Device) -> Line:
+def _calibration(device: Device, there: Processor | None) -> Line:
     path = calibration.find(device.name, device.threads)
     if path is None:
-        how = f"; make one: compress devices calibrate {device.name}" if device.connection == "local" else ""
+        able = device.connection is not None and device.runtime == "onnxruntime" and device.kind == "cpu"
+        how = f"; make one: compress devices calibrate {device.name}" if able else ""
         return Line(what="calibration", met=None, said=f"none{how}")
     try:
         found = calibration.load(path)
     except DeviceError as error:
         return Line(what="calibration", met=False, said=str(error))
-    if reason := calibration.unfit(found, device.hardware, device.threads):
-        return Line(what="calibration", met=False, said=f"{path} does not hold here: {reason}")
     accuracy = f"mean error {found.accuracy.mean:.1%} on {found.accuracy.networks} random networks left out of the fit"
-    return Line(what="calibration", met=True, said=f"{path}, of {found.created}: {accuracy}")
+    said = f"{path}, of {found.created}: {accuracy}"
+    if there is None and device.connection not in (None, "local"):
+        return Line(what="calibration", met=None, said=f"{said}; whether it holds is not known, because nothing runs there")
+    if reason := calibration.unfit(found, there, device.threads):
+        return Line(what="calibration", met=False, said=f"{path} does not hold: {reason}")
+    return Line(what="calibration", met=True, said=said)
 
 
 def reachable(lines: tuple[Line, ...]) -> bool:

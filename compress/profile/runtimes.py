@@ -60,8 +60,8 @@ class Choice:
 
     Attributes:
         runtime: The one to measure in.
-        rows: One a runtime that ran: `runtime`, `version`, `latency_p50_ms`, `throughput_per_s`, `top1_agreement`,
-            `largest_difference`, `chosen`; quantities as JSON.
+        rows: One a runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
+            `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`; quantities as JSON.
         skipped: Runtimes that cannot run here, with the reason.
         notes: Why one was chosen, and which did not agree.
     """
@@ -136,8 +136,9 @@ def choose(
     batch: int,
     reporter: Reporter,
     by: str = "artifact",
+    made: Mapping[str, Path] | None = None,
 ) -> Choice:
-    """Time one file in every runtime, interleaved, and keep the fastest of those that agree with the first.
+    """Time one subject in every runtime, interleaved, and keep the fastest of those that agree with the first.
 
     A runtime is left out, with the reason, when it is not installed or does not run one of the files: all are to be measured in
     the same one.
@@ -150,23 +151,27 @@ def choose(
         batch: Samples in one run.
         reporter: Shows a bar.
         by: The subject that is timed.
+        made: Its files by runtime family, for runtimes that have one of their own; others take that of `files`.
 
     Raises:
         CompressError: The profile's own runtime does not run the files.
     """
     own, *others = dict.fromkeys(runtimes)
-    expected = _outputs(own, files, feeds, plan.threads)
+    given = {name: {**files, by: made_for(name, made or {}, files[by])} for name in (own, *others)}
+    expected = _outputs(own, given[own], feeds, plan.threads)
     agreements: dict[str, Agreement] = {}
     skipped = []
     for name in others:
         try:
-            found = _outputs(name, files, feeds, plan.threads)
+            found = _outputs(name, given[name], feeds, plan.threads)
         except CompressError as error:
             skipped.append(Skip(what=f"runtime {name}", reason=str(error)))
         else:
             agreements[name] = _worst([compare(expected[subject], found[subject]) for subject in files])
     with ExitStack() as stack:
-        runners = {name: stack.enter_context(opened(name, files[by], threads=plan.threads)) for name in (own, *agreements)}
+        runners = {
+            name: stack.enter_context(opened(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
+        }
         timings = time_runners(
             runners,
             dict.fromkeys(runners, feeds[by][0]),
@@ -177,8 +182,20 @@ def choose(
             reporter=reporter,
         )
     chosen = _fastest(own, timings, agreements)
-    rows = tuple(_row(name, timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
-    return Choice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements)))
+    paths = {name: given[name][by] for name in timings}
+    rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
+    return Choice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
+
+
+def made_for(runtime: str, made: Mapping[str, Path], otherwise: Path) -> Path:
+    """The file that a runtime is to run.
+
+    Args:
+        runtime: As in a profile.
+        made: Files by runtime family.
+        otherwise: Where none was made for its family.
+    """
+    return made.get(runtime.partition(":")[0], otherwise)
 
 
 def _outputs(
@@ -205,7 +222,7 @@ def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, A
     return chosen
 
 
-def _row(name: str, timing: Timing, agreement: Agreement | None, *, chosen: bool) -> dict[str, Any]:
+def _row(name: str, path: Path, timing: Timing, agreement: Agreement | None, *, chosen: bool) -> dict[str, Any]:
     detail = "its outputs are what the others are compared with"
     top1 = Quantity.absent("fraction", detail)
     if agreement is not None:
@@ -215,6 +232,7 @@ def _row(name: str, timing: Timing, agreement: Agreement | None, *, chosen: bool
     return {
         "runtime": name,
         "version": timing.settings["runtime"],
+        "file": path.name,
         "latency_p50_ms": timing.p50.model_dump(mode="json"),
         "throughput_per_s": timing.throughput.model_dump(mode="json"),
         "top1_agreement": top1.model_dump(mode="json"),
@@ -223,7 +241,9 @@ def _row(name: str, timing: Timing, agreement: Agreement | None, *, chosen: bool
     }
 
 
-def _notes(own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement]) -> list[str]:
+def _notes(
+    own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement], paths: Mapping[str, Path]
+) -> list[str]:
     notes = [
         f"runtime {name} was not chosen: {agreement}; at most {LARGEST_DIFFERENCE:g} and {LEAST_AGREEMENT:.0%} are asked for"
         for name, agreement in agreements.items()
@@ -231,4 +251,5 @@ def _notes(own: str, chosen: str, timings: Mapping[str, Timing], agreements: Map
     ]
     times = ", ".join(f"{name} {timing.p50.value:.3g} ms" for name, timing in timings.items() if timing.p50.value is not None)
     why = "none that agrees is faster beyond its interval" if chosen == own else "the fastest of those that agree"
-    return [*notes, f"measured in {chosen}, {why}: {times}"] if len(timings) > 1 else notes
+    file = f" on {paths[chosen].name}" if len(set(paths.values())) > 1 else ""
+    return [*notes, f"measured in {chosen}{file}, {why}: {times}"] if len(timings) > 1 else notes

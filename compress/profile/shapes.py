@@ -6,15 +6,13 @@ vector, to which they are rounded up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from math import prod
 from typing import Any
 
 import onnx
-
-from compress.devices import host
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
@@ -34,6 +32,7 @@ class Asked:
         shapes: Of all tensors before it.
         constants: Values of lists of whole numbers, by name.
         given: Attributes of the node.
+        block: Channels in a block of the runtime's own layout.
     """
 
     node: onnx.NodeProto
@@ -41,6 +40,7 @@ class Asked:
     shapes: Mapping[str, Shape]
     constants: Mapping[str, Shape]
     given: Attributes
+    block: int
 
     @property
     def first(self) -> Shape:
@@ -58,7 +58,9 @@ class Asked:
         return bool(self.given.get("channels_last")) or self.node.op_type == "NhwcMaxPool"
 
 
-def output_shape(node: onnx.NodeProto, shapes: Mapping[str, Shape], constants: Mapping[str, Shape], place: int = 0) -> Shape:
+def output_shape(
+    node: onnx.NodeProto, shapes: Mapping[str, Shape], constants: Mapping[str, Shape], place: int = 0, block: int = 16
+) -> Shape:
     """Shape of one output of a node.
 
     Args:
@@ -66,11 +68,12 @@ def output_shape(node: onnx.NodeProto, shapes: Mapping[str, Shape], constants: M
         shapes: Of all tensors before it.
         constants: Values of lists of whole numbers, by name.
         place: Which output.
+        block: As `block_of` gives it.
     """
     rule = RULES.get(node.op_type)
     if rule is None:
         return broadcast([shapes.get(name, ()) for name in node.input if name])
-    return rule(Asked(node, place, shapes, constants, attributes(node)))
+    return rule(Asked(node, place, shapes, constants, attributes(node), block))
 
 
 def _windowed(asked: Asked) -> Shape:
@@ -108,7 +111,7 @@ def _transposed(asked: Asked) -> Shape:
 def _into_blocks(asked: Asked) -> Shape:
     batch, *rest = asked.first
     channels, *space = (rest[-1], *rest[:-1]) if asked.last else rest
-    return (batch, -(-channels // block()) * block(), *space)
+    return (batch, -(-channels // asked.block) * asked.block, *space)
 
 
 def _out_of_blocks(asked: Asked) -> Shape:
@@ -177,10 +180,9 @@ RULES: dict[str, Callable[[Asked], Shape]] = {
 }
 
 
-def block() -> int:
-    """Channels in a block of the runtime's own layout: one vector of float32."""
-    machine = host().hardware
-    return 16 if machine and "avx512f" in machine.instruction_sets else 8
+def block_of(instruction_sets: Collection[str]) -> int:
+    """Channels in a block of the runtime's own layout: one vector of AVX-512 or AVX2, four of Arm's (MLAS)."""
+    return 16 if {"avx512f", "asimd"} & set(instruction_sets) else 8
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

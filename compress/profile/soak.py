@@ -16,8 +16,8 @@ import numpy as np
 from compress.errors import DeviceError
 from compress.profile.endurance import Soak, Stretch
 from compress.profile.interleave import warm_up
-from compress.profile.runners.base import Feeds
-from compress.profile.runners.onnxruntime import Runner
+from compress.profile.runners.base import Feeds, sample
+from compress.profile.runtimes import opened
 from compress.profile.vitals import Vitals
 from compress.progress import Reporter, Silent
 
@@ -71,9 +71,15 @@ def soak(
 
 
 def soak_file(
-    path: Path, seconds: float, *, feeds: Feeds | None = None, threads: int = 1, reporter: Reporter | None = None
+    path: Path,
+    seconds: float,
+    *,
+    feeds: Feeds | None = None,
+    threads: int = 1,
+    reporter: Reporter | None = None,
+    runtime: str = "onnxruntime",
 ) -> Soak:
-    """Soak one ONNX file in ONNX Runtime on this machine; see `soak`.
+    """Soak one ONNX file on this machine; see `soak`.
 
     Args:
         path: ONNX file.
@@ -81,13 +87,14 @@ def soak_file(
         feeds: Its inputs; None feeds zeros of its own shapes.
         threads: Within an operator.
         reporter: Shows a bar.
+        runtime: As in a device profile.
 
     Raises:
         ConversionError: The file cannot be loaded or run.
         DeviceError: Its input shapes are not known, or `seconds` is not positive.
     """
-    with Runner(path, threads=threads) as runner:
-        given = feeds or runner.sample()
+    with opened(runtime, path, threads=threads) as runner:
+        given = feeds or sample(runner)
         where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
         return soak(lambda: runner.run(given), seconds, where=where, reporter=reporter)
 

@@ -8,6 +8,7 @@ artifact┘   other devices: roofline estimates, marked as such
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,6 +21,7 @@ from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
     from compress.profile.closer import Findings
+    from compress.profile.local import Found
     from compress.profile.timing import Timing
 
 
@@ -59,7 +61,7 @@ class Profile(Stage):
         results: Scorecard = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
-        wanted = local.Wanted(self.threads, self.seconds, self.batches, self.thread_counts)
+        asked = local.Wanted(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
         for device in self._devices(context.targets):
             files = files_for(device, candidate, context)
             if device.connection is None:
@@ -69,9 +71,10 @@ class Profile(Stage):
                     skipped.append(Skip(what=f"estimate for {device.name}", reason=str(error)))
                 continue
             names = {name: _input_name(path) for name, path in files.items()}
+            wanted = replace(asked, runtime=candidate.runtimes.get(device.name))
             measure = local.profile if device.connection == "local" else remote.profile
             found = measure(files, names, context.data.validation, device, wanted, context.reporter)
-            near = self._closer(files, names, device, context)
+            near = self._closer(files, names, device, context, found)
             results |= near.results
             curves |= near.curves
             timings = found.timings
@@ -94,7 +97,9 @@ class Profile(Stage):
             tables=tables,
         )
 
-    def _closer(self, files: Mapping[str, Path], names: Mapping[str, str], device: Device, context: Context) -> Findings:
+    def _closer(
+        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, found: Found
+    ) -> Findings:
         """Time by layer and soak, which need the device to be this machine."""
         from compress.profile import closer, local
 
@@ -103,8 +108,9 @@ class Profile(Stage):
         inputs = local.samples(context.data.validation, device.contract.batch)
         feeds = {name: {names[name]: inputs} for name in files}
         return closer.look(
-            files,
+            files | ({"artifact": found.artifact} if found.artifact else {}),
             feeds,
+            runtime=found.runtime or device.runtime,
             threads=self.threads,
             seconds=self.seconds,
             soak_seconds=self.soak_seconds,
@@ -131,7 +137,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
     """ONNX files by subject: `teacher` (a second one is `teacher_2`), `student` where it is another file, `artifact`."""
     names = ("teacher", *(f"teacher_{number}" for number in range(2, len(context.teacher_files) + 1)))
     files = dict(zip(names, context.teacher_files, strict=False))
-    artifact = candidate.files.get(device.runtime) or candidate.files.get("onnxruntime")
+    artifact = candidate.file_for(device.runtime) if candidate.files else None
     if artifact is None:
         if context.to_onnx is None:
             msg = "a torch candidate is profiled through its ONNX file, and this context has no to_onnx"

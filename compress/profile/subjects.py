@@ -100,8 +100,14 @@ def measured(
             quantities |= memory.quantities(path, given[name], threads=plan.threads, provider=provider) | memory.sizes(path)
             quantities["size_compressed_bytes"] = memory.compressed(path)
             rows.append(
-                Subject(subject=name, device=device.name, runtime=timings[name].settings["runtime"], quantities=quantities)
-            )  # fmt: skip
+                Subject(
+                    subject=name,
+                    device=device.name,
+                    runtime=timings[name].settings["runtime"],
+                    quantities=quantities,
+                    file=path.name,
+                )
+            )
             bar.advance(note=name)
     return tuple(rows), timings
 
@@ -141,7 +147,11 @@ def estimated(files: Mapping[str, Path], device: Device) -> tuple[Subject, ...]:
         quantities["power_w"] = Quantity.absent("W", f"{away}; no power sensor to read")
         quantities["energy_j"] = Quantity.absent("J", f"{away}; no power sensor to read")
         quantities |= memory.sizes(path)
-        rows.append(Subject(subject=name, device=device.name, runtime=f"{device.runtime} (assumed)", quantities=quantities))
+        rows.append(
+            Subject(
+                subject=name, device=device.name, runtime=f"{device.runtime} (assumed)", quantities=quantities, file=path.name
+            )
+        )
     return tuple(rows)
 
 

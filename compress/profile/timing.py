@@ -18,7 +18,6 @@ import numpy as np
 from compress.devices import host
 from compress.errors import ConversionError
 from compress.profile.interleave import Samples, Vector, Warmup, interleave
-from compress.profile.runners import onnxruntime
 from compress.profile.runners.base import Array, Feeds, FileRunner, Runner, reload
 from compress.progress import Reporter, Silent
 from compress.record import Quantity
@@ -124,6 +123,7 @@ def measure(
     warmup_seconds: float = 0.2,
     min_runs: int = 10,
     reporter: Reporter | None = None,
+    runtimes: Mapping[str, str] | None = None,
 ) -> dict[str, Timing]:
     """Time single-input ONNX files on the same inputs, all in one interleaved session.
 
@@ -135,12 +135,19 @@ def measure(
         warmup_seconds: Shortest warm-up of each.
         min_runs: Fewest counted runs of each.
         reporter: Shows a bar.
+        runtimes: As in a device profile, by name of the file; ONNX Runtime where none is given.
 
     Raises:
         ConversionError: A file cannot be loaded, does not have one input, or does not take these inputs.
     """
+    from compress.profile.runtimes import opened  # which itself times
+
+    named = runtimes or {}
     with ExitStack() as stack:
-        runners = {name: stack.enter_context(onnxruntime.Runner(path, threads=threads)) for name, path in files.items()}
+        runners = {
+            name: stack.enter_context(opened(named.get(name, "onnxruntime"), path, threads=threads))
+            for name, path in files.items()
+        }
         feeds = {name: {_only_input(runner): inputs} for name, runner in runners.items()}
         return time_runners(
             runners,

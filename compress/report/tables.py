@@ -166,6 +166,8 @@ def _device_table(title: str, subjects: Sequence[Subject]) -> Table:
     first, last = subjects[0], subjects[-1]
     comparable = len(subjects) > 1
     rows = [(Cell("runtime"), *(Cell(subject.runtime) for subject in subjects), *((Cell(""),) * comparable))]
+    if len({subject.file for subject in subjects}) > 1:
+        rows.append((Cell("file"), *(Cell(subject.file) for subject in subjects), *((Cell(""),) * comparable)))
     for name in names:
         cells = [notes.cell(name, subject.quantities.get(name)) for subject in subjects]
         moved = change(first.quantities.get(name), last.quantities.get(name)) or "—"

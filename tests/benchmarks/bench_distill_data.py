@@ -222,7 +222,7 @@ def table(bench: Bench) -> str:
     teacher = outputs_of(bench.teacher.network(), bench.data.test)
     lines = [
         f"`digits` at {size.image_size} × {size.image_size}, grey, {size.images_per_class} images a class; network: 3 blocks "
-        f"of {size.width} channels, {size.steps} steps of {size.batch} on the set alone, {size.seeds} seeds of set and weights, "
+        f"of {size.width} channels, {size.steps} steps of {size.batch} on the set, {size.seeds} seeds of set and weights; "
         f"{len(bench.data.test)} test images. Teacher of the soft labels and of inversion: 3 convolutions with batch norms, "
         f"{float(Classification().correct(*teacher).mean()):.1%} on test.",
         "",

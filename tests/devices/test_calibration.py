@@ -37,21 +37,21 @@ def test_it_is_kept_in_the_users_cache(tmp_path, monkeypatch):
 
 
 def test_it_holds_where_it_was_made():
-    assert calibration.unfit(made(), host().hardware) is None
+    assert calibration.unfit(made(), calibration.here(host().hardware)) is None
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"cpu": "Another 9000"}, "made with CPU Another 9000; here it is"),
-        ({"instruction_sets": ("avx2",)}, "made with instruction sets avx2; here"),
-        ({"runtime": "onnxruntime 1.0.0"}, "made with runtime onnxruntime 1.0.0; here it is onnxruntime"),
-        ({"threads": 4}, "made with threads 4; here it is 1"),
+        ({"cpu": "Another 9000"}, "made with CPU Another 9000; there it is"),
+        ({"instruction_sets": ("avx2",)}, "made with instruction sets avx2; there"),
+        ({"runtime": "onnxruntime 1.0.0"}, "made with runtime onnxruntime 1.0.0; there it is onnxruntime"),
+        ({"threads": 4}, "made with threads 4; there it is 1"),
         ({"format": 0}, "format 0"),
     ],
 )
 def test_it_holds_nowhere_else(changed, said):
-    assert said in calibration.unfit(made(**changed), host().hardware)
+    assert said in calibration.unfit(made(**changed), calibration.here(host().hardware))
 
 
 def test_it_says_nothing_about_a_device_that_is_not_here():

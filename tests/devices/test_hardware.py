@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from compress.devices import hardware
-from compress.devices.hardware import caches, cpu_name, cpuinfo, detect
+from compress.devices import cpu
+from compress.devices.cpu import caches, cpu_name, cpuinfo
+from compress.devices.hardware import detect
 
 ARM = """processor\t: 0
 BogoMIPS\t: 50.00
@@ -69,4 +70,4 @@ def test_caches_by_level(tmp_path, size, expected):
 
 
 def test_flags_are_written_as_the_kernel_does():
-    assert {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"} <= set(hardware.NOTABLE)
+    assert {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"} <= set(cpu.NOTABLE)

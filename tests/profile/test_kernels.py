@@ -9,9 +9,10 @@ from onnx_models import model, network
 from compress.calibration import quantized
 from compress.errors import ConversionError, DeviceError
 from compress.profile.kernels import kernels_of
-from compress.profile.optimized import Stamping, optimized
+from compress.profile.optimized import optimized, written
 from compress.profile.shapes import broadcast, output_shape
 from compress.profile.specimens import FAMILIES, specimen
+from compress.profile.stamps import GRAPH, Stamping
 from compress.profile.work import macs
 
 
@@ -62,7 +63,7 @@ def test_shapes_are_those_that_the_runtime_reports_when_it_runs(seed, tmp_path):
         with Stamping(path, tmp_path, threads=1) as runner:
             runner.run(runner.sample())
             stamps = {event["name"]: event["args"] for event in runner.stamps() if event["name"].endswith("_kernel_time")}
-            graph, shapes = runner.graph()
+        graph, shapes = written(tmp_path / GRAPH, path)
         for node in graph.node:
             reported = stamps[f"{node.name}_kernel_time"]["output_type_shape"]
             wanted = [list(shapes[name]) for name in node.output if name]

@@ -76,6 +76,25 @@ def test_each_runtime_gets_its_own_file_and_teachers_are_numbered(data, context,
     assert list(files_for(host(), candidate, two)) == ["teacher", "teacher_2", "student", "artifact"]
 
 
+def test_what_was_chosen_before_is_measured_on_its_file_and_not_chosen_again(candidate, context, save, monkeypatch):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'compress[openvino]'")
+    monkeypatch.setattr("compress.profile.local.choose", None)
+    special = save("special.onnx", network())
+    files = {**candidate.files, "openvino": special}
+    device = host().model_copy(update={"runtimes": ("openvino",)})
+    chosen = Candidate(candidate.spec, files=files, runtimes={"host": "openvino"})
+    with_targets = Context(**(vars(context) | {"targets": (device,)}))
+    outcome = Profile(seconds=0.05, soak_seconds=0.2).run(chosen, with_targets)
+    artifact = next(row for row in outcome.subjects if row.subject == "artifact")
+    assert artifact.file == "special.onnx"
+    assert artifact.runtime.startswith("OpenVINO")
+    assert "OpenVINO" in artifact.quantities["memory_bytes"].detail
+    assert artifact.quantities["memory_arena_bytes"].how == "not measured"
+    assert "OpenVINO" in outcome.results["soak_latency_drift"].detail
+    (skip,) = (skip for skip in outcome.skipped if skip.what == "time by layer")
+    assert "runs in openvino" in skip.reason
+
+
 def test_what_cannot_be_estimated_is_skipped_with_the_reason(data, context, save):
     nodes = [helper.make_node("NonZero", ["x"], ["i"]), helper.make_node("Cast", ["i"], ["y"], to=1)]
     odd = Candidate(data.spec, files={"onnxruntime": save("odd.onnx", model(nodes, {}, "y"))})

@@ -192,7 +192,8 @@ def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("runtime", "provider"),
-    [("onnxruntime", "CPU"), ("onnxruntime:cuda", "CUDA"), ("onnxruntime:tensorrt", "Tensorrt"), ("openvino", "CPU")],
+    [("onnxruntime", "CPU"), ("onnxruntime:cuda", "CUDA"), ("onnxruntime:tensorrt", "Tensorrt"), ("tensorrt", "CPU")],
 )
 def test_what_executes_is_told_by_the_runtime_s_own_name(runtime, provider):
     assert provider_of(runtime) == f"{provider}ExecutionProvider"
+    assert provider_of("openvino") == "openvino"

@@ -81,6 +81,23 @@ def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
     assert chosen(("own", "slower"), tiny).runtime == "own"
 
 
+def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch):
+    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner, plain=slowed(onnxruntime.Runner, 8))
+    special = save("special.onnx", network())
+    opened = []
+    real = runtimes.opened
+    monkeypatch.setattr(runtimes, "opened", lambda name, path, **_: opened.append((name, path)) or real(name, path))
+    files = {"teacher": tiny, "artifact": tiny}
+    names = ("own", "fast", "plain")
+    made = {"fast": special}
+    choice = choose(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=Silent(), made=made)
+    assert {name for name, path in opened if path == special} == {"fast"}
+    assert ("fast", tiny) in opened  # the teacher
+    assert choice.runtime == "fast"
+    assert [row["file"] for row in choice.rows] == ["tiny.onnx", "special.onnx", "tiny.onnx"]
+    assert any("measured in fast on special.onnx, the fastest" in note for note in choice.notes)
+
+
 def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch):
     runtime(monkeypatch, own=onnxruntime.Runner, gone=NotInstalled)
     choice = chosen(("own", "gone"), tiny)

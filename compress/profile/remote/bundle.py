@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 MODULES = (
+    "compress/devices/cpu.py",
     "compress/errors.py",
     "compress/statistics.py",
     "compress/profile/interleave.py",
@@ -19,12 +20,14 @@ MODULES = (
     "compress/profile/remote/clocks.py",
     "compress/profile/remote/keeper.py",
     "compress/profile/remote/loader.py",
+    "compress/profile/remote/networks.py",
     "compress/profile/remote/trtexec.py",
     "compress/profile/remote/worker.py",
+    "compress/profile/stamps.py",
 )
 """What runs on a device, as glob patterns; it imports the standard library, numpy, onnxruntime and itself, nothing else."""
 STAND_INS = {"compress/record.py": "compress/profile/remote/light_record.py"}
-PACKAGES = ("compress", "compress/profile", "compress/profile/runners", "compress/profile/remote")
+PACKAGES = ("compress", "compress/devices", "compress/profile", "compress/profile/runners", "compress/profile/remote")
 MAIN = '''\
 """python agent.pyz work | memory MODEL THREADS RUNS SHAPES"""
 

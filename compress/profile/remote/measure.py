@@ -229,7 +229,7 @@ def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: D
         quantities |= {key: one.model_copy(update={"detail": f"{place}: {one.detail}"}) for key, one in footprint.items()}
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
-    return Subject(subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities)
+    return Subject(subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities, file=path.name)
 
 
 def _clocks(device: Device, facts: dict[str, Any], seen: dict[str, dict[str, str]]) -> str:

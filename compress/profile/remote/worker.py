@@ -1,8 +1,9 @@
 """The agent's measuring half, on the device, in a process of its own: one order in, one result out.
 
-Jobs: `inspect` (what is there), `onnxruntime` and `tensorrt` (measure files in turns). It says `progress`, then `result`, or
-`error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does not take the model), `failed`. When its keeper
-dies, its standard input ends: it then removes the folder and kills its own process group.
+Jobs: `inspect` (what is there), `onnxruntime` and `tensorrt` (measure files in turns), `calibrate` and `optimize` (see
+`networks`). It says `progress`, then `result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does
+not take the model), `disk full`, `failed`. When its keeper dies, its standard input ends: it then removes the folder and kills
+its own process group.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError
 from compress.profile.remote.clocks import clocks
-from compress.profile.remote.loader import say
+from compress.profile.remote.loader import FULL, say
 from compress.profile.remote.trtexec import NoTrtexec, Refused, find_trtexec, version
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MEMORY_RUNS = 8
 MEMORY_TIMEOUT_S = 600
+NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded")
+"""How the runtime says that it cannot write."""
 REPORT_S = 1.0
 """Shortest time between two reports of progress: each wakes up other processes."""
 
@@ -43,6 +46,8 @@ def main() -> None:
         "inspect": inspect,
         "onnxruntime": onnxruntime,
         "tensorrt": tensorrt,
+        "calibrate": calibrate,
+        "optimize": optimize,
     }
     try:
         say(result=jobs[order["job"]](order))
@@ -51,7 +56,11 @@ def main() -> None:
     except NoTrtexec as error:
         say(error="no trtexec", text=str(error))
     except (Refused, CompressError) as error:
-        say(error="refused", text=str(error))
+        say(error="disk full" if any(mark in str(error) for mark in NO_SPACE) else "refused", text=str(error))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(error="disk full", text=f"{error.strerror}: {error.filename or Path.cwd()}")
     except MemoryError as error:
         say(error="failed", text=f"out of memory on the device ({error})")
 
@@ -63,7 +72,10 @@ def inspect(order: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
         import onnxruntime as ort
 
+        from compress.profile.remote.networks import machine
+
         found |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+        found["machine"] = machine(order.get("affinity", []))
     except ImportError as error:
         found["no_onnxruntime"] = f"{error} ({sys.executable})"
     try:
@@ -127,6 +139,20 @@ def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
     before = clocks()
     files = measure(order, Progress())
     return {"files": files, "processor_share": 1.0, "clocks": {"before": before, "after": clocks()}}
+
+
+def calibrate(order: dict[str, Any]) -> dict[str, Any]:
+    """Stamp random networks."""
+    from compress.profile.remote.networks import calibrate as stamped
+
+    return stamped(order, Progress())
+
+
+def optimize(order: dict[str, Any]) -> dict[str, Any]:
+    """Tell what the runtime would run of a file."""
+    from compress.profile.remote.networks import optimize as graph
+
+    return graph(order)
 
 
 def power_sensors(names: Sequence[str]) -> dict[str, Any]:

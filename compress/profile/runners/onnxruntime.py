@@ -38,8 +38,10 @@ PROVIDERS = {
 
 
 def provider_of(runtime: str) -> str:
-    """The runtime's name of what executes `onnxruntime:cuda` and its like; the CPU's for every other runtime."""
+    """The runtime's name of what executes `onnxruntime:cuda` and its like; the CPU's for every other runtime but OpenVINO."""
     name, _, short = runtime.partition(":")
+    if name == "openvino":
+        return name
     return PROVIDERS.get(short, PROVIDERS["cpu"])[0] if name == "onnxruntime" else PROVIDERS["cpu"][0]
 
 
