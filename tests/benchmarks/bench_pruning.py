@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch_pruning as tp
-from pruning_units import BATCH, Bench, correct, gain, network, opened, train
+from pruning_units import BATCH, LR, Bench, correct, gain, network, opened, train
 from torch import nn
 
 from compress.models.counts import count
@@ -38,7 +38,14 @@ STEPS = 2
 
 def ours(bench: Bench, name: str, seed: int, kept: float, *, aware: bool = False) -> dict[str, Any]:
     """Our recipe: Taylor importance, two steps, recovered by imitating the dense parent."""
-    recovery = {"epochs": max(1, bench.size.recovery // STEPS), "batch_size": BATCH, "lr": 2e-3, "keep": "last"}
+    recovery = {
+        "epochs": max(1, bench.size.recovery[name] // STEPS),
+        "batch_size": BATCH,
+        "lr": LR.get(name, 2e-3),
+        "keep": "last",
+        "warmup": 0.15,
+        "clip": 1.0,
+    }
     return bench.prune(
         f"{'aware' if aware else 'ours'}-{name}-{seed}-{kept}",
         bench.dense(name, seed),
@@ -57,7 +64,7 @@ def baseline(bench: Bench, name: str, seed: int, kept: float) -> dict[str, Any]:
 
     def compute(folder: Path) -> dict[str, Any]:
         best = _one_shot(dense, bench, kept)
-        train(best, bench.data, seed, folder, epochs=bench.size.recovery, lr=2e-3, label="fine-tuning")
+        train(best, bench.data, seed, folder, epochs=bench.size.recovery[name], lr=LR.get(name, 2e-3), label="fine-tuning")
         return {"correct": correct(best, bench.data), "macs": count(best, bench.data.spec).macs}
 
     return bench.unit(f"tp-{name}-{seed}-{kept}", compute)

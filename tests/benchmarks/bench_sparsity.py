@@ -20,7 +20,7 @@ GOALS = {"rigl": 0.01, "magnitude": 0.01, "synflow": None}
 def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
     """Row by unit name: what it is called, and the fields of the stage."""
     own = {"batch_size": BATCH, "lr": 2e-3, "keep": "last", "teacher": "none"}
-    common = {"granularity": "weight", "recover": {**own, "epochs": bench.size.sparse}}
+    common = {"granularity": "weight", "recover": {**own, "epochs": bench.size.dense["resnet18"]}}
     every = max(1, bench.data.train.batches(BATCH) // 4)
     rigl = {"kind": "rigl", "every": every}
     lottery = {"kind": "lottery", "steps": bench.size.rounds, "rewind": every}
@@ -31,7 +31,7 @@ def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
         ),
         "magnitude": (
             f"magnitude with rewinding, {bench.size.rounds} rounds, 90 %",
-            {**common, "target": {"sparsity": 0.9}, "schedule": lottery, "recover": {**own, "epochs": bench.size.dense}},
+            {**common, "target": {"sparsity": 0.9}, "schedule": lottery, "recover": {**own, "epochs": bench.size.dense["resnet18"]}},
         ),
         "synflow": (
             "SynFlow, 99 %",

@@ -6,8 +6,9 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.vision_transformer import ConvStemConfig
 
 from compress.data.settings import DataSettings
 from compress.data.sources import load
@@ -34,36 +36,43 @@ from compress.train.loop import fit
 from compress.train.settings import Training
 
 BATCH = 32
-VIT = {"patch_size": 4, "num_layers": 4, "num_heads": 3, "hidden_dim": 96, "mlp_dim": 384}
+VIT = {"patch_size": 8, "num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512}
+STEM = ((24, 3, 2), (48, 3, 2), (96, 3, 2))
+"""Convolutions before the ViT's patches, which it needs to learn anything from so few images: arXiv:2106.14881."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: images, and epochs of the dense training, of recovery in all, and of sparse training."""
+    """How much of everything: images, and epochs by network of the dense training and of recovery in all; rounds of tickets."""
 
     samples: int = 6000
     test: float = 0.4
-    dense: int = 5
-    recovery: int = 4
-    sparse: int = 5
+    dense: Mapping[str, int] = field(default_factory=lambda: {"mobilenet_v2": 12, "resnet18": 5, "vit": 30})
+    recovery: Mapping[str, int] = field(default_factory=lambda: {"mobilenet_v2": 4, "resnet18": 4, "vit": 8})
     rounds: int = 3
 
 
-SMOKE = Size(samples=310, dense=1, recovery=1, sparse=1, rounds=1)
+SMOKE = Size(samples=310, dense=defaultdict(lambda: 1), recovery=defaultdict(lambda: 1), rounds=1)
+LR = {"vit": 1e-3}
+"""Peak learning rates that are not 2e-3."""
 
 
 def network(name: str, data: Data, seed: int) -> nn.Module:
     """Fresh weights; MobileNetV2 with the first stride 1."""
     if name == "vit":
         torch.manual_seed(seed)
-        return torchvision.models.VisionTransformer(data.spec.height, num_classes=len(data.spec.classes), **VIT).eval()
+        stem = [ConvStemConfig(*one) for one in STEM]
+        classes = len(data.spec.classes)
+        return torchvision.models.VisionTransformer(
+            data.spec.height, num_classes=classes, conv_stem_configs=stem, **VIT
+        ).eval()
     settings = ModelSettings(source=f"torchvision:{name}", small_stem=name == "mobilenet_v2")
     return build(settings, data.spec, seed=seed, base=Path.cwd()).module
 
 
 def train(module: nn.Module, data: Data, seed: int, folder: Path, *, epochs: int, lr: float, label: str) -> nn.Module:
     """Plain training on hard labels, in place."""
-    settings = Training(epochs=epochs, batch_size=BATCH, lr=lr, keep="last")
+    settings = Training(epochs=epochs, batch_size=BATCH, lr=lr, keep="last", warmup=0.15, clip=1.0)
     terms = (find("loss", "task").load()(),)
     fit(module, settings, data=data, task=Classification(), terms=terms, seed=seed, folder=folder, label=label, device="cpu")
     return module
@@ -108,7 +117,7 @@ class Bench:
         module, weights = network(name, self.data, seed), self.out / f"dense-{name}-{seed}.pt"
 
         def compute(folder: Path) -> dict[str, Any]:
-            train(module, self.data, seed, folder, epochs=self.size.dense, lr=2e-3, label="dense")
+            train(module, self.data, seed, folder, epochs=self.size.dense[name], lr=LR.get(name, 2e-3), label="dense")
             torch.save(module.state_dict(), weights)
             export_onnx(module, self.data.spec, self.out / f"dense-{name}-{seed}.onnx")
             return {"correct": correct(module, self.data), "macs": count(module, self.data.spec).macs}
