@@ -1,110 +1,46 @@
-"""Torch networks timed in turns against the network that they were made from, in ONNX Runtime on this machine.
+"""Torch networks timed in turns, in ONNX Runtime on this machine: one thread, batch 1, all within one session.
 
-One thread, batch 1, all within one session. For stages that change a network's structure and want to know what it brings.
+For stages that change a network's structure and want to know what it brings. Each network is exported once:
+
+    with exported({"before": one, "after": other}, spec) as files:
+        timings = timed(files, spec, seconds=1.0)
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from compress.devices import Device
 from compress.export.onnx import export_onnx
-from compress.models.counts import count
-from compress.profile import cost
 from compress.profile.timing import Timing, measure
-from compress.profile.work import Work, work_of
 from compress.record import InputSpec
 
-BEFORE = "before"
-"""Name of the network that the others are timed against."""
-_SHORTEST = 0.05
 
-
-@dataclass(frozen=True, eq=False)
-class Race:
-    """Two networks timed in turns.
-
-    Attributes:
-        before: The network that the other was made from.
-        after: The other.
-        work: Operators of the other.
-    """
-
-    before: Timing
-    after: Timing
-    work: tuple[Work, ...]
-
-    @property
-    def ratio(self) -> float:
-        """Time of the other as a fraction of that before."""
-        return median_ms(self.after) / median_ms(self.before)
-
-
-class Stopwatch:
-    """Times networks against one.
-
-    Args:
-        before: Exported once.
-        spec: Its input.
-        seconds: Counted time of each network.
-    """
-
-    def __init__(self, before: nn.Module, spec: InputSpec, *, seconds: float) -> None:
-        self.spec, self.seconds = spec, max(seconds, _SHORTEST)
-        self.macs = count(before, spec).macs
-        with tempfile.TemporaryDirectory() as folder:
-            self.exported = _exported(before, spec, Path(folder) / "before.onnx").read_bytes()
-
-    def time(self, networks: Mapping[str, nn.Module]) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
-        """Time networks by name and the one before, called `before`, all in turns; with their operators."""
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            files = {BEFORE: folder / "before.onnx"}
-            files[BEFORE].write_bytes(self.exported)
-            for number, (label, network) in enumerate(networks.items()):
-                files[label] = _exported(network, self.spec, folder / f"{number}.onnx")
-            inputs = np.zeros((1, *self.spec.shape), np.float32)
-            timings = measure(files, inputs, seconds=self.seconds, warmup_seconds=self.seconds / 5)
-            return timings, {label: work_of(path) for label, path in files.items()}
-
-    def race(self, network: nn.Module) -> Race:
-        """Time one network against the one before."""
-        timings, work = self.time({"after": network})
-        return Race(timings[BEFORE], timings["after"], work["after"])
-
-    def estimated_before_ms(self, device: Device) -> float:
-        """Latency that the cost model gives the network before, ms.
-
-        Raises:
-            DeviceError: The device's profile lacks a figure that the estimate needs.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "before.onnx"
-            path.write_bytes(self.exported)
-            return cost.estimate(path, device).latency_ms
-
-
-def estimated_ms(network: nn.Module, spec: InputSpec, device: Device) -> float:
-    """Latency that the cost model gives a network, ms.
+@contextmanager
+def exported(networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dict[str, Path]]:
+    """Float ONNX files of networks by name, for as long as the block runs.
 
     Raises:
-        DeviceError: The device's profile lacks a figure that the estimate needs.
+        ConversionError: One cannot be exported.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return cost.estimate(_exported(network, spec, Path(folder) / "network.onnx"), device).latency_ms
+        files = {name: Path(folder) / f"{number}.onnx" for number, name in enumerate(networks)}
+        for name, network in networks.items():
+            export_onnx(network, spec, files[name])
+        yield files
+
+
+def timed(files: Mapping[str, Path], spec: InputSpec, *, seconds: float) -> dict[str, Timing]:
+    """Time files in turns, `seconds` for each beside a fifth of that to warm up."""
+    inputs = np.zeros((1, *spec.shape), np.float32)
+    return measure(files, inputs, seconds=seconds, warmup_seconds=seconds / 5)
 
 
 def median_ms(timing: Timing) -> float:
     """Median time of a run, ms."""
     return float(np.median(timing.milliseconds))
-
-
-def _exported(network: nn.Module, spec: InputSpec, path: Path) -> Path:
-    export_onnx(network, spec, path)
-    return path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,9 +14,11 @@ from compress import stopwatch
 from compress.adapt.choices import Chosen
 from compress.adapt.stage import GATE, KERNEL, KINDS
 from compress.adapt.survey import Found
+from compress.devices import Device
 from compress.environment import is_main
 from compress.errors import CompressError
 from compress.models.counts import count
+from compress.profile import cost
 from compress.profile.timing import speedup
 from compress.record import Curve, InputSpec, Quantity, Skip
 from compress.scorecard import proportion
@@ -96,16 +99,15 @@ def timed(stage: Adapt, parent: nn.Module, module: nn.Module, spec: InputSpec, c
     if not is_main():
         return Timed()
     try:
-        watch = stopwatch.Stopwatch(parent, spec, seconds=stage.timing_seconds)
-        race = watch.race(module)
+        with stopwatch.exported({"as given": parent, "adapted": module}, spec) as files:
+            timings = stopwatch.timed(files, spec, seconds=stage.timing_seconds)
+            elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
         return Timed({"adapt_speedup": Quantity.absent("1", str(error))}, (f"the network was not timed: {error}",))
-    gain = speedup(race.before, race.after)
-    rows = tuple(
-        {"network": name, "latency_ms": timing.p50.model_dump(mode="json")}
-        for name, timing in (("as given", race.before), ("adapted", race.after))
-    )
-    return Timed({"adapt_speedup": gain}, _slower(gain), {"adapt_speed": rows, **_elsewhere(watch, module, context)})
+    gain = speedup(timings["as given"], timings["adapted"])
+    rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
+    found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
+    return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
 
 
 def _slower(gain: Quantity) -> tuple[str, ...]:
@@ -114,19 +116,13 @@ def _slower(gain: Quantity) -> tuple[str, ...]:
     return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
 
 
-def _elsewhere(watch: stopwatch.Stopwatch, module: nn.Module, context: Context) -> Tables:
-    """What the cost model predicts for targets that are not at hand."""
-    rows: list[dict[str, Any]] = []
-    for device in context.targets:
-        if device.connection == "local":
-            continue
-        try:
-            before, after = watch.estimated_before_ms(device), stopwatch.estimated_ms(module, watch.spec, device)
-        except CompressError as error:
-            rows.append({"target": device.name, "estimated_speedup": None, "note": str(error)})
-        else:
-            rows.append({"target": device.name, "estimated_speedup": before / after, "note": "cost model, float32 graph"})
-    return {"adapt_speed_estimated": tuple(rows)} if rows else {}
+def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
+    """What the cost model says of a target that is not at hand."""
+    try:
+        before, after = (cost.estimate(files[name], device).latency_ms for name in ("as given", "adapted"))
+    except CompressError as error:
+        return {"target": device.name, "estimated_speedup": None, "note": str(error)}
+    return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
 def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen) -> Tables:

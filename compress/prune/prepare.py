@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 from torch import nn
 
-from compress import stopwatch
 from compress.devices import Device, load_device
 from compress.environment import is_main, world_size
 from compress.errors import CompressError
@@ -26,6 +25,7 @@ from compress.prune.layer import Layers
 from compress.prune.settings import REMOVES_CHANNELS
 from compress.record import Frozen, Quantity
 from compress.stage import Candidate, Context
+from compress.stopwatch import median_ms
 from compress.train.processes import accelerated, from_main
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Prepared:
     def _dense_ms(self) -> float:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
-            return stopwatch.median_ms(timings[stopwatch.BEFORE])
-        return stopwatch.estimated_ms(self.parent, self.spec, self.device)
+            return median_ms(timings["dense"])
+        return speed.estimated_ms(self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -157,7 +157,7 @@ class Prepared:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
             return self.watch.race(module).ratio
-        return stopwatch.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+        return speed.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:

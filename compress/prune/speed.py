@@ -8,19 +8,22 @@ session. Times never decide which weights go, except where a target or a roundin
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from compress import stopwatch
 from compress.devices import Device
 from compress.errors import DeviceError
 from compress.models.counts import count
 from compress.profile import cost
-from compress.profile.timing import speedup
-from compress.profile.work import Work
-from compress.stopwatch import estimated_ms, median_ms
+from compress.profile.timing import Timing, speedup
+from compress.profile.work import Work, work_of
+from compress.record import InputSpec
+from compress.stopwatch import exported, median_ms, timed
 
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
@@ -28,16 +31,61 @@ OVERHEAD_US = 5.0
 """Time of an operator below which starting it costs as much as what it computes."""
 RIDGE = 5.0
 """Operations a byte below which a processor core waits for memory: some 100 GFLOP/s against some 20 GB/s."""
+_SHORTEST = 0.05
 
 
-class Stopwatch(stopwatch.Stopwatch):
-    """Times pruned networks against the dense one."""
+@dataclass(frozen=True, eq=False)
+class Race:
+    """Two networks timed in turns.
+
+    Attributes:
+        dense: The dense one.
+        pruned: The other.
+        work: Operators of the pruned one.
+    """
+
+    dense: Timing
+    pruned: Timing
+    work: tuple[Work, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Time of the pruned one as a fraction of the dense one's."""
+        return median_ms(self.pruned) / median_ms(self.dense)
+
+
+class Stopwatch:
+    """Times networks against one dense network.
+
+    Args:
+        dense: Exported once.
+        spec: Its input.
+        seconds: Counted time of each network.
+    """
+
+    def __init__(self, dense: nn.Module, spec: InputSpec, *, seconds: float) -> None:
+        self.spec, self.seconds = spec, max(seconds, _SHORTEST)
+        self.macs = count(dense, spec).macs
+        with exported({"dense": dense}, spec) as files:
+            self._dense = files["dense"].read_bytes()
+
+    def time(self, networks: Mapping[str, nn.Module]) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
+        """Time networks by name and the dense one, called `dense`, all in turns; with their operators."""
+        with exported(networks, self.spec) as made, tempfile.TemporaryDirectory() as folder:
+            files = {"dense": Path(folder) / "dense.onnx", **made}
+            files["dense"].write_bytes(self._dense)
+            return timed(files, self.spec, seconds=self.seconds), {label: work_of(path) for label, path in files.items()}
+
+    def race(self, network: nn.Module) -> Race:
+        """Time one network against the dense one."""
+        timings, work = self.time({"pruned": network})
+        return Race(timings["dense"], timings["pruned"], work["pruned"])
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
         """What one pruned network gains: predicted, measured, and their ratio."""
         race = self.race(network)
         by_macs = self.macs / max(count(network, self.spec).macs, 1)
-        found = speedup(race.before, race.after)
+        found = speedup(race.dense, race.pruned)
         measured = found.value if found.value is not None else 1 / race.ratio
         return {
             "predicted_speedup": by_macs,
@@ -46,9 +94,9 @@ class Stopwatch(stopwatch.Stopwatch):
             "low": found.low,
             "high": found.high,
             "efficiency": measured / by_macs,
-            "dense_ms": median_ms(race.before),
-            "pruned_ms": median_ms(race.after),
-            "cause": likely_cause(misaligned(network), race.work, median_ms(race.after)),
+            "dense_ms": median_ms(race.dense),
+            "pruned_ms": median_ms(race.pruned),
+            "cause": likely_cause(misaligned(network), race.work, median_ms(race.pruned)),
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
@@ -59,9 +107,23 @@ class Stopwatch(stopwatch.Stopwatch):
         if device.connection == "local" and cost.calibration_of(device)[0] is None:
             return None
         try:
-            return self.estimated_before_ms(device) / estimated_ms(network, self.spec, device)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "dense.onnx"
+                path.write_bytes(self._dense)
+                dense = cost.estimate(path, device).latency_ms
+            return dense / estimated_ms(network, self.spec, device)
         except DeviceError:
             return None
+
+
+def estimated_ms(network: nn.Module, spec: InputSpec, device: Device) -> float:
+    """Latency that the cost model gives a network, ms.
+
+    Raises:
+        DeviceError: The device's profile lacks a figure that the estimate needs.
+    """
+    with exported({"network": network}, spec) as files:
+        return cost.estimate(files["network"], device).latency_ms
 
 
 def misaligned(network: nn.Module) -> int:
