@@ -41,14 +41,14 @@ class Step:
         correct: Per-sample scores on validation.
         macs: Of one sample.
         parameters: Of the network.
-        kept: Whether the network went on like this.
+        old_statistics: Its score before the statistics of batch norms were counted anew; None where they were left.
     """
 
     name: str
     correct: np.ndarray
     macs: int
     parameters: int
-    kept: bool = True
+    old_statistics: float | None = None
 
     @classmethod
     def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
@@ -73,9 +73,9 @@ class Timed:
 
 def results(stage: Adapt, steps: Sequence[Step], metric: str) -> dict[str, Quantity]:
     """Accuracy on the way, and what is left of the cost."""
-    first, last = steps[0], steps[-1] if steps[-1].kept else steps[-2]
+    first, last = steps[0], steps[-1]
     healed = stage.recover.epochs > 0
-    replaced = next(step for step in reversed(steps[: -1 if healed else None]) if step.kept)
+    replaced = steps[-2] if healed else last
     lost, low, high = paired_difference(first.correct, last.correct)
     same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
     found = {
@@ -133,9 +133,9 @@ def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen
             {
                 "step": step.name,
                 "accuracy_validation": step.score,
+                "with_old_statistics": step.old_statistics,
                 "macs": step.macs,
                 "parameters": step.parameters,
-                "kept": step.kept,
             }
             for step in steps
         ),
@@ -147,12 +147,12 @@ def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen
 
 def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
     """Accuracy over the steps, and the curves of the recovery."""
-    kept = [step.score for step in steps if step.kept]
+    scores = [step.score for step in steps]
     over = Curve(
         x_label="step of the adaptation",
         y_label="accuracy_validation",
-        x=tuple(float(number) for number in range(len(kept))),
-        y=tuple(kept),
+        x=tuple(float(number) for number in range(len(scores))),
+        y=tuple(scores),
     )
     return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 
