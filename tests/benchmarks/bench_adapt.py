@@ -120,7 +120,7 @@ def main() -> int:
     images = np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE)).astype(np.float32)
     hardware = host().hardware
     lines = [
-        f"{hardware.cpu if hardware else 'this machine'}, ONNX Runtime {onnxruntime.__version__}, 1 thread, batch 1, {SIDE} pixels.",
+        f"{hardware.cpu if hardware else 'this machine'}, ONNX Runtime {onnxruntime.__version__}, 1 thread, batch 1",
         "",
         "| network | replaced | float32 ms | times as fast (95 %) | int8 ms | times as fast (95 %) |",
         "|---|---|---:|---|---:|---|",
