@@ -6,7 +6,8 @@ One thread, batch 1, all within one session. For stages that change a network's 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +96,20 @@ class Stopwatch:
             path = Path(folder) / "before.onnx"
             path.write_bytes(self.exported)
             return self.clock.estimated_ms(path, device)
+
+
+@contextmanager
+def exported(clock: Clock, networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dict[str, Path]]:
+    """Float ONNX files of networks by name, for as long as the block runs.
+
+    Raises:
+        ConversionError: One cannot be exported.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        named = list(networks.items())
+        yield {
+            name: clock.export(network, spec, Path(folder) / f"{number}.onnx") for number, (name, network) in enumerate(named)
+        }
 
 
 def estimated_ms(clock: Clock, network: nn.Module, spec: InputSpec, device: Device) -> float:

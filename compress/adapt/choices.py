@@ -30,11 +30,14 @@ from compress.train.processes import accelerated, from_main
 if TYPE_CHECKING:
     from compress.adapt.stage import Adapt
     from compress.adapt.survey import Found
+    from compress.clock import Clock
     from compress.stage import Context
 
 FILE = "adapt-choices.json"
 DECIDING_SECONDS = 0.5
 """Least time of a measurement that decides something."""
+BEFORE = "before"
+_SHORTEST = 0.05
 Rows = tuple[dict[str, Any], ...]
 
 
@@ -97,42 +100,46 @@ def _tried(
     stage: Adapt, found: Found, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """A row for each kind and target."""
-    variants = {kind: variant(network, kind, found) for kind in kinds}
-    seconds = 0.0 if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
-    watch = stopwatch.Stopwatch(context.clock, network, spec, seconds=seconds)
-    for device in context.targets or (host(),):
-        times = _measured if device.connection == "local" else _estimated
-        yield from ({"kind": kind, "target": device.name, **row} for kind, row in times(watch, variants, device).items())
+    variants = {kind: _variant(network, kind, found) for kind in kinds}
+    seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
+    with stopwatch.exported(context.clock, {BEFORE: network, **variants}, spec) as files:
+        for device in context.targets or (host(),):
+            here = device.connection == "local"
+            rows = _measured(context.clock, files, spec, seconds) if here else _estimated(context.clock, files, device)
+            yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
 
 
-def variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
+def _variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
     """A copy in which one kind is replaced, only to be timed."""
     module = copy.deepcopy(network)
     replace.structure(module, kind, AUTO[kind], found.places[kind])
     return module
 
 
-def _measured(watch: stopwatch.Stopwatch, variants: Mapping[str, nn.Module], _: Device) -> dict[str, dict[str, Any]]:
-    timings, _work = watch.time(variants)
-    gains = {kind: watch.clock.speedup(timings[stopwatch.BEFORE], timings[kind]) for kind in variants}
+def _measured(clock: Clock, files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
+    timings = clock.race(files, spec.shape, seconds=seconds)
+    gains = {kind: clock.speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {
         kind: {"how": gain.how, "speedup": gain.value, "low": gain.low, "high": gain.high, "note": gain.detail}
         for kind, gain in gains.items()
     }
 
 
-def _estimated(watch: stopwatch.Stopwatch, variants: Mapping[str, nn.Module], device: Device) -> dict[str, dict[str, Any]]:
-    how, gains, note = "estimated", dict.fromkeys(variants, 0.0), "cost model, with and without"
-    try:
-        before = watch.estimated_before_ms(device)
-        gains = {
-            kind: before / stopwatch.estimated_ms(watch.clock, module, watch.spec, device) for kind, module in variants.items()
-        }
-    except DeviceError as error:
-        how, note = "not measured", f"neither this machine nor one that can be estimated: {error}"
-    return {
-        kind: {"how": how, "speedup": gain or None, "low": None, "high": None, "note": note} for kind, gain in gains.items()
+def _estimated(clock: Clock, files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
+    kinds = [kind for kind in files if kind != BEFORE]
+    row: dict[str, Any] = {
+        "how": "estimated",
+        "speedup": None,
+        "low": None,
+        "high": None,
+        "note": "cost model, with and without",
     }
+    try:
+        times = {name: clock.estimated_ms(path, device) for name, path in files.items()}
+    except DeviceError as error:
+        note = f"neither this machine nor one that can be estimated: {error}"
+        return {kind: row | {"how": "not measured", "note": note} for kind in kinds}
+    return {kind: row | {"speedup": times[BEFORE] / times[kind]} for kind in kinds}
 
 
 def _judged(kind: str, rows: Rows, worth: float) -> Choice:

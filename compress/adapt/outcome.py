@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from compress import stopwatch
 from compress.adapt.choices import Chosen
 from compress.adapt.stage import GATE, KERNEL, KINDS
 from compress.adapt.survey import Found
+from compress.devices import Device
 from compress.environment import is_main
 from compress.errors import CompressError
 from compress.models.counts import count
@@ -24,6 +26,7 @@ from compress.train.history import History
 
 if TYPE_CHECKING:
     from compress.adapt.stage import Adapt
+    from compress.clock import Clock
 
 Tables = dict[str, tuple[dict[str, Any], ...]]
 
@@ -37,14 +40,14 @@ class Step:
         correct: Per-sample scores on validation.
         macs: Of one sample.
         parameters: Of the network.
-        kept: Whether the network went on like this.
+        old_statistics: Its score before the statistics of batch norms were counted anew; None where they were left.
     """
 
     name: str
     correct: np.ndarray
     macs: int
     parameters: int
-    kept: bool = True
+    old_statistics: float | None = None
 
     @classmethod
     def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
@@ -69,9 +72,9 @@ class Timed:
 
 def results(stage: Adapt, steps: Sequence[Step], metric: str) -> dict[str, Quantity]:
     """Accuracy on the way, and what is left of the cost."""
-    first, last = steps[0], steps[-1] if steps[-1].kept else steps[-2]
+    first, last = steps[0], steps[-1]
     healed = stage.recover.epochs > 0
-    replaced = next(step for step in reversed(steps[: -1 if healed else None]) if step.kept)
+    replaced = steps[-2] if healed else last
     lost, low, high = paired_difference(first.correct, last.correct)
     same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
     found = {
@@ -95,16 +98,17 @@ def timed(stage: Adapt, parent: nn.Module, module: nn.Module, spec: InputSpec, c
     if not is_main():
         return Timed()
     try:
-        watch = stopwatch.Stopwatch(context.clock, parent, spec, seconds=stage.timing_seconds)
-        race = watch.race(module)
+        with stopwatch.exported(context.clock, {"as given": parent, "adapted": module}, spec) as files:
+            timings = context.clock.race(files, spec.shape, seconds=stage.timing_seconds)
+            elsewhere = tuple(
+                _predicted(context.clock, files, device) for device in context.targets if device.connection != "local"
+            )
     except CompressError as error:
         return Timed({"adapt_speedup": Quantity.absent("1", str(error))}, (f"the network was not timed: {error}",))
-    gain = watch.clock.speedup(race.before, race.after)
-    rows = tuple(
-        {"network": name, "latency_ms": timing.p50.model_dump(mode="json")}
-        for name, timing in (("as given", race.before), ("adapted", race.after))
-    )
-    return Timed({"adapt_speedup": gain}, _slower(gain), {"adapt_speed": rows, **_elsewhere(watch, module, context)})
+    gain = context.clock.speedup(timings["as given"], timings["adapted"])
+    rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
+    found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
+    return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
 
 
 def _slower(gain: Quantity) -> tuple[str, ...]:
@@ -113,19 +117,13 @@ def _slower(gain: Quantity) -> tuple[str, ...]:
     return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
 
 
-def _elsewhere(watch: stopwatch.Stopwatch, module: nn.Module, context: Context) -> Tables:
-    """What the cost model predicts for targets that are not at hand."""
-    rows: list[dict[str, Any]] = []
-    for device in context.targets:
-        if device.connection == "local":
-            continue
-        try:
-            before, after = watch.estimated_before_ms(device), stopwatch.estimated_ms(watch.clock, module, watch.spec, device)
-        except CompressError as error:
-            rows.append({"target": device.name, "estimated_speedup": None, "note": str(error)})
-        else:
-            rows.append({"target": device.name, "estimated_speedup": before / after, "note": "cost model, float32 graph"})
-    return {"adapt_speed_estimated": tuple(rows)} if rows else {}
+def _predicted(clock: Clock, files: Mapping[str, Path], device: Device) -> dict[str, Any]:
+    """What the cost model says of a target that is not at hand."""
+    try:
+        before, after = (clock.estimated_ms(files[name], device) for name in ("as given", "adapted"))
+    except CompressError as error:
+        return {"target": device.name, "estimated_speedup": None, "note": str(error)}
+    return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
 def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen) -> Tables:
@@ -136,9 +134,9 @@ def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen
             {
                 "step": step.name,
                 "accuracy_validation": step.score,
+                "with_old_statistics": step.old_statistics,
                 "macs": step.macs,
                 "parameters": step.parameters,
-                "kept": step.kept,
             }
             for step in steps
         ),
@@ -150,12 +148,12 @@ def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen
 
 def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
     """Accuracy over the steps, and the curves of the recovery."""
-    kept = [step.score for step in steps if step.kept]
+    scores = [step.score for step in steps]
     over = Curve(
         x_label="step of the adaptation",
         y_label="accuracy_validation",
-        x=tuple(float(number) for number in range(len(kept))),
-        y=tuple(kept),
+        x=tuple(float(number) for number in range(len(scores))),
+        y=tuple(scores),
     )
     return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 

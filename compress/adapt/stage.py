@@ -58,7 +58,8 @@ class Adapt(Stage):
             `crop` takes the middle of the old kernel times one factor a channel.
         protect: Globs of module names that stay as they are, with everything inside, such as `features.0*`.
         images: Training images that gates, kernels and statistics are fitted on.
-        statistics: Count the statistics of batch norms anew after the replacements; kept where validation gains by it.
+        statistics: Count the statistics of batch norms anew after each kind of replacement; kept where validation does not lose
+            by it.
         worth: Smallest part of the network's time that a kind must save for `auto` to replace it.
         recover: Training afterwards; the parent, the network as the stage was given it, teaches unless told otherwise.
         timing_seconds: How long to time each network on this machine; 0 does not, but for `auto`.

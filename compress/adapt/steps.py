@@ -21,7 +21,6 @@ from compress.adapt.stage import GATE, KERNEL
 from compress.adapt.survey import Found
 from compress.stage import Candidate, Context, Outcome
 from compress.train.evaluate import outputs_of
-from compress.train.history import History
 from compress.train.processes import resolve_device
 from compress.train.recover import recover
 
@@ -59,21 +58,8 @@ def run(stage: Adapt, candidate: Candidate, context: Context) -> Outcome:
     history = recover(work.module, stage.recover, parent=parent, context=context, label="adapt")
     if stage.recover.epochs:
         _note(work, "recovered", candidate, context)
-    (context.folder / choices.FILE).unlink(missing_ok=True)
-    return _told(stage, candidate, context, parent, work, found, chosen, history)
-
-
-def _told(
-    stage: Adapt,
-    candidate: Candidate,
-    context: Context,
-    parent: nn.Module,
-    work: Work,
-    found: Found,
-    chosen: Chosen,
-    history: History,
-) -> Outcome:
     timed = outcome.timed(stage, parent, work.module, candidate.spec, context)
+    (context.folder / choices.FILE).unlink(missing_ok=True)
     return Outcome(
         candidate=replace(candidate, module=work.module.eval()),
         results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
@@ -100,19 +86,18 @@ def _replaced(
     candidate: Candidate,
     context: Context,
 ) -> Work:
-    """Kind after kind, each fitted on the network as it then is; then the statistics of batch norms."""
+    """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
     work = Work(copy.deepcopy(parent))
     made = [choice for choice in chosen.choices if choice.to]
-    with context.reporter.bar("adapt", len(made) + 2) as bar:
+    with context.reporter.bar("adapt", len(made) + 1) as bar:
         _note(work, "as given", candidate, context)
         bar.advance()
         for choice in made:
             _replace(work, choice.kind, choice.to, found, batches, stage.kernel)
             _note(work, NAMES.get(choice.kind, f"{choice.kind} → {choice.to}"), candidate, context)
+            if stage.statistics:
+                _resettle(work, batches, context)
             bar.advance(note=f"{context.task.metric} {work.steps[-1].score:.3f}")
-        if stage.statistics:
-            _resettle(work, batches, candidate, context)
-        bar.advance()
     return work
 
 
@@ -127,20 +112,24 @@ def _replace(work: Work, kind: str, to: str, found: Found, batches: Sequence[Ten
         work.rows += replacing.activations(work.module, kind, to, survey.outside(names, gone))
 
 
-def _resettle(work: Work, batches: Sequence[Tensor], candidate: Candidate, context: Context) -> None:
+def _resettle(work: Work, batches: Sequence[Tensor], context: Context) -> None:
     """Statistics of batch norms anew, kept where validation does not lose by it."""
-    before, module = work.module, copy.deepcopy(work.module)
+    module, last = copy.deepcopy(work.module), work.steps[-1]
     if not samples.resettled(module, batches):
         return
-    work.module = module
-    _note(work, "statistics of batch norms anew", candidate, context)
-    if work.steps[-1].score < work.steps[-2].score:
-        work.module = before
-        work.steps[-1] = replace(work.steps[-1], kept=False)
+    correct = _correct(module, context)
+    if correct.mean() >= last.correct.mean():
+        work.module = module
+        work.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
 
 
 def _note(work: Work, name: str, candidate: Candidate, context: Context) -> None:
     """Write down what a step left."""
-    outputs, targets = outputs_of(work.module, context.data.validation, device=resolve_device(context.device))
+    work.steps.append(outcome.Step.of(name, work.module, candidate.spec, _correct(work.module, context)))
+
+
+def _correct(module: nn.Module, context: Context) -> np.ndarray:
+    """Per-sample scores on validation."""
+    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
     correct: np.ndarray = context.task.correct(outputs, targets).numpy()
-    work.steps.append(outcome.Step.of(name, work.module, candidate.spec, correct))
+    return correct

@@ -31,7 +31,12 @@ def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
         ),
         "magnitude": (
             f"magnitude with rewinding, {bench.size.rounds} rounds, 90 %",
-            {**common, "target": {"sparsity": 0.9}, "schedule": lottery, "recover": {**own, "epochs": bench.size.dense["resnet18"]}},
+            {
+                **common,
+                "target": {"sparsity": 0.9},
+                "schedule": lottery,
+                "recover": {**own, "epochs": bench.size.dense["resnet18"]},
+            },
         ),
         "synflow": (
             "SynFlow, 99 %",

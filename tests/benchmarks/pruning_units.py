@@ -63,9 +63,7 @@ def network(name: str, data: Data, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         stem = [ConvStemConfig(*one) for one in STEM]
         classes = len(data.spec.classes)
-        return torchvision.models.VisionTransformer(
-            data.spec.height, num_classes=classes, conv_stem_configs=stem, **VIT
-        ).eval()
+        return torchvision.models.VisionTransformer(data.spec.height, num_classes=classes, conv_stem_configs=stem, **VIT).eval()
     settings = ModelSettings(source=f"torchvision:{name}", small_stem=name == "mobilenet_v2")
     return build(settings, data.spec, seed=seed, base=Path.cwd()).module
 

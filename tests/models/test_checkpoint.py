@@ -175,7 +175,7 @@ def test_equal_networks_give_equal_files(tmp_path: Path) -> None:
 def broken(change: str) -> nn.Module:
     module = Odd()
     if change == "replaced":
-        module.frozen = nn.Identity()
+        module.frozen = nn.Tanh()
     elif change == "added":
         module.extra = nn.ReLU()
     elif change == "without tensor":
@@ -229,6 +229,14 @@ def tamper(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         lambda layout: layout["types"].pop("first"),
         lambda layout: layout["tied"].update({"second.weight": "nothing"}),
         lambda layout: layout["tied"].update({"third.weight": "first.weight"}),
+        lambda layout: layout["replaced"].update(frozen="tanh"),
+        lambda layout: layout["replaced"].update(frozen="identity"),
+        lambda layout: layout["replaced"].update({"": "identity"}),
+        lambda layout: layout["replaced"].update({"third": "identity"}),
+        lambda layout: layout["replaced"].update({"third.act": "relu"}),
+        lambda layout: layout["replaced"].update(forward="relu"),
+        lambda layout: layout["replaced"].update(mode="relu"),
+        lambda layout: layout["replaced"].update({"first.weight": "identity"}),
         lambda layout: layout.update(version=2),
         lambda layout: layout.update(code="import os"),
     ],

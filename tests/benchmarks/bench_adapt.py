@@ -1,0 +1,140 @@
+"""What each replacement of the stage `adapt` brings on this machine, in float32 and in int8; one interleaved session a network.
+
+    python tests/benchmarks/bench_adapt.py --out /tmp/adapt.md
+
+Int8 is the placement of the stage `quantize` for ONNX Runtime, which keeps HardSwish and SiLU whole in integers (`gates.py`):
+the question is whether replacing them is faster still. Random weights and images, 224 × 224, batch 1, one thread: speed only;
+what a replacement costs in accuracy is in the record of the stage. `--only NAME` takes one network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+import torchvision
+from torch import nn
+
+from compress import graphs
+from compress.adapt import replace, survey
+from compress.adapt.stage import AUTO, GATE, KERNEL, Adapt
+from compress.devices import host
+from compress.export.onnx import export_onnx
+from compress.profile.timing import measure, speedup
+from compress.progress import Silent
+from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.static import prepare
+from compress.quantize.targets import saturates
+from compress.record import InputSpec, Quantity
+from compress.stopwatch import median_ms
+
+SIDE = 224
+SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
+ACTIVATIONS = ("hardswish", "silu", "gelu")
+VARIANTS = {
+    "as given": (),
+    "activations": ACTIVATIONS,
+    "squeeze-excite": (GATE,),
+    "depthwise 3×3": (KERNEL,),
+    "all": (KERNEL, GATE, *ACTIVATIONS),
+}
+
+
+def vit_tiny() -> nn.Module:
+    """A vision transformer of DeiT-Ti's size."""
+    return torchvision.models.VisionTransformer(SIDE, 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "MobileNetV3-Large": torchvision.models.mobilenet_v3_large,
+    "MobileNetV3-Small": torchvision.models.mobilenet_v3_small,
+    "EfficientNet-B0": torchvision.models.efficientnet_b0,
+    "RegNetY-400MF": torchvision.models.regnet_y_400mf,
+    "ViT-Tiny": vit_tiny,
+}
+
+
+def variants(network: nn.Module) -> dict[str, nn.Module]:
+    """The network with nothing, one kind and everything replaced; those that change nothing are left out."""
+    places = survey.survey(Adapt(activations="relu6"), network, torch.zeros(2, *SPEC.shape)).places
+    found = {}
+    for name, kinds in VARIANTS.items():
+        module = copy.deepcopy(network)
+        gone: tuple[str, ...] = ()
+        for kind in (kind for kind in kinds if kind in places):
+            replace.structure(module, kind, AUTO[kind], survey.outside(places[kind], gone))
+            gone = places[kind] if kind == GATE else gone
+        if not kinds or any(kind in places for kind in kinds):
+            found[name] = module
+    return found
+
+
+def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
+    """The int8 file of the stage `quantize` for ONNX Runtime."""
+    static = prepare(
+        graphs.load(source), [images], ("onnxruntime",), Calibration(), Ladder(), per_channel=True, symmetric=None,
+        saturating=saturates(), exclude=(), reporter=Silent(),
+    )  # fmt: skip
+    graphs.save(static.build("onnxruntime", (), SPEC), path)
+    return path
+
+
+def rows(name: str, images: np.ndarray, folder: Path, seconds: float) -> list[str]:
+    """Times of one network and what each variant gains over the one as given, float32 and int8."""
+    torch.manual_seed(0)
+    files: dict[str, Path] = {}
+    for number, (variant, module) in enumerate(variants(NETWORKS[name]().eval()).items()):
+        files[f"{variant}/float32"] = folder / f"{number}.onnx"
+        export_onnx(module, SPEC, files[f"{variant}/float32"])
+        files[f"{variant}/int8"] = quantized(files[f"{variant}/float32"], images, folder / f"{number}.int8.onnx")
+    found = measure(files, images[:1], seconds=seconds, warmup_seconds=seconds / 5)
+    made = []
+    for variant in (key.partition("/")[0] for key in files if key.endswith("/int8")):
+        cells = [name, variant]
+        for number in ("float32", "int8"):
+            gain = speedup(found[f"as given/{number}"], found[f"{variant}/{number}"])
+            cells += [f"{median_ms(found[f'{variant}/{number}']):.3f}", shown(gain) if variant != "as given" else "-"]
+        made.append(f"| {' | '.join(cells)} |")
+    return made
+
+
+def shown(gain: Quantity) -> str:
+    """A ratio with its 95 % interval."""
+    return f"{gain.value:.2f} ({gain.low:.2f}–{gain.high:.2f})" if gain.low is not None else f"{gain.value:.2f}"
+
+
+def main() -> int:
+    """Make, time, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="where the table goes; printed as well")
+    parser.add_argument("--only", choices=NETWORKS)
+    parser.add_argument("--seconds", type=float, default=2.0, help="counted time of each file")
+    given = parser.parse_args()
+    images = np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE)).astype(np.float32)
+    hardware = host().hardware
+    lines = [
+        f"{hardware.cpu if hardware else 'this machine'}, ONNX Runtime {onnxruntime.__version__}, 1 thread, batch 1",
+        "",
+        "| network | replaced | float32 ms | times as fast (95 %) | int8 ms | times as fast (95 %) |",
+        "|---|---|---:|---|---:|---|",
+    ]
+    print("\n".join(lines))
+    for name in (given.only,) if given.only else NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            made = rows(name, images, Path(folder), given.seconds)
+        print("\n".join(made), flush=True)
+        lines += made
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
