@@ -173,12 +173,13 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...]) -> tuple[Skip, ...]:
+def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skip, ...]:
     """Operators with weights that compute in float in a quantized network, with the reason.
 
     Args:
         model: What `quantize` gave.
         excluded: Names of nodes that were to stay in float.
+        found: Names of those that mixed precision left in float.
     """
     graph = model.graph
     constant = {tensor.name for tensor in graph.initializer}
@@ -190,6 +191,8 @@ def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...]) -> tuple[Sk
             continue
         if node.name in excluded:
             reason = "kept in float by keep_float"
+        elif node.name in found:
+            reason = "kept in float by mixed precision"
         elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
             reason = "a product of two activations: no weight to store, and the softmax after it is sensitive"
         else:

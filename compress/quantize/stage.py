@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
 from compress.quantize.settings import Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.targets import FILES, asked, families, here, saturates
+from compress.quantize.targets import FILES, asked, families, here, lacking, no_clock, saturates
 from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
@@ -43,7 +43,8 @@ class Quantize(Stage):
         per_channel: One weight scale for each output channel; False for one a tensor.
         symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
         ladder: What is done to the network before and while weights are rounded, for static int8.
-        mixed: Find the fewest layers to leave in float; None leaves only those of `keep_float`.
+        mixed: Find the layers to leave in float: the fewest, or the most accurate under a budget; None leaves only those of
+            `keep_float`.
         keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
         gate: When the quantized network is not worth having on this machine; None asks nothing.
     """
@@ -87,15 +88,25 @@ class Quantize(Stage):
         from compress.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
-        if self.gate is not None and (device := here(targets)) is not None:
+        timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
+        if timed and (device := here(targets)) is not None:
             found["gate"] = fingerprint(device)
         return found
+
+    def unfit(self, targets: tuple[Device, ...]) -> str | None:
+        """A runtime that has not the scheme, or a latency that nothing here can measure."""
+        if reason := lacking(self.scheme, asked(targets)):
+            return reason
+        if self.mixed is not None and self.mixed.latency_ms is not None and here(targets) is None:
+            return no_clock(targets)
+        return None
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
         from compress import graphs
         from compress.quantize import int8, placement, schemes
         from compress.quantize.compare import compare
+        from compress.quantize.mixing import mix
 
         scheme = "int8" if self.scheme == "auto" else self.scheme
         wanted = families(context.targets)
@@ -110,11 +121,14 @@ class Quantize(Stage):
         if scheme == "int8":
             static, notes = self._static(model, wanted, excluded, context)
             skipped += static.skipped
+            found: tuple[str, ...] = ()
             if self.mixed is not None:
-                excluded, more, tables["sensitivity"] = self._mixed(static, excluded, candidate, context)
-                notes = (*notes, more)
-            made = {family: static.build(family, excluded, candidate.spec) for family in wanted}
-            skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
+                mixing = mix(self.mixed, static, excluded, candidate.spec, context)
+                found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
+            made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
+            skipped += [
+                _in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded, found)
+            ]
             notes = (*notes, *self._notes(wanted, len(skipped)))
         else:
             other = schemes.make(scheme, model, wanted, per_channel=self.per_channel, exclude=excluded)
@@ -128,12 +142,8 @@ class Quantize(Stage):
             graphs.save(made[family], path)
         results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
         seen = self._placed(source, files["onnxruntime"], skipped, context)
-        results, tables, notes, skipped = (
-            results | seen.results,
-            tables | seen.tables,
-            (*notes, *seen.notes),
-            [*skipped, *seen.skipped],
-        )
+        results, tables, notes = results | seen.results, tables | seen.tables, (*notes, *seen.notes)
+        skipped += seen.skipped
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
@@ -167,35 +177,6 @@ class Quantize(Stage):
             reporter=context.reporter,
         )
         return static, (*notes, *static.notes)
-
-    def _mixed(
-        self, static: Static, excluded: tuple[str, ...], candidate: Candidate, context: Context
-    ) -> tuple[tuple[str, ...], str, tuple[dict[str, Any], ...]]:
-        """Names to leave in float, a sentence, and a row a layer."""
-        from compress import graphs
-        from compress.quantize.attempts import Attempts
-        from compress.quantize.mixed import search
-
-        assert self.mixed is not None  # noqa: S101  # asked by the caller
-        attempts = Attempts(static, excluded, candidate.spec, context)
-        best = context.folder / FILES["onnxruntime"]
-        found = search(
-            attempts.layers,
-            attempts.attempt,
-            budget=self.mixed.accuracy_drop,
-            seconds=self.mixed.seconds,
-            keep=lambda floats: graphs.save(attempts.build(floats), best),
-            reporter=context.reporter,
-        )
-        rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
-        held = "holds" if found.holds else "does not hold, this is the best found"
-        cut = "" if found.complete else f"; the search ended after {self.mixed.seconds:g} s"
-        names = ", ".join(found.floats) or "none"
-        note = (
-            f"mixed precision: {len(found.floats)} of {len(attempts.layers)} layers in float ({names}), drop {found.drop:.4f}, "
-            f"the budget of {self.mixed.accuracy_drop:g} {held}; {found.tried} networks tried{cut}"
-        )
-        return (*excluded, *found.floats), note, rows
 
     def _placed(self, source: Path, made: Path, skipped: list[Skip], context: Context) -> Section:
         """Layer by layer, what ONNX Runtime computes in int8."""
