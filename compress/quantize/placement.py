@@ -17,6 +17,8 @@ from compress.errors import ConversionError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are worth storing as int8."""
+LACKING = {"onnxruntime": ("ConvTranspose",)}
+"""Operators with weights that a family has no integer kernel of: a Q/DQ pair around them only costs."""
 UNIT_RANGE = ("HardSigmoid", "Sigmoid")
 """Operators whose result is in [0, 1], whatever was seen."""
 
@@ -70,8 +72,9 @@ def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None
         placement = replace(placement, unsigned=not symmetric, integer_gates=placement.integer_gates and not symmetric)
     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
         products = tuple(one for one in placement.float_outputs if one in WEIGHTED) or ("Gemm", "MatMul")
-        return replace(placement, operators=WEIGHTED, float_outputs=products)
-    return placement
+        placement = replace(placement, operators=WEIGHTED, float_outputs=products)
+    kept = tuple(one for one in placement.operators if one not in LACKING.get(family, ()))
+    return replace(placement, operators=kept)
 
 
 def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
