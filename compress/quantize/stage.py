@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
 from compress.quantize.settings import Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.targets import FILES, asked, families, here, lacking, no_clock, saturates
+from compress.quantize.targets import FILES, asked, families, here, lacking, no_clock, per_tensor, saturates, symmetric
 from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
@@ -88,6 +88,7 @@ class Quantize(Stage):
         from compress.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
+        found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor(targets)}
         timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := here(targets)) is not None:
             found["gate"] = fingerprint(device)
@@ -126,10 +127,10 @@ class Quantize(Stage):
                 mixing = mix(self.mixed, static, excluded, candidate.spec, context)
                 found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
             made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
-            skipped += [
-                _in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded, found)
-            ]
-            notes = (*notes, *self._notes(wanted, len(skipped)))
+            left = {name: int8.left_in_float(file, excluded, found) for name, file in made.items()}
+            skipped += [_in_family(one, name) for name, every in left.items() for one in every]
+            around_zero = symmetric(context.targets) if self.symmetric is None else self.symmetric
+            notes = (*notes, *self._notes(wanted, len(left["onnxruntime"]), around_zero))
         else:
             other = schemes.make(scheme, model, wanted, per_channel=self.per_channel, exclude=excluded)
             made, notes = dict(other.models), other.notes
@@ -170,8 +171,8 @@ class Quantize(Stage):
             wanted,
             self.calibration,
             self.ladder,
-            per_channel=self.per_channel,
-            symmetric=self.symmetric,
+            per_channel=self.per_channel and not per_tensor(context.targets),
+            symmetric=symmetric(context.targets) if self.symmetric is None else self.symmetric,
             saturating=saturates(),
             exclude=excluded,
             reporter=context.reporter,
@@ -222,13 +223,11 @@ class Quantize(Stage):
         files.pop("openvino", None)
         return ("the float network goes on in place of the quantized one",)
 
-    def _notes(self, wanted: tuple[str, ...], skips: int) -> tuple[str, ...]:
+    def _notes(self, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
         bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
         if (asked := self.ladder.weights.bits) < 8:
             bits = f"{asked}-bit weights stored as int8, for want of kernels with fewer bits"
-        activations = {None: "uint8 activations", True: "int8 activations around zero", False: "uint8 activations"}[
-            self.symmetric
-        ]
+        activations = "int8 activations around zero" if around_zero else "uint8 activations"
         kinds = {
             "onnxruntime": f"onnxruntime: {activations}, {bits}",
             "openvino": f"openvino: {activations}, {bits}, rounded only before products, sums and pools; batch 1",

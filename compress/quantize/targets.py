@@ -36,6 +36,17 @@ def asked(targets: tuple[Device, ...]) -> tuple[str, ...]:
     return tuple(sorted(named & set(FILES))) or ("onnxruntime",)
 
 
+def symmetric(targets: tuple[Device, ...]) -> bool | None:
+    """Whether all devices that run ONNX Runtime want activations around zero; None where they do not say so."""
+    wanted = {device.precision.symmetric_activations for device in targets if device.runtime == "onnxruntime"}
+    return True if wanted == {True} else None
+
+
+def per_tensor(targets: tuple[Device, ...]) -> bool:
+    """Whether every device wants one step for a whole weight."""
+    return bool(targets) and not any(device.precision.per_channel_weights for device in targets)
+
+
 def lacking(scheme: str, runtimes: tuple[str, ...]) -> str | None:
     """Which of the runtimes have not a scheme, and which have; None where all of them do."""
     without = [family for family in runtimes if family not in RUNTIMES.get(scheme, FILES)]
