@@ -81,10 +81,6 @@ def quantize(
     if grids:
         store(made, grids, {layer.weight: layer for layer in layers_of(model)})
     _finish(made, placement)
-    if family == "onnxruntime":
-        fence(made)
-    graphs.tidy(made)
-    graphs.shorten(made.graph)
     return made
 
 
@@ -97,6 +93,10 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
         fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
+    if placement.fenced:
+        fence(made)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
 
 
 def fix_batch(model: onnx.ModelProto, batch: int) -> None:

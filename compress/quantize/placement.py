@@ -32,6 +32,7 @@ class Placement:
         unsigned: Activations are uint8 with a zero point; otherwise int8 around 0.
         float_outputs: Those whose result stays float unless the next operator reads int8.
         integer_gates: HardSwish and HardSigmoid become saturating integer sums and products, see `gates`.
+        fenced: What is left in float is kept from the runtime's optimizer, see `fences`.
         batch: The batch that its file is fixed to; None leaves it free. OpenVINO takes 10 to 15 % longer with a free one.
     """
 
@@ -39,6 +40,7 @@ class Placement:
     unsigned: bool
     float_outputs: tuple[str, ...] = ()
     integer_gates: bool = False
+    fenced: bool = False
     batch: int | None = None
 
 
@@ -50,6 +52,7 @@ PLACEMENTS: dict[str, Placement] = {
                    "AveragePool", "GlobalAveragePool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"),
         unsigned=True,
         integer_gates=True,
+        fenced=True,
     ),
     "openvino": Placement(operators=(*_LATE, "MaxPool"), unsigned=True, float_outputs=_LATE, batch=1),
     "tensorrt": Placement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
