@@ -167,6 +167,10 @@ class Stage(Frozen):
         """What else its result depends on, as JSON; enters its key. Computed without torch."""
         return {}
 
+    def unfit(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
+        """Why it cannot give these targets what its parameters ask for; None when it can. Found without torch."""
+        return None
+
     def files(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
         """Hashes of the files that its parameters name, from `base` on; they enter its key. Computed without torch.
 

@@ -10,7 +10,7 @@ import numpy as np
 from compress.agreement import Parity
 from compress.errors import DeviceError, MissingPackageError
 from compress.export import nodes
-from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network
+from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network, unrunnable
 from compress.methods import find
 from compress.profile.accuracy import filled
 from compress.stage import Candidate, Context
@@ -84,6 +84,9 @@ def _compare_with_parent(candidate: Candidate, context: Context, tolerance: Tole
     limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
     for family, path in candidate.files.items():
         first = path == candidate.files["onnxruntime"]
+        if not first and (reason := unrunnable(path)):
+            pairs.absent(f"{FLOAT} → ONNX for {family}", reason)
+            continue
         answers = written if first else of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
         parity = pairs.add(exact, answers, limit)
 
@@ -98,6 +101,9 @@ def _compare_with_parent(candidate: Candidate, context: Context, tolerance: Tole
 def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
     """The file for TensorRT against the engine that is built of it here; where none can be, a row that says why."""
     validation = context.data.validation
+    if reason := unrunnable(path):
+        pairs.absent("ONNX → TensorRT engine", reason)
+        return
     written = of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
     try:
         with find("runner", "tensorrt").load()(path) as runner:

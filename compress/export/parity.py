@@ -49,6 +49,17 @@ def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> A
     return Answers(form, outputs[:SAMPLES], targets[:SAMPLES])
 
 
+def unrunnable(path: Path) -> str | None:
+    """Why ONNX Runtime here does not run a file that another runtime does; None when nothing speaks against it."""
+    import onnx
+
+    from compress import graphs
+
+    if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in graphs.load(path).graph.initializer):
+        return "ONNX Runtime's CPU has no bfloat16 kernels; the file for onnxruntime emulates them"
+    return None
+
+
 def of_network(network: nn.Module, split: Split) -> Answers:
     """Answers of a torch network in eval mode on the CPU."""
     import torch

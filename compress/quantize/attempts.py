@@ -30,12 +30,19 @@ class Attempts:
 
     def __init__(self, static: Static, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
         self.static, self.excluded, self.spec, self.context = static, excluded, spec, context
+        self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
         nodes = static.model.graph.node
         self.layers = tuple(node.name for node in nodes if node.op_type in WEIGHTED and node.name not in excluded)
 
     def build(self, floats: tuple[str, ...]) -> onnx.ModelProto:
-        """The network with these layers in float as well."""
-        return self.static.build(FAMILY, (*self.excluded, *floats), self.spec)
+        """The network with these layers in float as well; the last one made is kept."""
+        if self._last is None or self._last[0] != floats:
+            self._last = floats, self.static.build(FAMILY, (*self.excluded, *floats), self.spec)
+        return self._last[1]
+
+    def size_bytes(self, floats: tuple[str, ...]) -> float:
+        """Size of its file."""
+        return float(self.build(floats).ByteSize())
 
     def attempt(self, floats: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from compress.profile.layer_tables import Rows, detail_of, duration, written
 from compress.profile.layers import CONVERTING as CONVERTED
-from compress.profile.layers import OWN, Kernel, Layers
+from compress.profile.layers import OWN, Kernel, Layers, middle_mean
 from compress.quantize.gates import whole
 from compress.quantize.reasons import WITH_WEIGHTS, Reasons
 from compress.record import Quantity, Scorecard
@@ -85,19 +85,20 @@ def fused(before: Layers, after: Layers, reasons: Reasons) -> Fused:
     rows = [_layer(old, new, before, after, parts, reasons) for old, new in _groups(before.kernels, after.kernels)]
     conversions = [_conversion(part, after, reasons) for part in parts.converted()]
     conversions.sort(key=lambda row: -(row["conversions_ms"].value or 0.0))
-    sums = {
-        "float_parent_ms": duration(list(before.kernels), detail_of(before)),
-        "quantized_ms": duration(list(after.kernels), detail_of(after)),
-    }
+    sums = {"float_parent_ms": _sum(before.kernels, before), "quantized_ms": _sum(after.kernels, after)}
     kinds: dict[str, list[Kernel]] = {"int8": [], "conversion": [], "float": []}
     for kernel in after.kernels:
         kind = kind_of(kernel)
         kinds[kind if kind in kinds else "float"].append(kernel)
-    sums |= {
-        f"quantized_{name}_ms": duration(kinds[kind], detail_of(after)) if kinds[kind] else Quantity.measured(0.0, "ms", "none")
-        for name, kind in (("in_int8", "int8"), ("in_float", "float"), ("in_conversions", "conversion"))
-    }
+    named = (("in_int8", "int8"), ("in_float", "float"), ("in_conversions", "conversion"))
+    sums |= {f"quantized_{name}_ms": _sum(kinds[kind], after) for name, kind in named}
     return Fused(written(rows), written(conversions), sums, _note(sums, after.kernels))
+
+
+def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
+    """Time of kernels, each by itself: what disturbs a run falls on some kernel of it, and hardly ever on the same."""
+    total = sum(middle_mean(kernel.milliseconds) for kernel in kernels)
+    return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
 
 
 def _note(sums: Scorecard, kernels: Sequence[Kernel]) -> str:

@@ -22,8 +22,9 @@ from compress.quantize.fences import fence
 from compress.quantize.gates import saturate, split_hard_swish, whole
 from compress.quantize.grid import Grid, store
 from compress.quantize.layers import layers_of
-from compress.quantize.placement import WEIGHTED, Placement, placement_for, with_known
+from compress.quantize.placement import LACKING, WEIGHTED, Placement, placement_for, with_known
 from compress.quantize.pools import pool_rounded
+from compress.quantize.reasons import INTEGER
 from compress.record import Skip
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -63,10 +64,6 @@ def quantize(
         symmetric=symmetric,
     )
     _finish(made, placement)
-    if family == "onnxruntime":
-        fence(made)
-    graphs.tidy(made)
-    graphs.shorten(made.graph)
     return made
 
 
@@ -125,6 +122,10 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
         fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
+    if placement.fenced:
+        fence(made)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
 
 
 def _signed(model: onnx.ModelProto, ranges: Ranges) -> dict[str, list[dict[str, object]]]:
@@ -208,12 +209,13 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...]) -> tuple[Skip, ...]:
+def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skip, ...]:
     """Operators with weights that compute in float in a quantized network, with the reason.
 
     Args:
         model: What `quantize` gave.
         excluded: Names of nodes that were to stay in float.
+        found: Names of those that mixed precision left in float.
     """
     graph = model.graph
     constant = {tensor.name for tensor in graph.initializer}
@@ -225,9 +227,29 @@ def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...]) -> tuple[Sk
             continue
         if node.name in excluded:
             reason = "kept in float by keep_float"
+        elif node.name in found:
+            reason = "kept in float by mixed precision"
+        elif node.op_type in LACKING["onnxruntime"]:
+            reason = f"ONNX Runtime has no int8 kernel of {node.op_type}"
         elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
             reason = "a product of two activations: no weight to store, and the softmax after it is sensitive"
         else:
             reason = "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor"
         skips.append(Skip(what=f"{node.op_type} {node.name}", reason=reason))
-    return tuple(skips)
+    return (*skips, *_kept_in_vain(model, excluded))
+
+
+def _kept_in_vain(model: onnx.ModelProto, excluded: tuple[str, ...]) -> Iterator[Skip]:
+    """Operators without weights that ONNX Runtime computes in int8 although they were to stay in float."""
+    maker = {name: node.op_type for node in model.graph.node for name in node.output}
+    rounded = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    constant = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name not in excluded or node.op_type in WEIGHTED or node.op_type not in INTEGER:
+            continue
+        given = [name for name in node.input if name not in constant]
+        if all(maker.get(name) == "DequantizeLinear" for name in given) and node.output[0] in rounded:
+            reason = (
+                "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
+            )
+            yield Skip(what=f"keep_float of {node.op_type} {node.name}", reason=reason)

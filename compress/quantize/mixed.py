@@ -3,8 +3,11 @@
 1. Sensitivity: each layer is quantized alone, the others in float; what that costs the answers (SQNR of the outputs, dB) and
    the metric ranks the layers.
 2. Forward: the most sensitive k stay in float; the smallest k that holds is found by halving.
-3. Backward: each layer kept is quantized again, the least sensitive first, and stays so where the budget still holds. No layer
-   of the answer can be quantized alone without breaking the budget.
+3. Backward: each layer kept is quantized again, the least sensitive first, and stays so where the budget still holds, until no
+   layer of the answer can be quantized alone without breaking it.
+4. Upward: layers that matter alone need not be those that matter together. So from nothing in float, the layer that brings the
+   loss nearest to the budget is added, then the next, as long as that may hold with fewer layers than found so far; only the
+   `WAYS` with the largest part in the noise are tried at a time.
 
 The best set so far is handed to `keep` whenever one is found, so that a search cut short leaves it behind.
 """
@@ -17,6 +20,8 @@ from dataclasses import dataclass
 
 from compress.progress import Reporter, Silent
 
+WAYS = 12
+"""Layers tried at each step upward."""
 Try = Callable[[tuple[str, ...]], tuple[float, float]]
 """Names of the layers in float → loss of the metric, SQNR of the outputs in dB."""
 
@@ -89,6 +94,8 @@ def search(
                 bar.advance()
         work.forward()
         work.backward()
+        work.upward()
+        work.backward()
     return work.found()
 
 
@@ -108,7 +115,7 @@ class _Search:
         self.best: tuple[str, ...] = ()
         self.drop = float("inf")
         self.holds = False
-        self.tried = 0
+        self.seen: dict[tuple[str, ...], tuple[float, float]] = {}
         self.cut = False
         self.sensed: list[Sensitivity] = []
 
@@ -119,8 +126,8 @@ class _Search:
 
     def consider(self, floats: tuple[str, ...]) -> bool:
         """Try a set; take it when it is better: in the budget with fewer layers, or nearer to it when none was yet."""
-        drop, _ = self.attempt(floats)
-        self.tried += 1
+        floats = tuple(name for name in self.layers if name in floats)
+        drop, _ = self.made(floats)
         holds = drop <= self.budget
         better = (len(floats) < len(self.best) or not self.holds) if holds else (not self.holds and drop < self.drop)
         if better:
@@ -128,10 +135,15 @@ class _Search:
             self.keep(floats)
         return holds
 
+    def made(self, floats: tuple[str, ...]) -> tuple[float, float]:
+        """Loss and SQNR of a set, made once."""
+        if floats not in self.seen:
+            self.seen[floats] = self.attempt(floats)
+        return self.seen[floats]
+
     def sense(self, layer: str) -> None:
         """Quantize one layer alone."""
-        drop, sqnr_db = self.attempt(tuple(name for name in self.layers if name != layer))
-        self.tried += 1
+        drop, sqnr_db = self.made(tuple(name for name in self.layers if name != layer))
         self.sensed.append(Sensitivity(layer, drop, sqnr_db))
 
     def ranked(self) -> list[str]:
@@ -151,11 +163,31 @@ class _Search:
 
     def backward(self) -> None:
         """Quantize again what need not be in float."""
-        for layer in reversed([name for name in self.ranked() if name in self.best]) if self.holds else ():
-            if self.late():
-                return
-            self.consider(tuple(name for name in self.best if name != layer))
+        before: tuple[str, ...] | None = None
+        while self.holds and before != self.best:
+            before = self.best
+            for layer in reversed([name for name in self.ranked() if name in self.best]):
+                if self.late():
+                    return
+                self.consider(tuple(name for name in self.best if name != layer))
+
+    def upward(self) -> None:
+        """Layers into float one by one, each time the best of all, while that may need fewer than found so far."""
+        floats: tuple[str, ...] = ()
+        while len(floats) + 1 < (len(self.best) if self.holds else len(self.layers)):
+            ways = [name for name in self.ranked() if name not in floats][:WAYS]
+            tried: list[tuple[tuple[float, float], tuple[str, ...]]] = []
+            for layer in ways:
+                if self.late():
+                    return
+                one = tuple(name for name in self.layers if name in (*floats, layer))
+                holds = self.consider(one)
+                drop, sqnr_db = self.seen[one]
+                tried.append(((max(drop, self.budget), -sqnr_db), one))
+                if holds:
+                    return
+            floats = min(tried)[1]
 
     def found(self) -> Found:
         """The answer."""
-        return Found(self.best, self.drop, self.holds, not self.cut, tuple(self.sensed), self.tried)
+        return Found(self.best, self.drop, self.holds, not self.cut, tuple(self.sensed), len(self.seen))

@@ -25,6 +25,8 @@ INTEGERS = frozenset(
 )  # fmt: skip
 """Operators of which a quantized file has at least one."""
 HALVES = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
+TOLD = ("kept in float", "a product of two", "ONNX Runtime")
+"""How reasons begin that tell why an operator is in float."""
 LAYERS, CONVERSIONS = "layers_in_int8", "conversions"
 LEFT = re.compile(r"^\w+ (?P<name>.+?)(?: \(onnxruntime\))?$")
 """What a skipped operator is called in a record."""
@@ -102,7 +104,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 def told_by(skipped: Iterable[Skip]) -> dict[str, str]:
     """Reasons by node, as `int8.left_in_float` words them."""
-    found = ((LEFT.match(skip.what), skip.reason) for skip in skipped if "float" in skip.reason or "product" in skip.reason)
+    found = ((LEFT.match(skip.what), skip.reason) for skip in skipped if skip.reason.startswith(TOLD))
     return {match["name"]: reason for match, reason in found if match}
 
 

@@ -17,6 +17,8 @@ from compress.errors import ConversionError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are worth storing as int8."""
+LACKING = {"onnxruntime": ("ConvTranspose",)}
+"""Operators with weights that a family has no integer kernel of: a Q/DQ pair around them only costs."""
 UNIT_RANGE = ("HardSigmoid", "Sigmoid")
 """Operators whose result is in [0, 1], whatever was seen."""
 
@@ -30,6 +32,7 @@ class Placement:
         unsigned: Activations are uint8 with a zero point; otherwise int8 around 0.
         float_outputs: Those whose result stays float unless the next operator reads int8.
         integer_gates: HardSwish and HardSigmoid become saturating integer sums and products, see `gates`.
+        fenced: What is left in float is kept from the runtime's optimizer, see `fences`.
         batch: The batch that its file is fixed to; None leaves it free. OpenVINO takes 10 to 15 % longer with a free one.
         signed_input: The network's input is int8 around 0 where it has negative values: OpenVINO's first convolution may take
             twice the time with a zero point, and a normalised image has its middle near 0 anyhow.
@@ -40,6 +43,7 @@ class Placement:
     unsigned: bool
     float_outputs: tuple[str, ...] = ()
     integer_gates: bool = False
+    fenced: bool = False
     batch: int | None = None
     signed_input: bool = False
     early_pools: bool = False
@@ -53,6 +57,7 @@ PLACEMENTS: dict[str, Placement] = {
                    "AveragePool", "GlobalAveragePool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"),
         unsigned=True,
         integer_gates=True,
+        fenced=True,
     ),
     "openvino": Placement(
         operators=(*_LATE, "MaxPool"), unsigned=True, float_outputs=_LATE, batch=1, signed_input=True, early_pools=True
@@ -80,8 +85,9 @@ def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None
     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
         products = tuple(one for one in placement.float_outputs if one in WEIGHTED) or ("Gemm", "MatMul")
         unsigned = placement.unsigned and not placement.signed_input
-        return replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned)
-    return placement
+        placement = replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned)
+    kept = tuple(one for one in placement.operators if one not in LACKING.get(family, ()))
+    return replace(placement, operators=kept)
 
 
 def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,17 +23,10 @@ from compress.errors import ConversionError
 from compress.quantize import brain
 from compress.quantize.grid import nearest, steps
 from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of
+from compress.quantize.targets import RUNTIMES as RUNTIMES
+from compress.quantize.targets import lacking
 from compress.record import Skip
 
-RUNTIMES: dict[str, tuple[str, ...]] = {
-    "int8": ("onnxruntime", "openvino", "tensorrt"),
-    "dynamic_int8": ("onnxruntime",),
-    "weight_int8": ("onnxruntime", "openvino"),
-    "weight_int4": ("onnxruntime",),
-    "fp16": ("onnxruntime", "openvino", "tensorrt"),
-    "bf16": ("tensorrt",),
-}
-"""Runtime families that take each scheme's ONNX file."""
 GROUP = 32
 """Inputs that share a step in int4."""
 REFERENCE = "onnxruntime"
@@ -51,13 +44,8 @@ def check_runtimes(scheme: str, families: Sequence[str]) -> None:
     Raises:
         ConversionError: Naming the runtimes that have it.
     """
-    lacking = [family for family in families if family not in RUNTIMES[scheme]]
-    if lacking:
-        has = ", ".join(RUNTIMES[scheme])
-        others = ", ".join(one for one in RUNTIMES if all(family in RUNTIMES[one] for family in families))
-        asked = ", ".join(lacking)
-        msg = f"scheme {scheme!r} is asked of {asked}; runtimes that have it are {has}, and all targets here have {others}"
-        raise ConversionError(msg)
+    if reason := lacking(scheme, tuple(families)):
+        raise ConversionError(reason)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from compress.record import Frozen
 from compress.train.settings import Recovery
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
+BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
+LOSS = 0.01
+"""Of the metric, allowed where no budget is given."""
 Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
-
-LEARNED: tuple[Rounding, ...] = ("adaround", "brecq")
-"""Those that take iterations."""
 
 
 class Calibration(Frozen):
@@ -51,6 +51,11 @@ class Weights(Frozen):
     rounding: Rounding = "nearest"
     iterations: int = Field(default=500, ge=1, le=20_000)
 
+    @property
+    def takes_iterations(self) -> bool:
+        """Whether the rounding is learned in steps."""
+        return self.rounding in ("adaround", "brecq")
+
 
 class Gate(Frozen):
     """When the quantized network is not worth having, on a target that is this machine.
@@ -69,15 +74,40 @@ class Gate(Frozen):
 
 
 class Mixed(Frozen):
-    """Which layers stay in float: the fewest with which the accuracy budget holds.
+    """Which layers stay in float: the fewest with which the accuracy budget holds, or the most accurate under another budget.
 
     Attributes:
-        accuracy_drop: Largest loss of the metric against the float parent on validation.
+        accuracy_drop: Largest loss of the metric against the float parent on validation; 0.01 where no budget is given.
+        size_mb: Largest file, 10⁶ bytes; the layers that save most noise under it stay in float.
+        size_bytes: The same in bytes.
+        latency_ms: Largest latency in ONNX Runtime, measured on this machine, which must be a target; likewise.
         seconds: When to stop searching; the best found so far is what is kept.
     """
 
-    accuracy_drop: float = Field(default=0.01, ge=0.0, le=1.0)
+    accuracy_drop: float | None = Field(default=None, ge=0.0, le=1.0)
+    size_mb: float | None = Field(default=None, gt=0.0)
+    size_bytes: int | None = Field(default=None, gt=0)
+    latency_ms: float | None = Field(default=None, gt=0.0)
     seconds: float = Field(default=300.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _refuse_two_budgets(self) -> Self:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            msg = f"mixed takes one budget of {', '.join(BUDGETS)}, and {' and '.join(given)} are given; leave all but one out"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def drop(self) -> float | None:
+        """The accuracy budget; None where another is given."""
+        others = (self.size_mb, self.size_bytes, self.latency_ms)
+        return LOSS if self.accuracy_drop is None and others == (None, None, None) else self.accuracy_drop
+
+    @property
+    def most_bytes(self) -> float | None:
+        """The size budget; None where another is given."""
+        return self.size_mb * 1e6 if self.size_mb is not None else self.size_bytes
 
 
 class Aware(Recovery):
@@ -124,8 +154,14 @@ class Ladder(Frozen):
     bias_correction: Literal["none", "analytic", "empirical"] = "none"
 
     @model_validator(mode="after")
-    def _refuse_idle_iterations(self) -> Self:
-        if self.weights.iterations != Weights().iterations and self.weights.rounding not in LEARNED:
-            msg = f"weights.iterations is for rounding: {' or '.join(LEARNED)}, not {self.weights.rounding}; leave it out"
+    def _goes_together(self) -> Self:
+        if self.weights.iterations != Weights().iterations and not self.weights.takes_iterations:
+            msg = f"weights.iterations is for rounding: adaround or brecq, not {self.weights.rounding}; leave it out"
+            raise ValueError(msg)
+        if self.weights.rounding == "brecq" and self.bias_correction != "none":
+            msg = (
+                f"bias_correction: {self.bias_correction} gives back means that rounding shifts, and rounding: brecq makes the "
+                "error of outputs least, their means included; leave one of them out"
+            )
             raise ValueError(msg)
         return self

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
-from compress.quantize.settings import LEARNED, Aware, Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.targets import FILES, asked, families, here, saturates
-from compress.record import Curve, Scorecard, Skip
+from compress.quantize.settings import Aware, Calibration, Gate, Ladder, Mixed, Scheme
+from compress.quantize.targets import FILES, asked, families, here, lacking, no_clock, per_tensor, saturates, symmetric
+from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compress.quantize.gate import Judgement
     from compress.quantize.placed import Section
     from compress.quantize.static import Static
+    from compress.record import Curve, Quantity
 
 BATCH = 8
 FEW = 16
@@ -43,7 +44,8 @@ class Quantize(Stage):
         per_channel: One weight scale for each output channel; False for one a tensor.
         symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
         ladder: What is done to the network before and while weights are rounded, for static int8.
-        mixed: Find the fewest layers to leave in float; None leaves only those of `keep_float`.
+        mixed: Find the layers to leave in float: the fewest, or the most accurate under a budget; None leaves only those of
+            `keep_float`.
         recover: Train with fake quantization where Q/DQ pairs stand, the float network being the teacher, for static int8; None
             leaves it at calibration.
         keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
@@ -86,7 +88,7 @@ class Quantize(Stage):
         if self.scheme in ("auto", "int8"):
             changes["calibration"] = self.calibration.model_copy(update={"samples": 16})
             weights = self.ladder.weights
-            if weights.rounding in LEARNED:
+            if weights.takes_iterations:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
                 changes["ladder"] = self.ladder.model_copy(update={"weights": fewer})
             if self.mixed is not None:
@@ -100,9 +102,19 @@ class Quantize(Stage):
         from compress.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
-        if self.gate is not None and (device := here(targets)) is not None:
+        found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor(targets)}
+        timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
+        if timed and (device := here(targets)) is not None:
             found["gate"] = fingerprint(device)
         return found
+
+    def unfit(self, targets: tuple[Device, ...]) -> str | None:
+        """A runtime that has not the scheme, or a latency that nothing here can measure."""
+        if reason := lacking(self.scheme, asked(targets)):
+            return reason
+        if self.mixed is not None and self.mixed.latency_ms is not None and here(targets) is None:
+            return no_clock(targets)
+        return None
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
@@ -110,6 +122,7 @@ class Quantize(Stage):
         from compress.environment import is_main
         from compress.quantize import int8, placement, schemes
         from compress.quantize.compare import compare
+        from compress.quantize.mixing import mix
         from compress.quantize.recovery import recovered
 
         scheme = "int8" if self.scheme == "auto" else self.scheme
@@ -121,24 +134,28 @@ class Quantize(Stage):
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         notes: tuple[str, ...] = ()
         skipped: list[Skip] = []
-        results: Scorecard = {}
+        gained: dict[str, Quantity] = {}
         curves: dict[str, Curve] = {}
         made: dict[str, ModelProto]
         if scheme == "int8":
             static, notes = self._static(model, wanted, excluded, context)
             skipped += static.skipped
+            found: tuple[str, ...] = ()
             if self.mixed is not None:
-                excluded, more, tables["sensitivity"] = self._mixed(static, excluded, candidate, context)
-                notes = (*notes, more)
+                mixing = mix(self.mixed, static, excluded, candidate.spec, context)
+                found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
             if self.recover is not None:
-                learned = recovered(static, excluded, self.recover, candidate, context, bits=self._bits())
+                kept = (*excluded, *found)
+                learned = recovered(static, kept, self.recover, candidate, context, bits=self._bits())
                 if not is_main():
                     return Outcome(candidate)  # it trained along; the first process writes
-                static, results, curves = learned.static, learned.results, learned.curves
+                static, gained, curves = learned.static, learned.results, learned.curves
                 notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
-            made = {family: static.build(family, excluded, candidate.spec) for family in wanted}
-            skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
-            notes = (*notes, *self._notes(wanted, len(skipped)))
+            made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
+            left = {name: int8.left_in_float(file, excluded, found) for name, file in made.items()}
+            skipped += [_in_family(one, name) for name, every in left.items() for one in every]
+            around_zero = symmetric(context.targets) if self.symmetric is None else self.symmetric
+            notes = (*notes, *self._notes(wanted, len(left["onnxruntime"]), around_zero))
         else:
             other = schemes.make(scheme, model, wanted, per_channel=self.per_channel, exclude=excluded)
             made, notes = dict(other.models), other.notes
@@ -149,18 +166,17 @@ class Quantize(Stage):
         files = {family: context.folder / FILES[family] for family in wanted}
         for family, path in files.items():
             graphs.save(made[family], path)
-        compared, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+        results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
         seen = self._placed(source, files["onnxruntime"], skipped, context)
-        results |= compared | seen.results
-        tables |= seen.tables
-        notes, skipped = (*notes, *seen.notes), [*skipped, *seen.skipped]
+        results, tables, notes = results | seen.results, tables | seen.tables, (*notes, *seen.notes)
+        skipped += seen.skipped
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
             tables["gate"] = judged.rows
             notes = (*notes, judged.note, *self._kept(judged, source, files, context))
         outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
+        return Outcome(outcome, results=gained | results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
 
     def _static(
         self, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
@@ -180,42 +196,13 @@ class Quantize(Stage):
             wanted,
             self.calibration,
             self.ladder,
-            per_channel=self.per_channel,
-            symmetric=self.symmetric,
+            per_channel=self.per_channel and not per_tensor(context.targets),
+            symmetric=symmetric(context.targets) if self.symmetric is None else self.symmetric,
             saturating=saturates(),
             exclude=excluded,
             reporter=context.reporter,
         )
         return static, (*notes, *static.notes)
-
-    def _mixed(
-        self, static: Static, excluded: tuple[str, ...], candidate: Candidate, context: Context
-    ) -> tuple[tuple[str, ...], str, tuple[dict[str, Any], ...]]:
-        """Names to leave in float, a sentence, and a row a layer."""
-        from compress import graphs
-        from compress.quantize.attempts import Attempts
-        from compress.quantize.mixed import search
-
-        assert self.mixed is not None  # noqa: S101  # asked by the caller
-        attempts = Attempts(static, excluded, candidate.spec, context)
-        best = context.folder / FILES["onnxruntime"]
-        found = search(
-            attempts.layers,
-            attempts.attempt,
-            budget=self.mixed.accuracy_drop,
-            seconds=self.mixed.seconds,
-            keep=lambda floats: graphs.save(attempts.build(floats), best),
-            reporter=context.reporter,
-        )
-        rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
-        held = "holds" if found.holds else "does not hold, this is the best found"
-        cut = "" if found.complete else f"; the search ended after {self.mixed.seconds:g} s"
-        names = ", ".join(found.floats) or "none"
-        note = (
-            f"mixed precision: {len(found.floats)} of {len(attempts.layers)} layers in float ({names}), drop {found.drop:.4f}, "
-            f"the budget of {self.mixed.accuracy_drop:g} {held}; {found.tried} networks tried{cut}"
-        )
-        return (*excluded, *found.floats), note, rows
 
     def _bits(self) -> int:
         """Of weights as they are computed with on this machine."""
@@ -248,7 +235,6 @@ class Quantize(Stage):
             context.data.validation,
             partial(scores_of, context.task),
             Terms(self.gate.accuracy_drop, self.gate.seconds, device.threads, device.contract.batch),
-            clock=context.clock,
             reporter=context.reporter,
         )
 
@@ -267,13 +253,11 @@ class Quantize(Stage):
         files.pop("openvino", None)
         return ("the float network goes on in place of the quantized one",)
 
-    def _notes(self, wanted: tuple[str, ...], skips: int) -> tuple[str, ...]:
+    def _notes(self, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
         bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
         if (asked := self.ladder.weights.bits) < 8:
             bits = f"{asked}-bit weights stored as int8, for want of kernels with fewer bits"
-        activations = {None: "uint8 activations", True: "int8 activations around zero", False: "uint8 activations"}[
-            self.symmetric
-        ]
+        activations = "int8 activations around zero" if around_zero else "uint8 activations"
         around = "; the input, and all with layer normalisation, int8 around zero" if self.symmetric is None else ""
         kinds = {
             "onnxruntime": f"onnxruntime: {activations}, {bits}",

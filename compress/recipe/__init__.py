@@ -194,7 +194,7 @@ def _validate(tree: dict[str, Any], base: Path | None) -> tuple[Recipe | None, l
 def _check(draft: checks.Draft, base: Path | None) -> tuple[list[Finding], devices.Names]:
     """What no single value shows, and the devices that were looked up for it."""
     own = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
-    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, own)], own
+    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, own, base)], own
 
 
 def _draft(recipe: Recipe) -> checks.Draft:

@@ -35,8 +35,8 @@ def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | 
     return found | {name: name if name in known else _look_up(name, base) for _, name in _limited(budget) if name not in found}
 
 
-def check(chain: Sequence[Entry], budget: Budget | None, own: Names) -> Iterator[Finding]:
-    """Devices that do not exist, and limits on devices that no stage profiles."""
+def check(chain: Sequence[Entry], budget: Budget | None, own: Names, base: Path | None = None) -> Iterator[Finding]:
+    """Devices that do not exist, limits on devices that no stage profiles, and stages that have nothing for a device."""
     wanted: list[tuple[Place, str]] = [
         ((*entry.place, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
     ]
@@ -50,6 +50,12 @@ def check(chain: Sequence[Entry], budget: Budget | None, own: Names) -> Iterator
         readable = isinstance(own[name], str) and all(entry.stage is not None for entry in profiles)
         if readable and own[name] not in profiled:
             yield place, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
+    named = dict.fromkeys(name for _, name in wanted) or ("host",)
+    if all(isinstance(own.get(name, name), str) for name in named):
+        targets = tuple(load_device(name, base) for name in named)
+        for entry in chain:
+            if entry.stage is not None and (reason := entry.stage.unfit(targets)):
+                yield entry.place, reason
 
 
 def rename(stages: Sequence[Stage], budget: Budget | None, own: Names, folder: Path) -> tuple[tuple[Stage, ...], Budget | None]:

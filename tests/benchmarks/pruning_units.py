@@ -47,7 +47,7 @@ class Size:
 
     samples: int = 6000
     test: float = 0.4
-    dense: Mapping[str, int] = field(default_factory=lambda: {"mobilenet_v2": 12, "resnet18": 5, "vit": 30})
+    dense: Mapping[str, int] = field(default_factory=lambda: {"mobilenet_v2": 12, "resnet18": 12, "vit": 30})
     recovery: Mapping[str, int] = field(default_factory=lambda: {"mobilenet_v2": 4, "resnet18": 4, "vit": 8})
     rounds: int = 3
 

@@ -178,6 +178,18 @@ def test_uint8_is_not_shipped_to_tensorrt(network: nn.Module, context: Context) 
     assert "uint8" in skip.reason
 
 
+def test_bfloat16_ships_and_is_compared_by_its_emulation(network: nn.Module, context: Context, exported: Path) -> None:
+    context = dataclasses.replace(on(context, JETSON), float_file=exported, float_network=lambda: network)
+    quantized = Quantize(scheme="bf16").run(Candidate(SPEC, network), context).candidate
+    outcome = Export(formats=("tensorrt",)).run(quantized, context)
+    shipped = context.folder / "artifacts" / "jetson" / "model.onnx"
+    assert shipped.read_bytes() == quantized.files["tensorrt"].read_bytes()
+    absent = [row for row in outcome.tables["parity"] if "no bfloat16 kernels" in row["limit"]]
+    assert [row["pair"] for row in absent] == ["ONNX float32 → ONNX for tensorrt", "ONNX → TensorRT engine"]
+    compared = next(row for row in outcome.tables["parity"] if row["pair"] == "ONNX float32 → ONNX int8 as written")
+    assert compared["top1"] > 0.9
+
+
 def test_float_for_tensorrt_is_noted(network: nn.Module, context: Context) -> None:
     outcome = Export(formats=("tensorrt",)).run(Candidate(SPEC, network), on(context, JETSON))
     assert any("float32 ships" in note for note in outcome.notes)

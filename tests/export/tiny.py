@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.data.splits import Batch
+from compress.devices.contract import Precision
 from compress.record import InputSpec
 
 SPEC = InputSpec(
@@ -66,6 +67,9 @@ class Residual(nn.Module):
         return self.head(self.pool(torch.relu(self.wide(x))).flatten(1))
 
 
+PRECISION = Precision(floats="fp32", activations="uint8", symmetric_activations=False, source="of no device: a test's own")
+
+
 @dataclass(frozen=True)
 class Target:
     """As much of a device profile as these stages look at."""
@@ -74,6 +78,7 @@ class Target:
     runtime: str
     runtimes: tuple[str, ...] = ()
     connection: str | None = None
+    precision: Precision = PRECISION
 
 
 def trained() -> Residual:

@@ -174,14 +174,13 @@ def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges
 
 
 def test_product_of_two_activations_stays_float_with_its_reason() -> None:
-    helper = onnx.helper
-    value = lambda name, shape: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)  # noqa: E731
+    value = lambda name, shape: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)  # noqa: E731
     nodes = [
-        helper.make_node("Transpose", ["input"], ["turned"], name="turn", perm=[0, 2, 1]),
-        helper.make_node("MatMul", ["input", "turned"], ["logits"], name="attention"),
+        onnx.helper.make_node("Transpose", ["input"], ["turned"], name="turn", perm=[0, 2, 1]),
+        onnx.helper.make_node("MatMul", ["input", "turned"], ["logits"], name="attention"),
     ]
-    graph = helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
     seen = calibrate.observe(model, activations(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
     made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
     (skip,) = int8.left_in_float(made, ())
@@ -217,3 +216,50 @@ def test_no_batches_are_refused(model: onnx.ModelProto) -> None:
 
 def test_spec_is_the_models(model: onnx.ModelProto) -> None:
     assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]] == list(SPEC.shape)
+
+
+def deconvolving() -> onnx.ModelProto:
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.normal(size=(6, 3, 3, 3)),
+        "u": random.normal(size=(6, 4, 2, 2)),
+        "v": random.normal(size=(2, 4, 1, 1)),
+    }
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["a"], "first", pads=[1] * 4),
+        onnx.helper.make_node("ConvTranspose", ["a", "u"], ["b"], "up", strides=[2, 2]),
+        onnx.helper.make_node("Conv", ["b", "v"], ["y"], "last"),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    initializers = [onnx.numpy_helper.from_array(each.astype(np.float32), name) for name, each in weights.items()]
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("x", 1, ["n", 3, 8, 8])], [value("y", 1, ["n", 2, 16, 16])], initializers
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_operator_that_the_runtime_has_no_integers_for_stays_in_float_with_its_reason() -> None:
+    model = deconvolving()
+    ranges = dict.fromkeys(activations(model, ("onnxruntime",)), (-4.0, 4.0))
+    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
+    kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
+    (skip,) = int8.left_in_float(made, ())
+    assert (skip.what, skip.reason) == ("ConvTranspose up", "ONNX Runtime has no int8 kernel of ConvTranspose")
+    for_tensorrt = int8.quantize(
+        model, dict.fromkeys("xab", (-4.0, 4.0)), "tensorrt", per_channel=True, reduce_range=False
+    )  # fmt: skip
+    assert stored_kinds(for_tensorrt) == {onnx.TensorProto.INT8}
+
+
+def stored_kinds(model: onnx.ModelProto) -> set[int]:
+    return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+
+
+def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(model, ranges) -> None:
+    add = next(node.name for node in model.graph.node if node.op_type == "Add")
+    made = quantized(model, ranges, "onnxruntime")
+    (skip,) = int8.left_in_float(made, (add,))
+    assert skip.what == f"keep_float of Add {add}"
+    assert "keep its neighbours" in skip.reason
+    assert int8.left_in_float(made, ()) == ()

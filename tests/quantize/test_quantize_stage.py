@@ -231,6 +231,34 @@ def test_symmetric_activations_on_request(network: nn.Module, context: Context) 
     assert zeros == {onnx.TensorProto.INT8}
 
 
+def test_auto_takes_what_the_profile_wants(network: nn.Module, context: Context) -> None:
+    precision = host_precision().model_copy(
+        update={"activations": "int8", "symmetric_activations": True, "per_channel_weights": False}
+    )  # fmt: skip
+    target = dataclasses.replace(Target("board", "onnxruntime"), precision=precision)
+    context = dataclasses.replace(context, targets=(target,))
+    outcome = Quantize().run(Candidate(SPEC, network), context)
+    graph = onnx.load(outcome.candidate.files["onnxruntime"]).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    zeros = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zero.data_type for zero in zeros} == {onnx.TensorProto.INT8}
+    steps = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
+    assert all(onnx.numpy_helper.to_array(step).size == 1 for step in steps)
+    assert any("onnxruntime: int8 activations around zero" in note for note in outcome.notes)
+    assert Quantize().surroundings((target,)) != Quantize().surroundings((Target("board", "onnxruntime"),))
+
+
+def host_precision():  # type: ignore[no-untyped-def]
+    return load_device("host").precision
+
+
+def test_the_count_of_what_stays_in_float_is_of_operators_alone(network: nn.Module, context: Context) -> None:
+    stage = Quantize(keep_float=("wide",), ladder={"smooth": 0.5})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert len(outcome.skipped) > 1
+    assert "1 operators with weights stay in float" in outcome.notes
+
+
 def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
     stage = Quantize(ladder={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
