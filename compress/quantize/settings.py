@@ -121,8 +121,14 @@ class Ladder(Frozen):
     bias_correction: Literal["none", "analytic", "empirical"] = "none"
 
     @model_validator(mode="after")
-    def _refuse_idle_iterations(self) -> Self:
+    def _goes_together(self) -> Self:
         if self.weights.iterations != Weights().iterations and self.weights.rounding not in LEARNED:
             msg = f"weights.iterations is for rounding: {' or '.join(LEARNED)}, not {self.weights.rounding}; leave it out"
+            raise ValueError(msg)
+        if self.weights.rounding == "brecq" and self.bias_correction != "none":
+            msg = (
+                f"bias_correction: {self.bias_correction} gives back means that rounding shifts, and rounding: brecq makes the "
+                "error of outputs least, their means included; leave one of them out"
+            )
             raise ValueError(msg)
         return self
