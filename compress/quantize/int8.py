@@ -27,6 +27,50 @@ from compress.record import Skip
 Ranges = Mapping[str, tuple[float, float]]
 
 
+def placed(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    family: str,
+    *,
+    per_channel: bool,
+    reduce_range: bool,
+    exclude: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
+    symmetric: bool | None = None,
+) -> tuple[onnx.ModelProto, Placement]:
+    """Q/DQ pairs where a family wants them, with every tensor still under its name; arguments as of `quantize`."""
+    placement = placement_for(model, family, symmetric=symmetric)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if placement.integer_gates:
+        split_hard_swish(copy)
+    options = {
+        "ActivationSymmetric": not placement.unsigned,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
+        "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
+    }
+    with _quiet():
+        quantizer = QDQQuantizer(
+            copy,
+            per_channel,
+            reduce_range,
+            QuantType.QInt8,
+            QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
+            _as_tensors_data(with_known(copy, dict(ranges))),
+            [],
+            [*_with_parts(copy, exclude), *_computed_products(model)],
+            list(placement.operators),
+            options,
+        )
+        made: onnx.ModelProto = quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    if grids:
+        store(made, grids, {layer.weight: layer for layer in layers_of(model)})
+    _free_outputs(made.graph)
+    return made, placement
+
+
 def quantize(
     model: onnx.ModelProto,
     ranges: Ranges,
@@ -64,52 +108,9 @@ def quantize(
     return made
 
 
-def placed(
-    model: onnx.ModelProto,
-    ranges: Ranges,
-    family: str,
-    *,
-    per_channel: bool,
-    reduce_range: bool,
-    exclude: tuple[str, ...] = (),
-    grids: Mapping[str, Grid] | None = None,
-    symmetric: bool | None = None,
-) -> tuple[onnx.ModelProto, Placement]:
-    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize`."""
-    placement = placement_for(model, family, symmetric=symmetric)
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if placement.integer_gates:
-        split_hard_swish(copy)
-    options = {
-        "ActivationSymmetric": not placement.unsigned,
-        "WeightSymmetric": True,
-        "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
-        "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
-    }
-    with _quiet():
-        quantizer = QDQQuantizer(
-            copy,
-            per_channel,
-            reduce_range,
-            QuantType.QInt8,
-            QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
-            _as_tensors_data(with_known(copy, dict(ranges))),
-            [],
-            [*_with_parts(copy, exclude), *_computed_products(model)],
-            list(placement.operators),
-            options,
-        )
-        made: onnx.ModelProto = quantizer.quantize_model()
-        quantizer.model.topological_sort()
-    if grids:
-        store(made, grids, {layer.weight: layer for layer in layers_of(model)})
-    _free_outputs(made.graph)
-    return made, placement
-
-
 def _finish(made: onnx.ModelProto, placement: Placement) -> None:
-    """What is left to do once nothing is looked up by name any more, in place."""
+    """What ONNX Runtime's quantizer leaves to do, in place."""
+    _free_outputs(made.graph)
     if placement.integer_gates:
         saturate(made)
     if placement.batch is not None:

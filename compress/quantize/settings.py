@@ -13,9 +13,6 @@ from compress.train.settings import Recovery
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16"]
 Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
 
-LEARNED: tuple[Rounding, ...] = ("adaround", "brecq")
-"""Those that take iterations."""
-
 
 class Calibration(Frozen):
     """Where the ranges of activations come from.
@@ -50,6 +47,11 @@ class Weights(Frozen):
     range: Literal["minmax", "mse"] = "minmax"
     rounding: Rounding = "nearest"
     iterations: int = Field(default=500, ge=1, le=20_000)
+
+    @property
+    def takes_iterations(self) -> bool:
+        """Whether the rounding is learned in steps."""
+        return self.rounding in ("adaround", "brecq")
 
 
 class Gate(Frozen):
@@ -122,8 +124,8 @@ class Ladder(Frozen):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.weights.iterations != Weights().iterations and self.weights.rounding not in LEARNED:
-            msg = f"weights.iterations is for rounding: {' or '.join(LEARNED)}, not {self.weights.rounding}; leave it out"
+        if self.weights.iterations != Weights().iterations and not self.weights.takes_iterations:
+            msg = f"weights.iterations is for rounding: adaround or brecq, not {self.weights.rounding}; leave it out"
             raise ValueError(msg)
         if self.weights.rounding == "brecq" and self.bias_correction != "none":
             msg = (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.errors import ConversionError
-from compress.quantize.settings import LEARNED, Aware, Calibration, Gate, Ladder, Mixed, Scheme
+from compress.quantize.settings import Aware, Calibration, Gate, Ladder, Mixed, Scheme
 from compress.quantize.targets import FILES, families, here, saturates
-from compress.record import Curve, Scorecard, Skip
+from compress.record import Skip
 from compress.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compress.devices import Device
     from compress.quantize.gate import Judgement
     from compress.quantize.static import Static
+    from compress.record import Curve, Quantity
 
 BATCH = 8
 FEW = 16
@@ -85,7 +86,7 @@ class Quantize(Stage):
         if self.scheme in ("auto", "int8"):
             changes["calibration"] = self.calibration.model_copy(update={"samples": 16})
             weights = self.ladder.weights
-            if weights.rounding in LEARNED:
+            if weights.takes_iterations:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
                 changes["ladder"] = self.ladder.model_copy(update={"weights": fewer})
             if self.mixed is not None:
@@ -120,7 +121,7 @@ class Quantize(Stage):
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         notes: tuple[str, ...] = ()
         skipped: list[Skip] = []
-        results: Scorecard = {}
+        gained: dict[str, Quantity] = {}
         curves: dict[str, Curve] = {}
         made: dict[str, ModelProto]
         if scheme == "int8":
@@ -133,7 +134,7 @@ class Quantize(Stage):
                 learned = recovered(static, excluded, self.recover, candidate, context, bits=self._bits())
                 if not is_main():
                     return Outcome(candidate)  # it trained along; the first process writes
-                static, results, curves = learned.static, learned.results, learned.curves
+                static, gained, curves = learned.static, learned.results, learned.curves
                 notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
             made = {family: static.build(family, excluded, candidate.spec) for family in wanted}
             skipped += [_in_family(one, name) for name, file in made.items() for one in int8.left_in_float(file, excluded)]
@@ -143,15 +144,14 @@ class Quantize(Stage):
         files = {family: context.folder / FILES[family] for family in wanted}
         for family, path in files.items():
             graphs.save(made[family], path)
-        compared, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
-        results |= compared
+        results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
         if (judged := self._judge(source, files, context)) is not None:
             results |= judged.results
             skipped += judged.skipped
             tables["gate"] = judged.rows
             notes = (*notes, judged.note, *self._kept(judged, source, files, context))
         outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-        return Outcome(outcome, results=results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
+        return Outcome(outcome, results=gained | results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
 
     def _static(
         self, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
