@@ -49,7 +49,7 @@ def adaround(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, ite
     optimizer = torch.optim.Adam([v], lr=RATE)
     for step in range(iterations):
         optimizer.zero_grad(set_to_none=True)
-        up = portion(v)
+        up = _up(v)
         delta = (floor + up).clamp(low, high) - scaled
         loss = (delta @ h * delta).sum()
         done = (step / iterations - FREE) / (1 - FREE)
@@ -58,7 +58,7 @@ def adaround(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, ite
             loss = loss + STRENGTH * (1 - (2 * up - 1).abs().pow(beta)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    learned = (floor + (portion(v.detach()) >= 0.5)).clamp(low, high).to(torch.int8).numpy()
+    learned = (floor + (_up(v.detach()) >= 0.5)).clamp(low, high).to(torch.int8).numpy()
     plain = nearest(w, s, bits)
     better = output_error(learned, w, s, second) <= output_error(plain, w, s, second)
     found: np.ndarray = np.where(better[..., None], learned, plain)
@@ -72,6 +72,5 @@ def output_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, second: np.ndarray
     return found
 
 
-def portion(v: Tensor) -> Tensor:
-    """h(V), the part of a step that a weight is rounded up by."""
+def _up(v: Tensor) -> Tensor:
     return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)

@@ -73,13 +73,14 @@ def _grid(w: np.ndarray, layer: Layer, rounder: Rounder, bits: int) -> Grid:
 def _ranges(made: onnx.ModelProto, module: Replay) -> Ranges:
     """What the integers of each tensor reach, by tensor."""
     found: Ranges = {}
+    around_zero = {one.name for one in made.graph.initializer if one.data_type == onnx.TensorProto.INT8}
     rounders = {key: one for key, one in module.rounders.items() if isinstance(one, Rounder)}
     for node in made.graph.node:
         if node.op_type != "QuantizeLinear":
             continue
         rounder = rounders[key_of(node.input[1])]
-        s, around_zero = float(rounder.step.detach()), rounder.low == -rounder.high - 1
-        found[node.input[0]] = (s * (-rounder.high if around_zero else rounder.low), s * rounder.high)
+        s, signed = float(rounder.step.detach()), node.input[2] in around_zero
+        found[node.input[0]] = (s * (-rounder.high if signed else rounder.low), s * rounder.high)
     return found
 
 

@@ -2,15 +2,17 @@
 
     ŷ₀ = samples ─► block 1 (rounded) ─► ŷ₁ ─► block 2 (being learned) ─► ẑ ≈ z ◄─ block 2 ◄─ … the float network
 
-See `brecq` for what is learned of one block. f, the squares of the loss's gradient at its output, are those of the float
-network and its own answers: L = −log p(c | x) with the class c drawn from p(· | x), which makes f the diagonal of the Fisher
-information without labels. Memory holds inputs, outputs and f of one block, of as many samples as fit.
+See `brecq` for what is learned of one block. f is the diagonal of the Fisher information of the float network at the block's
+output z, without labels: E[(∂L / ∂z_i)²] with L = −log p(c | x) and the class c drawn from p(· | x). The mean is taken over the
+samples: of a single one that is classified beyond doubt it is all but 0, and such samples would teach nothing. Memory holds
+inputs and outputs of one block, of as many samples as fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,15 +24,17 @@ from torch.func import functional_call
 from compress import graphs
 from compress.errors import ConversionError
 from compress.progress import Reporter, Silent
+from compress.quantize import ladder
 from compress.quantize.blocks import Block, blocks_of
 from compress.quantize.brecq import brecq
 from compress.quantize.calibrate import with_outputs
+from compress.quantize.ladder import Prepared
 from compress.quantize.layers import Layer, with_weights
 from compress.quantize.replay import Replay, key_of, replay
 from compress.record import Skip
 
 HELD_BYTES = 2**28
-"""Of the samples of one block, their outputs and their f."""
+"""Of the inputs and outputs of one block."""
 STEP_VALUES = 2**23
 """Values of inputs and outputs of one block that a step looks at; 224 × 224 images then come in batches of a few."""
 LARGEST_BATCH = 32
@@ -92,7 +96,7 @@ def reconstruct(
             try:
                 _one(model, block, s, batches, bits, iterations, rounded, found)
             except ConversionError as error:
-                reason = f"{error}; its layers are rounded one by one with adaround"
+                reason = f"{error}; its layers are rounded one by one by adaround"
                 found.skipped.append(Skip(what=f"brecq of {block}", reason=reason))
             bar.advance(note=str(block))
     return found
@@ -160,7 +164,7 @@ def _ends(
     for batch in batches:
         x.append(batch if so_far is None else so_far.run([block.start], {given: batch})[0])
         z.append(exact.run([block.stop], {given: batch})[0])
-        held += x[-1].nbytes + 2 * z[-1].nbytes
+        held += x[-1].nbytes + z[-1].nbytes
         if held > HELD_BYTES and sum(map(len, x)) >= FEWEST:
             break
     return torch.from_numpy(np.concatenate(x)), torch.from_numpy(np.concatenate(z))
@@ -176,7 +180,7 @@ def _runner(model: onnx.ModelProto, name: str) -> onnxruntime.InferenceSession:
 
 
 def sensitivity(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) -> Tensor:
-    """F of each value of a tensor, shaped as `z` and 1 on average.
+    """F of each value of a tensor, shaped as one sample of `z` and 1 on average.
 
     Args:
         model: Float network.
@@ -191,7 +195,7 @@ def sensitivity(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) 
     tail = replay(model, {}, nodes=nodes, start=name)
     tail.requires_grad_(False)
     draw = torch.Generator().manual_seed(seed)
-    found = []
+    total = torch.zeros_like(z[0])
     for part in torch.split(z, LARGEST_BATCH):
         values = part.clone().requires_grad_()
         logits = tail(values)
@@ -202,10 +206,9 @@ def sensitivity(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) 
         classes = torch.multinomial(chances, 1, generator=draw)
         loss = -torch.log_softmax(logits, 1).gather(1, classes).sum()
         (slope,) = torch.autograd.grad(loss, values)
-        found.append(slope.square())
-    f = torch.cat(found)
-    mean = f.mean()
-    return f / mean if mean > 0 else torch.ones_like(f)
+        total += slope.square().sum(0)
+    mean = total.mean()
+    return total / mean if mean > 0 else torch.ones_like(total)
 
 
 def _after(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
@@ -221,3 +224,36 @@ def _after(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
         if fixed or reached & set(node.input):
             kept.append(node)
     return kept
+
+
+def rounded(
+    model: onnx.ModelProto,
+    batches: Sequence[np.ndarray],
+    *,
+    bits: int,
+    per_channel: bool,
+    search: bool,
+    iterations: int,
+    exclude: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> Prepared:
+    """The rung of the ladder: integers for all weights, learned block by block; arguments as of `ladder.rounded`."""
+    options: dict[str, Any] = {
+        "bits": bits,
+        "per_channel": per_channel,
+        "search": search,
+        "iterations": iterations,
+        "correction": "none",
+    }
+    plain = ladder.rounded(model, batches, rounding="nearest", exclude=exclude, **options)
+    layers = list(plain.layers.values())
+    s = {name: grid.s for name, grid in plain.grids.items()}
+    found = reconstruct(model, layers, s, batches, bits, iterations=iterations, reporter=reporter)
+    grids = {name: replace(plain.grids[name], q=q) for name, q in found.integers.items()}
+    notes: tuple[str, ...] = (found.note(),)
+    if len(grids) < len(layers):
+        done = tuple(layer.name for layer in layers if layer.weight in grids)
+        others = ladder.rounded(model, batches, rounding="adaround", exclude=(*exclude, *done), **options)
+        grids |= others.grids
+        notes = (*notes, *others.notes)
+    return replace(plain, grids=grids, skipped=(*plain.skipped, *found.skipped), notes=notes)

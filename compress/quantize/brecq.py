@@ -3,15 +3,16 @@
 Li et al. 2021, BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv:2102.05426. A block's
 output is z from what the float network gives it, and ẑ from x̂, what the blocks before it give once they are rounded:
 
-    min over V₁ … V_m   E[ Σ_i f_i (z_i − ẑ_i)² ] + λ Σ (1 − |2 h(V) − 1|^β),        f_i = (∂L / ∂z_i)²       (eq. 10)
+    min over V₁ … V_m   E[ Σ_i f_i (z_i − ẑ_i)² ] + λ Σ (1 − |2 h(V) − 1|^β),        f_i = E[(∂L / ∂z_i)²]       (eq. 10)
 
     ẑ = block(x̂; Ŵ₁ … Ŵ_m),        Ŵ = s clip(⌊W / s⌋ + h(V), l, h)
 
-f is the diagonal of the Fisher information of the loss, or 1 where it is not known. h, β and the regularizer are AdaRound's
-(`adaround`); the first term is in units of what rounding to the nearest costs, times a twelfth of the number of weights, which
-is its size there. A block whose learned integers have more error on the samples than the nearest ones takes those.
+f is the diagonal of the Fisher information, its mean over the samples, or 1 where it is not known. AdaRound's are
+h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), β and the regularizer (Nagel et al. 2020, arXiv:2004.10568, eq. 23, 24). The first term is
+in units of what rounding to the nearest costs, times a twelfth of the number of weights, which is its size there. A block whose
+learned integers have more error on the samples than the nearest ones takes those.
 
-Symbols: W any shape; s > 0, shaped to broadcast against W; x̂ (N, …); z, f (N, …).
+Symbols: W any shape; s > 0, shaped to broadcast against W; x̂, z (N, …); f shaped as one sample of z.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compress.quantize.adaround import FREE, GAMMA, RATE, STRENGTH, ZETA, portion
 from compress.quantize.grid import limits
+
+ZETA, GAMMA = 1.1, -0.1
+STRENGTH = 0.3
+"""λ."""
+FREE = 0.2
+"""Part of the steps before λ counts."""
+RATE = 3e-2
 
 Block = Callable[[Sequence[Tensor], Tensor], Tensor]
 """From weights and inputs to outputs."""
@@ -93,9 +100,9 @@ def _learned(
     order = torch.Generator().manual_seed(seed)
     for step in range(iterations):
         some = torch.randperm(len(x), generator=order)[:batch_size]
-        ups = [portion(one) for one in v]
+        ups = [_up(one) for one in v]
         values = [(f + u).clamp(*bounds) * one for f, u, one in zip(floors, ups, s, strict=True)]
-        loss = unit * _error(block(values, x[some]), z[some], None if fisher is None else fisher[some]) / len(some)
+        loss = unit * _error(block(values, x[some]), z[some], fisher) / len(some)
         done = (step / iterations - FREE) / (1 - FREE)
         if done > 0:
             beta = 2 + 18 * 0.5 * (1 + math.cos(done * math.pi))
@@ -103,7 +110,7 @@ def _learned(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return [(f + (portion(one.detach()) >= 0.5)).clamp(*bounds) for f, one in zip(floors, v, strict=True)]
+    return [(f + (_up(one.detach()) >= 0.5)).clamp(*bounds) for f, one in zip(floors, v, strict=True)]
 
 
 @torch.no_grad()
@@ -123,10 +130,15 @@ def block_error(
     total = 0.0
     for start in range(0, len(x), batch_size):
         part = slice(start, start + batch_size)
-        total += float(_error(block(values, x[part]), z[part], None if fisher is None else fisher[part]).double())
+        total += float(_error(block(values, x[part]), z[part], fisher).double())
     return total / len(x)
 
 
 def _error(found: Tensor, z: Tensor, fisher: Tensor | None) -> Tensor:
     squares = (found - z).square()
     return squares.sum() if fisher is None else (fisher * squares).sum()
+
+
+def _up(v: Tensor) -> Tensor:
+    """h(V)."""
+    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)

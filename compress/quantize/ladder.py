@@ -11,7 +11,6 @@ import onnx
 from compress.progress import Reporter, Silent
 from compress.quantize import bias, moments
 from compress.quantize.adaround import adaround, output_error
-from compress.quantize.blockwise import Reconstruction, reconstruct
 from compress.quantize.equalize import absorb, equalize, pairs_of
 from compress.quantize.gptq import gptq
 from compress.quantize.grid import Grid, nearest, steps
@@ -73,8 +72,8 @@ def rounded(
         bits: Levels are 2^bits.
         per_channel: One step for each output channel.
         search: Steps of least squared error instead of those that hold the largest weight.
-        rounding: `nearest`, `adaround`, `brecq` or `gptq`.
-        iterations: Of `adaround` for each layer, of `brecq` for each block.
+        rounding: `nearest`, `adaround` or `gptq`.
+        iterations: Of `adaround`.
         correction: `none`, `analytic` or `empirical`.
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
@@ -83,20 +82,15 @@ def rounded(
     if correction != "none":
         model = with_biases(model, layers)
         layers = [layer for layer in layers_of(model) if layer.name not in exclude]
-    weights = {layer.weight: layer.matrix(weight_of(model, layer.weight)) for layer in layers}
-    sizes = {name: steps(w, bits, per_channel=per_channel, search=search) for name, w in weights.items()}
-    blocks = Reconstruction()
-    if rounding == "brecq":
-        blocks = reconstruct(model, layers, sizes, batches, bits, iterations=iterations, reporter=reporter)
-        rounding = "adaround"  # of what was not reconstructed
-    left = [layer for layer in layers if layer.weight not in blocks.integers]
     seen: Mapping[str, moments.Moments] = {}
-    if (rounding != "nearest" and left) or correction == "analytic":
-        seen = moments.collect(model, layers, batches, second=rounding != "nearest" and bool(left), reporter=reporter)
-    grids = {name: Grid(q, sizes[name], per_channel) for name, q in blocks.integers.items()}
-    with (reporter or Silent()).bar("round weights", len(left)) as bar:
-        for layer in left:
-            w, s = weights[layer.weight], sizes[layer.weight]
+    if rounding != "nearest" or correction == "analytic":
+        seen = moments.collect(model, layers, batches, second=rounding != "nearest", reporter=reporter)
+    weights = {layer.weight: layer.matrix(weight_of(model, layer.weight)) for layer in layers}
+    grids: dict[str, Grid] = {}
+    with (reporter or Silent()).bar("round weights", len(layers)) as bar:
+        for layer in layers:
+            w = weights[layer.weight]
+            s = steps(w, bits, per_channel=per_channel, search=search)
             grids[layer.weight] = Grid(_integers(w, s, bits, layer, seen, rounding, iterations), s, per_channel)
             bar.advance()
     biases: Mapping[str, np.ndarray] = {}
@@ -111,11 +105,8 @@ def rounded(
         values = {layer.weight: layer.stored(grids[layer.weight].values(), weight_of(model, layer.weight)) for layer in layers}
         biases = bias.corrected(model, values, layers, batches, reporter=reporter)
     by_weight = {layer.weight: layer for layer in layers}
-    notes = (blocks.note(),) if blocks.gains else ()
-    if rounding != "nearest" and left:
-        notes = (*notes, _gain(weights, {one.weight: grids[one.weight] for one in left}, by_weight, seen, bits, rounding))
-    skipped = (*blocks.skipped, *_uncorrected(layers, correction))
-    return Prepared(with_weights(model, biases), grids, by_weight, skipped, notes)
+    notes = () if rounding == "nearest" else (_gain(weights, grids, by_weight, seen, bits, rounding),)
+    return Prepared(with_weights(model, biases), grids, by_weight, _uncorrected(layers, correction), notes)
 
 
 def _integers(

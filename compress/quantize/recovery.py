@@ -59,7 +59,15 @@ def recovered(
     if not is_main():
         return Recovered(static)
     learned = taken(static, FAMILY, exclude, module, bits=bits)
-    results, better = _compared(static, learned, exclude, module, candidate, context)
+    try:
+        results, better = _compared(static, learned, exclude, module, candidate, context)
+    except Exception as error:  # the runtime's exceptions have no common base but Exception
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        results, better = (
+            {"accuracy_validation_recovered": Quantity.absent("fraction", f"the file does not run: {error}")},
+            False,
+        )
     note = (
         f"recovered with fake quantization where {FAMILY} has it: {bits}-bit weights, steps {settings.steps}, "
         f"best after epoch {history.best_epoch} of {history.epochs}"

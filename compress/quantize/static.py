@@ -12,7 +12,7 @@ import onnx
 from compress import graphs
 from compress.methods import find
 from compress.progress import Reporter
-from compress.quantize import calibrate, int8, ladder, placement
+from compress.quantize import blockwise, calibrate, int8, ladder, placement
 from compress.quantize.grid import Grid
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.smooth import smooth
@@ -103,7 +103,19 @@ def prepare(
         found, left, note = smooth(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
         done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note)
     weights = steps.weights
-    if (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
+    if weights.rounding == "brecq":
+        done = blockwise.rounded(
+            done.model,
+            batches,
+            bits=min(weights.bits, 7) if saturating else weights.bits,
+            per_channel=per_channel,
+            search=weights.range == "mse",
+            iterations=weights.iterations,
+            exclude=exclude,
+            reporter=reporter,
+        )
+        skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
+    elif (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
         done = ladder.rounded(
             done.model,
             batches,

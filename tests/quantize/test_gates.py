@@ -127,6 +127,21 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
     assert np.abs(graphs.run(graphs.session(model), q).astype(int) - wanted).max() <= 1
 
 
+def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
+    """Two initializers of one name leave it to the runtime which one counts: the scale of the gate or that of its input."""
+    made, graph = made_for(model, "onnxruntime"), int8.placed(model, ranges_of(model, "onnxruntime"), "onnxruntime",
+                                                              per_channel=True, reduce_range=False)[0].graph  # fmt: skip
+    names = [tensor.name for tensor in made.graph.initializer]
+    assert len(set(names)) == len(names)
+    gates = {node.output[0] for node in graph.node if node.op_type == "HardSigmoid"}
+    assert len(gates) == 2
+    x = split(16, 3).inputs.numpy()
+    before = onnx.ModelProto()
+    before.CopyFrom(made)
+    before.graph.CopyFrom(graph)
+    np.testing.assert_allclose(*(graphs.run(graphs.session(one), x) for one in (made, before)), atol=0.02)
+
+
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
