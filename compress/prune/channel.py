@@ -7,6 +7,7 @@ ordinary smaller network: faster on any runtime.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -26,6 +27,8 @@ from compress.prune.settings import TIMED
 from compress.record import InputSpec, Skip
 
 Shrinks = Literal["macs", "params", "bytes", "latency", "latency_ms"]
+CLOSE = 0.97
+"""Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
 Meter = Callable[[nn.Module], float]
 NEAR = 0.95
 """Part of a target above which a measurement of it is repeated."""
@@ -143,7 +146,8 @@ class Channels:
             layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
             total = sum(layer.cost for layer in layers.values())
             guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
-            shortest(enough, guess, len(blocks))
+            near = CLOSE * target if self.measure in TIMED else math.inf
+            shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
         left, made = best or (now, copy.deepcopy(module).eval())
         return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
 
@@ -197,10 +201,10 @@ class Channels:
         return made
 
     def _shortfall(self, fraction: float, reached: float) -> str:
-        limits = self.limits
+        limits, alone = self.limits, len(self.skipped)
         return (
             f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
-            f"limited by max_ratio {limits.max_ratio}, round_to {limits.round_to} and {len(self.skipped)} layers left alone"
+            f"limited by {limits.told()}, round_to {limits.round_to} and {alone} layer{'s' * (alone != 1)} left alone"
         )
 
 
