@@ -67,7 +67,8 @@ class Channels:
         self.initial = {group.root: group.width for group in found}
         self.guarded = protected(work, limits.protect)
         check_globs(limits.ceilings, work)
-        reasons = {group.root: self._reason(group, self.guarded) for group in found}
+        bound = heads.projections(work)
+        reasons = {group.root: self._reason(group, self.guarded, bound) for group in found}
         picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
         reasons |= groups.unfit(work, spec, picks)
         self.open = frozenset(root for root, reason in reasons.items() if not reason)
@@ -78,10 +79,12 @@ class Channels:
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.Group, guarded: frozenset[str]) -> str:
+    def _reason(self, group: groups.Group, guarded: frozenset[str], bound: frozenset[str]) -> str:
         named = sorted(guarded & {*group.layers})
         if group.fixed:
             return group.fixed
+        if bound & {*group.layers}:
+            return heads.BOUND
         if named:
             return f"its channels go together with those of {named[0]}, which is protected"
         if group.width % group.repeats:
