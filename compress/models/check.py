@@ -13,10 +13,10 @@ SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384
 
 
 def check(module: nn.Module, spec: InputSpec, settings: ModelSettings) -> None:
-    """Run two black images through a network in eval mode.
+    """Run two black images, then one, through a network in eval mode.
 
     Raises:
-        ModelError: It cannot take the shape, or its output is not (2, K).
+        ModelError: It cannot take the shape, or its output is not (N, K).
     """
     try:
         outputs = _forward(module, spec.channels, spec.height, spec.width)
@@ -33,6 +33,11 @@ def check(module: nn.Module, spec: InputSpec, settings: ModelSettings) -> None:
             f"to replace its head by a fresh one that fits, set args: {{num_classes: {outputs.shape[1]}}}"
         )
         raise ModelError(msg)
+    try:
+        _forward(module, spec.channels, spec.height, spec.width, batch=1)
+    except Exception as error:
+        msg = f"{settings.source} takes two images but not one, which is what a device shows it: {_reason(error)}"
+        raise ModelError(msg) from error
 
 
 def smallest_size(module: nn.Module, channels: int, above: int) -> int | None:
@@ -48,8 +53,8 @@ def smallest_size(module: nn.Module, channels: int, above: int) -> int | None:
 
 
 @torch.no_grad()
-def _forward(module: nn.Module, channels: int, height: int, width: int) -> object:
-    return module(torch.zeros(2, channels, height, width))
+def _forward(module: nn.Module, channels: int, height: int, width: int, *, batch: int = 2) -> object:
+    return module(torch.zeros(batch, channels, height, width))
 
 
 def _runs(module: nn.Module, channels: int, size: int) -> bool:
@@ -66,5 +71,8 @@ def _why_not(module: nn.Module, spec: InputSpec, settings: ModelSettings, error:
     if works is not None:
         return f"{given}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
     stem = "; leave small_stem out, this network is laid out for its image size" if settings.small_stem else ""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"{given}: {reason}; change data.image_size or data.channels, or take another network{stem}"
+    return f"{given}: {_reason(error)}; change data.image_size or data.channels, or take another network{stem}"
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -7,6 +7,7 @@ ordinary smaller network: faster on any runtime.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -26,6 +27,8 @@ from compress.prune.settings import TIMED
 from compress.record import InputSpec, Skip
 
 Shrinks = Literal["macs", "params", "bytes", "latency", "latency_ms"]
+CLOSE = 0.97
+"""Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
 Meter = Callable[[nn.Module], float]
 NEAR = 0.95
 """Part of a target above which a measurement of it is repeated."""
@@ -64,7 +67,8 @@ class Channels:
         self.initial = {group.root: group.width for group in found}
         self.guarded = protected(work, limits.protect)
         check_globs(limits.ceilings, work)
-        reasons = {group.root: self._reason(group, self.guarded) for group in found}
+        bound = heads.projections(work)
+        reasons = {group.root: self._reason(group, self.guarded, bound) for group in found}
         picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
         reasons |= groups.unfit(work, spec, picks)
         self.open = frozenset(root for root, reason in reasons.items() if not reason)
@@ -75,10 +79,12 @@ class Channels:
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.Group, guarded: frozenset[str]) -> str:
+    def _reason(self, group: groups.Group, guarded: frozenset[str], bound: frozenset[str]) -> str:
         named = sorted(guarded & {*group.layers})
         if group.fixed:
             return group.fixed
+        if bound & {*group.layers}:
+            return heads.BOUND
         if named:
             return f"its channels go together with those of {named[0]}, which is protected"
         if group.width % group.repeats:
@@ -143,7 +149,8 @@ class Channels:
             layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
             total = sum(layer.cost for layer in layers.values())
             guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
-            shortest(enough, guess, len(blocks))
+            near = CLOSE * target if self.measure in TIMED else math.inf
+            shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
         left, made = best or (now, copy.deepcopy(module).eval())
         return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
 
@@ -197,10 +204,10 @@ class Channels:
         return made
 
     def _shortfall(self, fraction: float, reached: float) -> str:
-        limits = self.limits
+        limits, alone = self.limits, len(self.skipped)
         return (
             f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
-            f"limited by max_ratio {limits.max_ratio}, round_to {limits.round_to} and {len(self.skipped)} layers left alone"
+            f"limited by {limits.told()}, round_to {limits.round_to} and {alone} layer{'s' * (alone != 1)} left alone"
         )
 
 

@@ -35,6 +35,14 @@ class Limits:
         """Lowest ceiling of layers that are pruned together."""
         return min((self._of(layer) for layer in layers), default=self.max_ratio)
 
+    def told(self) -> str:
+        """The ceilings in words."""
+        own = sorted(set(self.ceilings.values()))
+        if not own:
+            return f"max_ratio {self.max_ratio:g}"
+        between = f"{own[0]:g}" if len(own) == 1 else f"{own[0]:g} to {own[-1]:g}"
+        return f"max_ratio {between} of the layers that it names ({self.max_ratio:g} of others)"
+
     def _of(self, layer: str) -> float:
         return next((ratio for glob, ratio in self.ceilings.items() if fnmatchcase(layer, glob)), self.max_ratio)
 

@@ -20,6 +20,7 @@ from compress.models.narrow import adapt, is_relative, is_windowed
 from compress.prune.importance import Importance
 from compress.record import InputSpec
 
+BOUND = "its outputs are those of attention heads, which go whole"
 _TOLERANCE = 1e-9
 _BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
 """Parameters of window attention that hold one entry for each head, and along which dimension."""
@@ -107,6 +108,16 @@ def attentions(module: nn.Module) -> dict[str, Layout]:
 def counts(module: nn.Module) -> dict[str, int]:
     """Heads of each attention module."""
     return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
+
+
+def projections(module: nn.Module) -> frozenset[str]:
+    """Names of the linear layers whose outputs are heads; the dependency graph cannot follow these, and need not be tried."""
+    return frozenset(
+        f"{name}.{key.rpartition('.')[0]}"
+        for name, layout in attentions(module).items()
+        for key, _ in layout.inner
+        if "." in key
+    )
 
 
 def smaller(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:

@@ -179,5 +179,5 @@ class Layers:
     def _shortfall(self, fraction: float, reached: float) -> str:
         return (
             f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
-            f"limited by max_ratio {self.limits.max_ratio} of the blocks and by what is no residual block"
+            f"limited by {self.limits.told()} of the blocks and by what is no residual block"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -15,6 +16,10 @@ from compress.stage import Candidate
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
+
+
+LAYER, BLOCK = "layer", "block"
+"""What a row of the table of layers is about."""
 
 
 def figures(module: nn.Module, candidate: Candidate, guarded: frozenset[str]) -> dict[str, Any]:
@@ -77,6 +82,27 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
     if not odd:
         return ()
     return (f"widths that are no multiple of {round_to}, tied to grouped convolutions: {', '.join(odd)}",)
+
+
+def gone(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Fraction of each layer that is gone, by name, from the rows of the table of layers."""
+    return {str(row[LAYER if LAYER in row else BLOCK]): round(_gone(row), 4) for row in rows}
+
+
+def _gone(row: Mapping[str, Any]) -> float:
+    if "sparsity" in row:
+        return float(row["sparsity"])
+    return 1 - row["out_after"] / row["out_before"] if "out_after" in row else 1.0
+
+
+def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, float]]) -> tuple[dict[str, Any], ...]:
+    """The rows of the table of layers, each with the fraction of the layer that was gone after every step."""
+    if len(steps) < 2:
+        return tuple(map(dict, rows))
+    names = [str(row[LAYER if LAYER in row else BLOCK]) for row in rows]
+    return tuple(
+        {**row, "gone_after_each_step": [step.get(name, 0.0) for step in steps]} for row, name in zip(rows, names, strict=True)
+    )
 
 
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:

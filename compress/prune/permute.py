@@ -141,7 +141,7 @@ def reorder(
             else:
                 _apply([_Part(found[p.name], p.dim, p.start) for p in parts if p.name in found], order)
     gain = sum(kept(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
-    told = f"{left} groups of channels keep their order: they pass a shuffle, a reshape, attention or the output"
+    told = f"{left} group{'s' * (left != 1)} of channels left in order: behind a shuffle, a reshape, attention or the output"
     return gain, found, (told,) if left else ()
 
 

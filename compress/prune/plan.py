@@ -140,16 +140,17 @@ def widths_after(choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], c
     return tuple(now)
 
 
-def shortest(enough: Callable[[int], bool], start: int, most: int) -> int:
+def shortest(enough: Callable[[int], bool], start: int, most: int, close: Callable[[], bool] = lambda: False) -> int:
     """Smallest n in 1 … most for which `enough(n)` holds, by doubling steps from `start`, then halving.
 
     Args:
         enough: False, then from some n on True; asked as rarely as possible. n = 0 is known not to be enough.
         start: First guess.
         most: Given back when nothing is enough.
+        close: Asked after each look whether what is known will do; the smallest n that was enough is then given back.
     """
     low, high, step, n = 0, most + 1, 1, min(max(start, 1), most)
-    while high - low > 1:
+    while high - low > 1 and not close():
         if enough(n):
             high, n = n, n - step
         else:

@@ -202,8 +202,7 @@ class Prepared:
 
     def _speedup(self) -> dict[str, Quantity]:
         if not self.measured.speed:
-            reason = "timing_seconds is 0" if self.stage.granularity in REMOVES_CHANNELS else "a dense runtime skips no zeros"
-            return {"pruning_speedup": Quantity.absent("1", reason)}
+            return {"pruning_speedup": Quantity.absent("1", self._untimed())}
         last = self.measured.speed[-1]
         interval = (last["low"], last["high"]) if last["low"] is not None else None
         detail = "time of the dense network ÷ time of the pruned one, ONNX Runtime on this machine, 1 thread, batch 1, in turns"
@@ -213,6 +212,14 @@ class Prepared:
             "speedup_efficiency": Quantity.measured(last["efficiency"], "fraction", by_macs),
         }
 
+    def _untimed(self) -> str:
+        """Why no step was timed."""
+        if self.stage.granularity not in REMOVES_CHANNELS:
+            return "a dense runtime skips no zeros"
+        if not self.stage.timing_seconds and not self.stage.target.timed:
+            return "timing_seconds is 0"
+        return "no step was kept, or none could be timed"
+
     def notes(self) -> tuple[str, ...]:
         """What a reviewer should know of times and rounding."""
         chosen = self.stage.round_to
@@ -221,12 +228,14 @@ class Prepared:
         )
         return (*self._told, *rounded, *speed.no_gain(self.measured.speed))
 
-    def tables(self, module: nn.Module) -> dict[str, tuple[dict[str, Any], ...]]:
-        """Rows of the times of the steps, of the roundings tried out, and of the blocks that the result lacks."""
+    def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+        """Rows of the blocks that a result lacks, where blocks are what goes."""
+        return self.pruner.rows(module) if isinstance(self.pruner, Layers) else ()
+
+    def tables(self) -> dict[str, tuple[dict[str, Any], ...]]:
+        """Rows of the times of the steps, and of the roundings tried out."""
         found: dict[str, tuple[dict[str, Any], ...]] = {"speed": self.measured.speed, "rounding": self.measured.rounding}
         found["latency_target"] = (self._reached.model_dump(),) if self._reached else ()
-        if isinstance(self.pruner, Layers):
-            found["layers"] = self.pruner.rows(module)
         return {name: rows for name, rows in found.items() if rows}
 
     def _write(self, measured: Measured) -> None:

@@ -32,12 +32,14 @@ class State(Frozen):
         rows: The table so far; the first is the dense network.
         curves: Of the recoveries.
         notes: Of the last cut that was kept.
+        gone: Of each step, the fraction of each layer that was gone after it.
     """
 
     key: str
     rows: tuple[dict[str, Any], ...]
     curves: dict[str, Curve] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    gone: tuple[dict[str, float], ...] = ()
 
     @property
     def step(self) -> int:

@@ -87,7 +87,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
             *prepared.notes(),
         ),
         curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
-        tables={"pruning_steps": done.rows, "layers": outcome.layers(stage, parent, module), **prepared.tables(module)},
+        tables={**prepared.tables(), "pruning_steps": done.rows, "layers": outcome.by_step(_layers(job, module), done.gone)},
     )
 
 
@@ -160,11 +160,17 @@ def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[Sta
     kept = stage.schedule.kind != "guarded" or _lost(done, accuracy) <= stage.schedule.value("drop")
     row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
     notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
-    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes)
+    gone = (*done.gone, outcome.gone(_layers(job, cut.module)))
+    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes, gone=gone)
     if kept:
         job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
     return done, cut.module if kept else module
+
+
+def _layers(job: Job, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Rows of what is left of each layer, or of the blocks that are gone."""
+    return job.prepared.dropped(module) or outcome.layers(job.stage, job.parent, module)
 
 
 def _lost(done: State, accuracy: float) -> float:

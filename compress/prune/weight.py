@@ -228,8 +228,7 @@ class Weights:
         return (f"target not reached: {reached}; {self._limited()}",)
 
     def _limited(self) -> str:
-        others = f" and {len(self.limits.ceilings)} ceilings of single layers" if self.limits.ceilings else ""
-        return f"limited by max_ratio {self.limits.max_ratio} in each layer{others}"
+        return f"limited by {self.limits.told()} in each layer"
 
 
 class Masks:

@@ -78,6 +78,13 @@ def wrong():
 
 def image():
     return nn.Conv2d(3, 10, 3)
+
+class Pairs(nn.Module):
+    def forward(self, x):
+        return x.unflatten(0, (-1, 2)).flatten(0, 1).mean((2, 3)).repeat(1, 4)[:, :10]
+
+def pairs():
+    return Pairs()
 """
 
 
@@ -110,6 +117,8 @@ def test_user_code_that_gives_no_classifier_is_refused(code: Path, make_spec: Ma
         built("python:net.py:image", make_spec(), base=code, trust=True)
     with pytest.raises(ModelError, match="cannot be called with"):
         built("python:net.py:net", make_spec(), base=code, trust=True, args={"depth": 3})
+    with pytest.raises(ModelError, match="takes two images but not one"):
+        built("python:net.py:pairs", make_spec(), base=code, trust=True)
 
 
 def test_the_fingerprint_follows_the_file_and_not_its_path(tmp_path: Path) -> None:

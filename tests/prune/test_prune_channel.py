@@ -1,4 +1,5 @@
 import copy
+import itertools
 from fnmatch import fnmatch
 
 import pytest
@@ -126,6 +127,24 @@ def test_a_target_below_the_ceilings_is_told_and_the_best_is_kept(residual, spec
     assert f"{ratio:.4f}" in cut.notes[0]
     small = dict(cut.module.named_modules())
     assert all(small[name].out_channels == part.out_channels // 2 for name, part in _convolutions(residual))
+
+
+def test_ceilings_by_layer_are_named_where_they_are_what_limits(residual, spec):
+    _, cut = _prune(residual, spec, 0.1, max_ratio=0.9, ceilings={"stem*": 0.25, "*": 0.5})
+    assert "limited by max_ratio 0.25 to 0.5 of the layers that it names (0.9 of others), round_to" in cut.notes[0]
+    assert cut.notes[0].endswith("1 layer left alone")
+
+
+def test_a_graph_that_cannot_be_followed_says_where_and_what_else_can_be_done(residual, spec, monkeypatch):
+    traced = groups.trace(residual, spec)
+
+    def failing(**_):
+        yield from itertools.islice(type(traced).get_all_groups(traced, root_module_types=groups.LAYERS), 2)
+        raise ZeroDivisionError("integer division by zero")
+
+    monkeypatch.setattr(traced, "get_all_groups", failing)
+    with pytest.raises(ModelError, match=r"followed after those of 'project.0': ZeroDivisionError.*granularity: weight"):
+        groups.find(traced, residual)
 
 
 def test_cuts_continue_from_each_other_within_the_ceiling_of_the_dense_network(residual, spec):

@@ -143,6 +143,16 @@ def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
         net[0](x, x, x, key_padding_mask=torch.zeros(1, 3, dtype=torch.bool))
 
 
+def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, large):
+    bound = heads.projections(network)
+    pruner = Channels(network, large, measure="macs", ranking="global", limits=Limits(round_to=4))
+    reasons = {skip.what: skip.reason for skip in pruner.skipped}
+    assert all(reasons[name] == heads.BOUND or "does not reach it" in reasons[name] for name in bound)
+    assert len(bound) == sum(
+        not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.counts(network)
+    )
+
+
 def test_a_network_with_nothing_left_to_prune_is_refused(large):
     net = _vit().eval()
     with pytest.raises(ModelError, match="no channel of this network may be pruned"):

@@ -70,3 +70,9 @@ def test_shortest_finds_the_edge_from_any_guess(most, edge, start):
     found = shortest(enough, start, most)
     assert found == min(edge, most)
     assert found in asked
+
+
+def test_shortest_ends_where_what_is_known_will_do():
+    asked = []
+    found = shortest(lambda n: asked.append(n) or n >= 10, 14, 100, lambda: 10 <= asked[-1] <= 14 if asked else False)
+    assert (found, asked) == (14, [14])

@@ -160,7 +160,7 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
     first = prepare.Prepared(stage, candidate, context, wide)
     again = prepare.Prepared(stage, candidate, context, wide)
     assert (first.measured.round_to, again.measured.round_to, len(calls)) == (16, 16, 1)
-    assert again.tables(wide)["rounding"] == first.tables(wide)["rounding"]
+    assert again.tables()["rounding"] == first.tables()["rounding"]
     assert "multiples of 16 (round_to: measure)" in again.notes()[0]
 
 

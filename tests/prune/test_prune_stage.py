@@ -93,6 +93,11 @@ def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context)
     rows = outcome.tables["pruning_steps"]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert [row["target"] for row in rows] == pytest.approx([1.0, 0.648148, 0.518519, 0.5])
+    for row in outcome.tables["layers"]:
+        steps = row["gone_after_each_step"]
+        assert steps == sorted(steps)
+        assert len(steps) == 3
+        assert steps[-1] == pytest.approx(1 - row["out_after"] / row["out_before"], abs=1e-4)
     assert all(row["macs"] <= row["target"] * rows[0]["macs"] for row in rows)
     widths = {row["layer"]: row["out_after"] for row in outcome.tables["layers"]}
     assert widths == {name: getattr(made.get_submodule(name), "out_channels", 4) for name in widths}

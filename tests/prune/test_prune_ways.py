@@ -255,7 +255,7 @@ def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):
         ({**WEIGHT, "before": {"kind": "slimming"}}, "use l1 or growing"),
         ({**WEIGHT, "before": {"kind": "l1"}, "schedule": {"kind": "lottery"}}, "leave one of them out"),
         ({**CHANNEL, "before": {"kind": "slimming", "strength": 0}}, "greater than 0"),
-        ({**CHANNEL, "before": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso' or 'growing'"),
+        ({**CHANNEL, "before": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'growing' or 'growing_all'"),
         ({**WEIGHT, "per_millisecond": True}, "leave it out or use 'channel'"),
         ({**CHANNEL, "importance": "magic"}, "Input should be 'magnitude'"),
     ],
