@@ -61,7 +61,5 @@ def test_weights_that_are_missing_beside_the_file_are_told_on_every_device(devic
     path = tmp_path / "outside.onnx"
     onnx.save(network(channels=64), path, save_as_external_data=True, location="outside.bin", size_threshold=0)
     (tmp_path / "outside.bin").unlink()
-    with pytest.raises(
-        ConversionError, match="its external data file is missing|its external data is missing: keep .*outside.bin"
-    ):
+    with pytest.raises(ConversionError, match=r"its external data (file )?is missing: keep"):
         profile_files([path], [load_device(device)], seconds=0.02)
