@@ -73,7 +73,7 @@ def evaluate(step: Step, outcome: Outcome, context: Context, *, reference: Link 
     card = dict(scored.card)
     if reference and (correct := reference.correct()) is not None:
         card[f"{context.task.metric}_drop"] = drop(correct, scored.correct, f"the {reference.record.name}")
-    return Evaluation(card, _control(candidate, context), notes)
+    return Evaluation(card, scored.gain | _control(candidate, context), notes)
 
 
 def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[str, ...]]:

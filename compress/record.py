@@ -119,6 +119,7 @@ class Subject(Frozen):
         quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
             `power_w`, `energy_j`.
         file: Name of the file that was run, where a network has one for each runtime; else empty.
+        here: Measured on this machine, in one session with the other subjects of the device.
     """
 
     subject: str
@@ -126,6 +127,7 @@ class Subject(Frozen):
     runtime: str
     quantities: dict[str, Quantity]
     file: str = ""
+    here: bool = False
 
 
 class StageRecord(Frozen):

@@ -16,7 +16,7 @@ import numpy as np
 from compress.data.splits import Data, Split
 from compress.models.counts import count
 from compress.profile import accuracy
-from compress.profile.timing import Timing, measure
+from compress.profile.timing import Timing, measure, speedup
 from compress.record import Quantity, Scorecard
 from compress.stage import Candidate
 from compress.statistics import paired_difference, wilson
@@ -34,10 +34,18 @@ COUNTED = ("parameters", "macs")
 
 @dataclass(frozen=True)
 class Score:
-    """A scorecard, and the per-sample scores on the test split that paired intervals need, float32 (N,)."""
+    """What one candidate is worth.
+
+    Attributes:
+        card: The scorecard.
+        correct: Per-sample scores on the test split, which paired intervals need, float32 (N,).
+        gain: `speedup_vs_before`: how many times faster it is than the network before, by one interleaved session; empty where
+            there was none.
+    """
 
     card: Scorecard
     correct: np.ndarray
+    gain: Scorecard
 
 
 def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Scorecard, *, rival: Path | None) -> Score:
@@ -57,8 +65,10 @@ def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Sco
     card: Scorecard = {task.metric: tested, f"{task.metric}_validation": validated}
     card |= counts(candidate.module, data) if candidate.module is not None else kept(earlier, COUNTED)
     card["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
-    card["latency_ms"] = latency(file, data, rival=rival, runtime=runtime)
-    return Score(card, correct)
+    timed = timings({"this": file} | ({"rival": rival} if rival else {}), data, {"this": runtime})
+    card["latency_ms"] = timed["this"].p50
+    gain = {"speedup_vs_before": speedup(timed["rival"], timed["this"])} if rival else {}
+    return Score(card, correct, gain)
 
 
 def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, np.ndarray]:
@@ -106,19 +116,6 @@ def counts(module: nn.Module, data: Data) -> Scorecard:
 def kept(earlier: Scorecard, keys: Sequence[str]) -> Scorecard:
     """The part of a scorecard that this stage does not change."""
     return {key: earlier[key] for key in keys if key in earlier}
-
-
-def latency(file: Path, data: Data, *, rival: Path | None, runtime: str = ONNX_RUNTIME) -> Quantity:
-    """Median latency at batch 1 on one thread of this machine, timed in turns with `rival`.
-
-    Args:
-        file: In `runtime`.
-        data: An image of the test split is fed.
-        rival: In ONNX Runtime.
-        runtime: As in a device profile.
-    """
-    files = {"this": file} | ({"rival": rival} if rival else {})
-    return timings(files, data, {"this": runtime})["this"].p50
 
 
 def timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str] | None = None) -> dict[str, Timing]:

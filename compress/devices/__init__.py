@@ -8,6 +8,7 @@ checked without torch or a runtime.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from compress.devices.connection import Ssh
 from compress.devices.contract import Contract, Efficiency, Figure, Peaks, Precision
@@ -24,7 +25,8 @@ from compress.errors import DeviceError, nearest
 from compress.record import Frozen
 
 Runtime = Literal["onnxruntime", "tensorrt"]
-Alternative = Annotated[str, Field(pattern=r"^(onnxruntime(:[a-z]+)?|openvino|tensorrt)$")]
+ALTERNATIVE = re.compile(r"onnxruntime(:[a-z]+)?|openvino|tensorrt")
+"""Of `runtimes`."""
 Connection = Annotated[
     Annotated[Literal["local"], Tag("local")] | Annotated[Ssh, Tag("ssh")],
     Discriminator(lambda given: "ssh" if isinstance(given, dict | Ssh) else "local"),
@@ -58,7 +60,7 @@ class Device(Frozen):
     kind: Literal["cpu", "gpu"]
     aliases: tuple[str, ...] = ()
     runtime: Runtime
-    runtimes: tuple[Alternative, ...] = ()
+    runtimes: tuple[str, ...] = ()
     connection: Connection | None = None
     threads: int = Field(default=1, ge=1)
     peaks: Peaks = Peaks()
@@ -66,6 +68,16 @@ class Device(Frozen):
     precision: Precision
     contract: Contract = Contract()
     hardware: Hardware | None = None
+
+    @field_validator("runtimes")
+    @classmethod
+    def _check_runtimes(cls, runtimes: tuple[str, ...]) -> tuple[str, ...]:
+        for name in runtimes:
+            if not ALTERNATIVE.fullmatch(name):
+                hint = nearest(name, ("onnxruntime:cuda", "openvino", "tensorrt"))
+                msg = f"{name!r} is no runtime: {hint}; after onnxruntime: any execution provider, such as qnn or coreml"
+                raise ValueError(msg)
+        return runtimes
 
     @model_validator(mode="after")
     def _require_what_an_estimate_needs(self) -> Self:

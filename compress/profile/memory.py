@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.errors import DeviceError
+from compress.errors import ConversionError, DeviceError
 from compress.profile import memory_gpu
 from compress.profile.runners.base import Array
 from compress.record import Quantity
@@ -155,9 +155,17 @@ def arena(found: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
 
 
 def sizes(path: Path) -> dict[str, Quantity]:
-    """`size_bytes` on disk (external data included) and `weights_bytes`."""
+    """`size_bytes` on disk (external data included) and `weights_bytes`.
+
+    Raises:
+        ConversionError: Its external data is missing.
+    """
+    files = parts(path)
+    if missing := [str(part) for part in files if not part.is_file()]:
+        msg = f"cannot measure {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
+        raise ConversionError(msg)
     return {
-        "size_bytes": Quantity.measured(sum(file.stat().st_size for file in parts(path)), "bytes", "file size"),
+        "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", "file size"),
         "weights_bytes": Quantity.measured(weights(path), "bytes", "sum over the initializers"),
     }
 

@@ -58,6 +58,9 @@ def _here(device: Device) -> Iterator[Line]:
         what="reach", met=True, said=f"this machine: {machine.cpu}, {machine.processors} processors, {sets}" if machine else ""
     )
     yield _runtime(device.runtime)
+    for name in dict.fromkeys(device.runtimes):
+        line = _runtime(name) if ":" not in name else _provider(name)
+        yield Line(what="also tried", met=line.met, said=line.said)
     yield _clocks(clocks(), virtual=bool(machine and machine.virtual))
     reasons = []
     for sensor in power.sensors(device.contract.sensors):
@@ -77,6 +80,16 @@ def _runtime(runtime: str) -> Line:
         said = f"trtexec at {found}" if found else f"{runtime} is not installed here: pip install {runtime}"
         return Line(what="runtime", met=found is not None, said=said)
     return Line(what="runtime", met=True, said=f"{runtime} {version}")
+
+
+def _provider(runtime: str) -> Line:
+    """Whether the installed ONNX Runtime has an execution provider; `onnxruntime:cuda` and its like."""
+    from compress.profile.runners.onnxruntime import provider_name
+
+    try:
+        return Line(what="runtime", met=True, said=f"{runtime}: {provider_name(runtime.partition(':')[2])}")
+    except DeviceError as error:
+        return Line(what="runtime", met=False, said=f"{runtime}: {error}")
 
 
 def _clocks(found: dict[str, str], *, virtual: bool) -> Line:

@@ -106,6 +106,7 @@ def measured(
                     runtime=timings[name].settings["runtime"],
                     quantities=quantities,
                     file=path.name,
+                    here=True,
                 )
             )
             bar.advance(note=name)

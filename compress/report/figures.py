@@ -32,6 +32,7 @@ from compress.report.ink import (
     whiskers,
 )
 from compress.report.left import left_by
+from compress.report.sessions import stage_card
 from compress.report.tables import control_of, final_card, reference_card, subjects_of
 
 
@@ -73,7 +74,7 @@ def _points(record: RunRecord, measure: str) -> list[_Point]:
     states = [tuple(value_of(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
     for stage, state, before in zip(record.stages, states, [(), *states], strict=False):
         if state != before:
-            add(stage.name, final_card(record) if state == states[-1] else stage.after, chain=True)
+            add(stage.name, final_card(record) if state == states[-1] else stage_card(record, stage), chain=True)
     return points
 
 

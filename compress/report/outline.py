@@ -131,7 +131,10 @@ def _sections(record: RunRecord, pictures: Mapping[str, tuple[Picture, ...]]) ->
     yield from _ending(record)
 
 
-CHANGES = "The change against the stage before stands below each value."
+CHANGES = (
+    "The change against the stage before stands below each value; that of a latency is from one session "
+    "that timed both in turns. The note of a latency says which session it is from."
+)
 
 
 def _lost(record: RunRecord) -> tuple[str, ...]:

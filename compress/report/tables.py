@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from compress.record import Quantity, RunRecord, Scorecard, StageRecord, Subject
 from compress.report.cells import Cell, Notes, Table
 from compress.report.format import LABELS, POINTS, change, duration, label, mark
+from compress.report.sessions import LATENCY, latency_before, stage_card, teacher_card
 
 ROWS_SHOWN = 100
 """Rows of a stage's own table that a page shows; the record holds them all."""
@@ -36,25 +37,14 @@ def subjects_of(record: RunRecord) -> tuple[tuple[StageRecord, Subject], ...]:
 
 def final_card(record: RunRecord) -> Scorecard:
     """Scorecard of what ships: the last stage's."""
-    card = record.stages[-1].after if record.stages else record.start
-    return card | _timed_together(record, "artifact")
+    return stage_card(record, record.stages[-1]) if record.stages else record.start
 
 
 def reference_card(record: RunRecord) -> tuple[str, Scorecard]:
     """What the result is held against: the teacher, or the starting network where there is none."""
     if record.teacher is None:
         return "starting network", record.start
-    return "teacher", record.teacher.after | _timed_together(record, "teacher")
-
-
-def _timed_together(record: RunRecord, name: str) -> Scorecard:
-    """Latency from the interleaved session of the last `profile` that timed teacher and artifact on this machine.
-
-    The stages' own scorecards are minutes apart, in which a machine may change more than the networks differ.
-    """
-    rows = [row for _, row in subjects_of(record) if row.device == "host" and row.subject == name]
-    found = rows[-1].quantities.get("latency_p50_ms") if rows else None
-    return {"latency_ms": found} if found is not None and found.how == "measured" else {}
+    return "teacher", teacher_card(record)
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
@@ -91,7 +81,7 @@ def _overview(record: RunRecord) -> list[tuple[str, Scorecard, bool]]:
     if control:
         stage, accuracy = control
         rows.append(("student trained alone", {"accuracy": accuracy}, True))
-        rows.append((f"student after {stage.name}", stage.after, False))
+        rows.append((f"student after {stage.name}", stage_card(record, stage), False))
     rows.append(("artifact", final_card(record), False))
     return rows
 
@@ -127,9 +117,12 @@ def chain_table(record: RunRecord) -> Table:
     notes = Notes()
     cards: list[tuple[str, Scorecard, Scorecard]] = []
     if record.teacher:
-        cards.append((f"0 · {record.teacher.name}", record.teacher.after, {}))
+        cards.append((f"0 · {record.teacher.name}", teacher_card(record), {}))
     cards.append(("start", record.start, {}))
-    cards += [(f"{stage.index} · {stage.name}", stage.after, stage.before) for stage in record.stages]
+    for stage in record.stages:
+        before = {name: each for name, each in stage.before.items() if name != LATENCY}
+        before |= {LATENCY: rival} if (rival := latency_before(record, stage)) else {}
+        cards.append((f"{stage.index} · {stage.name}", stage_card(record, stage), before))
     columns = _ordered(name for _, card, _ in cards for name in card)
     rows = tuple(
         (Cell(title), *(notes.cell(name, card.get(name), against=_rival(before, name)) for name in columns))

@@ -208,3 +208,9 @@ def test_any_name_is_answered_with_a_device_error(name):
     except DeviceError:
         return
     assert name in (device.name, *device.aliases)
+
+
+def test_a_runtime_that_is_none_is_told_with_the_nearest(tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile(runtimes=["openvno"])))
+    with pytest.raises(DeviceError, match=r"line \d+: runtimes: 'openvno' is no runtime: did you mean 'openvino'"):
+        load_device("mine.yaml", tmp_path)

@@ -40,6 +40,15 @@ def test_this_machine_is_reached_and_its_runtime_is_there():
     assert reachable(readiness(host()))
 
 
+def test_runtimes_that_would_be_tried_are_told_and_none_of_them_is_needed():
+    device = host().model_copy(update={"runtimes": ("onnxruntime:cpu", "onnxruntime:qnn")})
+    found = [line for line in readiness(device) if line.what == "also tried"]
+    assert [line.met for line in found] == [True, False]
+    assert "CPUExecutionProvider" in found[0].said
+    assert "onnxruntime-qnn" in found[1].said
+    assert reachable(readiness(device))
+
+
 def test_a_device_that_is_not_at_hand_is_estimated():
     device = load_device("jetson_orin_nano_8gb")
     found = lines(device)

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import onnx
 import pytest
 from onnx_models import network
 
 from compress.devices import host, load_device
-from compress.errors import CompressError, DeviceError
+from compress.errors import CompressError, ConversionError, DeviceError
 from compress.profile.standalone import profile_files
 from compress.progress import Silent
 
@@ -53,3 +54,12 @@ def test_bad_input_is_told(tiny, tmp_path, save):
         profile_files([Path("nowhere.onnx")], [host()])
     with pytest.raises(DeviceError, match="unknown dimensions"):
         profile_files([save("free.onnx", network(shape=["n", 3, "h", "w"]))], [host()])
+
+
+@pytest.mark.parametrize("device", ["host", "mobile_cpu", "jetson"])
+def test_weights_that_are_missing_beside_the_file_are_told_on_every_device(device, tmp_path):
+    path = tmp_path / "outside.onnx"
+    onnx.save(network(channels=64), path, save_as_external_data=True, location="outside.bin", size_threshold=0)
+    (tmp_path / "outside.bin").unlink()
+    with pytest.raises(ConversionError, match=r"its external data (file )?is missing: keep"):
+        profile_files([path], [load_device(device)], seconds=0.02)
