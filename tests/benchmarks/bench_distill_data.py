@@ -85,11 +85,13 @@ class Case:
 GRADIENT = {"gradient": {"iterations": 60, "network_steps": 5}}
 DISTRIBUTION = {"distribution": {"iterations": 300}}
 TRAJECTORY = {"trajectory": {"iterations": 80, "experts": 2, "epochs": 10, "start": 5}}
+LONGER = {"trajectory": {**TRAJECTORY["trajectory"], "iterations": 250}}
 INVERSION = {"inversion": {"iterations": 300}}
 CASES = (
     Case("random", {"random": {}}),
     Case("distribution (DM)", DISTRIBUTION),
     Case("trajectory (MTT)", TRAJECTORY),
+    Case("trajectory (MTT), 250 changes", LONGER),
     Case("gradient (DSA)", GRADIENT),
     Case("gradient, not augmented (DC)", GRADIENT, augmentation=()),
     Case("herding", {"herding": {}}),
@@ -171,8 +173,8 @@ class Bench:
                 width=self.size.width,
                 views=1000,
             )
-            began = time.process_time()
             context = self.context(seed, folder, self.teacher)
+            began = time.process_time()
             (stage.smoke() if self.size.smoke else stage).run(self.student(seed), context)
             if case.method is None:
                 write(folder / "distilled.safetensors", self.everything(read(folder)))
