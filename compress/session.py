@@ -130,7 +130,7 @@ class Session:
             name="start",
             key=key_of({"start": network.key, "teachers": [link.record.key for link in self.teachers], **self._root()}),
             parameters={"network": network.key},
-            given=lambda: self._first(network),
+            given=lambda: self._first(network, noted=True),
             run=untouched,
             reference=self._reference(network),
             trained=network.trained,
@@ -191,9 +191,11 @@ class Session:
     def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
         return cache(lambda: network.architecture(self.data.spec)[0])
 
-    def _first(self, network: NetworkPlan) -> tuple[Candidate, tuple[str, ...]]:
+    def _first(self, network: NetworkPlan, *, noted: bool = False) -> tuple[Candidate, tuple[str, ...]]:
+        """A network as the plan makes it, with notes on it; `noted` adds what is to be said of the data."""
         module, notes = network.make(self.data.spec)
-        return Candidate(self.data.spec, module), notes
+        of_data = tuple(f"{skip.what}: {skip.reason}" for skip in self.data.skipped) if noted else ()
+        return Candidate(self.data.spec, module), (*notes, *of_data)
 
     def _reach(self, step: Step) -> Link:
         """Look up · run · check · evaluate · save. Of several processes the first looks, evaluates and saves."""

@@ -64,6 +64,7 @@ def write(path: Path, given: DistilledSet) -> None:
     metadata = {
         "format": FORMAT,
         "contents": contents_of(given.images, given.targets),
+        "sum": contents_of(given.images, given.targets, given.soft),
         "classes": json.dumps(given.spec.classes),
         "spec": given.spec.model_dump_json(),
         "about": given.about.model_dump_json(),
@@ -97,8 +98,8 @@ def read(path: Path) -> DistilledSet:
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with the stage distill_data"
         raise DataError(msg) from error
-    if metadata.get("contents") != contents_of(images, targets):
-        msg = f"{file}: its images are not those that it was written with; make it again with the stage distill_data"
+    if metadata.get("sum") != contents_of(images, targets, soft):
+        msg = f"{file}: its images or labels were changed since it was written; make it again with the stage distill_data"
         raise DataError(msg)
     return found
 

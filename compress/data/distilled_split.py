@@ -14,10 +14,10 @@ from compress.data.splits import Batch
 from compress.data.splitting import Indices
 
 
-def contents_of(images: Tensor, targets: Tensor) -> str:
-    """Hash of what the samples are, however they are augmented."""
+def contents_of(images: Tensor, *beside: Tensor) -> str:
+    """Hash of what the samples are, images and their classes, however they are augmented; and of what else is given."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
-    for tensor in (images, targets):
+    for tensor in (images, *beside):
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -33,15 +33,15 @@ def discrepancy(f_s: Tensor, f_t: Tensor) -> Tensor:
 def updates(
     way: Distribution, job: Job, images: Tensor, targets: Tensor, number: int, _: dict[str, Tensor]
 ) -> Iterator[Tensor]:
-    """A network with fresh random weights, and one loss Σ_c L_c, each class with one augmentation for both sides."""
-    real, generator = job.images(), job.seeded(2, number)
+    """A network with fresh random weights, and one loss Σ_c L_c; each class has one augmentation for both sides."""
+    real, generator, classes = job.images(), job.seeded(2, number), len(job.spec.classes)
+    chance = torch.rand(classes, CHANCES, generator=generator).to(images.device)
+    drawn = [real.draw(c, way.batch, generator) for c in range(classes)]
+    counts = [len(part) for part in drawn]
+    own = torch.arange(classes, device=images.device).repeat_interleave(torch.tensor(counts, device=images.device))
     with frozen(job.fresh(1, number)) as network:
-        parts = []
-        for c in range(len(job.spec.classes)):
-            chance = torch.rand(1, CHANCES, generator=generator).to(images.device)
-            truth = real.draw(c, way.batch, generator).to(images.device)
-            with torch.no_grad():
-                f_t = network.features(siamese(truth, job.operations, chance))
-            f_s = network.features(siamese(images[targets == c], job.operations, chance))
-            parts.append(discrepancy(f_s, f_t))
-        yield torch.stack(parts).sum()
+        with torch.no_grad():
+            f_t = network.features(siamese(torch.cat(drawn).to(images.device), job.operations, chance[own]))
+        f_s = network.features(siamese(images, job.operations, chance[targets]))
+        pairs = zip(torch.split(f_s, torch.bincount(targets).tolist()), torch.split(f_t, counts), strict=True)
+        yield torch.stack([discrepancy(mine, truth) for mine, truth in pairs]).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +42,32 @@ def previews(found: DistilledSet, folder: Path) -> None:
 def draw(found: DistilledSet, path: Path) -> None:
     """A figure with the images in a grid: a row for each class, as many columns as there are images of one."""
     classes = found.spec.classes[:ROWS]
-    most = min(COLUMNS, int(torch.bincount(found.targets).max()))
-    figure = sheet(min(7.2, 0.9 + 0.62 * most), 0.2 + 0.62 * len(classes) * min(1.0, 10 / max(most, 1)))
-    grid = figure.subplots(len(classes), most, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
-    for c, row in enumerate(grid):
-        shown = pixels(found.images[found.targets == c][:most], found.spec)
-        for place, axes in enumerate(row):
-            axes.set_axis_off()
-            if place < len(shown):
-                axes.imshow(shown[place].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        row[0].text(-0.25, 0.5, plain(classes[c]), transform=row[0].transAxes, ha="right", va="center", fontsize=8, color=INK)
+    columns = min(COLUMNS, int(torch.bincount(found.targets).max()))
+    rows = [pixels(found.images[found.targets == c][:columns], found.spec) for c in range(len(classes))]
+    grid = mosaic(rows, columns)
+    width = min(7.2, 0.8 + 0.6 * columns)
+    figure = sheet(width, 0.1 + (width - 0.8) * grid.shape[0] / grid.shape[1])
+    axes = figure.add_subplot()
+    axes.imshow(grid.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    tall = grid.shape[0] / len(rows)
+    axes.set_yticks([(number + 0.5) * tall for number in range(len(rows))], [plain(name) for name in classes])
+    axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=8, labelcolor=INK)
+    for side in axes.spines.values():
+        side.set_visible(False)
     with written_aside(path) as aside:
-        aside.write_bytes(png_of(figure, caption(found, len(classes), most)))
+        aside.write_bytes(png_of(figure, caption(found, len(classes), columns)))
+
+
+def mosaic(rows: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Images of each row (n, H, W, C), n up to `columns`, side by side with white gaps: (rows · H′, columns · W′, C)."""
+    _, height, width, channels = rows[0].shape
+    gap = max(1, height // 16)
+    grid = np.full((len(rows), columns, height + gap, width + gap, channels), 255, dtype=np.uint8)
+    for number, images in enumerate(rows):
+        grid[number, : len(images), :height, :width] = images
+    joined = grid.transpose(0, 2, 1, 3, 4)
+    return joined.reshape(len(rows) * (height + gap), columns * (width + gap), channels)
 
 
 def caption(found: DistilledSet, classes: int, columns: int) -> str:

@@ -204,5 +204,5 @@ def stage_line(record: StageRecord, previous: Scorecard) -> str:
         now = record.after.get(name)
         moved = change(previous.get(name), now).replace(" points", "").replace(" %", "%").replace(" ", "")
         parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
-    line = f"{record.index:>2} {record.name[:9]:<9} {'  '.join(parts)}"
+    line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
     return line if len(line) <= 110 else f"{line[:109]}…"

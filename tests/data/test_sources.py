@@ -34,7 +34,7 @@ def test_a_path_starts_from_the_base_unless_absolute(tmp_path):
 
 
 def test_every_source_of_the_table_can_be_imported():
-    assert len(names("data")) == 6
+    assert len(names("data")) == 7
     assert all(callable(row.load()) for row in METHODS if row.family == "data")
 
 

@@ -97,7 +97,7 @@ def test_the_schema_accepts_a_bare_stage_and_one_without_parameters(validator):
 
 
 def test_every_key_of_the_schema_is_described(validator):
-    tables = {"AnyStage", "AnyLoss", "AnyTeacher"}
+    tables = {"AnyStage", "AnyLoss", "AnyTeacher", "AnySynthesis"}
     bare = [
         f"{node.get('title')}.{name}"
         for node in objects(validator.schema)
@@ -110,6 +110,6 @@ def test_every_key_of_the_schema_is_described(validator):
 
 def test_every_stage_and_loss_says_what_each_field_means():
     for row in METHODS:
-        if row.family in ("stage", "loss", "teacher"):
+        if row.family in ("stage", "loss", "teacher", "synthesis"):
             kind = find(row.family, row.name).load()
             assert set(kind.model_fields) - set(attributes(kind)) == set(), row.name
