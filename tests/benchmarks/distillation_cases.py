@@ -138,20 +138,20 @@ def cases() -> list[Case]:
         Case(few, "teacher", "one assistant", {**PLAIN, "assistants": (python("assistant"),)}),
         Case(few, "teacher", "born_again", {**PLAIN, "teacher": "born_again"}, first=True),
         *(Case(few, "teacher", name, given) for name, given in SELVES.items()),
-        *(
-            Case(few, "teacher", f"three, {how}", {**PLAIN, "teacher": {"teacher": {"combine": how}}}, teachers=SEVERAL)
-            for how in ("mean", "confidence", "loss")
-        ),
         Case(few, "teacher", "labels", {**PLAIN, "teacher": {"labels": {"file": "soft.parquet"}}}),
         Case(few, "teacher", "oracle", {**PLAIN, "teacher": {"oracle": {"function": python("oracle")}}}),
         *(Case(few, "curriculum", name, given) for name, given in CURRICULA.items()),
         Case(few, "curriculum", "early stopping, patience 2", PLAIN, more={"patience": 2}),
+        *(Case(few, "response and", name, given) for name, given in LOOKING.items()),
         Case(many, "", "alone", None, data="many"),
         Case(many, "loss", "response", PLAIN, data="many"),
         Case(mobile, "", "alone", None, student="mobilenet_v2"),
         Case(mobile, "loss", "response", PLAIN, student="mobilenet_v2"),
-        *(Case(few, "response and", name, given) for name, given in LOOKING.items()),
         *(Case(few, "curriculum", name, given) for name, given in MIXED.items()),
+        *(
+            Case(few, "teacher", f"three, {how}", {**PLAIN, "teacher": {"teacher": {"combine": how}}}, teachers=SEVERAL)
+            for how in ("mean", "confidence", "loss")
+        ),
         *(
             Case(kinds, "", name, given, student=student)
             for student in ("perceptron", "recurrent")
