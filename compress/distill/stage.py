@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.distill.guides import Given, Guide
+from compress.distill.modes import filled_in, refuse_other_than_funmatch
 from compress.distill.sources import Source, codes
 from compress.entry import OneOf, name_of
 from compress.files import write_with
@@ -32,6 +34,8 @@ class Distill(Stage, Training):
     """Train the candidate on a weighted sum of losses, some of which look at a teacher.
 
     Attributes:
+        mode: `funmatch` sets what is not given to function matching (Beyer et al. 2022, arXiv:2106.05237): `response` alone at
+            temperature 1, `mixup: 1.0` seen alike by both, 100 epochs, `cosine`. None sets nothing.
         losses: Weighted terms.
         teacher: Whom to imitate: `teacher`, the recipe's; `parent`; or one of `compress methods teacher`.
         assistants: Networks between teacher and student, such as `[torchvision:resnet34, torchvision:resnet18]`: each learns
@@ -49,12 +53,18 @@ class Distill(Stage, Training):
     produces: ClassVar[Form | Literal["same"]] = "same"
     trains: ClassVar[bool] = True
 
+    mode: Literal["funmatch"] | None = None
     losses: Losses = Field(default_factory=default_losses)
     teacher: Annotated[Guide, OneOf("teacher", Guide)] = Given()
     assistants: tuple[Source, ...] = ()
     cache: Keeping = Keeping()
     curriculum: Curriculum = Curriculum()
     control: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, given: Any) -> Any:
+        return filled_in(given) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -68,6 +78,8 @@ class Distill(Stage, Training):
         if self.curriculum.mixes and whole:
             msg = f"loss `{whole[0]}` with a memory learns from whole images, which mixup, cutmix and erase change"
             raise ValueError(f"{msg}; leave `memory` out, or mix nothing")
+        if self.mode == "funmatch":
+            refuse_other_than_funmatch(self.losses, self.curriculum)
         return self
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:

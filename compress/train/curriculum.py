@@ -13,8 +13,7 @@ class Curriculum(Frozen):
     """Changes to batches, to the weights of samples and to the temperature, step by step.
 
     Mixed and erased images are seen identically by student and teacher, whose kept answers do not fit them: its networks then
-    run at every step. `mixup: 1.0` with `response` alone at temperature 1 and a long schedule is FunMatch (Beyer et al. 2022,
-    arXiv:2106.05237).
+    run at every step. A distillation's `mode: funmatch` sets a whole curriculum of that kind in one line.
 
     Attributes:
         mixup: α of the share λ ~ Beta(α, α) in which two images are added; 0 for none (arXiv:1710.09412).

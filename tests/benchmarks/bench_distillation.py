@@ -1,15 +1,16 @@
-"""What each loss, teacher and curriculum brings over the student alone, on `glyphs` with few labels.
+"""What each loss, teacher and curriculum brings over the student alone and over response distillation, on `glyphs`.
 
-    python tests/benchmarks/bench_distillation.py --cache /tmp/distillation --report reports/benchmarks/distillation.md
+    python tests/benchmarks/bench_distillation.py --cache DIR --report reports/benchmarks/distillation.md
     python tests/benchmarks/bench_distillation.py --smoke
 
-Every student takes the same number of steps of the same size, with three seeds of weights and order. A finished case is kept in
-the cache folder, so an interrupted run goes on. Differences are paired by test image, of the mean over the seeds.
+Students of one section take the same number of steps of the same size from the same three seeds of weights and order. A
+finished run is a file in DIR, found again by the next call; `--ready` writes the table of what is there and runs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import tempfile
@@ -18,142 +19,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import distillation_networks as networks
 import numpy as np
 import torch
+from distillation_cases import NETWORKS, Case, cases
+from distillation_table import Row, table
 from torch import nn
 
 from compress.data.settings import DataSettings
 from compress.data.sources import load
 from compress.data.splits import Data
+from compress.distill.oracle import write_labels
 from compress.distill.stage import Distill
 from compress.files import write_text
 from compress.models.settings import ModelSettings
 from compress.models.sources import build
 from compress.stage import Candidate, Context
-from compress.statistics import paired_difference
 from compress.tasks.classification import Classification
 from compress.train.evaluate import outputs_of
 from compress.train.stage import Train
-
-RESPONSE = ({"response": {"temperature": 4.0, "weight": 0.7}}, {"task": {"weight": 0.3}})
-
-
-def small_network(classes: int) -> nn.Module:
-    """Three convolutions and a head: 26,000 weights, 1/430 of ResNet-18."""
-    layers: list[nn.Module] = []
-    before = 3
-    for width in (16, 32, 64):
-        layers.append(nn.Sequential(nn.Conv2d(before, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()))
-        before = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)).eval()
 
 
 @dataclass(frozen=True)
 class Size:
     """How large everything is."""
 
-    few: int = 2000
-    many: int = 10_000
-    steps: int = 600
-    teacher_epochs: int = 12
+    few: int = networks.FEW
+    many: int = networks.MANY
+    steps: int = 400
+    teacher_steps: int = 800
     seeds: int = 3
-    batch: int = 64
+    first_seed: int = 0
+    batch: int = 50
     image_size: int = 32
+    test: float = 0.3
+    data_seed: int = 0
 
 
-SMOKE = Size(few=124, many=248, steps=4, teacher_epochs=1, seeds=2, batch=32, image_size=16)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One row.
-
-    Attributes:
-        group: Heading.
-        name: Row.
-        distill: Parameters of the stage; None trains alone.
-        data: `few` labelled images; `unlabelled`, those and the rest of `many` without labels; `many`, all labelled.
-        student: `small` or a torchvision name.
-    """
-
-    group: str
-    name: str
-    distill: dict[str, Any] | None
-    data: str = "few"
-    student: str = "small"
-
-    @property
-    def key(self) -> str:
-        """File name."""
-        return f"{self.data}-{self.student}-{self.group}-{self.name}".replace(" ", "_").replace("/", "_")
-
-
-def beside_task(name: str, weight: float = 0.7, **parameters: Any) -> dict[str, Any]:
-    """A loss beside the hard labels."""
-    return {"losses": ({name: {"weight": weight, **parameters}}, {"task": {"weight": 0.3}})}
-
-
-def with_response(name: str, weight: float, **parameters: Any) -> dict[str, Any]:
-    """A loss beside response distillation."""
-    return {"losses": (*RESPONSE, {name: {"weight": weight, **parameters}})}
-
-
-def cases() -> list[Case]:
-    """All rows; the student alone first, which the others are held against."""
-    response = {"losses": RESPONSE}
-    losses = {
-        "response": response,
-        "reverse": beside_task("reverse"),
-        "jensen_shannon": beside_task("jensen_shannon", 2.0),
-        "decoupled": beside_task("decoupled", 0.3),
-        "dist": beside_task("dist", 0.2),
-        "standardised": beside_task("standardised"),
-        "soft_labels": beside_task("soft_labels"),
-        "label_smoothing (no teacher)": {"losses": ({"label_smoothing": {}},)},
-        "virtual_teacher (no teacher)": {"losses": ({"virtual_teacher": {"weight": 0.01}}, "task")},
-        "response + hint": with_response("hint", 0.5),
-        "response + cosine": with_response("cosine", 0.5),
-        "response + similarity": with_response("similarity", 50.0),
-        "response + fsp": with_response("fsp", 1.0),
-        "response + attention_transfer": with_response("attention_transfer", 5.0),
-        "response + rkd_distance": with_response("rkd_distance", 1.0),
-        "response + rkd_angle": with_response("rkd_angle", 2.0),
-        "response + contrastive": with_response("contrastive", 0.05),
-        "response + jacobian": with_response("jacobian", 0.2),
-    }
-    teachers = {
-        "top 10 classes kept": {**response, "cache": {"k": 10}},
-        "progressive: mobilenet_v3_small": {**response, "assistants": ("torchvision:mobilenet_v3_small",)},
-        "snapshot": {**response, "teacher": {"snapshot": {"every": 2}}},
-        "moving_average": {**response, "teacher": {"moving_average": {}}},
-        "ensemble": {**response, "teacher": "ensemble"},
-        "mutual": {**response, "teacher": "mutual"},
-        "own exits (branches, no teacher)": {"losses": ({"branches": {}}, "task")},
-    }
-    curricula = {
-        "mixup": {"mixup": 0.2},
-        "cutmix": {"cutmix": 1.0},
-        "erase": {"erase": 0.25},
-        "mine teacher_error": {"mine": "teacher_error"},
-        "mine student_loss": {"mine": "student_loss"},
-        "mine disagreement": {"mine": "disagreement"},
-        "temperature entropy": {"temperature": "entropy"},
-        "temperature learned": {"temperature": "learned"},
-        "balance uncertainty": {"balance": "uncertainty"},
-    }
-    funmatch = {"losses": ({"response": {"temperature": 1.0}},), "curriculum": {"mixup": 1.0}}
-    return [
-        Case("alone", "alone", None),
-        *(Case("loss", name, given) for name, given in losses.items()),
-        *(Case("teacher", name, given) for name, given in teachers.items()),
-        *(Case("curriculum", name, {**response, "curriculum": given}) for name, given in curricula.items()),
-        Case("curriculum", "FunMatch", funmatch),
-        Case("loss", "response", response, data="unlabelled"),
-        Case("alone", "alone", None, data="many"),
-        Case("loss", "response", response, data="many"),
-        Case("alone", "alone", None, student="mobilenet_v2"),
-        Case("loss", "response", response, student="mobilenet_v2"),
-    ]
+SMOKE = Size(few=124, many=248, steps=4, teacher_steps=4, seeds=2, batch=31, image_size=16)
+RATES = {"small": 2e-2, "perceptron": 1e-2, "recurrent": 1e-2, "attentive": 4e-3, "attentive_teacher": 2e-3}
+"""Peak learning rates, tuned on other fonts and seeds; 4e-3 for all others."""
 
 
 @dataclass
@@ -177,24 +82,41 @@ class Bench:
                 source="glyphs",
                 image_size=size.image_size,
                 samples=size.many,
-                limit=size.few if name == "few" else None,
+                limit=size.few if name in ("few", "random") else None,
                 labelled=size.few if name == "unlabelled" else None,
-                augment="light",
+                augment="randaugment" if name == "random" else "light",
                 validation=0.05,
-                test=0.3,
+                test=size.test,
+                seed=size.data_seed,
             )
             self._data[name] = load(settings, base=Path.cwd())
         return self._data[name]
 
-    def teacher(self, name: str) -> Candidate:
-        """The teacher of a data set: trained on its labels alone, so that unlabelled images bring nothing but themselves."""
-        labels = "few" if name == "unlabelled" else name
-        data, size = self.data(labels), self.size
-        network = build(ModelSettings(source="torchvision:resnet18"), data.spec, seed=0, base=Path.cwd()).module
-        stage = Train(epochs=size.teacher_epochs, batch_size=size.batch, lr=2e-3)
-        return stage.run(Candidate(data.spec, network), self.context(labels, 0, self.folder / f"teacher-{labels}")).candidate
+    def network(self, name: str, seed: int) -> nn.Module:
+        """With fresh weights."""
+        spec = self.data("few").spec
+        if not hasattr(networks, name):
+            return build(ModelSettings(source=f"torchvision:{name}"), spec, seed=seed, base=Path.cwd()).module
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made: nn.Module = getattr(networks, name)(len(spec.classes))
+        return made
 
-    def context(self, name: str, seed: int, folder: Path, teacher: Candidate | None = None) -> Context:
+    def training(self, name: str, data: str, steps: int) -> dict[str, Any]:
+        """Settings for a network on some data."""
+        epochs = max(1, round(steps / math.ceil(len(self.data(data).train) / self.size.batch)))
+        return {"epochs": epochs, "batch_size": self.size.batch, "lr": RATES.get(name, 4e-3)}
+
+    def teacher(self, name: str, data: str) -> Candidate:
+        """A teacher of a data set, trained on its labels alone, so that unlabelled images bring nothing but themselves."""
+        labels = "many" if data == "many" else "few"
+        kind, _, seed = name.partition(":")
+        candidate = Candidate(self.data(labels).spec, self.network(kind, int(seed or 0)))
+        stage = Train(**self.training(kind, labels, self.size.teacher_steps))
+        folder = self.folder / f"teacher-{labels}-{name.replace(':', '-')}"
+        return stage.run(candidate, self.context(labels, int(seed or 0), folder)).candidate
+
+    def context(self, name: str, seed: int, folder: Path, teachers: tuple[Candidate, ...] = ()) -> Context:
         """What a stage is given."""
         return Context(
             data=self.data(name),
@@ -202,42 +124,52 @@ class Bench:
             folder=folder,
             cache=self.folder / "answers",
             seed=seed,
-            teacher=() if teacher is None else (teacher,),
+            teacher=teachers,
             device="cpu",
+            base=self.folder,
+            trust_code=True,
         )
 
+    def path(self, case: Case, seed: int) -> Path:
+        """Where a finished run is kept."""
+        size = [self.size.steps, self.size.data_seed, RATES.get(case.student)]
+        text = json.dumps([case.distill, case.teachers, case.first, case.more, size], default=str)
+        digest = hashlib.sha256(text.replace(str(NETWORKS), NETWORKS.name).encode()).hexdigest()[:12]
+        return self.folder / "cases" / f"{case.student}-{case.data}-{digest}-{seed}.json"
+
     def run(self, case: Case, seed: int) -> dict[str, Any]:
-        """Scores of the test images, seconds and teacher's part of them; from the cache when finished."""
-        path = self.folder / "cases" / f"{case.key}-{seed}.json"
+        """Scores of the test images and seconds; from the cache when finished."""
+        path = self.path(case, seed)
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())
             return found
-        data, size = self.data(case.data), self.size
-        epochs = max(1, math.ceil(size.steps / math.ceil(len(data.train) / size.batch)))
-        settings = {"epochs": epochs, "batch_size": size.batch, "lr": 4e-3}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if case.student == "small":
-                network = small_network(len(data.spec.classes))
-            else:
-                network = build(
-                    ModelSettings(source=f"torchvision:{case.student}"), data.spec, seed=seed, base=Path.cwd()
-                ).module
-        teacher = self.teacher(case.data) if case.distill is not None else None
+        data = self.data(case.data)
+        settings = self.training(case.student, case.data, self.size.steps) | case.more
+        candidate = Candidate(data.spec, self.network(case.student, seed))
+        teachers = () if case.distill is None else tuple(self.teacher(name, case.data) for name in case.teachers)
+        if "soft.parquet" in str(case.distill):
+            self.soft_labels(teachers[0].network(), data)
+        context = self.context(case.data, seed, self.folder / "work" / path.stem, teachers)
+        if case.first:
+            alone = self.context(case.data, seed, self.folder / "work" / f"{path.stem}-first")
+            candidate = Train(**settings).run(candidate, alone).candidate
+        began = time.process_time()
         stage = Train(**settings) if case.distill is None else Distill(**settings, **case.distill)
-        began = time.perf_counter()
-        context = self.context(case.data, seed, self.folder / "work" / f"{case.key}-{seed}", teacher)
-        outcome = stage.run(Candidate(data.spec, network), context)
-        seconds = time.perf_counter() - began
-        spent = outcome.results.get("teacher_s")
+        outcome = stage.run(candidate, context)
+        epochs = outcome.results.get("epochs")
         found = {
             "scores": self.scores(outcome.candidate.network(), data),
-            "epochs": epochs,
-            "seconds": seconds,
-            "teacher_s": 0.0 if spent is None else spent.value,
+            "epochs": settings["epochs"] if epochs is None else epochs.value,
+            "cpu_s": time.process_time() - began,
+            "notes": list(outcome.notes),
         }
         write_text(path, json.dumps(found))
         return found
+
+    def soft_labels(self, network: nn.Module, data: Data) -> None:
+        """Write what a teacher says of the training images as they are."""
+        answers = torch.cat([outputs_of_batch(network, batch.inputs) for batch in data.train.ordered(100)])
+        write_labels(self.folder / "soft.parquet", answers.softmax(1), data.train, data.spec.classes)
 
     @staticmethod
     def scores(network: nn.Module, data: Data) -> list[float]:
@@ -245,58 +177,39 @@ class Bench:
         outputs, targets = outputs_of(network, data.test)
         return Classification().correct(outputs, targets).tolist()  # type: ignore[no-any-return]
 
+    def row(self, case: Case) -> Row | None:
+        """What the table needs; None where a run is missing."""
+        if not all(self.path(case, seed).exists() for seed in self.seeds):
+            return None
+        runs = [self.run(case, seed) for seed in self.seeds]
+        epochs = float(np.mean([run["epochs"] for run in runs]))
+        return Row(case.section, case.kind, case.name, np.array([run["scores"] for run in runs]), epochs, case.distill is None)
 
-def table(bench: Bench, chosen: list[Case]) -> str:
-    """The report."""
+    @property
+    def seeds(self) -> range:
+        """Of the students."""
+        return range(self.size.first_seed, self.size.first_seed + self.size.seeds)
+
+
+@torch.no_grad()
+def outputs_of_batch(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Logits."""
+    answer: torch.Tensor = network(inputs)
+    return answer
+
+
+def report(bench: Bench, chosen: list[Case]) -> str:
+    """The whole page."""
     size = bench.size
-    rows = {case: [bench.run(case, seed) for seed in range(size.seeds)] for case in chosen}
-
-    def mean_scores(case: Case) -> np.ndarray:
-        return np.mean([run["scores"] for run in rows[case]], axis=0)
-
-    lines = [
-        "# Distillation: what each loss, teacher and curriculum brings",
-        "",
-        f"`glyphs` at {size.image_size} × {size.image_size}, {size.few} labels (`few`) or {size.many} (`many`); `unlabelled` "
-        f"has {size.few} labels and the other images without. Test images are of fonts that training never saw. Students take "
-        f"about {size.steps} steps of {size.batch}; {size.seeds} seeds. Teacher: torchvision's ResNet-18, "
-        f"{size.teacher_epochs} epochs, one seed.",
-        "",
-        "Gain: difference of accuracy to the student alone on the same labels, in points, with the 95 % interval over test "
-        "images of the mean over seeds; seeds: gain of each. CPU, threads as given; seconds are of the whole case.",
-        "",
-    ]
-    for data, student in dict.fromkeys((case.data, case.student) for case in chosen):
-        here = [case for case in chosen if (case.data, case.student) == (data, student)]
-        labels = "few" if data == "unlabelled" else data
-        alone = (case for case in chosen if case.distill is None and (case.data, case.student) == (labels, student))
-        base = next(alone, None)
-        accuracy = np.mean(bench.scores(bench.teacher(data).network(), bench.data(data)))
-        lines += [f"## {student}, {data}", "", f"Teacher: {accuracy:.1%}.", ""]
-        lines += [
-            "| kind | case | accuracy | gain | 95 % interval | seeds | s | teacher s |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for case in here:
-            lines.append(row(case, rows[case], mean_scores(case), None if base is None else (rows[base], mean_scores(base))))
-        lines.append("")
-    return "\n".join(lines)
-
-
-def row(
-    case: Case, runs: list[dict[str, Any]], scores: np.ndarray, base: tuple[list[dict[str, Any]], np.ndarray] | None
-) -> str:
-    """One line of the table."""
-    seconds, teacher = (np.mean([run[name] for run in runs]) for name in ("seconds", "teacher_s"))
-    cells = [case.group, case.name, f"{scores.mean():.1%}"]
-    if base is None or case.distill is None:
-        cells += ["", "", ""]
-    else:
-        gain, low, high = (100 * value for value in paired_difference(scores, base[1]))
-        verdict = "" if low > 0 else " worse" if high < 0 else " undecided"
-        each = [100 * (np.mean(run["scores"]) - np.mean(other["scores"])) for run, other in zip(runs, base[0], strict=True)]
-        cells += [f"{gain:+.1f}", f"{low:+.1f} to {high:+.1f}{verdict}", ", ".join(f"{value:+.1f}" for value in each)]
-    return "| " + " | ".join([*cells, f"{seconds:.1f}", f"{teacher:.1f}"]) + " |"
+    rows = [row for case in chosen if (row := bench.row(case)) is not None]
+    finished = {(row.section, row.name) for row in rows}
+    missing = [f"{case.name} ({case.section})" for case in chosen if (case.section, case.name) not in finished]
+    taught = {}
+    for data, name in dict.fromkeys((case.data, name) for case in chosen for name in case.teachers if case.distill is not None):
+        labels = "many" if data == "many" else "few"
+        if (bench.folder / f"teacher-{labels}-{name.replace(':', '-')}" / "train.done.json").exists():
+            taught[f"{name}, {labels}"] = float(np.mean(bench.scores(bench.teacher(name, data).network(), bench.data(labels))))
+    return table(rows, taught, missing, size.seeds)
 
 
 def main() -> None:
@@ -304,17 +217,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "bench_distillation")
     parser.add_argument("--report", type=Path, default=None)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", default="", help="cases whose section or name holds this")
     parser.add_argument("--smoke", action="store_true", help="toy size: shows that it runs, its figures mean nothing")
+    parser.add_argument("--ready", action="store_true", help="run nothing, write the table of what is there")
     given = parser.parse_args()
-    bench = Bench(given.cache / ("smoke" if given.smoke else "full"), SMOKE if given.smoke else Size())
-    chosen = [case for case in cases() if given.only in case.name or case.distill is None]
-    began = time.perf_counter()
-    for case in chosen:
-        for seed in range(bench.size.seeds):
+    torch.set_num_threads(1)
+    bench = Bench((given.cache / ("smoke" if given.smoke else "full")).absolute(), SMOKE if given.smoke else Size())
+    chosen = [case for case in cases() if given.only in f"{case.section} {case.name}"]
+    began = time.process_time()
+    for case in () if given.ready else chosen:
+        for seed in bench.seeds:
             bench.run(case, seed)
-        print(f"{time.perf_counter() - began:7.0f} s  {case.student} {case.data} {case.group}: {case.name}", flush=True)
-    text = table(bench, chosen)
+        print(f"{time.process_time() - began:7.0f} CPU s  {case.section}: {case.name}", flush=True)
+    text = report(bench, chosen)
     print(text)
     if given.report is not None:
         write_text(given.report, text)
