@@ -66,10 +66,10 @@ def saturate(model: onnx.ModelProto) -> None:
 def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, before: onnx.NodeProto, s: np.ndarray, step: np.float32) -> None:
     """DQ(q, α s, z) + DQ(255, β/255, 0) in place of `node`."""
     y = node.output[0]
-    values = {"scale": s, "beta": np.uint8(LEVELS), "step": step, "zero": np.uint8(0)}
+    values = {"slope": s, "beta": np.uint8(LEVELS), "step": step, "zero": np.uint8(0)}  # the quantizer has a `{y}_scale`
     graph.initializer.extend(from_array(np.asarray(value), f"{y}_{name}") for name, value in values.items())
     made = (
-        make_node("DequantizeLinear", [before.input[0], f"{y}_scale", before.input[2]], [f"{y}_scaled"]),
+        make_node("DequantizeLinear", [before.input[0], f"{y}_slope", before.input[2]], [f"{y}_scaled"]),
         make_node("DequantizeLinear", [f"{y}_{name}" for name in ("beta", "step", "zero")], [f"{y}_offset"]),
         make_node("Add", [f"{y}_scaled", f"{y}_offset"], [y], node.name),
     )

@@ -76,6 +76,14 @@ def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["onnxruntime", "openvino"])
+def test_what_is_made_has_each_name_once_and_is_valid(model: onnx.ModelProto, family: str) -> None:
+    made = made_for(model, family)
+    names = [tensor.name for tensor in made.graph.initializer]
+    assert len(set(names)) == len(names)
+    graphs.check(made)
+
+
 def test_runtime_computes_every_activation_in_int8(model: onnx.ModelProto, tmp_path: Path) -> None:
     assert {"HardSwish", "HardSigmoid", "Sigmoid"} <= {node.op_type for node in model.graph.node}
     kernels = kernels_of(made_for(model, "onnxruntime"), tmp_path)
