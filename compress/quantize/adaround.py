@@ -66,20 +66,22 @@ def adaround(
     offset = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
     wanted = _outputs(torch.from_numpy(x), torch.from_numpy(w), offset, bend)
     read = torch.from_numpy(found)
+    order = torch.randperm(read.shape[1], generator=torch.Generator().manual_seed(seed))
+    read, wanted, count = read[:, order], wanted[:, order], min(SEEN, read.shape[1])
     weight = 2 / (step[..., 0] ** 2 * read.square().mean((1, 2)).clamp_min(1e-12)[:, None])[:, None]
     scaled = torch.from_numpy(w) / step
     floor = scaled.floor()
     share = (scaled - floor).clamp(0.01, 0.99)
     v = -torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)
     optimizer = torch.optim.Adam([v], lr=RATE, fused=True)
-    order = torch.Generator().manual_seed(seed)
     for turn in range(iterations):
-        chosen = torch.randint(read.shape[1], (min(SEEN, read.shape[1]),), generator=order)
-        batch, sigma = read[:, chosen], torch.sigmoid(v)
+        start = turn * count % (read.shape[1] - count + 1)
+        batch, target = read[:, start : start + count], wanted[:, start : start + count]
+        sigma = torch.sigmoid(v)
         free = sigma * (ZETA - GAMMA) + GAMMA
         up = free.clamp(0, 1)
         q = floor + up
-        pull = _pull(batch, q.clamp(low, high) * step, offset, bend, wanted[:, chosen], weight / len(chosen))
+        pull = _pull(batch, q.clamp(low, high) * step, offset, bend, target, weight / count)
         slope = (pull.transpose(1, 2) @ batch) * step * ((q >= low) & (q <= high))
         done = (turn / iterations - FREE) / (1 - FREE)
         if done > 0:

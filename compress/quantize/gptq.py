@@ -26,6 +26,8 @@ from compress.quantize.grid import limits, nearest
 
 DAMPING = 0.01
 BLOCK = 128
+PARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+"""Of the step that holds the largest weight, for `least`."""
 
 
 def gptq(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, target: np.ndarray | None = None) -> np.ndarray:
@@ -38,14 +40,40 @@ def gptq(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, target:
         bits: Levels are 2^bits.
         target: W*; None for W.
     """
-    low, high = limits(bits)
     aim = w if target is None else target
-    u = _factor(second).float()
-    left, step = torch.from_numpy(aim.copy()), torch.from_numpy(s)
+    learned, plain = _columns(aim, s, _factor(second), bits), nearest(w, s, bits)
+    better = output_error(learned, aim, s, second) <= output_error(plain, aim, s, second)
+    found: np.ndarray = np.where(better[..., None], learned, plain)
+    return found
+
+
+def least(s: np.ndarray, second: np.ndarray, bits: int, *, target: np.ndarray, per_channel: bool) -> np.ndarray:
+    """Steps, (G, K), among parts of s, whose output error is least once GPTQ has rounded with them.
+
+    Args:
+        s: Steps that hold the largest weight.
+        second: H, without a.
+        bits: Levels are 2^bits.
+        target: W*.
+        per_channel: One for each output channel; else all are equal.
+    """
+    parts = np.asarray(PARTS, np.float32)[:, None, None]
+    tried = (parts * s).transpose(1, 0, 2).reshape(len(s), -1)  # G, parts · K
+    aim = np.tile(target, (1, len(PARTS), 1))
+    error = output_error(_columns(aim, tried, _factor(second), bits), aim, tried, second).reshape(len(s), len(PARTS), -1)
+    best = error.argmin(1) if per_channel else error.sum((0, 2)).argmin()
+    found: np.ndarray = s * parts[best, 0, 0]
+    return found
+
+
+def _columns(aim: np.ndarray, s: np.ndarray, u: Tensor, bits: int) -> np.ndarray:
+    """Algorithm 1; q, (G, K, D), int8."""
+    low, high = limits(bits)
+    left, step, u = torch.from_numpy(aim.copy()), torch.from_numpy(s), u.float()
     q = torch.empty_like(left)
-    for start in range(0, w.shape[2], BLOCK):
-        stop = min(start + BLOCK, w.shape[2])
-        errors = torch.empty((*w.shape[:2], stop - start))
+    for start in range(0, aim.shape[2], BLOCK):
+        stop = min(start + BLOCK, aim.shape[2])
+        errors = torch.empty((*aim.shape[:2], stop - start))
         for i in range(start, stop):
             column = left[..., i]
             q[..., i] = (column / step).round().clamp(low, high)
@@ -53,9 +81,7 @@ def gptq(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, target:
             errors[..., i - start] = error
             left[..., i + 1 : stop] -= error[..., None] * u[:, i, None, i + 1 : stop]
         left[..., stop:] -= errors @ u[:, start:stop, stop:]
-    learned, plain = q.to(torch.int8).numpy(), nearest(w, s, bits)
-    better = output_error(learned, aim, s, second) <= output_error(plain, aim, s, second)
-    found: np.ndarray = np.where(better[..., None], learned, plain)
+    found: np.ndarray = q.to(torch.int8).numpy()
     return found
 
 
