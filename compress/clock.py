@@ -1,7 +1,8 @@
 """What time networks take: measured on this machine, priced for others. Stages reach it as `Context.clock`.
 
 Families do not import each other, and pruning and quantizing ask for times, too: so exporting, timing and the cost model are
-handed to them here, where both are known.
+handed to them here, where both are known. What they need of the profile family beside times is named here as well, so that the
+one place where families meet is this file.
 """
 
 from __future__ import annotations
@@ -16,14 +17,47 @@ from compress import graphs
 from compress.devices import Device
 from compress.export.onnx import export_onnx
 from compress.profile import cost, layers, origins, runtimes, timing
-from compress.profile.runners.base import Feeds, FileRunner
+from compress.profile.accuracy import filled
+from compress.profile.layer_tables import Rows, detail_of, duration, written
+from compress.profile.layers import CONVERTING, OWN, Kernel, Layers
+from compress.profile.local import batches
+from compress.profile.runners.base import Array, Feeds, FileRunner
+from compress.profile.runners.onnxruntime import PROVIDERS, Runner
+from compress.profile.runtimes import choose, made_for, opened
 from compress.profile.stamps import middle_mean
-from compress.profile.timing import Timing
+from compress.profile.subjects import Plan
+from compress.profile.timing import Timing, time_runners
 from compress.profile.work import Work, work_of
 from compress.progress import Reporter
 from compress.record import InputSpec, Quantity
 
-__all__ = ["Clock", "FileRunner", "Timing", "Work"]
+__all__ = [
+    "CONVERTING",
+    "OWN",
+    "PROVIDERS",
+    "Array",
+    "Clock",
+    "Feeds",
+    "FileRunner",
+    "Kernel",
+    "Layers",
+    "Plan",
+    "Rows",
+    "Runner",
+    "Timing",
+    "Work",
+    "batches",
+    "choose",
+    "detail_of",
+    "duration",
+    "filled",
+    "layers",
+    "made_for",
+    "middle_mean",
+    "opened",
+    "time_runners",
+    "written",
+]
 
 
 class Clock:

@@ -10,7 +10,7 @@ import pytest
 import compress
 
 ROOT = Path(compress.__file__).parent
-FAMILIES = ("prune", "distill", "quantize", "export", "profile")
+FAMILIES = ("adapt", "prune", "distill", "distill_data", "quantize", "export", "profile")
 BELOW = ("train", "tasks", "data", "models", "devices", "recipe")
 """Rooms that families stand on."""
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.agreement import Parity
+from compress.clock import filled
 from compress.errors import DeviceError, MissingPackageError
 from compress.export import nodes
 from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network, unrunnable
 from compress.methods import find
-from compress.profile.accuracy import filled
 from compress.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) ->
     Raises:
         CompressError: The runtime does not run it.
     """
-    from compress.profile.runtimes import opened
+    from compress.clock import opened
 
     written = of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
     with opened(runtime, path) as runner:

@@ -45,9 +45,7 @@ class Chosen:
             context: Validation images are run.
             refusals: Why runtimes are out of the question, by name.
         """
-        from compress.profile.local import batches
-        from compress.profile.runtimes import choose, made_for
-        from compress.profile.subjects import Plan
+        from compress.clock import Plan, batches, choose, made_for
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [

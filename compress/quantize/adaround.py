@@ -2,23 +2,28 @@
 
 Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization, arXiv:2004.10568. With steps s fixed,
 
-    q = clip(⌊W / s⌋ + h(V)),      h(V) = clip(σ(V) (ζ − γ) + γ, 0, 1),   ζ = 1.1, γ = −0.1        (eq. 22, 23)
+    W̃ = s q,   q = clip(⌊W / s⌋ + h(V)),      h(V) = clip(σ(V) (ζ − γ) + γ, 0, 1),   ζ = 1.1, γ = −0.1      (eq. 22, 23)
 
-    min over V   Σ_k δ_k H δ_kᵀ / h̄ + λ Σ (1 − |2 h(V) − 1|^β),       δ = q − W / s                  (eq. 21, 24)
+    min over V   E‖f(W x + b) − f(W̃ x̂ + b)‖² / (s² h̄) + λ Σ (1 − |2 h(V) − 1|^β)                           (eq. 25, 24)
 
-The first term is the layer's squared output error on the calibration samples in units of s, E[(δ_k x)²], written with the
-second moment H = E[x xᵀ] of its input (eq. 13) instead of the samples; h̄ is the mean of H's diagonal. β falls from 20 to 2, so
-that every h ends at 0 or 1. A row whose error would be above that of rounding to the nearest is rounded to the nearest.
+x is what the layer reads in the float network and x̂ what it reads once all layers before it are rounded, so that it also
+makes up for them; f is the activation function behind it. Dividing by s² and by h̄, the mean of x̂², counts errors in steps,
+which sets the first term against λ whatever the layer. β falls from 20 to 2, so that every h ends at 0 or 1. Each step of Adam
+sees a few of the vectors. A row whose error over all of them would be above that of rounding to the nearest is rounded to the
+nearest.
 
-Symbols: W (G, K, D) float32; s (G, K); H (G, D, D); V (G, K, D).
+Symbols: W (G, K, D) float32; s, b (G, K); x, x̂ (G, n, D); V (G, K, D).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from compress.quantize.bends import Bend
 from compress.quantize.grid import limits, nearest
 
 ZETA, GAMMA = 1.1, -0.1
@@ -27,50 +32,94 @@ STRENGTH = 0.3
 FREE = 0.2
 """Part of the steps before λ counts."""
 RATE = 3e-2
+SEEN = 256
+"""Vectors in one step."""
 
 
-def adaround(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, iterations: int) -> np.ndarray:
+def adaround(
+    w: np.ndarray,
+    s: np.ndarray,
+    x: np.ndarray,
+    found: np.ndarray,
+    bits: int,
+    *,
+    iterations: int,
+    b: np.ndarray | None = None,
+    bend: Bend | None = None,
+    seed: int = 0,
+) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
 
     Args:
         w: W.
         s: Steps.
-        second: H.
+        x: Inputs in the float network.
+        found: x̂.
         bits: Levels are 2^bits.
         iterations: Steps of Adam.
+        b: Bias; None for none. It matters to f only.
+        bend: f; None for the identity.
+        seed: Of the order in which vectors are seen.
     """
     low, high = limits(bits)
-    scaled = torch.from_numpy(w / s[..., None])
+    step = torch.from_numpy(s)[..., None]
+    offset = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
+    wanted = _outputs(torch.from_numpy(x), torch.from_numpy(w), offset, bend)
+    read = torch.from_numpy(found)
+    order = torch.randperm(read.shape[1], generator=torch.Generator().manual_seed(seed))
+    read, wanted, count = read[:, order], wanted[:, order], min(SEEN, read.shape[1])
+    weight = 2 / (step[..., 0] ** 2 * read.square().mean((1, 2)).clamp_min(1e-12)[:, None])[:, None]
+    scaled = torch.from_numpy(w) / step
     floor = scaled.floor()
-    h = torch.from_numpy(second)
-    h = h / h.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12)
     share = (scaled - floor).clamp(0.01, 0.99)
-    v = (-torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)).requires_grad_()
-    optimizer = torch.optim.Adam([v], lr=RATE)
-    for step in range(iterations):
-        optimizer.zero_grad(set_to_none=True)
-        up = _up(v)
-        delta = (floor + up).clamp(low, high) - scaled
-        loss = (delta @ h * delta).sum()
-        done = (step / iterations - FREE) / (1 - FREE)
+    v = -torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)
+    optimizer = torch.optim.Adam([v], lr=RATE, fused=True)
+    for turn in range(iterations):
+        start = turn * count % (read.shape[1] - count + 1)
+        batch, target = read[:, start : start + count], wanted[:, start : start + count]
+        sigma = torch.sigmoid(v)
+        free = sigma * (ZETA - GAMMA) + GAMMA
+        up = free.clamp(0, 1)
+        q = floor + up
+        pull = _pull(batch, q.clamp(low, high) * step, offset, bend, target, weight / count)
+        slope = (pull.transpose(1, 2) @ batch) * step * ((q >= low) & (q <= high))
+        done = (turn / iterations - FREE) / (1 - FREE)
         if done > 0:
-            beta = 2 + 18 * 0.5 * (1 + np.cos(done * np.pi))
-            loss = loss + STRENGTH * (1 - (2 * up - 1).abs().pow(beta)).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+            beta = 2 + 18 * 0.5 * (1 + math.cos(done * math.pi))
+            side = 2 * up - 1
+            slope -= 2 * STRENGTH * beta * side.abs().pow_(beta - 1).mul_(side.sign())
+        v.grad = slope.mul_(sigma * (1 - sigma)).mul_((free == up) * (ZETA - GAMMA))
         optimizer.step()
-    learned = (floor + (_up(v.detach()) >= 0.5)).clamp(low, high).to(torch.int8).numpy()
+    learned = (floor + (v >= 0)).clamp(low, high).to(torch.int8).numpy()
     plain = nearest(w, s, bits)
-    better = output_error(learned, w, s, second) <= output_error(plain, w, s, second)
-    found: np.ndarray = np.where(better[..., None], learned, plain)
-    return found
+    after, before = (_error(q, step, read, offset, bend, wanted) for q in (learned, plain))
+    better: np.ndarray = (after <= before).numpy()
+    return np.where(better[..., None], learned, plain)
 
 
 def output_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """E[((s q − W) x)²] of each output channel, (G, K), float64."""
+    """E[((s q − W) x)²] of each output channel, (G, K), float64; `second` is H = E[x xᵀ], (G, D, D)."""
     delta = q.astype(np.float64) * s[..., None] - w
     found: np.ndarray = ((delta @ second.astype(np.float64)) * delta).sum(-1)
     return found
 
 
-def _up(v: Tensor) -> Tensor:
-    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+def _outputs(x: Tensor, w: Tensor, offset: Tensor, bend: Bend | None) -> Tensor:
+    """f(W x + b), (G, n, K)."""
+    y = torch.baddbmm(offset[:, None], x, w.transpose(1, 2))
+    return y if bend is None else bend(y)
+
+
+def _pull(x: Tensor, w: Tensor, offset: Tensor, bend: Bend | None, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of Σ weight (f(W̃ x̂ + b) − wanted)² / 2 by the product, (G, n, K)."""
+    y = _outputs(x, w, offset, None)
+    if bend is None:
+        return (y - wanted) * weight
+    bent = bend(y.requires_grad_())
+    (found,) = torch.autograd.grad(bent, y, (bent.detach() - wanted) * weight)
+    return found
+
+
+def _error(q: np.ndarray, step: Tensor, read: Tensor, offset: Tensor, bend: Bend | None, wanted: Tensor) -> Tensor:
+    """Squared error of each output channel, (G, K)."""
+    return (_outputs(read, torch.from_numpy(q).float() * step, offset, bend) - wanted).square().mean(1)

@@ -2,71 +2,47 @@
 
 Nagel et al. 2019, Data-Free Quantization, arXiv:1906.04721, section 4.2. With W̃ = s q and ε = W̃ − W
 
-    E[W̃ x] − E[W x] = ε E[x],      b ← b − ε E[x]
+    E[W̃ x] − E[W x] = ε E[x],      b ← b − ε E[x]                      analytic
 
-`shift` is that formula (analytic). `corrected` runs both networks up to a layer and takes the difference of the means, with all
-layers before it already rounded and corrected (empirical; appendix D): it also sees what the others' errors do to x.
+With all layers before it already rounded and corrected a layer reads x̂ in place of x, and the shift that is seen then also
+holds what the others' errors do to it (appendix D). A layer is linear, so that the means of what it reads are enough:
 
-Symbols: W, W̃ (G, K, D); E[x] (G, D); b (G · K,).
+    E[W̃ x̂] − E[W x],      b ← b − E[W̃ x̂] + E[W x]                      empirical
+
+Symbols: W, W̃ (G, K, D); E[x], E[x̂] (G, D); b (G · K,).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 
 from compress import graphs
-from compress.progress import Reporter, Silent
 from compress.quantize.calibrate import with_outputs
-from compress.quantize.layers import Layer, weight_of, with_weights
 
-ENOUGH = 64
-"""Samples for the empirical means; their standard error is then an eighth of the spread of one sample."""
+ENOUGH = 128
+"""Samples for means and deviations of outputs; the standard error is then an eleventh of the spread of one sample."""
 
 
-def shift(w: np.ndarray, rounded: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """E[W̃ x] − E[W x] of each output, (G · K,).
+def shift(w: np.ndarray, rounded: np.ndarray, mean: np.ndarray, found_mean: np.ndarray) -> np.ndarray:
+    """E[W̃ x̂] − E[W x] of each output, (G · K,).
 
     Args:
         w: W.
         rounded: W̃.
         mean: E[x].
+        found_mean: E[x̂]; E[x] for the analytic correction.
     """
-    found: np.ndarray = np.einsum("gkd,gd->gk", rounded - w, mean).reshape(-1)
+    found: np.ndarray = (np.einsum("gkd,gd->gk", rounded, found_mean) - np.einsum("gkd,gd->gk", w, mean)).reshape(-1)
     return found
 
 
-def corrected(
-    model: onnx.ModelProto,
-    rounded: Mapping[str, np.ndarray],
-    layers: Sequence[Layer],
-    batches: Sequence[np.ndarray],
-    *,
-    reporter: Reporter | None = None,
-) -> dict[str, np.ndarray]:
-    """Biases after the empirical correction, by initializer.
-
-    Args:
-        model: Float network in which every layer that is to be corrected has a bias.
-        rounded: Weights on their grid, as stored, by initializer.
-        layers: In graph order.
-        batches: Inputs; the first `ENOUGH` samples are used.
-        reporter: Shows a bar.
-    """
-    used = [batch for number, batch in enumerate(batches) if number * len(batches[0]) < ENOUGH]
-    values = dict(rounded)
-    biases: dict[str, np.ndarray] = {}
-    wanted = {layer.name: layer for layer in layers if layer.bias}
-    exact = output_means(model, [layer.output for layer in wanted.values()], used)
-    with (reporter or Silent()).bar("correct biases", len(wanted)) as bar:
-        for layer in wanted.values():
-            found = output_means(with_weights(model, values), [layer.output], used)[layer.output]
-            biases[layer.bias] = weight_of(model, layer.bias) - (found - exact[layer.output]).astype(np.float32)
-            values[layer.bias] = biases[layer.bias]
-            bar.advance()
-    return biases
+def enough(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """As many batches, spread over all, as hold `ENOUGH` samples."""
+    count = min(len(batches), -(-ENOUGH // len(batches[0])))
+    return [batches[number * len(batches) // count] for number in range(count)]
 
 
 def output_means(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.profile.layer_tables import Rows, detail_of, duration, written
-from compress.profile.layers import CONVERTING as CONVERTED
-from compress.profile.layers import OWN, Kernel, Layers, middle_mean
+from compress.clock import CONVERTING as CONVERTED
+from compress.clock import OWN, Kernel, Layers, Rows, detail_of, duration, middle_mean, written
 from compress.quantize.gates import whole
 from compress.quantize.reasons import WITH_WEIGHTS, Reasons
 from compress.record import Quantity, Scorecard

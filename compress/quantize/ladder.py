@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
-from compress.progress import Reporter, Silent
-from compress.quantize import bias, moments
-from compress.quantize.adaround import adaround, output_error
+from compress.progress import Bar, Reporter, Silent
+from compress.quantize import bias
+from compress.quantize.adaround import adaround
+from compress.quantize.bends import Bend, bend_of
 from compress.quantize.equalize import absorb, equalize, pairs_of
-from compress.quantize.gptq import gptq
+from compress.quantize.gptq import gptq, least, towards
 from compress.quantize.grid import Grid, nearest, steps
-from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of, with_biases, with_weights
+from compress.quantize.layers import Layer, layers_of, weight_of, with_biases, with_weights
+from compress.quantize.moments import Seen, watch
+from compress.quantize.walk import Walk
 from compress.record import Skip
 
 
@@ -46,7 +49,7 @@ def equalized(model: onnx.ModelProto, batches: Sequence[np.ndarray]) -> Prepared
     model, count = equalize(model)
     before = list(dict.fromkeys(pair.first.output for pair in pairs if pair.rectified))
     if before:
-        seen = bias.output_moments(model, before, batches)
+        seen = bias.output_moments(model, before, bias.enough(batches))
         model = absorb(model, {name: mean for name, (mean, _) in seen.items()}, {name: one for name, (_, one) in seen.items()})
     return Prepared(model, skipped=skipped, notes=(f"{count} pairs of layers equalized",))
 
@@ -66,6 +69,9 @@ def rounded(
 ) -> Prepared:
     """Integers for all weights, and biases that make up for what rounding shifts.
 
+    Layers are taken in order. Each learns from what it reads in the network whose earlier layers are rounded and corrected
+    already, and is to give what it gives in the float network.
+
     Args:
         model: Float network; left as it was.
         batches: Calibration inputs.
@@ -82,64 +88,100 @@ def rounded(
     if correction != "none":
         model = with_biases(model, layers)
         layers = [layer for layer in layers_of(model) if layer.name not in exclude]
-    seen: Mapping[str, moments.Moments] = {}
-    if rounding != "nearest" or correction == "analytic":
-        seen = moments.collect(model, layers, batches, second=rounding != "nearest", reporter=reporter)
-    weights = {layer.weight: layer.matrix(weight_of(model, layer.weight)) for layer in layers}
+    how = Rounding(bits, per_channel, search, rounding, iterations, correction)
     grids: dict[str, Grid] = {}
+    biases: dict[str, np.ndarray] = {}
+    notes: tuple[str, ...] = ()
     with (reporter or Silent()).bar("round weights", len(layers)) as bar:
-        for layer in layers:
-            w = weights[layer.weight]
-            s = steps(w, bits, per_channel=per_channel, search=search)
-            grids[layer.weight] = Grid(_integers(w, s, bits, layer, seen, rounding, iterations), s, per_channel)
-            bar.advance()
-    biases: Mapping[str, np.ndarray] = {}
-    if correction == "analytic":
-        biases = {
-            layer.bias: weight_of(model, layer.bias)
-            - bias.shift(weights[layer.weight], grids[layer.weight].values(), seen[layer.name].mean).astype(np.float32)
-            for layer in layers
-            if layer.bias
-        }
-    elif correction == "empirical":
-        values = {layer.weight: layer.stored(grids[layer.weight].values(), weight_of(model, layer.weight)) for layer in layers}
-        biases = bias.corrected(model, values, layers, batches, reporter=reporter)
-    by_weight = {layer.weight: layer for layer in layers}
-    notes = () if rounding == "nearest" else (_gain(weights, grids, by_weight, seen, bits, rounding),)
-    return Prepared(with_weights(model, biases), grids, by_weight, _uncorrected(layers, correction), notes)
+        if how.blind:
+            for layer in layers:
+                grids[layer.weight] = how.grid(layer.matrix(weight_of(model, layer.weight)))
+                bar.advance()
+        else:
+            walk = Walk(model, layers, batches)
+            gains = [_step(walk, layer, values, how, grids, biases, bar) for layer, *values in walk]
+            notes = _told(rounding, gains, walk.images)
+    return Prepared(
+        with_weights(model, biases), grids, {layer.weight: layer for layer in layers}, _uncorrected(layers, correction), notes
+    )
 
 
-def _integers(
-    w: np.ndarray,
-    s: np.ndarray,
-    bits: int,
+@dataclass(frozen=True)
+class Rounding:
+    """How one layer is rounded; see `rounded` for the fields."""
+
+    bits: int
+    per_channel: bool
+    search: bool
+    rounding: str
+    iterations: int
+    correction: str
+
+    @property
+    def blind(self) -> bool:
+        """No data are needed."""
+        return self.rounding == "nearest" and self.correction == "none"
+
+    def grid(self, w: np.ndarray) -> Grid:
+        """Rounded to the nearest."""
+        s = steps(w, self.bits, per_channel=self.per_channel, search=self.search)
+        return Grid(nearest(w, s, self.bits), s, self.per_channel)
+
+    def learned(self, w: np.ndarray, plain: Grid, seen: Seen, b: np.ndarray, bend: Bend | None) -> Grid:
+        """Rounded by what the layer reads; where a correction follows, about the means, which it gives back."""
+        if self.correction != "none":
+            b = b + np.einsum("gkd,gd->gk", w, seen.mean)
+            seen = seen.centred()
+        s, second, aim = plain.s, np.empty(0), w
+        if self.search or self.rounding == "gptq":
+            second = seen.second
+            aim = towards(w, second, seen.cross)
+        if self.search:
+            full = steps(w, self.bits, per_channel=self.per_channel, search=False)
+            s = least(full, second, self.bits, target=aim, per_channel=self.per_channel)
+        if self.rounding == "gptq":
+            return replace(plain, q=gptq(w, s, second, self.bits, target=aim), s=s)
+        return replace(plain, q=adaround(w, s, seen.x, seen.found, self.bits, iterations=self.iterations, b=b, bend=bend), s=s)
+
+
+def _step(
+    walk: Walk,
     layer: Layer,
-    seen: Mapping[str, moments.Moments],
-    rounding: str,
-    iterations: int,
-) -> np.ndarray:
-    if rounding == "adaround":
-        return adaround(w, s, seen[layer.name].second, bits, iterations=iterations)
-    if rounding == "gptq" and layer.operator in LINEAR:
-        return gptq(w, s, seen[layer.name].second, bits)
-    return nearest(w, s, bits)
+    values: Sequence[Sequence[np.ndarray]],
+    how: Rounding,
+    grids: dict[str, Grid],
+    biases: dict[str, np.ndarray],
+    bar: Bar,
+) -> float:
+    """Round one layer; its squared output error beside that of rounding to the nearest."""
+    stored = weight_of(walk.model, layer.weight)
+    w = layer.matrix(stored)
+    seen = watch(layer, walk.node(layer), stored, *values, seed=len(grids))
+    b = weight_of(walk.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
+    plain = grid = how.grid(w)
+    if how.rounding != "nearest":
+        grid = how.learned(w, plain, seen, b.reshape(w.shape[:2]), bend_of(walk.model, layer))
+    grids[layer.weight] = grid
+    walk.put({layer.weight: layer.stored(grid.values(), stored)})
+    if layer.bias and how.correction != "none":
+        found_mean = seen.found_mean if how.correction == "empirical" else seen.mean
+        biases[layer.bias] = b - bias.shift(w, grid.values(), seen.mean, found_mean).astype(np.float32)
+        walk.put({layer.bias: biases[layer.bias]})
+    bar.advance()
+    if how.rounding == "nearest":
+        return 1.0
+    if how.correction != "none":
+        seen = seen.centred()
+    before, after = (float(seen.error(w, one.values()).sum()) for one in (plain, grid))
+    return after / before if before > 0 else 1.0
 
 
-def _gain(
-    weights: Mapping[str, np.ndarray],
-    grids: Mapping[str, Grid],
-    layers: Mapping[str, Layer],
-    seen: Mapping[str, moments.Moments],
-    bits: int,
-    rounding: str,
-) -> str:
-    """What learned rounding brought, in a sentence."""
-    gains = []
-    for name, grid in grids.items():
-        w, second = weights[name], seen[layers[name].name].second
-        before, after = (output_error(q, w, grid.s, second).sum() for q in (nearest(w, grid.s, bits), grid.q))
-        gains.append(float(after / before) if before > 0 else 1.0)
-    return f"{rounding}: squared output error of a layer at {np.median(gains):.0%} of nearest rounding's (median over layers)"
+def _told(rounding: str, gains: Sequence[float], images: int) -> tuple[str, ...]:
+    """What was learned from and what it brought, in a sentence."""
+    if rounding == "nearest" or not gains:
+        return ()
+    share = f"squared output error of a layer at {np.median(gains):.0%} of nearest rounding's (median over layers)"
+    return (f"{rounding}: {share}; learned from {images} images",)
 
 
 def _uncorrected(layers: Sequence[Layer], correction: str) -> tuple[Skip, ...]:

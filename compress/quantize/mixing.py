@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from compress import graphs
+from compress.clock import Runner, Timing, time_runners
 from compress.errors import ConversionError
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.timing import Timing, time_runners
 from compress.quantize import mixed, within
 from compress.quantize.attempts import Attempts
 from compress.quantize.settings import Mixed

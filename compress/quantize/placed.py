@@ -10,10 +10,8 @@ from pathlib import Path
 import onnx
 
 from compress import graphs
+from compress.clock import Array, Feeds, Rows, layers
 from compress.errors import CompressError, ConversionError
-from compress.profile import layers
-from compress.profile.layer_tables import Rows
-from compress.profile.runners.base import Array, Feeds
 from compress.quantize.fused import Fused, fused
 from compress.quantize.gates import whole
 from compress.quantize.reasons import Reasons

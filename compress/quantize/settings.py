@@ -39,10 +39,11 @@ class Weights(Frozen):
     Attributes:
         bits: Levels are 2^bits; fewer than 8 are kept in int8, since no runtime here computes convolutions with fewer, so that
             they cost accuracy and bring no speed on this machine.
-        range: `minmax` holds the largest weight; `mse` makes the squared error of the weights least.
-        rounding: `nearest`; `adaround` learns it layer by layer (Nagel 2020); `brecq` learns it block by block, each given
-            what the rounded ones before it give (Li 2021), and takes longer; `gptq` rounds linear layers column by column,
-            each correcting the ones before (Frantar 2023), and others to the nearest.
+        range: `minmax` holds the largest weight; `mse` makes the squared error least, of the weights for `nearest`, of what the
+            layer gives for the others.
+        rounding: `nearest`; `adaround` learns it (Nagel 2020); `gptq` rounds input by input, each correcting the ones before
+            (Frantar 2023), in a tenth of the time. Both go layer by layer and make up for the layers before. `brecq` learns it
+            block by block, each given what the rounded ones before it give (Li 2021), and takes longer.
         iterations: Steps of `adaround` for each layer, of `brecq` for each block.
     """
 
@@ -145,7 +146,7 @@ class Ladder(Frozen):
             weights, all of it with 1, 0.5 for a start; None leaves them.
         weights: How weights become integers.
         bias_correction: `analytic` takes the shift of each output's mean from the means of the inputs; `empirical` measures it
-            layer by layer with all before it rounded, which costs a run of the network for each layer.
+            layer by layer with all before it rounded.
     """
 
     equalize: bool = False

@@ -235,6 +235,7 @@ class Quantize(Stage):
             context.data.validation,
             partial(scores_of, context.task),
             Terms(self.gate.accuracy_drop, self.gate.seconds, device.threads, device.contract.batch),
+            clock=context.clock,
             reporter=context.reporter,
         )
 

@@ -11,14 +11,16 @@ from torch import nn
 
 from compress import graphs
 from compress.export.onnx import export_onnx
-from compress.quantize import bias, calibrate, int8, ladder, moments
+from compress.quantize import bias, calibrate, int8, ladder
 from compress.quantize.adaround import adaround, output_error
 from compress.quantize.equalize import absorb, equalize, factors, pairs_of
-from compress.quantize.gptq import gptq
+from compress.quantize.gptq import gptq, towards
 from compress.quantize.grid import limits, nearest, steps
-from compress.quantize.layers import layers_of, weight_of
+from compress.quantize.layers import layers_of, weight_of, with_weights
+from compress.quantize.moments import Seen, watch
 from compress.quantize.placement import activations
 from compress.quantize.sqnr import decibels, layer_sqnr
+from compress.quantize.walk import Walk
 
 
 class Chain(nn.Module):
@@ -109,19 +111,51 @@ def test_layers_are_matrices_and_come_back(model: onnx.ModelProto) -> None:
         np.testing.assert_array_equal(layer.stored(layer.matrix(weight), weight), weight)
 
 
+def walked(model: onnx.ModelProto, layers, change: dict[str, np.ndarray] | None = None, **size: int):
+    walk = Walk(model, layers, [X[:10], X[10:]], **size)
+    for layer, exact, found in walk:
+        yield (
+            layer,
+            np.concatenate(exact),
+            np.concatenate(found),
+            watch(layer, walk.node(layer), weight_of(model, layer.weight), exact, found, seed=0),
+        )
+        if change is not None and layer.weight in change:
+            walk.put({layer.weight: change[layer.weight]})
+
+
+def test_a_walk_gives_what_both_networks_read(model: onnx.ModelProto) -> None:
+    layers = layers_of(model)
+    change = {layer.weight: np.round(weight_of(model, layer.weight) * 4) / 4 for layer in layers}
+    changed = with_weights(model, change)
+    names = [layer.input for layer in layers]
+    exact, found = (graphs.session(calibrate.with_outputs(one, names)).run(names, {"input": X}) for one in (model, changed))
+    for number, (layer, x, other, seen) in enumerate(walked(model, layers, change)):
+        np.testing.assert_allclose(x, exact[number], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(other, found[number], rtol=1e-4, atol=1e-5)
+        assert (number == 0) == np.array_equal(x, other), layer
+        assert seen.x.shape == seen.found.shape
+
+
+def test_a_walk_takes_fewer_images_where_they_are_large(model: onnx.ModelProto) -> None:
+    assert Walk(model, layers_of(model), [X[:1]] * 24).images == 24
+    assert Walk(model, layers_of(model), [X[:1]] * 24, kept_bytes=1).images == 16
+
+
 def test_moments_are_those_of_what_outputs_are_products_of(model: onnx.ModelProto) -> None:
     """W μ + b is the mean output, and W H Wᵀ its second moment, of any layer whose patches are all taken."""
     layers = layers_of(model)
-    seen = moments.collect(model, layers, [X[:10], X[10:]])
     outputs = bias.output_moments(model, [layer.output for layer in layers], [X])
-    for layer in layers:
+    for layer, _, _, seen in walked(model, layers):
         w = layer.matrix(weight_of(model, layer.weight)).astype(np.float64)
         b = weight_of(model, layer.bias).astype(np.float64) if layer.bias else 0.0
-        mean = np.einsum("gkd,gd->gk", w, seen[layer.name].mean).reshape(-1)
-        square = np.einsum("gkd,gde,gke->gk", w, seen[layer.name].second, w).reshape(-1)
+        mean = np.einsum("gkd,gd->gk", w, seen.mean).reshape(-1)
+        square = np.einsum("gkd,gde,gke->gk", w, seen.second, w).reshape(-1)
         wanted, deviation = outputs[layer.output]
         np.testing.assert_allclose(mean + b, wanted, atol=1e-4)
+        np.testing.assert_allclose(seen.x.mean(1), seen.mean, atol=1e-4)
         np.testing.assert_allclose(square - mean**2, deviation**2, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(seen.cross, seen.second, rtol=1e-5)
 
 
 def test_equalization_keeps_the_function_and_evens_the_ranges(skewed: onnx.ModelProto, model: onnx.ModelProto) -> None:
@@ -192,7 +226,11 @@ def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(l
     w, x, second = layer_data
     s = steps(w, bits, per_channel=True, search=False)
     plain = nearest(w, s, bits)
-    q = adaround(w, s, second, bits, iterations=300) if rounding == "adaround" else gptq(w, s, second, bits)
+    q = (
+        adaround(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
+        if rounding == "adaround"
+        else gptq(w, s, second, bits)
+    )
     before, after = exact_error(plain, w, s, x), exact_error(q, w, s, x)
     np.testing.assert_allclose(output_error(q, w, s, second), after, rtol=1e-3)
     assert (after <= before * 1.001).all()
@@ -202,15 +240,53 @@ def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(l
 
 
 def test_adaround_goes_up_or_down_and_nowhere_else(layer_data) -> None:
-    w, _, second = layer_data
-    s = steps(w, 4, per_channel=True, search=False)
-    assert np.abs(adaround(w, s, second, 4, iterations=50) - w / s[..., None]).max() <= 1.0
+    w, x, _ = layer_data
+    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    assert np.abs(adaround(w, s, x, x, 4, iterations=50) - w / s[..., None]).max() <= 1.0
 
 
 def test_adaround_is_the_same_every_time(layer_data) -> None:
-    w, _, second = layer_data
+    w, x, _ = layer_data
+    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    np.testing.assert_array_equal(*(adaround(w, s, x, x, 4, iterations=50) for _ in range(2)))
+
+
+@pytest.mark.parametrize("rounding", ["adaround", "gptq"])
+def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: str) -> None:
+    """With inputs that earlier layers changed, learning from both is better than learning from the changed ones alone."""
+    w, x, _ = layer_data
+    x = x.astype(np.float32)
+    found = np.round(x) * np.float32(0.9)
+    seen = Seen(x, found, x.mean(1), found.mean(1))
     s = steps(w, 4, per_channel=True, search=False)
-    np.testing.assert_array_equal(*(adaround(w, s, second, 4, iterations=50) for _ in range(2)))
+    if rounding == "adaround":
+        blind, aware = (adaround(w, s, one, found, 4, iterations=300) for one in (found, x))
+    else:
+        blind, aware = (gptq(w, s, seen.second, 4, target=one) for one in (w, towards(w, seen.second, seen.cross)))
+    before, after = (float(seen.error(w, q * s[..., None]).sum()) for q in (blind, aware))
+    assert after < 0.8 * before
+
+
+def test_adaround_spends_nothing_where_the_activation_cuts(layer_data) -> None:
+    w, x, _ = layer_data
+    x = x.astype(np.float32)
+    s = steps(w, 3, per_channel=True, search=False)
+    b = np.full(s.shape, -4.0, np.float32)
+    errors = []
+    for bend in (None, torch.relu):
+        q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
+        outputs = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
+        errors.append(float(np.square(next(outputs) - next(outputs)).sum()))
+    assert errors[1] < errors[0]
+
+
+def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
+    w, x, _ = layer_data
+    x = x.astype(np.float32)
+    seen = Seen(x, 2 * x, x.mean(1), 2 * x.mean(1))
+    aim = towards(w, seen.second, seen.cross)
+    assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
+    np.testing.assert_array_equal(towards(w, seen.second, seen.second), w)
 
 
 def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
@@ -239,8 +315,6 @@ def test_corrected_biases_give_the_float_means_back(model: onnx.ModelProto, corr
     )
     errors = []
     for one in (plain, found):
-        from compress.quantize.layers import with_weights
-
         values = {name: one.layers[name].stored(grid.values(), weight_of(one.model, name)) for name, grid in one.grids.items()}
         shifted = with_weights(one.model, values)
         errors.append(float(np.abs(answers(shifted).mean(0) - answers(model).mean(0)).max()))
