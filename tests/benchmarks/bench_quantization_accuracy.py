@@ -295,9 +295,7 @@ def w4a8(bench: Bench) -> None:
 
 def mixed(bench: Bench) -> None:
     """The search against every subset."""
-    print(
-        "\n| six layers, weights of | points lost | fewest in float, of all subsets | by the search | tried | goal |"
-    )
+    print("\n| six layers, weights of | points lost | fewest in float, of all subsets | by the search | tried | goal |")
     print("|---|---|---|---|---|---|")
     for bits in (2, 3, 4):
         found = bench.unit(f"mixed-{bits}", lambda folder, bits=bits: _mixed(bench, bits, folder))
