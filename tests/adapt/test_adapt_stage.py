@@ -12,6 +12,7 @@ from compress import Adapt, Export, Pipeline, Prune
 from compress.adapt import choices, outcome, samples, steps, survey
 from compress.adapt import replace as replacing
 from compress.adapt.stage import KINDS
+from compress.clock import Clock
 from compress.devices import load_device
 from compress.errors import ModelError
 from compress.models.checkpoint import load, save
@@ -179,18 +180,18 @@ def clock(monkeypatch):
     """Milliseconds by what is left in a network."""
 
     @contextmanager
-    def exported(networks, spec):
+    def exported(clock, networks, spec):
         yield networks
 
-    def timed(files, spec, *, seconds):
+    def race(self, files, shape, *, seconds):
         return {name: 10 + sum(COST.get(kind, 0.0) for kind in kinds(network)) for name, network in files.items()}
 
-    def speedup(slow, fast):
+    def speedup(self, slow, fast):
         return Quantity.measured(slow / fast, "1", "by the test's clock", interval=(slow / fast, slow / fast))
 
     monkeypatch.setattr(choices.stopwatch, "exported", exported)
-    monkeypatch.setattr(choices.stopwatch, "timed", timed)
-    monkeypatch.setattr(choices, "speedup", speedup)
+    monkeypatch.setattr(Clock, "race", race)
+    monkeypatch.setattr(Clock, "speedup", speedup)
 
 
 def test_auto_replaces_what_costs_time_and_leaves_the_rest_with_the_reason(candidate, context, clock):

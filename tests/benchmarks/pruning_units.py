@@ -124,6 +124,12 @@ class Bench:
         module.load_state_dict(torch.load(weights, weights_only=True))
         return module
 
+    def complete(self, *units: str) -> tuple[int, ...]:
+        """Seeds of which all of these units are there."""
+        return tuple(
+            seed for seed in self.seeds if all((self.out / f"{unit.format(seed=seed)}.json").exists() for unit in units)
+        )
+
     def right(self, unit: str, seeds: tuple[int, ...] | None = None) -> np.ndarray:
         """0 or 1 by test sample of a kept unit, all seeds in a row."""
         names = [unit.format(seed=seed) for seed in seeds or self.seeds]
