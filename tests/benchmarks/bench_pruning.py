@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_pruning.py --out DIR [--parts channel,latency,time,choosing] [--seeds 0,1,2] [--smoke]
 
-Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs; `latency`: importance per millisecond against
+Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs; `show`: its table of what is there; `latency`: importance per millisecond against
 MACs alone; `time`: what the networks of both take in ONNX Runtime, one thread, batch 1, each in turns with its dense network;
 `choosing`: what everything but the recovery costs on ResNet-50. Each finished unit is a JSON file in DIR, found again by the
 next call. Prints Markdown tables of what is there.
@@ -109,23 +109,32 @@ def channel(bench: Bench) -> None:
             for kept in KEPT:
                 ours(bench, name, seed, kept)
                 baseline(bench, name, seed, kept)
+    show(bench)
+
+
+def show(bench: Bench) -> None:
+    """The table of what is there."""
     print(
         "\n| network | MACs kept, ours | theirs | dense | ours | torch-pruning | lost, ours | gain over it (95 %) | by seed |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in NETWORKS:
         for kept in KEPT:
-            print(_channel_row(bench, name, kept))
+            if row := _channel_row(bench, name, kept):
+                print(row)
 
 
 def _channel_row(bench: Bench, name: str, kept: float) -> str:
     units = (f"dense-{name}-{{seed}}", f"ours-{name}-{{seed}}-{kept}", f"tp-{name}-{{seed}}-{kept}")
-    dense, mine, theirs = (bench.right(unit) for unit in units)
+    seeds = bench.complete(*units)
+    if not seeds:
+        return ""
+    dense, mine, theirs = (bench.right(unit, seeds) for unit in units)
     lost, (_, low, _) = dense.mean() - mine.mean(), paired_difference(mine, theirs)
     goal = "met" if lost <= LOST[kept] and (kept > 0.25 or low > 0) else "missed"
-    macs = [[bench.unit(unit.format(seed=seed), lambda _: {})["macs"] for seed in bench.seeds] for unit in units]
+    macs = [[bench.unit(unit.format(seed=seed), lambda _: {})["macs"] for seed in seeds] for unit in units]
     shares = [statistics.mean(a / b for a, b in zip(macs[arm], macs[0], strict=True)) for arm in (1, 2)]
-    parts = [np.mean(a) - np.mean(b) for a, b in zip(*(np.split(one, len(bench.seeds)) for one in (mine, theirs)), strict=True)]
+    parts = [np.mean(a) - np.mean(b) for a, b in zip(*(np.split(one, len(seeds)) for one in (mine, theirs)), strict=True)]
     return (
         f"| {name} | {shares[0]:.3f} | {shares[1]:.3f} | {dense.mean():.2%} | {mine.mean():.2%} | {theirs.mean():.2%} | "
         f"{100 * lost:+.2f} points ({goal}) | {gain(mine, theirs)} | {', '.join(f'{100 * one:+.1f}' for one in parts)} |"
@@ -151,11 +160,12 @@ def timed(bench: Bench) -> None:
     print("\n| network | ranked by | MACs ÷ | time ÷ (each seed) | median | speed-up efficiency |\n|---|---|---|---|---|---|")
     for name in NETWORKS:
         arms = [f"{arm}-{name}-{{seed}}-{kept}" for arm, kept in (("ours", 0.5), ("aware", 0.5), ("ours", 0.25))]
-        arms = [arm for arm in arms if all((bench.out / f"{arm.format(seed=seed)}.onnx").exists() for seed in bench.seeds)]
-        took = [_session(bench, [f"dense-{name}-{seed}", *(arm.format(seed=seed) for arm in arms)]) for seed in bench.seeds]
+        arms = [arm for arm in arms if bench.complete(f"dense-{name}-{{seed}}", arm)]
+        seeds = bench.complete(f"dense-{name}-{{seed}}", *arms)
+        took = [_session(bench, [f"dense-{name}-{seed}", *(arm.format(seed=seed) for arm in arms)]) for seed in seeds]
         for place, arm in enumerate(arms, start=1):
             faster = [one[0] / one[place] for one in took]
-            dense, made = ([bench.unit(u.format(seed=s), lambda _: {})["macs"] for s in bench.seeds] for u in
+            dense, made = ([bench.unit(u.format(seed=s), lambda _: {})["macs"] for s in seeds] for u in
                            (f"dense-{name}-{{seed}}", arm))  # fmt: skip
             ratio = statistics.mean(a / b for a, b in zip(dense, made, strict=True))
             middle = statistics.median(faster)
@@ -207,6 +217,7 @@ def main() -> None:
     bench, given = opened(parser)
     parts: dict[str, Callable[[Bench], None]] = {
         "channel": channel,
+        "show": show,
         "latency": latency,
         "time": timed,
         "choosing": choosing,
