@@ -57,11 +57,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
-        n, length, _ = x.shape
-        q, k, v = self.qkv(self.before(x)).view(n, length, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1)
+        q, k, v = self.qkv(self.before(x)).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
         mixed = torch.softmax(q @ k.transpose(-2, -1) / 2, -1) @ v
-        x = x + self.out(mixed.transpose(1, 2).reshape(n, length, 8))
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
         x = x + self.narrow(nn.functional.gelu(self.wide(self.after(x))))
         return self.head(x[:, 0])
 
