@@ -23,7 +23,7 @@ import distillation_networks as networks
 import numpy as np
 import torch
 from distillation_cases import NETWORKS, Case, cases
-from distillation_table import Row, table
+from distillation_table import Row, placed, table
 from torch import nn
 
 from compress.data.settings import DataSettings
@@ -200,7 +200,6 @@ def outputs_of_batch(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 def report(bench: Bench, chosen: list[Case]) -> str:
     """The whole page."""
-    size = bench.size
     rows = [row for case in chosen if (row := bench.row(case)) is not None]
     finished = {(row.section, row.name) for row in rows}
     missing = [f"{case.name} ({case.section})" for case in chosen if (case.section, case.name) not in finished]
@@ -209,7 +208,7 @@ def report(bench: Bench, chosen: list[Case]) -> str:
         labels = "many" if data == "many" else "few"
         if (bench.folder / f"teacher-{labels}-{name.replace(':', '-')}" / "train.done.json").exists():
             taught[f"{name}, {labels}"] = float(np.mean(bench.scores(bench.teacher(name, data).network(), bench.data(labels))))
-    return table(rows, taught, missing, size.seeds)
+    return table(rows, taught, missing)
 
 
 def main() -> None:
@@ -232,7 +231,8 @@ def main() -> None:
     text = report(bench, chosen)
     print(text)
     if given.report is not None:
-        write_text(given.report, text)
+        page = given.report.read_text(encoding="utf-8") if given.report.exists() else ""
+        write_text(given.report, placed(page, text))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,11 @@ SELVES = {
     "mutual": {**PLAIN, "teacher": "mutual"},
 }
 
+LIGHT = {
+    name: {**given, "losses": ({"response": {"temperature": 2.0, "weight": 0.3, "warmup": 0.5}}, {"task": {"weight": 0.7}})}
+    for name, given in SELVES.items()
+}
+
 CURRICULA = {
     "mine teacher_error": curriculum(mine="teacher_error"),
     "mine student_loss": curriculum(mine="student_loss"),
@@ -142,9 +147,14 @@ def cases() -> list[Case]:
         Case(few, "teacher", "oracle", {**PLAIN, "teacher": {"oracle": {"function": python("oracle")}}}),
         *(Case(few, "curriculum", name, given) for name, given in CURRICULA.items()),
         Case(few, "curriculum", "early stopping, patience 2", PLAIN, more={"patience": 2}),
-        *(Case(few, "response and", name, given) for name, given in LOOKING.items()),
         Case(many, "", "alone", None, data="many"),
         Case(many, "loss", "response", PLAIN, data="many"),
+        *(
+            Case(kinds, "", name, given, student=student)
+            for student in ("perceptron", "recurrent")
+            for name, given in ((f"{student} alone", None), (f"{student} response", PLAIN))
+        ),
+        *(Case(few, "response and", name, given) for name, given in LOOKING.items()),
         Case(mobile, "", "alone", None, student="mobilenet_v2"),
         Case(mobile, "loss", "response", PLAIN, student="mobilenet_v2"),
         *(Case(few, "curriculum", name, given) for name, given in MIXED.items()),
@@ -152,11 +162,7 @@ def cases() -> list[Case]:
             Case(few, "teacher", f"three, {how}", {**PLAIN, "teacher": {"teacher": {"combine": how}}}, teachers=SEVERAL)
             for how in ("mean", "confidence", "loss")
         ),
-        *(
-            Case(kinds, "", name, given, student=student)
-            for student in ("perceptron", "recurrent")
-            for name, given in ((f"{student} alone", None), (f"{student} response", PLAIN))
-        ),
+        *(Case(few, "teacher", f"{name}, weight rising to 0.3", given) for name, given in LIGHT.items()),
         Case(few, "", "alone, RandAugment", None, data="random"),
         Case(few, "curriculum", "RandAugment", PLAIN, data="random"),
         *(

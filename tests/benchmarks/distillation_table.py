@@ -12,6 +12,8 @@ from scipy.stats import t as student_t
 
 from compress.statistics import paired_difference
 
+BEGIN, END = "<!-- tables: written by the benchmark -->", "<!-- end of tables -->"
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -72,7 +74,7 @@ def bases(rows: Sequence[Row], row: Row) -> tuple[Row | None, Row | None]:
     return base, None if row.section.startswith("students") else response
 
 
-def table(rows: Sequence[Row], teachers: Mapping[str, float], missing: Sequence[str], seeds: int) -> str:
+def table(rows: Sequence[Row], teachers: Mapping[str, float], missing: Sequence[str]) -> str:
     """Markdown."""
     lines = ["Teachers, test accuracy: " + ", ".join(f"{name} {value:.1%}" for name, value in teachers.items()) + ".", ""]
     for section in dict.fromkeys(row.section for row in rows):
@@ -89,5 +91,12 @@ def table(rows: Sequence[Row], teachers: Mapping[str, float], missing: Sequence[
         lines.append("")
     if missing:
         lines += [f"Not run: {'; '.join(missing)}.", ""]
-    lines.append(f"{seeds} seeds; intervals: over test images; over seeds.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def placed(page: str, tables: str) -> str:
+    """A page with its tables in their place, between two marks; the words around them stay."""
+    if BEGIN not in page or END not in page:
+        return f"{page}{BEGIN}\n\n{tables}\n{END}\n"
+    head, _, rest = page.partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{tables}\n{END}{rest.partition(END)[2]}"
