@@ -303,7 +303,7 @@ def w4a8(bench: Bench) -> None:
 def mixed(bench: Bench) -> None:
     """The search against every subset."""
     print(
-        "\n| six layers, weights of | all quantized: points lost | fewest in float, of 64 subsets | by the search | tried | goal |"
+        "\n| six layers, weights | all quantized: points lost | fewest in float, of 64 subsets | by the search | tried | goal |"
     )
     print("|---|---|---|---|---|---|")
     for bits in (2, 3, 4):
@@ -372,7 +372,7 @@ def _fresh(bench: Bench, what: str) -> dict[str, Any]:
 
 
 def measured(what: str, size: Size, out: Path) -> None:
-    """Three steps of training, or the ladder and ranges; prints time and peak resident memory as JSON."""
+    """Two steps of training, or the ladder and ranges; prints time and peak resident memory as JSON."""
     torch.set_num_threads(2)
     spec = InputSpec(
         channels=3, height=size.side, width=size.side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
@@ -386,7 +386,7 @@ def measured(what: str, size: Size, out: Path) -> None:
     wall, cpu = time.monotonic(), time.process_time()
     if what == "train":
         optimizer = torch.optim.AdamW(module.train().to(memory_format=torch.channels_last).parameters())
-        for _ in range(3):
+        for _ in range(2):
             optimizer.zero_grad()
             module(torch.from_numpy(images[: size.batch])).logsumexp(1).sum().backward()
             optimizer.step()
