@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_pruning.py --out DIR [--parts channel,latency,time,choosing] [--seeds 0,1,2] [--smoke]
 
-Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs; `show`: its table of what is there; `latency`: importance per millisecond against
+Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs;
+`show`: its table of what is there; `latency`: importance per millisecond against
 MACs alone; `time`: what the networks of both take in ONNX Runtime, one thread, batch 1, each in turns with its dense network;
 `choosing`: what everything but the recovery costs on ResNet-50. Each finished unit is a JSON file in DIR, found again by the
 next call. Prints Markdown tables of what is there.
