@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.record import InputSpec
@@ -41,7 +42,8 @@ def count(module: nn.Module, spec: InputSpec) -> Counts:
     try:
         module.eval()
         device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        # Attention as plain products: some of its fused kernels have no flop formula, which depends on device and release.
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             module(torch.zeros(1, *spec.shape, device=device))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
