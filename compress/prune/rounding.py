@@ -21,7 +21,7 @@ from compress.prune.importance import magnitude
 from compress.prune.plan import Ranking
 from compress.prune.speed import Stopwatch
 from compress.record import InputSpec
-from compress.stopwatch import median_ms
+from compress.stopwatch import BEFORE, median_ms
 
 CANDIDATES = (1, 4, 8, 16, 32)
 
@@ -93,7 +93,7 @@ def try_out(
             "round_to": multiple,
             "macs_ratio": count(made[multiple], spec).macs / stopwatch.macs if multiple in made else None,
             "latency_ms": times.get(multiple),
-            "of_dense": times[multiple] / median_ms(timings["dense"]) if multiple in made else None,
+            "of_dense": times[multiple] / median_ms(timings[BEFORE]) if multiple in made else None,
             "note": failed.get(multiple, ""),
         }
         for multiple in CANDIDATES

@@ -142,11 +142,11 @@ def divergence(model: onnx.ModelProto, made: onnx.ModelProto, x: np.ndarray) -> 
     return float((p.exp() * (p - q)).sum(1).mean())
 
 
-def test_four_bit_answers_are_nearer_to_the_float_ones_than_layer_by_layer(model: onnx.ModelProto) -> None:
+def test_four_bit_answers_are_much_nearer_to_the_float_ones(model: onnx.ModelProto) -> None:
     x = split(128, 3).inputs.numpy()
-    made = {name: rounded(model, name, x, 4) for name in ("nearest", "adaround", "brecq")}
+    made = {name: rounded(model, name, x, 4) for name in ("nearest", "brecq")}
     lost = {name: divergence(model, one, x) for name, (one, _) in made.items()}
-    assert lost["brecq"] < 0.9 * lost["adaround"] < lost["nearest"]
+    assert lost["brecq"] < 0.5 * lost["nearest"]
     done = made["brecq"][1]
     assert set(done.grids) == {layer.weight for layer in layers_of(model)}
     assert done.skipped == ()

@@ -274,7 +274,7 @@ def test_adaround_spends_nothing_where_the_activation_cuts(layer_data) -> None:
     b = np.full(s.shape, -4.0, np.float32)
     errors = []
     for bend in (None, torch.relu):
-        q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
+        q = adaround(w, s, x, x, 3, iterations=1000, b=b, bend=bend)
         outputs = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
         errors.append(float(np.square(next(outputs) - next(outputs)).sum()))
     assert errors[1] < errors[0]
