@@ -89,7 +89,7 @@ def placed(
         "WeightSymmetric": True,
         "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
-        "TensorQuantOverrides": _signed(model, ranges) if placement.signed_input else {},
+        "TensorQuantOverrides": _overrides(model, ranges, placement),
     }
     with _quiet():
         quantizer = QDQQuantizer(
@@ -100,7 +100,7 @@ def placed(
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
             _as_tensors_data(with_known(copy, dict(ranges))),
             [],
-            [*_with_parts(copy, exclude), *_computed_products(model)],
+            [*_with_parts(copy, exclude), *(() if placement.products else _computed_products(model))],
             list(placement.operators),
             options,
         )
@@ -128,10 +128,16 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
     graphs.shorten(made.graph)
 
 
-def _signed(model: onnx.ModelProto, ranges: Ranges) -> dict[str, list[dict[str, object]]]:
-    """The network's inputs as int8 around 0, where they have negative values."""
-    below = [one.name for one in model.graph.input if one.name in ranges and ranges[one.name][0] < 0]
-    return {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in below}
+def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: Placement) -> dict[str, list[dict[str, object]]]:
+    """Tensors of another type than the rest: inputs with negative values around 0, and what a softmax gives unsigned."""
+    found: dict[str, list[dict[str, object]]] = {}
+    if placement.signed_input:
+        below = [one.name for one in model.graph.input if one.name in ranges and ranges[one.name][0] < 0]
+        found |= {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in below}
+    if placement.products and not placement.unsigned:
+        parts = [node.output[0] for node in model.graph.node if node.op_type == "Softmax" and node.output[0] in ranges]
+        found |= {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in parts}
+    return found
 
 
 def fix_batch(model: onnx.ModelProto, batch: int) -> None:

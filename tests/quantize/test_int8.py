@@ -100,6 +100,32 @@ def test_openvino_gets_its_input_around_zero_and_the_rest_unsigned(model: onnx.M
     assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
 
 
+def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: Path) -> None:
+    import torch
+    from torchvision.models import VisionTransformer
+
+    from compress.export.onnx import export_onnx
+
+    torch.manual_seed(0)
+    network = VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4).eval()
+    export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
+    vit = graphs.load(tmp_path / "vit.onnx")
+    x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    seen = calibrate.observe(vit, activations(vit, FAMILIES), [x], counts=False)
+    found = {name: (one.low, one.high) for name, one in seen.items()}
+    for family, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
+        made = quantized(vit, found, family)
+        values, maker = constants(made), {node.output[0]: node for node in made.graph.node}
+        pairs = [[maker[name] for name in node.input] for node in made.graph.node if node.op_type == "MatMul"]
+        integers = [pair for pair in pairs if all(one.op_type == "DequantizeLinear" for one in pair)]
+        computed = [pair for pair in integers if all(one.input[0] not in values for one in pair)]
+        assert len(computed) == wanted
+    made = quantized(vit, found, "openvino")
+    softmax = next(node.output[0] for node in made.graph.node if node.op_type == "Softmax")
+    rounding = next(node for node in made.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == softmax)
+    assert constants(made)[rounding.input[2]].dtype == np.uint8
+
+
 def test_openvino_gets_all_activations_as_asked(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
     made = int8.quantize(model, ranges, "openvino", per_channel=True, reduce_range=False, symmetric=False)
     assert activation_types(made) == ({np.dtype(np.uint8)}, False)

@@ -267,17 +267,20 @@ def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: st
     assert after < 0.8 * before
 
 
-def test_adaround_spends_nothing_where_the_activation_cuts(layer_data) -> None:
-    w, x, _ = layer_data
-    x = x.astype(np.float32)
-    s = steps(w, 3, per_channel=True, search=False)
-    b = np.full(s.shape, -4.0, np.float32)
-    errors = []
-    for bend in (None, torch.relu):
-        q = adaround(w, s, x, x, 3, iterations=1000, b=b, bend=bend)
-        outputs = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
-        errors.append(float(np.square(next(outputs) - next(outputs)).sum()))
-    assert errors[1] < errors[0]
+def test_adaround_sees_what_the_activation_cuts() -> None:
+    """Less error behind a ReLU when learned through it: a few hundredths, so over many rows."""
+    errors = np.zeros(2)
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        w = random.normal(size=(1, 96, 20)).astype(np.float32)
+        x = (random.normal(size=(1, 1000, 20)) @ random.normal(size=(1, 20, 20)) + 0.5).astype(np.float32)
+        s = steps(w, 3, per_channel=True, search=False)
+        b = np.full(s.shape, -15.0, np.float32)
+        for place, bend in enumerate((None, torch.relu)):
+            q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
+            before, after = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
+            errors[place] += float(np.square(before - after).sum())
+    assert errors[1] < 0.99 * errors[0]
 
 
 def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
