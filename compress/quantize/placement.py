@@ -36,8 +36,8 @@ class Placement:
         batch: The batch that its file is fixed to; None leaves it free. OpenVINO takes 10 to 15 % longer with a free one.
         signed_input: The network's input is int8 around 0 where it has negative values: OpenVINO's first convolution may take
             twice the time with a zero point, and a normalised image has its middle near 0 anyhow.
-        products: Matrix products of two activations are computed in int8, too: OpenVINO fuses an attention into one kernel, which
-            takes a third less with them. What a softmax gives is unsigned then, for twice the levels.
+        products: Matrix products of two activations are computed in int8, too: OpenVINO fuses an attention into one kernel, and
+            that takes a third less with them. What a softmax gives is unsigned then, for twice the levels.
         early_pools: Maxima are taken of integers: the pair behind a MaxPool goes before it, which gives the same numbers.
     """
 
