@@ -22,11 +22,11 @@ from compress.profile.layer_tables import Rows, detail_of, duration, written
 from compress.profile.layers import CONVERTING, OWN, Kernel, Layers
 from compress.profile.local import batches
 from compress.profile.runners.base import Array, Feeds, FileRunner
-from compress.profile.runners.onnxruntime import PROVIDERS, Runner
+from compress.profile.runners.onnxruntime import PROVIDERS
 from compress.profile.runtimes import choose, made_for, opened
 from compress.profile.stamps import middle_mean
 from compress.profile.subjects import Plan
-from compress.profile.timing import Timing, time_runners
+from compress.profile.timing import Timing
 from compress.profile.work import Work, work_of
 from compress.progress import Reporter
 from compress.record import InputSpec, Quantity
@@ -43,7 +43,6 @@ __all__ = [
     "Layers",
     "Plan",
     "Rows",
-    "Runner",
     "Timing",
     "Work",
     "batches",
@@ -55,7 +54,6 @@ __all__ = [
     "made_for",
     "middle_mean",
     "opened",
-    "time_runners",
     "written",
 ]
 

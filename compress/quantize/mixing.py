@@ -7,20 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from compress import graphs
-from compress.clock import Runner, Timing, time_runners
 from compress.errors import ConversionError
 from compress.quantize import mixed, within
-from compress.quantize.attempts import Attempts
+from compress.quantize.attempts import FAMILY, Attempts
 from compress.quantize.settings import Mixed
 from compress.quantize.static import Static
 from compress.quantize.targets import FILES, here, no_clock
 from compress.record import InputSpec
 from compress.stage import Context
+from compress.stopwatch import median_ms
+
+if TYPE_CHECKING:
+    from compress.clock import Timing
 
 Keep = Callable[[tuple[str, ...]], None]
 TURN_S, LONG_S = 0.1, 0.5
@@ -140,7 +141,7 @@ class Clock:
         device = here(context.targets)
         if device is None:
             raise ConversionError(no_clock(context.targets))
-        self.attempts, self.device, self.folder = attempts, device, folder
+        self.attempts, self.device, self.folder, self.clock = attempts, device, folder, context.clock
         self.files: dict[str, tuple[str, ...]] = {}
         self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()
         self.base: float | None = None
@@ -148,27 +149,24 @@ class Clock:
     def latency_ms(self, floats: tuple[str, ...]) -> float:
         """Median latency, drift taken out."""
         if self.base is None:
-            self.base = _middle(self.timed({"base": ()}, LONG_S)["base"])
+            self.base = median_ms(self.timed({"base": ()}, LONG_S)["base"])
         if not floats:
             return self.base
         both = self.timed({"this": floats, "base": ()}, TURN_S)
-        return self.base * _middle(both["this"]) / _middle(both["base"])
+        return self.base * median_ms(both["this"]) / median_ms(both["base"])
 
     def again(self, floats: tuple[str, ...]) -> float:
         """Median latency as it is now, measured for longer."""
-        return _middle(self.timed({"this": floats}, LONG_S)["this"])
+        return median_ms(self.timed({"this": floats}, LONG_S)["this"])
 
     def timed(self, networks: dict[str, tuple[str, ...]], seconds: float) -> dict[str, Timing]:
         """Networks by name, in turns."""
         with ExitStack() as stack:
             files = {name: self._file(name, floats) for name, floats in networks.items()}
-            runners = {
-                name: stack.enter_context(Runner(path, threads=self.device.threads)) for name, path in files.items()
-            }  # fmt: skip
+            opened = {name: self.clock.opened(FAMILY, path, threads=self.device.threads) for name, path in files.items()}
+            runners = {name: stack.enter_context(runner) for name, runner in opened.items()}
             feeds = {name: {graphs.INPUT: self.inputs} for name in runners}
-            return time_runners(
-                runners, feeds, batch=len(self.inputs), seconds=seconds, warmup_seconds=seconds / 5, min_runs=10
-            )  # fmt: skip
+            return self.clock.turns(runners, feeds, batch=len(self.inputs), seconds=seconds)
 
     def _file(self, name: str, floats: tuple[str, ...]) -> Path:
         """Where a network stands; written where it is another than before."""
@@ -177,7 +175,3 @@ class Clock:
             graphs.save(self.attempts.build(floats), path)
             self.files[name] = floats
         return path
-
-
-def _middle(timing: Timing) -> float:
-    return float(np.median(timing.milliseconds))
