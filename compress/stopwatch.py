@@ -72,12 +72,9 @@ class Stopwatch:
             networks: Not changed.
             seconds: Counted time of each, where it is not the stopwatch's own.
         """
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            files = {BEFORE: folder / "before.onnx"}
+        with exported(self.clock, networks, self.spec) as made, tempfile.TemporaryDirectory() as folder:
+            files = {BEFORE: Path(folder) / "before.onnx", **made}
             files[BEFORE].write_bytes(self.exported)
-            for number, (label, network) in enumerate(networks.items()):
-                files[label] = self.clock.export(network, self.spec, folder / f"{number}.onnx")
             timings = self.clock.race(files, self.spec.shape, seconds=seconds or self.seconds)
             return timings, {label: self.clock.work(path) for label, path in files.items()}
 
