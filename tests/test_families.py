@@ -2,7 +2,7 @@
 
 import pytest
 import torchvision
-from models.families import FAMILIES, Family, family_of
+from families import FAMILIES, Family, family_of
 
 from compress import Export, Prune, Quantize
 from compress.data import sources

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +10,6 @@ from compress.adapt.samples import resettled
 from compress.data.splits import Batch, Data
 from compress.record import InputSpec
 from compress.tasks.classification import Classification
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))  # its table of families
 
 
 @dataclass(frozen=True)

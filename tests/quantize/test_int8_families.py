@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES, Family
 
 from compress import graphs
 from compress.export.onnx import export_onnx
@@ -16,9 +16,6 @@ from compress.models.sources import build
 from compress.quantize import calibrate, int8
 from compress.quantize.placement import PLACEMENTS, activations
 from compress.record import InputSpec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-from families import FAMILIES, Family
 
 
 @pytest.mark.slow
