@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch_pruning as tp
-from pruning_units import BATCH, LR, Bench, correct, gain, network, opened, train
+from glyph_networks import BATCH, LR, Bench, correct, gain, network, opened, train
 from torch import nn
 
 from compress.models.counts import count

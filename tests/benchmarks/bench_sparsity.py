@@ -12,7 +12,7 @@ import argparse
 import statistics
 from typing import Any
 
-from pruning_units import BATCH, Bench, gain, network, opened
+from glyph_networks import BATCH, Bench, gain, network, opened
 
 GOALS = {"rigl": 0.01, "magnitude": 0.01, "synflow": None}
 
