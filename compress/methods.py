@@ -109,6 +109,7 @@ METHODS: tuple[Method, ...] = (
     Method("importance", "fpgm", "compress.prune.importance.median:fpgm", "He et al. 2019, arXiv:1811.00250"),
     Method("importance", "taylor", "compress.prune.importance.gradients:taylor", "Molchanov et al. 2019, arXiv:1906.10771"),
     Method("importance", "hessian", "compress.prune.importance.gradients:hessian", "LeCun et al. 1989, OBD"),
+    Method("importance", "fisher", "compress.prune.importance.fisher:fisher", "Liu et al. 2021, arXiv:2108.00708"),
     Method("importance", "apoz", "compress.prune.importance.activations:apoz", "Hu et al. 2016, arXiv:1607.03250"),
     Method("importance", "activation", "compress.prune.importance.activations:activation", "Molchanov 2017, arXiv:1611.06440"),
     Method("importance", "wanda", "compress.prune.importance.activations:wanda", "Sun et al. 2024, arXiv:2306.11695"),

@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
-import torch_pruning as tp
 from torch import nn
 
 from compress.errors import ModelError
 from compress.models.named import check_globs, protected
 from compress.prune import graph as groups
 from compress.prune import heads
+from compress.prune.costs import Meter, Shrinks, cost, layer_costs, looked_at, timed
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
-from compress.prune.plan import Choice, Layer, Ranking, estimate, lowest, queue, shortest, widths, widths_after
+from compress.prune.plan import (
+    Choice,
+    Ranking,
+    estimate,
+    lowest,
+    queue,
+    refilled,
+    shortest,
+    weighed,
+    widths,
+    widths_after,
+)
 from compress.prune.settings import TIMED
 from compress.record import InputSpec, Skip
 
-Shrinks = Literal["macs", "params", "bytes", "latency", "latency_ms"]
 CLOSE = 0.97
 """Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
-Meter = Callable[[nn.Module], float]
-NEAR = 0.95
-"""Part of a target above which a measurement of it is repeated."""
 
 
 class Channels:
@@ -133,7 +139,10 @@ class Channels:
         target = fraction * self.dense
         if fraction >= 1 or (now := self.cost(module)) <= target:
             return Cut(copy.deepcopy(module).eval())
+        layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
         choices = self._choices(module, importance)
+        if importance.loss_change and self.ranking == "global":
+            choices = weighed(choices, layers if importance.times is None else timed(layers, importance.times))
         blocks = queue(choices, self.ranking)
         best: tuple[float, nn.Module] | None = None
 
@@ -146,11 +155,16 @@ class Channels:
             return left <= target
 
         if blocks:
-            layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
             total = sum(layer.cost for layer in layers.values())
             guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
             near = CLOSE * target if self.measure in TIMED else math.inf
-            shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
+            count = shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
+            if best is not None and best[0] < target and self.measure not in TIMED:
+                plan = refilled(choices, blocks, count, layers, spare=(target - best[0]) / now * total)
+                if plan != widths_after(choices, blocks, count):
+                    fuller = self._make(module, choices, plan)
+                    if (left := self.cost(fuller)) <= target:
+                        best = left, fuller
         left, made = best or (now, copy.deepcopy(module).eval())
         return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
 
@@ -223,44 +237,6 @@ def _skips(
     names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS) and part.weight.numel()]
     unseen = "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
     return tuple(Skip(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
-
-
-def cost(module: nn.Module, spec: InputSpec, measure: Shrinks) -> float:
-    """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
-    from compress.models.counts import count
-
-    if measure == "bytes":
-        return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
-    counts = count(module, spec)
-    return float(counts.macs if measure == "macs" else counts.parameters)
-
-
-def looked_at(cost: Meter, module: nn.Module, target: float, *, twice: bool) -> float:
-    """Cost of a network; one that only just meets its target is measured twice, since luck would be enough once."""
-    found = cost(module)
-    return (found + cost(module)) / 2 if twice and NEAR * target < found <= target else found
-
-
-def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, Layer]:
-    """Cost of each layer by name, with the channels that it is proportional to."""
-    macs: Mapping[nn.Module, float | None] = {}
-    if measure == "macs":
-        macs = tp.utils.count_ops_and_params(module, torch.ones(1, *spec.shape), layer_wise=True)[2]
-    layers = {}
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.conv._ConvNd):
-            sides = (part.out_channels, part.in_channels)
-        elif isinstance(part, nn.Linear):
-            sides = (part.out_features, part.in_features)
-        elif isinstance(part, nn.MultiheadAttention):
-            sides = (part.num_heads, part.embed_dim)
-        elif isinstance(part, nn.modules.batchnorm._BatchNorm):
-            sides = (part.num_features, part.num_features)
-        else:
-            continue
-        own = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
-        layers[name] = Layer(float(own or 0.0), *sides)
-    return layers
 
 
 def check(module: nn.Module, spec: InputSpec) -> None:

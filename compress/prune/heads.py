@@ -126,16 +126,25 @@ def smaller(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
 
 
 def scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
-    """Sum of the scores of each head's weights, divided by their mean, (heads,); None if the importance scores no weights."""
+    """Scores (heads,); None if the importance scores neither gates nor weights.
+
+    From gates on what the output projection reads, where the importance has them; else the sum over the head's weights:
+    averaged over its layers for changes of the loss, as those of channels are, divided by the heads' mean for others.
+    """
     part = module.get_submodule(name)
     layout = _known(part, name)
     found = torch.zeros(layout.count(part), dtype=torch.float64)
+    if importance.gates is not None:
+        gates = importance.gates(f"{name}.{layout.outer.rpartition('.')[0]}")
+        return torch.unflatten(gates, 1, (len(found), -1)).sum(2).square().sum(0)
     try:
         for key, dim, times in ((layout.outer, 1, 1), *((key, 0, times) for key, times in layout.inner)):
             each = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
             found += torch.unflatten(each, 0, (times, len(found), -1)).sum((0, 2, 3)).cpu()
     except (TypeError, ValueError):  # an importance of channels alone, or of layers that are called
         return None
+    if importance.loss_change:
+        return (found / (1 + len(layout.inner))).float()
     return (found / found.mean().clamp(min=1e-30)).float()
 
 

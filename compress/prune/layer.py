@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from compress.errors import ModelError
 from compress.models.named import check_globs, protected
 from compress.models.narrow import adapt, is_dropped
-from compress.prune.channel import Meter, Shrinks, check, cost, looked_at
+from compress.prune.channel import check
+from compress.prune.costs import Meter, Shrinks, cost, looked_at
 from compress.prune.cut import Cut, Limits
 from compress.prune.importance import Importance
 from compress.prune.settings import TIMED

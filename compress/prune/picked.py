@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from compress.prune.importance import Importance
 from compress.prune.weight import Masks
 
 if TYPE_CHECKING:
     from compress.prune.cut import Pruner
+    from compress.prune.importance import Importance
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -43,7 +44,7 @@ def picked(pruner: Pruner, module: nn.Module, fraction: float, importance: Impor
             weights[name] = importance.weights(name, w)
         return weights[name]
 
-    recorded = Importance(channels=of_channels, weights=of_weights)
+    recorded = replace(importance, channels=of_channels, weights=of_weights)
     cut = pruner.cut(module, fraction, recorded)
     if isinstance(cut.after_step, Masks):
         return dict(cut.after_step.gone)

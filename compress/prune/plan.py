@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -107,6 +107,27 @@ class Bill:
         return before - sum(self.cost(name) for name in touched)
 
 
+LEAST = 1e-3
+"""Smallest cost of a set of channels, as a fraction of the mean layer's: one that costs nothing is not worth removing."""
+
+
+def weighed(choices: Sequence[Choice], layers: Mapping[str, Layer]) -> list[Choice]:
+    """Scores divided by what goes with a set of channels: of two that matter alike, the one that costs more goes first.
+
+        score / Σ over layers that lose it of (cost of the layer · its share of that side's channels)
+
+    The greedy answer to the knapsack of keeping the most importance at a given cost, which is what Shen et al. 2022 (HALP,
+    arXiv:2210.06659) solve for milliseconds and Theis et al. 2018 (arXiv:1801.05787) for multiply-accumulates.
+
+    Args:
+        choices: With scores that estimate changes of one loss.
+        layers: Costs; a layer that is not in it costs nothing.
+    """
+    least = LEAST * sum(layer.cost for layer in layers.values()) / max(len(layers), 1)
+    saved = [Bill(layers).remove(choice, choice.repeats) for choice in choices]
+    return [replace(choice, scores=choice.scores / max(each, least)) for choice, each in zip(choices, saved, strict=True)]
+
+
 def queue(choices: Sequence[Choice], ranking: Ranking) -> list[tuple[int, int]]:
     """All blocks of all groups in the order in which they go, as (group, its width afterwards).
 
@@ -137,6 +158,40 @@ def widths_after(choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], c
     now = [choice.width for choice in choices]
     for index, width in blocks[:count]:
         now[index] = width
+    return tuple(now)
+
+
+def refilled(
+    choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], count: int, layers: Mapping[str, Layer], *, spare: float
+) -> tuple[int, ...]:
+    """Widths when the first `count` blocks are gone but for those that fit into what the last one saved too much.
+
+    A large block at the end overshoots its target; of the blocks before it the most important come back first.
+
+    Args:
+        choices: Groups.
+        blocks: As `queue` gives them.
+        count: How many of them are gone.
+        layers: Costs.
+        spare: Cost that may be added.
+    """
+    now = [choice.width for choice in choices]
+    bill, removed = Bill(layers), []
+    for index, width in blocks[:count]:
+        bill.remove(choices[index], now[index] - width)
+        removed.append((index, now[index]))
+        now[index] = width
+    closed = set()  # groups of which a later block stays away
+    for index, before in reversed(removed):
+        if index in closed:
+            continue
+        added = -bill.remove(choices[index], now[index] - before)
+        if added <= spare:
+            spare -= added
+            now[index] = before
+        else:
+            bill.remove(choices[index], before - now[index])
+            closed.add(index)
     return tuple(now)
 
 

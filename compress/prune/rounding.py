@@ -15,7 +15,8 @@ from torch import nn
 from compress.devices import Device
 from compress.errors import ModelError
 from compress.models.counts import count
-from compress.prune.channel import Channels, Shrinks
+from compress.prune.channel import Channels
+from compress.prune.costs import Shrinks
 from compress.prune.cut import Limits
 from compress.prune.importance import magnitude
 from compress.prune.plan import Ranking

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from compress.methods import find
 from compress.prune.importance import Importance, Material
-from compress.prune.importance.per_time import per_millisecond
 from compress.prune.weight import prunable
 from compress.stage import Context
 from compress.train.processes import resolve_device
@@ -71,7 +70,7 @@ def scored(
         prunable=tuple(prunable(module, guarded)),
     )
     importance.collect(module, material)
-    return _watched(importance if times is None else per_millisecond(importance, times))
+    return _watched(replace(importance, times=times))
 
 
 def _watched(importance: Importance) -> Scores:

@@ -21,6 +21,7 @@ Scorer = Literal[
     "fpgm",
     "taylor",
     "hessian",
+    "fisher",
     "apoz",
     "activation",
     "wanda",
@@ -29,10 +30,12 @@ Scorer = Literal[
     "synflow",
     "random",
 ]
-CHANNELS_ONLY = frozenset({"bn_scale", "fpgm", "apoz", "activation"})
+CHANNELS_ONLY = frozenset({"bn_scale", "fpgm", "apoz", "activation", "fisher"})
 """Say what a channel is worth, and nothing of a single weight."""
 WEIGHTS_ONLY = frozenset({"snip", "grasp", "synflow"})
 """Score single weights of a network that was not trained yet."""
+LOSS_CHANGES = ("taylor", "hessian", "fisher")
+"""Estimate what the loss changes by, which can be set against what a channel costs."""
 REMOVES_CHANNELS = frozenset({"channel", "layer"})
 """Granularities that make a smaller network; the others set weights to zero."""
 
@@ -177,6 +180,9 @@ def misfit(stage: Prune) -> str:
         return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
     if stage.per_millisecond and granularity != "channel":
         return f"per_millisecond weighs channels, and granularity is {granularity!r}; leave it out or use 'channel'"
+    if stage.per_millisecond and stage.importance not in LOSS_CHANGES:
+        takes = ", ".join(LOSS_CHANGES)
+        return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
     if before is not None and (reason := _misfit_before(stage, before)):
         return reason
     if kind in MASKED and granularity not in MASKED[kind]:

@@ -113,15 +113,17 @@ class Prune(Stage):
         pattern: For `n:m`, how many of how many neighbouring inputs stay, `2:4` by default; for `block`, output × input
             channels, `1x4` by default.
         importance: What a channel or weight is worth. From weights: `magnitude` (of all that goes with a channel), `l1`, `l2`
-            (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian` (loss change), `apoz`,
-            `activation`, `wanda`; for an untrained network `snip`, `grasp`, `synflow`; `random` is the control.
+            (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
+            the loss, `fisher` of a whole channel or head at once), `apoz`, `activation`, `wanda`; for an untrained network
+            `snip`, `grasp`, `synflow`; `random` is the control.
         target: Where to end; channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks sparsity,
             params or bytes, `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
             weights and blocks: wide layers sparser than narrow ones, as sparse training wants it.
         schedule: Steps.
-        per_millisecond: Divide importance by the time that a channel takes on the target's device, so that of two channels
-            that matter alike the slower one goes; with `ranking: global`.
+        per_millisecond: With `ranking: global`, changes of the loss are divided by what a channel costs, so that of two that
+            matter alike the dearer one goes: in parameters for targets of these or of bytes, else in multiply-accumulates; if
+            this is set, in time on the target's device.
         before: Training under a penalty before the first cut; None for none.
         round_to: Channel counts are multiples of it, as fast kernels want them; 1 does not round. `device`: what the target's
             device wants; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.

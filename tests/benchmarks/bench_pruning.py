@@ -34,13 +34,12 @@ from compress.statistics import paired_difference
 NETWORKS = ("mobilenet_v2", "resnet18", "vit")
 KEPT = (0.5, 0.25)
 LOST = {0.5: 0.005, 0.25: 0.015}
-STEPS = 2
 
 
 def ours(bench: Bench, name: str, seed: int, kept: float, *, aware: bool = False) -> dict[str, Any]:
-    """Our recipe: Taylor importance, two steps, recovered by imitating the dense parent."""
+    """Our recipe: gates' importance against what a channel costs, at once, recovered by imitating the dense parent."""
     recovery = {
-        "epochs": max(1, bench.size.recovery[name] // STEPS),
+        "epochs": bench.size.recovery[name],
         "batch_size": BATCH,
         "lr": LR.get(name, 2e-3),
         "keep": "last",
@@ -51,10 +50,10 @@ def ours(bench: Bench, name: str, seed: int, kept: float, *, aware: bool = False
         f"{'aware' if aware else 'ours'}-{name}-{seed}-{kept}",
         bench.dense(name, seed),
         seed,
-        importance="taylor",
+        importance="fisher",
         target={"macs": kept},
         per_millisecond=aware,
-        schedule={"kind": "cubic", "steps": STEPS},
+        schedule={"kind": "one_shot"},
         recover=recovery,
     )
 
@@ -197,7 +196,7 @@ def choosing(bench: Bench) -> None:
     def compute(folder: Path) -> dict[str, Any]:
         module = network("resnet50", bench.data, 0)
         began = time.monotonic()
-        bench.prune("choosing-only", module, 0, importance="taylor", target={"macs": 0.5},
+        bench.prune("choosing-only", module, 0, importance="fisher", target={"macs": 0.5},
                     schedule={"kind": "cubic", "steps": steps}, recover={"epochs": 0, "batch_size": BATCH})  # fmt: skip
         spent = time.monotonic() - began
         train(copy.deepcopy(module), bench.data, 0, folder / "once", epochs=1, lr=1e-3, label="once")

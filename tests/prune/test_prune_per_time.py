@@ -1,41 +1,12 @@
-import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from compress.clock import Clock
 from compress.devices import load_device
 from compress.errors import DeviceError
-from compress.prune import graph as groups
-from compress.prune.importance import magnitude
-from compress.prune.importance.per_time import milliseconds, per_millisecond
 from compress.prune.layer_times import keep, kept, layer_times
 
 TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head": 16.0}
-
-
-@pytest.fixture
-def found(residual, spec):
-    return {group.root: group.item for group in groups.find(groups.trace(residual, spec), residual)}
-
-
-def test_a_groups_time_is_what_would_go_with_it(found):
-    assert milliseconds(found["depth.0"], TIMES) == pytest.approx(2.0 + 4.0 + 8.0)
-    assert milliseconds(found["project.0"], TIMES) == pytest.approx(1.0 + 2.0 + 8.0 + 16.0)
-
-
-def test_scores_are_divided_by_the_time_of_a_channel(found):
-    plain, weighed = magnitude(), per_millisecond(magnitude(), TIMES)
-    expected = plain.channels("depth.0", found["depth.0"]).numpy() / (14.0 / 64)
-    np.testing.assert_allclose(weighed.channels("depth.0", found["depth.0"]).numpy(), expected, rtol=1e-6)
-    w = torch.randn(3, 3)
-    assert torch.equal(weighed.weights("", w), plain.weights("", w))
-
-
-def test_a_group_that_costs_no_time_goes_last(found):
-    scores = per_millisecond(magnitude(), {"head": 1.0, "stem.0": 1.0})
-    free, slow = (scores.channels(root, found[root]) for root in ("depth.0", "project.0"))
-    assert float(free.min()) > float(slow.max())
 
 
 @pytest.mark.parametrize("device", ["host", "mobile_cpu"])

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.prune.plan import Choice, Layer, estimate, lowest, queue, shortest, widths, widths_after
+from compress.prune.plan import Choice, Layer, estimate, lowest, queue, refilled, shortest, weighed, widths, widths_after
 
 
 @given(
@@ -76,3 +76,29 @@ def test_shortest_ends_where_what_is_known_will_do():
     asked = []
     found = shortest(lambda n: asked.append(n) or n >= 10, 14, 100, lambda: 10 <= asked[-1] <= 14 if asked else False)
     assert (found, asked) == (14, [14])
+
+
+def test_scores_are_divided_by_what_a_set_of_channels_costs():
+    layers = {"a": Layer(8.0, 4, 3), "b": Layer(12.0, 2, 4)}
+    both = Choice("a", torch.tensor([1.0, 2.0, 3.0, 4.0]), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
+    pairs = Choice("b", torch.tensor([5.0]), 2, 2, (1,), (("b", "out", 1.0),))
+    found = weighed([both, pairs], layers)
+    torch.testing.assert_close(found[0].scores, both.scores / (8 / 4 + 12 / 4))
+    torch.testing.assert_close(found[1].scores, pairs.scores / 12.0)
+
+
+def test_channels_that_cost_nothing_go_last():
+    layers = {"a": Layer(1.0, 4, 3)}
+    free, dear = (Choice(name, torch.ones(4), 4, 4, (2,), ((name, "out", 1.0),)) for name in ("free", "a"))
+    found = weighed([free, dear], layers)
+    assert queue(found, "global") == [(1, 2), (0, 2)]
+
+
+def test_what_the_last_block_saved_too_much_comes_back_most_important_first():
+    layers = {name: Layer(cost, 4, 1) for name, cost in (("a", 4.0), ("b", 8.0), ("c", 400.0))}
+    small, middle, large = (Choice(n, torch.ones(4), 4, 4, (3, 2, 1), ((n, "out", 1.0),)) for n in layers)
+    choices, blocks = [small, middle, large], [(0, 3), (1, 3), (0, 2), (2, 3)]  # costs 1, 2, 1 and 100
+    assert refilled(choices, blocks, 4, layers, spare=0.5) == (2, 3, 3)
+    assert refilled(choices, blocks, 4, layers, spare=1.5) == (3, 3, 3)
+    assert refilled(choices, blocks, 4, layers, spare=2.5) == (4, 3, 3)
+    assert refilled(choices, blocks, 4, layers, spare=99.0) == (4, 4, 3)

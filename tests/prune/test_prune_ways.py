@@ -211,7 +211,7 @@ def test_layer_times_are_measured_once_and_decide_the_same_after_an_interruption
         return {"depth.0": 3.0 + len(calls), "stem.0": 1.0}
 
     monkeypatch.setattr(layer_times, "layer_times", measured)
-    stage = Prune(**{**CHANNEL, "per_millisecond": True})
+    stage = Prune(**{**CHANNEL, "importance": "taylor", "per_millisecond": True})
     real = steps.recover
     monkeypatch.setattr(steps, "recover", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -257,6 +257,7 @@ def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):
         ({**CHANNEL, "before": {"kind": "slimming", "strength": 0}}, "greater than 0"),
         ({**CHANNEL, "before": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'growing' or 'growing_all'"),
         ({**WEIGHT, "per_millisecond": True}, "leave it out or use 'channel'"),
+        ({**CHANNEL, "per_millisecond": True}, "'magnitude' is none, use taylor, hessian, fisher"),
         ({**CHANNEL, "importance": "magic"}, "Input should be 'magnitude'"),
     ],
 )

@@ -4,6 +4,7 @@ from compress.prune.importance.activations import activation, apoz, wanda
 from compress.prune.importance.at_init import grasp, snip
 from compress.prune.importance.base import Importance, Material
 from compress.prune.importance.control import random
+from compress.prune.importance.fisher import fisher
 from compress.prune.importance.flow import synflow
 from compress.prune.importance.gradients import accumulate, hessian, taylor
 from compress.prune.importance.median import fpgm
@@ -16,6 +17,7 @@ __all__ = [
     "activation",
     "apoz",
     "bn_scale",
+    "fisher",
     "fpgm",
     "grasp",
     "hessian",

@@ -47,15 +47,22 @@ class Importance:
 
     Attributes:
         channels: (root layer's name, torch-pruning group over all its channels) → scores (C,), comparable between groups:
-            unless said otherwise each is divided by its group's mean. None for a group that the method says nothing about.
+            unless said otherwise, and unless they are changes of the loss, each is divided by its group's mean. None for a
+            group that the method says nothing about.
         weights: (parameter's name, parameter) → scores of the parameter's shape, at least 0.
         collect: Called once with the network to be scored, before any score is asked for; leaves weights and buffers as they
             are. Some leave what they found in the parameters' `.grad`.
+        gates: Layer's name → ∂L/∂m for gates m on its inputs, (samples, in_channels), for methods that score heads by it.
+        loss_change: Scores estimate changes of one loss, so that a global ranking may set them against what a channel costs.
+        times: Milliseconds of each layer by name; scores are then set against time, not against the target's measure.
     """
 
     channels: Callable[[str, Any], Tensor | None]
     weights: Callable[[str, Tensor], Tensor]
     collect: Callable[[nn.Module, Material], None] = field(default=_nothing)
+    gates: Callable[[str], Tensor] | None = None
+    loss_change: bool = False
+    times: Mapping[str, float] | None = None
 
 
 def not_for_weights(name: str, w: Tensor) -> Tensor:

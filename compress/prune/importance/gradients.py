@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch_pruning as tp
@@ -16,14 +16,16 @@ from compress.tasks.base import Task
 def taylor(seed: int = 0) -> Importance:  # noqa: ARG001
     """First-order estimate of the loss's change when a weight w with gradient g = ∂L/∂w is set to zero.
 
-    Channel: Σ |w·g| over its weights, averaged over the layers of its group; weight: |w·g|.
+    Channel: Σ |w·g| over its weights, averaged over the layers of its group and not put in relation to other channels, so that
+    a layer that matters more keeps more; weight: |w·g|.
     Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv:1906.10771.
     """
-    scorer = tp.importance.GroupTaylorImportance()
+    scorer = tp.importance.GroupTaylorImportance(normalizer=None)
     return Importance(
         channels=lambda _, group: scorer(group),
         weights=lambda name, w: (w.detach() * _held(name, w)).abs(),
         collect=lambda module, given: _put(module, accumulate(module, given.batches, given.task, device=given.device)),
+        loss_change=True,
     )
 
 
@@ -36,11 +38,12 @@ def hessian(seed: int = 0) -> Importance:  # noqa: ARG001
     Σ h w² over its weights, averaged over the layers of its group; weight: h w² (the half does not matter to the order). One
     backward pass a sample. LeCun, Denker & Solla 1989, "Optimal Brain Damage", NeurIPS 2.
     """
-    scorer = tp.importance.GroupHessianImportance()
+    scorer = tp.importance.GroupHessianImportance(normalizer=None)
     return Importance(
         channels=lambda _, group: scorer(group),
         weights=lambda name, w: w.detach().square() * _held(name, w),
         collect=_collect_squares,
+        loss_change=True,
     )
 
 
@@ -83,15 +86,31 @@ def accumulate(module: nn.Module, batches: Iterable[Batch], task: Task, *, devic
     return count
 
 
+def one_by_one(module: nn.Module, given: Material) -> Iterator[None]:
+    """Fill `.grad` with the gradient of each sample's loss in turn, in eval mode; a parameter not reached has zeros.
+
+    The module is on the material's device meanwhile, and ends on the CPU.
+    """
+    module.to(given.device).eval()
+    for batch in given.batches:
+        for x, y in zip(batch.inputs.to(given.device), batch.targets.to(given.device), strict=True):
+            module.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                given.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+            for parameter in module.parameters():
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            yield
+    module.to("cpu")
+
+
 def _collect_squares(module: nn.Module, given: Material) -> None:
     """Fill `.grad` with the mean over samples of the squared gradient."""
-    sums = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
+    sums: dict[str, Tensor] = {}
     samples = 0
-    for batch in given.batches:
-        for x, y in zip(batch.inputs, batch.targets, strict=True):
-            accumulate(module, [Batch(x[None], y[None])], given.task, device=given.device)
-            for name, parameter in module.named_parameters():
-                sums[name] += 0.0 if parameter.grad is None else parameter.grad.square()
-            samples += 1
+    for _ in one_by_one(module, given):
+        for name, parameter in module.named_parameters():
+            squared = _held(name, parameter).square()
+            sums[name] = sums[name] + squared if samples else squared
+        samples += 1
     for name, parameter in module.named_parameters():
-        parameter.grad = sums[name] / max(samples, 1)
+        parameter.grad = sums[name].to(parameter.device) / samples if samples else torch.zeros_like(parameter)
