@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_pruning.py --out DIR [--parts channel,latency,time,choosing] [--seeds 0,1,2] [--smoke]
 
-Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs;
-`show`: its table of what is there; `latency`: loss changes set against milliseconds and against MACs; `time`: what the networks of both take in ONNX Runtime, one thread, batch 1, each in turns with its dense network;
-`choosing`: what everything but the recovery costs on ResNet-50. Each finished unit is a JSON file in DIR, found again by the
-next call. Prints Markdown tables of what is there.
+Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs; `show`: its table of what is there;
+`latency`: changes of the loss set against milliseconds and against MACs; `time`: what the networks of both take in ONNX
+Runtime, one thread, batch 1, each in turns with its dense network; `choosing`: what everything but the recovery costs on
+ResNet-50. Each finished unit is a JSON file in DIR, found again by the next call. Prints Markdown tables of what is there.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def latency(bench: Bench) -> None:
 def timed(bench: Bench) -> None:
     """Time of every file of the parts above, in turns with the others of its network and seed."""
     print(
-        "\n| network | loss change against | MACs ÷ | time ÷ (each seed) | median | speed-up efficiency |\n|---|---|---|---|---|---|"
+        "\n| network | loss change against | MACs ÷ | time ÷ (each seed) | median | speed-up efficiency |"
+        "\n|---|---|---|---|---|---|"
     )
     for name in NETWORKS:
         arms = [f"ours-{name}-{{seed}}-0.5", f"aware-{name}-{{seed}}", f"ours-{name}-{{seed}}-0.25"]
