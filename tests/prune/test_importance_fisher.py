@@ -6,7 +6,8 @@ from torch.nn.utils import parametrize
 from compress.prune import graph as groups
 from compress.prune import heads
 from compress.prune.importance import Material, fisher
-from compress.prune.importance.fisher import inputs_of
+from compress.prune.importance.fisher import gates_of, inputs_of
+from compress.prune.importance.gradients import one_by_one
 
 
 def _material(data, task):
@@ -116,3 +117,31 @@ def test_collecting_leaves_the_network_as_it_was(residual, data, task):
 def test_it_has_no_score_for_single_weights():
     with pytest.raises(TypeError, match="not single weights"):
         fisher().weights("conv.weight", torch.ones(1))
+
+
+def test_one_pass_a_batch_finds_what_one_pass_a_sample_finds(residual, data, task):
+    given = _material(data, task)
+    found = gates_of(residual, given)
+    assert "stem.0" not in found  # the image has no gate
+    parts, expected = dict(residual.named_modules()), {}
+    for _ in one_by_one(residual, given):
+        for name in found:
+            expected.setdefault(name, []).append(inputs_of(parts[name]))
+    for name, rows in expected.items():
+        torch.testing.assert_close(found[name], torch.stack(rows), rtol=1e-3, atol=1e-7)
+
+
+def test_a_layer_that_is_called_twice_has_one_gate(data, task):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.again, self.head = nn.Linear(192, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.again(torch.tanh(self.again(torch.tanh(self.first(x.flatten(1))))))))
+
+    torch.manual_seed(0)
+    net, given = Twice().eval(), _material(data, task)
+    found = gates_of(net, given)["again"]
+    rows = [inputs_of(net.again) for _ in one_by_one(net, given)]
+    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-3, atol=1e-7)

@@ -9,6 +9,9 @@ a channel close together. Liu et al. 2021, "Group Fisher Pruning for Practical N
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,26 +19,22 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.prune.importance.base import LAYERS, Importance, Material, not_for_weights
-from compress.prune.importance.gradients import one_by_one
+from compress.prune.importance.gradients import accumulate, one_by_one
 
 _READS = frozenset({tp.prune_conv_in_channels, tp.prune_linear_in_channels})  # bound methods
 
 
 def fisher(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Squared gradient of a channel's gates, summed over samples; one backward pass a sample. None where nothing reads it.
+    """Squared gradient of a channel's gates, summed over samples. None where nothing reads the channel.
 
-    Attention heads: the same, their gate being on what the output projection reads. Not for single weights.
+    Attention heads: the same, their gate being on what the output projection reads. Not for single weights. One backward pass
+    a batch, and one a sample besides where a network has layers that read tokens or lend their weights to a function.
     """
     gates: dict[str, Tensor] = {}
 
     def collect(module: nn.Module, given: Material) -> None:
         gates.clear()
-        readers = {name: part for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()}
-        rows: dict[str, list[Tensor]] = {name: [] for name in readers}
-        for _ in one_by_one(module, given):
-            for name, part in readers.items():
-                rows[name].append(inputs_of(part).cpu())
-        gates.update((name, torch.stack(found)) for name, found in rows.items() if found)
+        gates.update(gates_of(module, given))
 
     return Importance(
         channels=lambda _, group: _summed(group, gates),
@@ -44,6 +43,63 @@ def fisher(seed: int = 0) -> Importance:  # noqa: ARG001
         gates=gates.__getitem__,
         loss_change=True,
     )
+
+
+def gates_of(module: nn.Module, given: Material) -> dict[str, Tensor]:
+    """∂L_n/∂m of gates on every input of every convolution and linear layer that has a gradient, (samples, in_channels).
+
+    Args:
+        module: Ends on the CPU, in eval mode; its gradients are overwritten.
+        given: Batches, whose loss is a mean over samples.
+    """
+    readers = {name: part for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()}
+    rows: dict[str, list[Tensor]] = {}
+    rest = dict(readers)
+    for batch in given.batches:
+        with _listening(readers, len(batch.inputs)) as heard:
+            accumulate(module, [batch], given.task, device=given.device)
+        for name, found in heard.items():
+            rest.pop(name, None)
+            if found is not None:
+                rows.setdefault(name, []).append(found.cpu() * len(batch.inputs))
+    if rest:
+        for _ in one_by_one(module, given):
+            for name, part in rest.items():
+                rows.setdefault(name, []).append(inputs_of(part).cpu()[None])
+    return {name: torch.cat(found) for name, found in rows.items()}
+
+
+@contextmanager
+def _listening(readers: Mapping[str, nn.Module], samples: int) -> Iterator[dict[str, Tensor | None]]:
+    """Gates of the layers that are called with one row of features, or one image, for each sample; None if no gradient comes.
+
+    A layer that is called with anything else is not in it: which of its rows belong to which sample is not known.
+    """
+    heard: dict[str, Tensor | None] = {}
+
+    def hook(name: str, part: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        x = args[0]
+        if len(x) != samples or x.dim() != (2 if isinstance(part, nn.Linear) else 2 + len(part.kernel_size)):  # type: ignore[arg-type]
+            return None
+        heard.setdefault(name, None)
+        if not x.requires_grad:
+            return None
+        own = x.view_as(x)  # its gradient is what comes through this layer alone
+
+        def add(gradient: Tensor) -> None:
+            found = (own.detach() * gradient).flatten(2).sum(2) if x.dim() > 2 else own.detach() * gradient
+            before = heard[name]
+            heard[name] = found if before is None else before + found
+
+        own.register_hook(add)  # type: ignore[no-untyped-call]
+        return (own, *args[1:])
+
+    handles = [part.register_forward_pre_hook(partial(hook, name)) for name, part in readers.items()]
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def inputs_of(part: nn.Module) -> Tensor:
