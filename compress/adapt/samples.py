@@ -52,27 +52,3 @@ def watching(network: nn.Module, names: Sequence[str], seen: Look) -> Iterator[N
             stack.callback(keep.remove)
             stack.callback(tell.remove)
         yield
-
-
-def resettled(network: nn.Module, batches: Sequence[Tensor]) -> bool:
-    """Count the statistics of batch norms anew over these images, in place; whether there are any.
-
-    What comes before a norm changed, so its mean and variance did (Li et al. 2020, "EagleEye", arXiv:2007.02491, section 3.2).
-    """
-    norms = [
-        part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats
-    ]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-        norm.train()
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                network(batch)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.eval()
-    return bool(norms)

@@ -19,6 +19,7 @@ from compress.adapt import replace as replacing
 from compress.adapt.choices import Chosen
 from compress.adapt.stage import GATE, KERNEL
 from compress.adapt.survey import Found
+from compress.models.norms import resettled
 from compress.stage import Candidate, Context, Outcome
 from compress.train.evaluate import outputs_of
 from compress.train.processes import resolve_device
@@ -115,7 +116,7 @@ def _replace(work: Work, kind: str, to: str, found: Found, batches: Sequence[Ten
 def _resettle(work: Work, batches: Sequence[Tensor], context: Context) -> None:
     """Statistics of batch norms anew, kept where validation does not lose by it."""
     module, last = copy.deepcopy(work.module), work.steps[-1]
-    if not samples.resettled(module, batches):
+    if not resettled(module, batches):
         return
     correct = _correct(module, context)
     if correct.mean() >= last.correct.mean():

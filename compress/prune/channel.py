@@ -168,6 +168,10 @@ class Channels:
         left, made = best or (now, copy.deepcopy(module).eval())
         return Cut(made, notes=() if left <= target else (self._shortfall(fraction, left),))
 
+    def share(self, module: nn.Module) -> float:
+        """Cost of a network as a fraction of the dense one's."""
+        return self.cost(module) / self.dense
+
     @property
     def places(self) -> int:
         """Groups of channels and attention modules that may shrink."""

@@ -36,6 +36,8 @@ WEIGHTS_ONLY = frozenset({"snip", "grasp", "synflow"})
 """Score single weights of a network that was not trained yet."""
 LOSS_CHANGES = ("taylor", "hessian", "fisher")
 """Estimate what the loss changes by, which can be set against what a channel costs."""
+ROUNDED = frozenset(("channel", name) for name in LOSS_CHANGES)
+"""Granularity and importance of cuts that are made in rounds."""
 REMOVES_CHANNELS = frozenset({"channel", "layer"})
 """Granularities that make a smaller network; the others set weights to zero."""
 
@@ -183,6 +185,9 @@ def misfit(stage: Prune) -> str:
     if stage.per_millisecond and stage.importance not in LOSS_CHANGES:
         takes = ", ".join(LOSS_CHANGES)
         return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
+    if "rounds" in stage.model_fields_set and stage.rounds > 1 and (granularity, stage.importance) not in ROUNDED:
+        takes = ", ".join(LOSS_CHANGES)
+        return f"rounds take changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
     if before is not None and (reason := _misfit_before(stage, before)):
         return reason
     if kind in MASKED and granularity not in MASKED[kind]:

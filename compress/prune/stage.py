@@ -13,7 +13,7 @@ from compress.devices import fingerprint, load_device
 from compress.errors import DeviceError
 from compress.prune.patterns import Pattern, block_of, kept_of
 from compress.prune.ratios import Ceilings
-from compress.prune.settings import TIMED, Schedule, Scorer, SparseTraining, misfit
+from compress.prune.settings import ROUNDED, TIMED, Schedule, Scorer, SparseTraining, misfit
 from compress.record import Frozen
 from compress.stage import Candidate, Context, Outcome, Stage
 from compress.train.settings import Recovery
@@ -115,7 +115,8 @@ class Prune(Stage):
         importance: What a channel or weight is worth. From weights: `magnitude` (of all that goes with a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
             the loss, `fisher` of a whole channel or head at once), `apoz`, `activation`, `wanda`; for an untrained network
-            `snip`, `grasp`, `synflow`; `random` is the control.
+            `snip`, `grasp`, `synflow`; `random` is the control. Left out: `fisher` for channels, else `magnitude`, which
+            `before: {kind: growing_all}` needs for channels, too.
         target: Where to end; channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks sparsity,
             params or bytes, `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
@@ -132,6 +133,8 @@ class Prune(Stage):
         protect: Globs of module names whose outputs (channel) or weights (weight) are left alone, such as `features.0*`.
         recover: Training after each step.
         batches: Training batches behind an importance that looks at data.
+        rounds: Each step's cut is made in this many, with changes of the loss and statistics of batch norms taken anew in
+            between: what is worth little beside its like is worth more without it. 1 for other importances.
         timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
     """
 
@@ -140,7 +143,7 @@ class Prune(Stage):
 
     granularity: Literal["channel", "layer", "weight", "block", "n:m"] = "channel"
     pattern: Pattern | None = None
-    importance: Scorer = "magnitude"
+    importance: Scorer = "fisher"
     target: Target
     ranking: Literal["global", "local", "erk"] = "global"
     schedule: Schedule = Schedule()
@@ -151,7 +154,18 @@ class Prune(Stage):
     protect: tuple[str, ...] = ()
     recover: Recovery = Field(default_factory=Recovery)
     batches: int = Field(default=8, ge=1)
+    rounds: int = Field(default=8, ge=1, le=100)
     timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_importance(cls, given: Any) -> Any:
+        """`magnitude` where what is the best for channels does not fit."""
+        if not isinstance(given, dict) or "importance" in given:
+            return given
+        before = given.get("before")
+        grown = (before.get("kind") if isinstance(before, dict) else getattr(before, "kind", None)) == "growing_all"
+        return {**given, "importance": "magnitude"} if grown or given.get("granularity", "channel") != "channel" else given
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
@@ -197,6 +211,11 @@ class Prune(Stage):
         return self.pattern or ("2:4" if self.granularity == "n:m" else "1x4")
 
     @property
+    def scorings(self) -> int:
+        """`rounds`, as far as the importance takes them."""
+        return self.rounds if (self.granularity, self.importance) in ROUNDED else 1
+
+    @property
     def ceiling(self) -> float:
         """Ceiling of layers that `max_ratio` does not name."""
         return self.max_ratio if isinstance(self.max_ratio, float) else CEILING[self.granularity]
@@ -219,6 +238,7 @@ class Prune(Stage):
             "before": self.before.smoke() if self.before else None,
             "recover": self.recover.smoke(),
             "batches": min(self.batches, 2),
+            "rounds": 1,
             "timing_seconds": 0.0,
         }
         return self.model_copy(update=small)

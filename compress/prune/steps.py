@@ -9,16 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from compress.errors import ModelError
 from compress.methods import find
-from compress.prune import dynamic, guarded, layer_times, lottery, outcome, state
+from compress.models.norms import resettled
+from compress.prune import dynamic, guarded, layer_times, lottery, outcome, rounds, state
 from compress.prune.cut import Cut
 from compress.prune.prepare import Prepared
-from compress.prune.scoring import scored
+from compress.prune.scoring import Scores, scored
 from compress.prune.start import Begun, begin
 from compress.prune.state import State
 from compress.prune.weight import Masks
@@ -151,8 +153,7 @@ def _tries(done: State) -> list[tuple[float, bool]]:
 def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[State, nn.Module]:
     """Choose, remove, recover, write down; a guarded step that lost too much is undone."""
     stage, context, k = job.stage, job.context, done.step + 1
-    scores = scored(stage, context, module, k=k, removed=removed, guarded=job.guarded, times=job.times)
-    cut = job.prepared.pruner.cut(module, stage.target.fraction(removed), scores.importance)
+    cut, scores = _cut(job, module, removed, k)
     pruned = _accuracy(cut.module, context)
     _rewound(job, cut, k)
     curves = _recovered(job, cut, k)
@@ -166,6 +167,24 @@ def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[Sta
         job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
     return done, cut.module if kept else module
+
+
+def _cut(job: Job, module: nn.Module, removed: float, k: int) -> tuple[Cut, Scores]:
+    """Make the cut of step k."""
+    stage, context = job.stage, job.context
+
+    def score(each: int, network: nn.Module) -> Scores:
+        number = k + stage.schedule.count * each
+        return scored(stage, context, network, k=number, removed=removed, guarded=job.guarded, times=job.times)
+
+    def resettle(network: nn.Module) -> None:
+        device = resolve_device(context.device)
+        batches = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), stage.batches)
+        resettled(network.to(device), [batch.inputs.to(device) for batch in batches])
+        network.to("cpu")
+
+    fraction = stage.target.fraction(removed)
+    return rounds.cut(job.prepared.pruner, module, fraction, rounds=stage.scorings, score=score, resettle=resettle)
 
 
 def _layers(job: Job, module: nn.Module) -> tuple[dict[str, Any], ...]:

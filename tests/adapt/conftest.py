@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.adapt.samples import resettled
 from compress.data.splits import Batch, Data
+from compress.models.norms import resettled
 from compress.record import InputSpec
 from compress.tasks.classification import Classification
 
