@@ -51,7 +51,13 @@ def cut(
     for each in range(rounds):
         scores = score(each, made.module)
         silent |= scores.silent
+        before = _size(made.module)
         made = pruner.cut(made.module, now * (fraction / now) ** ((each + 1) / rounds), scores.importance)
         silent |= scores.silent
-        resettle(made.module)
+        if _size(made.module) < before:
+            resettle(made.module)
     return made, replace(scores, silent=silent)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -257,7 +257,7 @@ def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):
         ({**CHANNEL, "before": {"kind": "slimming", "strength": 0}}, "greater than 0"),
         ({**CHANNEL, "before": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'growing' or 'growing_all'"),
         ({**WEIGHT, "per_millisecond": True}, "leave it out or use 'channel'"),
-        ({**CHANNEL, "per_millisecond": True}, "'magnitude' is none, use taylor, hessian, fisher"),
+        ({**CHANNEL, "importance": "magnitude", "per_millisecond": True}, "'magnitude' is none, use taylor, hessian, fisher"),
         ({**CHANNEL, "importance": "magic"}, "Input should be 'magnitude'"),
     ],
 )
