@@ -185,7 +185,7 @@ def misfit(stage: Prune) -> str:
     if stage.per_millisecond and stage.importance not in LOSS_CHANGES:
         takes = ", ".join(LOSS_CHANGES)
         return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
-    if "rounds" in stage.model_fields_set and stage.rounds > 1 and (granularity, stage.importance) not in ROUNDED:
+    if stage.rounds not in (None, 1) and (granularity, stage.importance) not in ROUNDED:
         takes = ", ".join(LOSS_CHANGES)
         return f"rounds take changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
     if before is not None and (reason := _misfit_before(stage, before)):

@@ -134,7 +134,8 @@ class Prune(Stage):
         recover: Training after each step.
         batches: Training batches behind an importance that looks at data.
         rounds: Each step's cut is made in this many, with changes of the loss and statistics of batch norms taken anew in
-            between: what is worth little beside its like is worth more without it. 1 for other importances.
+            between: what is worth little beside its like is worth more without it. None is 8, and 1 where heads may go, too:
+            eight rounds gained a MobileNetV2 a point and lost a ViT four. 1 for other importances.
         timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
     """
 
@@ -154,7 +155,7 @@ class Prune(Stage):
     protect: tuple[str, ...] = ()
     recover: Recovery = Field(default_factory=Recovery)
     batches: int = Field(default=8, ge=1)
-    rounds: int = Field(default=8, ge=1, le=100)
+    rounds: int | None = Field(default=None, ge=1, le=100)
     timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)
 
     @model_validator(mode="before")
@@ -211,8 +212,8 @@ class Prune(Stage):
         return self.pattern or ("2:4" if self.granularity == "n:m" else "1x4")
 
     @property
-    def scorings(self) -> int:
-        """`rounds`, as far as the importance takes them."""
+    def scorings(self) -> int | None:
+        """`rounds`, as far as the importance takes them; None where the network decides."""
         return self.rounds if (self.granularity, self.importance) in ROUNDED else 1
 
     @property
