@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -145,3 +148,13 @@ def test_a_layer_that_is_called_twice_has_one_gate(data, task):
     found = gates_of(net, given)["again"]
     rows = [inputs_of(net.again) for _ in one_by_one(net, given)]
     torch.testing.assert_close(found, torch.stack(rows), rtol=1e-3, atol=1e-7)
+
+
+def test_nothing_of_the_batches_is_held_afterwards(residual, data, task):
+    seen = []
+    handle = residual.expand[0].register_forward_hook(lambda _, args, __: seen.append(weakref.ref(args[0])))
+    gates_of(residual, _material(data, task))
+    handle.remove()
+    gc.collect()
+    assert seen
+    assert all(one() is None for one in seen)

@@ -85,9 +85,10 @@ def _listening(readers: Mapping[str, nn.Module], samples: int) -> Iterator[dict[
         if not x.requires_grad:
             return None
         own = x.view_as(x)  # its gradient is what comes through this layer alone
+        values = x.detach()  # a hook that held `own` would hold itself, and the graph with it
 
         def add(gradient: Tensor) -> None:
-            found = (own.detach() * gradient).flatten(2).sum(2) if x.dim() > 2 else own.detach() * gradient
+            found = (values * gradient).flatten(2).sum(2) if values.dim() > 2 else values * gradient
             before = heard[name]
             heard[name] = found if before is None else before + found
 
