@@ -23,12 +23,17 @@ from compress.prune.scoring import Scores
 ROUNDS = 8
 
 
+def count(pruner: Pruner, asked: int | None) -> int:
+    """Rounds of a step: as many as asked, or by the network: `ROUNDS`, and 1 where heads may go, too."""
+    return asked or (1 if isinstance(pruner, Channels) and pruner.heads else ROUNDS)
+
+
 def cut(
     pruner: Pruner,
     module: nn.Module,
     fraction: float,
     *,
-    rounds: int | None,
+    rounds: int,
     score: Callable[[int, nn.Module], Scores],
     resettle: Callable[[nn.Module], None],
 ) -> tuple[Cut, Scores]:
@@ -38,14 +43,13 @@ def cut(
         pruner: Makes the cuts; one of anything but channels makes a single one.
         module: Not changed but for its gradients.
         fraction: What is left in the end.
-        rounds: R; 1 takes scores once and leaves batch norms alone. None is `ROUNDS`, and 1 for networks with attention.
+        rounds: R; 1 takes scores once and leaves batch norms alone.
         score: (round from 0, network) → scores.
         resettle: Counts the statistics of batch norms anew, in place.
 
     Returns:
         The last cut, with what was said of it, and the last scores.
     """
-    rounds = rounds or (1 if isinstance(pruner, Channels) and pruner.heads else ROUNDS)
     if rounds == 1 or not isinstance(pruner, Channels):
         scores = score(0, module)
         return pruner.cut(module, fraction, scores.importance), scores

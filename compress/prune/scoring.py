@@ -48,6 +48,7 @@ def scored(
     removed: float,
     guarded: frozenset[str],
     times: Mapping[str, float] | None,
+    batches: int,
 ) -> Scores:
     """Scores of a network before cut k.
 
@@ -58,12 +59,13 @@ def scored(
         k: Number of the cut; the batches and random scores depend on it.
         removed: Fraction that is gone after it.
         guarded: Names of modules that are left alone.
+        batches: How many to look at.
         times: Milliseconds of each layer where importance counts for each of them.
     """
     importance: Importance = find("importance", stage.importance).load()(context.seed + k)
-    batches = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
+    order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
     material = Material(
-        tuple(islice(batches, stage.batches)),
+        tuple(islice(order, batches)),
         context.task,
         device=resolve_device(context.device),
         removed=removed,

@@ -100,7 +100,7 @@ def _penalty(
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
         work = copy.deepcopy(network).cpu().eval()
-        found = scored(stage, context, work, k=0, removed=prepared.removed, guarded=guarded, times=times)
+        found = scored(stage, context, work, k=0, removed=prepared.removed, guarded=guarded, times=times, batches=stage.batches)
         return picked(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
 
     if before.kind == "growing":

@@ -172,19 +172,21 @@ def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[Sta
 def _cut(job: Job, module: nn.Module, removed: float, k: int) -> tuple[Cut, Scores]:
     """Make the cut of step k."""
     stage, context = job.stage, job.context
+    count = rounds.count(job.prepared.pruner, stage.scorings)
+    batches = stage.batches if count == 1 else -(-stage.batches // 2)
 
     def score(each: int, network: nn.Module) -> Scores:
         number = k + stage.schedule.count * each
-        return scored(stage, context, network, k=number, removed=removed, guarded=job.guarded, times=job.times)
+        return scored(stage, context, network, k=number, removed=removed, guarded=job.guarded, times=job.times, batches=batches)
 
     def resettle(network: nn.Module) -> None:
         device = resolve_device(context.device)
-        batches = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), stage.batches)
-        resettled(network.to(device), [batch.inputs.to(device) for batch in batches])
+        images = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
+        resettled(network.to(device), [batch.inputs.to(device) for batch in images])
         network.to("cpu")
 
     fraction = stage.target.fraction(removed)
-    return rounds.cut(job.prepared.pruner, module, fraction, rounds=stage.scorings, score=score, resettle=resettle)
+    return rounds.cut(job.prepared.pruner, module, fraction, rounds=count, score=score, resettle=resettle)
 
 
 def _layers(job: Job, module: nn.Module) -> tuple[dict[str, Any], ...]:
