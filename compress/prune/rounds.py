@@ -53,7 +53,7 @@ def cut(
     if rounds == 1 or not isinstance(pruner, Channels):
         scores = score(0, module)
         return pruner.cut(module, fraction, scores.importance), scores
-    now = pruner.share(module)
+    now = max(pruner.share(module), fraction)  # a clock may find less; no round goes below what is asked
     made, silent = Cut(module), set()
     for each in range(rounds):
         scores = score(each, made.module)

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from compress.models.counts import count
 from compress.prune import rounds
 from compress.prune.channel import Channels
 from compress.prune.cut import Limits
@@ -35,6 +36,19 @@ def test_each_round_scores_what_the_one_before_left_and_keeps_the_same_part_of_i
     assert seen[1][1] == pytest.approx(0.5, abs=0.05)
     assert pruner.share(cut.module) <= 0.25
     assert [pruner.share(network) for network in settled] == [seen[1][1], pruner.share(cut.module)]
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.9])
+def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(residual, spec, data, task, fraction):
+    looks = iter([0.8])
+    dense = count(residual, spec).macs
+
+    def meter(module):
+        return next(looks, count(module, spec).macs / dense)
+
+    pruner = Channels(residual, spec, measure="latency", ranking="global", limits=Limits(round_to=1), meter=meter)
+    cut, _ = rounds.cut(pruner, residual, fraction, rounds=4, score=_score(data, task), resettle=lambda _: None)
+    assert fraction - 0.05 <= pruner.share(cut.module) <= fraction
 
 
 @pytest.mark.parametrize("importance", ["magnitude", "random"])
