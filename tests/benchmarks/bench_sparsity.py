@@ -1,9 +1,10 @@
 """Single weights out of ResNet-18 on `glyphs`: RigL and magnitude with rewinding at 90 %, SynFlow at 99 %, against dense.
 
-    python tests/benchmarks/bench_sparsity.py --out DIR [--seeds 0,1,2] [--smoke]
+    python tests/benchmarks/bench_sparsity.py --out DIR [--seeds 0,1,2] [--ways rigl,synflow,magnitude] [--smoke]
 
-Every sparse training takes as many steps as the dense one (rewinding: every round does). DIR may be that of
-`bench_pruning.py`, whose dense networks are used again. Prints a Markdown table.
+Rewinding trains its rounds for as long as the dense network each, RigL once for as long as those together (its paper trains up
+to five times as long), SynFlow as long as the dense network. DIR may be that of `bench_pruning.py`, whose dense networks
+are used again. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
     common = {"granularity": "weight", "recover": {**own, "epochs": bench.size.dense["resnet18"]}}
     every = max(1, bench.data.train.batches(BATCH) // 4)
     rigl = {"kind": "rigl", "every": every}
+    longer = {**own, "epochs": bench.size.rounds * bench.size.dense["resnet18"]}
     lottery = {"kind": "lottery", "steps": bench.size.rounds, "rewind": every}
     return {
         "rigl": (
-            "RigL, ERK, 90 %",
-            {**common, "target": {"sparsity": 0.9}, "schedule": rigl, "importance": "random", "ranking": "erk"},
-        ),
-        "magnitude": (
-            f"magnitude with rewinding, {bench.size.rounds} rounds, 90 %",
+            f"RigL, ERK, 90 %, {bench.size.rounds} × as long",
             {
                 **common,
                 "target": {"sparsity": 0.9},
-                "schedule": lottery,
-                "recover": {**own, "epochs": bench.size.dense["resnet18"]},
+                "schedule": rigl,
+                "importance": "random",
+                "ranking": "erk",
+                "recover": longer,
             },
+        ),
+        "magnitude": (
+            f"magnitude with rewinding, {bench.size.rounds} rounds, 90 %",
+            {**common, "target": {"sparsity": 0.9}, "schedule": lottery},
         ),
         "synflow": (
             "SynFlow, 99 %",
@@ -53,21 +57,26 @@ def ways(bench: Bench) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def main() -> None:
     """Compute what is missing and print."""
-    bench, _ = opened(argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", default="rigl,synflow,magnitude")
+    bench, given = opened(parser)
+    chosen = {unit: ways(bench)[unit] for unit in given.ways.split(",")}
     for seed in bench.seeds:
         bench.dense("resnet18", seed)
-        for unit, (_, fields) in ways(bench).items():
+        for unit, (_, fields) in chosen.items():
             bench.prune(f"{unit}-resnet18-{seed}", network("resnet18", bench.data, seed), seed, **fields)
-    dense = bench.right("dense-resnet18-{seed}")
-    print(f"\n| ResNet-18, from fresh weights | sparsity | accuracy | against dense, {dense.mean():.2%} (95 %) | goal |")
-    print("|---|---|---|---|---|")
-    for unit, (title, _) in ways(bench).items():
+    print("\n| ResNet-18, from fresh weights | seeds | sparsity | dense | accuracy | against dense (95 %) | goal |")
+    print("|---|---|---|---|---|---|---|")
+    for unit, (title, _) in chosen.items():
         rows = [bench.unit(f"{unit}-resnet18-{seed}", lambda _: {}) for seed in bench.seeds]
-        right, goal = bench.right(f"{unit}-resnet18-{{seed}}"), GOALS[unit]
-        sparsity = statistics.mean(row["results"]["sparsity"] for row in rows)
+        dense, right = bench.right("dense-resnet18-{seed}"), bench.right(f"{unit}-resnet18-{{seed}}")
+        goal, sparsity = GOALS[unit], statistics.mean(row["results"]["sparsity"] for row in rows)
         held = right.mean() >= dense.mean() - goal if goal is not None else right.mean() > 5 / len(bench.data.spec.classes)
         told = ("within 1 point" if goal is not None else "no collapse") + (": met" if held else ": missed")
-        print(f"| {title} | {sparsity:.3f} | {right.mean():.2%} | {gain(right, dense)} points | {told} |")
+        print(
+            f"| {title} | {len(rows)} | {sparsity:.3f} | {dense.mean():.2%} | {right.mean():.2%} | "
+            f"{gain(right, dense)} points | {told} |"
+        )
 
 
 if __name__ == "__main__":
