@@ -88,10 +88,10 @@ def baseline(bench: Bench, name: str, seed: int, kept: float) -> dict[str, Any]:
 
 
 def _one_shot(dense: nn.Module, bench: Bench, kept: float) -> nn.Module:
-    """The smallest ratio with which torch-pruning reaches the MACs, by halving; what comes nearest where none does."""
+    """The smallest ratio with which torch-pruning reaches the MACs, by halving; the smallest network where none does."""
     x = torch.ones(1, *bench.data.spec.shape)
     macs, classes = count(dense, bench.data.spec).macs, len(bench.data.spec.classes)
-    low, high, best = 0.0, 1.0, dense
+    low, high, best, least = 0.0, 1.0, dense, macs
     for _ in range(9):
         ratio = (low + high) / 2
         made = copy.deepcopy(dense)
@@ -109,11 +109,12 @@ def _one_shot(dense: nn.Module, bench: Bench, kept: float) -> nn.Module:
                 num_heads=attention,
             )
             pruner.step()
-        if count(made, bench.data.spec).macs <= kept * macs:
-            high, best = ratio, made
+        if (left := count(made, bench.data.spec).macs) <= kept * macs:
+            high, best, least = ratio, made, left
         else:
             low = ratio
-            best = made if high == 1.0 else best
+            if high == 1.0 and left < least:
+                best, least = made, left
     for parameter in best.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return best
