@@ -14,7 +14,7 @@ from compress.scorecard import counts, drop, module_accuracy, score
 from compress.stage import Candidate, Context, Outcome, absent_scorecard
 
 if TYPE_CHECKING:
-    from compress.session import Step
+    from compress.step import Step
 
 CONTROL = "control.safetensors"
 

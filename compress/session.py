@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,9 +20,10 @@ from compress.links import FLOAT_ONNX, Link, keep
 from compress.methods import find
 from compress.plan import NetworkPlan, Plan
 from compress.progress import Reporter
-from compress.record import RunRecord, Scorecard, StageRecord, Verdict
+from compress.record import RunRecord, StageRecord, Verdict
 from compress.report.format import stage_line
-from compress.stage import Candidate, Context, Outcome, Stage
+from compress.stage import Candidate, Context, Stage
+from compress.step import Step, untouched
 from compress.store import RunFolder, key_of
 
 if TYPE_CHECKING:
@@ -32,40 +32,6 @@ if TYPE_CHECKING:
     from compress.data.splits import Data
     from compress.devices import Device
     from compress.tasks.base import Task
-
-
-@dataclass(frozen=True)
-class Step:
-    """One point of the chain to reach.
-
-    Attributes:
-        index: Its place; teachers and the start are 0.
-        name: Names its folder.
-        key: Identifies its result.
-        parameters: For the record.
-        given: Makes the candidate to start from, with notes on how it was made.
-        run: Does the work.
-        reference: Gives the network that checkpoints are read against.
-        previous: The point before it.
-        trained: Whether accuracy and time are worth measuring.
-        trains: Whether every process of a launch takes part.
-    """
-
-    index: int
-    name: str
-    key: str
-    parameters: dict[str, Any]
-    given: Callable[[], tuple[Candidate, tuple[str, ...]]]
-    run: Callable[[Candidate, Context], Outcome]
-    reference: Callable[[], nn.Module]
-    previous: Link | None = None
-    trained: bool = True
-    trains: bool = False
-
-    @property
-    def before(self) -> Scorecard:
-        """Scorecard of the candidate given."""
-        return self.previous.record.after if self.previous else {}
 
 
 class Session:
@@ -304,11 +270,6 @@ class Session:
             base=self.plan.base,
             trust_code=self.plan.trust_code,
         )
-
-
-def untouched(candidate: Candidate, context: Context) -> Outcome:  # noqa: ARG001
-    """A step that gives back what it was given."""
-    return Outcome(candidate)
 
 
 def _exported(candidate: Candidate, path: Path) -> Path:

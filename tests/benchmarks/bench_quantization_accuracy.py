@@ -1,26 +1,20 @@
-"""What quantization costs in accuracy on `glyphs`, and what each rung of the ladder gives back. Speed has a bench of its own.
+"""What quantization costs in accuracy on `glyphs`, and what each rung of the ladder gives back.
 
-    python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,mixed,cost] [--smoke]
+    python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,mixed] [--smoke]
 
 Parts: `w8a8`: six networks by the stage with its defaults; `equalize`: channels rescaled by 1/100 to 100 without changing the
 function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with 4-bit weights per
-channel, up the ladder; `mixed`: the search for layers to keep in float against all subsets of a small network's layers; `cost`:
-time and memory of the ladder on ResNet-50 at 224, beside those of training it. Accuracy is that of the file under ONNX Runtime,
-on test images of fonts that training never saw. Each finished unit is a JSON file in DIR, found again by the next call; an
-interrupted training goes on at its last epoch. DIR may be that of `bench_pruning.py`, whose dense networks are used again.
-Prints Markdown tables.
+channel, up the ladder; `mixed`: the search for layers to keep in float against all subsets of a small network's layers.
+Accuracy is that of the file under ONNX Runtime, on test images of fonts that training never saw. Each finished unit is a JSON
+file in DIR, found again by the next call; an interrupted training goes on at its last epoch. DIR may be that of
+`bench_pruning.py`, whose dense networks are used again. Prints Markdown tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import resource
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +22,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-import torchvision
 from glyph_networks import BATCH, Bench, opened
 from torch import nn
 
 from compress import graphs
-from compress.export.onnx import export_onnx
 from compress.progress import Silent
 from compress.quantize.attempts import Attempts
 from compress.quantize.compare import scores_of
@@ -45,7 +37,6 @@ from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
 from compress.quantize.static import prepare
 from compress.quantize.targets import saturates
-from compress.record import InputSpec
 from compress.stage import Candidate, Context
 from compress.statistics import paired_difference
 from compress.tasks.classification import Classification
@@ -78,18 +69,6 @@ LADDERS: dict[str, dict[str, Any]] = {
     },
 }
 """Fields of the stage for 4-bit weights; the last is the end of the ladder that the goal is held to."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """How much `cost` does: calibration images, their side, the batch of training."""
-
-    samples: int = 512
-    side: int = 224
-    batch: int = 32
-
-
-SMOKE = Cost(samples=16, side=32, batch=4)
 
 
 @dataclass(frozen=True)
@@ -267,86 +246,16 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     }
 
 
-LIMITS = 180.0, 1.5
-STEPS: dict[str, Any] = {"equalize": True, "weights": {"range": "mse", "rounding": "gptq"}, "bias_correction": "empirical"}
-
-
-def cost(files: Files) -> None:
-    """ResNet-50, each in a fresh process on two threads."""
-    print("\n| ResNet-50 | wall s | processor s | peak resident MB |\n|---|---|---|---|")
-    rows = {}
-    for what in ("train", "gptq"):
-        rows[what] = files.bench.unit(f"cost-{what}", lambda _, what=what: _fresh(files, what))
-        one = rows[what]
-        print(f"| {what} | {one['wall']:.0f} | {one['cpu']:.0f} | {one['peak'] / 2**20:.0f} |")
-    one, ratio = rows["gptq"], rows["gptq"]["peak"] / rows["train"]["peak"]
-    print(f"\nto rung 3: {one['wall']:.0f} s (goal {LIMITS[0]:.0f}), {ratio:.2f} × training's memory (goal {LIMITS[1]})")
-
-
-def _fresh(files: Files, what: str) -> dict[str, Any]:
-    """Run `measured` in a process of its own."""
-    command = [
-        sys.executable,
-        __file__,
-        "--out",
-        str(files.bench.out),
-        "--measure",
-        what,
-        *(["--smoke"] if files.smoke else []),
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(found, dict)
-    return found
-
-
-def measured(what: str, size: Cost, out: Path) -> None:
-    """Two steps of training, or the ladder and ranges; prints time and peak resident memory as JSON."""
-    torch.set_num_threads(2)
-    spec = InputSpec(
-        channels=3, height=size.side, width=size.side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
-    )  # fmt: skip
-    path = out / "resnet50.onnx"
-    torch.manual_seed(0)
-    module = torchvision.models.resnet50()
-    if what == "train":
-        export_onnx(module.eval(), spec, path)
-    images = np.random.default_rng(0).normal(size=(size.samples, *spec.shape)).astype(np.float32)
-    wall, cpu = time.monotonic(), time.process_time()
-    if what == "train":
-        optimizer = torch.optim.AdamW(module.train().to(memory_format=torch.channels_last).parameters())
-        for _ in range(2):
-            optimizer.zero_grad()
-            module(torch.from_numpy(images[: size.batch])).logsumexp(1).sum().backward()
-            optimizer.step()
-    else:
-        batches = [images[start : start + 8] for start in range(0, len(images), 8)]
-        prepare(
-            graphs.load(path), batches, ("onnxruntime",), Calibration(samples=size.samples),
-            Ladder.model_validate(STEPS), per_channel=True, symmetric=None, saturating=saturates(),
-            exclude=(), reporter=Silent(),
-        )  # fmt: skip
-    spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
-    print(json.dumps({**spent, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
-
-
 def main() -> None:
     """Compute what is missing and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="w8a8,equalize,w4a8,mixed,cost")
+    parser.add_argument("--parts", default="w8a8,equalize,w4a8,mixed")
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    if "--measure" in sys.argv:
-        parser.add_argument("--out", type=Path)
-        parser.add_argument("--smoke", action="store_true")
-        given = parser.parse_args()
-        measured(given.measure, SMOKE if given.smoke else Cost(), given.out)
-        return
     torch.set_num_threads(1)
     bench, given = opened(parser)
     files = Files(bench, tuple(given.networks.split(",")), given.smoke)
     print(f"torch {torch.__version__}, onnx {onnx.__version__}, {bench.size}\n")
-    parts = {"w8a8": w8a8, "equalize": equalize, "w4a8": w4a8, "mixed": mixed, "cost": cost}
+    parts = {"w8a8": w8a8, "equalize": equalize, "w4a8": w4a8, "mixed": mixed}
     for part in given.parts.split(","):
         parts[part](files)
 

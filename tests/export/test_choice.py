@@ -28,8 +28,8 @@ from compress.profile import runtimes
 from compress.profile.runners import onnxruntime
 from compress.quantize.stage import Quantize
 from compress.record import StageRecord
-from compress.session import Step, untouched
 from compress.stage import Candidate, Context
+from compress.step import Step, untouched
 
 
 @pytest.fixture

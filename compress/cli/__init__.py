@@ -7,29 +7,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from compress import __version__
-from compress.environment import is_main
+from compress.cli import devices
+from compress.cli.shell import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable, terminal
 from compress.errors import CompressError
-
-HOW_TO_RESUME = """
-interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
-BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-devices_app = typer.Typer(help="Device profiles.", no_args_is_help=True)
-app.add_typer(devices_app, name="devices")
+app.add_typer(devices.app, name="devices")
 
 RecipeName = Annotated[str, typer.Argument(help="A path, or the name of a recipe in ./pipelines or among those shipped.")]
 Overrides = Annotated[
@@ -67,8 +61,8 @@ def pipeline(
     """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
     from compress.pipeline import Pipeline
 
-    console = _console(quiet=quiet)
-    with _resumable():
+    console = terminal(quiet=quiet)
+    with resumable():
         prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
         from compress.console import Terminal
         from compress.summary import show
@@ -114,7 +108,7 @@ def profile(
     from compress.profile.sweep import sweep_files
     from compress.summary import show_closer, show_subjects, show_sweep
 
-    console = _console()
+    console = terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     chosen = [load_device(name.strip()) for name in devices.split(",")]
     length = seconds_in(soak) if soak else None
@@ -151,7 +145,7 @@ def quantize_report(
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:
-        show_quantization(_console(), found)
+        show_quantization(terminal(), found)
 
 
 @app.command()
@@ -174,7 +168,7 @@ def verify(
     if model is None and setup is None:
         msg = "name an ONNX file to verify, or --setup aarch64"
         raise typer.BadParameter(msg)
-    console = _console()
+    console = terminal()
     if setup is not None:
         from compress.verify.setup import set_up
 
@@ -208,7 +202,7 @@ def sensitivity(
     from compress.console import Terminal
     from compress.sensitivity import analyse
 
-    with _resumable():
+    with resumable():
         _, files = analyse(
             recipe,
             out=out,
@@ -216,7 +210,7 @@ def sensitivity(
             smoke=smoke,
             device=device,
             trust_code=trust_code,
-            reporter=Terminal(_console()),
+            reporter=Terminal(terminal()),
         )
     for path in files:
         typer.echo(path)
@@ -240,7 +234,7 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show one family o
     from compress.console import table
     from compress.methods import listed
 
-    table(_console(), "", ("family", "name", "source"), listed(family))
+    table(terminal(), "", ("family", "name", "source"), listed(family))
 
 
 @app.command()
@@ -256,78 +250,6 @@ def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")]
         write_text(out, text + "\n")
 
 
-@devices_app.command("list")
-def devices_list() -> None:
-    """List the device profiles at hand."""
-    from compress.console import table
-    from compress.summary import device_rows
-
-    table(_console(), "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)
-
-
-@devices_app.command("show")
-def devices_show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
-    """Print one profile with the source of every figure."""
-    from compress.devices import load_device
-
-    typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Say on Ctrl-C how to go on; here, because typer leaves with the exit code alone."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if is_main():
-            print(HOW_TO_RESUME, file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-
-
-@devices_app.command("check")
-def devices_check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
-    """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
-    from compress.console import table
-    from compress.devices import load_device
-    from compress.profile.readiness import reachable, readiness
-
-    device = load_device(name)
-    found = readiness(device)
-    signs = {True: "✓", False: "✗", None: "·"}
-    rows = [(signs[one.met], one.what, one.said) for one in found]
-    table(_console(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
-    if not reachable(found):
-        raise typer.Exit(BAD_INPUT)
-
-
-@devices_app.command("calibrate")
-def devices_calibrate(
-    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host, or of one over SSH.")] = "host",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
-) -> None:
-    """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
-    from compress.calibration import calibrate_device
-    from compress.console import Terminal
-    from compress.profile.calibrate import summary
-
-    try:
-        found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(_console()))
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"{summary(found)}\n{path}")
-
-
-@devices_app.command("new")
-def devices_new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
-    """Write ./devices/NAME.yaml, a profile to fill in."""
-    from compress.devices.skeleton import new
-
-    path = new(name)
-    typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
-
-
 def _numbers(text: str, option: str) -> tuple[int, ...]:
     """Counts of at least 1 from `1,8`."""
     parts = [part.strip() for part in text.split(",")]
@@ -335,18 +257,6 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
         msg = f"{text!r} is no list of whole numbers from 1 on; write for example {option} 1,8"
         raise typer.BadParameter(msg)
     return tuple(map(int, parts))
-
-
-def _console(*, quiet: bool = False) -> Console:
-    """The terminal, or a file or pipe that is as wide as the widest line; one voice for all processes of a launch."""
-    console = Console(quiet=quiet or not is_main())
-    return console if console.is_terminal else Console(quiet=console.quiet, width=160)
-
-
-def _yaml(value: Any) -> str:
-    import yaml
-
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip()
 
 
 def main() -> None:

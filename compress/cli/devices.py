@@ -1,0 +1,80 @@
+"""`compress devices`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compress.cli.shell import BAD_INPUT, INTERRUPTED, terminal
+
+app = typer.Typer(help="Device profiles.", no_args_is_help=True)
+
+
+@app.command("list")
+def listed() -> None:
+    """List the device profiles at hand."""
+    from compress.console import table
+    from compress.summary import device_rows
+
+    table(terminal(), "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+    """Print one profile with the source of every figure."""
+    from compress.devices import load_device
+
+    typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
+
+
+@app.command("check")
+def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+    """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
+    from compress.console import table
+    from compress.devices import load_device
+    from compress.profile.readiness import reachable, readiness
+
+    device = load_device(name)
+    found = readiness(device)
+    signs = {True: "✓", False: "✗", None: "·"}
+    rows = [(signs[one.met], one.what, one.said) for one in found]
+    table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
+    if not reachable(found):
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command("calibrate")
+def calibrate(
+    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host, or of one over SSH.")] = "host",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
+) -> None:
+    """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
+    from compress.calibration import calibrate_device
+    from compress.console import Terminal
+    from compress.profile.calibrate import summary
+
+    try:
+        found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    typer.echo(f"{summary(found)}\n{path}")
+
+
+@app.command("new")
+def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
+    """Write ./devices/NAME.yaml, a profile to fill in."""
+    from compress.devices.skeleton import new
+
+    path = new(name)
+    typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip()

@@ -1,0 +1,112 @@
+"""What the ladder of quantization costs on ResNet-50 at 224, in time and memory, beside training it.
+
+    python tests/benchmarks/bench_quantization_cost.py --out DIR [--smoke]
+
+Each in a fresh process on two threads: two steps of training at batch 32; ranges, equalization, GPTQ with searched steps and
+empirical bias correction on 512 images. Random weights and images. Prints a Markdown table; keep the machine quiet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from compress import graphs
+from compress.export.onnx import export_onnx
+from compress.progress import Silent
+from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.static import prepare
+from compress.quantize.targets import saturates
+from compress.record import InputSpec
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How much `cost` does: calibration images, their side, the batch of training."""
+
+    samples: int = 512
+    side: int = 224
+    batch: int = 32
+
+
+SMOKE = Cost(samples=16, side=32, batch=4)
+
+
+LIMITS = 180.0, 1.5
+STEPS: dict[str, Any] = {"equalize": True, "weights": {"range": "mse", "rounding": "gptq"}, "bias_correction": "empirical"}
+
+
+def main() -> None:
+    """Measure both and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the exported network")
+    parser.add_argument("--smoke", action="store_true", help="toy size")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.measure:
+        measured(given.measure, SMOKE if given.smoke else Cost(), given.out)
+        return
+    _fresh("export", given.out, smoke=given.smoke)
+    print("| ResNet-50 | wall s | processor s | peak resident MB |\n|---|---|---|---|")
+    rows = {}
+    for what in ("train", "ladder"):
+        rows[what] = one = _fresh(what, given.out, smoke=given.smoke)
+        print(f"| {what} | {one['wall']:.0f} | {one['cpu']:.0f} | {one['peak'] / 1e6:.0f} |", flush=True)
+    ratio = rows["ladder"]["peak"] / rows["train"]["peak"]
+    print(f"\nto rung 3: {rows['ladder']['wall']:.0f} s (goal {LIMITS[0]:.0f}), {ratio:.2f} × the memory (goal {LIMITS[1]})")
+
+
+def _fresh(what: str, out: Path, *, smoke: bool) -> dict[str, Any]:
+    """Run `measured` in a process of its own."""
+    command = [sys.executable, __file__, "--out", str(out), "--measure", what, *(["--smoke"] if smoke else [])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def measured(what: str, size: Cost, out: Path) -> None:
+    """Two steps of training, the ladder, or the export that it reads; prints time and peak resident memory as JSON."""
+    torch.set_num_threads(2)
+    spec = InputSpec(
+        channels=3, height=size.side, width=size.side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
+    )  # fmt: skip
+    path = out / "resnet50.onnx"
+    torch.manual_seed(0)
+    module = torchvision.models.resnet50()
+    images = np.random.default_rng(0).normal(size=(size.samples, *spec.shape)).astype(np.float32)
+    wall, cpu = time.monotonic(), time.process_time()
+    if what == "export":
+        export_onnx(module.eval(), spec, path)
+    elif what == "train":
+        optimizer = torch.optim.AdamW(module.train().to(memory_format=torch.channels_last).parameters())
+        for _ in range(2):
+            optimizer.zero_grad()
+            module(torch.from_numpy(images[: size.batch])).logsumexp(1).sum().backward()
+            optimizer.step()
+    else:
+        batches = [images[start : start + 8] for start in range(0, len(images), 8)]
+        prepare(
+            graphs.load(path), batches, ("onnxruntime",), Calibration(samples=size.samples),
+            Ladder.model_validate(STEPS), per_channel=True, symmetric=None, saturating=saturates(),
+            exclude=(), reporter=Silent(),
+        )  # fmt: skip
+    spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps({**spent, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+if __name__ == "__main__":
+    main()
