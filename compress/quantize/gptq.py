@@ -17,6 +17,9 @@ Symbols: W, W* (G, K, D) float32, W_i columns; s (G, K); H, C (G, D, D).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,85 +33,100 @@ PARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 """Of the step that holds the largest weight, for `least`."""
 
 
-def gptq(w: np.ndarray, s: np.ndarray, second: np.ndarray, bits: int, *, target: np.ndarray | None = None) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """H with all that is computed from it, once.
+
+    Attributes:
+        second: H, without a.
+    """
+
+    second: np.ndarray
+
+    @cached_property
+    def lower(self) -> Tensor:
+        """L of H + a I = L Lᵀ, lower triangular, (G, D, D), float64."""
+        h = torch.from_numpy(self.second).double()
+        mean = h.diagonal(dim1=1, dim2=2).mean(1)
+        h.diagonal(dim1=1, dim2=2).add_(torch.where(mean > 0, DAMPING * mean, 1.0)[:, None])
+        found: Tensor = torch.linalg.cholesky(h)
+        return found
+
+    @cached_property
+    def upper(self) -> Tensor:
+        """U of H⁻¹ = Uᵀ U, upper triangular, (G, D, D), float32."""
+        found: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(self.lower), upper=True).float()
+        return found
+
+
+def gptq(w: np.ndarray, s: np.ndarray, curvature: Curvature, bits: int, *, target: np.ndarray | None = None) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
 
     Args:
         w: W.
         s: Steps.
-        second: H, without a.
+        curvature: H.
         bits: Levels are 2^bits.
         target: W*; None for W.
     """
     aim = w if target is None else target
-    learned, plain = _columns(aim, s, _factor(second), bits), nearest(w, s, bits)
-    better = output_error(learned, aim, s, second) <= output_error(plain, aim, s, second)
+    learned, plain = _columns(aim, s, curvature.upper, bits)[0], nearest(w, s, bits)
+    better = output_error(learned, aim, s, curvature.second) <= output_error(plain, aim, s, curvature.second)
     found: np.ndarray = np.where(better[..., None], learned, plain)
     return found
 
 
-def least(s: np.ndarray, second: np.ndarray, bits: int, *, target: np.ndarray, per_channel: bool) -> np.ndarray:
+def least(s: np.ndarray, curvature: Curvature, bits: int, *, target: np.ndarray, per_channel: bool) -> np.ndarray:
     """Steps, (G, K), among parts of s, whose output error is least once GPTQ has rounded with them.
 
     Args:
         s: Steps that hold the largest weight.
-        second: H, without a.
+        curvature: H.
         bits: Levels are 2^bits.
         target: W*.
         per_channel: One for each output channel; else all are equal.
     """
     parts = np.asarray(PARTS, np.float32)[:, None, None]
     tried = (parts * s).transpose(1, 0, 2).reshape(len(s), -1)  # G, parts · K
-    aim = np.tile(target, (1, len(PARTS), 1))
-    error = output_error(_columns(aim, tried, _factor(second), bits), aim, tried, second).reshape(len(s), len(PARTS), -1)
+    _, error = _columns(np.tile(target, (1, len(PARTS), 1)), tried, curvature.upper, bits)
+    error = error.reshape(len(s), len(PARTS), -1)
     best = error.argmin(1) if per_channel else error.sum((0, 2)).argmin()
     found: np.ndarray = s * parts[best, 0, 0]
     return found
 
 
-def _columns(aim: np.ndarray, s: np.ndarray, u: Tensor, bits: int) -> np.ndarray:
-    """Algorithm 1; q, (G, K, D), int8."""
+def _columns(aim: np.ndarray, s: np.ndarray, u: Tensor, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Algorithm 1: q, (G, K, D), int8, and what it costs, Σ_i e_i² = δ (H + a I) δᵀ with δ = W* − s q, (G, K).
+
+    Weights are held input by input, so that what one step touches lies together.
+    """
     low, high = limits(bits)
-    left, step, u = torch.from_numpy(aim.copy()), torch.from_numpy(s), u.float()
-    q = torch.empty_like(left)
+    left = torch.from_numpy(aim).transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    step = torch.from_numpy(s)
+    q = torch.empty(left.shape, dtype=torch.int8)
+    cost = torch.zeros(step.shape, dtype=torch.float64)
     for start in range(0, aim.shape[2], BLOCK):
         stop = min(start + BLOCK, aim.shape[2])
-        errors = torch.empty((*aim.shape[:2], stop - start))
+        errors = torch.empty((len(aim), stop - start, aim.shape[1]))
         for i in range(start, stop):
-            column = left[..., i]
-            q[..., i] = (column / step).round().clamp(low, high)
-            error = (column - step * q[..., i]) / u[:, i, i, None]
-            errors[..., i - start] = error
-            left[..., i + 1 : stop] -= error[..., None] * u[:, i, None, i + 1 : stop]
-        left[..., stop:] -= errors @ u[:, start:stop, stop:]
-    found: np.ndarray = q.to(torch.int8).numpy()
-    return found
+            levels = (left[:, i] / step).round_().clamp_(low, high)
+            q[:, i] = levels
+            error = (left[:, i] - step * levels) / u[:, i, i, None]
+            errors[:, i - start] = error
+            left[:, i + 1 : stop].addcmul_(u[:, i, i + 1 : stop, None], error[:, None], value=-1)
+        left[:, stop:].baddbmm_(u[:, start:stop, stop:].transpose(1, 2), errors, alpha=-1)
+        cost += errors.square_().sum(1)
+    return q.transpose(1, 2).contiguous().numpy(), cost.numpy()
 
 
-def towards(w: np.ndarray, second: np.ndarray, cross: np.ndarray) -> np.ndarray:
+def towards(w: np.ndarray, curvature: Curvature, cross: np.ndarray) -> np.ndarray:
     """W*, (G, K, D), float32.
 
     Args:
         w: W.
-        second: H, without a.
+        curvature: H.
         cross: C.
     """
-    h = _damped(second)
-    moved = torch.linalg.solve(
-        h, torch.from_numpy(cross - second).double().transpose(1, 2) @ torch.from_numpy(w).double().transpose(1, 2)
-    )
-    found: np.ndarray = w + moved.transpose(1, 2).float().numpy()
+    pull = torch.from_numpy(cross - curvature.second).double().transpose(1, 2) @ torch.from_numpy(w).double().transpose(1, 2)
+    found: np.ndarray = w + torch.cholesky_solve(pull, curvature.lower).transpose(1, 2).float().numpy()
     return found
-
-
-def _damped(second: np.ndarray) -> Tensor:
-    h = torch.from_numpy(second).double()
-    mean = h.diagonal(dim1=1, dim2=2).mean(1)
-    return h + torch.diag_embed(torch.where(mean > 0, DAMPING * mean, 1.0)[:, None].expand(-1, h.shape[1]))
-
-
-def _factor(second: np.ndarray) -> Tensor:
-    """U of H⁻¹ = Uᵀ U, upper triangular, (G, D, D)."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(_damped(second)))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor

@@ -13,7 +13,7 @@ from compress.quantize import bias
 from compress.quantize.adaround import adaround
 from compress.quantize.bends import Bend, bend_of
 from compress.quantize.equalize import absorb, equalize, pairs_of
-from compress.quantize.gptq import gptq, least, towards
+from compress.quantize.gptq import Curvature, gptq, least, towards
 from compress.quantize.grid import Grid, nearest, steps
 from compress.quantize.layers import Layer, layers_of, weight_of, with_biases, with_weights
 from compress.quantize.moments import Seen, watch
@@ -132,15 +132,15 @@ class Rounding:
         if self.correction != "none":
             b = b + np.einsum("gkd,gd->gk", w, seen.mean)
             seen = seen.centred()
-        s, second, aim = plain.s, np.empty(0), w
+        s = plain.s
         if self.search or self.rounding == "gptq":
-            second = seen.second
-            aim = towards(w, second, seen.cross)
-        if self.search:
-            full = steps(w, self.bits, per_channel=self.per_channel, search=False)
-            s = least(full, second, self.bits, target=aim, per_channel=self.per_channel)
-        if self.rounding == "gptq":
-            return replace(plain, q=gptq(w, s, second, self.bits, target=aim), s=s)
+            curvature = Curvature(seen.second)
+            aim = towards(w, curvature, seen.cross)
+            if self.search:
+                full = steps(w, self.bits, per_channel=self.per_channel, search=False)
+                s = least(full, curvature, self.bits, target=aim, per_channel=self.per_channel)
+            if self.rounding == "gptq":
+                return replace(plain, q=gptq(w, s, curvature, self.bits, target=aim), s=s)
         return replace(plain, q=adaround(w, s, seen.x, seen.found, self.bits, iterations=self.iterations, b=b, bend=bend), s=s)
 
 

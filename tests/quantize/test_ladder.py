@@ -14,7 +14,7 @@ from compress.export.onnx import export_onnx
 from compress.quantize import bias, calibrate, int8, ladder
 from compress.quantize.adaround import adaround, output_error
 from compress.quantize.equalize import absorb, equalize, factors, pairs_of
-from compress.quantize.gptq import gptq, towards
+from compress.quantize.gptq import Curvature, gptq, towards
 from compress.quantize.grid import limits, nearest, steps
 from compress.quantize.layers import layers_of, weight_of, with_weights
 from compress.quantize.moments import Seen, watch
@@ -229,7 +229,7 @@ def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(l
     q = (
         adaround(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
         if rounding == "adaround"
-        else gptq(w, s, second, bits)
+        else gptq(w, s, Curvature(second), bits)
     )
     before, after = exact_error(plain, w, s, x), exact_error(q, w, s, x)
     np.testing.assert_allclose(output_error(q, w, s, second), after, rtol=1e-3)
@@ -262,7 +262,8 @@ def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: st
     if rounding == "adaround":
         blind, aware = (adaround(w, s, one, found, 4, iterations=300) for one in (found, x))
     else:
-        blind, aware = (gptq(w, s, seen.second, 4, target=one) for one in (w, towards(w, seen.second, seen.cross)))
+        curvature = Curvature(seen.second)
+        blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, towards(w, curvature, seen.cross)))
     before, after = (float(seen.error(w, q * s[..., None]).sum()) for q in (blind, aware))
     assert after < 0.8 * before
 
@@ -287,9 +288,9 @@ def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
     w, x, _ = layer_data
     x = x.astype(np.float32)
     seen = Seen(x, 2 * x, x.mean(1), 2 * x.mean(1))
-    aim = towards(w, seen.second, seen.cross)
+    aim = towards(w, Curvature(seen.second), seen.cross)
     assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
-    np.testing.assert_array_equal(towards(w, seen.second, seen.second), w)
+    np.testing.assert_array_equal(towards(w, Curvature(seen.second), seen.second), w)
 
 
 def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
