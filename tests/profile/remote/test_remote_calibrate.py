@@ -75,7 +75,7 @@ def test_networks_are_stamped_there_as_here(device, monkeypatch, tmp_path):
     here = [timed(0, one, tmp_path, caches, threads=1) for one in (specimen(3), quantized(specimen(3)))]
     for ours, theirs in zip(here, there, strict=True):
         assert kinds(theirs.kernels) == kinds(ours.kernels)
-        assert theirs.total_ns == pytest.approx(ours.total_ns, rel=1.0)  # neighbours may slow either down
+        assert 0.1 < theirs.total_ns / ours.total_ns < 10  # the same unit; neighbours may slow either down
         assert theirs.nanoseconds.sum() == pytest.approx(theirs.total_ns, rel=0.2)
 
 
