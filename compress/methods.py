@@ -135,6 +135,7 @@ METHODS: tuple[Method, ...] = (
     Method("range", "minmax", "compress.quantize.ranges:minmax", "Jacob et al. 2018, arXiv:1712.05877"),
     Method("range", "moving_average", "compress.quantize.ranges:moving_average", "Jacob et al. 2018, arXiv:1712.05877"),
     Method("range", "mse", "compress.quantize.ranges:mse", "Nagel et al. 2021, arXiv:2106.08295"),
+    Method("range", "relative", "compress.quantize.ranges:relative", "Nagel et al. 2021, each sample alike"),
     Method("range", "entropy", "compress.quantize.ranges:entropy", "Migacz 2017, TensorRT calibration"),
     Method("range", "percentile", "compress.quantize.ranges:percentile", "Wu et al. 2020, arXiv:2004.09602"),
     Method("rounding", "nearest", "compress.quantize.grid:nearest", "Jacob et al. 2018, arXiv:1712.05877"),

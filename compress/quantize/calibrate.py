@@ -19,6 +19,7 @@ def observe(
     batches: Sequence[np.ndarray],
     *,
     counts: bool = True,
+    relative: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Histogram]:
     """Ranges and, with `counts`, histograms of activations. Memory does not grow with the number of batches.
@@ -28,6 +29,7 @@ def observe(
         names: Tensors to watch; the network's input may be among them.
         batches: Inputs, float32 (N, C, H, W) each.
         counts: Run a second time for histograms; minimum and maximum need one run.
+        relative: Count values relative to their sample's as well.
         reporter: Shows a bar.
 
     Raises:
@@ -45,6 +47,9 @@ def observe(
             for batch in batches:
                 found = dict(zip(watched, runner.run(watched, {given: batch}), strict=True)) if watched else {}
                 _take(seen, found | {given: batch}, counting=counting)
+                if relative and not counting:
+                    for name, histogram in seen.items():
+                        histogram.weigh((found | {given: batch})[name], len(batch))
                 bar.advance()
             _check(seen)
     return seen

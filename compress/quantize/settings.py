@@ -21,14 +21,16 @@ class Calibration(Frozen):
     """Where the ranges of activations come from.
 
     Attributes:
-        method: `percentile` cuts outliers off; `minmax` takes all that was seen; `moving_average` smooths the extremes over
-            batches; `mse` makes the squared error least; `entropy` loses least information of the histogram, which is not least
-            accuracy: it has cost a pruned MobileNetV2 ten points that the others kept.
+        method: `relative` makes the squared error of each sample against its own signal least, so that few samples with large
+            values do not take the levels of all others; `mse` makes the squared error as it is least; `percentile` cuts
+            outliers off; `minmax` takes all that was seen; `moving_average` smooths the extremes over batches; `entropy` loses
+            least information of the histogram, which is not least accuracy: it has cost a pruned MobileNetV2 ten points that
+            the others kept.
         samples: Training images, spread over the classes.
         percentile: Of magnitudes that stay inside the range, for `percentile`.
     """
 
-    method: Literal["minmax", "moving_average", "percentile", "mse", "entropy"] = "percentile"
+    method: Literal["minmax", "moving_average", "percentile", "mse", "relative", "entropy"] = "relative"
     samples: int = Field(default=256, ge=16, le=10_000)
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
 

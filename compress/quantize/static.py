@@ -143,8 +143,8 @@ def _ranges(
 ) -> dict[str, Ranges]:
     """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
     names = placement.activations(model, families)
-    counts = calibration.method not in ("minmax", "moving_average")
-    seen = calibrate.observe(model, names, batches, counts=counts, reporter=reporter)
+    counts, relative = calibration.method not in ("minmax", "moving_average", "relative"), calibration.method == "relative"
+    seen = calibrate.observe(model, names, batches, counts=counts, relative=relative, reporter=reporter)
     range_of = find("range", calibration.method).load()
     found: dict[str, Ranges] = {}
     for family in families:

@@ -46,15 +46,15 @@ EPOCHS = {
     "resnet18": 6,
     "vit": 24,
     "mobilenet_v3_large": 6,
-    "efficientnet_b0": 8,
+    "efficientnet_b0": 6,
     "regnet_y_400mf": 6,
     "chain": 6,
 }
 """Of dense training."""
 RECOVERY = {"mobilenet_v2": 2, "resnet18": 2, "vit": 8}
 """Epochs of recovery in all, of both arms."""
-SMALL_STEM = ("mobilenet_v2", "mobilenet_v3_large", "regnet_y_400mf")
-"""First stride 1, for small images; the others would take too long with it."""
+SMALL_STEM = ("mobilenet_v2", "mobilenet_v3_large", "regnet_y_400mf", "efficientnet_b0")
+"""First stride 1, for small images; ResNet-18 would take too long with it."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: C
     assert any("tensorrt" in note for note in outcome.notes)
 
 
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "relative"])
 def test_every_method_agrees_with_float(network: nn.Module, context: Context, method: str) -> None:
     outcome = Quantize(calibration={"method": method, "samples": 64}).run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= 0.9
