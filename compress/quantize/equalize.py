@@ -93,10 +93,10 @@ def equalize(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 def _equalize_pair(values: dict[str, np.ndarray], pair: Pair) -> float:
     """Rescale one pair; the largest |log s|."""
     first, second = pair.first, pair.second
-    w1, w2 = first.matrix(values[first.weight]), _by_input(values[second.weight], second)
+    w1, w2 = first.matrix(values[first.weight]), by_input(values[second.weight], second)
     s = factors(np.abs(w1).max(2).reshape(-1), np.abs(w2).max(1))
     values[first.weight] = first.stored(w1 / s.reshape(*w1.shape[:2], 1), values[first.weight])
-    values[second.weight] = _from_input(w2 * s[:, None], values[second.weight], second)
+    values[second.weight] = from_input(w2 * s[:, None], values[second.weight], second)
     if first.bias:
         values[first.bias] = values[first.bias] / s
     return float(np.abs(np.log(s)).max(initial=0.0))
@@ -128,7 +128,7 @@ def absorb(model: onnx.ModelProto, means: Mapping[str, np.ndarray], deviations: 
     return with_weights(model, values)
 
 
-def _by_input(weight: np.ndarray, layer: Layer) -> np.ndarray:
+def by_input(weight: np.ndarray, layer: Layer) -> np.ndarray:
     """(C, everything else): row i holds all weights that multiply input channel i."""
     if layer.operator != "Conv":
         return np.moveaxis(weight, 1 - layer.axis, 0).reshape(weight.shape[1 - layer.axis], -1)
@@ -137,7 +137,8 @@ def _by_input(weight: np.ndarray, layer: Layer) -> np.ndarray:
     return moved.reshape(layer.groups * weight.shape[1], -1)
 
 
-def _from_input(rows: np.ndarray, like: np.ndarray, layer: Layer) -> np.ndarray:
+def from_input(rows: np.ndarray, like: np.ndarray, layer: Layer) -> np.ndarray:
+    """The weight as stored, of such rows; `like` is the one that it replaces."""
     if layer.operator != "Conv":
         return np.ascontiguousarray(np.moveaxis(rows.reshape(np.moveaxis(like, 1 - layer.axis, 0).shape), 0, 1 - layer.axis))
     grouped = rows.reshape(layer.groups, like.shape[1], like.shape[0] // layer.groups, *like.shape[2:])

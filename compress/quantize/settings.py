@@ -144,8 +144,9 @@ class Ladder(Frozen):
 
     Attributes:
         equalize: Rescale channels between layers so that one step fits all (Nagel 2019); high biases are absorbed.
-        smooth: SmoothQuant's α, for transformers (Xiao 2023): outlier channels of what linear layers read are moved into their
-            weights, all of it with 1, 0.5 for a start; None leaves them.
+        smooth: SmoothQuant's α (Xiao 2023): outlier channels of what layers read are moved into their weights, all of it with
+            1, 0.5 for a start; None leaves them. In transformers what linear layers read, in convolutional networks whole
+            residual streams.
         weights: How weights become integers.
         bias_correction: `analytic` takes the shift of each output's mean from the means of the inputs; `empirical` measures it
             layer by layer with all before it rounded.

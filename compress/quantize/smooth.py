@@ -27,6 +27,9 @@ from compress.quantize.calibrate import with_outputs
 from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of, with_weights
 from compress.record import Skip
 
+WHAT = "SmoothQuant of "
+"""Before the name of a layer that is left alone."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -82,7 +85,7 @@ def smooth(
     sites, skipped = sites_of(model, exclude)
     if not sites:
         return model, skipped, f"SmoothQuant (α = {alpha:g}): no linear layer reads what a factor can be moved into"
-    seen = _largest(model, [site.tensor for site in sites], batches, reporter or Silent())
+    seen = largest(model, [site.tensor for site in sites], batches, reporter or Silent())
     values: dict[str, np.ndarray] = {}
     before, after = [], []
     made = onnx.ModelProto()
@@ -94,8 +97,8 @@ def smooth(
             weight = weight_of(model, layer.weight) if layer.weight not in values else values[layer.weight]
             values[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
         _divide(made, site, s, values)
-        before.append(_spread(seen[site.tensor]))
-        after.append(_spread(seen[site.tensor] / s))
+        before.append(spread(seen[site.tensor]))
+        after.append(spread(seen[site.tensor] / s))
     count = sum(len(site.readers) for site in sites)
     note = (
         f"SmoothQuant (α = {alpha:g}): {count} linear layers read smoothed activations; a channel's range over the median "
@@ -114,7 +117,7 @@ def sites_of(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> tuple[tuple
         if isinstance(found, Site):
             sites.setdefault(found.tensor, found)
         else:
-            skipped.append(Skip(what=f"SmoothQuant of {layer.name}", reason=found))
+            skipped.append(Skip(what=f"{WHAT}{layer.name}", reason=found))
     return tuple(sites.values()), tuple(skipped)
 
 
@@ -199,18 +202,18 @@ class _Walk:
         return len(node.input) < 3 or len(self.constants.get(node.input[2], ())) == 1
 
 
-def _largest(
-    model: onnx.ModelProto, tensors: list[str], batches: Sequence[np.ndarray], reporter: Reporter
+def largest(
+    model: onnx.ModelProto, tensors: Sequence[str], batches: Sequence[np.ndarray], reporter: Reporter, *, axis: int = -1
 ) -> dict[str, np.ndarray]:
-    """Max |X_j| over samples and places, (C,), by tensor."""
+    """Max |X_j| over samples and places, (C,), by tensor; channels are along `axis`."""
     given = model.graph.input[0].name
     runner = graphs.session(with_outputs(model, tensors), threads=0)
     found: dict[str, np.ndarray] = {}
     with reporter.bar("look at channels", len(batches)) as bar:
         for batch in batches:
             for name, x in zip(tensors, runner.run(tensors, {given: batch}), strict=True):
-                largest = np.abs(x).reshape(-1, x.shape[-1]).max(0)
-                found[name] = np.maximum(found[name], largest) if name in found else largest
+                most = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)
+                found[name] = np.maximum(found[name], most) if name in found else most
             bar.advance()
     return found
 
@@ -246,6 +249,6 @@ def _divide(model: onnx.ModelProto, site: Site, s: np.ndarray, values: dict[str,
         replace(added, next(place for place, name in enumerate(added.input) if name in constants))
 
 
-def _spread(ranges: np.ndarray) -> float:
+def spread(ranges: np.ndarray) -> float:
     """Largest range of a channel over the median's."""
     return float(ranges.max() / max(float(np.median(ranges)), 1e-12))

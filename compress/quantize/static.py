@@ -15,7 +15,8 @@ from compress.progress import Reporter
 from compress.quantize import blockwise, calibrate, int8, ladder, placement
 from compress.quantize.grid import Grid
 from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.smooth import smooth
+from compress.quantize.smooth import WHAT, smooth
+from compress.quantize.streams import smooth_streams
 from compress.record import InputSpec, Skip
 
 Ranges = dict[str, tuple[float, float]]
@@ -101,7 +102,9 @@ def prepare(
         skipped, notes = done.skipped, done.notes
     if steps.smooth is not None:
         found, left, note = smooth(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
-        done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note)
+        found, through, streamed = smooth_streams(found, batches, steps.smooth, exclude=exclude, reporter=reporter)
+        left = tuple(skip for skip in left if skip.what.removeprefix(WHAT) not in through)
+        done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note, *[streamed] * bool(streamed))
     weights = steps.weights
     if weights.rounding == "brecq":
         done = blockwise.rounded(

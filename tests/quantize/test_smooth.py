@@ -104,9 +104,9 @@ def test_the_ranges_are_those_of_the_formula(vit: Path) -> None:
     model = graphs.load(vit)
     made, _, _ = smooth(model, BATCHES, 0.5)
     (site, *_), _ = sites_of(made)
-    from compress.quantize.smooth import _by_input, _largest
+    from compress.quantize.smooth import _by_input, largest
 
-    x = _largest(made, [site.tensor], BATCHES, Silent())[site.tensor]
+    x = largest(made, [site.tensor], BATCHES, Silent())[site.tensor]
     np.testing.assert_allclose(x, _by_input(made, site.readers[0]), rtol=1e-4)
 
 
