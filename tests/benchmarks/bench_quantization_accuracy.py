@@ -2,9 +2,10 @@
 
     python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,mixed] [--smoke]
 
-Parts: `w8a8`: six networks by the stage with its defaults; `equalize`: channels rescaled by 1/100 to 100 without changing the
-function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with 4-bit weights per
-channel, up the ladder; `mixed`: the search for layers to keep in float against all subsets of a small network's layers.
+Parts: `w8a8`: six networks by the stage's defaults, before and beside them; `equalize`: channels rescaled by 1/100 to 100
+without changing the function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with
+4-bit weights per channel, up the ladder; `mixed`: the search for layers to keep in float against all subsets of a small
+network's layers.
 Accuracy is that of the file under ONNX Runtime, on test images of fonts that training never saw. Each finished unit is a JSON
 file in DIR, found again by the next call; an interrupted training goes on at its last epoch. DIR may be that of
 `bench_pruning.py`, whose dense networks are used again. Prints Markdown tables.
@@ -51,6 +52,11 @@ NETWORKS = {
 }
 FOUR_BITS = ("MobileNetV2", "MobileNetV3-Large")
 SKEWED = ("ResNet-18", "RegNetY-400MF")
+EIGHT_BITS: dict[str, dict[str, Any]] = {
+    ", percentile": {"calibration": {"method": "percentile"}},
+    "": {},
+    ", smooth": {"ladder": {"smooth": 0.5}},
+}
 FACTOR = 100.0
 W4 = {"bits": 4}
 MSE = {**W4, "range": "mse"}
@@ -130,18 +136,19 @@ def drop(found: dict[str, Any]) -> tuple[float, str]:
 
 
 def w8a8(files: Files) -> None:
-    """Six networks by default."""
-    print("\n| network | float | W8A8 | points lost (95 %) | agreement | worst layer | goal: ≤ 0.3 and ≥ 99 % |")
+    """Six networks by default, and with streams and linear layers smoothed."""
+    print("\n| network, W8A8 | float | int8 | points lost (95 %) | agreement | worst layer | goal: ≤ 0.3 and ≥ 99 % |")
     print("|---|---|---|---|---|---|---|")
     for name in files.names:
-        found = files.quantized(f"w8a8-{name}", files.dense(NETWORKS[name]), {})
-        lost, cell = drop(found)
-        worst = found["results"]["sqnr_worst_layer_db"]
-        met = lost <= 0.3 and found["agreement"] >= 0.99
-        print(
-            f"| {name} | {np.mean(found['float']):.2%} | {np.mean(found['correct']):.2%} | {cell} | {found['agreement']:.2%} | "
-            f"{worst['value']:.1f} dB | {'met' if met else 'missed'} |"
-        )
+        for label, fields in EIGHT_BITS.items():
+            found = files.quantized(f"w8a8-{name}{label.replace(', ', '-')}", files.dense(NETWORKS[name]), fields)
+            lost, cell = drop(found)
+            worst = found["results"]["sqnr_worst_layer_db"]
+            met = lost <= 0.3 and found["agreement"] >= 0.99
+            print(
+                f"| {name}{label} | {np.mean(found['float']):.2%} | {np.mean(found['correct']):.2%} | {cell} | "
+                f"{found['agreement']:.2%} | {worst['value']:.1f} dB | {'met' if met else 'missed'} |"
+            )
 
 
 def skewed(source: Path, path: Path) -> float:
