@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from compress import graphs
 from compress.data.splits import Split
@@ -27,7 +28,9 @@ def scores_of(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarra
     return found
 
 
-def compare(source: Path, made: Path, split: Split, task: Task, kind: str) -> tuple[Scorecard, tuple[dict[str, Any], ...]]:
+def compare(
+    source: Path, made: Path, split: Split, task: Task, kind: str, *, layers: onnx.ModelProto | None = None
+) -> tuple[Scorecard, tuple[dict[str, Any], ...]]:
     """Agreement, accuracy of both with the paired drop, size, SQNR of the answers and of each layer.
 
     Args:
@@ -36,6 +39,7 @@ def compare(source: Path, made: Path, split: Split, task: Task, kind: str) -> tu
         split: Samples.
         task: Gives scores.
         kind: Names the quantized accuracy.
+        layers: What each layer is to give, where channels were rescaled; the float file's own where None.
 
     Returns:
         Quantities, and one row a layer with weights: `layer`, `sqnr_db`.
@@ -60,7 +64,7 @@ def compare(source: Path, made: Path, split: Split, task: Task, kind: str) -> tu
     inputs = next(iter(split.ordered(SEEN))).inputs.numpy()
     by_layer = {
         name: value
-        for name, value in layer_sqnr(graphs.load(source), graphs.load(made), inputs).items()
+        for name, value in layer_sqnr(graphs.load(source) if layers is None else layers, graphs.load(made), inputs).items()
         if math.isfinite(value)
     }
     if by_layer:

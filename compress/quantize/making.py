@@ -52,9 +52,10 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     gained: dict[str, Quantity] = {}
     curves: dict[str, Curve] = {}
     made: dict[str, ModelProto]
+    rescaled: ModelProto | None = None
     if scheme == "int8":
         static, notes = _static(stage, model, wanted, excluded, context)
-        skipped += static.skipped
+        skipped, rescaled = [*skipped, *static.skipped], static.rescaled
         found: tuple[str, ...] = ()
         if stage.mixed is not None:
             mixing = mix(stage.mixed, static, excluded, candidate.spec, context)
@@ -81,7 +82,9 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     files = {family: context.folder / FILES[family] for family in wanted}
     for family, path in files.items():
         graphs.save(made[family], path)
-    results, tables["layer_sqnr"] = compare(source, files["onnxruntime"], context.data.validation, context.task, scheme)
+    results, tables["layer_sqnr"] = compare(
+        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=rescaled
+    )
     seen = _placed(stage, source, files["onnxruntime"], skipped, context)
     results, tables, notes = results | seen.results, tables | seen.tables, (*notes, *seen.notes)
     skipped += seen.skipped

@@ -35,6 +35,7 @@ class Static:
         grids: Integers chosen before.
         skipped: What the ladder left alone.
         notes: What it did.
+        rescaled: The float network with its channels as the ladder rescaled them, nothing rounded: what each layer is to give.
     """
 
     model: onnx.ModelProto
@@ -45,6 +46,7 @@ class Static:
     grids: Mapping[str, Grid] = field(default_factory=dict)
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
+    rescaled: onnx.ModelProto | None = None
 
     def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file of one family."""
@@ -105,6 +107,7 @@ def prepare(
         found, through, streamed = smooth_streams(found, batches, steps.smooth, exclude=exclude, reporter=reporter)
         left = tuple(skip for skip in left if skip.what.removeprefix(WHAT) not in through)
         done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note, *[streamed] * bool(streamed))
+    rescaled = done.model
     weights = steps.weights
     if weights.rounding == "brecq":
         done = blockwise.rounded(
@@ -133,7 +136,7 @@ def prepare(
         )
         skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
     ranges = _ranges(done.model, batches, families, calibration, symmetric, reporter)
-    return Static(done.model, ranges, per_channel, saturating, symmetric, done.grids, skipped, notes)
+    return Static(done.model, ranges, per_channel, saturating, symmetric, done.grids, skipped, notes, rescaled)
 
 
 def _ranges(

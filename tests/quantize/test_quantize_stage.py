@@ -218,6 +218,13 @@ def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Co
     assert stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes() == first
 
 
+def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ladder={"equalize": True, "smooth": 1.0}, gate=None)
+    outcome = stage.run(Candidate(SPEC, module=network), context)
+    assert any("equalized" in note for note in outcome.notes)
+    assert outcome.results["sqnr_worst_layer_db"].value > 15
+
+
 def test_iterations_without_adaround_are_refused() -> None:
     with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
         Quantize(ladder={"weights": {"iterations": 10}})
