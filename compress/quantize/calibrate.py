@@ -46,10 +46,11 @@ def observe(
         for counting in (False, True)[: 1 + counts]:
             for batch in batches:
                 found = dict(zip(watched, runner.run(watched, {given: batch}), strict=True)) if watched else {}
-                _take(seen, found | {given: batch}, counting=counting)
+                found[given] = batch
+                _take(seen, found, counting=counting)
                 if relative and not counting:
                     for name, histogram in seen.items():
-                        histogram.weigh((found | {given: batch})[name], len(batch))
+                        histogram.weigh(found[name], len(batch))
                 bar.advance()
             _check(seen)
     return seen
