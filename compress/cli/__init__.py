@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from compress import __version__
-from compress.cli import devices
+from compress.cli.devices import app as devices_app
 from compress.cli.shell import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable, terminal
 from compress.errors import CompressError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(devices.app, name="devices")
+app.add_typer(devices_app, name="devices")
 
 RecipeName = Annotated[str, typer.Argument(help="A path, or the name of a recipe in ./pipelines or among those shipped.")]
 Overrides = Annotated[

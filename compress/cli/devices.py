@@ -68,9 +68,9 @@ def calibrate(
 @app.command("new")
 def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
     """Write ./devices/NAME.yaml, a profile to fill in."""
-    from compress.devices.skeleton import new
+    from compress.devices import skeleton
 
-    path = new(name)
+    path = skeleton.new(name)
     typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
 
 

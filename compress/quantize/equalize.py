@@ -95,11 +95,23 @@ def _equalize_pair(values: dict[str, np.ndarray], pair: Pair) -> float:
     first, second = pair.first, pair.second
     w1, w2 = first.matrix(values[first.weight]), by_input(values[second.weight], second)
     s = factors(np.abs(w1).max(2).reshape(-1), np.abs(w2).max(1))
-    values[first.weight] = first.stored(w1 / s.reshape(*w1.shape[:2], 1), values[first.weight])
-    values[second.weight] = from_input(w2 * s[:, None], values[second.weight], second)
-    if first.bias:
-        values[first.bias] = values[first.bias] / s
+    divide_outputs(values, first, s)
+    multiply_inputs(values, second, s)
     return float(np.abs(np.log(s)).max(initial=0.0))
+
+
+def divide_outputs(values: dict[str, np.ndarray], layer: Layer, s: np.ndarray) -> None:
+    """W ← diag(s)⁻¹ W and b ← diag(s)⁻¹ b, in place; `values` holds weights and biases as stored, by initializer."""
+    w = layer.matrix(values[layer.weight])
+    values[layer.weight] = layer.stored(w / s.reshape(*w.shape[:2], 1), values[layer.weight])
+    if layer.bias:
+        values[layer.bias] = values[layer.bias] / s
+
+
+def multiply_inputs(values: dict[str, np.ndarray], layer: Layer, s: np.ndarray) -> None:
+    """W ← W diag(s), likewise."""
+    rows = by_input(values[layer.weight], layer) * s[:, None]
+    values[layer.weight] = _from_input(rows, values[layer.weight], layer)
 
 
 def absorb(model: onnx.ModelProto, means: Mapping[str, np.ndarray], deviations: Mapping[str, np.ndarray]) -> onnx.ModelProto:
@@ -137,8 +149,7 @@ def by_input(weight: np.ndarray, layer: Layer) -> np.ndarray:
     return moved.reshape(layer.groups * weight.shape[1], -1)
 
 
-def from_input(rows: np.ndarray, like: np.ndarray, layer: Layer) -> np.ndarray:
-    """The weight as stored, of such rows; `like` is the one that it replaces."""
+def _from_input(rows: np.ndarray, like: np.ndarray, layer: Layer) -> np.ndarray:
     if layer.operator != "Conv":
         return np.ascontiguousarray(np.moveaxis(rows.reshape(np.moveaxis(like, 1 - layer.axis, 0).shape), 0, 1 - layer.axis))
     grouped = rows.reshape(layer.groups, like.shape[1], like.shape[0] // layer.groups, *like.shape[2:])

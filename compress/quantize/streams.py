@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 
 from compress.progress import Reporter
-from compress.quantize.equalize import by_input, from_input
+from compress.quantize.equalize import by_input, divide_outputs, multiply_inputs
 from compress.quantize.layers import Layer, layers_of, weight_of, with_weights
 from compress.quantize.smooth import factors, largest, spread
 
@@ -76,21 +76,18 @@ def smooth_streams(
         w = np.max([np.abs(by_input(values[layer.weight], layer)).max(1) for layer in one.readers], axis=0)
         s = factors(x, w, alpha)
         for layer in one.makers:
-            matrix = layer.matrix(values[layer.weight])
-            values[layer.weight] = layer.stored(matrix / s.reshape(*matrix.shape[:2], 1), values[layer.weight])
-            if layer.bias:
-                values[layer.bias] = values[layer.bias] / s
+            divide_outputs(values, layer, s)
         for layer in one.readers:
-            rows = by_input(values[layer.weight], layer) * s[:, None]
-            values[layer.weight] = from_input(rows, values[layer.weight], layer)
+            multiply_inputs(values, layer, s)
         before.append(spread(x))
         after.append(spread(x / s))
-    count = len({layer.name for one in found for layer in one.readers})
+    through = frozenset(layer.name for one in found for layer in one.readers)
     note = (
-        f"SmoothQuant (α = {alpha:g}): {count} convolutional layers read {len(found)} smoothed streams; a channel's range over "
-        f"the median channel's went from {np.median(before):.3g} to {np.median(after):.3g} (largest, median over streams)"
+        f"SmoothQuant (α = {alpha:g}): {len(through)} convolutional layers read {len(found)} smoothed streams; a channel's "
+        f"range over the median channel's went from {np.median(before):.3g} to {np.median(after):.3g} (largest, median over "
+        "streams)"
     )
-    return with_weights(model, values), frozenset(layer.name for one in found for layer in one.readers), note
+    return with_weights(model, values), through, note
 
 
 def streams_of(model: onnx.ModelProto) -> tuple[Stream, ...]:
@@ -102,7 +99,7 @@ def streams_of(model: onnx.ModelProto) -> tuple[Stream, ...]:
 
 
 class _Walk:
-    """Joins tensors that share their factors; those that can have none are joined with `closed`."""
+    """Joins tensors that share their factors; those that can have none are joined with the empty name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_recipe import SMALL
 
 from compress.data.settings import DataSettings
 from compress.errors import RecipeError
@@ -39,16 +40,6 @@ budget:
   accuracy_drop: 0.01
   size_mb: 1.0
   latency_ms: {host: 1.0}
-"""
-
-SMALL = """\
-name: small
-task: classification
-data: {source: digits}
-model: {source: "torchvision:resnet18"}
-stages:
-  - train: {epochs: 2}
-  - export
 """
 
 

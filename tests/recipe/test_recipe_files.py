@@ -1,19 +1,10 @@
 import os
 
 import pytest
+from small_recipe import SMALL
 
 from compress.errors import RecipeError
 from compress.recipe import load, shipped
-
-SMALL = """\
-name: small
-task: classification
-data: {source: digits}
-model: {source: "torchvision:resnet18"}
-stages:
-  - train: {epochs: 2}
-  - export
-"""
 
 
 def test_a_recipe_is_found_as_a_path_in_pipelines_and_among_those_shipped(tmp_path, monkeypatch):
