@@ -57,11 +57,16 @@ def taken(static: Static, family: str, exclude: tuple[str, ...], module: Replay,
             values[layer.bias] = _array(part.bias)
         if isinstance(part.rounder, Rounder):
             grids[layer.weight] = _grid(w, layer, part.rounder, bits)
-    found = _ranges(static.placed(family, exclude), module)
-    ranges = {
+    ranges = ranges_of(static, family, exclude, module)
+    return replace(static, model=with_weights(static.model, values), grids=grids, ranges=ranges)
+
+
+def ranges_of(static: Static, family: str, exclude: tuple[str, ...], module: Replay) -> dict[str, Ranges]:
+    """All families' ranges with what a module of one family has learned, where they watch the same tensor."""
+    found = _reached(static.placed(family, exclude), module)
+    return {
         name: {**own, **{tensor: found[tensor] for tensor in own if tensor in found}} for name, own in static.ranges.items()
     }
-    return replace(static, model=with_weights(static.model, values), grids=grids, ranges=ranges)
 
 
 def _grid(w: np.ndarray, layer: Layer, rounder: Rounder, bits: int) -> Grid:
@@ -70,7 +75,7 @@ def _grid(w: np.ndarray, layer: Layer, rounder: Rounder, bits: int) -> Grid:
     return Grid(nearest(matrix, s, bits), np.ascontiguousarray(s), rounder.axis is not None)
 
 
-def _ranges(made: onnx.ModelProto, module: Replay) -> Ranges:
+def _reached(made: onnx.ModelProto, module: Replay) -> Ranges:
     """What the integers of each tensor reach, by tensor."""
     found: Ranges = {}
     around_zero = {one.name for one in made.graph.initializer if one.data_type == onnx.TensorProto.INT8}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,11 @@ from compress.quantize.gate import Judgement, Terms, judge
 from compress.quantize.mixing import mix
 from compress.quantize.placed import Section, section
 from compress.quantize.pools import pool_globally
-from compress.quantize.recovery import recovered
+from compress.quantize.recovery import FAMILY, recovered
 from compress.quantize.samples import choose
 from compress.quantize.static import Static, prepare
 from compress.quantize.targets import FILES, asked, families, here, per_tensor, saturates, symmetric
+from compress.quantize.tuning import tune
 from compress.record import Curve, Quantity, Skip
 from compress.stage import Candidate, Context, Outcome
 
@@ -119,7 +121,13 @@ def _static(
         exclude=excluded,
         reporter=context.reporter,
     )
-    return static, (*notes, *static.notes)
+    notes += static.notes
+    if passes := stage.calibration.tune:
+        options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
+        found = tune(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
+        static = replace(found.static, skipped=(*static.skipped, *found.skipped))
+        notes += [found.note] * bool(found.note)
+    return static, tuple(notes)
 
 
 def _bits(stage: Quantize) -> int:

@@ -67,7 +67,7 @@ class Quantize(Stage):
         """The same with few samples and steps."""
         changes: dict[str, Any] = {}
         if self.scheme in ("auto", "int8"):
-            changes["calibration"] = self.calibration.model_copy(update={"samples": 16})
+            changes["calibration"] = self.calibration.model_copy(update={"samples": 16, "tune": min(self.calibration.tune, 1)})
             weights = self.ladder.weights
             if weights.takes_iterations:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})

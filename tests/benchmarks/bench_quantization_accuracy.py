@@ -56,6 +56,8 @@ EIGHT_BITS: dict[str, dict[str, Any]] = {
     ", percentile": {"calibration": {"method": "percentile"}},
     "": {},
     ", smooth": {"ladder": {"smooth": 0.5}},
+    ", tuned": {"calibration": {"tune": 12}},
+    ", smooth and tuned": {"calibration": {"tune": 12}, "ladder": {"smooth": 1.0}},
 }
 FACTOR = 100.0
 W4 = {"bits": 4}
@@ -129,6 +131,10 @@ class Files:
         return self.bench.unit(name, compute)
 
 
+def _slug(label: str) -> str:
+    return label.replace(", ", "-").replace(" ", "_")
+
+
 def drop(found: dict[str, Any]) -> tuple[float, str]:
     """Points lost, and the cell that says so with the paired interval."""
     lost, low, high = paired_difference(found["float"], found["correct"])
@@ -141,7 +147,7 @@ def w8a8(files: Files) -> None:
     print("|---|---|---|---|---|---|---|")
     for name in files.names:
         for label, fields in EIGHT_BITS.items():
-            found = files.quantized(f"w8a8-{name}{label.replace(', ', '-')}", files.dense(NETWORKS[name]), fields)
+            found = files.quantized(f"w8a8-{name}{_slug(label)}", files.dense(NETWORKS[name]), fields)
             lost, cell = drop(found)
             worst = found["results"]["sqnr_worst_layer_db"]
             met = lost <= 0.3 and found["agreement"] >= 0.99
@@ -203,10 +209,11 @@ def w4a8(files: Files) -> None:
         print("|---|---|---|---|---|---|")
         source, module, rows = files.dense(NETWORKS[name]), files.module(NETWORKS[name]), {}
         for label, fields in LADDERS.items():
-            found = files.quantized(f"w4a8-{name}-{label.replace(', ', '-').replace(' ', '_')}", source, fields, module)
+            found = files.quantized(f"w4a8-{name}-{_slug(label)}", source, fields, module)
             rows[label], cell = drop(found)
+            share = f"{rows[label] / rows['nearest']:.0%}" if rows["nearest"] > 0 else "nearest loses nothing"
             print(
-                f"| {label} | {np.mean(found['correct']):.2%} | {cell} | {rows[label] / max(rows['nearest'], 1e-9):.0%} | "
+                f"| {label} | {np.mean(found['correct']):.2%} | {cell} | {share} | "
                 f"{found['agreement']:.2%} | {found['processor_s']:.0f} |"
             )
         last = list(rows.values())[-1]
