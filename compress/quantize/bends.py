@@ -1,4 +1,4 @@
-"""The activation function behind a layer, as torch computes it: it decides where the layer's outputs must be right."""
+"""The activation function behind a tensor, as torch computes it: it decides where the tensor must be right."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from onnx.numpy_helper import to_array
 from torch import Tensor
 from torch.nn import functional as F
 
-from compress.quantize.layers import Layer
-
 Bend = Callable[[Tensor], Tensor]
 
-PLAIN: dict[str, Bend] = {"Relu": F.relu, "HardSwish": F.hardswish, "Gelu": F.gelu}
+PLAIN: dict[str, Bend] = {"Relu": F.relu, "HardSwish": F.hardswish, "Gelu": F.gelu, "Sigmoid": F.sigmoid}
 GATED: dict[str, Bend] = {"Sigmoid": F.silu, "HardSigmoid": F.hardswish}
 """What x · gate(x) is."""
 
 
-def bend_of(model: onnx.ModelProto, layer: Layer) -> Bend | None:
-    """The function that alone reads the layer's output: ReLU, clip, HardSwish, SiLU, GELU; None for anything else."""
-    readers = [node for node in model.graph.node if layer.output in node.input]
+def bend_of(model: onnx.ModelProto, tensor: str) -> Bend | None:
+    """The function that alone reads a tensor: ReLU, clip, HardSwish, SiLU, GELU or a gate; None for anything else."""
+    readers = [node for node in model.graph.node if tensor in node.input]
     kinds = sorted(node.op_type for node in readers)
     if len(readers) == 1:
-        return _clip(model, readers[0]) if kinds == ["Clip"] else PLAIN.get(kinds[0])
+        special = {"Clip": _clip, "HardSigmoid": _hard_sigmoid}.get(kinds[0])
+        return PLAIN.get(kinds[0]) if special is None else special(model, readers[0])
     if len(readers) == 2 and "Mul" in kinds:
         gate, product = sorted(readers, key=lambda node: node.op_type == "Mul")
-        alpha = next((one.f for one in gate.attribute if one.name == "alpha"), 0.2)
-        if set(product.input) == {layer.output, *gate.output} and (gate.op_type != "HardSigmoid" or abs(alpha - 1 / 6) < 1e-6):
+        alpha, _ = _slope(gate)
+        if set(product.input) == {tensor, *gate.output} and (gate.op_type != "HardSigmoid" or abs(alpha - 1 / 6) < 1e-6):
             return GATED.get(gate.op_type)
     return None
+
+
+def _slope(node: onnx.NodeProto) -> tuple[float, float]:
+    """α and β of clip(α x + β, 0, 1)."""
+    given = {one.name: one.f for one in node.attribute}
+    return given.get("alpha", 0.2), given.get("beta", 0.5)
+
+
+def _hard_sigmoid(model: onnx.ModelProto, node: onnx.NodeProto) -> Bend:  # noqa: ARG001  # as `_clip`
+    alpha, beta = _slope(node)
+    return lambda x: (alpha * x + beta).clamp(0, 1)
 
 
 def _clip(model: onnx.ModelProto, node: onnx.NodeProto) -> Bend | None:

@@ -160,7 +160,7 @@ def _step(
     b = weight_of(walk.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
     plain = grid = how.grid(w)
     if how.rounding != "nearest":
-        grid = how.learned(w, plain, seen, b.reshape(w.shape[:2]), bend_of(walk.model, layer))
+        grid = how.learned(w, plain, seen, b.reshape(w.shape[:2]), bend_of(walk.model, layer.output))
     grids[layer.weight] = grid
     walk.put({layer.weight: layer.stored(grid.values(), stored)})
     if layer.bias and how.correction != "none":

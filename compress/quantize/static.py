@@ -13,6 +13,7 @@ from compress import graphs
 from compress.methods import find
 from compress.progress import Reporter
 from compress.quantize import blockwise, calibrate, int8, ladder, placement
+from compress.quantize.flat import narrow
 from compress.quantize.grid import Grid
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.smooth import WHAT, smooth
@@ -155,8 +156,9 @@ def _ranges(
     found: dict[str, Ranges] = {}
     for family in families:
         unsigned = placement.placement_for(model, family, symmetric=symmetric).unsigned
-        found[family] = {
+        own = {
             name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=calibration.percentile)
             for name, one in seen.items()
         }
+        found[family] = narrow(model, own)
     return found
