@@ -30,7 +30,7 @@ class Calibration(Frozen):
         percentile: Of magnitudes that stay inside the range, for `percentile`.
         tune: Passes over the samples in which all ranges, and biases with them, are learned together so that the network's
             answers move least, by gradients, see `tuning`; 0 leaves each range as `method` finds it by itself. 12 are
-            enough; more samples help further, up to a thousand or so.
+            enough for 256 samples.
     """
 
     method: Literal["minmax", "moving_average", "percentile", "mse", "relative", "entropy"] = "relative"
