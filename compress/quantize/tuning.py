@@ -116,8 +116,9 @@ def tune(
                 schedule.step()
                 bar.advance(note=f"{_in_decibels(float(loss.detach())):.1f} dB")
     after = _decibels(module, x[:held], z[:held], size)
+    times = f"{passes} {'pass' if passes == 1 else 'passes'}"
     note = (
-        f"ranges and biases tuned together, {passes} passes over {len(x) - held} samples: signal to noise of the answers "
+        f"ranges and biases tuned together, {times} over {len(x) - held} samples: signal to noise of the answers "
         f"{before:.1f} dB before and {after:.1f} dB after, on {held} others"
     )
     if not after > before:

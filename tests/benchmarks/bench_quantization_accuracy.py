@@ -1,10 +1,11 @@
 """What quantization costs in accuracy on `glyphs`, and what each rung of the ladder gives back.
 
-    python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,mixed] [--smoke]
+    python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,w3a8,mixed] [--smoke]
 
 Parts: `w8a8`: six networks by the stage's defaults, before and beside them; `equalize`: channels rescaled by 1/100 to 100
 without changing the function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with
-4-bit weights per channel, up the ladder; `mixed`: the search for layers to keep in float against all subsets of a small
+4-bit weights per channel, up the ladder; `w3a8`: its two ends with 3-bit weights, where nearest rounding has something to
+lose on both; `mixed`: the search for layers to keep in float against all subsets of a small
 network's layers.
 Accuracy is that of the file under ONNX Runtime, on test images of fonts that training never saw. Each finished unit is a JSON
 file in DIR, found again by the next call; an interrupted training goes on at its last epoch. DIR may be that of
@@ -62,6 +63,7 @@ EIGHT_BITS: dict[str, dict[str, Any]] = {
 FACTOR = 100.0
 W4 = {"bits": 4}
 MSE = {**W4, "range": "mse"}
+END = "adaround, mse steps, bias correction"
 LADDERS: dict[str, dict[str, Any]] = {
     "nearest": {"ladder": {"weights": W4}},
     "nearest, bias correction": {"ladder": {"weights": W4, "bias_correction": "empirical"}},
@@ -72,11 +74,16 @@ LADDERS: dict[str, dict[str, Any]] = {
         "ladder": {"weights": W4},
         "recover": {"epochs": 1, "batch_size": BATCH, "lr": 2e-4, "keep": "last"},
     },
-    "adaround, mse steps, bias correction": {
-        "ladder": {"weights": {**MSE, "rounding": "adaround"}, "bias_correction": "empirical"},
-    },
+    END: {"ladder": {"weights": {**MSE, "rounding": "adaround"}, "bias_correction": "empirical"}},
 }
 """Fields of the stage for 4-bit weights; the last is the end of the ladder that the goal is held to."""
+W3 = {"bits": 3}
+ENDS: dict[str, dict[str, Any]] = {
+    "nearest": {"ladder": {"weights": W3}},
+    "nearest, bias correction": {"ladder": {"weights": W3, "bias_correction": "empirical"}},
+    END: {"ladder": {"weights": {**W3, "range": "mse", "rounding": "adaround"}, "bias_correction": "empirical"}},
+}
+"""Fields of the stage for 3-bit weights."""
 
 
 @dataclass(frozen=True)
@@ -204,21 +211,29 @@ def equalize(files: Files) -> None:
 
 def w4a8(files: Files) -> None:
     """4-bit weights, rung by rung."""
+    _rungs(files, 4, LADDERS)
+
+
+def w3a8(files: Files) -> None:
+    """3-bit weights, both ends of the ladder."""
+    _rungs(files, 3, ENDS)
+
+
+def _rungs(files: Files, bits: int, ladders: dict[str, dict[str, Any]]) -> None:
     for name in [one for one in FOUR_BITS if one in files.names]:
-        print(f"\n| {name}, W4A8 per channel | accuracy | points lost (95 %) | of nearest's loss | agreement | processor s |")
+        print(f"\n| {name}, W{bits}A8 | accuracy | points lost (95 %) | of nearest's loss | agreement | processor s |")
         print("|---|---|---|---|---|---|")
         source, module, rows = files.dense(NETWORKS[name]), files.module(NETWORKS[name]), {}
-        for label, fields in LADDERS.items():
-            found = files.quantized(f"w4a8-{name}-{_slug(label)}", source, fields, module)
+        for label, fields in ladders.items():
+            found = files.quantized(f"w{bits}a8-{name}-{_slug(label)}", source, fields, module)
             rows[label], cell = drop(found)
             share = f"{rows[label] / rows['nearest']:.0%}" if rows["nearest"] > 0 else "nearest loses nothing"
             print(
                 f"| {label} | {np.mean(found['correct']):.2%} | {cell} | {share} | "
                 f"{found['agreement']:.2%} | {found['processor_s']:.0f} |"
             )
-        last = list(rows.values())[-1]
-        met = last <= 1.0 and last <= rows["nearest"] / 2
-        print(f"\n{name}: {last:.2f} points lost at the end of this ladder, goal at most 1 and half of nearest's: {met}")
+        met = rows[END] <= 1.0 and rows[END] <= rows["nearest"] / 2
+        print(f"\n{name}: {rows[END]:.2f} points lost at the end of this ladder, at most 1 and half of nearest's: {met}")
 
 
 def mixed(files: Files) -> None:
@@ -263,13 +278,13 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Compute what is missing and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="w8a8,equalize,w4a8,mixed")
+    parser.add_argument("--parts", default="w8a8,equalize,w4a8,w3a8,mixed")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     torch.set_num_threads(1)
     bench, given = opened(parser)
     files = Files(bench, tuple(given.networks.split(",")), given.smoke)
     print(f"torch {torch.__version__}, onnx {onnx.__version__}, {bench.size}\n")
-    parts = {"w8a8": w8a8, "equalize": equalize, "w4a8": w4a8, "mixed": mixed}
+    parts = {"w8a8": w8a8, "equalize": equalize, "w4a8": w4a8, "w3a8": w3a8, "mixed": mixed}
     for part in given.parts.split(","):
         parts[part](files)
 

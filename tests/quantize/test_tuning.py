@@ -85,6 +85,7 @@ def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.Mon
     found = tune(static, "onnxruntime", SAMPLES, passes=1, bits=8)
     assert found.static is static
     assert found.note.endswith("they stay as they were calibrated")
+    assert "1 pass over" in found.note
 
 
 def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:
