@@ -146,6 +146,8 @@ class StageRecord(Frozen):
         subjects: Rows measured or estimated on devices.
         skipped: What was left alone, with reasons.
         notes: Sentences a reviewer should read.
+        warnings: Those of them that nobody may miss: a target that was not reached, time that was not gained, a gate that was
+            not passed. They stand at the head of the report and on the terminal.
         curves: Series to draw.
         tables: Rows by table name, for example pruning steps or layers; values are plain JSON.
         seed: Seed of this stage.
@@ -167,6 +169,7 @@ class StageRecord(Frozen):
     subjects: tuple[Subject, ...] = ()
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     curves: dict[str, Curve] = {}
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     seed: int

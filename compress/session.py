@@ -174,6 +174,9 @@ class Session:
         if record is None:
             record = self._run(step) if is_main() else self._follow(step)
         self.reporter.line(stage_line(record, step.before) + kept)
+        if not self.smoke:
+            for warning in record.warnings:
+                self.reporter.line(f"   ! {warning}")
         return Link(record, self.store.folder(step.index, step.name), step.reference, step.previous)
 
     def _follow(self, step: Step) -> StageRecord:
@@ -224,6 +227,7 @@ class Session:
                 subjects=outcome.subjects,
                 skipped=outcome.skipped,
                 notes=(*first_notes, *outcome.notes, *evaluation.notes),
+                warnings=outcome.warnings,
                 curves=outcome.curves,
                 tables=outcome.tables,
                 seed=context.seed,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from compress.pipeline import Pipeline
+from compress.progress import Silent
 from compress.record import RunRecord
 from compress.store import RunFolder
 
@@ -104,6 +105,31 @@ def test_a_changed_late_stage_runs_alone(finished, recipe, out):
     kept = [stage.started for stage in changed.record.stages[:4]]
     assert kept == [stage.started for stage in finished.record.stages[:4]]
     assert changed.record.stages[4].key != finished.record.stages[4].key
+
+
+class Lines(Silent):
+    """What the terminal is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        """Keep it."""
+        self.lines.append(text)
+
+
+def test_a_target_that_was_not_reached_is_told_on_the_terminal_and_when_found_finished(finished, out, tmp_path):
+    short = tmp_path / "short.yaml"
+    short.write_text(
+        "\n".join(line for line in RECIPE.splitlines() if not line.startswith(("  - quant", "  - exp", "  - prof", "bu")))
+    )
+    for _ in range(2):
+        reporter = Lines()
+        overrides = ["stages.prune.max_ratio=0.05", "stages.prune.recover.epochs=0"]
+        run = Pipeline.load(short, overrides=overrides).run(out=out, reporter=reporter)
+        (told,) = (line for line in reporter.lines if "target not reached" in line)
+        assert told.startswith("   ! target not reached: macs at 0.")
+        assert told.removeprefix("   ! ") in run.record.stages[1].notes
 
 
 def test_the_teacher_is_reused_by_another_recipe(finished, recipe, out, tmp_path):

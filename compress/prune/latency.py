@@ -89,12 +89,15 @@ def told(target: Target, found: Reached) -> tuple[str, ...]:
     return (verdict, *([_drift(target, found)] if abs(found.moved) > MOVED else []))
 
 
+def missed(found: Reached) -> bool:
+    """Whether even the interval's lower end takes longer than was asked."""
+    return (found.reached if found.low is None else found.low) > found.asked
+
+
 def _verdict(found: Reached) -> str:
     if found.reached <= found.asked:
         return "met"
-    if found.low is not None and found.low <= found.asked:
-        return "met within what the measurement can tell"
-    return "missed"
+    return "missed" if missed(found) else "met within what the measurement can tell"
 
 
 def _drift(target: Target, found: Reached) -> str:

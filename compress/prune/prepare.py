@@ -228,6 +228,12 @@ class Prepared:
         )
         return (*self._told, *rounded, *speed.no_gain(self.measured.speed))
 
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the notes that nobody may miss: a target of time that is missed or asks for nothing, time not gained."""
+        missed = latency.told(self.stage.target, self._reached) if self._reached and latency.missed(self._reached) else ()
+        idle = tuple(self._told) if self.removed == 0 else ()
+        return (*idle, *missed, *speed.no_gain(self.measured.speed))
+
     def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """Rows of the blocks that a result lacks, where blocks are what goes."""
         return self.pruner.rows(module) if isinstance(self.pruner, Layers) else ()

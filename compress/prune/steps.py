@@ -75,6 +75,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
             done, module = _step(job, done, module, removed)
             bar.advance(note=f"accuracy {done.rows[-1]['accuracy_recovered']:.3f}")
     prepared.finished(module)
+    cliff = _cliff(job, done)
     for path in context.folder.glob("step-*"):
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
@@ -84,10 +85,12 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         notes=(
             *job.begun.notes,
             *done.notes,
-            *_told(job, done),
+            *((lottery.verdict(done.rows),) if stage.schedule.kind == "lottery" else ()),
+            *cliff,
             *outcome.notes(stage, parent, module, prepared.measured.round_to),
             *prepared.notes(),
         ),
+        warnings=(*done.notes, *cliff, *prepared.warnings()),
         curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
         tables={**prepared.tables(), "pruning_steps": done.rows, "layers": outcome.by_step(_layers(job, module), done.gone)},
     )
@@ -241,11 +244,9 @@ def _exchanging(job: Job, cut: Cut, k: int) -> dynamic.Exchanging | None:
     return dynamic.Exchanging(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
 
 
-def _told(job: Job, done: State) -> tuple[str, ...]:
-    """What the schedule found out."""
+def _cliff(job: Job, done: State) -> tuple[str, ...]:
+    """Where a guarded schedule found the cliff, if it did."""
     schedule = job.stage.schedule
-    if schedule.kind == "lottery":
-        return (lottery.verdict(done.rows),)
     if schedule.kind != "guarded":
         return ()
     losses = [_lost(done, row["accuracy_recovered"]) for row in done.rows[1:]]

@@ -50,18 +50,20 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     excluded = placement.kept_float(model, stage.keep_float)
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     skipped: list[Skip] = []
     gained: dict[str, Quantity] = {}
     curves: dict[str, Curve] = {}
     made: dict[str, ModelProto]
     rescaled: ModelProto | None = None
     if scheme == "int8":
-        static, notes = _static(stage, model, wanted, excluded, context)
+        static, notes, warnings = _static(stage, model, wanted, excluded, context)
         skipped, rescaled = [*skipped, *static.skipped], static.rescaled
         found: tuple[str, ...] = ()
         if stage.mixed is not None:
             mixing = mix(stage.mixed, static, excluded, candidate.spec, context)
             found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
+            warnings = warnings if mixing.holds else (*warnings, mixing.note)
         if stage.recover is not None:
             kept = (*excluded, *found)
             learned = recovered(static, kept, stage.recover, candidate, context, bits=_bits(stage))
@@ -94,19 +96,29 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         results |= judged.results
         skipped += judged.skipped
         tables["gate"] = judged.rows
-        notes = (*notes, judged.note, *_kept(stage, judged, source, files, context))
+        told = (judged.note, *_kept(stage, judged, source, files, context))
+        notes, warnings = (*notes, *told), warnings if judged.passed else (*warnings, *told)
     outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-    return Outcome(outcome, results=gained | results, skipped=tuple(skipped), notes=notes, curves=curves, tables=tables)
+    return Outcome(
+        outcome,
+        results=gained | results,
+        skipped=tuple(skipped),
+        notes=notes,
+        warnings=warnings,
+        curves=curves,
+        tables=tables,
+    )
 
 
 def _static(
     stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
-) -> tuple[Static, tuple[str, ...]]:
-    """Ranges, steps and rounded weights, and what to tell of them."""
+) -> tuple[Static, tuple[str, ...], tuple[str, ...]]:
+    """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
     chosen = choose(context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed)
     notes = [f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"]
-    if len(chosen) < FEW:
-        notes.append(f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more")
+    few = f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more"
+    warnings = (few,) if len(chosen) < FEW else ()
+    notes += warnings
     _refuse_constant(chosen)
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     static = prepare(
@@ -127,7 +139,7 @@ def _static(
         found = tune(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
         static = replace(found.static, skipped=(*static.skipped, *found.skipped))
         notes += [found.note] * bool(found.note)
-    return static, tuple(notes)
+    return static, tuple(notes), warnings
 
 
 def _bits(stage: Quantize) -> int:

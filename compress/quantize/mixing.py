@@ -36,11 +36,13 @@ class Mixing:
         floats: Layers that stay in float.
         note: The outcome in a sentence.
         rows: One a layer, for the record.
+        holds: Whether the budget does.
     """
 
     floats: tuple[str, ...]
     note: str
     rows: tuple[dict[str, Any], ...]
+    holds: bool
 
 
 def mix(settings: Mixed, static: Static, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> Mixing:
@@ -101,7 +103,7 @@ def _fewest(settings: Mixed, drop: float, attempts: Attempts, keep: Keep, contex
     )  # fmt: skip
     rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
     kept = f"drop {found.drop:.4f}, the budget of {drop:g}"
-    return Mixing(found.floats, _note(found, attempts, settings, kept), rows)
+    return Mixing(found.floats, _note(found, attempts, settings, kept), rows, found.holds)
 
 
 def _most(found: within.Within, attempts: Attempts, settings: Mixed, unit: str, kept: str) -> Mixing:
@@ -109,7 +111,7 @@ def _most(found: within.Within, attempts: Attempts, settings: Mixed, unit: str, 
         {"layer": one.layer, "drop_saved": one.drop, "noise_saved": one.noise, f"{unit}_more": one.cost}
         for one in found.worths
     )  # fmt: skip
-    return Mixing(found.floats, _note(found, attempts, settings, f"drop {found.drop:.4f}, {kept}"), rows)
+    return Mixing(found.floats, _note(found, attempts, settings, f"drop {found.drop:.4f}, {kept}"), rows, found.holds)
 
 
 def _note(found: mixed.Found | within.Within, attempts: Attempts, settings: Mixed, kept: str) -> str:

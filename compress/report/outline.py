@@ -109,6 +109,8 @@ def _sections(record: RunRecord, pictures: Mapping[str, tuple[Picture, ...]]) ->
     limits = tables.verdict_table(record)
     if limits:
         yield Section("Verdict", tables=(limits,))
+    if warnings := _warnings(record):
+        yield Section("What a review must know", items=warnings)
     yield Section(
         "Before and after",
         paragraphs=_lost(record),
@@ -119,7 +121,7 @@ def _sections(record: RunRecord, pictures: Mapping[str, tuple[Picture, ...]]) ->
     devices = tables.device_tables(record)
     if devices:
         yield Section("Devices", tables=devices, pictures=pictures.get("devices", ()))
-    stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
+    stages = _stages(record)
     yield Section(
         "What every stage did",
         paragraphs=(
@@ -135,6 +137,17 @@ CHANGES = (
     "The change against the stage before stands below each value; that of a latency is from one session "
     "that timed both in turns. The note of a latency says which session it is from."
 )
+
+
+def _stages(record: RunRecord) -> tuple[StageRecord, ...]:
+    return (*((record.teacher,) if record.teacher else ()), *record.stages)
+
+
+def _warnings(record: RunRecord) -> tuple[str, ...]:
+    """What no reader may miss, each with its stage; a toy run has missed everything anyway."""
+    if record.smoke:
+        return ()
+    return tuple(f"{stage.index} · {stage.name}: {warning}" for stage in _stages(record) for warning in stage.warnings)
 
 
 def _lost(record: RunRecord) -> tuple[str, ...]:

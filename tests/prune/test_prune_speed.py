@@ -186,7 +186,8 @@ def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, dat
         target={"latency_ms": 1e-6, "device": "phone"}, schedule={"kind": "one_shot"}, recover={"epochs": 0}, max_ratio=0.5
     )
     outcome = stage.model_copy(update={"timing_seconds": 0.0}).run(Candidate(spec=data.spec, module=wide), context)
-    told = next(note for note in outcome.notes if "target not reached" in note)
+    (told,) = (warning for warning in outcome.warnings if "target not reached" in warning)
+    assert told in outcome.notes
     assert "latency_ms at" in told
     assert "max_ratio 0.5" in told
     assert outcome.results["macs_ratio"].value < 0.6
@@ -197,6 +198,7 @@ def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, conte
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
     assert outcome.results["macs_ratio"].value == 1.0
     assert any("the target is met as it is" in note for note in outcome.notes)
+    assert any("the target is met as it is" in warning for warning in outcome.warnings)
 
 
 class Unwavering(Stopwatch):
@@ -244,6 +246,7 @@ def test_a_latency_on_this_machine_is_held_to_as_a_fraction_though_the_machine_b
     assert row["asked"] == pytest.approx(0.5)
     assert row["dense_ms"] > row["dense_ms_before"]
     assert any(note.startswith("latency at the end: 0.") and note.endswith(": met") for note in outcome.notes)
+    assert outcome.warnings == ()
     (moved,) = (note for note in outcome.notes if "this machine became slower" in note)
     assert ("target: {latency: 0.5}" in moved) == ("latency_ms" in target)
 

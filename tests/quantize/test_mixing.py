@@ -90,12 +90,14 @@ def test_under_a_size_budget_no_set_of_layers_is_better(attempts: Attempts, ever
 def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(attempts: Attempts, every: dict) -> None:
     found = mix(Mixed(latency_ms=1000.0, seconds=30), attempts.static, (), SPEC, attempts.context)
     assert "1000 ms holds" in found.note
+    assert found.holds
     assert every[found.floats][:2] <= every[()][:2]
     assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
     kept = graphs.load(attempts.context.folder / "model.onnx")
     assert kept == attempts.build(found.floats)
     tight = mix(Mixed(latency_ms=1e-6, seconds=2), attempts.static, (), SPEC, attempts.context)
     assert "does not hold" in tight.note
+    assert not tight.holds
 
 
 def test_a_latency_without_this_machine_among_the_targets_is_refused(attempts: Attempts) -> None:

@@ -100,6 +100,17 @@ def test_the_verdict_stands_before_everything_else(written: tuple[Path, ...]) ->
     assert "no sensor: the board was not connected: not passed" in text
 
 
+def test_what_nobody_may_miss_stands_at_the_head(record: RunRecord, tmp_path: Path) -> None:
+    told = "target not reached: macs at 0.8 <of> the dense network"
+    stages = (record.stages[0].model_copy(update={"warnings": (told,)}), *record.stages[1:])
+    markdown, page = write(record.model_copy(update={"stages": stages}), tmp_path)[:2]
+    text = markdown.read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert headings[:3] == ["Verdict", "What a review must know", "Before and after"]
+    assert f"{record.stages[0].index} · {record.stages[0].name}: target not reached: macs at 0.8" in text
+    assert "0.8 &lt;of&gt; the dense network" in page.read_text(encoding="utf-8")
+
+
 def quantities(record: RunRecord) -> Iterator[tuple[str, Quantity]]:
     yield from record.start.items()
     for stage in (record.teacher, *record.stages):
