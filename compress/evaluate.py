@@ -10,22 +10,26 @@ from compress.errors import ModelError
 from compress.files import sha256
 from compress.links import FLOAT_ONNX, Link, keep_correct
 from compress.record import Scorecard
-from compress.scorecard import counts, drop, module_accuracy, score
+from compress.scorecard import counts, drop, gain, module_correct, proportion, score
 from compress.stage import Candidate, Context, Outcome, absent_scorecard
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from compress.step import Step
 
 CONTROL = "control.safetensors"
+CONTROL_NAME = "the student trained alone for as long"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scorecard after a stage, figures on test that the stage itself must not look at, and notes of the export."""
+    """The scorecard after a stage, figures on test that the stage itself must not look at, notes, and which nobody may miss."""
 
     card: Scorecard
     results: Scorecard = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def checked(candidate: Candidate, stage: str) -> None:
@@ -73,7 +77,9 @@ def evaluate(step: Step, outcome: Outcome, context: Context, *, reference: Link 
     card = dict(scored.card)
     if reference and (correct := reference.correct()) is not None:
         card[f"{context.task.metric}_drop"] = drop(correct, scored.correct, f"the {reference.record.name}")
-    return Evaluation(card, scored.gain | _control(candidate, context), notes)
+    control = _control(candidate, context, scored.correct)
+    warnings = unearned(control, context.task.metric)
+    return Evaluation(card, scored.gain | control, (*notes, *warnings), warnings)
 
 
 def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[str, ...]]:
@@ -93,8 +99,8 @@ def _same_bytes(candidate: Candidate, previous: Link | None) -> bool:
     return before is not None and runtime == "onnxruntime" and sha256(before) == sha256(file)
 
 
-def _control(candidate: Candidate, context: Context) -> Scorecard:
-    """Accuracy on test of the control network that a distilling stage trained beside the student."""
+def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Scorecard:
+    """Accuracy on test of the control network that a distilling stage trained, and what the student is better by."""
     path = context.folder / CONTROL
     if not path.exists() or candidate.module is None:
         return {}
@@ -104,5 +110,18 @@ def _control(candidate: Candidate, context: Context) -> Scorecard:
 
     control = copy.deepcopy(candidate.module)
     load_model(control, path)
-    where = "student trained alone, same epochs; torch, test split"
-    return {f"control_{context.task.metric}": module_accuracy(control, context.data.test, context.task, where)}
+    alone = module_correct(control, context.data.test, context.task)
+    metric, where = context.task.metric, "student trained alone, same epochs; torch, test split"
+    return {f"control_{metric}": proportion(alone, where), f"{metric}_over_control": gain(alone, correct, CONTROL_NAME)}
+
+
+def unearned(control: Scorecard, metric: str) -> tuple[str, ...]:
+    """Said where the teacher brought nothing that the test samples can tell."""
+    brought = control.get(f"{metric}_over_control")
+    if brought is None or (brought.low or 0.0) > 0:
+        return ()
+    value, low, high = (100 * (one or 0.0) for one in (brought.value, brought.low, brought.high))
+    return (
+        f"the teacher brought no {metric} that {brought.runs} test samples can tell: {value:+.2f} points over {CONTROL_NAME} "
+        f"(95 % interval {low:+.2f} to {high:+.2f})",
+    )

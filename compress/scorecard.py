@@ -87,9 +87,9 @@ def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tu
     return proportion(correct, where), correct
 
 
-def module_accuracy(module: nn.Module, split: Split, task: Task, where: str) -> Quantity:
-    """Metric of a torch module on one split."""
-    return proportion(task.correct(*outputs_of(module, split)).numpy(), where)
+def module_correct(module: nn.Module, split: Split, task: Task) -> np.ndarray:
+    """Per-sample scores of a torch module on one split, float32 (N,)."""
+    return np.asarray(task.correct(*outputs_of(module, split)).numpy())
 
 
 def proportion(correct: np.ndarray, where: str) -> Quantity:
@@ -126,11 +126,15 @@ def timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str] | No
 
 def drop(reference: np.ndarray, correct: np.ndarray, against: str) -> Quantity:
     """How much of the metric was lost against a reference, on the same samples; positive is a loss."""
-    lost, low, high = paired_difference(reference, correct)
-    return Quantity.measured(
-        lost,
-        "fraction",
-        f"against {against}, same {len(correct)} test samples, paired 95 % interval",
-        interval=(low, high),
-        runs=len(correct),
-    )
+    return _difference(reference, correct, against)
+
+
+def gain(reference: np.ndarray, correct: np.ndarray, against: str) -> Quantity:
+    """How much of the metric was won over a reference, on the same samples; positive is a gain."""
+    return _difference(correct, reference, against)
+
+
+def _difference(one: np.ndarray, other: np.ndarray, against: str) -> Quantity:
+    middle, low, high = paired_difference(one, other)
+    where = f"against {against}, same {len(one)} test samples, paired 95 % interval"
+    return Quantity.measured(middle, "fraction", where, interval=(low, high), runs=len(one))

@@ -227,7 +227,7 @@ class Session:
                 subjects=outcome.subjects,
                 skipped=outcome.skipped,
                 notes=(*first_notes, *outcome.notes, *evaluation.notes),
-                warnings=outcome.warnings,
+                warnings=(*outcome.warnings, *evaluation.warnings),
                 curves=outcome.curves,
                 tables=outcome.tables,
                 seed=context.seed,

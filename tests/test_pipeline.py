@@ -63,7 +63,11 @@ def test_the_record_is_whole_and_round_trips(finished):
     loaded = RunRecord.load(finished.folder / "record.json")
     assert loaded == finished.record
     assert [stage.name for stage in loaded.stages] == ["distill", "prune", "quantize", "export", "profile"]
-    assert loaded.stages[0].results["control_accuracy"].how == "measured"
+    distill = loaded.stages[0]
+    assert distill.results["control_accuracy"].how == "measured"
+    brought = distill.results["accuracy_over_control"]
+    assert brought.value == pytest.approx(distill.after["accuracy"].value - distill.results["control_accuracy"].value)
+    assert any("the teacher brought no accuracy" in warning for warning in distill.warnings) == (brought.low <= 0)
 
 
 def test_the_chain_shrinks_and_every_score_is_marked(finished):

@@ -21,6 +21,7 @@ LABELS = {
     "accuracy_drop": "accuracy drop",
     "control_accuracy": "test accuracy of the student trained alone",
     "control_accuracy_validation": "validation accuracy of the student trained alone",
+    "accuracy_over_control": "test accuracy over the student trained alone",
     "accuracy_given": "validation accuracy as given",
     "accuracy_replaced": "validation accuracy after the replacements",
     "accuracy_recovered": "validation accuracy after recovery",
@@ -55,7 +56,7 @@ LABELS = {
     "energy_j": "energy a sample",
 }
 
-POINTS = frozenset({"accuracy_drop", "accuracy_lost"})
+POINTS = frozenset({"accuracy_drop", "accuracy_lost", "accuracy_over_control"})
 """Names of fractions that are differences: shown in points, so that nobody takes them for relative."""
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
