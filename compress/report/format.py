@@ -193,17 +193,27 @@ def _short(quantity: Quantity | None) -> str:
 def stage_line(record: StageRecord, previous: Scorecard) -> str:
     """One line for a finished stage: accuracy, size, MACs, latency, and the change since the stage before.
 
+    The change of a latency is that of the session which timed both networks in turns, where there was one.
+
     Args:
         record: The finished stage.
         previous: Scorecard that it started from.
 
     Returns:
-        At most 110 columns; an estimate wears a `~`, what was not measured is `—`.
+        At most 120 columns; an estimate wears a `~`, what was not measured is `—`.
     """
     parts = []
     for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), ("latency_ms", "latency")):
         now = record.after.get(name)
-        moved = change(previous.get(name), now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        moved = change(_before(record, previous, name), now).replace(" points", "").replace(" %", "%").replace(" ", "")
         parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
     line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
-    return line if len(line) <= 110 else f"{line[:109]}…"
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def _before(record: StageRecord, previous: Scorecard, name: str) -> Quantity | None:
+    """What a number was; a latency, what it was at the speed that the machine has now."""
+    now, gain = record.after.get(name), record.results.get("speedup_vs_before")
+    if name != "latency_ms" or now is None or now.value is None or gain is None or gain.value is None:
+        return previous.get(name)
+    return now.model_copy(update={"value": now.value * gain.value})

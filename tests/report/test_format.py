@@ -79,9 +79,18 @@ def test_durations(seconds: float, text: str) -> None:
 def test_a_stage_line_names_all_four_figures_and_fits(record: RunRecord) -> None:
     for stage in record.stages:
         line = stage_line(stage, stage.before)
-        assert len(line) <= 110
+        assert len(line) <= 120
         assert all(word in line for word in (stage.name, "accuracy", "size", "MACs", "latency"))
     assert "97.04 % (−0.37)" in stage_line(record.stages[1], record.stages[1].before)
+
+
+def test_a_change_of_latency_is_that_of_the_session_that_timed_both(record: RunRecord) -> None:
+    now, gain = Quantity.measured(2.0, "ms", "here"), Quantity.measured(1.25, "1", "in turns")
+    stage = record.stages[1].model_copy(update={"after": {"latency_ms": now}, "results": {"speedup_vs_before": gain}})
+    slow = {"latency_ms": Quantity.measured(1.0, "ms", "here, an hour ago")}
+    assert "latency 2.00 ms (−20.0%)" in stage_line(stage, slow)
+    apart = stage.model_copy(update={"results": {}})
+    assert "latency 2.00 ms (+100.0%)" in stage_line(apart, slow)
 
 
 def test_a_stage_line_without_figures_does_not_invent_them(record: RunRecord) -> None:
