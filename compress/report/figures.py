@@ -115,7 +115,7 @@ def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float
 
 
 def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
-    """A point with its whiskers; a stage's name stands above them, any other below. Gives the name."""
+    """A point with its whiskers; a stage's name stands above them, any other below, in the point's colour. Gives the name."""
     x, y = (point.x.value or 0) * factor, (point.y.value or 0) * 100
     color = COLORS[0] if point.chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
@@ -123,7 +123,8 @@ def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
     axes.errorbar(x, y, (below, above), whiskers(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
     place = (x, y + above[0]) if point.chain else (x, y - below[0])
     shift, side = (3, "bottom") if point.chain else (-3, "top")
-    return axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **NAME)
+    look = {**NAME, "color": color}
+    return axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **look)
 
 
 def _before_after(record: RunRecord) -> Picture | None:
