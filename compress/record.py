@@ -217,6 +217,11 @@ class RunRecord(Frozen):
     started: str
     wall_time_s: float
 
+    @property
+    def every_stage(self) -> tuple[StageRecord, ...]:
+        """The teacher's, where there is one, and then the chain's in order."""
+        return (*((self.teacher,) if self.teacher else ()), *self.stages)
+
     def save(self, path: Path) -> None:
         """Write as JSON; the caller gives a path aside and renames it."""
         path.write_text(self.model_dump_json(indent=1), encoding="utf-8")

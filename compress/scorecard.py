@@ -76,14 +76,12 @@ def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tu
     import torch
 
     if candidate.module is not None:
-        outputs, targets = outputs_of(candidate.module, split)
-        where = f"torch, {name} split"
+        correct, where = module_correct(candidate.module, split, task), f"torch, {name} split"
     else:
         runtime, file = candidate.shipped
         from_runtime = accuracy.outputs_of(file, split, runtime=runtime)
-        outputs, targets = torch.from_numpy(from_runtime[0]), torch.from_numpy(from_runtime[1])
+        correct = task.correct(torch.from_numpy(from_runtime[0]), torch.from_numpy(from_runtime[1])).numpy()
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
-    correct = task.correct(outputs, targets).numpy()
     return proportion(correct, where), correct
 
 

@@ -82,6 +82,7 @@ class Prepared:
         self.device = load_device(stage.target.device)
         self._watch: speed.Stopwatch | None = None
         self._told: list[str] = []
+        self._warned: list[str] = []
         self._reached: latency.Reached | None = None
         key = state.key_of(stage, context, parent)
         self.measured = _read(context.folder / FILE, key) or self._measure(key)
@@ -134,7 +135,7 @@ class Prepared:
             return target.removed
         kept = (target.latency_ms or 0.0) / (dense_ms or 1.0)
         if kept >= 1:
-            self._told.append(f"the dense network takes {dense_ms:.3f} ms on {self.device.name}: the target is met as it is")
+            self._warned.append(f"the dense network takes {dense_ms:.3f} ms on {self.device.name}: the target is met as it is")
         return max(1 - kept, 0.0)
 
     def _pruner(self) -> Pruner:
@@ -193,7 +194,8 @@ class Prepared:
         seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
         asked, dense_ms = 1 - self.removed, self.measured.dense_ms or 1.0
         self._reached = latency.reached(self.watch, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
-        self._told += latency.told(self.stage.target, self._reached)
+        sentences = self._warned if latency.missed(self._reached) else self._told
+        sentences += latency.told(self.stage.target, self._reached)
 
     def results(self) -> dict[str, Quantity]:
         """Speed-up of the last step, measured, and its efficiency; and what is left of the time, where that is the target."""
@@ -226,13 +228,11 @@ class Prepared:
         rounded = (
             (f"channels are multiples of {self.measured.round_to} (round_to: {chosen})",) if isinstance(chosen, str) else ()
         )
-        return (*self._told, *rounded, *speed.no_gain(self.measured.speed))
+        return (*self._told, *rounded, *self.warnings())
 
     def warnings(self) -> tuple[str, ...]:
         """Those of the notes that nobody may miss: a target of time that is missed or asks for nothing, time not gained."""
-        missed = latency.told(self.stage.target, self._reached) if self._reached and latency.missed(self._reached) else ()
-        idle = tuple(self._told) if self.removed == 0 else ()
-        return (*idle, *missed, *speed.no_gain(self.measured.speed))
+        return (*self._warned, *speed.no_gain(self.measured.speed))
 
     def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """Rows of the blocks that a result lacks, where blocks are what goes."""

@@ -44,8 +44,7 @@ def draw(record: RunRecord, run: Path | None = None) -> tuple[Picture, ...]:
         _against_accuracy(record, "latency_ms", "latency", 1.0, "latency on the host (ms)"),
         _latency(record),
     ]
-    stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
-    own = (picture for stage in stages for picture in (*(left_by(stage, run) if run else ()), *of_stage(stage)))
+    own = (picture for stage in record.every_stage for picture in (*(left_by(stage, run) if run else ()), *of_stage(stage)))
     return (*(picture for picture in found if picture), *own)
 
 

@@ -9,6 +9,7 @@ import math
 import re
 
 from compress.record import How, Quantity, Scorecard, StageRecord
+from compress.report.sessions import LATENCY, in_turns
 
 MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
 """The sign that stands at every number of a report."""
@@ -203,17 +204,10 @@ def stage_line(record: StageRecord, previous: Scorecard) -> str:
         At most 120 columns; an estimate wears a `~`, what was not measured is `—`.
     """
     parts = []
-    for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), ("latency_ms", "latency")):
+    for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
         now = record.after.get(name)
-        moved = change(_before(record, previous, name), now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        before = (in_turns(record, now) if name == LATENCY else None) or previous.get(name)
+        moved = change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
         parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
     line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
     return line if len(line) <= 120 else f"{line[:119]}…"
-
-
-def _before(record: StageRecord, previous: Scorecard, name: str) -> Quantity | None:
-    """What a number was; a latency, what it was at the speed that the machine has now."""
-    now, gain = record.after.get(name), record.results.get("speedup_vs_before")
-    if name != "latency_ms" or now is None or now.value is None or gain is None or gain.value is None:
-        return previous.get(name)
-    return now.model_copy(update={"value": now.value * gain.value})

@@ -121,7 +121,7 @@ def _sections(record: RunRecord, pictures: Mapping[str, tuple[Picture, ...]]) ->
     devices = tables.device_tables(record)
     if devices:
         yield Section("Devices", tables=devices, pictures=pictures.get("devices", ()))
-    stages = _stages(record)
+    stages = record.every_stage
     yield Section(
         "What every stage did",
         paragraphs=(
@@ -139,15 +139,11 @@ CHANGES = (
 )
 
 
-def _stages(record: RunRecord) -> tuple[StageRecord, ...]:
-    return (*((record.teacher,) if record.teacher else ()), *record.stages)
-
-
 def _warnings(record: RunRecord) -> tuple[str, ...]:
     """What no reader may miss, each with its stage; a toy run has missed everything anyway."""
     if record.smoke:
         return ()
-    return tuple(f"{stage.index} · {stage.name}: {warning}" for stage in _stages(record) for warning in stage.warnings)
+    return tuple(f"{stage.index} · {stage.name}: {warning}" for stage in record.every_stage for warning in stage.warnings)
 
 
 def _lost(record: RunRecord) -> tuple[str, ...]:

@@ -39,8 +39,13 @@ def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
     before = next((one for one in record.stages if one.index == stage.index - 1), None)
     if _together(record, stage) and before is not None and (timed := _together(record, before)):
         return timed
+    return in_turns(stage, now)
+
+
+def in_turns(stage: StageRecord, now: Quantity | None) -> Quantity | None:
+    """What the network before takes where this one takes `now`, by the stage's own session of both; None without one."""
     gain = stage.results.get("speedup_vs_before")
-    if gain is None or gain.value is None or now.value is None:
+    if gain is None or gain.value is None or now is None or now.value is None:
         return None
     return Quantity.measured(now.value * gain.value, now.unit, gain.detail)
 

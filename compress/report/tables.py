@@ -237,7 +237,7 @@ def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
 def versions_table(record: RunRecord) -> Table:
     """Package versions; where stages differ, each with its stages."""
     found: dict[str, dict[str, list[str]]] = {}
-    for stage in (*((record.teacher,) if record.teacher else ()), *record.stages):
+    for stage in record.every_stage:
         for package, version in stage.versions.items():
             found.setdefault(package, {}).setdefault(version, []).append(str(stage.index))
     pairs = {
@@ -251,10 +251,9 @@ def versions_table(record: RunRecord) -> Table:
 
 def files_table(record: RunRecord) -> Table:
     """Every file that a stage left, with its SHA-256; those of a folder with many are counted."""
-    stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
     rows = tuple(
         (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
-        for stage in stages
+        for stage in record.every_stage
         for path, digest in _listed(stage.files).items()
     )
     return Table("Files and their SHA-256", ("stage", "file", "SHA-256"), rows)
@@ -275,7 +274,6 @@ def _listed(files: Mapping[str, str]) -> dict[str, str]:
 
 def seeds_table(record: RunRecord) -> Table:
     """Seed, key, start and wall time of every stage."""
-    stages = (*((record.teacher,) if record.teacher else ()), *record.stages)
     rows = tuple(
         (
             Cell(f"{stage.index} · {stage.name}"),
@@ -285,6 +283,6 @@ def seeds_table(record: RunRecord) -> Table:
             Cell(stage.started),
             Cell(duration(stage.wall_time_s)),
         )
-        for stage in stages
+        for stage in record.every_stage
     )
     return Table("Seeds and keys", ("stage", "seed", "key", "parent's key", "started", "took"), rows)
