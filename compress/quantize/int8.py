@@ -169,6 +169,7 @@ def _round_biases(graph: onnx.GraphProto) -> None:
     """Store biases of matrix products with a float result as int32, b ≈ s_x s_w q.
 
     ONNX Runtime rounds biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
+    A bias stays in float where s_x s_w underflows in float32 or b / (s_x s_w) exceeds int32.
     """
     values = {tensor.name: tensor for tensor in graph.initializer}
     maker = {node.output[0]: node for node in graph.node}
@@ -180,8 +181,10 @@ def _round_biases(graph: onnx.GraphProto) -> None:
         s_x, s_w = (onnx.numpy_helper.to_array(values[one.input[1]]) for one in inputs if one is not None)
         bias = onnx.numpy_helper.to_array(values[node.input[2]])
         scale = np.broadcast_to(s_x * s_w, bias.shape).astype(np.float32)
-        limits = np.iinfo(np.int32)
-        q = np.clip(np.rint(bias.astype(np.float64) / scale), limits.min, limits.max).astype(np.int32)
+        magnitude = np.abs(bias.astype(np.float64))
+        if (scale < np.finfo(np.float32).tiny).any() or (magnitude > np.iinfo(np.int32).max * scale.astype(np.float64)).any():
+            continue
+        q = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
         names = [f"{node.output[0]}_bias_{part}" for part in ("q", "scale", "float")]
         graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for one, name in ((q, names[0]), (scale, names[1])))
         graph.node.insert(list(graph.node).index(node), onnx.helper.make_node("DequantizeLinear", names[:2], names[2:], axis=0))

@@ -289,3 +289,37 @@ def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(
     assert skip.what == f"keep_float of Add {add}"
     assert "keep its neighbours" in skip.reason
     assert int8.left_in_float(made, ()) == ()
+
+
+def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:
+    """A matrix product of dequantized integers with a float bias of two channels."""
+    scales = {"s_x": s_x, "s_w": s_w}
+    tensors = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in scales.items()]
+    tensors += [
+        onnx.numpy_helper.from_array(np.ones((2, 3), np.int8), "w_q"),
+        onnx.numpy_helper.from_array(np.array([bias, -bias], np.float32), "b"),
+    ]
+    nodes = [
+        onnx.helper.make_node("DequantizeLinear", ["x_q", "s_x"], ["x"]),
+        onnx.helper.make_node("DequantizeLinear", ["w_q", "s_w"], ["w"]),
+        onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="head", transB=1),
+    ]
+    x = onnx.helper.make_tensor_value_info("x_q", onnx.TensorProto.INT8, [1, 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])
+    return onnx.helper.make_model(onnx.helper.make_graph(nodes, "gemm", [x], [y], tensors))
+
+
+def test_a_bias_is_stored_as_int32_where_its_scale_allows() -> None:
+    model = gemm_of_integers(0.5, 0.25, 2.0)
+    int8._round_biases(model.graph)
+    integers = {name: value for name, value in constants(model).items() if value.dtype == np.int32}
+    assert [value.tolist() for value in integers.values()] == [[16, -16]]
+    onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize(("s_x", "s_w", "bias"), [(1e-30, 1e-30, 1.0), (1e-5, 1e-6, 1.0)], ids=["underflow", "past int32"])
+def test_a_bias_that_int32_cannot_hold_stays_in_float(s_x: float, s_w: float, bias: float) -> None:
+    model = gemm_of_integers(s_x, s_w, bias)
+    before = model.SerializeToString()
+    int8._round_biases(model.graph)
+    assert model.SerializeToString() == before
