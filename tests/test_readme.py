@@ -15,7 +15,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_recipe_is_valid_but_for_its_photos(tmp_path):
-    from compress.recipe import load
+    from compress.config.recipe import load
 
     (text,) = blocks("yaml")
     (tmp_path / "mine.yaml").write_text(text)
@@ -23,7 +23,7 @@ def test_the_recipe_is_valid_but_for_its_photos(tmp_path):
 
 
 def test_the_device_profile_loads(tmp_path):
-    from compress.devices import load_device
+    from compress.config.devices import load_device
 
     (text,) = blocks("yaml-device")
     (tmp_path / "my_board.yaml").write_text(text)
@@ -65,9 +65,9 @@ def test_the_python_example_runs_on_the_callers_own_module_and_loaders(tmp_path,
 def test_the_loss_example_is_a_working_term():
     import torch
 
-    from compress.data.splits import Batch
+    from compress.data.interface import Batch
     from compress.tasks.classification import Classification
-    from compress.train.terms import Answers
+    from compress.train.loss_term import Answers
 
     names: dict[str, type] = {}
     exec(next(block for block in blocks("python") if "class Logits" in block), names)  # noqa: S102

@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from compress import __version__
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable, terminal
 from compress.cli.devices import app as devices_app
-from compress.cli.shell import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable, terminal
-from compress.errors import CompressError
+from compress.core.errors import CompressError
 
 app = typer.Typer(
     help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
@@ -59,13 +59,13 @@ def pipeline(
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
 ) -> None:
     """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
-    from compress.pipeline import Pipeline
+    from compress.pipeline.pipeline import Pipeline
 
     console = terminal(quiet=quiet)
     with resumable():
         prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
-        from compress.console import Terminal
-        from compress.summary import show
+        from compress.cli.render import show
+        from compress.cli.terminal import Terminal
 
         run = prepared.run(out=out, fresh=not resume, device=device, reporter=Terminal(console))
     show(console, run)
@@ -76,8 +76,8 @@ def pipeline(
 @app.command()
 def validate(recipe: RecipeName, overrides: Overrides = [], smoke: Smoke = False) -> None:  # noqa: B006
     """Check a recipe without running it: every fault, with its line."""
-    from compress.entry import name_of
-    from compress.recipe import load
+    from compress.config.recipe import load
+    from compress.core.registry_field import name_of
 
     loaded = load(recipe, overrides=overrides, smoke=smoke)
     chain = " → ".join(name_of("stage", stage) for stage in loaded.recipe.stages)
@@ -100,13 +100,13 @@ def profile(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
-    from compress.console import Terminal
-    from compress.devices import load_device
-    from compress.profile.closer import look_at_files
-    from compress.profile.durations import seconds_in
-    from compress.profile.standalone import named, profile_files
-    from compress.profile.sweep import sweep_files
-    from compress.summary import show_closer, show_subjects, show_sweep
+    from compress.cli.render import show_closer, show_subjects, show_sweep
+    from compress.cli.terminal import Terminal
+    from compress.config.devices import load_device
+    from compress.profile.files import named, profile_files
+    from compress.profile.latency.sweep import sweep_files
+    from compress.profile.layers_and_soak import look_at_files
+    from compress.profile.parse_duration import seconds_in
 
     console = terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
@@ -138,8 +138,8 @@ def quantize_report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """What runs in int8, layer by layer, what not and why, with the time of each before and after."""
-    from compress.quantization import quantize_report as report_on
-    from compress.summary import show_quantization
+    from compress.cli.render import show_quantization
+    from compress.pipeline.quantize_report import quantize_report as report_on
 
     found = report_on(model, parent, threads=threads, seconds=seconds)
     if as_json:
@@ -163,7 +163,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare an ONNX file's answers on another instruction set with this machine's. Numbers only, never time."""
-    from compress.console import Terminal
+    from compress.cli.terminal import Terminal
 
     if model is None and setup is None:
         msg = "name an ONNX file to verify, or --setup aarch64"
@@ -175,9 +175,9 @@ def verify(
         set_up(setup, Terminal(console))
     if model is None:
         return
-    from compress.summary import show_verification
+    from compress.cli.render import show_verification
+    from compress.verify.cross_isa import verify as verify_file
     from compress.verify.inputs import choose
-    from compress.verify.verification import verify as verify_file
 
     fed = choose(model, samples, recipe=data, images=images, trust_code=trust_code)
     found = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
@@ -199,8 +199,8 @@ def sensitivity(
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
 ) -> None:
     """Accuracy against the fraction removed, layer by layer: a figure, and a table that `max_ratio` takes."""
-    from compress.console import Terminal
-    from compress.sensitivity import analyse
+    from compress.cli.sensitivity import analyse
+    from compress.cli.terminal import Terminal
 
     with resumable():
         _, files = analyse(
@@ -222,7 +222,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; the run directory itself by default.")] = None,
 ) -> None:
     """Draw a report again from its record."""
-    from compress.publish import redraw
+    from compress.pipeline.publish import redraw
 
     for path in redraw(run, out):
         typer.echo(path)
@@ -231,8 +231,8 @@ def report(
 @app.command()
 def methods(family: Annotated[str | None, typer.Argument(help="Show one family only.")] = None) -> None:
     """List every method that a recipe can name, with its source."""
-    from compress.console import table
-    from compress.methods import listed
+    from compress.cli.terminal import table
+    from compress.core.registry import listed
 
     table(terminal(), "", ("family", "name", "source"), listed(family))
 
@@ -240,8 +240,8 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show one family o
 @app.command()
 def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None) -> None:
     """Print the JSON schema of recipes, for editors."""
-    from compress.files import write_text
-    from compress.recipe import schema as recipe_schema
+    from compress.config.recipe import schema as recipe_schema
+    from compress.core.atomic_files import write_text
 
     text = json.dumps(recipe_schema(), indent=1)
     if out is None:

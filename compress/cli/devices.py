@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from compress.cli.shell import BAD_INPUT, INTERRUPTED, terminal
+from compress.cli.common import BAD_INPUT, INTERRUPTED, terminal
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 
@@ -16,8 +16,8 @@ app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 @app.command("list")
 def listed() -> None:
     """List the device profiles at hand."""
-    from compress.console import table
-    from compress.summary import device_rows
+    from compress.cli.render import device_rows
+    from compress.cli.terminal import table
 
     table(terminal(), "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)
 
@@ -25,7 +25,7 @@ def listed() -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
     """Print one profile with the source of every figure."""
-    from compress.devices import load_device
+    from compress.config.devices import load_device
 
     typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
 
@@ -33,9 +33,9 @@ def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of 
 @app.command("check")
 def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
     """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
-    from compress.console import table
-    from compress.devices import load_device
-    from compress.profile.readiness import reachable, readiness
+    from compress.cli.terminal import table
+    from compress.config.devices import load_device
+    from compress.profile.device_check import reachable, readiness
 
     device = load_device(name)
     found = readiness(device)
@@ -53,9 +53,9 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
 ) -> None:
     """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
-    from compress.calibration import calibrate_device
-    from compress.console import Terminal
-    from compress.profile.calibrate import summary
+    from compress.cli.calibrate_cost_model import calibrate_device
+    from compress.cli.terminal import Terminal
+    from compress.profile.cost_model.fit import summary
 
     try:
         found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
@@ -68,7 +68,7 @@ def calibrate(
 @app.command("new")
 def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
     """Write ./devices/NAME.yaml, a profile to fill in."""
-    from compress.devices import skeleton
+    from compress.config.devices import template as skeleton
 
     path = skeleton.new(name)
     typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")

@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.record import Frozen
+from compress.core.record import FrozenModel
 
 
-class DataSettings(Frozen):
+class DataSettings(FrozenModel):
     """Which images, how large, how split, how augmented.
 
     Attributes:

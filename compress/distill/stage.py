@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.distill.guides import Given, Guide
-from compress.distill.modes import filled_in, refuse_other_than_funmatch
-from compress.distill.sources import Source, codes
-from compress.entry import OneOf, name_of
-from compress.files import write_with
-from compress.methods import find
-from compress.record import Quantity, Scorecard
-from compress.stage import Candidate, Context, Form, Outcome, Stage
-from compress.train.curriculum import Curriculum
+from compress.core.atomic_files import write_with
+from compress.core.record import Quantity, Scorecard
+from compress.core.registry import find
+from compress.core.registry_field import RegistryField, name_of
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.distill.presets import filled_in, refuse_other_than_funmatch
+from compress.distill.teachers.network_reference import Source, codes
+from compress.distill.teachers.settings import Given, Guide
+from compress.train.curriculum.settings import Curriculum
 from compress.train.settings import Keeping, Losses, Training, default_losses
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.train.history import History
-    from compress.train.teacher import Teacher
-    from compress.train.terms import Term
+    from compress.train.loss_term import LossTerm
+    from compress.train.teachers.base import Teacher
 
 
 class Distill(Stage, Training):
@@ -55,7 +55,7 @@ class Distill(Stage, Training):
 
     mode: Literal["funmatch"] | None = None
     losses: Losses = Field(default_factory=default_losses)
-    teacher: Annotated[Guide, OneOf("teacher", Guide)] = Given()
+    teacher: Annotated[Guide, RegistryField("teacher", Guide)] = Given()
     assistants: tuple[Source, ...] = ()
     cache: Keeping = Keeping()
     curriculum: Curriculum = Curriculum()
@@ -88,7 +88,7 @@ class Distill(Stage, Training):
         Raises:
             CompressError: The recipe has no such teacher, or it does not fit the student.
         """
-        from compress.train.recover import kept_answers
+        from compress.train.finetune import kept_answers
 
         module = self.teacher.student(candidate, context)
         asked = any(term.needs and term.weight > 0 for term in self.losses)
@@ -122,7 +122,7 @@ class Distill(Stage, Training):
 
     def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names and first weights of the networks to train before the student."""
-        from compress.distill.selves import built
+        from compress.distill.teachers.self_teachers import built
 
         twins = [(f"generation {n}", twin) for n, twin in enumerate(self.teacher.generations(candidate, context), start=1)]
         assistants = [(source, built(source, context, context.seed + n)) for n, source in enumerate(self.assistants, start=1)]
@@ -133,7 +133,7 @@ class Distill(Stage, Training):
         return Training.smoke(self)
 
     def _fit(
-        self, module: nn.Module, context: Context, label: str, terms: tuple[Term, ...], teacher: Teacher | None
+        self, module: nn.Module, context: Context, label: str, terms: tuple[LossTerm, ...], teacher: Teacher | None
     ) -> History:
         from compress.train.loop import fit
 
@@ -168,8 +168,8 @@ def _control_results(module: nn.Module, context: Context) -> Scorecard:
     """Save the control's weights and score it on validation; the test split is for the pipeline to look at."""
     from safetensors.torch import save_model
 
-    from compress.statistics import wilson
-    from compress.train.evaluate import outputs_of
+    from compress.backends.run_module import outputs_of
+    from compress.core.statistics import wilson
 
     write_with(context.folder / "control.safetensors", lambda path: save_model(module, str(path)))
     outputs, targets = outputs_of(module, context.data.validation)

@@ -11,9 +11,9 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import compress
-from compress.errors import CompressError
-from compress.methods import find
-from compress.record import StageRecord
+from compress.core.errors import CompressError
+from compress.core.record import StageRecord
+from compress.core.registry import find
 
 RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""

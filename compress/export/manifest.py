@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import compress
-from compress import graphs
+from compress.backends import onnx_graph as graphs
+from compress.core.atomic_files import sha256, write_text
+from compress.core.record import InputSpec
 from compress.export.licences import Note, as_text
-from compress.files import sha256, write_text
-from compress.record import InputSpec
 
 MANIFEST = "manifest.json"
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from compress.agreement import Parity, compare
-from compress.errors import ConversionError
+from compress.core.errors import ConversionError
+from compress.tasks.output_agreement import OutputAgreement, compare
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.data.splits import Split
+    from compress.data.interface import Split
     from compress.tasks.base import Task
 
 Array = npt.NDArray[Any]
@@ -43,7 +43,7 @@ class Answers:
 
 def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> Answers:
     """Answers of an ONNX file; `optimised` as for `graphs.session`."""
-    from compress import graphs
+    from compress.backends import onnx_graph as graphs
 
     outputs, targets = graphs.outputs_of(path, split, limit=SAMPLES, optimised=optimised)
     return Answers(form, outputs[:SAMPLES], targets[:SAMPLES])
@@ -53,7 +53,7 @@ def unrunnable(path: Path) -> str | None:
     """Why ONNX Runtime here does not run a file that another runtime does; None when nothing speaks against it."""
     import onnx
 
-    from compress import graphs
+    from compress.backends import onnx_graph as graphs
 
     if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in graphs.load(path).graph.initializer):
         return "ONNX Runtime's CPU has no bfloat16 kernels; the file for onnxruntime emulates them"
@@ -100,7 +100,7 @@ class Pairs:
         self.rows.append(self._row(first.form, first, None, "—"))
         return first
 
-    def add(self, reference: Answers, other: Answers, limit: str) -> Parity:
+    def add(self, reference: Answers, other: Answers, limit: str) -> OutputAgreement:
         """A row for a pair.
 
         Args:
@@ -117,7 +117,7 @@ class Pairs:
         """A row for a pair that nobody compared."""
         self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
 
-    def _row(self, pair: str, answers: Answers, parity: Parity | None, limit: str) -> dict[str, Any]:
+    def _row(self, pair: str, answers: Answers, parity: OutputAgreement | None, limit: str) -> dict[str, Any]:
         import torch
 
         correct = self.task.correct(torch.from_numpy(answers.outputs), torch.from_numpy(answers.targets))
@@ -133,7 +133,9 @@ class Pairs:
         }
 
 
-def check(parity: Parity, *, relative: float, absolute: float, what: str, where: Callable[[float], str] | None = None) -> None:
+def check(
+    parity: OutputAgreement, *, relative: float, absolute: float, what: str, where: Callable[[float], str] | None = None
+) -> None:
     """Hold a comparison against `max_abs ≤ absolute + relative · scale`.
 
     Args:
@@ -157,7 +159,7 @@ def check(parity: Parity, *, relative: float, absolute: float, what: str, where:
         raise ConversionError(msg)
 
 
-def check_top1(parity: Parity, *, least: float, what: str, where: Callable[[float], str]) -> None:
+def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Callable[[float], str]) -> None:
     """Hold a comparison against a least top-1 agreement.
 
     Raises:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from compress.methods import find
-from compress.record import Frozen, Scorecard, Skip
-from compress.stage import Candidate, Context, Form, Outcome, Stage
+from compress.core.record import FrozenModel, Scorecard, Skipped
+from compress.core.registry import find
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
-    from compress.devices import Device
-    from compress.export.choice import Chosen
+    from compress.config.devices import Device
+    from compress.core.record import InputSpec
+    from compress.export.choose_runtime import Chosen
     from compress.export.parity import Pairs
-    from compress.record import InputSpec
 
 Format = Literal["onnx", "tensorrt"]
 FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensorrt": "tensorrt"}
@@ -34,7 +34,7 @@ class Target(NamedTuple):
         return self.runtime.partition(":")[0]
 
 
-class Tolerance(Frozen):
+class Tolerance(FrozenModel):
     """How far outputs may be off. Export fails beyond it, naming the first node.
 
     Attributes:
@@ -69,7 +69,7 @@ class Export(Stage):
 
     def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
-        from compress.devices import fingerprint
+        from compress.config.devices import fingerprint
 
         return {
             device.name: fingerprint(device) if device.connection == "local" and device.runtimes else device.runtime
@@ -78,21 +78,21 @@ class Export(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder for each device."""
-        from compress.export.chain import compare_engine, compare_runtime
         from compress.export.parity import Pairs
+        from compress.export.parity_chain import compare_engine, compare_runtime
 
         pairs = Pairs(context.task)
         outcome, results = self._compared(candidate, context, pairs)
         chosen = self._chosen(outcome, context)
         if chosen.runtimes:
-            from compress.export.choice import with_runtimes
+            from compress.export.choose_runtime import with_runtimes
 
             outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
         skipped, notes = list(chosen.skipped), list(chosen.notes)
         targets = _targets(context, chosen.runtimes)
         for target in targets:
             if reason := self._refusal(target, outcome):
-                skipped.append(Skip(what=f"artifact for {target.name}", reason=reason))
+                skipped.append(Skipped(what=f"artifact for {target.name}", reason=reason))
                 continue
             folder = context.folder / "artifacts" / target.name
             _write(target, outcome.file_for(target.runtime), folder, outcome.spec, context)
@@ -108,7 +108,7 @@ class Export(Stage):
 
     def _chosen(self, candidate: Candidate, context: Context) -> Chosen:
         """A runtime for each profile of this machine that names several."""
-        from compress.export.choice import Chosen
+        from compress.export.choose_runtime import Chosen
 
         chosen = Chosen()
         for device in context.targets:
@@ -119,7 +119,7 @@ class Export(Stage):
         return chosen
 
     def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Scorecard]:
-        from compress.export.chain import compare_float, compare_int8
+        from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:
             detail = "ONNX operators as written against ONNX Runtime's fused kernels, validation split"
@@ -146,8 +146,8 @@ def _exported(candidate: Candidate, context: Context) -> Path:
     """The float file in this stage's own folder: the one that was made for this network already, or a new one."""
     import shutil
 
-    from compress.export.onnx import export_onnx
-    from compress.files import write_with
+    from compress.backends.export_onnx import export_onnx
+    from compress.core.atomic_files import write_with
 
     path = context.folder / "model.onnx"
     if context.to_onnx is None:

@@ -1,4 +1,4 @@
-"""TensorRT: the command file that ships beside an ONNX file, which builds the engine on the device; see `compress.engine`."""
+"""TensorRT: the command file that ships beside an ONNX file and builds the engine on the device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onnx
 
-from compress import graphs
-from compress.engine import Shapes
-from compress.export.scripts import engine_script
-from compress.files import write_text, write_with, written_aside
-from compress.record import InputSpec
+from compress.backends import onnx_graph as graphs
+from compress.backends.tensorrt_engine import Shapes
+from compress.core.atomic_files import atomic_write, write_text, write_with
+from compress.core.record import InputSpec
+from compress.export.infer_script import engine_script
 
 
 def trtexec_command(
@@ -93,7 +93,7 @@ def build_script(spec: InputSpec, *, batch: int = 1) -> str:
 def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "tensorrt") -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
-    with written_aside(folder / "build_engine.sh") as aside:
+    with atomic_write(folder / "build_engine.sh") as aside:
         aside.write_text(build_script(spec), encoding="utf-8")
         aside.chmod(0o755)
     write_text(folder / "infer.py", engine_script(spec, crop=crop))

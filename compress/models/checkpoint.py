@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compress.errors import ModelError
-from compress.files import write_with
-from compress.models import parts
-from compress.models.narrow import adapt
-from compress.record import Frozen
+from compress.core.atomic_files import write_with
+from compress.core.errors import ModelError
+from compress.core.record import FrozenModel
+from compress.models import module_replacement as parts
+from compress.models.pruned_attention import adapt
 
 KEY = "compress"
 Number = StrictBool | StrictInt | StrictFloat
@@ -33,7 +33,7 @@ Plain = Number | list[Number]
 _BASE = frozenset({*vars(nn.Module()), "training"})
 
 
-class Layout(Frozen):
+class Layout(FrozenModel):
     """The structure of a network, as the file's metadata holds it.
 
     Attributes:

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.errors import nearest
-from compress.methods import names
-from compress.record import Frozen
+from compress.core.errors import nearest
+from compress.core.record import FrozenModel
+from compress.core.registry import names
 from compress.train.settings import Training
 
 
@@ -33,7 +33,7 @@ def _checked(source: str) -> str:
     return source
 
 
-class ModelSettings(Frozen):
+class ModelSettings(FrozenModel):
     """Where a network comes from.
 
     Attributes:

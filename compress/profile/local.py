@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.splits import Split
-from compress.devices import Device
-from compress.profile import subjects
-from compress.profile.runners.base import Array, Feeds, pinned
-from compress.profile.runtimes import choose, made_for
-from compress.profile.sweep import sweep
-from compress.profile.timing import Timing
-from compress.progress import Reporter
-from compress.record import Skip, Subject
+from compress.backends.runner import Array, Feeds, pinned
+from compress.config.devices import Device
+from compress.core.progress import Reporter
+from compress.core.record import BenchmarkRow, Skipped
+from compress.data.interface import Split
+from compress.profile import rows as subjects
+from compress.profile.choose_runtime import choose, made_for
+from compress.profile.latency.sweep import sweep
+from compress.profile.latency.timing import Timing
 
 COMPARED = 64
 """Samples on which runtimes are held against each other."""
@@ -59,10 +59,10 @@ class Found:
         artifact: File of the artifact that was measured; likewise.
     """
 
-    rows: tuple[Subject, ...]
+    rows: tuple[BenchmarkRow, ...]
     timings: Mapping[str, Timing]
     notes: tuple[str, ...]
-    skipped: tuple[Skip, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     tables: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     runtime: str | None = None
     artifact: Path | None = None
@@ -87,7 +87,7 @@ def profile(
     """
     batch = device.contract.batch
     plan = subjects.Plan.of(device, threads=wanted.threads, seconds=wanted.seconds)
-    skipped: tuple[Skip, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     with pinned(plan.affinity):

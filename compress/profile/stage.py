@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
-from compress.devices import Device, fingerprint, load_device
-from compress.errors import DeviceError
-from compress.record import Curve, Quantity, Scorecard, Skip, Subject
-from compress.stage import Candidate, Context, Form, Outcome, Stage
+from compress.config.devices import Device, fingerprint, load_device
+from compress.core.errors import DeviceError
+from compress.core.record import BenchmarkRow, Curve, Quantity, Scorecard, Skipped
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
-    from compress.profile.closer import Findings
+    from compress.profile.latency.timing import Timing
+    from compress.profile.layers_and_soak import Findings
     from compress.profile.local import Found
-    from compress.profile.timing import Timing
 
 
 class Profile(Stage):
@@ -51,13 +51,14 @@ class Profile(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile; the candidate goes on as it came."""
-        from compress.profile import local, subjects
+        from compress.profile import local
+        from compress.profile import rows as subjects
+        from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
-        from compress.profile.timing import speedup
 
-        rows: list[Subject] = []
+        rows: list[BenchmarkRow] = []
         notes: list[str] = []
-        skipped: list[Skip] = []
+        skipped: list[Skipped] = []
         results: Scorecard = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
@@ -68,7 +69,7 @@ class Profile(Stage):
                 try:
                     rows += subjects.estimated(files, device)
                 except DeviceError as error:
-                    skipped.append(Skip(what=f"estimate for {device.name}", reason=str(error)))
+                    skipped.append(Skipped(what=f"estimate for {device.name}", reason=str(error)))
                 continue
             names = {name: _input_name(path) for name, path in files.items()}
             wanted = replace(asked, runtime=candidate.runtimes.get(device.name))
@@ -101,7 +102,8 @@ class Profile(Stage):
         self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, found: Found
     ) -> Findings:
         """Time by layer and soak, which need the device to be this machine."""
-        from compress.profile import closer, local
+        from compress.profile import layers_and_soak as closer
+        from compress.profile import local
 
         if device.connection != "local":
             return closer.Findings()
@@ -148,7 +150,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
     return files | {"artifact": artifact}
 
 
-def size_ratios(rows: tuple[Subject, ...]) -> Scorecard:
+def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Scorecard:
     """`size_ratio_vs_…`: how many times smaller the artifact is on disk than each other subject."""
     sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
     artifact = sizes.pop("artifact")

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from compress.devices import Device
-from compress.errors import DeviceError
-from compress.files import write_text
-from compress.record import InputSpec
+from compress.config.devices import Device
+from compress.core.atomic_files import write_text
+from compress.core.errors import DeviceError
+from compress.core.record import InputSpec
 
 if TYPE_CHECKING:
-    from compress.clock import Clock
+    from compress.profile.latency_meter import LatencyMeter
 
 SECONDS = 1.0
 """Time to spend on a measurement."""
 
 
 def layer_times(
-    clock: Clock, module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS
+    clock: LatencyMeter, module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS
 ) -> dict[str, float]:
     """Time of each layer at batch 1, ms, by name of its torch module.
 

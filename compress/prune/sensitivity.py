@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from compress.prune.settings import Scorer
-from compress.stage import Candidate, Context, Outcome, Stage
+from compress.core.stage import Candidate, Context, Outcome, Stage
+from compress.prune.schedule_settings import Scorer
 
 NAMED = 16
 """Layers that a figure names."""
@@ -56,19 +56,19 @@ class Sensitivity(Stage):
         Raises:
             ModelError: The network cannot be traced, or has nothing to prune.
         """
-        from compress.files import write_text, written_aside
-        from compress.prune.cut import Limits
-        from compress.prune.scan import accuracy_of, ready, scan
+        from compress.core.atomic_files import atomic_write, write_text
+        from compress.prune.base import Constraints
+        from compress.prune.sensitivity_scan import accuracy_of, ready, scan
 
         parent = ready(candidate.network())
         dense = accuracy_of(parent, context)
-        limits = Limits(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
+        limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
         found, skipped = scan(self, parent, candidate, context, limits)
         rows = tuple(found)
         ceilings = ceilings_of(rows, dense, self.drop)
         text = {"max_ratio": ceilings, "drop": self.drop, "dense_accuracy": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(text, indent=1))
-        with written_aside(context.folder / FIGURE) as aside:
+        with atomic_write(context.folder / FIGURE) as aside:
             aside.write_bytes(draw(rows, dense))
         note = f"{TABLE} holds the ceilings: max_ratio: {TABLE} in a prune stage takes them; {FIGURE} shows the table"
         return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
@@ -92,7 +92,7 @@ def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
     """
     from matplotlib import colormaps
 
-    from compress.report.ink import FAINT, dress, plain, png_of, sheet
+    from compress.core.plot_style import FAINT, dress, plain, png_of, sheet
 
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     figure = sheet(7.2, 3.6)

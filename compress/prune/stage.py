@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from compress.devices import fingerprint, load_device
-from compress.errors import DeviceError
-from compress.prune.patterns import Pattern, block_of, kept_of
-from compress.prune.ratios import Ceilings
-from compress.prune.settings import ROUNDED, TIMED, Schedule, Scorer, SparseTraining, misfit
-from compress.record import Frozen
-from compress.stage import Candidate, Context, Outcome, Stage
+from compress.config.devices import fingerprint, load_device
+from compress.core.errors import DeviceError
+from compress.core.record import FrozenModel
+from compress.core.stage import Candidate, Context, Outcome, Stage
+from compress.prune.max_ratio import Ceilings
+from compress.prune.schedule_settings import ROUNDED, TIMED, Schedule, Scorer, SparseTraining, misfit
+from compress.prune.sparsity_pattern import Pattern, block_of, kept_of
 from compress.train.settings import Recovery
 
 if TYPE_CHECKING:
-    from compress.devices import Device
-    from compress.stage import Form
+    from compress.config.devices import Device
+    from compress.core.stage import Form
 
 Measure = Literal["macs", "params", "bytes", "latency", "latency_ms", "sparsity"]
 SHRINKS: tuple[Measure, ...] = ("macs", "params", "bytes", "latency", "latency_ms")
@@ -49,7 +49,7 @@ def _known(name: str) -> str:
     return name if name.endswith((".yaml", ".yml")) else device.name
 
 
-class Target(Frozen):
+class Target(FrozenModel):
     """How far to go; exactly one of these.
 
     Attributes:
@@ -250,6 +250,6 @@ class Prune(Stage):
         Raises:
             ModelError: The network cannot be traced, has nothing to prune, or does not run once pruned.
         """
-        from compress.prune.steps import run
+        from compress.prune.loop import run
 
         return run(self, candidate, context)

@@ -19,13 +19,13 @@ import onnx
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 
-from compress.errors import ConversionError
-from compress.quantize import brain
-from compress.quantize.grid import nearest, steps
-from compress.quantize.layers import LINEAR, Layer, layers_of, weight_of
-from compress.quantize.targets import RUNTIMES as RUNTIMES
-from compress.quantize.targets import lacking
-from compress.record import Skip
+from compress.core.errors import ConversionError
+from compress.core.record import Skipped
+from compress.quantize import bfloat16 as brain
+from compress.quantize.ptq.quantized_weight import nearest, steps
+from compress.quantize.ptq.weighted_layers import LINEAR, Layer, layers_of, weight_of
+from compress.quantize.target_requirements import RUNTIMES as RUNTIMES
+from compress.quantize.target_requirements import lacking
 
 GROUP = 32
 """Inputs that share a step in int4."""
@@ -59,7 +59,7 @@ class Made:
     """
 
     models: Mapping[str, onnx.ModelProto]
-    skipped: tuple[Skip, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
 

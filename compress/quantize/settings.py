@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.entry import name_of
-from compress.record import Frozen
+from compress.core.record import FrozenModel
+from compress.core.registry_field import name_of
 from compress.train.settings import Recovery
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
@@ -17,7 +17,7 @@ LOSS = 0.01
 Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
 
 
-class Calibration(Frozen):
+class Calibration(FrozenModel):
     """Where the ranges of activations come from.
 
     Attributes:
@@ -39,7 +39,7 @@ class Calibration(Frozen):
     tune: int = Field(default=0, ge=0, le=1000)
 
 
-class Weights(Frozen):
+class Weights(FrozenModel):
     """How weights become integers, for scheme `int8`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Weights(Frozen):
         return self.rounding in ("adaround", "brecq")
 
 
-class Gate(Frozen):
+class Gate(FrozenModel):
     """When the quantized network is not worth having, on a target that is this machine.
 
     Attributes:
@@ -80,7 +80,7 @@ class Gate(Frozen):
     seconds: float = Field(default=0.5, gt=0.0)
 
 
-class Mixed(Frozen):
+class Mixed(FrozenModel):
     """Which layers stay in float: the fewest with which the accuracy budget holds, or the most accurate under another budget.
 
     Attributes:
@@ -143,7 +143,7 @@ class Aware(Recovery):
         return self
 
 
-class Ladder(Frozen):
+class Ladder(FrozenModel):
     """What is done to a network before and while its weights are rounded, in this order.
 
     Attributes:

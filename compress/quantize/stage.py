@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.quantize.settings import Aware, Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.targets import asked, families, here, lacking, no_clock, per_tensor, saturates, symmetric
-from compress.stage import Candidate, Context, Form, Outcome, Stage
+from compress.quantize.target_requirements import asked, families, here, lacking, no_clock, per_tensor, saturates, symmetric
 
 if TYPE_CHECKING:
-    from compress.devices import Device
+    from compress.config.devices import Device
 
 
 class Quantize(Stage):
@@ -80,7 +80,7 @@ class Quantize(Stage):
 
     def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """Runtime families, whether this machine multiplies int8 without saturating, and where the gate measures."""
-        from compress.devices import fingerprint
+        from compress.config.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
         found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor(targets)}
@@ -99,6 +99,6 @@ class Quantize(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Calibrate on training images, write a file for each family, compare with the float network on validation."""
-        from compress.quantize.making import run
+        from compress.quantize.run_stage import run
 
         return run(self, candidate, context)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from compress.files import sha256, write_text, write_with
+from compress.core.atomic_files import sha256, write_text, write_with
 from compress.train.history import History
 
 

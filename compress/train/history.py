@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from compress.record import Curve
+from compress.core.record import Curve
 
 
 @dataclass(frozen=True)

@@ -18,25 +18,25 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from compress.data.splits import Data
-from compress.errors import TrainingError
-from compress.progress import Bar, Reporter, Silent
+from compress.backends.run_module import outputs_of
+from compress.core.errors import TrainingError
+from compress.core.progress import Bar, NullReporter, Reporter
+from compress.data.interface import Data
 from compress.tasks.base import Task
-from compress.train import hook as hooks
-from compress.train.averages import moving_average
-from compress.train.chance import derived, own_randomness
+from compress.train import after_step as hooks
 from compress.train.checkpoints import Checkpoints, copy_of_state
-from compress.train.curriculum import Curriculum
-from compress.train.evaluate import outputs_of
+from compress.train.checks import identity, refuse_unfit
+from compress.train.curriculum.settings import Curriculum
+from compress.train.distributed import accelerated, from_main, same_everywhere
+from compress.train.ema import moving_average
 from compress.train.history import History, Progress
-from compress.train.layout import bring_back, put
-from compress.train.live import prepared
-from compress.train.preflight import identity, refuse_unfit
-from compress.train.processes import accelerated, from_main, same_everywhere
+from compress.train.loss_term import LossTerm
+from compress.train.memory_format import bring_back, put
+from compress.train.optimizer_step import Stepper, grouped
+from compress.train.seeding import derived, own_randomness
 from compress.train.settings import Training
-from compress.train.steps import Stepper, grouped
-from compress.train.teacher import Teacher
-from compress.train.terms import Term
+from compress.train.teachers.base import Teacher
+from compress.train.teachers.online import prepared
 from compress.train.trackers import Tracker
 
 LOOK_EVERY = 20
@@ -49,7 +49,7 @@ def fit(
     *,
     data: Data,
     task: Task,
-    terms: tuple[Term, ...],
+    terms: tuple[LossTerm, ...],
     seed: int,
     folder: Path,
     label: str = "train",
@@ -115,7 +115,7 @@ def fit(
                 after_step=after_step,
             )
             loop = _Loop(stepper, data, seed, files)
-            history = loop.run(reporter if reporter is not None and accelerator.is_main_process else Silent())
+            history = loop.run(reporter if reporter is not None and accelerator.is_main_process else NullReporter())
             if accelerator.is_main_process:
                 files.finish(module, history)
             accelerator.wait_for_everyone()

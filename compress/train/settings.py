@@ -6,13 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
-from compress.entry import OneOf
-from compress.methods import find
-from compress.record import Frozen
-from compress.train.terms import Term
+from compress.core.record import FrozenModel
+from compress.core.registry import find
+from compress.core.registry_field import RegistryField
+from compress.train.loss_term import LossTerm
 
 
-def _weighted(losses: tuple[Term, ...]) -> tuple[Term, ...]:
+def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
     """Refuse a list that adds up to nothing."""
     if not any(term.weight > 0 for term in losses):
         msg = "losses needs at least one entry with a weight over 0, such as `- task: {weight: 1.0}`"
@@ -20,10 +20,10 @@ def _weighted(losses: tuple[Term, ...]) -> tuple[Term, ...]:
     return losses
 
 
-Losses = Annotated[tuple[Annotated[Term, OneOf("loss", Term)], ...], AfterValidator(_weighted)]
+Losses = Annotated[tuple[Annotated[LossTerm, RegistryField("loss", LossTerm)], ...], AfterValidator(_weighted)]
 
 
-class Training(Frozen):
+class Training(FrozenModel):
     """How to train. Stages that train have these fields beside their own.
 
     Attributes:
@@ -66,7 +66,7 @@ class Training(Frozen):
         return self.model_copy(update={"epochs": min(self.epochs, 1), "batch_size": min(self.batch_size, 32)})
 
 
-def default_losses() -> tuple[Term, ...]:
+def default_losses() -> tuple[LossTerm, ...]:
     """Response distillation and the task's own loss, as in Hinton et al. 2015 (arXiv:1503.02531)."""
     return (
         find("loss", "response").load()(temperature=4.0, weight=0.7),
@@ -74,7 +74,7 @@ def default_losses() -> tuple[Term, ...]:
     )
 
 
-class Keeping(Frozen):
+class Keeping(FrozenModel):
     """How teacher answers are kept on disk.
 
     Attributes:

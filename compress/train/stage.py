@@ -6,9 +6,9 @@ import copy
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
-from compress.methods import find
-from compress.record import Quantity
-from compress.stage import Candidate, Context, Form, Outcome, Stage
+from compress.core.record import Quantity
+from compress.core.registry import find
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.train.settings import Training
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from compress.errors import MissingPackageError
+from compress.core.errors import MissingPackageError
 
 
 class Tracker:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from compress.errors import ConversionError, DataError
+from compress.core.errors import ConversionError, DataError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -47,7 +47,7 @@ def choose(model: Path, count: int, *, recipe: str | None, images: Sequence[Path
         ConversionError: Not such a file.
         DataError: Both a recipe and images, nothing found, an unreadable image, or samples of another size.
     """
-    from compress import graphs
+    from compress.backends import onnx_graph as graphs
 
     if recipe is not None and images:
         msg = "both a recipe and images are given; name one of them"
@@ -82,8 +82,8 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
 
 
 def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> Samples:
-    from compress.plan import from_recipe
-    from compress.recipe import load
+    from compress.config.recipe import load
+    from compress.pipeline.plan import from_recipe
 
     loaded = load(recipe)
     data = from_recipe(loaded, trust_code=trust_code).make_data()
@@ -124,7 +124,7 @@ def _of_images(places: Sequence[Path], shape: tuple[int, ...], count: int, about
 
 
 def _files(place: Path) -> Iterator[Path]:
-    from compress.data.folders import SUFFIXES
+    from compress.data.sources.folder_listing import SUFFIXES
 
     if place.is_dir():
         yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from compress.errors import DeviceError, nearest
+from compress.core.errors import DeviceError, nearest
 
 QEMU = ("qemu-aarch64-static", "qemu-aarch64")
 PYTHON = "usr/bin/python3.11"

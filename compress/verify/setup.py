@@ -21,9 +21,9 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
-from compress.errors import BusyError, DeviceError, StoreError
-from compress.files import sha256
-from compress.progress import Reporter, Silent
+from compress.core.atomic_files import sha256
+from compress.core.errors import BusyError, DeviceError, StoreError
+from compress.core.progress import NullReporter, Reporter
 from compress.verify.machines import DEFAULT_PROCESSOR, INSTALL_QEMU, READY, emulated, emulator, folder, furnish, version_ready
 
 MIRROR = "http://deb.debian.org/debian"
@@ -56,7 +56,7 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
     if isa != "aarch64":
         msg = f"nothing to set up for {isa!r}; allowed: aarch64"
         raise DeviceError(msg)
-    say = (reporter or Silent()).line
+    say = (reporter or NullReporter()).line
     base, wanted = folder(), metadata.version("onnxruntime")
     if version_ready(base) == wanted:
         say(f"aarch64 is set up already, with ONNX Runtime {wanted}: {base}")

@@ -22,18 +22,19 @@ import torch
 import torchvision
 from torch import nn
 
-from compress import graphs
-from compress.adapt import replace, survey
-from compress.adapt.stage import AUTO, GATE, KERNEL, Adapt
-from compress.devices import host
-from compress.export.onnx import export_onnx
-from compress.profile.timing import measure, speedup
-from compress.progress import Silent
+from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx
+from compress.config.devices import host
+from compress.core.progress import NullReporter
+from compress.core.record import InputSpec, Quantity
+from compress.profile.compare_networks import median_ms
+from compress.profile.latency.timing import measure, speedup
 from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static import prepare
-from compress.quantize.targets import saturates
-from compress.record import InputSpec, Quantity
-from compress.stopwatch import median_ms
+from compress.quantize.static_int8 import prepare
+from compress.quantize.target_requirements import saturates
+from compress.substitute import apply as replace
+from compress.substitute import find_operators as survey
+from compress.substitute.stage import AUTO, GATE, KERNEL, Substitute
 
 SIDE = 224
 SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
@@ -63,7 +64,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 def variants(network: nn.Module) -> dict[str, nn.Module]:
     """The network with nothing, one kind and everything replaced; those that change nothing are left out."""
-    places = survey.survey(Adapt(activations="relu6"), network, torch.zeros(2, *SPEC.shape)).places
+    places = survey.survey(Substitute(activations="relu6"), network, torch.zeros(2, *SPEC.shape)).places
     found = {}
     for name, kinds in VARIANTS.items():
         module = copy.deepcopy(network)
@@ -80,7 +81,7 @@ def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
     """The int8 file of the stage `quantize` for ONNX Runtime."""
     static = prepare(
         graphs.load(source), [images], ("onnxruntime",), Calibration(), Ladder(), per_channel=True, symmetric=None,
-        saturating=saturates(), exclude=(), reporter=Silent(),
+        saturating=saturates(), exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     graphs.save(static.build("onnxruntime", (), SPEC), path)
     return path

@@ -21,15 +21,15 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.devices import Device, host
-from compress.devices.calibration import Calibration
-from compress.profile import cost
-from compress.profile.interleave import interleave
-from compress.profile.peaks import with_measured_peaks
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.timing import measure
-from compress.record import InputSpec
-from compress.statistics import drifting_percentile_interval
+from compress.backends.onnxruntime import Runner
+from compress.config.devices import Device, host
+from compress.core.record import InputSpec
+from compress.core.statistics import drifting_percentile_interval
+from compress.profile.cost_model import estimate as cost
+from compress.profile.cost_model.calibration_file import Calibration
+from compress.profile.cost_model.roofline_peaks import with_measured_peaks
+from compress.profile.latency.interleave import interleave
+from compress.profile.latency.timing import measure
 
 NETWORKS = {
     "alexnet": 224, "densenet169": 224, "efficientnet_b0": 224, "googlenet": 224, "mnasnet1_0": 224, "mobilenet_v3_large": 224,
@@ -74,10 +74,12 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     import torch
     import torchvision
 
-    from compress import graphs
-    from compress.export.onnx import export_onnx
-    from compress.quantize import calibrate, int8, placement
-    from compress.quantize.targets import saturates
+    from compress.backends import onnx_graph as graphs
+    from compress.backends.export_onnx import export_onnx
+    from compress.quantize.calibration import observe as calibrate
+    from compress.quantize.qdq import placement
+    from compress.quantize.qdq import quantize_graph as int8
+    from compress.quantize.target_requirements import saturates
 
     torch.manual_seed(0)
     arguments = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}

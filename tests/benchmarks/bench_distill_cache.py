@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compress.data.factory import load
+from compress.data.interface import Batch, Data
 from compress.data.settings import DataSettings
-from compress.data.sources import load
-from compress.data.splits import Batch, Data
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
 from compress.tasks.classification import Classification
-from compress.train.answers import TeacherAnswers, weights_hash
 from compress.train.loop import fit
 from compress.train.settings import Training, default_losses
+from compress.train.teachers.cached_logits import TeacherAnswers, weights_hash
 
 TARGET = 1.10
 

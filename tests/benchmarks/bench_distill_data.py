@@ -24,18 +24,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.data.distilled import DistilledSet, read, write
+from compress.backends.run_module import outputs_of
+from compress.core.atomic_files import write_text
+from compress.core.stage import Candidate, Context
+from compress.core.statistics import paired_difference
+from compress.data.factory import load
+from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.sources import load
-from compress.data.splits import Data
+from compress.data.sources.distilled_set import DistilledSet, read, write
+from compress.dataset_distillation.convnet import ConvNet
+from compress.dataset_distillation.stage import DatasetDistillation
 from compress.distill.stage import Distill
-from compress.distill_data.convnet import ConvNet
-from compress.distill_data.stage import DistillData
-from compress.files import write_text
-from compress.stage import Candidate, Context
-from compress.statistics import paired_difference
 from compress.tasks.classification import Classification
-from compress.train.evaluate import outputs_of
 from compress.train.stage import Train
 
 SOFT = ({"soft_labels": {"temperature": 1.0}},)
@@ -166,7 +166,7 @@ class Bench:
         """The set of a case, and the processor seconds that the stage took."""
         folder = self.folder / "sets" / f"{case.made}-{seed}"
         if not (folder / "seconds").exists():
-            stage = DistillData(
+            stage = DatasetDistillation(
                 method=case.method or {"random": {}},
                 images_per_class=self.size.images_per_class,
                 augmentation=case.augmentation,

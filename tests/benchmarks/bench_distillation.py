@@ -26,17 +26,17 @@ from distillation_cases import NETWORKS, Case, cases
 from distillation_table import Row, placed, table
 from torch import nn
 
+from compress.backends.run_module import outputs_of
+from compress.core.atomic_files import write_text
+from compress.core.stage import Candidate, Context
+from compress.data.factory import load
+from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.sources import load
-from compress.data.splits import Data
-from compress.distill.oracle import write_labels
 from compress.distill.stage import Distill
-from compress.files import write_text
+from compress.distill.teachers.external import write_labels
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
-from compress.stage import Candidate, Context
 from compress.tasks.classification import Classification
-from compress.train.evaluate import outputs_of
 from compress.train.stage import Train
 
 

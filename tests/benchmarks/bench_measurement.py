@@ -27,13 +27,13 @@ from typing import Any, Self
 import numpy as np
 import onnxruntime
 
-from compress.export.onnx import export_onnx
+from compress.backends.export_onnx import export_onnx
+from compress.backends.onnxruntime import Runner
+from compress.backends.runner import Array, Feeds
+from compress.core.record import InputSpec, Quantity
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
-from compress.profile.runners.base import Array, Feeds
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.timing import Timing, measure, time_runners
-from compress.record import InputSpec, Quantity
+from compress.profile.latency.timing import Timing, measure, time_runners
 
 NETWORKS = {"mobilenet_v2": 96, "resnet18": 96, "squeezenet1_1": 96, "shufflenet_v2_x1_0": 96, "regnet_y_400mf": 96}
 """By name: side of the input in pixels."""

@@ -25,10 +25,10 @@ import torch_pruning as tp
 from glyph_networks import BATCH, LR, Bench, correct, gain, network, opened, train
 from torch import nn
 
-from compress.models.counts import count
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.timing import time_runners
-from compress.statistics import paired_difference
+from compress.backends.onnxruntime import Runner
+from compress.core.statistics import paired_difference
+from compress.models.count_macs import count
+from compress.profile.latency.timing import time_runners
 
 NETWORKS = ("mobilenet_v2", "resnet18", "vit")
 KEPT = (0.5, 0.25)

@@ -26,21 +26,19 @@ import numpy as np
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from models.families import FAMILIES, Family
-
-from compress import graphs
-from compress.clock import Clock
-from compress.errors import CompressError
-from compress.files import write_text
-from compress.models.counts import count
+from compress.backends import onnx_graph as graphs
+from compress.core.atomic_files import write_text
+from compress.core.errors import CompressError
+from compress.core.record import InputSpec
+from compress.models.count_macs import count
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
-from compress.prune import heads
-from compress.prune.channel import Channels
-from compress.prune.cut import Limits
-from compress.prune.importance import magnitude
-from compress.record import InputSpec
+from compress.profile.latency_meter import LatencyMeter
+from compress.prune.base import Constraints
+from compress.prune.criteria import magnitude
+from compress.prune.structured import attention_heads as heads
+from compress.prune.structured.channels import Channels
+from tests.models.families import FAMILIES, Family
 
 KEPT = 0.5
 PARITY = 1e-3
@@ -96,7 +94,7 @@ def measured(family: Family) -> Row:
     dense = build(settings, spec, seed=0, base=Path.cwd()).module.eval()
     _wake(dense)
     try:
-        pruner = Channels(dense, spec, measure="macs", ranking="global", limits=Limits())
+        pruner = Channels(dense, spec, measure="macs", ranking="global", limits=Constraints())
         cut = pruner.cut(dense, KEPT, magnitude())
     except CompressError as error:
         row.failed = str(error)
@@ -125,7 +123,7 @@ def _wake(module: nn.Module) -> None:
 
 
 def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, float]:
-    clock = Clock()
+    clock = LatencyMeter()
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in ("dense", "small")}

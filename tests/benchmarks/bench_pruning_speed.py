@@ -20,17 +20,17 @@ from pathlib import Path
 
 from torch import nn
 
-from compress.clock import Clock
-from compress.devices import host
-from compress.models.counts import count
+from compress.config.devices import host
+from compress.core.record import InputSpec
+from compress.models.count_macs import count
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
-from compress.prune.channel import Channels
-from compress.prune.cut import Limits
-from compress.prune.importance import magnitude
-from compress.prune.rounding import try_out, wanted_by
-from compress.prune.speed import Stopwatch
-from compress.record import InputSpec
+from compress.profile.latency_meter import LatencyMeter
+from compress.prune.base import Constraints
+from compress.prune.criteria import magnitude
+from compress.prune.speedup import Stopwatch
+from compress.prune.structured.channel_multiple import try_out, wanted_by
+from compress.prune.structured.channels import Channels
 
 GOAL = 0.75
 NETWORKS = ("resnet18", "mobilenet_v2")
@@ -47,9 +47,9 @@ def network(name: str) -> nn.Module:
 def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats: int) -> tuple[float, list[float], list[float]]:
     """Ratio of the multiply-accumulates, and of each repeat the ratio of the times and the efficiency."""
     dense = network(name)
-    pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Limits(round_to=round_to))
+    pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Constraints(round_to=round_to))
     small = pruner.cut(dense, kept, magnitude()).module
-    rows = [Stopwatch(Clock(), dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
+    rows = [Stopwatch(LatencyMeter(), dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
     ratio = count(dense, SPEC).macs / count(small, SPEC).macs
     return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
 
@@ -79,8 +79,8 @@ def second_table(seconds: float) -> list[str]:
     lines = ["| network | rounded to | MACs kept | ms | of the dense time |", "| --- | --- | --- | --- | --- |"]
     for name in NETWORKS:
         dense = network(name)
-        watch = Stopwatch(Clock(), dense, SPEC, seconds=seconds)
-        _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Limits())
+        watch = Stopwatch(LatencyMeter(), dense, SPEC, seconds=seconds)
+        _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Constraints())
         for row in rows:
             if row["latency_ms"] is None:
                 lines.append(f"| {name} | {row['round_to']} | {row['note']} | | |")

@@ -27,20 +27,20 @@ import torch
 from glyph_networks import BATCH, Bench, opened
 from torch import nn
 
-from compress import graphs
-from compress.progress import Silent
-from compress.quantize.attempts import Attempts
-from compress.quantize.compare import scores_of
-from compress.quantize.equalize import pairs_of
-from compress.quantize.layers import weight_of, with_weights
-from compress.quantize.mixed import search
-from compress.quantize.samples import choose
+from compress.backends import onnx_graph as graphs
+from compress.core.progress import NullReporter
+from compress.core.stage import Candidate, Context
+from compress.core.statistics import paired_difference
+from compress.quantize.analysis.accuracy_vs_float import scores_of
+from compress.quantize.calibration.choose_samples import choose
+from compress.quantize.mixed_precision.fewest_float_layers import search
+from compress.quantize.mixed_precision.trial import Attempts
+from compress.quantize.ptq.cross_layer_equalization import pairs_of
+from compress.quantize.ptq.weighted_layers import weight_of, with_weights
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
-from compress.quantize.static import prepare
-from compress.quantize.targets import saturates
-from compress.stage import Candidate, Context
-from compress.statistics import paired_difference
+from compress.quantize.static_int8 import prepare
+from compress.quantize.target_requirements import saturates
 from compress.tasks.classification import Classification
 
 NETWORKS = {
@@ -255,7 +255,7 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     ladder = Ladder.model_validate({"weights": {"bits": bits}})
     static = prepare(
         model, [images], ("onnxruntime",), Calibration(), ladder, per_channel=True, symmetric=None, saturating=saturates(),
-        exclude=(), reporter=Silent(),
+        exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     attempts = Attempts(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
     drops = {

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 import torchvision
 
-from compress import graphs
-from compress.export.onnx import export_onnx
-from compress.progress import Silent
+from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx
+from compress.core.progress import NullReporter
+from compress.core.record import InputSpec
 from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static import prepare
-from compress.quantize.targets import saturates
-from compress.record import InputSpec
+from compress.quantize.static_int8 import prepare
+from compress.quantize.target_requirements import saturates
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def measured(what: str, size: Cost, out: Path) -> None:
         prepare(
             graphs.load(path), batches, ("onnxruntime",), Calibration(samples=size.samples),
             Ladder.model_validate(STEPS), per_channel=True, symmetric=None, saturating=saturates(),
-            exclude=(), reporter=Silent(),
+            exclude=(), reporter=NullReporter(),
         )  # fmt: skip
     spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     print(json.dumps({**spent, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))

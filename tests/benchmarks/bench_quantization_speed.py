@@ -30,16 +30,16 @@ import torchvision
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from torch import nn
 
-from compress import graphs
-from compress.export.onnx import export_onnx
-from compress.profile.runners.onnxruntime import Runner
-from compress.profile.runners.openvino import Runner as OpenVino
-from compress.profile.timing import time_runners
-from compress.progress import Silent
+from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx
+from compress.backends.onnxruntime import Runner
+from compress.backends.openvino import Runner as OpenVino
+from compress.core.progress import NullReporter
+from compress.core.record import InputSpec
+from compress.profile.latency.timing import time_runners
 from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static import prepare
-from compress.quantize.targets import saturates
-from compress.record import InputSpec
+from compress.quantize.static_int8 import prepare
+from compress.quantize.target_requirements import saturates
 
 MEAN_GOAL, WORST_GOAL = 0.95, 1.05
 SIDE = 224
@@ -114,7 +114,7 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
     families = ("onnxruntime", "openvino")
     static = prepare(
         model, [images], families, Calibration(), Ladder(), per_channel=True, symmetric=None, saturating=saturates(),
-        exclude=(), reporter=Silent(),
+        exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     for family in families:
         graphs.save(static.build(family, (), spec), found[f"ours-{family}"])

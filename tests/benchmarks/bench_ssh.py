@@ -22,16 +22,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "profile" / "remote"))
-
-from conftest import SSHD, Server
-
-from compress.devices import Device, host
-from compress.devices.connection import Ssh
-from compress.profile.remote.plan import shipment
+from compress.config.devices import Device, host
+from compress.config.devices.connection import Ssh
+from compress.core.statistics import percentile_interval
+from compress.profile.latency.timing import measure
+from compress.profile.remote.jobs import shipment
 from compress.profile.remote.session import RemoteSession
-from compress.profile.timing import measure
-from compress.statistics import percentile_interval
+from tests.profile.remote.conftest import SSHD, Server
 
 TARGET = 0.05
 SIZE = 64

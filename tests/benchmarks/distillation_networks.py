@@ -120,8 +120,8 @@ def _fitted(size: int) -> object:
     """A support vector machine on the pixels of the 2,000 labelled images."""
     from sklearn.svm import SVC
 
+    from compress.data.factory import load
     from compress.data.settings import DataSettings
-    from compress.data.sources import load
 
     settings = DataSettings(source="glyphs", image_size=size, samples=MANY, limit=FEW, validation=0.05)
     data = load(settings, base=Path.cwd())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from compress.statistics import paired_difference
+from compress.core.statistics import paired_difference
 
 BEGIN, END = "<!-- tables: written by the benchmark -->", "<!-- end of tables -->"
 

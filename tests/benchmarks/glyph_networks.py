@@ -18,20 +18,20 @@ import torchvision
 from torch import nn
 from torchvision.models.vision_transformer import ConvStemConfig
 
+from compress.backends.export_onnx import export_onnx
+from compress.backends.run_module import outputs_of
+from compress.core.atomic_files import write_text
+from compress.core.registry import find
+from compress.core.stage import Candidate, Context
+from compress.core.statistics import paired_difference
+from compress.data.factory import load
+from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.sources import load
-from compress.data.splits import Data
-from compress.export.onnx import export_onnx
-from compress.files import write_text
-from compress.methods import find
-from compress.models.counts import count
+from compress.models.count_macs import count
+from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
 from compress.prune.stage import Prune
-from compress.stage import Candidate, Context
-from compress.statistics import paired_difference
 from compress.tasks.classification import Classification
-from compress.train.evaluate import outputs_of
 from compress.train.loop import fit
 from compress.train.settings import Training
 

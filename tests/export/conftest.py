@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import SPEC, split, trained
 from torch import nn
 
-from compress.data.splits import Data
-from compress.stage import Context
+from compress.core.stage import Context
+from compress.data.interface import Data
 from compress.tasks.classification import Classification
+from tests.export.tiny import SPEC, split, trained
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from compress.export.onnx import export_onnx
+    from compress.backends.export_onnx import export_onnx
 
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     assert export_onnx(network, SPEC, path) == ()

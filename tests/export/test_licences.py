@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from compress.core.record import StageRecord
 from compress.export import licences
 from compress.export.licences import as_text, licence_of, notes_of
-from compress.record import StageRecord
 
 
 def record(name: str, **parameters: object) -> StageRecord:

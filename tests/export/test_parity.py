@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compress.agreement import compare
-from compress.errors import ConversionError
+from compress.core.errors import ConversionError
 from compress.export.parity import Answers, Pairs, check, check_top1
 from compress.tasks.classification import Classification
+from compress.tasks.output_agreement import compare
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import onnx
 import pytest
-from tiny import SPEC
 
-from compress import engine
-from compress.engine import Shapes, build_engine
-from compress.errors import MissingPackageError
+from compress.backends import tensorrt as runner
+from compress.backends import tensorrt_engine as engine
+from compress.backends.tensorrt_engine import Shapes, build_engine
+from compress.core.errors import MissingPackageError
 from compress.export.tensorrt import build_script, trtexec_command, unfit
-from compress.profile.runners import tensorrt as runner
+from tests.export.tiny import SPEC
 
-NAMES = set(Path(__file__).with_name("tensorrt_names.txt").read_text(encoding="utf-8").split())
+NAMES = set((Path(__file__).parents[1] / "backends" / "tensorrt_names.txt").read_text(encoding="utf-8").split())
 """Public names of TensorRT 11.4's Python API: `Class` and `Class.attribute`."""
 OBJECTS = {
     "builder": "Builder",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.data.splits import Batch
-from compress.devices.contract import Precision
-from compress.record import InputSpec
+from compress.config.devices.profile_schema import Precision
+from compress.core.record import InputSpec
+from compress.data.interface import Batch
 
 SPEC = InputSpec(
     channels=3, height=16, width=12, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), classes=("zéro", "one", "two", "3")

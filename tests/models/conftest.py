@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from compress.record import InputSpec
+from compress.core.record import InputSpec
 
 MakeSpec = Callable[..., InputSpec]
 

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
-from families import FAMILIES, Family
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision import models
 
-from compress.errors import ModelError
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec
 from compress.models import checkpoint
-from compress.models.head import last_layer
+from compress.models.factory import build
+from compress.models.fit_to_data import last_layer
 from compress.models.settings import ModelSettings
-from compress.models.sources import build
-from compress.record import InputSpec
+from tests.models.families import FAMILIES, Family
 
 MakeSpec = Callable[..., InputSpec]
 SLOW_TO_TRACE = ("maxvit_t", "swin_t", "swin_v2_t")

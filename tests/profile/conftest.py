@@ -5,10 +5,10 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from onnx_models import network
 
-from compress.data.splits import Batch, Data
-from compress.record import InputSpec
+from compress.core.record import InputSpec
+from compress.data.interface import Batch, Data
+from tests.profile.onnx_models import network
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.data.splits import Batch, Data
-from compress.record import InputSpec
+from compress.core.record import InputSpec
+from compress.data.interface import Batch, Data
 from compress.tasks.classification import Classification
 
 

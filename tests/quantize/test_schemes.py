@@ -6,15 +6,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny import SPEC, split
 from torch import nn
 
-from compress import graphs
-from compress.errors import ConversionError
-from compress.export.onnx import export_onnx
-from compress.quantize.placement import PLACEMENTS
+from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx
+from compress.core.errors import ConversionError
+from compress.quantize.analysis.sqnr import decibels
+from compress.quantize.qdq.placement import PLACEMENTS
 from compress.quantize.schemes import GROUP, RUNTIMES, check_runtimes, dynamic, half, weight_only
-from compress.quantize.sqnr import decibels
+from tests.export.tiny import SPEC, split
 
 X = split(24, 3).inputs.numpy()
 
@@ -113,7 +113,7 @@ def test_every_scheme_and_runtime_is_known() -> None:
 @pytest.mark.parametrize("bits", [8, 4])
 def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: int, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    from compress.profile.runtimes import opened
+    from compress.profile.choose_runtime import opened
 
     if "openvino" not in RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")

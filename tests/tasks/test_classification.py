@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.methods import find
+from compress.core.registry import find
 from compress.tasks.classification import Classification
 
 TASK = Classification()

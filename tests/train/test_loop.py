@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 from torch import nn
-from toy_training import SETTINGS, Countdown, ToySplit, conv_net, plain_net, toy_data, train
 
-from compress.distill.response import Response
-from compress.distill.task import HardLabels
-from compress.errors import DeviceError, MissingPackageError, TrainingError
+from compress.backends.run_module import outputs_of
+from compress.core.errors import DeviceError, MissingPackageError, TrainingError
+from compress.distill.losses.hard_labels import HardLabels
+from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
-from compress.train.evaluate import outputs_of
 from compress.train.settings import Training
+from tests.train.toy_training import SETTINGS, Countdown, ToySplit, conv_net, plain_net, toy_data, train
 
 
 def accuracy(module):
@@ -215,7 +215,7 @@ def test_one_bar_counts_all_steps(tmp_path):
 
 
 def test_weighted_terms_add_up():
-    from compress.train.terms import Answers
+    from compress.train.loss_term import Answers
 
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 3, generator=generator)

@@ -10,10 +10,10 @@ import torch
 import torch.distributed
 from torch import nn
 
-from compress.data.splits import Batch, Data
-from compress.distill.response import Response
-from compress.distill.task import HardLabels
-from compress.record import InputSpec
+from compress.core.record import InputSpec
+from compress.data.interface import Batch, Data
+from compress.distill.losses.hard_labels import HardLabels
+from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
 from compress.train.loop import fit
 from compress.train.settings import Training
@@ -105,7 +105,7 @@ def killed(folder: Path) -> None:
 
 def one_of_several(folder: Path) -> None:
     """One process of a training on several; the losses need a teacher, and the last batch is too small to share out."""
-    from compress.train.answers import TeacherAnswers
+    from compress.train.teachers.cached_logits import TeacherAnswers
 
     data = toy_data()
     net = plain_net()

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from stand_ins import SHAPE, emulator, made
 
 from compress.verify import machines
+from tests.verify.stand_ins import SHAPE, emulator, made
 
 
 @pytest.fixture(scope="session")

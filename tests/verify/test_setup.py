@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compress.errors import BusyError, DeviceError, StoreError
+from compress.core.errors import BusyError, DeviceError, StoreError
 from compress.verify import machines, setup
-from compress.verify.verification import verify
+from compress.verify.cross_isa import verify
 
 VERSION = metadata.version("onnxruntime")
 

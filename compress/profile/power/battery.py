@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compress.errors import DeviceError
+from compress.core.errors import DeviceError
 from compress.profile.power.base import number_in, text_in
 
 SUPPLIES = Path("/sys/class/power_supply")

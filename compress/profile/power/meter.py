@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compress.backends.runner import Array
+from compress.core.record import Quantity, Scorecard
+from compress.core.statistics import bootstrap_interval
 from compress.profile.power.base import Sensor
 from compress.profile.power.sampler import Trace, sampled
-from compress.profile.runners.base import Array
-from compress.record import Quantity, Scorecard
-from compress.statistics import bootstrap_interval
 
 RESAMPLES = 2000
 UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}

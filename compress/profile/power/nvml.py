@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from compress.errors import DeviceError
+from compress.core.errors import DeviceError
 
 MILLI = 1e-3
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compress.errors import DeviceError
+from compress.backends.runner import Array
+from compress.core.errors import DeviceError
 from compress.profile.power.base import Sensor
-from compress.profile.runners.base import Array
 
 BLOCKS = 20
 """Means that an interval is drawn from: neighbouring readings are alike, blocks of them less so."""

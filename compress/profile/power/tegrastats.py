@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from compress.errors import DeviceError
+from compress.core.errors import DeviceError
 from compress.profile.power.ina3221 import board_rails, rails_in_words
 
 INTERVAL_MS = 100

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.splits import Split
-from compress.devices import Device
-from compress.devices.connection import Ssh
-from compress.errors import DeviceError
-from compress.profile import memory
-from compress.profile.interleave import Samples, Warmup
+from compress.backends.runner import Feeds
+from compress.config.devices import Device
+from compress.config.devices.connection import Ssh
+from compress.core.errors import DeviceError
+from compress.core.progress import Reporter
+from compress.core.record import BenchmarkRow, Quantity, Skipped
+from compress.data.interface import Split
+from compress.profile.latency.interleave import Samples, Warmup
+from compress.profile.latency.timing import STEPS, Timing
 from compress.profile.local import Found as LocalFound
 from compress.profile.local import Wanted, samples
-from compress.profile.remote.plan import ALL_SENSORS, Shipment, shipment
+from compress.profile.memory import memory
+from compress.profile.remote.jobs import ALL_SENSORS, Shipment, shipment
 from compress.profile.remote.session import RemoteSession
-from compress.profile.runners.base import Feeds
-from compress.profile.subjects import POWER_SECONDS, Plan, contract_notes, latencies
-from compress.profile.timing import STEPS, Timing
-from compress.progress import Reporter
-from compress.record import Quantity, Skip, Subject
+from compress.profile.rows import POWER_SECONDS, Plan, contract_notes, latencies
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def probe(device: Device) -> Found:
 
 def measured(
     files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, plan: Plan, *, batch: int, reporter: Reporter
-) -> tuple[tuple[Subject, ...], dict[str, Timing], tuple[str, ...]]:
+) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[str, ...]]:
     """Measure files on a device over SSH, all in one interleaved session; the counterpart of `subjects.measured`.
 
     Args:
@@ -161,7 +161,9 @@ def profile(
     rows, timings, notes = measured(files, feeds, device, plan, batch=batch, reporter=reporter)
     asked = {"sweep": wanted.batches or wanted.thread_counts, "choice of runtimes": device.runtimes}
     skipped = tuple(
-        Skip(what=f"{what} on {device.name}", reason="made on this machine only, not over SSH") for what in asked if asked[what]
+        Skipped(what=f"{what} on {device.name}", reason="made on this machine only, not over SSH")
+        for what in asked
+        if asked[what]
     )
     return LocalFound(rows, timings, notes, skipped)
 
@@ -216,7 +218,7 @@ def _timing(name: str, result: dict[str, Any], place: str, batch: int) -> Timing
     return Timing(samples, settings, detail, batch, result["processor_share"])
 
 
-def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: Device, place: str) -> Subject:
+def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: Device, place: str) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
     for key, figure in found["power"].items():
         quantity = Quantity(**figure)
@@ -229,7 +231,9 @@ def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: D
         quantities |= {key: one.model_copy(update={"detail": f"{place}: {one.detail}"}) for key, one in footprint.items()}
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
-    return Subject(subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities, file=path.name)
+    return BenchmarkRow(
+        subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities, file=path.name
+    )
 
 
 def _clocks(device: Device, facts: dict[str, Any], seen: dict[str, dict[str, str]]) -> str:

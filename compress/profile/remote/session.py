@@ -26,13 +26,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from compress.devices import Device
-from compress.devices.connection import Ssh
-from compress.errors import DeviceError
-from compress.files import sha256
+from compress.config.devices import Device
+from compress.config.devices.connection import Ssh
+from compress.core.atomic_files import sha256
+from compress.core.errors import DeviceError
 from compress.profile.remote import ssh
-from compress.profile.remote.bundle import agent, loader
-from compress.profile.remote.loader import MARK
+from compress.profile.remote.agent_bootstrap import MARK
+from compress.profile.remote.agent_zip import agent, loader
 
 HEARTBEAT_S = 5.0
 LEASE_S = 60.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from compress.devices import Device
-from compress.devices.connection import Ssh
+from compress.config.devices import Device
+from compress.config.devices.connection import Ssh
 
 NO_PYTHON, NO_CONNECTION = 97, 255
 """Exit codes: of the line of shell below, and of ssh itself."""

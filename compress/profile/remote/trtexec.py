@@ -135,11 +135,11 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
     Returns:
         By name the fields of `power_w`, `idle_w` and `energy_j`; absent with the reason where no sensor works.
     """
+    from compress.core.record import Quantity
     from compress.profile.power import measure as absent_or_idle
     from compress.profile.power import sensors
     from compress.profile.power.meter import above_idle
     from compress.profile.power.sampler import Trace, sampled
-    from compress.record import Quantity
 
     chosen = sensors(order["sensors"])
     sensor = next((one for one in chosen if one.available() is None), None)

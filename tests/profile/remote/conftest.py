@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
-from eventually import eventually
 
-from compress.devices import Device, load_device
+from compress.config.devices import Device, load_device
+from tests.profile.remote.eventually import eventually
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 CONFIG = """

@@ -1,0 +1,1 @@
+"""ONNX graph, exporter, and one runner a runtime."""

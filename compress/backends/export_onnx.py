@@ -1,0 +1,218 @@
+"""torch → ONNX: one checked file with a dynamic batch and everything in it that its user must know."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from compress.backends import onnx_graph as graphs
+from compress.backends.fold_batchnorm import prepared
+from compress.core.atomic_files import write_text, write_with
+from compress.core.errors import ConversionError
+from compress.core.record import InputSpec
+from compress.export.infer_script import infer_script
+
+metadata = graphs.metadata
+OPSET = 18
+"""What the exporter writes natively; later sets are reached by a converter that adds nothing for classification networks."""
+
+
+def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = OPSET) -> tuple[str, ...]:
+    """Write a network as one ONNX file, whole or not at all.
+
+    Input `input`, float32 (batch, C, H, W), normalised; output `logits`, (batch, K). The batch is dynamic. Batch norm is
+    folded, the graph is checked against the specification, class names and normalisation stand in the metadata.
+
+    Args:
+        module: The network; left as it was.
+        spec: Its input and class names.
+        path: Where the file appears.
+        opset: ONNX operator set.
+
+    Returns:
+        Notes: what had to be done another way than usual, such as a batch fixed to 1.
+
+    Raises:
+        ConversionError: Weights are not finite, or no exporter takes the network; the first operator it stumbled over is named.
+        StoreError: The folder is not writable, or full.
+    """
+    _check_finite(module)
+    network = prepared(module)
+    model, notes = _convert(network, spec, opset)
+    _pool_globally(model)
+    _name_nodes(model.graph)
+    graphs.tidy(model)
+    graphs.describe(model, spec)
+    graphs.check(model)
+    graphs.save(model, path)
+    return notes
+
+
+def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> None:
+    """What ONNX Runtime or OpenVINO needs on a device: the file, and a script that runs it on an image.
+
+    Args:
+        source: The ONNX file.
+        folder: The device's folder.
+        spec: Its input.
+        crop: Images are cropped to the middle instead of squeezed.
+        runtime: As in a device profile.
+    """
+    write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
+    write_text(folder / "infer.py", infer_script(spec, crop=crop, runtime=runtime))
+
+
+def _check_finite(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            msg = f"{name!r} holds values that are not finite; retrain or reload the network before exporting it"
+            raise ConversionError(msg)
+
+
+Way = Callable[[nn.Module, InputSpec, int], onnx.ModelProto]
+
+
+def _convert(network: nn.Module, spec: InputSpec, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Try each way in turn; the error of the first is the one that is told."""
+    ways: tuple[tuple[Way, str], ...] = (
+        (_with_dynamo, ""),
+        (_with_tracing, "exported by tracing, because torch.export could not keep the batch dynamic: {}"),
+        (_with_fixed_batch, "the batch is fixed to 1, because no exporter could keep it dynamic: {}"),
+    )
+    first: Exception | None = None
+    for way, note in ways:
+        try:
+            with _quiet():
+                model = way(network, spec, opset)
+        except Exception as error:  # exporters let through whatever a network's own code raises
+            first = first or error
+            continue
+        return model, (note.format(_reason(first)),) if first is not None else ()
+    msg = f"the network cannot be exported to ONNX: {_reason(first)}; change that operation or the input size ({spec.shape})"
+    raise ConversionError(msg) from first
+
+
+def _with_dynamo(network: nn.Module, spec: InputSpec, opset: int, *, dynamic: bool = True) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        network,
+        (torch.zeros((2 if dynamic else 1), *spec.shape),),
+        dynamo=True,
+        opset_version=opset,
+        input_names=[graphs.INPUT],
+        output_names=[graphs.OUTPUT],
+        dynamic_shapes=({0: batch},) if dynamic else None,
+        verbose=False,
+    )
+    if program is None:
+        msg = "the exporter gave nothing back"
+        raise ConversionError(msg)
+    model = program.model_proto
+    if dynamic and model.graph.input[0].type.tensor_type.shape.dim[0].WhichOneof("value") == "dim_value":
+        msg = "the exporter specialised the batch"
+        raise ConversionError(msg)
+    return model
+
+
+def _with_fixed_batch(network: nn.Module, spec: InputSpec, opset: int) -> onnx.ModelProto:
+    return _with_dynamo(network, spec, opset, dynamic=False)
+
+
+def _with_tracing(network: nn.Module, spec: InputSpec, opset: int) -> onnx.ModelProto:
+    """The older exporter follows one run with a batch of 2; whether the result holds for other batches is tried out."""
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, *spec.shape),),
+        buffer,  # type: ignore[arg-type]  # the older exporter does take a buffer; its signature does not say so
+        dynamo=False,
+        opset_version=opset,
+        input_names=[graphs.INPUT],
+        output_names=[graphs.OUTPUT],
+        dynamic_axes={graphs.INPUT: {0: "batch"}, graphs.OUTPUT: {0: "batch"}},
+    )
+    model = onnx.load_from_string(buffer.getvalue())
+    runner = graphs.session(model)
+    for size in (1, 3):
+        inputs = torch.randn(size, *spec.shape, generator=torch.Generator().manual_seed(size))
+        with torch.no_grad():
+            wanted = network(inputs).numpy()
+        if not np.allclose(graphs.run(runner, inputs.numpy()), wanted, rtol=1e-3, atol=1e-3):
+            msg = f"the traced graph is wrong for a batch of {size}"
+            raise ConversionError(msg)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' progress, deprecations of torch's own internals and tracer warnings off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning, UserWarning):
+                warnings.filterwarnings(
+                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
+                )
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _reason(error: BaseException | None) -> str:
+    """The innermost cause in one line, the operator first when the exporter names one."""
+    texts = []
+    while error is not None:
+        texts.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    operator = next(
+        (found[0] for text in texts if (found := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
+    )
+    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
+    return f"operator {operator}: {innermost}" if operator else innermost
+
+
+def _pool_globally(model: onnx.ModelProto) -> None:
+    """Mean over height and width becomes GlobalAveragePool, which runtimes compute in int8 and in any layout."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    values = onnx.shape_inference.infer_shapes(model).graph.value_info
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[1] not in constants:
+            continue
+        axes = sorted(int(axis) % 4 for axis in onnx.numpy_helper.to_array(constants[node.input[1]]).ravel())
+        keepdims = next((one.i for one in node.attribute if one.name == "keepdims"), 1)
+        if axes == [2, 3] and keepdims == 1 and ranks.get(node.input[0]) == 4:
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:], node.attribute[:]
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Call a node with weights by its layer (`features.3.conv.1`), any other by module and operator (`features.3/Add`).
+
+    Reports, per-layer times and `keep_float` then speak the network's names.
+    """
+    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) >= 2}
+    taken: set[str] = set()
+    for number, node in enumerate(graph.node):
+        layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), None)
+        if not layer or layer in taken:
+            module = graphs.module_of(node)
+            layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{number}"
+        node.name = layer if layer not in taken else f"{layer}_{number}"
+        taken.add(node.name)

@@ -1,0 +1,96 @@
+"""A TensorRT engine from an ONNX file, through the public Python API.
+
+Networks are strongly typed: precision comes from the ONNX file (float32, or int8 where Q/DQ pairs stand), never from builder
+flags or a calibrator. TensorRT 10.x must be told so; 11.x knows no other way and ignores the flag. An engine runs only on the
+kind of GPU and the version of TensorRT that it was built with, so it is built on the device. Nothing here was run by the tests:
+they check the names that are used against the published API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.core.atomic_files import write_with
+from compress.core.errors import ConversionError, MissingPackageError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Batch sizes that an engine takes; kernels are picked for `best`."""
+
+    least: int = 1
+    best: int = 1
+    most: int = 8
+
+
+def build_engine(
+    onnx_path: Path,
+    engine_path: Path,
+    samples: Mapping[str, Sequence[int]],
+    *,
+    shapes: Shapes = Shapes(),
+    workspace_mib: int = 1024,
+    timing_cache: Path | None = None,
+    sparse: bool = False,
+    dla: int | None = None,
+) -> None:
+    """Build and write an engine, whole or not at all. Needs a GPU; takes minutes.
+
+    Args:
+        onnx_path: Float or Q/DQ network with a dynamic batch.
+        engine_path: Where the engine appears.
+        samples: Shape of one sample, without the batch, by name of the input.
+        shapes: Batch sizes.
+        workspace_mib: Scratch memory that kernels may use, MiB.
+        timing_cache: File of kernel timings, read if it is there, written back; makes the next build fast and alike.
+        sparse: Allow kernels for 2:4 sparse weights.
+        dla: Number of a DLA core to run on; what it cannot do falls back to the GPU. TensorRT 10.x on Jetson only.
+
+    Raises:
+        MissingPackageError: TensorRT is not installed.
+        ConversionError: The parser or the builder refuses the network; the first error is told.
+    """
+    try:
+        import tensorrt as trt
+    except ImportError as error:
+        raise MissingPackageError("tensorrt", "tensorrt", "building a TensorRT engine") from error
+    builder = trt.Builder(trt.Logger(trt.Logger.WARNING))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, builder.logger)
+    if not parser.parse_from_file(str(onnx_path)):
+        msg = f"TensorRT {trt.__version__} does not take {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
+        raise ConversionError(msg)
+    config = _config(trt, builder, samples, shapes, sparse=sparse, dla=dla)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib * MIB)
+    if timing_cache is not None:
+        known = timing_cache.read_bytes() if timing_cache.exists() else b""
+        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        msg = f"TensorRT {trt.__version__} could not build an engine from {onnx_path}; its log above says why"
+        raise ConversionError(msg)
+    write_with(engine_path, lambda aside: aside.write_bytes(engine))
+    if timing_cache is not None:
+        write_with(timing_cache, lambda aside: aside.write_bytes(config.get_timing_cache().serialize()))
+
+
+def _config(
+    trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: Shapes, *, sparse: bool, dla: int | None
+) -> Any:
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if dla is not None:
+        config.default_device_type, config.DLA_core = trt.DeviceType.DLA, dla
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    profile = builder.create_optimization_profile()
+    for name, sample in samples.items():
+        profile.set_shape(name, *((batch, *sample) for batch in (shapes.least, shapes.best, shapes.most)))
+    config.add_optimization_profile(profile)
+    return config

@@ -1,0 +1,190 @@
+"""A torch module as it is, not exported: on the CPU, or on an NVIDIA GPU timed by its own events.
+
+The CUDA paths are written against torch's public API; where no GPU was at hand they have not run.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from compress.backends.runner import Array, Feeds, Parts, affinity, unfit
+from compress.core.errors import DeviceError
+
+CUDA: Any = torch.cuda
+"""Under a name without types: its streams and events are not annotated."""
+WARM_RUNS = 3
+"""Runs on a side stream before a CUDA graph is captured, as torch's documentation asks for."""
+
+
+class Runner:
+    """A copy of one module, in eval mode; inputs are given in the order of the module's arguments.
+
+    Args:
+        module: Left as it is.
+        threads: Within an operator, on the CPU; torch keeps one number for the whole process, put back in the end.
+        device: `cpu` or `cuda`.
+        floats: What weights and float inputs are turned into.
+        channels_last: Keep images as (N, H, W, C) in memory.
+        compiled: Compile with `torch.compile`, on the first run.
+        graph: Capture a CUDA graph on the first run and replay it; inputs of another shape are then refused.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        threads: int = 1,
+        device: Literal["cpu", "cuda"] = "cpu",
+        floats: Literal["fp32", "fp16"] = "fp32",
+        channels_last: bool = False,
+        compiled: bool = False,
+        graph: bool = False,
+    ) -> None:
+        self.module = module
+        self.threads = threads
+        self.device = device
+        self.floats = torch.float16 if floats == "fp16" else torch.float32
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.compiled = compiled
+        self.graph = graph
+        self._network: Any = None
+        self._captured: _Captured | None = None
+        self._threads_before = 0
+
+    def __enter__(self) -> Self:
+        """Copy the module to the device.
+
+        Raises:
+            DeviceError: No such device, or a setting that it does not have.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            msg = f"torch {torch.__version__} sees no CUDA device: use device='cpu', or install a driver and torch for CUDA"
+            raise DeviceError(msg)
+        if self.graph and self.device != "cuda":
+            msg = f"CUDA graphs need device='cuda', got {self.device!r}"
+            raise DeviceError(msg)
+        self._threads_before = torch.get_num_threads()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        network = copy.deepcopy(self.module).eval().to(self.device, self.floats)
+        network = network.to(memory_format=self.layout)
+        self._network = torch.compile(network) if self.compiled else network
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """Drop the copy and put the threads back."""
+        self._network = self._captured = None
+        torch.set_num_threads(self._threads_before)
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def run(self, feeds: Feeds) -> list[Array]:
+        """Infer once and wait; copies to the device and back are part of it.
+
+        Raises:
+            ConversionError: The inputs do not fit.
+            DeviceError: Memory ran out.
+        """
+        try:
+            return _arrays(self._forward(self._tensors(feeds)))
+        except (RuntimeError, MemoryError) as error:
+            raise unfit(type(self.module).__name__, feeds, "what its forward takes", error) from error
+
+    def describe(self) -> dict[str, str]:
+        """Settings as recorded."""
+        where = {"device": torch.cuda.get_device_name()} if self.device == "cuda" else {"threads": str(torch.get_num_threads())}
+        return {
+            "runtime": f"torch {torch.__version__}",
+            **where,
+            "floats": str(self.floats).removeprefix("torch."),
+            "layout": str(self.layout).removeprefix("torch."),
+            "compiled": "yes" if self.compiled else "no",
+            "CUDA graph": "yes" if self.graph else "no",
+            "affinity": affinity(),
+        }
+
+    def _tensors(self, feeds: Feeds) -> list[torch.Tensor]:
+        return [self._tensor(torch.from_numpy(np.ascontiguousarray(array))) for array in feeds.values()]
+
+    def _tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        kind = self.floats if tensor.is_floating_point() else tensor.dtype
+        layout = self.layout if tensor.ndim == 4 else torch.contiguous_format
+        return tensor.to(self.device, kind, memory_format=layout)
+
+    def _forward(self, tensors: list[torch.Tensor]) -> Any:
+        with torch.inference_mode():
+            if not self.graph:
+                return self._network(*tensors)
+            if self._captured is None:
+                self._captured = _Captured(self._network, tensors)
+            return self._captured(tensors)
+
+
+class CudaRunner(Runner):
+    """The same on an NVIDIA GPU, with copies and computation timed apart by CUDA events.
+
+    Args:
+        module: Left as it is.
+        settings: As of `Runner`, without `device`.
+    """
+
+    def __init__(self, module: nn.Module, **settings: Any) -> None:
+        super().__init__(module, device="cuda", **settings)
+
+    def apart(self, feeds: Feeds) -> Parts:
+        """Infer once, timed in parts.
+
+        Raises:
+            ConversionError: The inputs do not fit.
+            DeviceError: Memory ran out.
+        """
+        start, copied, computed, done = (CUDA.Event(enable_timing=True) for _ in range(4))
+        try:
+            start.record()
+            tensors = self._tensors(feeds)
+            copied.record()
+            outputs = self._forward(tensors)
+            computed.record()
+            _arrays(outputs)
+            done.record()
+            done.synchronize()
+        except RuntimeError as error:
+            raise unfit(type(self.module).__name__, feeds, "what its forward takes", error) from error
+        return Parts(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
+
+
+class _Captured:
+    """A CUDA graph of one forward pass, with inputs and outputs at fixed addresses."""
+
+    def __init__(self, network: Any, tensors: list[torch.Tensor]) -> None:
+        self.inputs = [tensor.clone() for tensor in tensors]
+        side = CUDA.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_RUNS):
+                network(*self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.outputs = network(*self.inputs)
+
+    def __call__(self, tensors: list[torch.Tensor]) -> Any:
+        for held, given in zip(self.inputs, tensors, strict=True):
+            held.copy_(given)
+        self.graph.replay()
+        return self.outputs
+
+
+def _arrays(outputs: Any) -> list[Array]:
+    """Outputs on the host, in float32: a tensor, or a list, tuple or mapping of them."""
+    if isinstance(outputs, torch.Tensor):
+        outputs = [outputs]
+    elif isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    return [(each.float() if each.is_floating_point() else each).cpu().numpy() for each in outputs]

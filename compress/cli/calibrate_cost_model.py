@@ -1,0 +1,59 @@
+"""`compress devices calibrate`: the cost model of a machine, fitted on int8 networks as the suite itself makes them."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+
+import onnx
+
+from compress.config.devices import load_device
+from compress.core.progress import Reporter
+from compress.profile.cost_model import calibration_file as calibration
+from compress.profile.cost_model.calibration_file import Calibration
+from compress.profile.cost_model.fit import BUDGET_S, calibrate
+from compress.quantize.qdq import quantize_graph as int8
+from compress.quantize.target_requirements import saturates
+
+SCALES = 0.7, 1.0, 1.3, 1.9
+"""Of the ranges, in turn: operators that join tensors of one scale only copy, and those of real networks differ."""
+
+
+def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The int8 network for ONNX Runtime, with made-up ranges: for timing only."""
+    inputs = [value.name for value in model.graph.input]
+    names = [*inputs, *(name for node in model.graph.node for name in node.output)]
+    ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
+    return int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=saturates())
+
+
+def calibrate_device(
+    name: str,
+    out: Path | None = None,
+    *,
+    threads: int | None = None,
+    seconds: float = BUDGET_S,
+    reporter: Reporter | None = None,
+) -> tuple[Calibration, Path]:
+    """Fit the cost model and keep it.
+
+    Args:
+        name: A profile of this machine, or of one over SSH.
+        out: Where to write; the user's cache by default.
+        threads: Within an operator; the profile's by default.
+        seconds: Time to spend.
+        reporter: Shows a bar.
+
+    Returns:
+        The calibration and its file.
+
+    Raises:
+        DeviceError: It cannot be calibrated or reached, or too little time.
+        StoreError: The file cannot be written.
+    """
+    device = load_device(name)
+    count = threads or device.threads
+    found = calibrate(device, quantized, threads=count, seconds=seconds, reporter=reporter)
+    path = out or calibration.default_path(device.name, count)
+    calibration.save(found, path)
+    return found, path

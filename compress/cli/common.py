@@ -1,0 +1,33 @@
+"""What all commands share: exit codes, the terminal, how to go on after Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from compress.core.environment import is_main
+
+HOW_TO_RESUME = """
+interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
+BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say on Ctrl-C how to go on; here, because typer leaves with the exit code alone."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_main():
+            print(HOW_TO_RESUME, file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def terminal(*, quiet: bool = False) -> Console:
+    """The terminal, or a file or pipe that is as wide as the widest line; one voice for all processes of a launch."""
+    console = Console(quiet=quiet or not is_main())
+    return console if console.is_terminal else Console(quiet=console.quiet, width=160)

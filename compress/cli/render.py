@@ -1,0 +1,136 @@
+"""What the terminal shows at the end of a run, and the rows of the listing verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from compress.cli.terminal import table
+from compress.core.format_quantity import full, label, unit_of, value
+from compress.core.record import BenchmarkRow, Check, Quantity, Skipped
+from compress.pipeline.report.sections import TOY
+from compress.pipeline.report.tables import summary_rows
+
+if TYPE_CHECKING:
+    from compress.pipeline.pipeline import Run
+    from compress.pipeline.quantize_report import QuantizeReport
+    from compress.profile.layers_and_soak import Closer
+    from compress.verify.cross_isa import Verification
+
+
+def show(console: Console, run: Run) -> None:
+    """Before and after, the verdict, and the paths written."""
+    console.print()
+    if run.record.smoke:
+        console.print(f"[bold yellow]{TOY}[/]")
+    header, *rows = summary_rows(run.record)
+    table(console, "", header, rows)
+    if run.verdict is not None:
+        console.print()
+        word = "[green]budget met[/]" if run.verdict.passed else "[red]budget missed[/]"
+        console.print(f"[bold]{word}[/]")
+        for check in run.verdict.checks:
+            console.print(_sentence(check), markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    for path in (*run.report[:2], run.folder / "artifacts"):
+        if path.exists():
+            console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _sentence(check: Check) -> str:
+    unit = unit_of(check.limit.replace(" ", "_"), check.found)
+    sign = "✓" if check.passed else "✗"
+    return f"  {sign} {check.limit}: {full(check.found, unit)}, allowed {check.allowed}: {check.explanation}"
+
+
+def show_subjects(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
+    """One block for each measured or estimated thing."""
+    for subject in subjects:
+        rows = [(label(name), full(each, unit_of(name, each)), each.detail) for name, each in subject.quantities.items()]
+        table(console, f"{subject.subject} on {subject.device} ({subject.runtime})", ("", "", "how"), rows)
+        console.print()
+
+
+def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: Sequence[Skipped]) -> None:
+    """One row for each batch size and thread count, and what was left out."""
+    if points:
+        header = ("file", "device", "batch", "threads", "runs", "latency p50", "throughput")
+        table(console, "sweep", header, [_point(point) for point in points])
+    for skip in skipped:
+        console.print(f"{skip.what} left out: {skip.reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+LAYERS_SHOWN = 15
+
+
+def show_closer(console: Console, found: Closer) -> None:
+    """The slowest layers of each file, what each soak showed, and how both are to be read."""
+    for name, rows in found.layers.items():
+        title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"
+        header = ("module", "nodes", "operators", "computes in", "share", "time")
+        table(console, title, header, [_layer(row) for row in rows[:LAYERS_SHOWN]])
+        console.print()
+    for name, soak in found.soaks.items():
+        quantities = [(label(key), full(each, unit_of(key, each)), each.detail) for key, each in soak.quantities().items()]
+        table(console, f"{name}: {soak.seconds:.0f} s without pause", ("", "", "how"), quantities)
+        course = [[f"{one.second:.1f} s", str(one.runs), f"{one.median_ms:.3f} ms", f"{one.slowest_ms:.3f} ms",
+                 f"{one.resident_bytes / 1e6:.1f} MB", _reading(one.clock_mhz, "MHz"), _reading(one.temperature_c, "°C")]
+                for one in soak.tenths()]  # fmt: skip
+        table(console, "over time", ("up to", "runs", "median", "slowest", "resident", "clock", "temperature"), course)
+        console.print()
+    for note in found.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _layer(row: Mapping[str, Any]) -> list[str]:
+    share, took = (Quantity.model_validate(row[key]) for key in ("share", "time"))
+    return [row["module"], row["nodes"], row["operators"], row["runs_in"], value(share), full(took)]
+
+
+def show_quantization(console: Console, found: QuantizeReport) -> None:
+    """What runs in int8 and what not, layer by layer; the conversions, and the whole."""
+
+    def took(row: Mapping[str, Any], key: str) -> str:
+        each = Quantity.model_validate(row[key])
+        return "—" if each.value is None else f"{each.value:.4f}"
+
+    header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
+    rows = [[row["module"], row["nodes"], row["operators"], row["runs_in"], took(row, "before_ms"), took(row, "after_ms"),
+             took(row, "conversions_ms"), row["why"]] for row in found.layers]  # fmt: skip
+    table(console, f"{found.quantized}, made from {found.parent}", header, rows, words=True)
+    console.print()
+    columns = ("conversions around", "stray", "quantize", "dequantize", "cost ms", "operators ms", "why")
+    rows = [[row["around"], "stray" if row["stray"] else "", str(row["quantize"]), str(row["dequantize"]),
+             took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in found.conversions]  # fmt: skip
+    table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
+    console.print()
+    for note in found.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _reading(number: float | None, unit: str) -> str:
+    return "not measured" if number is None else f"{number:.0f} {unit}"
+
+
+def _point(point: Mapping[str, Any]) -> list[str]:
+    shown = (full(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s"))
+    return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *shown]
+
+
+def show_verification(console: Console, found: Verification) -> None:
+    """What was compared, the figures, and what they do not say."""
+    for name, text in (("here", found.here), ("there", found.there), ("fed", found.inputs)):
+        console.print(f"{name:6}{text}", markup=False, highlight=False, soft_wrap=True)
+    rows = [(label(name), full(each, unit_of(name, each))) for name, each in found.quantities.items()]
+    table(console, "", (found.model, ""), rows)
+    console.print(found.note, markup=False, highlight=False, soft_wrap=True)
+
+
+def device_rows() -> list[list[str]]:
+    """Rows for `compress devices list`."""
+    from compress.config.devices import device_names, load_device
+
+    devices = [load_device(name) for name in device_names()]
+    return [[each.name, each.title, each.kind, each.runtime, ", ".join(each.aliases)] for each in devices]

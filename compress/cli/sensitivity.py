@@ -1,0 +1,74 @@
+"""`compress sensitivity RECIPE`: the recipe up to its first pruning, then accuracy against the ratio of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from compress.core.errors import CompressError
+from compress.core.progress import Reporter
+from compress.core.registry_field import name_of
+from compress.core.run_directory import key_of
+from compress.core.stage import Stage
+from compress.pipeline.pipeline import Pipeline, Run
+from compress.prune.sensitivity import FIGURE, TABLE, Sensitivity
+from compress.prune.stage import Prune
+
+
+def analyse(
+    recipe: str | Path,
+    *,
+    out: str | Path = "reports",
+    overrides: Sequence[str] = (),
+    smoke: bool = False,
+    device: str = "auto",
+    trust_code: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[Run, tuple[Path, Path]]:
+    """Measure the sensitivity of each layer of the network that the recipe's first `prune` stage would be given.
+
+    Finished stages of earlier runs are taken over; granularity, importance and protected layers are those of that stage.
+
+    Args:
+        recipe: Path or name.
+        out: Folder of all runs.
+        overrides: `key=value` changes.
+        smoke: Toy size.
+        device: Where to compute.
+        trust_code: Allow `python:` sources.
+        reporter: Progress; silent by default.
+
+    Returns:
+        The run, and the paths of the table (JSON) and of the figure (PNG).
+
+    Raises:
+        CompressError: The recipe has no `prune` stage of granularity channel or weight, or something in it is at fault.
+    """
+    prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
+    plan = prepared.plan
+    prunings = [(index, stage) for index, stage in enumerate(plan.stages) if isinstance(stage, Prune)]
+    if not prunings:
+        msg = f"recipe {plan.name!r} has no prune stage, whose layers this would look at; add one, such as prune: {{target: …}}"
+        raise CompressError(msg)
+    place, first = prunings[0]
+    stages: tuple[Stage, ...] = (*plan.stages[:place], _like(first))
+    listed = [{name_of("stage", stage): stage.model_dump(mode="json")} for stage in stages]
+    shortened = replace(
+        plan,
+        name=f"{plan.name}-sensitivity",
+        stages=tuple(stage.smoke() for stage in stages) if smoke else stages,
+        budget=None,
+        recipe=plan.recipe | {"stages": listed, "budget": None},
+        digest=key_of({"recipe": plan.digest, "stages": listed})[:12],
+    )
+    run = Pipeline.of(shortened, smoke=smoke).run(out=out, device=device, reporter=reporter)
+    folder = run.folder / f"{len(stages):02d}-sensitivity"
+    return run, (folder / TABLE, folder / FIGURE)
+
+
+def _like(stage: Prune) -> Sensitivity:
+    if stage.granularity not in ("channel", "weight"):
+        msg = f"sensitivity looks at channels or weights, and the recipe prunes {stage.granularity!r}; change granularity"
+        raise CompressError(msg)
+    return Sensitivity(granularity=stage.granularity, importance=stage.importance, protect=stage.protect, batches=stage.batches)

@@ -1,0 +1,66 @@
+"""The terminal: progress bars with the time left, lines, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from compress.core.progress import Bar
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Move the bar."""
+        self._progress.update(self._task, advance=steps, note=note)
+
+
+class Terminal:
+    """A reporter that draws; bars vanish when their step is done, lines stay.
+
+    Args:
+        console: Where to; bars are drawn only when it is a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Bar]:
+        """Show one bar while the block runs."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+            yield _RichBar(progress, progress.add_task(what, total=total, note=""))
+
+    def line(self, text: str) -> None:
+        """Print one line as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> None:
+    """Print rows under a header; the first column to the left, the others to the right unless they hold words."""
+    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, name in enumerate(header):
+        drawn.add_column(name, justify="left" if number == 0 or words else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_plain(cell) for cell in row))
+    console.print(drawn)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,90 @@
+"""The devices that a recipe names: whether they exist, whether what is limited is profiled, and one name for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from compress.config.cross_checks import Entry
+from compress.config.devices import load_device
+from compress.config.validation_messages import Finding
+from compress.config.yaml_lines import Place
+from compress.core.budget import Budget
+from compress.core.errors import CompressError
+from compress.core.stage import Stage
+
+Names = Mapping[str, str | CompressError]
+"""The profile's own name for each name, alias or path in a recipe; or why there is none."""
+
+
+def devices_of(stage: Stage | None) -> tuple[str, ...]:
+    """Devices that a stage names, in its field `devices` if it has one."""
+    return tuple(getattr(stage, "devices", None) or ())
+
+
+def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | None) -> Names:
+    """Look every device up.
+
+    Args:
+        stages: Those that name devices.
+        budget: One that names devices; the own name of a device that a stage gives as a file will do here.
+        base: Folder whose `devices/` is searched first; the working folder by default.
+    """
+    found = {name: _look_up(name, base) for stage in stages for name in devices_of(stage)}
+    known = {name for name in found.values() if isinstance(name, str)}
+    return found | {name: name if name in known else _look_up(name, base) for _, name in _limited(budget) if name not in found}
+
+
+def check(chain: Sequence[Entry], budget: Budget | None, own: Names, base: Path | None = None) -> Iterator[Finding]:
+    """Devices that do not exist, limits on devices that no stage profiles, and stages that have nothing for a device."""
+    wanted: list[tuple[Place, str]] = [
+        ((*entry.place, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
+    ]
+    limited: list[tuple[Place, str]] = [(("budget", limit, name), name) for limit, name in _limited(budget)]
+    for place, name in [*wanted, *limited]:
+        if isinstance(error := own[name], CompressError):
+            yield place, str(error)
+    profiles = [entry for entry in chain if entry.name == "profile"]
+    profiled = {own[name] for entry in profiles for name in devices_of(entry.stage)}
+    for place, name in limited:
+        readable = isinstance(own[name], str) and all(entry.stage is not None for entry in profiles)
+        if readable and own[name] not in profiled:
+            yield place, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
+    named = dict.fromkeys(name for _, name in wanted) or ("host",)
+    if all(isinstance(own.get(name, name), str) for name in named):
+        targets = tuple(load_device(name, base) for name in named)
+        for entry in chain:
+            if entry.stage is not None and (reason := entry.stage.unfit(targets)):
+                yield entry.place, reason
+
+
+def rename(stages: Sequence[Stage], budget: Budget | None, own: Names, folder: Path) -> tuple[tuple[Stage, ...], Budget | None]:
+    """Stages and budget with every device under its own name, so that limits and measurements meet.
+
+    A device that a stage gives as a file keeps its path, made absolute from `folder`.
+    """
+    given = {name: str(folder / name if name.endswith((".yaml", ".yml")) else found) for name, found in own.items()}
+    renamed = tuple(_naming(stage, tuple(given[name] for name in devices_of(stage))) for stage in stages)
+    limits: dict[str, dict[str, float]] = {}
+    for limit, name in _limited(budget):
+        limits.setdefault(limit, {})[str(own[name])] = getattr(budget, limit)[name]
+    return renamed, budget and budget.model_copy(update=limits)
+
+
+def _limited(budget: Budget | None) -> Iterator[tuple[str, str]]:
+    """Each limit by device: its field in the budget, and the device."""
+    for field in type(budget).model_fields if budget else ():
+        value = getattr(budget, field)
+        if isinstance(value, dict):
+            yield from ((field, name) for name in value)
+
+
+def _look_up(name: str, base: Path | None) -> str | CompressError:
+    try:
+        return load_device(name, base).name
+    except CompressError as error:
+        return error
+
+
+def _naming(stage: Stage, devices: tuple[str, ...]) -> Stage:
+    return stage if devices == devices_of(stage) else stage.model_copy(update={"devices": devices})

@@ -1,0 +1,137 @@
+"""The parts of a device profile: figures with their sources, precision rules, and the measurement contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.core.record import FrozenModel
+
+UNITS = {
+    "fp32_gflops": "GFLOP/s",
+    "fp16_gflops": "GFLOP/s",
+    "int8_gops": "GOP/s",
+    "memory_bandwidth_gb_s": "GB/s",
+    "memory_bytes": "bytes",
+    "tdp_w": "W",
+}
+
+
+class Figure(FrozenModel):
+    """One published or derived number.
+
+    Attributes:
+        value: Greater than zero.
+        unit: Its unit; for a peak it must be the unit that the peak is kept in.
+        source: The document that says so, or the formula and the documents of its parts.
+        url: Where that document is.
+    """
+
+    value: float = Field(gt=0.0)
+    unit: str
+    source: str = Field(min_length=10)
+    url: str | None = None
+
+
+class Peaks(FrozenModel):
+    """Upper limits of the hardware; dense arithmetic, one multiply-accumulate counted as two operations.
+
+    On a CPU the rates are of one core, the one that a measurement would be pinned to; on a GPU of the whole device.
+
+    Attributes:
+        fp32_gflops: GFLOP/s.
+        fp16_gflops: GFLOP/s, tensor cores included where the runtime uses them.
+        int8_gops: GOP/s, without structured sparsity.
+        memory_bandwidth_gb_s: GB/s of main memory.
+        memory_bytes: Main memory, bytes.
+        tdp_w: Power limit, W.
+    """
+
+    fp32_gflops: Figure | None = None
+    fp16_gflops: Figure | None = None
+    int8_gops: Figure | None = None
+    memory_bandwidth_gb_s: Figure | None = None
+    memory_bytes: Figure | None = None
+    tdp_w: Figure | None = None
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Self:
+        for name, unit in UNITS.items():
+            figure: Figure | None = getattr(self, name)
+            if figure is not None and figure.unit != unit:
+                msg = f"{name} is kept in {unit}, got {figure.unit!r}; convert the value and write unit: {unit}"
+                raise ValueError(msg)
+        return self
+
+
+class Efficiency(FrozenModel):
+    """What fraction of a peak real kernels reach, and what each of them costs besides: for estimates only.
+
+    Attributes:
+        dense: Convolutions and matrix products; fraction of the arithmetic peak, at most 1.
+        depthwise: Depthwise convolutions and element-wise operators; fraction of the fp32 peak.
+        bandwidth: Fraction of the memory bandwidth; None where nobody published one, then all of it.
+        overhead_us: Microseconds for each operator that is started.
+        error_factor: The truth is expected between the estimate ÷ this and × this.
+    """
+
+    dense: Figure
+    depthwise: Figure
+    bandwidth: Figure | None = None
+    overhead_us: Figure
+    error_factor: float = Field(gt=1.0)
+
+    @field_validator("dense", "depthwise", "bandwidth")
+    @classmethod
+    def _check_fraction(cls, figure: Figure | None) -> Figure | None:
+        if figure is None:
+            return None
+        if figure.value > 1.0 or figure.unit != "fraction":
+            msg = f"a fraction in (0, 1] with unit: fraction is expected, got {figure.value} {figure.unit}"
+            raise ValueError(msg)
+        return figure
+
+
+class Precision(FrozenModel):
+    """The numbers that the runtime computes with on this device.
+
+    Attributes:
+        floats: What float operators run as.
+        activations: Integer type of quantized activations.
+        weights: Integer type of quantized weights.
+        symmetric_activations: The zero point of activations must be 0 (TensorRT).
+        per_channel_weights: One weight scale for each output channel.
+        source: Who says so.
+    """
+
+    floats: Literal["fp32", "fp16"]
+    activations: Literal["uint8", "int8"]
+    weights: Literal["int8"] = "int8"
+    symmetric_activations: bool
+    per_channel_weights: bool = True
+    source: str = Field(min_length=10)
+
+
+class Contract(FrozenModel):
+    """How a number must come to be before it may be called measured on this device.
+
+    Attributes:
+        batch: Samples in one run.
+        warmup_seconds: Shortest warm-up; it goes on until the latency is steady.
+        seconds: Time for each file after warm-up.
+        min_runs: Fewest runs for each file.
+        percentiles: Of latency, in (0, 100).
+        affinity: Processors to keep the measurement on, by number; none pins nothing.
+        power_mode: Power mode and clocks to set before; None when there is nothing to set.
+        sensors: Where power is read, in order of preference.
+    """
+
+    batch: int = Field(default=1, ge=1)
+    warmup_seconds: float = Field(default=0.3, ge=0.0)
+    seconds: float = Field(default=2.0, gt=0.0)
+    min_runs: int = Field(default=30, ge=1)
+    percentiles: tuple[float, ...] = (50.0, 90.0, 99.0)
+    affinity: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    power_mode: str | None = None
+    sensors: tuple[Literal["rapl", "nvml", "ina3221", "tegrastats", "battery"], ...] = ()

@@ -1,0 +1,53 @@
+"""Where recipes are found: as a path, in `./pipelines/`, and among those that ship with `compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.core.errors import Fault, RecipeError, nearest
+
+
+def shipped_folder() -> Path:
+    """Where the recipes that ship with `compress` are: inside the package, or beside it in a source checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "shipped" / "pipelines"
+    return inside if inside.is_dir() else package.parent / "pipelines"
+
+
+def shipped() -> tuple[Path, ...]:
+    """The recipes that ship with `compress`."""
+    return tuple(sorted(shipped_folder().glob("*.yaml")))
+
+
+def locate(reference: str | Path) -> Path:
+    """The file that a path or name stands for.
+
+    Raises:
+        RecipeError: There is none; the message lists where it was looked for, and the nearest names.
+    """
+    given = Path(reference).expanduser()
+    folders = [Path(), Path("pipelines"), shipped_folder()]
+    for folder in folders:
+        for path in (folder / given, folder / f"{given}.yaml"):
+            if path.is_file():
+                return path.resolve()
+    known = {path.name for folder in (given.parent, *folders) for path in folder.glob("*.yaml")}
+    looked = ", ".join(str(folder.resolve()) for folder in folders)
+    kind = "is a folder, not a recipe" if given.is_dir() else "no such recipe"
+    raise RecipeError(str(reference), [Fault(f"{kind}; looked in {looked}; {nearest(given.name, known)}")])
+
+
+def read(origin: Path) -> str:
+    """The text of a recipe.
+
+    Raises:
+        RecipeError: Not readable, or not text.
+    """
+    try:
+        return origin.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise RecipeError(str(origin), [Fault(f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            str(origin), [Fault(f"not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}")]
+        ) from error

@@ -1,0 +1,81 @@
+"""`--set key=value`: changes on top of a recipe's text, before it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from compress.config.yaml_lines import Document, Place, UnreadableError, show, spell, value_of
+from compress.core.errors import Fault, nearest
+
+
+def override(document: Document, changes: Iterable[str]) -> None:
+    """Apply `--set` changes in place: `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
+
+    A list entry is named by its index, or by the method that it holds. The value is YAML. A key that does not exist yet is
+    added; whether it may is found when the whole recipe is checked. What cannot be applied is left in `document.faults`.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        try:
+            if not equals or not all(parts):
+                raise UnreadableError(Fault("a change is written key=value, such as data.image_size=32"))
+            place = _put(document.tree, parts, value_of(text))
+        except UnreadableError as error:
+            document.faults.append(Fault(f"--set {change}: {error.fault.message}"))
+            continue
+        for known in [known for known in document.lines if known[: len(place)] == place]:
+            del document.lines[known]
+        document.lines[place] = None
+
+
+def _put(tree: Any, parts: Sequence[str], value: Any) -> Place:
+    """Put a value into the tree; gives its place."""
+    place: Place = ()
+    node = tree
+    for position, part in enumerate(parts):
+        last = position == len(parts) - 1
+        keys: list[str | int] = [part] if isinstance(node, dict) else _entry_keys(node, part, parts[position + 1 :], place)
+        for depth, key in enumerate(keys):
+            place = (*place, key)
+            if last and depth == len(keys) - 1:
+                node[key] = value
+            else:
+                child = node.get(key) if isinstance(node, dict) else node[key]
+                node[key] = child = (
+                    {} if child is None else {child: {}} if isinstance(key, int) and isinstance(child, str) else child
+                )
+                if not isinstance(child, dict | list):
+                    message = f"{spell(place)} is {show(child)}, which has nothing inside to set"
+                    raise UnreadableError(Fault(message))
+                node = child
+    return place
+
+
+def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: Place) -> list[str | int]:
+    """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
+    names = [_entry_name(entry) for entry in node]
+    if part.lstrip("-").isdigit():
+        index = int(part)
+        if not 0 <= index < len(node):
+            raise UnreadableError(Fault(f"{spell(place)} has {len(node)} entries, numbered from 0"))
+        name = names[index]
+        return [index] if not rest or name is None or rest[0] == name else [index, name]
+    found = [index for index, name in enumerate(names) if name == part]
+    if not found:
+        raise UnreadableError(Fault(f"{spell(place)} has no entry {part!r}: {nearest(part, {name for name in names if name})}"))
+    if len(found) > 1:
+        listed = " and ".join(f"{spell(place)}[{index}]" for index in found)
+        raise UnreadableError(Fault(f"{listed} are both called {part!r}; name one by its number, as in {place[-1]}.{found[0]}"))
+    return [found[0], part]
+
+
+def _entry_name(entry: Any) -> str | None:
+    """Name of an entry written `- name` or `- name: {…}`."""
+    if isinstance(entry, str):
+        return entry
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, inside),) = entry.items()
+        return name if inside is None or isinstance(inside, dict) else None
+    return None

@@ -1,0 +1,217 @@
+"""YAML → `Recipe`: a validated, frozen description of a run. Every fault is reported at once, with its line.
+
+    loaded = load("resnet50_to_mobilenet.yaml", overrides=["stages.prune.target.macs=0.3"])
+    loaded.recipe.stages
+
+Nothing heavy is imported to read, check or describe a recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from compress.config import cross_checks as checks
+from compress.config import device_references as devices
+from compress.config.json_schema import describe
+from compress.config.locate import locate, read, shipped, shipped_folder
+from compress.config.overrides import override
+from compress.config.partial_recipe import salvage
+from compress.config.validation_messages import Finding, findings, loose_numbers
+from compress.config.yaml_lines import Document, dump, parse, spell
+from compress.core.budget import Budget
+from compress.core.errors import Fault, RecipeError
+from compress.core.record import FrozenModel
+from compress.core.registry_field import RegistryField
+from compress.core.stage import Stage
+from compress.data.settings import DataSettings
+from compress.models.settings import ModelSettings, TeacherSettings
+
+Teachers = Annotated[tuple[TeacherSettings, ...], Field(min_length=1)]
+
+
+class Recipe(FrozenModel):
+    """A whole run: what is compressed, how, and what it may cost.
+
+    Attributes:
+        name: Names the run's folder: small letters, digits, `_` and `-`.
+        seed: Of everything random that has no seed of its own.
+        task: The modality.
+        data: Which images, how split, how augmented.
+        model: The network to compress.
+        teacher: A larger network to learn from and to be compared with, or a list of them; None for none.
+        stages: The chain, in order. In Python, `Stage` objects.
+        budget: Limits that what ships is held against; None for no verdict.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    task: Literal["classification"] = "classification"
+    data: DataSettings
+    model: ModelSettings
+    teacher: TeacherSettings | Teachers | None = None
+    stages: tuple[Annotated[Stage, RegistryField("stage", Stage)], ...] = Field(min_length=1)
+    budget: Budget | None = None
+
+    @property
+    def teachers(self) -> tuple[TeacherSettings, ...]:
+        """The teachers as a tuple, whether none, one or several."""
+        if self.teacher is None:
+            return ()
+        return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
+
+    def smoke(self) -> Self:
+        """The same recipe at toy size, through every stage."""
+        teachers = tuple(each.model_copy(update={"train": each.train and each.train.smoke()}) for each in self.teachers)
+        return self.model_copy(
+            update={
+                "data": self.data.smoke(),
+                "teacher": teachers if isinstance(self.teacher, tuple) else next(iter(teachers), None),
+                "stages": tuple(stage.smoke() for stage in self.stages),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and where it came from.
+
+    Attributes:
+        recipe: The recipe, with overrides applied.
+        text: The file as it was read.
+        origin: The file.
+        base: Folder that relative paths in the recipe start from: the recipe's own; for a recipe that ships with
+            `compress`, the working folder.
+    """
+
+    recipe: Recipe
+    text: str
+    origin: Path
+    base: Path
+
+
+def load(reference: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False) -> LoadedRecipe:
+    """Find, read and check a recipe.
+
+    Args:
+        reference: A path, or a name, with or without `.yaml`. Looked for as a path, in `./pipelines/`, and among the
+            recipes that ship with `compress`.
+        overrides: Changes `key=value`, such as `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
+        smoke: Shrink to toy size.
+
+    Raises:
+        RecipeError: Not found, not readable, or faulty; it carries every fault.
+    """
+    origin = locate(reference)
+    base = Path.cwd() if origin.parent == shipped_folder() else origin.parent
+    text = read(origin)
+    recipe = loads(text, origin=str(origin), overrides=overrides, base=base)
+    return LoadedRecipe(recipe.smoke() if smoke else recipe, text, origin, base)
+
+
+def loads(text: str, *, origin: str = "recipe", overrides: Sequence[str] = (), base: Path | None = None) -> Recipe:
+    """Check the text of a recipe.
+
+    Args:
+        text: YAML.
+        origin: The file, for errors.
+        overrides: As in `load`.
+        base: Folder whose `devices/` is searched for device profiles; the working folder by default.
+
+    Raises:
+        RecipeError: It carries every fault found.
+    """
+    document = parse(text, origin)
+    override(document, overrides)
+    recipe, found = _validate(document.tree, base)
+    faults = _faults(document, found)
+    if faults or recipe is None:
+        raise RecipeError(origin, faults)
+    return recipe
+
+
+def check(recipe: Recipe, base: Path | None = None) -> None:
+    """Check what no single value shows: order of stages, teacher, sources and devices. `load` has done so.
+
+    Raises:
+        RecipeError: It carries every fault found.
+    """
+    if found := _check(_draft(recipe), base)[0]:
+        raise RecipeError(f"recipe {recipe.name}", [Fault(message, spell(place)) for place, message in found])
+
+
+def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Names of all devices that stages name, in order; `host` where none does.
+
+    The budget adds none: its limits stand only on devices that a stage profiles.
+    """
+    named = [device for stage in stages for device in devices.devices_of(stage)]
+    return tuple(dict.fromkeys(named)) or ("host",)
+
+
+def digest(recipe: Recipe) -> str:
+    """Hash of everything the recipe says, 12 hex digits."""
+    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a recipe file, for editors; the descriptions are those of the classes."""
+    examples = [parse(path.read_text(encoding="utf-8"), str(path)).tree for path in shipped()]
+    return describe(Recipe, title="compress recipe", examples=examples)
+
+
+def resolved_yaml(recipe: Recipe) -> str:
+    """The recipe with every default written out, as YAML that loads to an equal recipe.
+
+    A stage of the caller's own class is written under its class name, which no method table holds: such a recipe can be read
+    by people but not loaded.
+    """
+    return dump(recipe.model_dump(mode="json"))
+
+
+def _validate(tree: dict[str, Any], base: Path | None) -> tuple[Recipe | None, list[Finding]]:
+    """The recipe, if its values are fine, and every finding."""
+    found = loose_numbers(tree, Recipe)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        found += findings(error, Recipe, tree)
+        return None, [*found, *_check(salvage(tree, [place for place, _ in found]), base)[0]]
+    more, own = _check(_draft(recipe), base)
+    if found or more:
+        return None, [*found, *more]
+    stages, budget = devices.rename(recipe.stages, recipe.budget, own, (base or Path.cwd()).absolute())
+    return recipe.model_copy(update={"stages": stages, "budget": budget}), []
+
+
+def _check(draft: checks.Draft, base: Path | None) -> tuple[list[Finding], devices.Names]:
+    """What no single value shows, and the devices that were looked up for it."""
+    own = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
+    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, own, base)], own
+
+
+def _draft(recipe: Recipe) -> checks.Draft:
+    several = isinstance(recipe.teacher, tuple)
+    teachers = [(("teacher", index) if several else ("teacher",), each) for index, each in enumerate(recipe.teachers)]
+    return checks.Draft(
+        data=recipe.data,
+        models=((("model",), recipe.model), *teachers),
+        has_teacher=recipe.teacher is not None,
+        chain=checks.entries(recipe.stages),
+        budget=recipe.budget,
+    )
+
+
+def _faults(document: Document, found: Sequence[Finding]) -> list[Fault]:
+    """Faults of the text and findings in file order, one for each place."""
+    placed = [*document.faults, *(document.fault(place, message) for place, message in found)]
+    first = {(fault.path or fault.message): fault for fault in reversed(placed)}
+    kept = [fault for fault in placed if first[fault.path or fault.message] is fault]
+    return sorted(kept, key=lambda fault: (fault.line is None, fault.line or 0))

@@ -1,0 +1,1 @@
+"""What every room stands on: record, stage, registry, run directory, atomic files, statistics, budget, errors."""

@@ -1,0 +1,80 @@
+"""Files that appear whole or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from compress.core.errors import StoreError
+
+DISK_FAULTS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
+)
+"""Error numbers that mean: this place cannot be written to."""
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a path in the same folder to write to; on success it is synced and renamed to `path`, on failure removed.
+
+    Raises:
+        StoreError: The folder is not writable, or full.
+    """
+    aside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        aside = Path(name)
+        aside.chmod(0o644)
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise _named(error, path) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_faults_named(folder: Path) -> Iterator[None]:
+    """Turn a full or unwritable disk, however a library reports it, into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _named(error, folder) from error
+    except Exception as error:
+        if "No space left on device" in str(error) or "File too large" in str(error):
+            raise _named(OSError(errno.ENOSPC, "no space left on device"), folder) from error
+        raise
+
+
+def _named(error: OSError, path: Path) -> Exception:
+    if error.errno not in DISK_FAULTS:
+        return error
+    return StoreError(f"cannot write {path}: {error.strerror}; free some space or choose another folder with --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_write(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file that then appears whole or not at all."""
+    with atomic_write(path) as aside:
+        write(aside)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,213 @@
+"""Numbers as people read them: 0.52 MB, 61.3 M MAC, 97.41 %, and what changed from one to the next.
+
+Light: used by the budget and by the command line as well as by the report.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from compress.core.latency_sessions import LATENCY, in_turns
+from compress.core.record import How, Quantity, Scorecard, StageRecord
+
+MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
+"""The sign that stands at every number of a report."""
+
+MINUS = "−"
+
+LABELS = {
+    "accuracy": "test accuracy",
+    "accuracy_validation": "validation accuracy",
+    "accuracy_drop": "accuracy drop",
+    "control_accuracy": "test accuracy of the student trained alone",
+    "control_accuracy_validation": "validation accuracy of the student trained alone",
+    "accuracy_over_control": "test accuracy over the student trained alone",
+    "accuracy_given": "validation accuracy as given",
+    "accuracy_replaced": "validation accuracy after the replacements",
+    "accuracy_recovered": "validation accuracy after recovery",
+    "accuracy_lost": "validation accuracy lost",
+    "size_bytes": "size",
+    "size_compressed_bytes": "size, compressed",
+    "weights_bytes": "weights alone",
+    "parameters": "parameters",
+    "macs": "MACs",
+    "latency_ms": "latency on the host",
+    "latency_p50_ms": "latency p50",
+    "latency_p90_ms": "latency p90",
+    "latency_p99_ms": "latency p99",
+    "throughput_per_s": "throughput",
+    "memory_bytes": "peak memory",
+    "memory_model_bytes": "peak memory of the model alone",
+    "memory_first_bytes": "memory after the first run",
+    "memory_steady_bytes": "memory when steady",
+    "memory_arena_bytes": "memory of the runtime's arena",
+    "memory_gpu_bytes": "peak memory on the GPU",
+    "load_ms": "time to load",
+    "soak_latency_drift": "drift of the latency over the soak",
+    "soak_memory_growth": "growth of resident memory over the soak",
+    "soak_outliers": "outliers of the soak",
+    "soak_latency_max_ms": "slowest run of the soak",
+    "soak_clock_lowest": "lowest clock of the soak",
+    "soak_temperature_highest": "highest temperature of the soak",
+    "soak_throttles": "throttling events of the soak",
+    "latency_first_ms": "latency of the first run",
+    "power_w": "power",
+    "idle_w": "power at idle",
+    "energy_j": "energy a sample",
+}
+
+POINTS = frozenset({"accuracy_drop", "accuracy_lost", "accuracy_over_control"})
+"""Names of fractions that are differences: shown in points, so that nobody takes them for relative."""
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def label(name: str) -> str:
+    """A quantity's name in words."""
+    return LABELS.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show `digits` significant digits, none for large numbers."""
+    if value == 0:
+        return 0
+    return min(12, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def _scaled(unit: str, largest: float) -> tuple[float, str, int | None]:
+    """Factor, shown unit and, where the unit asks for them, fixed decimals."""
+    size = abs(largest)
+    if unit in ("fraction", "points"):
+        return 100.0, "%" if unit == "fraction" else "points", 2
+    if unit == "bytes":
+        factor, prefix = next(((f, p) for f, p in ((1e9, "G"), (1e5, "M"), (1e3, "k")) if size >= f), (1.0, ""))
+        return (1e-6 if prefix == "M" else 1 / factor), f"{prefix}B", None if prefix else 0
+    if unit in ("MAC", "1"):
+        least = 1e3 if unit == "MAC" else 1e4
+        factor, prefix = next(((f, p) for f, p in _PREFIXES if size >= max(f, least)), (1.0, ""))
+        whole = not prefix and float(largest).is_integer()
+        return 1 / factor, f"{prefix} MAC".strip() if unit == "MAC" else prefix, 0 if whole else None
+    return 1.0, {"1/s": "/s"}.get(unit, unit), None
+
+
+def _number(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}"
+    return text.replace("-", "" if float(text.replace(",", "")) == 0 else MINUS)
+
+
+def amount(value: float, unit: str, *, exact: bool = False) -> str:
+    """A value with its unit.
+
+    Args:
+        value: In `unit`.
+        unit: As in `Quantity`; or `points`, for a fraction that is a difference.
+        exact: Write all digits, as for a limit that somebody typed.
+    """
+    factor, shown, decimals = _scaled(unit, value)
+    scaled = value * factor
+    if exact:
+        text = f"{scaled:.10g}".replace("-", MINUS)
+    else:
+        text = _number(scaled, _decimals(scaled, 3) if decimals is None else decimals)
+    return f"{text} {'point' if text == '1' and shown == 'points' else shown}".strip()
+
+
+def unit_of(name: str, quantity: Quantity) -> str:
+    """The unit to show a quantity in: its own, or points for a difference of fractions."""
+    return "points" if name in POINTS and quantity.unit == "fraction" else quantity.unit
+
+
+def value(quantity: Quantity, unit: str | None = None) -> str:
+    """The value with its unit, or `not measured`."""
+    return "not measured" if quantity.value is None else amount(quantity.value, unit or quantity.unit)
+
+
+def spread(quantity: Quantity, unit: str | None = None) -> str:
+    """The interval or band as `0.61–0.63 ms`, with as many decimals as tell its ends apart; empty without one."""
+    low, high = quantity.low, quantity.high
+    if low is None or high is None:
+        return ""
+    factor, shown, decimals = _scaled(unit or quantity.unit, max(abs(low), abs(high)))
+    ends = (low * factor, high * factor)
+    if decimals is None:
+        least = _decimals(max(map(abs, ends)), 3)
+        decimals = min(least + 2, max(least, _decimals(ends[1] - ends[0], 1)))
+    first, second = (_number(end, decimals) for end in ends)
+    dash = " to " if MINUS in first + second else "–"
+    return f"{first}{dash}{second} {shown}".strip()
+
+
+def mark(quantity: Quantity) -> str:
+    """The sign and the words of how a number came to be."""
+    return f"{MARKS[quantity.how]} {quantity.how}"
+
+
+def full(quantity: Quantity, unit: str | None = None) -> str:
+    """Value, interval and mark in one line: `0.612 ms (0.608–0.615 ms) ● measured`."""
+    if quantity.value is None:
+        return mark(quantity)
+    interval = spread(quantity, unit)
+    return f"{value(quantity, unit)}{f' ({interval})' if interval else ''} {mark(quantity)}"
+
+
+def change(before: Quantity | None, after: Quantity | None) -> str:
+    """What became of a number: points for fractions, else percent, or a factor where it halved or doubled twice over.
+
+    Empty where either side is missing.
+    """
+    if before is None or after is None or before.value is None or after.value is None:
+        return ""
+    if after.value == before.value:
+        return "="
+    if after.unit == "fraction":
+        return _signed(amount(after.value - before.value, "points"))
+    if before.value <= 0 or after.value <= 0:
+        return _signed(amount(after.value - before.value, after.unit))
+    ratio = after.value / before.value
+    if ratio <= 0.25 or ratio >= 4:
+        times = max(ratio, 1 / ratio)
+        return f"{'÷' if ratio < 1 else '×'} {_number(times, _decimals(times, 3))}"
+    return _signed(f"{_number((ratio - 1) * 100, 1)} %")
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith((MINUS, "0 ")) else f"+{text}"
+
+
+def duration(seconds: float) -> str:
+    """Wall time: `4.1 s`, `3 min 20 s`, `1 h 02 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _short(quantity: Quantity | None) -> str:
+    if quantity is None or quantity.value is None:
+        return "—"
+    return f"{'~' if quantity.how == 'estimated' else ''}{value(quantity).removesuffix(' MAC')}"
+
+
+def stage_line(record: StageRecord, previous: Scorecard) -> str:
+    """One line for a finished stage: accuracy, size, MACs, latency, and the change since the stage before.
+
+    The change of a latency is that of the session which timed both networks in turns, where there was one.
+
+    Args:
+        record: The finished stage.
+        previous: Scorecard that it started from.
+
+    Returns:
+        At most 120 columns; an estimate wears a `~`, what was not measured is `—`.
+    """
+    parts = []
+    for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
+        now = record.after.get(name)
+        before = (in_turns(record, now) if name == LATENCY else None) or previous.get(name)
+        moved = change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
+    line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
+    return line if len(line) <= 120 else f"{line[:119]}…"

@@ -1,0 +1,129 @@
+"""How all pictures of a report look: colours, quiet axes, text that is not read as a formula."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from compress.core.record import Quantity
+
+INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
+COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
+SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
+DPI = 144
+NAME: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+"""Style of a name in a drawing: readable where a line runs behind it."""
+FLAT = 5.0
+"""Values that span less than this factor are drawn on a linear axis."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One PNG.
+
+    Attributes:
+        name: File name without suffix.
+        place: `overview`, `devices` or `stage-N`: where in the report it stands.
+        caption: What it shows, below it.
+        png: Its bytes.
+    """
+
+    name: str
+    place: str
+    caption: str
+    png: bytes
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib does not read as a formula, of bearable length."""
+    shortened = text if len(text) <= 60 else f"{text[:59]}…"
+    return re.sub(r"\s+", " ", shortened).replace("$", r"\$").lstrip("_")
+
+
+def png_of(figure: Figure, description: str = "") -> bytes:
+    """A drawn figure's bytes; with a description, which a stage's own figure has as its caption in the report."""
+    about = {"Software": None, **({"Description": description} if description else {})}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # names in any script
+        figure.savefig(buffer, format="png", metadata=about)
+    return buffer.getvalue()
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure; width and height in inches."""
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def dress(axes: Axes, *, grid: str = "both") -> None:
+    """Quiet axes: no box, faint grid, small type."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=GREY, labelsize=8, length=0)
+    axes.xaxis.label.set(color=INK, fontsize=9)
+    axes.yaxis.label.set(color=INK, fontsize=9)
+    axes.title.set(color=INK, fontsize=10)
+
+
+def scale_x(axes: Axes, values: Iterable[float]) -> None:
+    """A logarithmic x axis with plain numbers, where the values ask for one."""
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) / min(positive) < FLAT:
+        axes.margins(x=0.2)
+        return
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlim(min(positive) / 1.8, max(positive) * 2.4)
+
+
+def keep_apart(figure: Figure, names: Iterable[Annotation]) -> None:
+    """Move names that stand on one another apart, up those above their points and down those below."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    taken: list[Bbox] = []
+    for name in names:
+        x, y = name.xyann
+        away = 1 if name.get_verticalalignment() == "bottom" else -1
+        while any(name.get_window_extent(canvas.get_renderer()).overlaps(other) for other in taken):
+            y += away
+            name.xyann = (x, y)
+        taken.append(name.get_window_extent(canvas.get_renderer()))
+
+
+def value_of(quantity: Quantity | None) -> float | None:
+    """A quantity's number, where there is one."""
+    return None if quantity is None else quantity.value
+
+
+def whiskers(quantity: Quantity, factor: float) -> tuple[list[float], list[float]]:
+    """Whisker lengths below and above a value."""
+    value = quantity.value or 0.0
+    low = quantity.low if quantity.low is not None else value
+    high = quantity.high if quantity.high is not None else value
+    return [max(0.0, (value - low) * factor)], [max(0.0, (high - value) * factor)]
+
+
+def three_digits(value: float) -> str:
+    """A positive number with three significant digits."""
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def file_name(name: str) -> str:
+    """A name that is safe in a path."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "stage"

@@ -1,0 +1,232 @@
+"""What a run leaves behind, as data: quantities that say how they came to be, stage records, run records.
+
+The report is rendered from these alone; no model is needed to redraw it. Everything here is frozen and round-trips
+through JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+How = Literal["measured", "estimated", "not measured"]
+Scorecard = dict[str, "Quantity"]
+"""Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
+
+
+class FrozenModel(BaseModel):
+    """The base of every description: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class Quantity(FrozenModel):
+    """One number with its provenance.
+
+    Attributes:
+        value: The number; None when not measured.
+        unit: Its unit: `fraction`, `ms`, `bytes`, `MAC`, `1`, `W`, `J`.
+        how: Measured, estimated or not measured.
+        detail: Where and how it was measured; or by what model it was estimated; or why it was not measured.
+        low: Lower end of the 95 % interval (measured) or of the error band (estimated).
+        high: Upper end of it.
+        runs: How many samples stand behind a measurement.
+    """
+
+    value: float | None = None
+    unit: str
+    how: How
+    detail: str = ""
+    low: float | None = None
+    high: float | None = None
+    runs: int | None = None
+
+    @classmethod
+    def measured(
+        cls,
+        value: float,
+        unit: str,
+        detail: str = "",
+        *,
+        interval: tuple[float, float] | None = None,
+        runs: int | None = None,
+    ) -> Self:
+        """A number that an instrument or a count gave."""
+        low, high = interval or (None, None)
+        return cls(value=value, unit=unit, how="measured", detail=detail, low=low, high=high, runs=runs)
+
+    @classmethod
+    def estimated(cls, value: float, unit: str, model: str, *, band: tuple[float, float]) -> Self:
+        """A number that `model` predicts, with the band that its known error gives."""
+        return cls(value=value, unit=unit, how="estimated", detail=model, low=band[0], high=band[1])
+
+    @classmethod
+    def absent(cls, unit: str, reason: str) -> Self:
+        """A number that nobody measured, and why."""
+        return cls(unit=unit, how="not measured", detail=reason)
+
+
+class Skipped(FrozenModel):
+    """Something a stage left alone, with the reason: a recorded result, not an exception."""
+
+    what: str
+    reason: str
+
+
+class Curve(FrozenModel):
+    """A series to draw: loss over epochs, accuracy over pruning steps."""
+
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+
+
+class InputSpec(FrozenModel):
+    """What a network eats and how its answers are named; travels with the artifact.
+
+    Attributes:
+        channels: Image channels.
+        height: Pixels.
+        width: Pixels.
+        mean: Per channel, of inputs scaled to [0, 1]; the network sees `(x − mean) / std`.
+        std: Per channel.
+        classes: Class names in the order of the outputs.
+    """
+
+    channels: int = Field(gt=0)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one sample, (C, H, W)."""
+        return (self.channels, self.height, self.width)
+
+
+class BenchmarkRow(FrozenModel):
+    """One measured thing on one device: a row of the profile table.
+
+    Attributes:
+        subject: `teacher`, `student` (the network before compression), `artifact`.
+        device: Name of the device profile.
+        runtime: Runtime and version that ran it, or that the estimate assumes.
+        quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
+            `power_w`, `energy_j`.
+        file: Name of the file that was run, where a network has one for each runtime; else empty.
+        here: Measured on this machine, in one session with the other subjects of the device.
+    """
+
+    subject: str
+    device: str
+    runtime: str
+    quantities: dict[str, Quantity]
+    file: str = ""
+    here: bool = False
+
+
+class StageRecord(FrozenModel):
+    """All that a finished stage says of itself.
+
+    Attributes:
+        index: Place in the chain; 0 is the teacher.
+        name: The stage's name in the recipe.
+        key: Hash of its parameters, its parent's key and the package version.
+        parent_key: Key of the candidate that it was given.
+        form: `torch` or `onnx`: what it produced.
+        parameters: Its resolved fields.
+        before: Scorecard of the candidate given.
+        after: Scorecard of the candidate produced.
+        results: Further quantities of this kind of stage.
+        subjects: Rows measured or estimated on devices.
+        skipped: What was left alone, with reasons.
+        notes: Sentences a reviewer should read.
+        warnings: Those of them that nobody may miss: a target that was not reached, time that was not gained, a gate that was
+            not passed. They stand at the head of the report and on the terminal.
+        curves: Series to draw.
+        tables: Rows by table name, for example pruning steps or layers; values are plain JSON.
+        seed: Seed of this stage.
+        versions: Package versions in use.
+        started: ISO 8601 in UTC.
+        wall_time_s: Seconds of work.
+        files: SHA-256 by path relative to the stage's folder.
+    """
+
+    index: int
+    name: str
+    key: str
+    parent_key: str
+    form: Literal["torch", "onnx"]
+    parameters: dict[str, Any]
+    before: Scorecard
+    after: Scorecard
+    results: Scorecard = {}
+    subjects: tuple[BenchmarkRow, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    curves: dict[str, Curve] = {}
+    tables: dict[str, tuple[dict[str, Any], ...]] = {}
+    seed: int
+    versions: dict[str, str]
+    started: str
+    wall_time_s: float
+    files: dict[str, str] = {}
+
+
+class Check(FrozenModel):
+    """One limit of the budget against what was found."""
+
+    limit: str
+    allowed: str
+    found: Quantity
+    passed: bool
+    explanation: str
+
+
+class Verdict(FrozenModel):
+    """The budget's answer. A limit that could not be measured does not pass."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+class RunRecord(FrozenModel):
+    """A whole run: enough to redraw its report and to repeat it.
+
+    `smoke` says that it was made at toy size, so that no figure of it means anything.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    recipe_text: str
+    spec: InputSpec
+    data: dict[str, Any]
+    teacher: StageRecord | None
+    start: Scorecard
+    notes: tuple[str, ...] = ()
+    smoke: bool = False
+    stages: tuple[StageRecord, ...]
+    verdict: Verdict | None
+    environment: dict[str, str]
+    started: str
+    wall_time_s: float
+
+    @property
+    def every_stage(self) -> tuple[StageRecord, ...]:
+        """The teacher's, where there is one, and then the chain's in order."""
+        return (*((self.teacher,) if self.teacher else ()), *self.stages)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; the caller gives a path aside and renames it."""
+        path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read back what `save` wrote."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -1,0 +1,210 @@
+"""The run directory: keys, whole-or-nothing stage folders, the lock, and finding finished work again.
+
+    reports/<name>/<digest>/            one run; locked while it runs
+        01-distill/                     a finished stage: its files and record.json with their hashes
+        02-prune.partial/               a stage under way; survives an interruption and is continued
+
+A stage's key hashes its parameters, its parent's key and the package version. A finished stage is found by its key in
+any run below the same output folder, checked byte for byte, and taken over instead of being computed again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import ValidationError
+
+from compress import __version__
+from compress.core.atomic_files import sha256, write_text
+from compress.core.environment import is_main
+from compress.core.errors import BusyError, StoreError
+from compress.core.record import StageRecord
+
+RECORD = "record.json"
+PARTIAL = ".partial"
+MARKER = ".key"
+RETIRED = ".old-"
+OTHER = "was made from other data, with another device profile or by another version"
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `parts` and the package version, as 64 hex digits."""
+    text = json.dumps({"version": __version__, **parts}, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class RunDirectory:
+    """One run's directory.
+
+    Args:
+        out: Folder of all runs.
+        name: The recipe's name.
+        digest: Short hash of the resolved recipe.
+        reuse: Whether finished stages may be taken over.
+
+    Attributes:
+        damage: By stage name, what was wrong with a folder that could not be used.
+
+    Raises:
+        StoreError: The folder cannot be made or written to.
+    """
+
+    def __init__(self, out: Path, name: str, digest: str, *, reuse: bool = True) -> None:
+        self.out = out
+        self.path = out / name / digest
+        self.reuse = reuse
+        self.damage: dict[str, str] = {}
+        self._make()
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"cannot make the run folder {self.path}: {error.strerror}; choose another with --out"
+            raise StoreError(msg) from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            msg = f"cannot write to the run folder {self.path}; choose another with --out"
+            raise StoreError(msg)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run while the block runs. Of several processes of one launch the first holds it for all.
+
+        Raises:
+            BusyError: Another process holds it; the message says which.
+        """
+        if not is_main():
+            yield
+            return
+        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
+            self._take(file)
+            try:
+                if not self.reuse:
+                    self._retire()
+                yield
+            finally:
+                with suppress(OSError):
+                    file.truncate(0)
+
+    def _take(self, file: TextIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            msg = f"another run is working in {self.path} ({holder}); wait for it, stop it, or choose another folder with --out"
+            raise BusyError(msg) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
+
+    def _retire(self) -> None:
+        """Move what an earlier run left out of the way, so that a fresh one overwrites nothing."""
+        earlier = [path for path in self.path.iterdir() if path.name != ".lock"]
+        if not earlier:
+            return
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}{RETIRED}{number}")).exists():
+            number += 1
+        aside.mkdir()
+        for path in earlier:
+            path.rename(aside / path.name)
+
+    def folder(self, index: int, name: str) -> Path:
+        """Where the finished stage stands."""
+        return self.path / f"{index:02d}-{name}"
+
+    def find(self, index: int, name: str, key: str) -> StageRecord | None:
+        """The record of a finished stage with this key, sound to the byte; taken over from another run where needed.
+
+        A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
+        """
+        own = self.folder(index, name)
+        found = examine(own, key)
+        if isinstance(found, StageRecord):
+            return found
+        if own.exists():
+            self.damage[name] = found
+            shutil.rmtree(own)
+        if not self.reuse:
+            return None
+        for path in self.out.glob(f"*/*/[0-9][0-9]-*/{RECORD}"):
+            if RETIRED in path.parent.parent.name:
+                continue
+            found = examine(path.parent, key)
+            if isinstance(found, StageRecord):
+                take_over(path.parent, own)
+                return found.model_copy(update={"index": index, "name": name})
+        return None
+
+    def own(self, index: int, name: str, key: str) -> StageRecord | None:
+        """The record of a stage finished in this very run; changes nothing."""
+        found = examine(self.folder(index, name), key)
+        return found if isinstance(found, StageRecord) else None
+
+    def workplace(self, index: int, name: str, key: str) -> Path:
+        """The folder of a stage under way; what an interrupted attempt with the same key left there is kept."""
+        own = self.folder(index, name)
+        partial = own.with_name(own.name + PARTIAL)
+        marker = partial / MARKER
+        if partial.exists() and not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            write_text(marker, key)
+        return partial
+
+    def commit(self, record: StageRecord) -> StageRecord:
+        """Close a stage: hash its files, write its record, and let the folder appear under its final name."""
+        own = self.folder(record.index, record.name)
+        partial = own.with_name(own.name + PARTIAL)
+        hashes = {str(path.relative_to(partial)): sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        hashes.pop(RECORD, None)
+        hashes.pop(MARKER, None)
+        closed = record.model_copy(update={"files": hashes})
+        write_text(partial / RECORD, closed.model_dump_json(indent=1))
+        partial.rename(own)
+        (own / MARKER).unlink(missing_ok=True)
+        return closed
+
+
+def examine(folder: Path, key: str) -> StageRecord | str:
+    """The record in `folder` if its key is `key` and every file still has its recorded hash; else what is wrong."""
+    try:
+        text = (folder / RECORD).read_text(encoding="utf-8")
+        if key not in text:
+            return OTHER
+        record = StageRecord.model_validate_json(text)
+        if record.key != key:
+            return OTHER
+        changed = [name for name, digest in record.files.items() if sha256(folder / name) != digest]
+    except (OSError, ValidationError) as error:
+        return f"cannot be read: {error}"
+    return f"damaged: {', '.join(changed)} changed since it was written" if changed else record
+
+
+def take_over(source: Path, target: Path) -> None:
+    """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
+
+    Links are safe because nothing here writes into a finished file; changes are new files renamed over old names.
+    """
+    aside = target.with_name(target.name + ".taking")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside, copy_function=_link_or_copy)
+    aside.rename(target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

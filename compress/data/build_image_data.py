@@ -1,0 +1,113 @@
+"""From raw images in memory to `Data`: limits, normalisation, the three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from compress.core.errors import DataError
+from compress.core.record import InputSpec, Skipped
+from compress.data.augment import AUGMENTATIONS, Transform, squeeze
+from compress.data.image_split import Arrays, ImageSplit, Look, Reader
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.stratified import Indices, balanced
+
+Part = tuple[Tensor, Indices]
+"""Images uint8 (N, C, h, w) and labels int64 (N,) of one split."""
+
+
+def from_arrays(train: Part, validation: Part, test: Part, *, classes: Sequence[str], settings: DataSettings) -> Data:
+    """`Data` over images in memory, normalised by mean and standard deviation of the training images.
+
+    Raises:
+        DataError: A split is empty, or there are fewer than two classes.
+    """
+    parts = [train, validation, test]
+    limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
+    readers = []
+    for (images, labels), limit in zip(parts, limits, strict=True):
+        chosen = balanced(labels, limit, settings.seed)
+        readers.append(Arrays(_fit_channels(images[torch.from_numpy(chosen)], settings.channels), labels[chosen]))
+    mean, std = moments(readers[0].images, settings.channels)
+    plain = squeeze(settings.image_size)
+    return build(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings)
+
+
+def build(
+    readers: Sequence[Reader],
+    *,
+    plain: Transform,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    classes: Sequence[str],
+    settings: DataSettings,
+    skipped: tuple[Skipped, ...] = (),
+) -> Data:
+    """`Data` over the readers of train, validation and test.
+
+    Raises:
+        DataError: A split is empty, or there are fewer than two classes.
+    """
+    _check(readers, classes, settings)
+    size, augment = settings.image_size, AUGMENTATIONS.get(settings.augment)
+    augmented = None if augment is None else augment(size, plain)
+    look = Look(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
+    still = replace(look, augmented=None, views=1)
+    train, validation, test = readers
+    return Data(
+        spec=InputSpec(channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes)),
+        train=ImageSplit(train, look, withheld=_withheld(train, settings)),
+        validation=ImageSplit(validation, still),
+        test=ImageSplit(test, still),
+        source=settings.source,
+        skipped=skipped,
+    )
+
+
+def moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of pixels in [0, 1], per channel, to four digits.
+
+    Args:
+        images: uint8 (N, C, h, w).
+        channels: How many the network sees; a grey image's figures stand for each of them.
+    """
+    levels = np.arange(256) / 255
+    found = []
+    for channel in range(images.shape[1]):
+        counts = np.bincount(images[:, channel].reshape(-1).numpy(), minlength=256)
+        mean = float(counts @ levels / max(counts.sum(), 1))
+        variance = float(counts @ (levels - mean) ** 2 / max(counts.sum(), 1))
+        found.append((round(mean, 4), max(round(variance**0.5, 4), 1e-3)))
+    each = found * channels if len(found) == 1 else found
+    return tuple(mean for mean, _ in each), tuple(std for _, std in each)
+
+
+def _fit_channels(images: Tensor, channels: int) -> Tensor:
+    return tv.rgb_to_grayscale(images) if channels == 1 and images.shape[1] == 3 else images
+
+
+def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
+    """Samples of the training split that lose their label; None for none."""
+    if settings.labelled is None:
+        return None
+    kept = balanced(train.labels, settings.labelled, settings.seed)
+    return np.setdiff1d(np.arange(len(train.labels)), kept)
+
+
+def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
+    if len(classes) < 2:
+        msg = f"{settings.source}: found {len(classes)} class ({', '.join(classes)}); a classifier needs two or more"
+        raise DataError(msg)
+    for name, reader, least in zip(("training", "validation", "test"), readers, (2, 1, 1), strict=True):
+        if len(reader.labels) < least:
+            msg = (
+                f"{settings.source}: {len(reader.labels)} {name} images, at least {least} needed; "
+                "add images, raise `limit`, or change `validation` and `test`"
+            )
+            raise DataError(msg)

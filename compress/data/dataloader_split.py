@@ -1,0 +1,179 @@
+"""The user's own DataLoaders as `Data`: their sampling, transforms and workers are used as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from compress.core.errors import DataError
+from compress.core.record import InputSpec
+from compress.data.augment import seed_of, seeded
+from compress.data.interface import Batch, Data
+
+_PROBED = 32
+
+
+def from_loaders(
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
+    test: DataLoader[Any],
+    *,
+    classes: Sequence[str],
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+    std: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> Data:
+    """Wrap three loaders of (inputs, targets).
+
+    Inputs are float (N, C, H, W), already normalised, all of one size; targets are integer (N,). Since a loader's augmentation
+    is not known, teacher answers are not kept. An epoch draws from torch's global generator as the loader does, started from
+    the run's seed, so a run repeats itself if the loader has no other source of chance.
+
+    Args:
+        train: Shuffling and augmenting as it likes; the batch size is its own.
+        validation: For every decision.
+        test: For the final figures.
+        classes: Class names in the order of the targets.
+        mean: What the loaders subtracted from pixels in [0, 1], per channel; written into the artifact.
+        std: What they divided by.
+
+    Raises:
+        DataError: A loader has no length, or yields something else.
+    """
+    splits = [
+        LoaderSplit(loader, name, len(classes))
+        for loader, name in ((train, "train"), (validation, "validation"), (test, "test"))
+    ]
+    shape = splits[0].shape
+    for split in splits[1:]:
+        if split.shape != shape:
+            msg = f"{split.name} loader gives samples of shape {split.shape}, the train loader {shape}; make them the same"
+            raise DataError(msg)
+    channels, height, width = shape
+    spec = InputSpec(
+        channels=channels,
+        height=height,
+        width=width,
+        mean=_per_channel("mean", mean, channels),
+        std=_per_channel("std", std, channels),
+        classes=tuple(classes),
+    )
+    return Data(spec=spec, train=splits[0], validation=splits[1], test=splits[2])
+
+
+class LoaderSplit:
+    """One loader as a split. See `compress.data.interface.Split` for the interface.
+
+    `fingerprint` covers the loader's length, its dataset's type and up to 32 of its samples: not every change is seen.
+    """
+
+    views: int | None = None
+
+    def __init__(self, loader: DataLoader[Any], name: str, classes: int) -> None:
+        self.name, self._loader, self._classes = name, loader, classes
+        if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+            msg = f"the {name} loader cannot be read by index; give it a dataset with __len__ and __getitem__, and a batch size"
+            raise DataError(msg)
+        self._steps, self._size = len(loader), len(loader.dataset)  # type: ignore[arg-type]
+        if self._steps == 0 or self._size == 0:
+            msg = f"the {name} loader gives no batches"
+            raise DataError(msg)
+        self.shape, self.fingerprint = self._probe()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batches(self, batch_size: int) -> int:  # noqa: ARG002
+        """How many batches the loader gives, less a last one of a single sample."""
+        own = self._loader.batch_size
+        if own is None or own == 1 or self._loader.drop_last:
+            return self._steps
+        return self._steps - (len(self._loader.sampler) % own == 1)  # type: ignore[arg-type]
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample of the dataset once, in order; transforms of the dataset itself stay as they are."""
+        loader = self._loader
+        plain: DataLoader[Any] = DataLoader(
+            loader.dataset,
+            batch_size,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+            worker_init_fn=loader.worker_init_fn,
+            generator=torch.Generator(),
+        )
+        start = 0
+        for batch in _in_own_randomness(plain, seed_of("ordered")):
+            inputs, targets = self._check(batch)
+            yield Batch(inputs, targets, torch.arange(start, start + len(targets)))
+            start += len(targets)
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
+        """As `ordered`: views cannot be told apart."""
+        return self.ordered(batch_size)
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """The loader's own batches."""
+        batches = _in_own_randomness(self._loader, seed_of("epoch", seed, number))
+        for batch in itertools.islice(batches, self.batches(batch_size)):
+            yield Batch(*self._check(batch))
+
+    def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
+            msg = f"the {self.name} loader yields {type(batch).__name__}; expected (inputs, targets), two tensors"
+            raise DataError(msg)
+        inputs, targets = batch
+        if inputs.ndim != 4 or not inputs.is_floating_point():
+            found = f"{inputs.dtype} {tuple(inputs.shape)}"
+            msg = f"the {self.name} loader's inputs are {found}; expected float (N, C, H, W), normalised"
+            raise DataError(msg)
+        if targets.ndim != 1 or targets.is_floating_point():
+            msg = f"the {self.name} loader's targets are {targets.dtype} {tuple(targets.shape)}; expected integer (N,)"
+            raise DataError(msg)
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= self._classes:
+            msg = f"the {self.name} loader's targets run from {low} to {high}, but there are {self._classes} classes (from 0)"
+            raise DataError(msg)
+        return inputs.to(torch.float32), targets.to(torch.int64)
+
+    def _probe(self) -> tuple[tuple[int, ...], str]:
+        """Shape of a sample, and the fingerprint."""
+        shape: tuple[int, ...] = ()
+        kind = type(self._loader.dataset)
+        digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {self._size} {self._steps} {self._classes}".encode())
+        with seeded(seed_of("probe")):
+            for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
+                inputs, targets = self._check(self._loader.collate_fn([self._loader.dataset[index]]))
+                shape = tuple(inputs.shape[1:])
+                digest.update(inputs.contiguous().numpy().data)
+                digest.update(str(targets.tolist()).encode())
+        return shape, digest.hexdigest()
+
+
+def _in_own_randomness(loader: Iterable[Any], seed: int) -> Iterator[Any]:
+    """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
+    with seeded(seed):
+        batches = iter(loader)
+        state = torch.get_rng_state()
+    end = object()
+    while True:
+        with seeded(0):
+            torch.set_rng_state(state)
+            batch = next(batches, end)
+            state = torch.get_rng_state()
+        if batch is end:
+            return
+        yield batch
+
+
+def _per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    if len(values) == channels:
+        return values
+    if len(set(values)) == 1:
+        return values[:1] * channels
+    msg = f"{name} has {len(values)} values, the images have {channels} channels; give one for each"
+    raise DataError(msg)

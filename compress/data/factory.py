@@ -1,0 +1,57 @@
+"""`data:` of a recipe → `Data`. Light until `load` is called: the method table says where each source lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compress.core.atomic_files import sha256
+from compress.core.registry import find
+from compress.core.trusted_code import source_file
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.source_string import parse
+from compress.data.sources.distilled_metadata import about_of, file_of
+from compress.data.sources.folder_listing import listing_hash
+
+
+def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
+    """Read a data set and split it.
+
+    Args:
+        settings: The recipe's `data:` block.
+        base: Folder that relative paths in it start from.
+        trust_code: Whether a `python:` source may run.
+
+    Raises:
+        DataError: Unknown source; missing, unreadable or unfit data.
+        TrustError: A `python:` source without `trust_code`.
+    """
+    origin = parse(settings.source, base, trust_code=trust_code)
+    data: Data = find("data", origin.name).load()(settings, origin)
+    return replace(data, settings=settings)
+
+
+def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
+    """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
+
+    Image folders: a hash over names, sizes and modification times. `python:`: the file's SHA-256; what that code reads is
+    not known. `glyphs`: versions of the packages that bring and draw the fonts. `distilled`: the file's SHA-256, and the
+    fingerprint of the data set that it was made from, whose validation and test images it uses.
+
+    Raises:
+        CompressError: The folder or file is missing.
+    """
+    origin = parse(settings.source, base)
+    if origin.name == "imagefolder":
+        return {"listing": listing_hash(origin.path)}
+    if origin.name == "python":
+        return {"code": sha256(source_file(origin.argument, base))}
+    if origin.name == "distilled":
+        behind = about_of(origin.path).data
+        return {"set": sha256(file_of(origin.path)), "behind": None if behind is None else fingerprint(behind, base)}
+    if origin.name == "glyphs":
+        return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
+    return {}

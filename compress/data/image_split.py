@@ -1,0 +1,215 @@
+"""`ImageSplit`: the split of every built-in source, over a reader that gives the raw image of an index.
+
+    reader ── uint8 (C, h, w) ──► evaluation transform or augmented view ── uint8 (C, S, S) ──► kept, if all views fit
+                                                                                    └──► float32, normalised, (N, C, S, S)
+
+Grey images are kept with one channel and become three when normalised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from compress.data.augment import Transform, seed_of, seeded
+from compress.data.interface import UNLABELLED, Batch
+from compress.data.stratified import Indices
+
+CACHE_BYTES = 256 * 2**20
+"""A split keeps its transformed images in memory if all views together are no larger."""
+
+
+class Reader(Protocol):
+    """Raw images by index.
+
+    Attributes:
+        labels: Class of each, int64 (N,).
+        digest: Hash of the contents.
+        channels: Of the tensors that `read` gives.
+    """
+
+    @property
+    def labels(self) -> Indices: ...  # noqa: D102
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+
+    def read(self, index: int) -> Tensor:
+        """One image, uint8 (C, h, w)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Images in memory at their own resolution, uint8 (N, C, h, w)."""
+
+    images: Tensor
+    labels: Indices
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(np.ascontiguousarray(self.images.numpy()).data)
+        digest.update(self.labels.tobytes())
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.images.shape[1]
+
+    def read(self, index: int) -> Tensor:
+        """One image, uint8 (C, h, w)."""
+        return self.images[index]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How raw images become what the network sees.
+
+    Attributes:
+        size: S, height and width.
+        plain: Evaluation transform.
+        augmented: Training transform; None for none.
+        views: How many augmented views there are; 1 without augmentation.
+        seed: Of the views.
+        mean: Per channel, of pixels in [0, 1].
+        std: Per channel.
+        workers: Processes that read and transform; 0 for none.
+    """
+
+    size: int
+    plain: Transform
+    augmented: Transform | None
+    views: int
+    seed: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    workers: int = 0
+
+    def identity(self) -> str:
+        """All that the pixels depend on besides the images, as text."""
+        versions = (torch.__version__, torchvision.__version__)
+        return repr((self.size, self.plain, self.augmented, self.views, self.seed, self.mean, self.std, versions))
+
+
+class _View(Dataset[Tensor]):
+    """The samples of one view, uint8 (C, S, S); `view` None is the evaluation transform."""
+
+    def __init__(self, reader: Reader, look: Look, view: int | None) -> None:
+        self.reader, self.look, self.view = reader, look, view
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.reader.read(index)
+        if self.view is None or self.look.augmented is None:
+            return self.look.plain(image)
+        with seeded(seed_of(self.look.seed, index, self.view)):
+            return self.look.augmented(image)
+
+
+@dataclass
+class _Kept:
+    """Transformed images of one view that were asked for already."""
+
+    images: Tensor
+    there: Tensor
+
+
+class ImageSplit:
+    """A fixed list of images. See `compress.data.interface.Split` for the interface.
+
+    Args:
+        reader: Raw images and labels.
+        look: Transforms, normalisation, loader processes.
+        withheld: Samples whose label batches do not show; None for none.
+    """
+
+    views: int | None
+
+    def __init__(self, reader: Reader, look: Look, withheld: Indices | None = None) -> None:
+        self._reader, self._look = reader, look
+        self._labels = torch.from_numpy(reader.labels)
+        if withheld is not None:
+            self._labels = self._labels.clone()
+            self._labels[torch.from_numpy(withheld)] = UNLABELLED
+        self._mean = torch.tensor(look.mean).view(1, -1, 1, 1)
+        self._std = torch.tensor(look.std).view(1, -1, 1, 1)
+        self._kept: dict[int | None, _Kept] = {}
+        self.views = look.views if look.augmented is not None else 1
+        self.contents = reader.digest
+        self.fingerprint = hashlib.sha256(f"{reader.digest} {look.identity()}".encode()).hexdigest()
+        if withheld is not None:
+            self.fingerprint = hashlib.sha256(self.fingerprint.encode() + withheld.tobytes()).hexdigest()
+        size = len(self) * reader.channels * look.size**2 * (self.views + 1)
+        self._keeps = size <= CACHE_BYTES
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def labels(self) -> Indices:
+        """Class of each sample, int64 (N,)."""
+        return self._reader.labels
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches `epoch` gives."""
+        whole, rest = divmod(len(self), batch_size)
+        return whole + (rest > 1)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, not augmented, last batch short."""
+        return self._batches(_parted(torch.arange(len(self)), batch_size), None)
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, as augmented in view `number` (modulo `views`)."""
+        return self._batches(_parted(torch.arange(len(self)), batch_size), number % (self.views or 1))
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches of view `number` modulo `views`; a rest of one sample is left out."""
+        generator = torch.Generator().manual_seed(seed_of("order", seed, number))
+        batches = _parted(torch.randperm(len(self), generator=generator), batch_size)
+        return self._batches(batches[: self.batches(batch_size)], number % (self.views or 1))
+
+    def _batches(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Batch]:
+        for samples, pixels in zip(batches, self._pixels(batches, view), strict=True):
+            inputs = pixels.to(torch.float32).div_(255).sub(self._mean).div_(self._std)
+            views = None if view is None else torch.full_like(samples, view)
+            yield Batch(inputs, self._labels[samples], samples, views)
+
+    def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
+        """The uint8 images of each batch, from memory where they are kept."""
+        kept = self._store(None if self._look.augmented is None else view) if self._keeps else None
+        if kept is not None and all(bool(kept.there[samples].all()) for samples in batches):
+            yield from (kept.images[samples] for samples in batches)
+            return
+        for samples, pixels in zip(batches, self._read(batches, view), strict=True):
+            if kept is not None:
+                kept.images[samples] = pixels
+                kept.there[samples] = True
+            yield pixels
+
+    def _store(self, view: int | None) -> _Kept:
+        if view not in self._kept:
+            shape = (len(self), self._reader.channels, self._look.size, self._look.size)
+            self._kept[view] = _Kept(torch.empty(shape, dtype=torch.uint8), torch.zeros(len(self), dtype=torch.bool))
+        return self._kept[view]
+
+    def _read(self, batches: Sequence[Tensor], view: int | None) -> Iterable[Tensor]:
+        samples = _View(self._reader, self._look, view)
+        lists = [batch.tolist() for batch in batches]
+        if self._look.workers == 0:
+            return (torch.stack([samples[index] for index in batch]) for batch in lists)
+        # A generator of its own keeps the loader from drawing its base seed from the global one.
+        return DataLoader(samples, batch_sampler=lists, num_workers=self._look.workers, generator=torch.Generator())
+
+
+def _parted(samples: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    return torch.split(samples, batch_size)

@@ -1,0 +1,79 @@
+"""`cifar10`, `cifar100`: 60,000 photographs of 32 × 32 pixels (Krizhevsky 2009), through torchvision, downloaded once.
+
+They are kept in `$COMPRESS_DATA`, or in `data/` beside the recipe. The test split is the data set's own; validation images
+are held out of the training images.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision import datasets
+
+from compress.core.errors import DataError
+from compress.data.build_image_data import Part, from_arrays
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.source_string import Origin
+from compress.data.stratified import hold_out
+
+
+def load_cifar10(settings: DataSettings, origin: Origin) -> Data:
+    """Ten classes.
+
+    Raises:
+        DataError: Not there and cannot be downloaded.
+    """
+    return _load(datasets.CIFAR10, settings, origin)
+
+
+def load_cifar100(settings: DataSettings, origin: Origin) -> Data:
+    """A hundred classes.
+
+    Raises:
+        DataError: Not there and cannot be downloaded.
+    """
+    return _load(datasets.CIFAR100, settings, origin)
+
+
+def folder(base: Path) -> Path:
+    """Where downloads are kept: `$COMPRESS_DATA`, else `data/` in `base`."""
+    chosen = os.environ.get("COMPRESS_DATA")
+    return Path(chosen).expanduser() if chosen else base / "data"
+
+
+def _load(dataset: Any, settings: DataSettings, origin: Origin) -> Data:
+    training, test = (_open(dataset, folder(origin.base), train) for train in (True, False))
+    images, labels = _part(training)
+    rest, held = hold_out(labels, settings.validation, settings.seed)
+    return from_arrays(
+        (images[torch.from_numpy(rest)], labels[rest]),
+        (images[torch.from_numpy(held)], labels[held]),
+        _part(test),
+        classes=training.classes,
+        settings=settings,
+    )
+
+
+def _open(dataset: Any, root: Path, train: bool) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # The files are pickles of an old NumPy, read by torchvision.
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            return dataset(root, train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        msg = (
+            f"{dataset.__name__} is not in {root} and cannot be downloaded ({error}): on a machine with a network, get "
+            f"{dataset.url} and unpack it there as {root / dataset.base_folder}, or set COMPRESS_DATA to the folder that holds "
+            f"{dataset.base_folder}"
+        )
+        raise DataError(msg) from error
+
+
+def _part(dataset: Any) -> Part:
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), np.asarray(dataset.targets, dtype=np.int64)

@@ -1,0 +1,37 @@
+"""`digits`: 1,797 scans of handwritten digits, 8 × 8 pixels, in scikit-learn: real data without a network.
+
+Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from compress.data.build_image_data import Part, from_arrays
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.source_string import Origin
+from compress.data.stratified import Indices, hold_out
+
+
+def load(settings: DataSettings, origin: Origin) -> Data:  # noqa: ARG001
+    """The digits, split by seed and class; resized (bilinear, antialiased) when read."""
+    found = load_digits()
+    # Sixteen levels of grey, 0 the background.
+    images = torch.from_numpy(np.round(found.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
+    labels = found.target.astype(np.int64)
+
+    def part(chosen: Indices) -> Part:
+        return images[torch.from_numpy(chosen)], labels[chosen]
+
+    rest, test = hold_out(labels, settings.test, settings.seed)
+    train, validation = hold_out(labels[rest], settings.validation, settings.seed)
+    return from_arrays(
+        part(rest[train]),
+        part(rest[validation]),
+        part(test),
+        classes=[str(digit) for digit in range(10)],
+        settings=settings,
+    )

@@ -1,0 +1,77 @@
+"""What a distilled set says of itself, read from its file's header. Light: no torch, no numpy."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from compress.core.errors import DataError
+from compress.core.record import FrozenModel
+from compress.data.settings import DataSettings
+
+FILE = "distilled.safetensors"
+FORMAT = "compress.distilled 1"
+LONGEST = 1 << 24
+"""Bytes of a header that is believed."""
+
+
+class About(FrozenModel):
+    """How a distilled set was made.
+
+    Attributes:
+        method: A row of family `synthesis` in the method table.
+        augmentation: What it was made for, and what its images are varied with in training; see
+            `compress.data.differentiable_augment`.
+        views: Augmented views that an image cycles through in training.
+        labelled_by: Whose answers the soft labels are, in words.
+        source: The data set that it was made from, as a recipe names it; empty for none.
+        data: Settings which that was read with; None where it has none (own loaders, a teacher alone).
+        fingerprint: Of the training split that it was made from; empty for none.
+    """
+
+    method: str
+    augmentation: tuple[str, ...] = ()
+    views: int = Field(default=1, ge=1)
+    labelled_by: str = ""
+    source: str = ""
+    data: DataSettings | None = None
+    fingerprint: str = ""
+
+
+def file_of(path: Path) -> Path:
+    """The file that a path or its folder stands for.
+
+    Raises:
+        DataError: There is none.
+    """
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        msg = f"no distilled set at {file}; give the folder of a distill_data stage, or the {FILE} in it"
+        raise DataError(msg)
+    return file
+
+
+def about_of(path: Path) -> About:
+    """What the set at a path says of itself.
+
+    Raises:
+        DataError: There is none, or it is something else.
+    """
+    file = file_of(path)
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header: dict[str, Any] = json.loads(opened.read(min(length, LONGEST)))
+        return About.model_validate_json(header["__metadata__"]["about"])
+    except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
+        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with the stage distill_data"
+        raise DataError(msg) from error
+
+
+def origin_of(then: DataSettings, now: DataSettings) -> DataSettings:
+    """Settings to read the data set behind a distilled one with: as it was read then, as many images to judge on as now."""
+    return then.model_copy(update={"evaluation_limit": now.evaluation_limit, "workers": now.workers})

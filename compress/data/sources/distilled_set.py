@@ -1,0 +1,175 @@
+"""`distilled:PATH`: a small synthetic training set with soft labels, as the stage `distill_data` leaves it.
+
+One safetensors file holds everything, the pixels exactly:
+
+    images          float32 (N, C, H, W), normalised
+    targets         int64 (N,), the class that each image stands for
+    probabilities   float32 (N, K), soft labels; `teacher: {labels: {file: …}}` reads them as well
+
+PATH is the file or its folder. Validation and test images are those of the data set that it was made from, read with the
+settings of then. A set made without one (from a teacher alone, or from loaders of the caller's own) gives up some of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from compress.core.atomic_files import write_with
+from compress.core.errors import DataError
+from compress.core.record import InputSpec, Skipped
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.source_string import Origin
+from compress.data.sources.distilled_metadata import FORMAT, About, file_of, origin_of
+from compress.data.sources.distilled_split import DistilledSplit, contents_of
+from compress.data.stratified import balanced, hold_out
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """A synthetic training set.
+
+    Attributes:
+        images: Float32 (N, C, H, W), normalised.
+        targets: Class that each stands for, int64 (N,).
+        soft: Soft labels, probabilities, float32 (N, K).
+        spec: Input and class names.
+        about: How it was made.
+    """
+
+    images: Tensor
+    targets: Tensor
+    soft: Tensor
+    spec: InputSpec
+    about: About
+
+    def split(self, *, augmented: bool = True, seed: int = 0, rows: Tensor | None = None) -> DistilledSplit:
+        """It, or some rows of it, as a split to train on."""
+        images, targets, soft = (part if rows is None else part[rows] for part in (self.images, self.targets, self.soft))
+        operations = self.about.augmentation if augmented else ()
+        return DistilledSplit(images, targets, soft, operations=operations, views=self.about.views, seed=seed)
+
+
+def write(path: Path, given: DistilledSet) -> None:
+    """Write the file; it appears whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "contents": contents_of(given.images, given.targets),
+        "sum": contents_of(given.images, given.targets, given.soft),
+        "classes": json.dumps(given.spec.classes),
+        "spec": given.spec.model_dump_json(),
+        "about": given.about.model_dump_json(),
+    }
+    tensors = {"images": given.images, "targets": given.targets, "probabilities": given.soft}
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_with(path, lambda aside: save_file(kept, str(aside), metadata=metadata))
+
+
+def read(path: Path) -> DistilledSet:
+    """Read what `write` wrote.
+
+    Args:
+        path: The file, or the folder that holds it as `distilled.safetensors`.
+
+    Raises:
+        DataError: Missing, damaged, or something else.
+    """
+    file = file_of(path)
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            metadata: Mapping[str, str] = opened.metadata() or {}
+            images, targets, soft = (opened.get_tensor(name) for name in ("images", "targets", "probabilities"))
+        found = DistilledSet(
+            images,
+            targets,
+            soft,
+            InputSpec.model_validate_json(metadata["spec"]),
+            About.model_validate_json(metadata["about"]),
+        )
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with the stage distill_data"
+        raise DataError(msg) from error
+    if metadata.get("sum") != contents_of(images, targets, soft):
+        msg = f"{file}: its images or labels were changed since it was written; make it again with the stage distill_data"
+        raise DataError(msg)
+    return found
+
+
+def trained_on(data: Data, path: Path) -> Data:
+    """The data with a distilled set in the place of its training images."""
+    return replace(data, train=read(path).split())
+
+
+def load(settings: DataSettings, origin: Origin) -> Data:
+    """The set as training images; validation and test images from the data set that it was made from.
+
+    Raises:
+        DataError: The set is missing, damaged or of another size, or the data set behind it is missing or has changed.
+    """
+    found = read(origin.path)
+    _fits(found, settings)
+    labels = found.targets.numpy()
+    rows = torch.from_numpy(balanced(labels, settings.limit, settings.seed))
+    if found.about.data is None:
+        return _alone(found, settings, rows)
+    source = origin_of(found.about.data, settings)
+    from compress.data import factory as sources
+
+    behind: Data = sources.load(source, base=origin.base, trust_code=origin.trust_code)
+    if behind.spec != found.spec or behind.train.fingerprint != found.about.fingerprint:
+        msg = (
+            f"{settings.source} was made from {source.source}, which has changed since (other images, classes or versions of "
+            "the packages that read them); make the set again, or train on the data set itself"
+        )
+        raise DataError(msg)
+    train = found.split(augmented=settings.augment != "none", seed=settings.seed, rows=rows)
+    return Data(found.spec, train, behind.validation, behind.test, source=settings.source, skipped=behind.skipped)
+
+
+def _fits(found: DistilledSet, settings: DataSettings) -> None:
+    """Refuse settings that the set cannot follow."""
+    spec = found.spec
+    if (spec.height, spec.width, spec.channels) != (settings.image_size, settings.image_size, settings.channels):
+        size = f"image_size: {spec.height}, channels: {spec.channels}"
+        msg = f"{settings.source} holds images of {spec.height} × {spec.width} with {spec.channels} channels; write {size}"
+        raise DataError(msg)
+    if settings.labelled is not None:
+        msg = f"{settings.source}: every image of a distilled set has its label; leave `labelled` out"
+        raise DataError(msg)
+
+
+def _alone(found: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
+    """All three splits out of the set itself."""
+    labels = found.targets[rows].numpy()
+    rest, test = hold_out(labels, settings.test, settings.seed)
+    train, validation = hold_out(labels[rest], settings.validation, settings.seed)
+    if min(len(test), len(validation)) == 0:
+        msg = (
+            f"{settings.source} has no data set behind it and too few images to give some up for validation and test; "
+            "make it with 4 images a class or more"
+        )
+        raise DataError(msg)
+
+    def part(chosen: Any, *, augmented: bool) -> DistilledSplit:
+        return found.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
+
+    reason = (
+        "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"
+    )
+    return Data(
+        found.spec,
+        part(rest[train], augmented=settings.augment != "none"),
+        part(rest[validation], augmented=False),
+        part(test, augmented=False),
+        source=settings.source,
+        skipped=(Skipped(what="validation and test images", reason=reason),),
+    )

@@ -1,0 +1,93 @@
+"""The images of a distilled set as a split: exact float pixels, views by differentiable augmentation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from compress.data.augment import seed_of
+from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.interface import Batch
+from compress.data.stratified import Indices
+
+
+def contents_of(images: Tensor, *beside: Tensor) -> str:
+    """Hash of what the samples are, images and their classes, however they are augmented; and of what else is given."""
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    for tensor in (images, *beside):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class DistilledSplit:
+    """Images in memory. See `compress.data.interface.Split` for the interface.
+
+    Args:
+        images: Float32 (N, C, H, W), normalised.
+        targets: Int64 (N,).
+        soft: Probabilities (N, K).
+        operations: Of `compress.data.differentiable_augment`; none for no augmentation.
+        views: Augmented views that a sample cycles through.
+        seed: Of the views.
+
+    Attributes:
+        contents: Hash of the images and targets.
+        soft: The soft labels, which the teacher `distilled` answers with.
+    """
+
+    views: int | None
+
+    def __init__(
+        self, images: Tensor, targets: Tensor, soft: Tensor, *, operations: Sequence[str], views: int, seed: int
+    ) -> None:
+        self._images, self._targets, self.soft = images, targets, soft
+        self._operations, self._seed = tuple(operations), seed
+        self.views = views if operations else 1
+        self.contents = contents_of(images, targets)
+        look = repr((self._operations, self.views, seed, torch.__version__))
+        self.fingerprint = hashlib.sha256(f"{self.contents} {look}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @property
+    def labels(self) -> Indices:
+        """Class of each sample, int64 (N,)."""
+        return self._targets.numpy()
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches `epoch` gives."""
+        whole, rest = divmod(len(self), batch_size)
+        return whole + (rest > 1)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, not augmented, last batch short."""
+        return (self._batch(samples, None) for samples in torch.split(torch.arange(len(self)), batch_size))
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, as augmented in view `number` (modulo `views`)."""
+        return (
+            self._batch(samples, number % (self.views or 1)) for samples in torch.split(torch.arange(len(self)), batch_size)
+        )
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches of view `number` modulo `views`; a rest of one sample is left out."""
+        generator = torch.Generator().manual_seed(seed_of("order", seed, number))
+        batches = torch.split(torch.randperm(len(self), generator=generator), batch_size)
+        return (self._batch(samples, number % (self.views or 1)) for samples in batches[: self.batches(batch_size)])
+
+    def _batch(self, samples: Tensor, view: int | None) -> Batch:
+        images = self._images[samples]
+        if view is None:
+            return Batch(images, self._targets[samples], samples)
+        if self._operations:
+            chance = torch.stack([self._chance(index, view) for index in samples.tolist()])
+            images = siamese(images, self._operations, chance)
+        return Batch(images, self._targets[samples], samples, torch.full_like(samples, view))
+
+    def _chance(self, index: int, view: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed_of(self._seed, index, view))
+        return torch.rand(CHANCES, generator=generator)

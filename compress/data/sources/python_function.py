@@ -1,0 +1,90 @@
+"""`python:FILE.py:FUNCTION`: data from a function of the user's own.
+
+The function gets the recipe's `DataSettings` and returns either a `Data`, or
+
+    (train, validation, test, classes)
+
+with torch datasets of (image, label) and the class names. An image is a uint8 tensor (C, H, W) or a Pillow image, without
+augmentation; a label is an int that counts in `classes`. The datasets are read once into memory at the recipe's image size; for
+images that do not fit there, use `imagefolder:` or return a `Data`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from compress.core.errors import DataError
+from compress.core.trusted_code import load_function
+from compress.data.augment import Transform, center_crop, squeeze
+from compress.data.build_image_data import Part, from_arrays
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.source_string import Origin
+
+
+def load(settings: DataSettings, origin: Origin) -> Data:
+    """Call the function and take what it gives.
+
+    Raises:
+        TrustError: Its code may not run.
+        CompressError: No such file or function.
+        DataError: It returned something else than described above.
+    """
+    given = load_function(origin.argument, origin.base, origin.trust_code)(settings)
+    if isinstance(given, Data):
+        return given
+    if not isinstance(given, tuple) or len(given) != 4:
+        msg = f"{settings.source} returned {type(given).__name__}; expected a Data or (train, validation, test, classes)"
+        raise DataError(msg)
+    *datasets, classes = given
+    names = [str(name) for name in classes]
+    parts = [
+        _read(dataset, f"{settings.source}, {name}", len(names), settings)
+        for name, dataset in zip(("train", "validation", "test"), datasets, strict=True)
+    ]
+    return from_arrays(*parts, classes=names, settings=settings)
+
+
+def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> Part:
+    """A whole dataset as (N, C, S, S) and labels."""
+    images: list[Tensor] = []
+    labels: list[int] = []
+    for index in range(len(dataset)):
+        image, label = dataset[index]
+        if not 0 <= int(label) < classes:
+            msg = f"{what}[{index}]: label {int(label)}, but there are {classes} classes (0 to {classes - 1})"
+            raise DataError(msg)
+        images.append(_fit(_tensor(image, f"{what}[{index}]"), settings))
+        labels.append(int(label))
+    if not images:
+        msg = f"{what}: no samples"
+        raise DataError(msg)
+    return torch.stack(_alike(images)), np.asarray(labels, dtype=np.int64)
+
+
+def _tensor(image: Any, what: str) -> Tensor:
+    if isinstance(image, Image.Image):
+        return tv.pil_to_tensor(image.convert("L" if image.mode in ("1", "L") else "RGB"))  # type: ignore[no-any-return]
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] in (1, 3):
+        return image
+    found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+    msg = f"{what}: {found}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image"
+    raise DataError(msg)
+
+
+def _fit(image: Tensor, settings: DataSettings) -> Tensor:
+    square = image.shape[-1] == image.shape[-2]
+    transform: Transform = (squeeze if square else center_crop)(settings.image_size)
+    return transform(image)
+
+
+def _alike(images: list[Tensor]) -> list[Tensor]:
+    """All grey or all RGB."""
+    channels = max(image.shape[0] for image in images)
+    return [image.expand(channels, -1, -1) for image in images]

@@ -1,0 +1,145 @@
+"""The stage `distill_data`: a small synthetic training set is made; the candidate passes unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.errors import CompressError
+from compress.core.registry_field import RegistryField, name_of
+from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.dataset_distillation.base import Distribution, Way
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.dataset_distillation.job import Job
+
+Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+class DatasetDistillation(Stage):
+    """Make a small synthetic training set with soft labels; the network passes unchanged.
+
+    It is left as `distilled.safetensors` (exact pixels and soft labels), as a folder of PNG previews and as a figure; the data
+    source `distilled:PATH` trains on it alone.
+
+    Attributes:
+        method: How: one of `compress methods synthesis`, such as `gradient` or `{trajectory: {experts: 10}}`.
+        images_per_class: How many images.
+        augmentation: What real and synthetic images are varied with, alike, while the set is made, and the set's own images
+            when a network trains on it. Add `flip` where a mirrored image is of the same class; an empty list for none.
+        teacher: Who gives the soft labels, and whom `inversion` inverts: `teacher`, the recipe's (several: their mean);
+            `parent`, the network that the stage is given; `auto`, the teacher where there is one; `none`, labels are certain.
+        use: Later stages train on the set instead of the data's training images.
+        views: Augmented views of an image that a training on the set cycles through.
+        width: Channels of the networks that images are judged with.
+        depth: Their blocks, each of which halves the image; fewer for images that do not allow as many.
+        pool: Real images of a class that are held in memory.
+        control: Train one of these networks on the set and one on as many real images drawn at random, and record the accuracy
+            of both on validation.
+        accepts: A torch network.
+        produces: The same network.
+    """
+
+    accepts: ClassVar[tuple[Form, ...]] = ("torch",)
+    produces: ClassVar[Form | Literal["same"]] = "same"
+
+    method: Annotated[Way, RegistryField("synthesis", Way)] = Distribution()
+    images_per_class: int = Field(default=10, ge=1)
+    augmentation: tuple[Operation, ...] = ("color", "crop", "cutout", "scale", "rotate")
+    teacher: Literal["auto", "teacher", "parent", "none"] = "auto"
+    use: bool = True
+    views: int = Field(default=16, ge=1, le=1000)
+    width: int = Field(default=64, ge=1)
+    depth: int = Field(default=3, ge=1, le=6)
+    pool: int = Field(default=1000, ge=1)
+    control: bool = False
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.method.asks_network and self.teacher == "none":
+            name = name_of("synthesis", self.method)
+            msg = f"{name} reads a trained network, and teacher is none; use teacher: teacher (the recipe's) or parent"
+            raise ValueError(msg)
+        if self.pool < self.images_per_class:
+            msg = f"pool {self.pool} holds fewer images than images_per_class {self.images_per_class}; raise it"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the recipe must have a teacher."""
+        return self.teacher == "teacher" or (self.teacher == "auto" and self.method.asks_network)
+
+    def run(self, candidate: Candidate, context: Context) -> Outcome:
+        """Make the set, label it, and leave it in the stage's folder.
+
+        Raises:
+            CompressError: The data or the teacher does not suit the method.
+        """
+        from compress.dataset_distillation.results import finished
+
+        networks = self._networks(candidate, context)
+        job = self._job(context, networks)
+        return finished(self, self.method.make(job), job, networks, candidate, context)
+
+    def smoke(self) -> Self:
+        """Two images a class, two changes."""
+        update = {"images_per_class": min(self.images_per_class, 2), "method": self.method.smoke(), "width": min(self.width, 8)}
+        return self.model_copy(update=update)
+
+    def _networks(self, candidate: Candidate, context: Context) -> tuple[nn.Module, ...]:
+        """Who labels; copies on the CPU, in eval mode.
+
+        Raises:
+            CompressError: The recipe has no teacher, or one with other classes.
+        """
+        import copy
+
+        given = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teacher
+        if not given and self.asks_teacher:
+            msg = "distill_data asks the recipe's teacher and there is none; add `teacher: {source: …}`, or say teacher: parent"
+            raise CompressError(msg)
+        for one in given:
+            if one.spec.classes != context.data.spec.classes:
+                msg = f"the teacher's classes ({', '.join(one.spec.classes[:4])} …) are not the data's, in its order"
+                raise CompressError(msg)
+        return tuple(copy.deepcopy(one.network()).eval() for one in given)
+
+    def _job(self, context: Context, networks: tuple[nn.Module, ...]) -> Job:
+        """The surroundings of the method."""
+        import torch
+
+        from compress.core.run_directory import key_of
+        from compress.dataset_distillation.class_pools import gather
+        from compress.dataset_distillation.job import Job
+        from compress.train.checkpoints import weights_hash
+        from compress.train.distributed import resolve_device
+
+        data, real = context.data, None
+        if self.method.looks_at_data:
+            least = self.images_per_class
+            real = gather(data.train, data.spec.classes, least=least, most=self.pool, seed=context.seed)
+        parts = {
+            "stage": self.model_dump(mode="json"),
+            "seed": context.seed,
+            "data": real.identity if real else data.spec.model_dump(mode="json"),
+            "networks": [weights_hash(network) for network in networks],
+        }
+        return Job(
+            spec=data.spec,
+            images_per_class=self.images_per_class,
+            width=self.width,
+            depth=self.depth,
+            operations=self.augmentation,
+            device=torch.device(resolve_device(context.device)),
+            seed=context.seed,
+            folder=context.folder,
+            cache=context.cache,
+            identity=key_of(parts),
+            reporter=context.reporter,
+            real=real,
+            network=networks[0] if networks else None,
+        )

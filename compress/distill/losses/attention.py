@@ -1,0 +1,109 @@
+"""Attention: where a convolutional network looks, and what the tokens of a transformer attend to.
+
+Zagoruyko & Komodakis 2017, "Paying More Attention to Attention", arXiv:1612.03928; Jiao et al. 2020, "TinyBERT",
+arXiv:1909.10351 (mean square); Wang et al. 2020, "MiniLM", arXiv:2002.10957 (divergence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from compress.core.errors import ModelError
+from compress.distill.losses.features import mean_of, square
+from compress.distill.losses.projectors import pooled
+from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALLEST = 1e-12
+"""Attention below it counts as this much in the logarithm."""
+
+
+def attention_transfer(f_s: Tensor, f_t: Tensor) -> Tensor:
+    """Squared distance of the normalised maps of activity.
+
+        L_n = Σ_hw (q_s − q_t)²,   q = Q / ‖Q‖₂,   Q_hw = Σ_c f_c,hw²
+
+    (The paper takes the distance without the square, which has no gradient where both agree.)
+
+    Args:
+        f_s: Student maps, (N, C, H, W); widths may differ.
+        f_t: Teacher maps, (N, C', H, W).
+
+    Returns:
+        Loss of each sample, (N,), from 0 to 2.
+    """
+    from torch.nn import functional as F
+
+    q_s, q_t = (F.normalize(f.square().sum(dim=1).flatten(1), dim=1) for f in (f_s, f_t))
+    return (q_s - q_t).square().sum(dim=1)
+
+
+def attention_divergence(a_s: Tensor, a_t: Tensor) -> Tensor:
+    """Divergence of attention: L_n = mean_hl KL(a_t,hl ‖ a_s,hl), over heads h and rows l.
+
+    Args:
+        a_s: Student's attention after the softmax, (N, heads, L, L).
+        a_t: Teacher's.
+
+    Returns:
+        Loss of each sample, (N,), 0 where both agree.
+    """
+    log_s, log_t = a_s.clamp(min=SMALLEST).log(), a_t.clamp(min=SMALLEST).log()
+    return (a_t * (log_t - log_s)).sum(dim=-1).flatten(1).mean(dim=1)
+
+
+class AttentionTransfer(LossTerm):
+    """`attention_transfer:` in a recipe, for convolutional networks.
+
+    Attributes:
+        layers: Which layers; they must give maps.
+    """
+
+    layers: Layers = "auto"
+    needs: ClassVar[tuple[Need, ...]] = ("features",)
+    sees: ClassVar[Sight | None] = "maps"
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
+        """Refuse what has no height and width."""
+        for joint in joints:
+            if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
+                raise ModelError(f"activity is mapped over height and width, which {joint} lack; use attention_maps or hint")
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `attention_transfer`."""
+        pairs = [pooled(pair.student, pair.teacher) for pair in answers.pairs]
+        return mean_of([attention_transfer(f_s, f_t) for f_s, f_t in pairs])
+
+
+class AttentionMaps(LossTerm):
+    """`attention_maps:` in a recipe, for transformers. With unlike numbers of heads their means are compared.
+
+    Attributes:
+        distance: `kl`, or `mse`.
+        layers: Which attention layers.
+    """
+
+    distance: Literal["kl", "mse"] = "kl"
+    layers: Layers = "auto"
+    needs: ClassVar[tuple[Need, ...]] = ("features",)
+    sees: ClassVar[Sight | None] = "attention"
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
+        """Refuse unlike numbers of tokens."""
+        for joint in joints:
+            if joint.student_shape[1:] != joint.teacher_shape[1:]:
+                raise ModelError(f"attention over unlike numbers of tokens: {joint}; use networks with patches of one size")
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `attention_divergence` and `square`."""
+        compare = attention_divergence if self.distance == "kl" else square
+        values = []
+        for pair in answers.pairs:
+            a_s, a_t = pair.student, pair.teacher
+            if a_s.shape[1] != a_t.shape[1]:
+                a_s, a_t = a_s.mean(dim=1, keepdim=True), a_t.mean(dim=1, keepdim=True)
+            values.append(compare(a_s, a_t))
+        return mean_of(values)

@@ -1,0 +1,72 @@
+"""Decoupled distillation (DKD): how sure the teacher is of the right class, and how it ranks the others, weighted apart.
+
+Zhao et al. 2022, "Decoupled Knowledge Distillation", arXiv:2203.08679.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from compress.distill.losses.temperature import divergence, log_softened
+from compress.train.loss_term import Answers, LossTerm, Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def decoupled(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: float | Tensor) -> Tensor:  # noqa: N803
+    """Divergence of the binary answer "y or not", and of the answers among the other classes.
+
+        L_n = T² · [ α KL(b_t ‖ b_s) + β KL(q_t ‖ q_s) ]
+        p = softmax(z / T),   b = (p_y, 1 − p_y),   q_k = p_k / (1 − p_y) for k ≠ y
+
+    With α = 1 and β = 1 − p_t,y it would be `response` (equation 5 of the paper).
+
+    Args:
+        z_s: Student logits, (N, K) with K over 2, or the second part is 0.
+        z_t: Teacher logits, (N, K).
+        y: Classes, int64 (N,); a sample without a label (negative) takes the teacher's first choice.
+        alpha: α, of the target class, at least 0.
+        beta: β, of the others, at least 0.
+        T: Temperature, over 0, a number or (N,).
+
+    Returns:
+        Loss of each sample, (N,), 0 where both agree.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    target = F.one_hot(y.where(y >= 0, z_t.argmax(dim=1)), z_s.shape[1]).bool()
+
+    def parts(z: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = log_softened(z, T)
+        others = log_p.masked_fill(target, -torch.inf).logsumexp(dim=1, keepdim=True)
+        binary = torch.cat([log_p[target].unsqueeze(1), others], dim=1)
+        return binary, (log_p - others)[~target].view(len(z), -1)
+
+    (b_s, q_s), (b_t, q_t) = parts(z_s), parts(z_t)
+    return T**2 * (alpha * divergence(b_t, b_s) + beta * divergence(q_t, q_s))
+
+
+class Decoupled(LossTerm):
+    """`decoupled:` in a recipe.
+
+    Attributes:
+        alpha: α above.
+        beta: β above.
+        temperature: T above.
+    """
+
+    alpha: float = Field(default=1.0, ge=0.0)
+    beta: float = Field(default=8.0, ge=0.0)
+    temperature: float = Field(default=4.0, gt=0.0)
+    needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    labelled: ClassVar[bool] = True
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `decoupled`."""
+        T = answers.softness(self.temperature)  # noqa: N806
+        z_t, y = answers.teacher_logits(), answers.batch.targets
+        return decoupled(answers.student, z_t, y, alpha=self.alpha, beta=self.beta, T=T)

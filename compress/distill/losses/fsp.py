@@ -1,0 +1,84 @@
+"""FSP: the student learns how the teacher gets from one layer to the next.
+
+Yim et al. 2017, "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning", CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.core.errors import ModelError
+from compress.distill.losses.features import mean_of
+from compress.distill.losses.projectors import adapters, joined
+from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def flow(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix of the flow between two layers: G_ij = 1/(HW) Σ_hw a_i,hw b_j,hw, (N, C_a, C_b).
+
+    Args:
+        a: Maps of the earlier layer, (N, C_a, H, W), averaged down to those of the later one where larger.
+        b: Maps of the later layer, (N, C_b, h, w).
+    """
+    from torch.nn import functional as F
+
+    if a.shape[2:] != b.shape[2:]:
+        a = F.adaptive_avg_pool2d(a, (b.shape[2], b.shape[3]))
+    return a.flatten(2) @ b.flatten(2).transpose(1, 2) / b[0, 0].numel()
+
+
+def fsp(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
+    """Mean squared distance of the flows of student and teacher.
+
+        L_n = mean_ij (G_s,ij − G_t,ij)²
+
+    Args:
+        a_s: Student, earlier layer, (N, C_a, H, W).
+        b_s: Student, later layer, (N, C_b, h, w).
+        a_t: Teacher, earlier layer, of the same width.
+        b_t: Teacher, later layer, of the same width.
+
+    Returns:
+        Loss of each sample, (N,), 0 where both agree.
+    """
+    return (flow(a_s, b_s) - flow(a_t, b_t)).square().flatten(1).mean(dim=1)
+
+
+class Fsp(LossTerm):
+    """`fsp:` in a recipe: flows between each matched layer and the next; adapters are learned where widths differ.
+
+    Attributes:
+        layers: Which layers, two or more, in order.
+    """
+
+    layers: Layers = "auto"
+    needs: ClassVar[tuple[Need, ...]] = ("features",)
+    sees: ClassVar[Sight | None] = "maps"
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Adapters.
+
+        Raises:
+            ModelError: Fewer than two layers of a teacher, or layers that give no maps.
+        """
+        for joint in joints:
+            if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
+                raise ModelError(f"a flow needs layers that give maps (C, H, W), got {joint}")
+            if sum(other.number == joint.number for other in joints) < 2:
+                raise ModelError(f"a flow needs two layers or more, got only {joint}; name another")
+        return adapters(joints)
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `fsp`."""
+        pairs = joined(answers)
+        steps = [
+            fsp(a_s, b_s, a_t, b_t)
+            for ((a_s, a_t), (b_s, b_t)), (first, second) in zip(pairwise(pairs), pairwise(answers.pairs), strict=True)
+            if first.number == second.number
+        ]
+        return mean_of(steps)

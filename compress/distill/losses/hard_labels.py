@@ -1,0 +1,26 @@
+"""The task's own loss on hard labels, as a term among others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.train.loss_term import Answers, LossTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class HardLabels(LossTerm):
+    """`task:` in a recipe."""
+
+    labelled: ClassVar[bool] = True
+
+    def value(self, answers: Answers) -> Tensor:
+        """The task's loss, averaged over the samples that have a label; 0 where none has."""
+        targets, student = answers.batch.targets, answers.student
+        labelled = targets >= 0
+        if not bool(labelled.all()):
+            if not bool(labelled.any()):
+                return student.sum() * 0.0
+            student, targets = student[labelled], targets[labelled]
+        return answers.task.loss(student, targets, label_smoothing=answers.label_smoothing)

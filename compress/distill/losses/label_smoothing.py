@@ -1,0 +1,50 @@
+"""Label smoothing as a term of its own, beside or instead of the hard labels.
+
+Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567, section 7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from compress.train.loss_term import Answers, LossTerm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def label_smoothing(z: Tensor, y: Tensor, *, epsilon: float) -> Tensor:
+    """Cross-entropy with labels that give every class a little.
+
+        L_n = −Σ_k q_k log softmax(z)_k,   q = (1 − ε) onehot(y) + ε / K
+
+    Args:
+        z: Logits, (N, K).
+        y: Classes, int64 (N,); a sample without a label (negative) has loss 0.
+        epsilon: ε in [0, 1].
+
+    Returns:
+        Loss of each sample, (N,).
+    """
+    from torch.nn import functional as F
+
+    labelled = y >= 0
+    each = F.cross_entropy(z, y.clamp(min=0), label_smoothing=epsilon, reduction="none")
+    return each.where(labelled, each.new_zeros(()))
+
+
+class LabelSmoothing(LossTerm):
+    """`label_smoothing:` in a recipe.
+
+    Attributes:
+        epsilon: ε above.
+    """
+
+    epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
+    labelled: ClassVar[bool] = True
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `label_smoothing`."""
+        return label_smoothing(answers.student, answers.batch.targets, epsilon=self.epsilon)

@@ -1,0 +1,54 @@
+"""Response distillation of standardised logits: the student learns the teacher's shape, not its size.
+
+Sun et al. 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from compress.distill.losses.response import response
+from compress.train.loss_term import Answers, LossTerm, Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPSILON = 1e-7
+
+
+def standardise(z: Tensor) -> Tensor:
+    """Logits with mean 0 and standard deviation 1 in each sample: (z − mean_k z) / (σ_k(z) + ε), (N, K)."""
+    return (z - z.mean(dim=1, keepdim=True)) / (z.std(dim=1, correction=0, keepdim=True) + EPSILON)
+
+
+def standardised(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
+    """Response loss of standardised logits z̃.
+
+        L_n = T² · KL(softmax(z̃_t / T) ‖ softmax(z̃_s / T))
+
+    Args:
+        z_s: Student logits, (N, K).
+        z_t: Teacher logits, (N, K).
+        T: Base temperature, over 0, a number or (N,).
+
+    Returns:
+        Loss of each sample, (N,), 0 where the student's logits are the teacher's up to a shift and a positive factor.
+    """
+    return response(standardise(z_s), standardise(z_t), T=T)
+
+
+class Standardised(LossTerm):
+    """`standardised:` in a recipe.
+
+    Attributes:
+        temperature: T above.
+    """
+
+    temperature: float = Field(default=2.0, gt=0.0)
+    needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `standardised`."""
+        return standardised(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))

@@ -1,0 +1,50 @@
+"""Response distillation: the student imitates the teacher's softened answers.
+
+Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from compress.distill.losses.temperature import divergence, log_softened
+from compress.train.loss_term import Answers, LossTerm, Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
+    """Kullback-Leibler divergence of softened answers.
+
+        L_n = T² · Σ_k p_t log(p_t / p_s),   p = softmax(z / T)
+
+    T² keeps the gradient's size independent of T (section 2 of the paper).
+
+    Args:
+        z_s: Student logits, (N, K).
+        z_t: Teacher logits, (N, K).
+        T: Temperature, over 0, a number or (N,); larger shows more of the order of the wrong
+            classes.
+
+    Returns:
+        Loss of each sample, (N,), 0 where both agree.
+    """
+    return T**2 * divergence(log_softened(z_t, T), log_softened(z_s, T))
+
+
+class Response(LossTerm):
+    """`response:` in a recipe.
+
+    Attributes:
+        temperature: T above.
+    """
+
+    temperature: float = Field(default=4.0, gt=0.0)
+    needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `response`."""
+        return response(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))

@@ -1,0 +1,82 @@
+"""Branches: exits at earlier layers learn from the labels and from the student's own answer; they go after training.
+
+Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from compress.core.errors import ModelError
+from compress.distill.losses.features import mean_of
+from compress.distill.losses.label_smoothing import label_smoothing
+from compress.distill.losses.response import response
+from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Sight
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def branch(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Tensor) -> Tensor:  # noqa: N803
+    """Loss of one exit.
+
+        L_n = (1 − α) (−log softmax(z_b)_y) + α T² KL(softmax(z / T) ‖ softmax(z_b / T))
+
+    Args:
+        z_b: Logits of the exit, (N, K).
+        z: Logits of the whole network, (N, K), without gradient.
+        y: Classes, int64 (N,); a sample without a label (negative) has only the second part.
+        alpha: α in [0, 1].
+        T: Temperature, over 0, a number or (N,).
+
+    Returns:
+        Loss of each sample, (N,).
+    """
+    return (1 - alpha) * label_smoothing(z_b, y, epsilon=0.0) + alpha * response(z_b, z, T=T)
+
+
+class Branches(LossTerm):
+    """`branches:` in a recipe. Needs no teacher.
+
+    Attributes:
+        alpha: α above.
+        temperature: T above.
+        layers: Where the exits are; `auto` takes the last layer of each resolution, or each block, but for the last.
+    """
+
+    alpha: float = Field(default=0.3, ge=0.0, le=1.0)
+    temperature: float = Field(default=3.0, gt=0.0)
+    layers: Layers = "auto"
+    sees: ClassVar[Sight | None] = "maps"
+    alone: ClassVar[bool] = True
+    labelled: ClassVar[bool] = True
+
+    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """The exits: the mean over places, then a linear map to the classes.
+
+        Raises:
+            ModelError: No layer to put one at.
+        """
+        from torch import nn
+
+        if not joints:
+            msg = "branches need two layers or more that give maps or tokens; name layers with `layers:`"
+            raise ModelError(msg)
+        widths = [joint.student_shape[0] if len(joint.student_shape) == 3 else joint.student_shape[-1] for joint in joints]
+        return nn.ModuleList(nn.Linear(width, joint.teacher_shape[0]) for width, joint in zip(widths, joints, strict=True))
+
+    def each(self, answers: Answers) -> Tensor:
+        """See `branch`."""
+        from torch import nn
+
+        T, z = answers.softness(self.temperature), answers.student.detach()  # noqa: N806
+        exits = answers.learned if isinstance(answers.learned, nn.ModuleList) else nn.ModuleList()
+        losses = []
+        for leave, pair in zip(exits, answers.pairs, strict=True):
+            f = pair.student
+            f = f.mean(dim=(2, 3)) if f.ndim == 4 else f.mean(dim=1) if f.ndim == 3 else f
+            losses.append(branch(leave(f), z, answers.batch.targets, alpha=self.alpha, T=T))
+        return mean_of(losses)

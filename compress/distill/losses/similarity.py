@@ -1,0 +1,52 @@
+"""Similarity-preserving distillation: samples that look alike to the teacher should look alike to the student.
+
+Tung & Mori 2019, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.distill.losses.features import mean_of
+from compress.train.loss_term import Answers, Layers, LossTerm, Need, Sight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def similarity(f_s: Tensor, f_t: Tensor) -> Tensor:
+    """Distance of the matrices of similarities between the samples of a batch.
+
+        L = ‖G_t − G_s‖²_F / N²,   G = rows of A Aᵀ, each divided by its L2 norm,   A = features as (N, D)
+
+    Args:
+        f_s: Student features, (N, …); widths may differ.
+        f_t: Teacher features, (N, …).
+
+    Returns:
+        Scalar, 0 where both agree.
+    """
+
+    def gram(features: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        a = features.flatten(1)
+        return F.normalize(a @ a.T, dim=1)
+
+    return (gram(f_t) - gram(f_s)).square().mean()
+
+
+class Similarity(LossTerm):
+    """`similarity:` in a recipe.
+
+    Attributes:
+        layers: Which layers; they need not have the same shape.
+    """
+
+    layers: Layers = "auto"
+    needs: ClassVar[tuple[Need, ...]] = ("features",)
+    sees: ClassVar[Sight | None] = "maps"
+
+    def value(self, answers: Answers) -> Tensor:
+        """See `similarity`."""
+        return mean_of([similarity(pair.student, pair.teacher) for pair in answers.pairs])

@@ -1,0 +1,1 @@
+"""Teachers that a recipe can name: the recipe's own, self-distillation, peers, external soft labels."""

@@ -1,0 +1,228 @@
+"""Any oracle as a teacher: soft labels from a file, or a Python function that is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from compress.core.atomic_files import sha256, write_with
+from compress.core.errors import DataError, MissingPackageError
+from compress.core.record import InputSpec
+from compress.core.stage import Context
+from compress.data.interface import Batch, Split
+from compress.train.teachers.base import Teacher
+from compress.train.teachers.cached_logits import TeacherAnswers
+
+SMALLEST = torch.finfo(torch.float32).tiny
+NAME = "probabilities"
+
+
+def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple[str, ...]) -> None:
+    """Write soft labels of a split, with what is needed to know it again.
+
+    Args:
+        path: `.safetensors` or `.parquet`.
+        probabilities: (N, K), rows in the order of the split.
+        split: Whose samples they are for.
+        classes: Names of the K classes.
+
+    Raises:
+        DataError: They are no probabilities, or not as many as the split has samples.
+        MissingPackageError: Parquet without pyarrow.
+    """
+    labels = checked(probabilities, len(split), classes, str(path))
+    about = {"contents": contents(split), "classes": json.dumps(classes)}
+    if path.suffix == ".parquet":
+        arrow, parquet = _arrow()
+        rows = arrow.FixedSizeListArray.from_arrays(arrow.array(labels.contiguous().flatten().numpy()), len(classes))
+        table = arrow.table({NAME: rows})
+        write_with(path, lambda aside: parquet.write_table(table.replace_schema_metadata(about), str(aside)))
+    else:
+        write_with(path, lambda aside: save_file({NAME: labels.contiguous()}, str(aside), metadata=about))
+
+
+def contents(split: Split) -> str:
+    """What identifies the samples of a split, however they are augmented."""
+    return getattr(split, "contents", split.fingerprint)
+
+
+def checked(probabilities: Tensor, samples: int, classes: tuple[str, ...], what: str) -> Tensor:
+    """Probabilities (N, K) as float32.
+
+    Raises:
+        DataError: Another shape, or rows that are no probabilities.
+    """
+    if probabilities.shape != (samples, len(classes)):
+        found = "×".join(map(str, probabilities.shape))
+        msg = (
+            f"{what}: soft labels of shape {found}, needed {samples} samples × {len(classes)} classes; make them for this data"
+        )
+        raise DataError(msg)
+    values = probabilities.to(torch.float32)
+    wrong = (values.min(dim=1).values < 0) | ((values.sum(dim=1) - 1).abs() > 1e-2) | ~values.isfinite().all(dim=1)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        total = f"{float(values[row].sum()):.4g}"
+        msg = f"{what}: row {row} is no probabilities (its sum is {total}); give values of 0 and more that sum to 1"
+        raise DataError(msg)
+    return values
+
+
+class LabelTeacher(Teacher):
+    """Soft labels from a file, the same for every view of a sample.
+
+    Args:
+        path: `.safetensors` or `.parquet`.
+        split: The training split.
+        classes: Names of the student's classes.
+
+    Raises:
+        DataError: The file is missing, damaged, of other data or other classes.
+        MissingPackageError: Parquet without pyarrow.
+    """
+
+    by_sample = True
+
+    def __init__(self, path: Path, split: Split, classes: tuple[str, ...]) -> None:
+        if not path.is_file():
+            msg = f"no soft labels at {path}; write them with compress.distill.teachers.external.write_labels"
+            raise DataError(msg)
+        values, about = _read(path)
+        labels = checked(values, len(split), classes, str(path))
+        if about.get("contents") != contents(split):
+            msg = f"{path} was made for other data (its fingerprint differs from the training split's); make it for this data"
+            raise DataError(msg)
+        if tuple(json.loads(about.get("classes", "[]"))) != classes:
+            msg = f"{path} names other classes, or in another order, than the data; write its columns in the data's order"
+            raise DataError(msg)
+        self.key = f"labels {sha256(path)}"
+        self._logits = labels.clamp(min=SMALLEST).log()
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Logarithms of the soft labels.
+
+        Raises:
+            DataError: The data source does not tell which samples a batch holds.
+        """
+        if batch.samples is None:
+            msg = "soft labels from a file need to know the samples of a batch, and this data source does not tell them"
+            raise DataError(msg)
+        return self._logits[batch.samples.cpu()].to(batch.inputs.device)
+
+
+class BroughtLabels(LabelTeacher):
+    """Soft labels that a distilled training set brings, the same for every view of an image.
+
+    Args:
+        split: The training split.
+        classes: Names of the student's classes.
+
+    Raises:
+        DataError: It brings none, or of other classes.
+    """
+
+    def __init__(self, split: Split, classes: tuple[str, ...]) -> None:
+        soft: Tensor | None = getattr(split, "soft", None)
+        if soft is None:
+            msg = (
+                "teacher `distilled` needs a distilled training set, and this data is none; put a `distill_data` stage before, "
+                "or train on `data: {source: distilled:PATH}`"
+            )
+            raise DataError(msg)
+        labels = checked(soft, len(split), classes, "the distilled set")
+        values = hashlib.sha256(labels.contiguous().numpy().tobytes()).hexdigest()
+        self.key = f"brought labels {contents(split)} {values}"
+        self._logits = labels.clamp(min=SMALLEST).log()
+
+
+class Asked(nn.Module):
+    """A function of images as a network that gives logarithms of its probabilities.
+
+    Args:
+        function: Images (N, C, H, W) in [0, 1] → probabilities (N, K).
+        spec: Normalisation of the inputs, and the classes.
+    """
+
+    def __init__(self, function: Callable[..., Any], spec: InputSpec) -> None:
+        super().__init__()
+        self.function, self.classes = function, spec.classes
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Log-probabilities, (N, K)."""
+        images = inputs * self.get_buffer("std") + self.get_buffer("mean")
+        answer = torch.as_tensor(np.asarray(self.function(images.cpu())), dtype=torch.float32)
+        name = getattr(self.function, "__name__", "oracle")
+        return checked(answer, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
+
+
+def asked(function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None) -> TeacherAnswers:
+    """A function as a teacher; it is asked once for each sample and view, and its answers are kept.
+
+    Args:
+        function: See `Asked`.
+        key: Identifies it; another key is asked anew.
+        spec: Of the student.
+        context: Data and cache folder.
+        k: Classes to keep; None for all.
+    """
+    split, cache = context.data.train, context.cache
+    network = Asked(function, spec)
+    return TeacherAnswers([network], split, key=key, cache=cache, device="cpu", reporter=context.reporter, k=k)
+
+
+def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
+    if path.suffix == ".parquet":
+        _, parquet = _arrow()
+        try:
+            table = parquet.read_table(str(path))
+            rows = _rows(table.column(NAME))
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            raise _unreadable(path, error) from error
+        about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        return torch.from_numpy(rows), about
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_tensor(NAME), file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _rows(column: Any) -> NDArray[np.float32]:
+    """A column of lists as (N, K).
+
+    Raises:
+        ValueError: The lists are of different lengths, or hold no numbers.
+        AttributeError: It holds no lists.
+    """
+    whole = column.combine_chunks()
+    values = np.array(whole.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)  # a copy: arrow's is read-only
+    lengths = np.asarray(whole.value_lengths().to_numpy(zero_copy_only=False)) if len(whole) else np.zeros(0)
+    if len(np.unique(lengths)) > 1:
+        msg = "rows of different lengths"
+        raise ValueError(msg)
+    return values.reshape(len(whole), -1) if len(whole) else values.reshape(0, 0)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_labels")
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackageError("pyarrow", "parquet", "soft labels in Parquet") from error
+    return pyarrow, pyarrow.parquet

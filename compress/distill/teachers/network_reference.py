@@ -1,0 +1,37 @@
+"""Sources of networks that stand between teacher and student or beside it. Light: read and checked without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from compress.core.atomic_files import sha256
+
+SOURCES = ("torchvision", "timm", "python")
+
+
+def known_source(source: str) -> str:
+    """The source itself, if it names a network that can be built with fresh weights."""
+    kind, _, name = source.partition(":")
+    if kind not in SOURCES or not name or (kind == "python" and not all(name.rpartition(":")[::2])):
+        msg = f"{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION"
+        raise ValueError(msg)
+    return source
+
+
+def codes(sources: Sequence[str], base: Path) -> dict[str, str]:
+    """Hashes of the Python files among these sources.
+
+    Raises:
+        CompressError: One is missing.
+    """
+    from compress.core.trusted_code import source_file
+
+    files = {source: source.removeprefix("python:") for source in sources if source.startswith("python:")}
+    return {source: sha256(source_file(reference, base)) for source, reference in files.items()}
+
+
+Source = Annotated[str, AfterValidator(known_source)]

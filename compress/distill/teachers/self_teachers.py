@@ -1,0 +1,203 @@
+"""Teachers that are the student itself: an earlier snapshot, a moving average of its weights, the mean of its own answers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from compress.core.environment import world_size
+from compress.core.errors import TrainingError
+from compress.core.stage import Context
+from compress.data.interface import Batch
+from compress.models.settings import ModelSettings
+from compress.train.ema import moving_average
+from compress.train.teachers.base import Teacher
+
+
+class SnapshotTeacher(Teacher):
+    """The student as it was at the end of an earlier epoch.
+
+    Args:
+        every: Epochs between two snapshots.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.key = f"snapshot {every}"
+        self.every = every
+        self.ready = False
+        self._network: nn.Module = nn.Identity()
+
+    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+        """Take a copy to write snapshots into."""
+        self._network = copy.deepcopy(student).eval().requires_grad_(False)
+        self.ready = False
+
+    def networks(self, device: torch.device) -> list[nn.Module]:  # noqa: ARG002
+        """The snapshot."""
+        return [self._network]
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Tensor | None:
+        """The snapshot's answers; None before the first."""
+        return self._network(batch.inputs).float() if self.ready else None
+
+    def ended(self, student: nn.Module, epoch: int) -> None:
+        """Take a snapshot, if it is time."""
+        if (epoch + 1) % self.every == 0:
+            self._network.load_state_dict(student.state_dict())
+            self.ready = True
+
+    def state(self) -> dict[str, Any]:
+        """The snapshot."""
+        return {"ready": self.ready, "network": self._network.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to it."""
+        self.ready = state["ready"]
+        self._network.load_state_dict(state["network"])
+
+
+class AverageTeacher(Teacher):
+    """A moving average of the student's weights, as in `compress.train.ema`.
+
+    Args:
+        decay: Of the average.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.key = f"moving average {decay}"
+        self.decay = decay
+        self._average: AveragedModel | None = None
+
+    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+        """Start from the student."""
+        self._average = moving_average(student, self.decay).eval().requires_grad_(False)
+
+    def networks(self, device: torch.device) -> list[nn.Module]:  # noqa: ARG002
+        """The average."""
+        return [self._averaged().module]
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Tensor:
+        """The average's answers."""
+        answers: Tensor = self._averaged().module(batch.inputs)
+        return answers.float()
+
+    def stepped(self, student: nn.Module) -> None:
+        """Follow the student."""
+        self._averaged().update_parameters(student)
+
+    def state(self) -> dict[str, Any]:
+        """The average."""
+        return {"average": self._averaged().state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to it."""
+        self._averaged().load_state_dict(state["average"])
+
+    def _averaged(self) -> AveragedModel:
+        if self._average is None:
+            msg = "`begin` comes first"
+            raise RuntimeError(msg)
+        return self._average
+
+
+class EnsembleTeacher(Teacher):
+    """The mean of the student's own answers to each sample over the epochs (temporal ensembling).
+
+        Z ← α Z + (1 − α) p,   answer Z / (1 − α^t) after t epochs
+
+    Args:
+        momentum: α in [0, 1).
+        samples: Of the training split.
+        classes: K.
+    """
+
+    def __init__(self, momentum: float, samples: int, classes: int) -> None:
+        self.key = f"ensemble {momentum}"
+        self.momentum = momentum
+        self._sums = torch.zeros(samples, classes)
+        self._times = torch.zeros(samples, dtype=torch.int64)
+
+    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+        """Forget everything.
+
+        Raises:
+            TrainingError: Several processes train, each of which would know a part of the answers.
+        """
+        refuse_several("ensemble")
+        self._sums, self._times = torch.zeros_like(self._sums, device=device), torch.zeros_like(self._times, device=device)
+
+    def logits(self, batch: Batch) -> Tensor | None:
+        """Logarithms of the mean answers; None where a sample of the batch has not been answered yet."""
+        samples = self._samples(batch)
+        times = self._times[samples]
+        if not bool(times.all()):
+            return None
+        mean = self._sums[samples] / (1 - self.momentum ** times.float()).unsqueeze(1)
+        return mean.clamp(min=torch.finfo(torch.float32).tiny).log()
+
+    def learn(self, batch: Batch, student: Tensor) -> None:
+        """Add the student's answers."""
+        samples = self._samples(batch)
+        self._sums[samples] = self.momentum * self._sums[samples] + (1 - self.momentum) * student.softmax(dim=1)
+        self._times[samples] += 1
+
+    def state(self) -> dict[str, Any]:
+        """The sums."""
+        return {"sums": self._sums, "times": self._times}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to them."""
+        self._sums, self._times = state["sums"].to(self._sums.device), state["times"].to(self._times.device)
+
+    def _samples(self, batch: Batch) -> Tensor:
+        if batch.samples is None:
+            msg = "teacher `ensemble` needs to know the samples of a batch, and this data source does not tell; use `snapshot`"
+            raise TrainingError(msg)
+        return batch.samples.to(self._sums.device)
+
+
+def refuse_several(who: str) -> None:
+    """Refuse a teacher that would differ from process to process.
+
+    Raises:
+        TrainingError: Several processes train.
+    """
+    if world_size() > 1:
+        msg = f"teacher {who!r} works in one process only, this launch has {world_size()}; run without accelerate launch"
+        raise TrainingError(msg)
+
+
+def reborn(module: nn.Module, seed: int) -> nn.Module:
+    """A copy with fresh weights: every layer that knows how starts anew.
+
+    Args:
+        module: Left as it is.
+        seed: Of the weights.
+    """
+    twin = copy.deepcopy(module)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for layer in twin.modules():
+            start = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
+            if callable(start):
+                start()
+    return twin
+
+
+def built(source: str, context: Context, seed: int) -> nn.Module:
+    """A network for the data at hand, with fresh weights.
+
+    Raises:
+        TrustError: `python:` without trust.
+        ModelError: No such network, or it does not fit the data.
+    """
+    from compress.models.factory import build
+
+    settings = ModelSettings(source=source)
+    return build(settings, context.data.spec, seed=seed, base=context.base, trust_code=context.trust_code).module

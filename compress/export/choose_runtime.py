@@ -1,0 +1,98 @@
+"""Which runtime an artifact for this machine ships with, where its profile names several: the fastest that answers alike."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.errors import CompressError
+from compress.core.record import Skipped
+from compress.core.stage import Candidate, Context
+
+if TYPE_CHECKING:
+    from compress.config.devices import Device
+
+SECONDS, SMOKE_SECONDS = 1.0, 0.05
+"""Counted time of each runtime."""
+
+
+@dataclass
+class Chosen:
+    """What was decided for all profiles of this machine.
+
+    Attributes:
+        runtimes: By name of the profile.
+        rows: The record's table `runtimes`.
+        skipped: Runtimes that were left out, and why.
+        notes: Why each was chosen.
+    """
+
+    runtimes: dict[str, str] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, device: Device, candidate: Candidate, context: Context, refusals: Mapping[str, str]) -> None:
+        """Time each runtime that a profile names on the file that was made for it.
+
+        Args:
+            device: A profile of this machine.
+            candidate: ONNX files by runtime family.
+            context: Validation images are run.
+            refusals: Why runtimes are out of the question, by name.
+        """
+        from compress.profile.latency_meter import Plan, batches, choose, made_for
+
+        names = dict.fromkeys((device.runtime, *device.runtimes))
+        self.skipped += [
+            Skipped(what=f"runtime {name} for {device.name}", reason=refusals[name]) for name in names if name in refusals
+        ]
+        allowed = [name for name in names if name not in refusals]
+        if device.runtime not in allowed or len(allowed) < 2:
+            return
+        seconds = SMOKE_SECONDS if context.smoke else min(SECONDS, device.contract.seconds)
+        plan = Plan.of(device, threads=device.threads, seconds=seconds)
+        files = {"artifact": made_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
+        feeds = {"artifact": batches(context.data.validation, device.contract.batch, _input_of(files["artifact"]))}
+        try:
+            choice = choose(
+                allowed,
+                files,
+                feeds,
+                plan,
+                batch=device.contract.batch,
+                reporter=context.reporter,
+                made=candidate.files,
+            )
+        except CompressError as error:
+            reason = f"{device.runtime} does not run here: {error}"
+            self.skipped.append(Skipped(what=f"choice of a runtime for {device.name}", reason=reason))
+            return
+        self.runtimes[device.name] = choice.runtime
+        self.rows += [{"device": device.name, **row} for row in choice.rows]
+        self.skipped += [Skipped(what=f"{skip.what} for {device.name}", reason=skip.reason) for skip in choice.skipped]
+        self.notes += [f"{device.name}: {note}" for note in choice.notes]
+
+
+def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Path) -> Candidate:
+    """The candidate with the choice, its files in the stage's own folder."""
+    from compress.core.atomic_files import write_with
+
+    files = {}
+    for family, path in candidate.files.items():
+        files[family] = folder / path.name
+        if files[family] != path:
+            write_with(files[family], partial(shutil.copyfile, path))
+    return replace(candidate, files=files, runtimes=dict(runtimes))
+
+
+def _input_of(path: Path) -> str:
+    from compress.backends import onnx_graph as graphs
+
+    graph = graphs.load(path).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return next(str(item.name) for item in graph.input if item.name not in weights)

@@ -1,0 +1,172 @@
+"""Where two runs part: outputs node by node, of torch modules, of ONNX files, of int8 files with their kernels fused.
+
+    torch        a module `features.9.squeeze` ◄── same name ──► a node `features.9.squeeze`     ONNX float32
+    ONNX float32 a node                        ◄── same name ──► the node before a QuantizeLinear  ONNX int8
+    int8 as written                            ◄── same file ──► int8 with fused kernels
+
+Batch norm is folded into the convolution before it in a file, so such a convolution is compared after its batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from compress.backends import onnx_graph as graphs
+from compress.backends.fold_batchnorm import prepared
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+Array = npt.NDArray[Any]
+Outputs = Mapping[str, Array]
+"""Float outputs by node, in the order in which they are computed."""
+
+
+class Apart(NamedTuple):
+    """How far a node is off.
+
+    Attributes:
+        node: Its name.
+        error: max |a − b| / max |a| of its outputs.
+    """
+
+    node: str
+    error: float
+
+
+def errors(reference: Outputs, other: Outputs) -> list[Apart]:
+    """How far each node is off that both have with outputs of the same shape, in order.
+
+    Args:
+        reference: a, by node.
+        other: b, by node, in order.
+    """
+    found = []
+    for name, b in other.items():
+        a = reference.get(name)
+        if a is None or a.shape != b.shape or a.size == 0:
+            continue
+        scale = float(np.abs(a).max())
+        found.append(Apart(name, float(np.abs(a.astype(np.float64) - b).max()) / (scale or 1.0)))
+    return found
+
+
+def told(reference: Outputs, other: Outputs, limit: float) -> str:
+    """Where two runs part, as the end of a sentence.
+
+    Args:
+        reference: a, by node.
+        other: b, by node, in order.
+        limit: On max |a − b| / max |a| of a node.
+    """
+    found = errors(reference, other)
+    if not found:
+        return "they share no node by which to tell where it begins"
+    first = next((each for each in found if not each.error <= limit), None)  # not a number counts as apart
+    if first is not None:
+        return f"it begins at node {first.node!r}, which is off by {first.error:.2%} of its largest output"
+    worst = max(found, key=lambda each: each.error)
+    return f"no node alone is so far off, the furthest is {worst.node!r} with {worst.error:.2%} of its largest output"
+
+
+def of_torch(network: nn.Module, inputs: Array) -> dict[str, Array]:
+    """Outputs of every module without children, by its name, as the exporter prepares the network.
+
+    Args:
+        network: Left as it was.
+        inputs: Float32 (N, C, H, W).
+    """
+    ready = prepared(network)
+    found: dict[str, Array] = {}
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    before = ""
+
+    def keep(name: str, module: nn.Module, output: object) -> None:
+        nonlocal before
+        if isinstance(output, Tensor):
+            found[before if isinstance(module, norms) and before else name] = output.numpy()
+        before = name
+
+    def hooked() -> Iterator[RemovableHandle]:
+        for name, module in ready.named_modules():
+            if not list(module.children()):
+                yield module.register_forward_hook(lambda module, _, output, name=name: keep(name, module, output))
+
+    handles = list(hooked())
+    try:
+        with torch.inference_mode():
+            ready(torch.from_numpy(inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def of_float(path: Path, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
+    """Outputs of every named node of a float file, run as written.
+
+    Args:
+        path: Float file.
+        inputs: Float32 (N, C, H, W).
+        activated: Take the output of the Clip or Relu that alone follows a node: quantization puts both into one.
+    """
+    model = graphs.load(path)
+    names = {node.name: node.output[0] for node in model.graph.node if node.name and node.output}
+    if activated:
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            readers.setdefault(node.input[0] if node.input else "", []).append(node)
+        for name, tensor in names.items():
+            after = readers.get(tensor, [])
+            if len(after) == 1 and after[0].op_type in ("Clip", "Relu"):
+                names[name] = after[0].output[0]
+    return _exposed(model, names, inputs, optimised=False)
+
+
+def of_int8(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
+    """Quantized outputs of an int8 file, as float, by the node that is quantized.
+
+    Only outputs of QuantizeLinear are looked at, so that exposing them keeps every fused kernel in place.
+
+    Args:
+        path: File with QuantizeLinear and DequantizeLinear.
+        inputs: Float32 (N, C, H, W).
+        fused: Let ONNX Runtime fuse, as a user gets it; False runs each operator as written.
+    """
+    model = graphs.load(path)
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    makers = {output: node.name for node in model.graph.node for output in node.output}
+    names: dict[str, str] = {}
+    steps: dict[str, tuple[Array, Array]] = {}
+    for node in model.graph.node:
+        name = makers.get(node.input[0], "") if node.op_type == "QuantizeLinear" else ""
+        if name and node.input[1] in constants and (len(node.input) < 3 or node.input[2] in constants):
+            scale = constants[node.input[1]]
+            zero = constants[node.input[2]] if len(node.input) > 2 else np.zeros((), np.int64)
+            if scale.ndim == 0:
+                names[name], steps[name] = node.output[0], (scale, zero.astype(np.int64))
+    found = _exposed(model, names, inputs, optimised=fused)
+    return {name: ((values - steps[name][1]) * steps[name][0]).astype(np.float32) for name, values in found.items()}
+
+
+def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *, optimised: bool) -> dict[str, Array]:
+    """Values of tensors by the names wanted for them."""
+    if not names:
+        return {}
+    types = {value.name: value.type for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    given = {value.name for value in model.graph.output}
+    for tensor in dict.fromkeys(names.values()):
+        if tensor not in given:
+            model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
+    session = graphs.session(model, optimised=optimised)
+    tensors = tuple(dict.fromkeys(names.values()))
+    values = dict(zip(tensors, session.run(tensors, {session.get_inputs()[0].name: inputs}), strict=True))
+    return {name: values[tensor] for name, tensor in names.items() if isinstance(values[tensor], np.ndarray)}

@@ -1,0 +1,142 @@
+"""The chain torch → ONNX float32 → ONNX int8 → engine, compared link by link on validation, before anything ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.core.errors import DeviceError, MissingPackageError
+from compress.core.registry import find
+from compress.core.stage import Candidate, Context
+from compress.export import first_divergence as nodes
+from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network, unrunnable
+from compress.profile.latency_meter import filled
+from compress.tasks.output_agreement import OutputAgreement
+
+if TYPE_CHECKING:
+    from compress.export.stage import Tolerance
+
+FLOAT, INT8 = "ONNX float32", "ONNX int8"
+NO_LIMIT = "none: the budget judges accuracy"
+ENGINE_BATCH = 8
+"""The largest that an engine is built for."""
+
+
+def compare_float(candidate: Candidate, path: Path, context: Context, tolerance: Tolerance, pairs: Pairs) -> OutputAgreement:
+    """Compare torch with its export.
+
+    Raises:
+        ConversionError: Too far apart; names the first node.
+    """
+    network, validation = candidate.network(), context.data.validation
+
+    def where(limit: float) -> str:
+        inputs = inputs_of(validation)
+        return nodes.told(nodes.of_torch(network, inputs), nodes.of_float(path, inputs), limit)
+
+    limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
+    parity = pairs.add(pairs.start(of_network(network, validation)), of_file(FLOAT, path, validation), limit)
+    what = "torch against its ONNX export"
+    check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)
+    return parity
+
+
+def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs) -> OutputAgreement:
+    """The float parent against torch, the int8 files against the float parent, fused kernels against the operators as written.
+
+    Returns:
+        The last of these, of the file for ONNX Runtime.
+
+    Raises:
+        ConversionError: Too far apart; names the first node.
+    """
+    validation = context.data.validation
+    path = candidate.files["onnxruntime"]
+    written = of_file(f"{INT8} as written", path, validation, optimised=False)
+    if context.float_file is not None:
+        _compare_with_parent(candidate, context, tolerance, pairs, written)
+    else:
+        pairs.start(written)
+
+    def where(limit: float) -> str:
+        inputs = inputs_of(validation)
+        return nodes.told(nodes.of_int8(path, inputs, fused=False), nodes.of_int8(path, inputs, fused=True), limit)
+
+    limit = f"{tolerance.fused:g} × largest output"
+    parity = pairs.add(written, of_file("fused kernels", path, validation), limit)
+    check(
+        parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
+    )
+    return parity
+
+
+def _compare_with_parent(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs, written: Answers) -> None:
+    parent, validation = context.float_file, context.data.validation
+    assert parent is not None  # noqa: S101  # asked by the caller
+    if context.float_network is not None:
+        before = Candidate(candidate.spec, context.float_network())
+        compare_float(before, parent, context, tolerance, pairs)
+        exact = of_file(FLOAT, parent, validation)
+    else:
+        exact = pairs.start(of_file(FLOAT, parent, validation))
+    limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
+    for family, path in candidate.files.items():
+        first = path == candidate.files["onnxruntime"]
+        if not first and (reason := unrunnable(path)):
+            pairs.absent(f"{FLOAT} → ONNX for {family}", reason)
+            continue
+        answers = written if first else of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
+        parity = pairs.add(exact, answers, limit)
+
+        def where(limit: float, path: Path = path) -> str:
+            inputs = inputs_of(validation)
+            other = nodes.of_int8(path, inputs, fused=False)
+            return nodes.told(nodes.of_float(parent, inputs, activated=True), other, limit)
+
+        check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {answers.form}", where=where)
+
+
+def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
+    """The file for TensorRT against the engine that is built of it here; where none can be, a row that says why."""
+    validation = context.data.validation
+    if reason := unrunnable(path):
+        pairs.absent("ONNX → TensorRT engine", reason)
+        return
+    written = of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
+    try:
+        with find("runner", "tensorrt").load()(path) as runner:
+            answers = Answers("TensorRT engine", _in_batches(runner, written, context), written.targets)
+    except MissingPackageError:
+        pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")
+        return
+    except DeviceError as error:
+        pairs.absent("ONNX → TensorRT engine", f"{error}; build_engine.sh builds it on the device")
+        return
+    pairs.add(written, answers, NO_LIMIT)
+
+
+def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) -> None:
+    """A file as written against the runtime that it ships with, where that is not ONNX Runtime's CPU.
+
+    Raises:
+        CompressError: The runtime does not run it.
+    """
+    from compress.profile.latency_meter import opened
+
+    written = of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
+    with opened(runtime, path) as runner:
+        answers = Answers(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
+    pairs.add(written, answers, NO_LIMIT)
+
+
+def _in_batches(runner: Any, written: Answers, context: Context) -> np.ndarray[Any, Any]:
+    ((name, (shape, _)),) = runner.shapes().items()
+    fixed = shape[0] if isinstance(shape[0], int) else None
+    outputs: list[np.ndarray[Any, Any]] = []
+    for batch in context.data.validation.ordered(fixed or ENGINE_BATCH):
+        outputs.append(runner.run({name: filled(batch.inputs.numpy(), fixed)})[0][: len(batch.inputs)])
+        if sum(map(len, outputs)) >= len(written.targets):
+            break
+    return np.concatenate(outputs)[: len(written.targets)]

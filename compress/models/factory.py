@@ -1,0 +1,127 @@
+"""From the recipe's `model:` block to a network that fits the data. Light until `build` is called.
+
+source ──► as it comes ──► small stem? ──► channels ──► classes ──► one dry forward ──► Built
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.atomic_files import sha256
+from compress.core.errors import ModelError, nearest
+from compress.core.record import InputSpec
+from compress.core.registry import find, names
+from compress.models.settings import ModelSettings, split_source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A network as its source gives it, not yet fitted to the data.
+
+    Attributes:
+        module: The network.
+        classes: How many classes its source made it for.
+        notes: What a reviewer should know.
+    """
+
+    module: nn.Module
+    classes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A network that takes the data's images and answers for the data's classes.
+
+    Attributes:
+        module: In eval mode on the CPU; float32 (N, C, H, W) → (N, K).
+        notes: What was fitted or changed on the way.
+    """
+
+    module: nn.Module
+    notes: tuple[str, ...] = ()
+
+
+def build(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, trust_code: bool = False) -> Built:
+    """Build a network.
+
+    Args:
+        settings: The recipe's block.
+        spec: Input shape and classes that it must fit.
+        seed: Of fresh weights; the global random state is left as it was.
+        base: Folder that relative paths start from.
+        trust_code: Whether `python:` sources may run.
+
+    Raises:
+        ModelError: Unknown network, weights that do not fit, images too small for it, outputs that are not (N, K).
+        TrustError: `python:` without `trust_code`.
+        MissingPackageError: `timm:` without timm.
+    """
+    import torch
+
+    from compress.models import dry_run as check
+    from compress.models import fit_to_data as head
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        draft = construct(settings, spec, base=base, trust_code=trust_code)
+        notes = [*draft.notes, *head.fit_channels(draft.module, spec.channels)]
+        notes += head.fit_classes(draft.module, draft.classes, len(spec.classes))
+        draft.module.eval()
+        check.check(draft.module, spec, settings)
+    return Built(draft.module, tuple(notes))
+
+
+def construct(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+    """The network with its stem, before head and channels are fitted; draws on the global random state."""
+    from compress.models import small_image_stem as stem
+
+    kind, rest = split_source(settings.source)
+    if kind not in names("model"):
+        msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
+        raise ModelError(msg)
+    draft: Draft = find("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
+    if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in
+        return Draft(draft.module, draft.classes, (*draft.notes, *stem.shrink(draft.module)))
+    return draft
+
+
+def fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
+    """What else than the settings the network depends on, as JSON; computed without torch.
+
+    Raises:
+        ModelError: The weights file or Python file is missing.
+    """
+    kind, rest = split_source(settings.source)
+    found: dict[str, Any] = {}
+    if kind == "file":
+        found["weights"] = _hash(rest, base)
+        if settings.architecture is not None:
+            found |= fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
+    elif kind == "python":
+        found["code"] = _hash(rest.rpartition(":")[0] or rest, base)
+    elif settings.weights is not None:
+        found[kind] = _version(kind)  # what `DEFAULT` means changes with the library
+    return found
+
+
+def _hash(name: str, base: Path) -> str:
+    path = base / Path(name).expanduser()
+    if not path.is_file():
+        msg = f"no file {path}; relative paths in a recipe start from {base}"
+        raise ModelError(msg)
+    return sha256(path)
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

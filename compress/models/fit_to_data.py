@@ -1,0 +1,89 @@
+"""Fit a network's first and last layer to the data.
+
+Channels. A convolution W (O, I, h, w) made for I channels is read by c channels through
+
+    W'[:, j] = W[:, j mod I] · I / c          for c > 1,        W'[:, 0] = Σ_i W[:, i]        for c = 1,
+
+so that a grey image gives exactly what the same image repeated over all I channels gave.
+
+Classes. The last linear or convolutional layer with the old number of outputs is replaced by a fresh one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from compress.core.errors import ModelError
+
+
+def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d] | None:
+    """Name and layer of the first convolution, by order of definition; None when there is none."""
+    return next(((name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)), None)
+
+
+def last_layer(module: nn.Module, classes: int) -> tuple[str, nn.Linear | nn.Conv2d] | None:
+    """Name and layer of the last linear or convolutional layer that has `classes` outputs; None when there is none."""
+    found = [
+        (name, layer)
+        for name, layer in module.named_modules()
+        if (isinstance(layer, nn.Linear) and layer.out_features == classes)
+        or (isinstance(layer, nn.Conv2d) and layer.out_channels == classes)
+    ]
+    return found[-1] if found else None
+
+
+def fit_channels(module: nn.Module, channels: int) -> list[str]:
+    """Let the first convolution take `channels` channels, in place; says what was done.
+
+    A depthwise or grouped first convolution, and a network without one, is left alone.
+    """
+    found = first_convolution(module)
+    if found is None or found[1].in_channels == channels or found[1].groups != 1:
+        return []
+    name, layer = found
+    old = layer.in_channels
+    weight = layer.weight.detach()
+    repeated = weight[:, torch.arange(channels) % old] * (old / channels)
+    weight = weight.sum(dim=1, keepdim=True) if channels == 1 else repeated
+    layer.in_channels = channels
+    layer.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.weight.requires_grad)
+    if getattr(module, "transform_input", False) is True:  # Inception and GoogLeNet renormalise three channels themselves
+        module.transform_input = False  # type: ignore[assignment]
+    return [f"first convolution {name} fitted: {old} → {channels} channels, its weights summed or spread over them"]
+
+
+def fit_classes(module: nn.Module, old: int, classes: int) -> list[str]:
+    """Replace the head by a fresh one with `classes` outputs, in place; says what was done.
+
+    Args:
+        module: The network.
+        old: Outputs that it has now; equal to `classes`, nothing is done.
+        classes: Outputs that it must have.
+
+    Raises:
+        ModelError: No layer with `old` outputs.
+    """
+    if old == classes:
+        return []
+    found = last_layer(module, old)
+    if found is None:
+        msg = (
+            f"class-count mismatch: the data has {classes} classes, and no layer of the network has {old} outputs to replace; "
+            "check args.num_classes"
+        )
+        raise ModelError(msg)
+    name, layer = found
+    owner, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(owner), leaf, _fresh(layer, classes))
+    if isinstance(getattr(module, "num_classes", None), int):
+        module.num_classes = classes  # type: ignore[assignment]
+    return [f"head {name} fitted: {old} → {classes} classes, with fresh weights"]
+
+
+def _fresh(layer: nn.Linear | nn.Conv2d, outputs: int) -> nn.Module:
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(layer.in_features, outputs, bias=bias)
+    size, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    return nn.Conv2d(layer.in_channels, outputs, size, stride, padding, bias=bias)  # type: ignore[arg-type]

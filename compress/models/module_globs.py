@@ -1,0 +1,43 @@
+"""Parts of a network by globs of their names, as a recipe gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from compress.core.errors import ModelError, nearest
+
+
+def protected(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
+    """Names of all modules that the globs match, with everything inside them.
+
+    Raises:
+        ModelError: A glob matches nothing.
+    """
+    names = [name for name, _ in module.named_modules() if name]
+    hit: set[str] = set()
+    for glob in globs:
+        matched = _matched("protect", glob, names)
+        hit |= {name for name in names for outer in matched if name == outer or name.startswith(f"{outer}.")}
+    return frozenset(hit)
+
+
+def check_globs(globs: Iterable[str], module: nn.Module) -> None:
+    """Check that each glob of `max_ratio` names a module.
+
+    Raises:
+        ModelError: One matches nothing.
+    """
+    names = [name for name, _ in module.named_modules() if name]
+    for glob in globs:
+        _matched("max_ratio", glob, names)
+
+
+def _matched(field: str, glob: str, names: Sequence[str]) -> list[str]:
+    matched = [name for name in names if fnmatchcase(name, glob)]
+    if not matched:
+        msg = f"{field} {glob!r} matches no module of this network: {nearest(glob, names)}"
+        raise ModelError(msg)
+    return matched

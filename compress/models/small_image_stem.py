@@ -1,0 +1,50 @@
+"""A stem for small images: halve less in the first layers.
+
+Networks made for 224 pixels halve two to three times before their first stage. On 32 to 64 pixels little is left to look
+at, so the first convolution gets stride 1 and the max-pooling of the stem goes, as in the CIFAR networks of
+He et al. 2016 (arXiv:1512.03385, section 4.2). Kernels keep their shape, so pretrained weights still fit.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from compress.models.fit_to_data import first_convolution
+
+
+def shrink(module: nn.Module) -> list[str]:
+    """Change the stem in place; says what was changed, or why nothing was.
+
+    A patch embedding (kernel not larger than its stride) is left alone: with stride 1 it would no longer cut patches.
+    """
+    found = first_convolution(module)
+    if found is None:
+        return ["small_stem changed nothing: the network has no convolution"]
+    name, layer = found
+    if max(layer.stride) == 1:
+        return [f"small_stem changed nothing: the first convolution {name} has stride 1 already"]
+    if any(size <= stride for size, stride in zip(layer.kernel_size, layer.stride, strict=True)):
+        return [f"small_stem changed nothing: the first convolution {name} cuts patches ({layer.kernel_size})"]
+    notes = [f"small_stem: convolution {name} stride {layer.stride[0]} → 1"]
+    layer.stride = (1, 1)
+    pool = _stem_pool(module, name)
+    if pool is not None:
+        owner, _, leaf = pool.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, nn.Identity())
+        notes.append(f"small_stem: max-pooling {pool} removed")
+    return notes
+
+
+def _stem_pool(module: nn.Module, first: str) -> str | None:
+    """Name of the first max-pooling before a convolution that lies elsewhere than the first one: before the first stage."""
+    home = first.rpartition(".")[0]
+    after = False
+    name: str
+    for name, layer in module.named_modules():
+        if not after:
+            after = name == first
+        elif isinstance(layer, nn.MaxPool2d):
+            return name
+        elif isinstance(layer, nn.Conv2d) and name.rpartition(".")[0] != home:
+            return None
+    return None

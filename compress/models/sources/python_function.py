@@ -1,0 +1,37 @@
+"""`python:FILE.py:FUNCTION`: a network that the user's own function builds. Runs only with --trust-code."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from torch import nn
+
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec
+from compress.core.trusted_code import load_function
+from compress.models.factory import Draft
+from compress.models.settings import ModelSettings
+
+
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+    """Call the function with `args`, and with `num_classes` and `in_channels` where it takes them.
+
+    Raises:
+        TrustError: Not trusted.
+        ModelError: `args` do not fit the function, or it does not return an `nn.Module`.
+    """
+    function = load_function(name, base, trust_code)
+    arguments = {"num_classes": len(spec.classes), "in_channels": spec.channels}
+    named = inspect.signature(function).parameters
+    arguments = {key: value for key, value in arguments.items() if key in named} | settings.args
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        msg = f"python:{name}{inspect.signature(function)} cannot be called with {sorted(arguments)}: {error}; see args"
+        raise ModelError(msg) from error
+    module = function(**arguments)
+    if not isinstance(module, nn.Module):
+        msg = f"python:{name} must return a torch.nn.Module, it returned {type(module).__name__}"
+        raise ModelError(msg)
+    return Draft(module, int(settings.args.get("num_classes", len(spec.classes))))

@@ -1,0 +1,54 @@
+"""`timm:NAME`: any network of PyTorch Image Models, an optional package. Pretrained tags stand in the name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compress.core.errors import MissingPackageError, ModelError, nearest
+from compress.core.record import InputSpec
+from compress.models.factory import Draft
+from compress.models.settings import ModelSettings
+
+
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:  # noqa: ARG001
+    """Build a network of timm; it fits head, channels and image size by itself, pretrained or not.
+
+    Raises:
+        MissingPackageError: timm is not installed.
+        ModelError: Unknown network, weights other than `DEFAULT`, unfit arguments, no download.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingPackageError("timm", "timm", f"the network timm:{name}") from error
+    if not timm.is_model(name):
+        msg = f"timm has no network {name!r}: {nearest(name.partition('.')[0].lower(), timm.list_models())}"
+        raise ModelError(msg)
+    if settings.weights not in (None, "DEFAULT"):
+        msg = f"timm weights are DEFAULT or left out, not {settings.weights!r}; a tag stands in the name: timm:{name}.a1_in1k"
+        raise ModelError(msg)
+    arguments: dict[str, Any] = {"num_classes": len(spec.classes), "in_chans": spec.channels}
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        arguments["img_size"] = (spec.height, spec.width)
+    arguments |= settings.args
+    module = _created(name, settings.weights is not None, arguments)
+    notes = (f"timm:{name} with pretrained weights: head and first layer fitted by timm",) * (settings.weights is not None)
+    return Draft(module, int(arguments["num_classes"]), notes)
+
+
+def _created(name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=pretrained, **arguments)
+    except OSError as error:
+        msg = (
+            f"cannot download the weights of timm:{name} ({error}); without a network, use source: 'file:PATH' with "
+            f"architecture: 'timm:{name}', or leave `weights` out for fresh ones"
+        )
+        raise ModelError(msg) from error
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        msg = f"timm:{name} cannot be built with {arguments}: {error}; see model.args and data.image_size"
+        raise ModelError(msg) from error

@@ -1,0 +1,162 @@
+"""`torchvision:NAME`: any of torchvision's classification networks, with fresh or pretrained weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torchvision import models
+from torchvision.models import maxvit, vision_transformer
+
+from compress.core.errors import ModelError, nearest
+from compress.core.record import InputSpec
+from compress.models.factory import Draft
+from compress.models.settings import ModelSettings
+
+VIT: Mapping[str, Mapping[str, int]] = {
+    "vit_b_16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
+    "vit_b_32": {"patch_size": 32, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
+    "vit_l_16": {"patch_size": 16, "num_layers": 24, "num_heads": 16, "hidden_dim": 1024, "mlp_dim": 4096},
+    "vit_l_32": {"patch_size": 32, "num_layers": 24, "num_heads": 16, "hidden_dim": 1024, "mlp_dim": 4096},
+    "vit_h_14": {"patch_size": 14, "num_layers": 32, "num_heads": 16, "hidden_dim": 1280, "mlp_dim": 5120},
+}
+"""What torchvision's builders fix, so that `args` may change it (a patch of 8 pixels, fewer layers)."""
+
+MAXVIT: Mapping[str, Any] = {
+    "stem_channels": 64,
+    "block_channels": [64, 128, 256, 512],
+    "block_layers": [2, 2, 5, 2],
+    "head_dim": 32,
+    "stochastic_depth_prob": 0.2,
+    "partition_size": 7,
+}
+"""Likewise for maxvit_t."""
+
+
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:  # noqa: ARG001
+    """Build a network of torchvision.
+
+    Raises:
+        ModelError: Not a classification network, unknown weights or arguments, no download, images of an unfit size.
+    """
+    _refuse_unknown(name)
+    if settings.weights is not None:
+        return _pretrained(name, settings, spec)
+    arguments = {"num_classes": len(spec.classes)} | settings.args
+    builder, notes = _builder(name, arguments, spec)
+    return Draft(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
+
+
+def _refuse_unknown(name: str) -> None:
+    known = models.list_models(module=models)
+    if name in known:
+        return
+    if name in models.list_models():
+        msg = (
+            f"torchvision:{name} is no plain classification network (detection, segmentation, video and quantized ones are not)"
+        )
+    else:
+        msg = f"torchvision has no network {name!r}"
+    raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
+
+
+def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Callable[..., nn.Module], tuple[str, ...]]:
+    """What to call, after `arguments` were completed for networks that are laid out for one image size."""
+    if name in ("googlenet", "inception_v3"):
+        arguments |= {"aux_logits": False, "init_weights": True}
+    if name in VIT:
+        arguments |= {**VIT[name], "image_size": spec.height, **arguments}
+        _refuse_unfit_patches(name, spec, int(arguments["patch_size"]))
+        return vision_transformer.VisionTransformer, ()
+    if name == "maxvit_t":
+        fixed = dict(MAXVIT) | {"input_size": (spec.height, spec.width)}
+        notes: tuple[str, ...] = ()
+        if "partition_size" not in arguments:
+            partition = _partition(spec, len(MAXVIT["block_channels"]))
+            notes = (f"maxvit_t: partition size 7 → {partition}, to divide images of {spec.height} pixels",) * (partition != 7)
+            fixed["partition_size"] = partition
+        arguments |= {**fixed, **arguments}
+        return maxvit.MaxVit, notes
+    return models.get_model_builder(name), ()
+
+
+def _refuse_unfit_patches(name: str, spec: InputSpec, patch: int) -> None:
+    if spec.height != spec.width or spec.height % patch:
+        lower = max(patch, spec.height // patch * patch)
+        msg = (
+            f"torchvision:{name} cuts patches of {patch} pixels, which {spec.height}×{spec.width} pixels cannot be; "
+            f"set data.image_size to {lower} or {lower + patch}, or args.patch_size to a divisor of the image size"
+        )
+        raise ModelError(msg)
+
+
+def _partition(spec: InputSpec, blocks: int) -> int:
+    """The largest partition of at most 7 that divides the maps of every block."""
+    sides = []
+    for side in (spec.height, spec.width):
+        for block in range(blocks + 1):
+            side = (side + 1) // 2  # a convolution of 3 pixels, stride 2, padding 1
+            sides += [side] * (block > 0)
+    common = math.gcd(*sides)
+    return max(size for size in range(1, 8) if common % size == 0)
+
+
+def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    try:
+        return builder(**arguments)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        msg = f"torchvision:{name} cannot be built with {arguments}: {error}; see model.args"
+        raise ModelError(msg) from error
+
+
+def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> Draft:
+    choices = models.get_model_weights(name)
+    wanted = str(settings.weights)
+    if wanted not in choices.__members__:
+        msg = f"torchvision:{name} has no weights {wanted!r}: {nearest(wanted.upper(), choices.__members__)}"
+        raise ModelError(msg)
+    entry = choices[wanted]
+    state = _downloaded(name, entry)
+    arguments = {**settings.args, "num_classes": len(entry.meta["categories"])}
+    if name == "maxvit_t":
+        arguments.setdefault("partition_size", 7)  # the weights' own
+    builder, notes = _builder(name, arguments, spec)
+    if name in ("googlenet", "inception_v3"):
+        arguments.setdefault("transform_input", True)
+        state = {key: value for key, value in state.items() if not key.startswith(("aux1.", "aux2.", "AuxLogits."))}
+    if name in VIT and spec.height != entry.meta["min_size"][0]:
+        state = vision_transformer.interpolate_embeddings(spec.height, arguments["patch_size"], state)
+        notes = (*notes, f"position embeddings interpolated: {entry.meta['min_size'][0]} → {spec.height} pixels")
+    module = _called(name, builder, arguments)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        msg = f"the weights {wanted} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
+        raise ModelError(msg) from error
+    return Draft(module, arguments["num_classes"], (*notes, *_normalised_otherwise(entry, spec)))
+
+
+def _downloaded(name: str, entry: Any) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
+        msg = (
+            f"cannot download the weights of torchvision:{name} ({error}); without a network, fetch {entry.url} elsewhere and "
+            f"use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
+            f"{len(entry.meta['categories'])}}}, or leave `weights` out for fresh ones"
+        )
+        raise ModelError(msg) from error
+    return state
+
+
+def _normalised_otherwise(entry: Any, spec: InputSpec) -> tuple[str, ...]:
+    preset = entry.transforms()
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):
+        return ()
+    return (
+        f"the weights were trained on images normalised with {mean} and {std}, the data here with {spec.mean} and {spec.std}",
+    )

@@ -1,0 +1,127 @@
+"""`file:PATH` with an `architecture`: weights from safetensors, or from a torch file that holds nothing but tensors.
+
+A torch file is a pickle, and a pickle may run code. It is read with `weights_only=True`, which refuses any that would.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec
+from compress.models import checkpoint
+from compress.models import fit_to_data as head
+from compress.models.factory import Draft, construct
+from compress.models.settings import ModelSettings
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Training-only heads of GoogLeNet and Inception, left out of the networks here."""
+
+
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+    """Build the architecture and put the file's weights into it, pruned shapes of our own checkpoints included.
+
+    Raises:
+        ModelError: No such file, not weights, a pickle that would run code, or weights that do not fit.
+    """
+    path = base / Path(name).expanduser()
+    if not path.is_file():
+        msg = f"no weights file {path}; relative paths in a recipe start from {base}"
+        raise ModelError(msg)
+    architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None})
+    draft = construct(architecture, spec, base=base, trust_code=trust_code)
+    if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
+        module = checkpoint.load(path, draft.module)
+        return Draft(module, draft.classes, (*draft.notes, f"weights and structure from {path.name}"))
+    state = _unwrapped(_read(path), draft.module)
+    _meet_channels(draft.module, state)
+    _refuse_misfit(path, state, draft, len(spec.classes))
+    draft.module.load_state_dict(state, strict=False)
+    return Draft(draft.module, draft.classes, (*draft.notes, f"weights from {path.name}"))
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"{path} is refused: it is a pickle that holds more than tensors, and loading it could run code. If you trust its "
+            "source, convert it once: torch.save(torch.load(PATH, weights_only=False).state_dict(), NEW_PATH)"
+        )
+        raise ModelError(msg) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        msg = (
+            f"{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)"
+        )
+        raise ModelError(msg) from error
+
+
+def _unwrapped(found: Any, module: nn.Module) -> dict[str, Tensor]:
+    """The state dict inside what a training script saved, its keys without the prefixes of wrappers."""
+    while isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
+        key = next((wrapper for wrapper in WRAPPERS if isinstance(found.get(wrapper), Mapping)), None)
+        if key is None:
+            break
+        found = found[key]
+    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
+    if not state:
+        kind = type(found).__name__
+        msg = f"the weights file holds no state dict (found {kind}); allowed: a state dict, bare or under one of {WRAPPERS}"
+        raise ModelError(msg)
+    wanted = module.state_dict().keys()
+    for prefix in PREFIXES * 2:  # wrappers nest in either order
+        if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in wanted):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return {key: value for key, value in state.items() if key in wanted or not key.startswith(AUXILIARY)}
+
+
+def _meet_channels(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Let the network have the file's image channels; it is fitted to the data after loading, with the file's weights."""
+    found = head.first_convolution(module)
+    weight = state.get(f"{found[0]}.weight") if found else None
+    if weight is not None and weight.ndim == 4:
+        head.fit_channels(module, weight.shape[1])
+
+
+def _refuse_misfit(path: Path, state: Mapping[str, Tensor], draft: Draft, classes: int) -> None:
+    own = draft.module.state_dict()
+    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    found = head.last_layer(draft.module, draft.classes)
+    if found and shapes and not missing and not unexpected and all(key.rpartition(".")[0] == found[0] for key in shapes):
+        held = state[f"{found[0]}.weight"].shape[0]
+        msg = (
+            f"class-count mismatch: checkpoint {path.name} has {held} classes, the data has {classes}; to keep its body and "
+            f"give it a fresh head, set args: {{num_classes: {held}}}, otherwise use the data that it was trained on"
+        )
+        raise ModelError(msg)
+    faults = [
+        *_listed("missing", missing),
+        *_listed("unexpected", unexpected),
+        *_listed(
+            "of another shape", [f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in sorted(shapes)]
+        ),
+    ]
+    if faults:
+        msg = f"{path.name} does not fit its architecture: {'; '.join(faults)}; check architecture, args and small_stem"
+        raise ModelError(msg)
+
+
+def _listed(what: str, keys: Iterable[str]) -> list[str]:
+    found = list(keys)
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return [f"{len(found)} {what} ({', '.join(found[:4])}{more})"] if found else []

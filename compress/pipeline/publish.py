@@ -1,0 +1,71 @@
+"""What a finished run shows at the top of its directory: recipe, record, report and the artifacts that ship."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from compress.core.atomic_files import write_text
+from compress.core.errors import StoreError
+from compress.core.record import RunRecord
+from compress.core.run_directory import RECORD, take_over
+from compress.pipeline.stage_output import StageOutput
+
+ARTIFACTS = "artifacts"
+
+
+def publish(record: RunRecord, folder: Path, links: Sequence[StageOutput]) -> tuple[Path, ...]:
+    """Write what is not there yet or has changed.
+
+    Returns:
+        The report's files.
+    """
+    text = record.model_dump_json(indent=1)
+    expected = (folder / "report.md", folder / "report.html")
+    target = folder / RECORD
+    if target.exists() and target.read_text(encoding="utf-8") == text and all(path.exists() for path in expected):
+        return (*expected, *sorted((folder / "figures").glob("*.png")))
+    shipped = next((link.folder / ARTIFACTS for link in reversed(links) if (link.folder / ARTIFACTS).is_dir()), None)
+    if shipped:
+        shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
+        take_over(shipped, folder / ARTIFACTS)
+    from compress.pipeline.report.write import write
+
+    report = write(record, folder)
+    write_text(folder / "recipe.yaml", resolved(record))
+    write_text(target, text)
+    return report
+
+
+def resolved(record: RunRecord) -> str:
+    """The resolved recipe as YAML (JSON where it came from Python objects, which YAML reads as well)."""
+    import yaml
+
+    return yaml.safe_dump(json.loads(json.dumps(record.recipe)), sort_keys=False, allow_unicode=True)
+
+
+def redraw(run: Path, out: Path | None) -> tuple[Path, ...]:
+    """Write the report of a record again.
+
+    Args:
+        run: A run directory, or its record.json.
+        out: Where to; the record's own folder when None.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from pydantic import ValidationError
+
+    from compress.pipeline.report.write import write
+
+    path = run / RECORD if run.is_dir() else run
+    try:
+        record = RunRecord.load(path)
+    except OSError as error:
+        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
+    except ValidationError as error:
+        first = error.errors()[0]["msg"]
+        raise StoreError(f"{path} is not a run's record: {error.error_count()} faults, first: {first}") from error
+    return write(record, out or path.parent, path.parent)

@@ -1,0 +1,135 @@
+"""`compress quantize-report`: what of a quantized network runs in int8, layer by layer, with the time before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from compress.core.errors import ConversionError, StoreError
+from compress.core.record import Scorecard, StageRecord
+from compress.core.run_directory import RECORD
+from compress.pipeline.stage_output import MANIFEST
+from compress.profile.layers.tables import Rows
+from compress.quantize.analysis.layer_report import place, told_by
+from compress.quantize.target_requirements import FILES
+
+FILE = FILES["onnxruntime"]
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What was found.
+
+    Attributes:
+        quantized: The file.
+        parent: The float file that it was made from.
+        layers: One row a layer, in order: `module`, `nodes`, `operators`, `runs_in`, `before_ms`, `after_ms`,
+            `conversions_ms`, `why`; times are written quantities.
+        conversions: One row for each float part with conversions around it, the most costly first: `around`, `stray`,
+            `quantize`, `dequantize`, `conversions_ms`, `operators_ms`, `why`.
+        results: Sums of the kernels' times.
+        notes: Sentences.
+    """
+
+    quantized: Path
+    parent: Path
+    layers: Rows
+    conversions: Rows
+    results: Scorecard
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        results = {name: each.model_dump(mode="json") for name, each in self.results.items()}
+        files = {"quantized": str(self.quantized), "float": str(self.parent)}
+        return {**files, "layers": self.layers, "conversions": self.conversions, "results": results, "notes": self.notes}
+
+
+def quantize_report(
+    quantized: str | Path, parent: str | Path | None = None, *, threads: int = 1, seconds: float = 2.0
+) -> QuantizeReport:
+    """Tell layer by layer what runs in int8 after ONNX Runtime's optimizer on this machine, what not and why, with times.
+
+    Args:
+        quantized: A quantized ONNX file, or a run directory, whose last `quantize` stage is looked at.
+        parent: The float file that it was made from; found by itself for a run directory or a file of one.
+        threads: Within an operator.
+        seconds: Time to spend on each file, about.
+
+    Raises:
+        ConversionError: A file is not ONNX, not quantized, or not made from the float file; or the float file is not named.
+        StoreError: The directory holds no finished `quantize` stage, or no float file of it.
+        DeviceError: The files' input shapes are not known.
+    """
+    path = Path(quantized)
+    told: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    if not path.exists():
+        msg = f"there is no {path}; give a quantized ONNX file, or a run directory such as reports/NAME/HASH"
+        raise ConversionError(msg)
+    if path.is_dir() or (parent is None and _stage(path.parent) is not None):
+        folder = path if path.is_dir() else path.parent
+        record, folder = _quantize_of(folder)
+        path = path if path.is_file() else folder / FILE
+        parent = parent or _parent_of(folder)
+        told, notes = told_by(record.skipped), tuple(note for note in record.notes if note.startswith("gate "))
+    if parent is None:
+        msg = (
+            f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
+        )
+        raise ConversionError(msg)
+    found, accounts = place(Path(parent), path, told=told, threads=threads, seconds=seconds)
+    return QuantizeReport(
+        path, Path(parent), found.layers, found.conversions, found.results, (found.note, *notes, *accounts)
+    )  # fmt: skip
+
+
+def _stage(folder: Path) -> StageRecord | None:
+    """The record of a finished `quantize` stage in this folder; None where it is no such folder."""
+    try:
+        record = StageRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return record if (folder / FILE).is_file() and record.form == "onnx" and "scheme" in record.parameters else None
+
+
+def _quantize_of(folder: Path) -> tuple[StageRecord, Path]:
+    """The last finished `quantize` stage of a run directory, or the one whose folder is given."""
+    own = _stage(folder)
+    if own is not None:
+        return own, folder
+    finished = [(record, path) for path in _stages(folder) if (record := _stage(path)) is not None]
+    if not finished:
+        msg = f"{folder} holds no finished quantize stage; give a run directory such as reports/NAME/HASH of a recipe with one"
+        raise StoreError(msg)
+    return finished[-1]
+
+
+def _stages(run: Path) -> list[Path]:
+    """Finished stages' folders, in order."""
+    return sorted(path for path in run.glob("[0-9][0-9]-*") if (path / RECORD).is_file())
+
+
+def _parent_of(folder: Path) -> Path:
+    """The float file of the last torch network before a stage."""
+    for earlier in reversed(
+        [path for path in _stages(folder.parent) if path.name < folder.name and "teacher" not in path.name]
+    ):
+        pointer = _pointer(earlier)
+        name = pointer.get("files", {}).get("onnxruntime")
+        if pointer.get("form") == "torch" and name:
+            return earlier / str(name)
+    msg = f"the float file that {folder / FILE} was made from is not in {folder.parent}; name it with --float FLOAT.onnx"
+    raise StoreError(msg)
+
+
+def _pointer(folder: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,207 @@
+"""Pictures of a report, drawn from records with matplotlib's object interface: no window, no global state.
+
+Equal records give equal bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+
+from compress.core.format_quantity import label
+from compress.core.latency_sessions import stage_card
+from compress.core.plot_style import (
+    COLORS,
+    GREY,
+    INK,
+    NAME,
+    SUBJECT_COLORS,
+    Picture,
+    dress,
+    keep_apart,
+    plain,
+    png_of,
+    scale_x,
+    sheet,
+    three_digits,
+    value_of,
+    whiskers,
+)
+from compress.core.record import BenchmarkRow, Quantity, RunRecord, Scorecard
+from compress.pipeline.report.stage_figures import left_by
+from compress.pipeline.report.tables import control_of, final_card, reference_card, subjects_of
+from compress.pipeline.report.training_curves import of_stage
+
+
+def draw(record: RunRecord, run: Path | None = None) -> tuple[Picture, ...]:
+    """All pictures that a record has data for, in the order of the report, and those that stages left in the run directory."""
+    found = [
+        _before_after(record),
+        _against_accuracy(record, "size_bytes", "size", 1e-6, "size of the ONNX file (MB)"),
+        _against_accuracy(record, "latency_ms", "latency", 1.0, "latency on the host (ms)"),
+        _latency(record),
+    ]
+    own = (picture for stage in record.every_stage for picture in (*(left_by(stage, run) if run else ()), *of_stage(stage)))
+    return (*(picture for picture in found if picture), *own)
+
+
+@dataclass(frozen=True)
+class _Point:
+    name: str
+    x: Quantity
+    y: Quantity
+    chain: bool
+
+
+def _points(record: RunRecord, measure: str) -> list[_Point]:
+    """Teacher, student trained alone and every stage that changed something; one that changed nothing adds no point."""
+    points: list[_Point] = []
+
+    def add(name: str, card: Scorecard, *, chain: bool) -> None:
+        x, y = card.get(measure), card.get("accuracy")
+        if x is not None and y is not None and x.value is not None and y.value is not None:
+            points.append(_Point(name, x, y, chain))
+
+    if record.teacher:
+        add("teacher", reference_card(record)[1], chain=False)
+    control = control_of(record)
+    if control:
+        add("student alone", {**control[0].after, "accuracy": control[1]}, chain=False)
+    states = [tuple(value_of(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
+    for stage, state, before in zip(record.stages, states, [(), *states], strict=False):
+        if state != before:
+            add(stage.name, final_card(record) if state == states[-1] else stage_card(record, stage), chain=True)
+    return points
+
+
+def _limit(record: RunRecord, *path: str) -> float | None:
+    """A limit of the recipe's budget."""
+    found: object = record.recipe.get("budget")
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> Picture | None:
+    points = _points(record, measure)
+    if len(points) < 2:
+        return None
+    figure = sheet(7.2, 3.7)
+    axes = figure.add_subplot()
+    chain = [point for point in points if point.chain]
+    axes.plot(
+        [(p.x.value or 0) * factor for p in chain], [(p.y.value or 0) * 100 for p in chain], color=COLORS[0], lw=1, alpha=0.5
+    )
+    names = [_point(axes, point, factor) for point in points]
+    limit = _limit(record, "size_mb") if measure == "size_bytes" else _limit(record, "latency_ms", "host")
+    if limit:
+        axes.axvline(limit, color=COLORS[5], lw=1, ls="--", label=f"budget: {limit:g}")
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right")
+    scale_x(axes, [*((p.x.value or 0) * factor for p in points), *((limit,) if limit else ())])
+    axes.margins(y=0.25)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("test accuracy (%)")
+    dress(axes)
+    keep_apart(figure, names)
+    caption = (
+        f"Test accuracy against {short} after every stage that changed something; whiskers are 95 % intervals, hollow points "
+        "are estimates."
+    )
+    return Picture(f"accuracy_{short}", "overview", caption, png_of(figure))
+
+
+def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
+    """A point with its whiskers; a stage's name stands above them, any other below, in the point's colour. Gives the name."""
+    x, y = (point.x.value or 0) * factor, (point.y.value or 0) * 100
+    color = COLORS[0] if point.chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
+    fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
+    below, above = whiskers(point.y, 100)
+    axes.errorbar(x, y, (below, above), whiskers(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
+    place = (x, y + above[0]) if point.chain else (x, y - below[0])
+    shift, side = (3, "bottom") if point.chain else (-3, "top")
+    look = {**NAME, "color": color}
+    return axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **look)
+
+
+def _before_after(record: RunRecord) -> Picture | None:
+    """How many times smaller and faster the artifact is than the reference."""
+    name, reference = reference_card(record)
+    final = final_card(record)
+    ratios = []
+    for measure in ("size_bytes", "parameters", "macs", "latency_ms"):
+        before, after = value_of(reference.get(measure)), value_of(final.get(measure))
+        if before and after and before > 0 and after > 0:
+            ratios.append((label(measure), before / after))
+    if not ratios:
+        return None
+    figure = sheet(7.2, 0.6 + 0.42 * len(ratios))
+    axes = figure.add_subplot()
+    names, times = [pair[0] for pair in ratios], [pair[1] for pair in ratios]
+    bars = axes.barh(names, times, color=[COLORS[0] if time >= 1 else COLORS[5] for time in times], height=0.6, left=0)
+    axes.bar_label(bars, labels=[f"÷ {three_digits(time)}" for time in times], padding=4, fontsize=9, color=INK)
+    axes.set_xscale("log")
+    axes.set_xlim(min(1.0, *times) * 0.9, max(2.0, *times) * 1.6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"times less than the {name} (logarithmic)")
+    dress(axes, grid="x")
+    axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
+    caption = f"The artifact against the {name}: how many times less of each."
+    return Picture("before_after", "overview", caption, png_of(figure))
+
+
+def _latency(record: RunRecord) -> Picture | None:
+    """Bars of the median latency of every subject on every device, estimates hatched."""
+    groups: dict[str, dict[str, BenchmarkRow]] = {}
+    for _, subject in subjects_of(record):
+        groups.setdefault(subject.device, {})[subject.subject] = subject
+    rows = [(device, subject) for device, found in groups.items() for subject in found.values()]
+    known = [value for _, row in rows if (value := value_of(row.quantities.get("latency_p50_ms"))) and value > 0]
+    if not known:
+        return None
+    figure = sheet(7.2, 0.9 + 0.24 * len(rows) + 0.16 * len(groups))
+    axes = figure.add_subplot()
+    floor = min(known) / 4
+    position, ticks = 0.0, []
+    for device, found in groups.items():
+        ticks.append((position + (len(found) - 1) / 2, plain(device)))
+        for subject in found.values():
+            _bar(axes, position, subject, floor)
+            position += 1
+        limit = _limit(record, "latency_ms", device)
+        if limit:
+            axes.plot([limit, limit], [position - len(found) - 0.5, position - 0.5], color=COLORS[5], lw=1.2, ls="--")
+        position += 0.7
+    axes.set_yticks([tick for tick, _ in ticks], [name for _, name in ticks])
+    axes.set_xscale("log")
+    axes.set_xlim(floor, max(known) * 8)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.invert_yaxis()
+    axes.set_xlabel("latency p50 of one sample (ms, logarithmic)")
+    dress(axes, grid="x")
+    axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
+    caption = (
+        "Median latency by device: plain bars are measured, hatched ones estimated; whiskers are 95 % intervals or error "
+        "bands, the small upright stroke is p99, a dashed line is the budget."
+    )
+    return Picture("latency", "devices", caption, png_of(figure))
+
+
+def _bar(axes: Axes, position: float, subject: BenchmarkRow, floor: float) -> None:
+    quantity = subject.quantities.get("latency_p50_ms")
+    color = SUBJECT_COLORS.get(subject.subject, COLORS[3])
+    if quantity is None or not quantity.value or quantity.value <= 0:
+        axes.text(floor * 1.1, position, f"{plain(subject.subject)}: not measured", va="center", fontsize=8, color=GREY)
+        return
+    style = {"color": color} if quantity.how == "measured" else {"facecolor": "white", "edgecolor": color, "hatch": "/////"}
+    strokes = {"ecolor": INK, "elinewidth": 1, "capsize": 2}
+    axes.barh(position, quantity.value, height=0.8, xerr=whiskers(quantity, 1.0), error_kw=strokes, **style)  # type: ignore[arg-type]
+    tail = value_of(subject.quantities.get("latency_p99_ms"))
+    if tail:
+        axes.plot([tail, tail], [position - 0.3, position + 0.3], color=color, lw=1.5)
+    right = max(quantity.value, quantity.high or 0.0, tail or 0.0)
+    text = f"{plain(subject.subject)} {three_digits(quantity.value)}"
+    axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", **NAME)

@@ -1,0 +1,26 @@
+"""The report as one HTML file that can be mailed and printed: style and pictures inside, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from compress.core.format_quantity import MARKS
+from compress.pipeline.report.sections import Outline
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def render(report: Outline) -> str:
+    """The whole report; every text of the record is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["data_uri"] = _data_uri
+    return environment.get_template("report.html.j2").render(report=report, marks=MARKS) + "\n"

@@ -1,0 +1,77 @@
+"""The report as Markdown (GitHub's dialect), with pictures beside it in `figures/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from compress.core.format_quantity import MARKS
+from compress.pipeline.report.sections import Outline, Section
+from compress.pipeline.report.table import Cell, Table
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line, also inside a table."""
+    line = re.sub(r"\s+", " ", text).strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~#])", r"\\\1", line)
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
+
+
+def render(report: Outline) -> str:
+    """The whole report."""
+    lines = [f"# {escape(report.title)}", "", f"**{report.verdict.upper()}** {escape(report.headline)}", ""]
+    lines += [" · ".join(map(escape, report.facts)), ""]
+    for section in report.sections:
+        lines += _section(section)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from (f"{'#' * section.level} {escape(section.title)}", "")
+    for paragraph in section.paragraphs:
+        yield from (escape(paragraph), "")
+    if section.items:
+        yield from (f"- {escape(item)}" for item in section.items)
+        yield ""
+    for table in section.tables:
+        yield from _table(table, titled=table.title != section.title)
+    for picture in section.pictures:
+        yield from (f"![{escape(picture.caption)}](figures/{picture.name}.png)", "", f"*{escape(picture.caption)}*", "")
+    for title, text in section.code:
+        yield from _code(title, text)
+
+
+def _table(table: Table, *, titled: bool) -> Iterator[str]:
+    if titled:
+        yield from (f"**{escape(table.title)}**", "")
+    yield _row(escape(name) for name in table.header)
+    yield _row("---" for _ in table.header)
+    yield from (_row(_cell(cell) for cell in row) for row in table.rows)
+    yield ""
+    if table.notes:
+        yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, start=1))
+        yield ""
+
+
+def _row(cells: Iterator[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    parts = [escape(cell.text)]
+    if cell.interval:
+        parts.append(f"({escape(cell.interval)})")
+    if cell.how:
+        parts.append(MARKS[cell.how] if cell.how != "estimated" else f"{MARKS[cell.how]} estimated")
+    if cell.note is not None:
+        parts.append(f"\\[{cell.note}\\]")
+    if cell.change:
+        parts.append(f"<br>{escape(cell.change)}")
+    return " ".join(parts)
+
+
+def _code(title: str, text: str) -> Iterator[str]:
+    """A fenced block; the fence is longer than any run of backticks inside."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (f"**{escape(title)}**", "", f"{fence}yaml", text.rstrip("\n"), fence, "")

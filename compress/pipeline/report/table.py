@@ -1,0 +1,73 @@
+"""Cells, tables and the notes below them: every number carries its sign and points to a note on where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compress.core.format_quantity import change, mark, spread, unit_of, value
+from compress.core.record import How, Quantity
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: The value with its unit, or words.
+        how: Set for a number.
+        interval: Its interval or band; empty without one.
+        note: Number of the note below the table.
+        change: What became of it since the row or column it is compared with.
+    """
+
+    text: str
+    how: How | None = None
+    interval: str = ""
+    note: int | None = None
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the first column names the rows.
+
+    Attributes:
+        title: Above it.
+        header: As many as every row has cells.
+        rows: Cells.
+        notes: How the numbers came to be, in the order of the cells' note numbers, counted from 1.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Notes:
+    """Numbers the different origins of the numbers of one table."""
+
+    _runs: dict[tuple[How, str], list[int]] = field(default_factory=dict)
+
+    def cell(self, name: str, quantity: Quantity | None, *, against: Quantity | None = None) -> Cell:
+        """A quantity's cell, with its change against another."""
+        if quantity is None:
+            return Cell("—")
+        origin = (quantity.how, quantity.detail)
+        runs = self._runs.setdefault(origin, [])
+        runs += [quantity.runs] if quantity.runs is not None else []
+        unit = unit_of(name, quantity)
+        note = list(self._runs).index(origin) + 1
+        text = value(quantity, unit).removesuffix(" MAC") if name == "macs" else value(quantity, unit)
+        return Cell(text, quantity.how, spread(quantity, unit), note, change(against, quantity))
+
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence for each origin, in order."""
+        return tuple(self._sentence(how, detail, runs) for (how, detail), runs in self._runs.items())
+
+    def _sentence(self, how: How, detail: str, runs: list[int]) -> str:
+        span = sorted({min(runs), max(runs)}) if runs else []
+        counted = f"; n = {' to '.join(f'{count:,}' for count in span)}" if span else ""
+        empty = "a plain count, no more recorded" if how == "measured" else "no more recorded"
+        return f"{mark(Quantity(unit='1', how=how))}: {detail or empty}{counted}"

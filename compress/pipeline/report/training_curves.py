@@ -1,0 +1,120 @@
+"""Curves of one stage: its training, and what each pruning step cost and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from compress.core.plot_style import COLORS, INK, Picture, dress, file_name, plain, png_of, sheet
+from compress.core.record import Curve, StageRecord
+
+STEPS = "pruning_steps"
+"""A stage's own table that is drawn: `step`, `macs`, `parameters`, `sparsity`, `accuracy_pruned`, `accuracy_recovered`."""
+
+VALIDATION = "_validation"
+
+
+def of_stage(stage: StageRecord) -> Iterator[Picture]:
+    """Pictures of one stage, where it left something to draw."""
+    rows = stage.tables.get(STEPS, ())
+    drawn = len(rows) > 1 and all(_number(row.get("step")) is not None for row in rows)
+    if drawn:
+        yield _steps(stage, rows)
+    curves = {name: curve for name, curve in stage.curves.items() if not (drawn and curve.x_label == "pruning step")}
+    panels = _panels(curves)
+    if panels:
+        yield _curves(stage, panels)
+
+
+def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> Picture:
+    name = f"{stage.index:02d}_{file_name(stage.name)}_{what}"
+    return Picture(name, f"stage-{stage.index}", f"Stage {stage.index}, {stage.name}: {caption}", png)
+
+
+def _number(item: Any) -> float | None:
+    return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
+
+
+def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...]) -> Picture:
+    """Accuracy before and after each step's recovery; beside it what is left of the network."""
+    figure = sheet(7.2, 2.8)
+    accuracy, left = figure.subplots(1, 2)
+    x = [float(row["step"]) for row in rows]
+    for key, name, color in (("accuracy_pruned", "right after the cut", 1), ("accuracy_recovered", "after recovery", 0)):
+        _line(accuracy, x, [_percent(_number(row.get(key))) for row in rows], name, COLORS[color])
+    for number, (key, name) in enumerate((("macs", "MACs"), ("parameters", "parameters"))):
+        whole = _number(rows[0].get(key)) or math.nan
+        _line(left, x, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[number])
+    if any(_number(row.get("sparsity")) for row in rows):
+        kept = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
+        _line(left, x, kept, "weights that are not zero", COLORS[2])
+    for axes, y_label in ((accuracy, "validation accuracy (%)"), (left, "left of the dense network (%)")):
+        _finish(axes, "pruning step", y_label, x, legend=True)
+    return _picture(
+        stage, "steps", "validation accuracy and what is left of the network over the pruning steps.", png_of(figure)
+    )
+
+
+def _percent(value: float | None) -> float:
+    return math.nan if value is None else 100 * value
+
+
+def _panels(curves: Mapping[str, Curve]) -> dict[tuple[str, str], dict[str, Curve]]:
+    """Curves that share their axes, training and validation together."""
+    panels: dict[tuple[str, str], dict[str, Curve]] = {}
+    for name, curve in curves.items():
+        if any(value is not None for value in curve.y):
+            labels = (_words(curve.x_label), _words(curve.y_label.removesuffix(VALIDATION)))
+            panels.setdefault(labels, {})[name] = curve
+    return panels
+
+
+def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]]) -> Picture:
+    columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
+    rows = math.ceil(len(panels) / columns)
+    figure = sheet(7.2, 2.7 * rows)
+    for number, ((x_label, y_label), curves) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        _panel(axes, curves)
+        alone = len(curves) == 1 and _words(next(iter(curves))) == y_label
+        _finish(axes, x_label, y_label, list(next(iter(curves.values())).x), legend=not alone)
+    shown = ", ".join(dict.fromkeys(y_label for _, y_label in panels))
+    drawn = [(name, curve) for curves in panels.values() for name, curve in curves.items()]
+    validated = any(name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) for name, curve in drawn)
+    caption = f"{shown}{'; broken lines are on validation' * validated}."
+    return _picture(stage, "curves", caption, png_of(figure))
+
+
+def _panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
+    """Lines of one panel: a validation curve is broken and has the colour of its training curve."""
+    colors: dict[str, str] = {}
+    for name, curve in curves.items():
+        color = colors.setdefault(name.removesuffix(VALIDATION), COLORS[len(colors) % len(COLORS)])
+        y = [math.nan if value is None else value for value in curve.y]
+        style = "--" if name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) else "-"
+        told = name.endswith(VALIDATION) and name.removesuffix(VALIDATION) in curves
+        _line(axes, list(curve.x), y, "" if told else _words(name), color, style)
+
+
+def _line(axes: Axes, x: list[float], y: list[float], name: str, color: str, style: str = "-") -> None:
+    axes.plot(
+        x, y, color=color, lw=1.4, ls=style, marker="o" if len(y) <= 12 else None, ms=3, label=plain(name) or "_nolegend_"
+    )
+
+
+def _finish(axes: Axes, x_label: str, y_label: str, x: list[float], *, legend: bool) -> None:
+    if legend:
+        axes.legend(fontsize=7, frameon=False, labelcolor=INK)
+    if x and all(value.is_integer() for value in x):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.set_xlabel(plain(x_label))
+    axes.set_ylabel(plain(y_label))
+    dress(axes)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,255 @@
+"""Which runtime to measure in: of those that a profile names, the one that runs the artifact fastest and answers alike.
+
+`onnxruntime`, `onnxruntime:cuda` (an execution provider after the colon), `openvino`, `tensorrt`. The first one named is the
+profile's own; another takes its place only when its speed-up is above 1 with its whole interval, so that noise does not choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.backends.runner import Array, Feeds, FileRunner, sample
+from compress.core.errors import CompressError
+from compress.core.progress import Reporter
+from compress.core.record import Quantity, Skipped
+from compress.core.registry import find
+from compress.profile.latency.timing import Timing, speedup, time_runners
+
+if TYPE_CHECKING:
+    from compress.profile.rows import Plan
+
+LEAST_AGREEMENT = 0.98
+"""Part of the samples on which two runtimes must name the same class."""
+LARGEST_DIFFERENCE = 0.1
+"""Largest difference of two runtimes' outputs, as a part of the largest output."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the outputs of two runtimes compare.
+
+    Attributes:
+        difference: Largest absolute difference ÷ largest absolute output of the first.
+        top1: Part of the samples with the same largest output; None where the first output is not (N, K).
+        samples: Compared.
+    """
+
+    difference: float
+    top1: float | None
+    samples: int
+
+    @property
+    def holds(self) -> bool:
+        """Near enough to be the same network."""
+        return self.difference <= LARGEST_DIFFERENCE and (self.top1 is None or self.top1 >= LEAST_AGREEMENT)
+
+    def __str__(self) -> str:
+        same = "" if self.top1 is None else f", the same class on {self.top1:.1%} of {self.samples} samples"
+        return f"outputs differ by at most {self.difference:.2g} of the largest{same}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What came of comparing runtimes.
+
+    Attributes:
+        runtime: The one to measure in.
+        rows: One a runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
+            `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`; quantities as JSON.
+        skipped: Runtimes that cannot run here, with the reason.
+        notes: Why one was chosen, and which did not agree.
+    """
+
+    runtime: str
+    rows: tuple[dict[str, Any], ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+def opened(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
+    """A runner of an ONNX file, not loaded yet.
+
+    Args:
+        runtime: As in a profile.
+        path: ONNX file.
+        threads: Within an operator, where the runtime has such.
+
+    Raises:
+        CompressError: No such runtime.
+    """
+    name, _, provider = runtime.partition(":")
+    kind = find("runner", name).load()
+    runner: FileRunner = kind(path, threads=threads, **({"provider": provider} if provider else {}))
+    return runner
+
+
+def noise(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
+    """Batches of normal noise of a file's own input shapes, for a file that comes without data; integers are zeros.
+
+    Raises:
+        ConversionError: The file cannot be loaded.
+        DeviceError: Its input shapes are not known.
+    """
+    random = np.random.default_rng(0)
+    with opened(runtime, path) as runner:
+        shapes = sample(runner, batch)
+    return [
+        {
+            name: random.normal(size=array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
+            for name, array in shapes.items()
+        }
+        for _ in range(count)
+    ]
+
+
+def compare(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> Agreement:
+    """Hold the outputs of two runtimes against each other.
+
+    Args:
+        first: Outputs by batch, the reference.
+        second: The same of the other.
+    """
+    pairs = [pair for ours, theirs in zip(first, second, strict=True) for pair in zip(ours, theirs, strict=True)]
+    largest = max((float(np.abs(a).max()) for a, _ in pairs if a.size), default=0.0)
+    apart = [np.abs(a.astype(np.float64) - b.astype(np.float64)) for a, b in pairs if a.size]
+    difference = max((float(each.max()) for each in apart), default=0.0) / (largest or 1.0)
+    heads = [(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True)]
+    samples = sum(len(a) if a.ndim else 1 for a, _ in heads)
+    top1 = None
+    if heads and all(a.ndim == 2 and a.shape[1] > 1 for a, _ in heads):
+        top1 = sum(int((a.argmax(1) == b.argmax(1)).sum()) for a, b in heads) / samples
+    return Agreement(difference if np.isfinite(difference) else float("inf"), top1, samples)
+
+
+def choose(
+    runtimes: Sequence[str],
+    files: Mapping[str, Path],
+    feeds: Mapping[str, Sequence[Feeds]],
+    plan: Plan,
+    *,
+    batch: int,
+    reporter: Reporter,
+    by: str = "artifact",
+    made: Mapping[str, Path] | None = None,
+) -> Choice:
+    """Time one subject in every runtime, interleaved, and keep the fastest of those that agree with the first.
+
+    A runtime is left out, with the reason, when it is not installed or does not run one of the files: all are to be measured in
+    the same one.
+
+    Args:
+        runtimes: Names, the profile's own first.
+        files: ONNX files by subject.
+        feeds: Batches of inputs by subject.
+        plan: How to time.
+        batch: Samples in one run.
+        reporter: Shows a bar.
+        by: The subject that is timed.
+        made: Its files by runtime family, for runtimes that have one of their own; others take that of `files`.
+
+    Raises:
+        CompressError: The profile's own runtime does not run the files.
+    """
+    own, *others = dict.fromkeys(runtimes)
+    given = {name: {**files, by: made_for(name, made or {}, files[by])} for name in (own, *others)}
+    expected = _outputs(own, given[own], feeds, plan.threads)
+    agreements: dict[str, Agreement] = {}
+    skipped = []
+    for name in others:
+        try:
+            found = _outputs(name, given[name], feeds, plan.threads)
+        except CompressError as error:
+            skipped.append(Skipped(what=f"runtime {name}", reason=str(error)))
+        else:
+            agreements[name] = _worst([compare(expected[subject], found[subject]) for subject in files])
+    with ExitStack() as stack:
+        runners = {
+            name: stack.enter_context(opened(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
+        }
+        timings = time_runners(
+            runners,
+            dict.fromkeys(runners, feeds[by][0]),
+            batch=batch,
+            seconds=plan.seconds,
+            warmup_seconds=plan.warmup_seconds,
+            min_runs=plan.min_runs,
+            reporter=reporter,
+        )
+    chosen = _fastest(own, timings, agreements)
+    paths = {name: given[name][by] for name in timings}
+    rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
+    return Choice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
+
+
+def made_for(runtime: str, made: Mapping[str, Path], otherwise: Path) -> Path:
+    """The file that a runtime is to run.
+
+    Args:
+        runtime: As in a profile.
+        made: Files by runtime family.
+        otherwise: Where none was made for its family.
+    """
+    return made.get(runtime.partition(":")[0], otherwise)
+
+
+def _outputs(
+    runtime: str, files: Mapping[str, Path], feeds: Mapping[str, Sequence[Feeds]], threads: int
+) -> dict[str, list[list[Array]]]:
+    found = {}
+    for subject, path in files.items():
+        with opened(runtime, path, threads=threads) as runner:
+            found[subject] = [runner.run(each) for each in feeds[subject]]
+    return found
+
+
+def _worst(agreements: Sequence[Agreement]) -> Agreement:
+    tops = [each.top1 for each in agreements if each.top1 is not None]
+    return replace(agreements[0], difference=max(each.difference for each in agreements), top1=min(tops, default=None))
+
+
+def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement]) -> str:
+    chosen = own
+    for name, agreement in agreements.items():
+        gain = speedup(timings[chosen], timings[name])
+        if agreement.holds and gain.low is not None and gain.low > 1.0:
+            chosen = name
+    return chosen
+
+
+def _row(name: str, path: Path, timing: Timing, agreement: Agreement | None, *, chosen: bool) -> dict[str, Any]:
+    detail = "its outputs are what the others are compared with"
+    top1 = Quantity.absent("fraction", detail)
+    if agreement is not None:
+        top1 = Quantity.absent("fraction", "the first output is no list of classes")
+    if agreement is not None and agreement.top1 is not None:
+        top1 = Quantity.measured(agreement.top1, "fraction", "same class as the first runtime", runs=agreement.samples)
+    return {
+        "runtime": name,
+        "version": timing.settings["runtime"],
+        "file": path.name,
+        "latency_p50_ms": timing.p50.model_dump(mode="json"),
+        "throughput_per_s": timing.throughput.model_dump(mode="json"),
+        "top1_agreement": top1.model_dump(mode="json"),
+        "largest_difference": None if agreement is None else min(agreement.difference, float(np.finfo(np.float32).max)),
+        "chosen": chosen,
+    }
+
+
+def _notes(
+    own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement], paths: Mapping[str, Path]
+) -> list[str]:
+    notes = [
+        f"runtime {name} was not chosen: {agreement}; at most {LARGEST_DIFFERENCE:g} and {LEAST_AGREEMENT:.0%} are asked for"
+        for name, agreement in agreements.items()
+        if not agreement.holds
+    ]
+    times = ", ".join(f"{name} {timing.p50.value:.3g} ms" for name, timing in timings.items() if timing.p50.value is not None)
+    why = "none that agrees is faster beyond its interval" if chosen == own else "the fastest of those that agree"
+    file = f" on {paths[chosen].name}" if len(set(paths.values())) > 1 else ""
+    return [*notes, f"measured in {chosen}{file}, {why}: {times}"] if len(timings) > 1 else notes

@@ -1,0 +1,1 @@
+"""Latency estimates for devices out of reach, and the fit of their coefficients."""

@@ -1,0 +1,221 @@
+"""The work in an ONNX graph at batch 1, operator by operator, as a runtime would run it: what the cost model multiplies out.
+
+A runtime does not run the graph as written: QuantizeLinear and DequantizeLinear vanish into their neighbours, batch norms and
+activations into the convolution before them, and reshapes move nothing. So they are left out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+
+from compress.core.errors import ConversionError, DeviceError
+
+Kind = Literal["dense", "depthwise", "other"]
+Number = Literal["float", "int8"]
+CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger"}
+PRODUCTS = {"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "QGemm"}
+INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearAdd", "QLinearGlobalAveragePool"}
+QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
+FUSED = {"Relu", "Clip", "BatchNormalization", "LeakyRelu", "Add"}
+"""Vanish into the convolution or product before them, in ONNX Runtime and TensorRT alike; Add is the residual sum."""
+FREE = {"Reshape", "Flatten", "Identity", "Dropout", "Constant", "Shape", "Squeeze", "Unsqueeze", "Cast"}
+"""Move no activations worth counting in a vision network."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One operator that is run.
+
+    Attributes:
+        name: Node name, or its first output.
+        operator: ONNX operator type.
+        kind: How well kernels for it use the arithmetic units.
+        number: `int8` when its inputs are quantized.
+        operations: Arithmetic; a multiply-accumulate is two.
+        elements: Read and written: activations in and out, and weights.
+    """
+
+    name: str
+    operator: str
+    kind: Kind
+    number: Number
+    operations: int
+    elements: int
+
+
+def work_of(path: Path) -> tuple[Work, ...]:
+    """Every operator that would be run for one sample.
+
+    Raises:
+        ConversionError: Not an ONNX file.
+        DeviceError: The graph's shapes cannot be told even with the batch set to 1.
+    """
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise ConversionError(msg) from error
+    return _work_of(path, (stamp.st_mtime_ns, stamp.st_size))
+
+
+@lru_cache(maxsize=32)
+def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[Work, ...]:  # noqa: ARG001
+    """Kept for as long as the file's time and size stay the same: several devices ask for the same file."""
+    return tuple(_Graph(load(path), path).work())
+
+
+def macs(path: Path) -> int:
+    """Multiply-accumulates of convolutions and matrix products for one sample."""
+    return sum(item.operations for item in work_of(path) if item.kind != "other") // 2
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """The graph without its external data.
+
+    Raises:
+        ConversionError: Not an ONNX file, or one without a graph.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        if type(error).__name__ != "DecodeError":  # protobuf's, which has no type stubs to import it by
+            raise
+        msg = f"cannot read {path} as ONNX: it is not an ONNX file, or a truncated one"
+        raise ConversionError(msg) from error
+    if not model.graph.node:
+        msg = f"cannot read {path} as ONNX: it holds no graph"
+        raise ConversionError(msg)
+    return model
+
+
+def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with a free first dimension of its inputs set to 1 and every other shape inferred anew."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for item in model.graph.input:
+        dimensions = item.type.tensor_type.shape.dim
+        if item.name not in weights and dimensions and not dimensions[0].HasField("dim_value"):
+            dimensions[0].dim_value = 1
+    del model.graph.value_info[:]
+    for item in model.graph.output:
+        item.type.tensor_type.ClearField("shape")
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def shapes_in(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Shapes by tensor, as far as a graph tells them; see `at_batch_one`."""
+    shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for item in (*graph.input, *graph.value_info, *graph.output):
+        shapes[item.name] = _at_batch_one_where_untold(tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim))
+    return shapes
+
+
+def _at_batch_one_where_untold(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A first dimension that inference lost, behind index arithmetic on the batch for example, is the batch."""
+    return (1, *shape[1:]) if shape and shape[0] == 0 else shape
+
+
+class _Graph:
+    """Shapes, weights and neighbours of a model at batch 1."""
+
+    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
+        self.path = path
+        self.graph = at_batch_one(model).graph
+        self.shapes = shapes_in(self.graph)
+        self.maker = {output: node for node in self.graph.node for output in node.output}
+        self._after_product: dict[str, bool] = {}
+
+    def work(self) -> Iterator[Work]:
+        for node in self.graph.node:
+            if node.op_type not in QUANTIZERS | FREE and not self._fused(node):
+                yield self._measure(node)
+
+    def _measure(self, node: onnx.NodeProto) -> Work:
+        kind, operations = self._arithmetic(node)
+        tensors = [name for name in (*node.input, *node.output) if name]
+        return Work(
+            name=node.name or node.output[0],
+            operator=node.op_type,
+            kind=kind,
+            number="int8" if self._quantized(node) else "float",
+            operations=operations,
+            elements=sum(self._elements(name) for name in tensors),
+        )
+
+    def _arithmetic(self, node: onnx.NodeProto) -> tuple[Kind, int]:
+        out = self._elements(node.output[0])
+        if node.op_type in CONVOLUTIONS:
+            weight = self._shape(self._weight_of(node))
+            group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            taps = prod(weight[1:])
+            if node.op_type == "ConvTranspose":
+                return "dense", 2 * self._elements(node.input[0]) * taps
+            depthwise = group > 1 and weight[1] == 1
+            return ("depthwise" if depthwise else "dense"), 2 * out * taps
+        if node.op_type in PRODUCTS:
+            return "dense", 2 * out * self._depth(node)
+        return "other", max(self._elements(name) for name in (*node.input, *node.output) if name)
+
+    def _depth(self, node: onnx.NodeProto) -> int:
+        """Length of the sum in a matrix product: the last dimension of its first input, or the first if transposed."""
+        turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return self._shape(node.input[0])[0 if turned else -1]
+
+    def _weight_of(self, node: onnx.NodeProto) -> str:
+        return str(node.input[3 if node.op_type == "QLinearConv" else 1])
+
+    def _quantized(self, node: onnx.NodeProto) -> bool:
+        if node.op_type in INTEGER:
+            return True
+        data = node.input[0] if node.input else ""
+        return data in self.maker and self.maker[data].op_type == "DequantizeLinear"
+
+    def _fused(self, node: onnx.NodeProto) -> bool:
+        return node.op_type in FUSED and self._computed_before(node)
+
+    def _computed_before(self, node: onnx.NodeProto) -> bool:
+        """Whether an input comes from a convolution or product, straight or through fused operators and quantizers."""
+        name = node.output[0]
+        if name not in self._after_product:
+            makers = [self.maker[name] for name in node.input if name in self.maker]
+            self._after_product[name] = any(
+                maker.op_type in CONVOLUTIONS | PRODUCTS
+                or (maker.op_type in FUSED | QUANTIZERS and self._computed_before(maker))
+                for maker in makers
+            )
+        return self._after_product[name]
+
+    def _elements(self, name: str) -> int:
+        return prod(self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = self.shapes.get(name) or self._constant(name)
+        if shape is None or any(size <= 0 for size in shape):
+            if name in self.shapes and self.shapes[name] == ():
+                return ()
+            msg = f"{self.path}: the shape of {name!r} is not known at batch 1; export with fixed sizes to estimate its cost"
+            raise DeviceError(msg)
+        return shape
+
+    def _constant(self, name: str) -> tuple[int, ...] | None:
+        """Shape of what a Constant node gives, or a dequantized weight's."""
+        node = self.maker.get(name)
+        if node is None:
+            return None
+        if node.op_type in QUANTIZERS:
+            return self._shape(node.input[0])
+        value: Any = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        return tuple(np.shape(numpy_helper.to_array(value))) if value is not None else None
+
+
+def bytes_of(number: Number, floats: Literal["fp32", "fp16"]) -> int:
+    """Bytes of one element."""
+    return 1 if number == "int8" else {"fp32": 4, "fp16": 2}[floats]

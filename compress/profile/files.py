@@ -1,0 +1,99 @@
+"""Profile ONNX files on their own, without a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from compress.backends.runner import pinned
+from compress.config.devices import Device
+from compress.core.errors import DeviceError
+from compress.core.progress import NullReporter, Reporter
+from compress.core.record import BenchmarkRow
+from compress.profile import trtexec_results as trtexec
+from compress.profile.choose_runtime import choose, noise
+from compress.profile.remote import measure as remote
+from compress.profile.rows import Plan, contract_notes, estimated, measured
+
+SLOWEST = 5
+"""Layers of an engine that are told."""
+
+
+def profile_files(
+    paths: Sequence[Path],
+    devices: Sequence[Device],
+    *,
+    threads: int = 1,
+    seconds: float = 2.0,
+    reporter: Reporter | None = None,
+) -> tuple[BenchmarkRow, ...]:
+    """Measure ONNX files on this machine and over SSH, and estimate them on the devices named that are out of reach.
+
+    They are fed zeros of their own input shapes, batch 1 where the batch is free. Subjects are named after the files; notes on
+    how the measurement was made go to the reporter as lines.
+
+    Args:
+        paths: ONNX files; or folders with what `build_engine.sh` left there, which are read, and named after their device.
+        devices: Profiles; one with a `connection` is measured.
+        threads: Within an operator.
+        seconds: Counted time of each file.
+        reporter: Bars and lines.
+
+    Raises:
+        ConversionError: Not an ONNX file, external data missing, opset newer than the runtime.
+        DeviceError: Nothing to profile, input shapes not known, a profile without what an estimate needs, or a device that is
+            not in reach or not fit.
+    """
+    if not paths or not devices:
+        msg = f"nothing to profile: {len(paths)} files on {len(devices)} devices; name at least one of each"
+        raise DeviceError(msg)
+    say = reporter or NullReporter()
+    rows = [_read(path, say) for path in paths if path.is_dir()]
+    files = named(paths)
+    for device in devices if files else ():
+        if device.connection == "local":
+            plan = _in_the_fastest(device, files, Plan.of(device, threads=threads, seconds=seconds), say)
+            found, timings = measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            rows += found
+            for note in contract_notes(device, plan, timings):
+                say.line(note)
+        elif device.connection is not None:
+            plan = Plan.of(device, threads=threads, seconds=seconds)
+            found, _, notes = remote.measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            rows += found
+            for note in notes:
+                say.line(note)
+        else:
+            rows += estimated(files, device)
+    return tuple(rows)
+
+
+def named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by stem, by full path where two share one; folders are left out."""
+    files = [path for path in paths if not path.is_dir()]
+    stems = [path.stem for path in files]
+    return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in files}
+
+
+def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: Plan, say: Reporter) -> Plan:
+    """The plan with the runtime, of those that the profile names, that runs the first file fastest."""
+    if not device.runtimes:
+        return plan
+    batch = device.contract.batch
+    feeds = {name: noise(device.runtime, path, batch) for name, path in files.items()}
+    names = (device.runtime, *device.runtimes)
+    with pinned(plan.affinity):
+        choice = choose(names, files, feeds, plan, batch=batch, reporter=say, by=next(iter(files)))
+    for text in (*choice.notes, *(f"{skip.what} left out: {skip.reason}" for skip in choice.skipped)):
+        say.line(text)
+    return replace(plan, runtime=choice.runtime)
+
+
+def _read(folder: Path, say: Reporter) -> BenchmarkRow:
+    """What trtexec left in a folder; its slowest layers as lines."""
+    found = trtexec.subject(folder, folder.resolve().name)
+    for row in trtexec.read_layers(folder)[:SLOWEST] if (folder / trtexec.PROFILE).exists() else ():
+        behind = row["onnx_nodes"] or "no ONNX node"
+        say.line(f"{folder.name}: {row['median_ms']:.3g} ms, {row['share']:.1%}: {row['layer']} ({behind})")
+    return found

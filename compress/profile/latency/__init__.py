@@ -1,0 +1,1 @@
+"""Latency: timing, interleaved sessions, sweeps, soak tests."""

@@ -1,0 +1,127 @@
+"""Does it stay as it is: one model run without pause for minutes. Drift, throttling, leaks, outliers.
+
+The time is cut into up to 120 stretches. Each gives the median of its runs, the resident memory at its end, clock and
+temperature. Drift and memory growth are Theil–Sen slopes over the stretches; an outlier is a run beyond q75 + 3 (q75 − q25) of
+its own stretch (Tukey 1977, "Exploratory data analysis": far out), so that drift makes none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from compress.backends.runner import Feeds, sample
+from compress.core.errors import DeviceError
+from compress.core.progress import NullReporter, Reporter
+from compress.profile.choose_runtime import opened
+from compress.profile.latency.interleave import warm_up
+from compress.profile.latency.machine_sensors import Vitals
+from compress.profile.latency.soak_report import Soak, Stretch
+
+STRETCHES = 120
+FEWEST = 12
+CAPACITY = 500_000
+"""Runs that a stretch can hold; a stretch that is full ends early. The memory is taken before, so that it is no growth."""
+
+
+def soak(
+    action: Callable[[], object],
+    seconds: float,
+    *,
+    where: str = "this machine",
+    vitals: Vitals | None = None,
+    resident: Callable[[], int] | None = None,
+    reporter: Reporter | None = None,
+) -> Soak:
+    """Run without pause and watch.
+
+    Args:
+        action: One blocking inference.
+        seconds: How long, after a warm-up.
+        where: Machine and settings, for the record.
+        vitals: Clock, temperature and throttling; this machine's by default.
+        resident: Bytes resident; this process's by default.
+        reporter: Shows a bar.
+
+    Raises:
+        DeviceError: `seconds` is not positive.
+    """
+    if not seconds > 0:
+        msg = f"a soak lasts more than 0 seconds, got {seconds:g}"
+        raise DeviceError(msg)
+    watch, memory = vitals or Vitals(), resident or _resident()
+    count = int(np.clip(seconds, FEWEST, STRETCHES))
+    times = np.ones(CAPACITY)
+    warm_up(action, seconds=min(1.0, seconds / 10))
+    throttled, stretches = watch.throttles(), []
+    start, elapsed = time.perf_counter(), 0.0
+    with (reporter or NullReporter()).bar("soaking", count) as bar:
+        while elapsed < seconds:
+            number = int(elapsed * count / seconds) + 1
+            runs = _fill(action, times, start + seconds * number / count)
+            elapsed = time.perf_counter() - start
+            stretches.append(_stretch(times[:runs], elapsed, memory(), watch))
+            bar.advance(int(elapsed * count / seconds) + 1 - number, note=f"{stretches[-1].median_ms:.3f} ms")
+    after = watch.throttles()
+    grown = None if throttled is None or after is None else after - throttled
+    return Soak(tuple(stretches), grown, watch.missing(), where)
+
+
+def soak_file(
+    path: Path,
+    seconds: float,
+    *,
+    feeds: Feeds | None = None,
+    threads: int = 1,
+    reporter: Reporter | None = None,
+    runtime: str = "onnxruntime",
+) -> Soak:
+    """Soak one ONNX file on this machine; see `soak`.
+
+    Args:
+        path: ONNX file.
+        seconds: How long.
+        feeds: Its inputs; None feeds zeros of its own shapes.
+        threads: Within an operator.
+        reporter: Shows a bar.
+        runtime: As in a device profile.
+
+    Raises:
+        ConversionError: The file cannot be loaded or run.
+        DeviceError: Its input shapes are not known, or `seconds` is not positive.
+    """
+    with opened(runtime, path, threads=threads) as runner:
+        given = feeds or sample(runner)
+        where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
+        return soak(lambda: runner.run(given), seconds, where=where, reporter=reporter)
+
+
+def _fill(action: Callable[[], object], times: np.ndarray, until: float) -> int:
+    """Run until a moment; how many milliseconds were written."""
+    runs = 0
+    while runs < len(times):
+        before = time.perf_counter()
+        action()
+        now = time.perf_counter()
+        times[runs] = (now - before) * 1000
+        runs += 1
+        if now >= until:
+            break
+    return runs
+
+
+def _stretch(times: np.ndarray, second: float, resident: int, watch: Vitals) -> Stretch:
+    low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
+    outliers = int((times > high + 3 * (high - low)).sum()) if len(times) >= FEWEST else 0
+    clock, temperature = watch.clock_mhz(), watch.temperature_c()
+    return Stretch(second, len(times), float(median), float(times.max()), outliers, resident, clock, temperature)
+
+
+def _resident() -> Callable[[], int]:
+    import psutil
+
+    process = psutil.Process()
+    return lambda: int(process.memory_info().rss)

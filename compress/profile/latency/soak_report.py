@@ -1,0 +1,190 @@
+"""What a soak showed: drift, throttling, leaks and outliers, as figures, curves and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.core.record import Curve, Quantity, Scorecard
+from compress.core.statistics import wilson
+from compress.profile.latency.theil_sen import trend
+
+NOTABLE = 0.02
+"""Drift of the latency that is worth a warning, as a fraction."""
+LEAK_BYTES = 1_000_000
+"""Growth of resident memory that is worth one."""
+FALLEN = 0.95
+"""Part of the first clock under which a processor counts as throttled."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One part of the soak.
+
+    Attributes:
+        second: Its end, from the start of the soak.
+        runs: Inferences in it.
+        median_ms: Of its runs.
+        slowest_ms: Of its runs.
+        outliers: Runs far beyond the others of this stretch.
+        resident_bytes: Of the process, at its end.
+        clock_mhz: Of the processor at work, at its end; None where it cannot be read.
+        temperature_c: Of the hottest sensor, at its end; None where there is none.
+    """
+
+    second: float
+    runs: int
+    median_ms: float
+    slowest_ms: float
+    outliers: int
+    resident_bytes: int
+    clock_mhz: float | None = None
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A whole soak.
+
+    Attributes:
+        stretches: In order, at least one.
+        throttles: How often the processors throttled meanwhile; None where it is not counted.
+        missing: Why a reading is not there, by `clock`, `temperature`, `throttles`.
+        where: Machine and settings.
+    """
+
+    stretches: tuple[Stretch, ...]
+    throttles: int | None
+    missing: dict[str, str]
+    where: str
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return self.stretches[-1].second
+
+    @property
+    def runs(self) -> int:
+        """Inferences."""
+        return sum(stretch.runs for stretch in self.stretches)
+
+    def tenths(self) -> tuple[Stretch, ...]:
+        """Some ten stretches spread over the soak, the first and the last among them."""
+        picked = np.unique(np.linspace(0, len(self.stretches) - 1, min(10, len(self.stretches))).astype(int))
+        return tuple(self.stretches[int(number)] for number in picked)
+
+    def quantities(self) -> Scorecard:
+        """Figures by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and vitals."""
+        how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
+        outliers = sum(stretch.outliers for stretch in self.stretches)
+        slowest = max(stretch.slowest_ms for stretch in self.stretches)
+        return {
+            "soak_latency_drift": self._drift(how),
+            "soak_memory_growth": self._growth(how),
+            "soak_outliers": Quantity.measured(
+                outliers / self.runs,
+                "fraction",
+                f"{outliers} runs beyond q75 + 3 (q75 − q25) of their stretch; {how}",
+                interval=wilson(outliers, self.runs),
+                runs=self.runs,
+            ),
+            "soak_latency_max_ms": Quantity.measured(slowest, "ms", f"slowest of all runs; {how}", runs=self.runs),
+            **self._vitals(how),
+        }
+
+    def _drift(self, how: str) -> Quantity:
+        """What the latency gained from start to end, as a fraction of its median."""
+        found = self._trend([stretch.median_ms for stretch in self.stretches])
+        if found is None:
+            return Quantity.absent("fraction", f"{len(self.stretches)} stretches are too few for a slope; soak for longer")
+        typical = float(np.median([stretch.median_ms for stretch in self.stretches]))
+        slope, low, high = (value * self.seconds / typical for value in found)
+        detail = f"Theil–Sen slope × length ÷ median, {found[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
+        return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.stretches))
+
+    def _growth(self, how: str) -> Quantity:
+        found = self._trend([stretch.resident_bytes for stretch in self.stretches])
+        if found is None:
+            return Quantity.absent("bytes/min", f"{len(self.stretches)} stretches are too few for a slope; soak for longer")
+        slope, low, high = (value * 60 for value in found)
+        each = found[0] * self.seconds / self.runs
+        detail = f"Theil–Sen slope of the resident memory, {each:.3g} bytes a run; {how}"
+        return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.stretches))
+
+    def _vitals(self, how: str) -> Scorecard:
+        found: Scorecard = {}
+        for name, key, unit, series in (
+            ("soak_clock_lowest", "clock", "MHz", [stretch.clock_mhz for stretch in self.stretches]),
+            ("soak_temperature_highest", "temperature", "°C", [stretch.temperature_c for stretch in self.stretches]),
+        ):
+            told = [value for value in series if value is not None]
+            if not told:
+                found[name] = Quantity.absent(unit, self.missing.get(key, "it could not be read"))
+                continue
+            value = min(told) if key == "clock" else max(told)
+            detail = f"from {min(told):.0f} to {max(told):.0f} {unit}; {how}"
+            found[name] = Quantity.measured(value, unit, detail, runs=len(told))
+        if self.throttles is None:
+            found["soak_throttles"] = Quantity.absent("1", self.missing.get("throttles", "it is not counted"))
+        else:
+            found["soak_throttles"] = Quantity.measured(self.throttles, "1", f"the processors' own count; {how}")
+        return found
+
+    def _trend(self, series: list[float] | list[int]) -> tuple[float, float, float] | None:
+        return trend([stretch.second for stretch in self.stretches], series)
+
+    def curves(self) -> dict[str, Curve]:
+        """Latency, resident memory and, where they can be read, clock and temperature over time."""
+        series: dict[str, tuple[str, list[float | None]]] = {
+            "soak_latency": ("median latency in ms", [one.median_ms for one in self.stretches]),
+            "soak_memory": ("resident memory in MB", [one.resident_bytes / 1e6 for one in self.stretches]),
+            "soak_clock": ("clock in MHz", [one.clock_mhz for one in self.stretches]),
+            "soak_temperature": ("temperature in °C", [one.temperature_c for one in self.stretches]),
+        }
+        x = tuple(stretch.second for stretch in self.stretches)
+        return {
+            name: Curve(x_label="seconds", y_label=label, x=x, y=tuple(y))
+            for name, (label, y) in series.items()
+            if any(value is not None for value in y)
+        }
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reviewer should know, in sentences: drift, throttling, leaks."""
+        found = self.quantities()
+        return (
+            self._drift_note(found["soak_latency_drift"]),
+            self._throttle_note(),
+            self._leak_note(found["soak_memory_growth"]),
+        )
+
+    def _drift_note(self, drift: Quantity) -> str:
+        if drift.value is None or drift.low is None or drift.high is None:
+            return f"soak: drift is not known: {drift.detail}"
+        span = f"{drift.value:+.1%} ({drift.low:+.1%} to {drift.high:+.1%}) over {self.seconds:.0f} s"
+        if drift.low <= 0 <= drift.high:
+            return f"soak: no drift of the latency told apart from noise, {span}"
+        if abs(drift.value) <= NOTABLE:
+            return f"soak: the latency is steady, {span}"
+        if drift.value > 0:
+            return f"soak: the latency drifts upwards, {span}"
+        return f"soak: the latency fell, {span}: at the start it was not warm, or something else was running"
+
+    def _throttle_note(self) -> str:
+        clocks = [stretch.clock_mhz for stretch in self.stretches if stretch.clock_mhz is not None]
+        fell = bool(clocks) and min(clocks) < FALLEN * clocks[0]
+        if self.throttles or fell:
+            counted = f", {self.throttles} times by the processors' own count" if self.throttles else ""
+            clock = f"; the clock went from {clocks[0]:.0f} down to {min(clocks):.0f} MHz" if fell else ""
+            return f"soak: the machine throttled{counted}{clock}"
+        if unread := [self.missing[name] for name in ("clock", "temperature") if name in self.missing]:
+            return f"soak: throttling could be told from the latency only: {'; '.join(unread)}"
+        return "soak: no sign of throttling in clock or count"
+
+    def _leak_note(self, growth: Quantity) -> str:
+        if growth.value is None or growth.low is None:
+            return f"soak: leaks are not known: {growth.detail}"
+        total = growth.value * self.seconds / 60
+        if growth.low > 0 and total > LEAK_BYTES:
+            return f"soak: resident memory grows, {total / 1e6:.1f} MB over {self.seconds:.0f} s: something leaks"
+        return f"soak: no leak: resident memory changed by {total / 1e6:+.2f} MB over {self.seconds:.0f} s"

@@ -1,0 +1,151 @@
+"""Batch and thread sweeps: one file at every asked batch size and thread count, all in one interleaved session."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.backends.runner import Feeds, pinned, sample
+from compress.config.devices import Device
+from compress.core.errors import ConversionError, DeviceError
+from compress.core.progress import NullReporter, Reporter
+from compress.core.record import Skipped
+from compress.profile.choose_runtime import opened
+from compress.profile.latency.timing import Timing, time_runners
+
+if TYPE_CHECKING:
+    from compress.profile.rows import Plan
+
+ELSEWHERE = "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
+
+
+def sweep(
+    path: Path,
+    feeds: Callable[[int], Feeds],
+    batches: Sequence[int],
+    thread_counts: Sequence[int],
+    plan: Plan,
+    *,
+    reporter: Reporter,
+) -> tuple[tuple[dict[str, Any], ...], tuple[Skipped, ...]]:
+    """Time every batch size at every thread count.
+
+    Each point runs in a session of its own; idle sessions sleep. Points of one batch size share their inputs.
+
+    Args:
+        path: ONNX file.
+        feeds: Inputs of so many samples.
+        batches: Samples in one run.
+        thread_counts: Threads within an operator.
+        plan: How long, and in which runtime; its own thread count does not matter.
+        reporter: Shows a bar.
+
+    Returns:
+        One row a point: `batch`, `threads`, `runs`, `latency_p50_ms` and `throughput_per_s`, quantities as JSON; and the batch
+        sizes that the file does not take or that memory does not hold, with the reason.
+
+    Raises:
+        ConversionError: The file cannot be loaded.
+        DeviceError: Its input shapes are not known.
+    """
+    taken, skipped = _fitting(path, feeds, batches, plan)
+    with ExitStack() as stack:
+        points = {
+            f"{batch} × {threads}": (batch, threads, stack.enter_context(opened(plan.runtime, path, threads=threads)))
+            for batch in taken
+            for threads in dict.fromkeys(thread_counts)
+        }
+        if not points:
+            return (), skipped
+        found = time_runners(
+            {name: runner for name, (_, _, runner) in points.items()},
+            {name: taken[batch] for name, (batch, _, _) in points.items()},
+            batch={name: batch for name, (batch, _, _) in points.items()},
+            seconds=plan.seconds,
+            warmup_seconds=plan.warmup_seconds,
+            min_runs=plan.min_runs,
+            reporter=reporter,
+        )
+    return tuple(_row(batch, threads, found[name]) for name, (batch, threads, _) in points.items()), skipped
+
+
+def _fitting(
+    path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: Plan
+) -> tuple[dict[int, Feeds], tuple[Skipped, ...]]:
+    """Inputs of each batch size that the file takes, and why it does not take the others."""
+    taken: dict[int, Feeds] = {}
+    skipped = []
+    with opened(plan.runtime, path) as runner:
+        for batch in dict.fromkeys(batches):
+            given = feeds(batch)
+            sizes = {len(array) if array.ndim else 0 for array in given.values()}
+            if batch not in sizes:
+                skipped.append(
+                    Skipped(what=f"sweep at batch {batch}", reason=f"the batch of {path.name} is fixed at {max(sizes)}")
+                )
+                continue
+            try:
+                runner.run(given)
+            except (ConversionError, DeviceError) as error:
+                skipped.append(Skipped(what=f"sweep at batch {batch}", reason=str(error)))
+            else:
+                taken[batch] = given
+    return taken, tuple(skipped)
+
+
+def _row(batch: int, threads: int, timing: Timing) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "threads": threads,
+        "runs": len(timing.milliseconds),
+        "latency_p50_ms": timing.p50.model_dump(mode="json"),
+        "throughput_per_s": timing.throughput.model_dump(mode="json"),
+    }
+
+
+def sweep_files(
+    paths: Sequence[Path],
+    devices: Sequence[Device],
+    batches: Sequence[int],
+    thread_counts: Sequence[int],
+    *,
+    seconds: float = 2.0,
+    reporter: Reporter | None = None,
+) -> tuple[tuple[dict[str, Any], ...], tuple[Skipped, ...]]:
+    """Sweep ONNX files on this machine, fed zeros of their own input shapes; other devices are listed as left out.
+
+    Args:
+        paths: ONNX files, one after the other; folders are passed over.
+        devices: Profiles; those with `connection: local` are measured.
+        batches: Samples in one run; with none it is one sample, and one thread count alone is then no sweep.
+        thread_counts: Threads within an operator.
+        seconds: Counted time of each point.
+        reporter: Shows bars.
+
+    Returns:
+        Rows as of `sweep`, with the file and the device in front; and what was left out, with the reason.
+
+    Raises:
+        ConversionError: A file cannot be loaded.
+        DeviceError: Input shapes are not known.
+    """
+    from compress.profile.rows import Plan
+
+    rows: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    if not batches and len(thread_counts) < 2:
+        return (), ()
+    files = [path for path in paths if not path.is_dir()]
+    skipped += [Skipped(what=f"sweep on {each.name}", reason=ELSEWHERE) for each in devices if each.connection != "local"]
+    for device, path in itertools.product((each for each in devices if each.connection == "local"), files):
+        plan = Plan.of(device, threads=1, seconds=seconds)
+        with pinned(plan.affinity), opened(plan.runtime, path) as runner:
+            feeds = partial(sample, runner)
+            points, unfit = sweep(path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter())
+        rows += [{"file": path.name, "device": device.name, **point} for point in points]
+        skipped += unfit
+    return tuple(rows), tuple(skipped)

@@ -1,0 +1,223 @@
+"""Latency of ONNX files on this machine: one session, interleaved, warmed up, with percentiles that enough runs support.
+
+A percentile is given with its 95 % interval only when enough runs stand behind it (see `statistics.runs_needed`); else it is
+"not measured", with the number of runs that it needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from compress.backends.runner import Array, Feeds, FileRunner, Runner, reload
+from compress.config.devices import host
+from compress.core.errors import ConversionError
+from compress.core.progress import NullReporter, Reporter
+from compress.core.record import Quantity
+from compress.core.statistics import drifting_percentile_interval, ratio_interval, runs_needed
+from compress.profile.latency.interleave import Samples, Vector, Warmup, interleave
+
+STEPS = 100
+"""Ticks of the progress bar."""
+LATENCY_PARTS = 3
+"""Parts by which the interval of a latency allows for drift. On a shared virtual machine the intervals of 72 successive pairs
+of 2 s measurements met in 70 with three parts and in 64 with five. Ratios, in which drift cancels, keep to five."""
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """What one file took.
+
+    Attributes:
+        samples: Its times.
+        settings: Runtime settings, by name.
+        detail: Where and how, in one line.
+        batch: Samples in one run.
+        processor_share: Processor time ÷ wall time of the session; well under 1 with one thread means that other
+            processes took the processor away.
+    """
+
+    samples: Samples
+    settings: Mapping[str, str]
+    detail: str
+    batch: int = 1
+    processor_share: float = 1.0
+
+    @property
+    def milliseconds(self) -> Vector:
+        """Time of each run, (n,)."""
+        return self.samples.milliseconds
+
+    @property
+    def warmup(self) -> Warmup:
+        """Runs before the counted ones."""
+        return self.samples.warmup
+
+    @property
+    def p50(self) -> Quantity:
+        """Median latency, ms."""
+        return self.percentile(50)
+
+    @property
+    def p90(self) -> Quantity:
+        """90th percentile, ms."""
+        return self.percentile(90)
+
+    @property
+    def p99(self) -> Quantity:
+        """99th percentile, ms."""
+        return self.percentile(99)
+
+    def percentile(self, percent: float) -> Quantity:
+        """One percentile with an interval that allows for drift; absent when too few runs support it."""
+        q = percent / 100
+        interval = drifting_percentile_interval(self.milliseconds, q, parts=LATENCY_PARTS)
+        runs = len(self.milliseconds)
+        if interval is None:
+            needed = runs_needed(q)
+            return Quantity.absent("ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were made; raise `seconds`")
+        return Quantity.measured(float(np.quantile(self.milliseconds, q)), "ms", self.detail, interval=interval, runs=runs)
+
+    @property
+    def throughput(self) -> Quantity:
+        """Samples a second, one run after the other, from the median."""
+        p50 = self.p50
+        if p50.value is None or p50.low is None or p50.high is None:
+            return Quantity.absent("1/s", p50.detail)
+        rate = 1000.0 * self.batch
+        return Quantity.measured(
+            rate / p50.value, "1/s", self.detail, interval=(rate / p50.high, rate / p50.low), runs=p50.runs
+        )  # fmt: skip
+
+
+def speedup(slow: Timing, fast: Timing) -> Quantity:
+    """How many times faster `fast` is: ratio of medians, drift cancelled by comparing within rounds.
+
+    Each round gives one ratio of medians; the value is their median with an interval that allows for drift. With fewer than six
+    shared rounds it is the ratio of the medians over all runs with a bootstrap interval.
+    """
+    ours, theirs = fast.samples.round_medians(), slow.samples.round_medians()
+    detail = f"ratio of median latencies, interleaved; {fast.detail}"
+    if len(ours) == len(theirs) >= runs_needed(0.5):
+        ratios = theirs / ours
+        interval = drifting_percentile_interval(ratios, 0.5)
+        return Quantity.measured(float(np.median(ratios)), "1", detail, interval=interval, runs=len(ratios))
+    if min(len(slow.milliseconds), len(fast.milliseconds)) < 2:
+        return Quantity.absent("1", "a ratio needs two runs of each; raise `seconds`")
+    value, low, high = ratio_interval(slow.milliseconds, fast.milliseconds)
+    return Quantity.measured(value, "1", detail, interval=(low, high), runs=len(fast.milliseconds))
+
+
+def measure(
+    files: Mapping[str, Path],
+    inputs: Array,
+    *,
+    threads: int = 1,
+    seconds: float = 1.0,
+    warmup_seconds: float = 0.2,
+    min_runs: int = 10,
+    reporter: Reporter | None = None,
+    runtimes: Mapping[str, str] | None = None,
+) -> dict[str, Timing]:
+    """Time single-input ONNX files on the same inputs, all in one interleaved session.
+
+    Args:
+        files: ONNX files by name.
+        inputs: One batch, (N, …), float32.
+        threads: Within an operator.
+        seconds: Counted time that each file gets.
+        warmup_seconds: Shortest warm-up of each.
+        min_runs: Fewest counted runs of each.
+        reporter: Shows a bar.
+        runtimes: As in a device profile, by name of the file; ONNX Runtime where none is given.
+
+    Raises:
+        ConversionError: A file cannot be loaded, does not have one input, or does not take these inputs.
+    """
+    from compress.profile.choose_runtime import opened  # which itself times
+
+    named = runtimes or {}
+    with ExitStack() as stack:
+        runners = {
+            name: stack.enter_context(opened(named.get(name, "onnxruntime"), path, threads=threads))
+            for name, path in files.items()
+        }
+        feeds = {name: {_only_input(runner): inputs} for name, runner in runners.items()}
+        return time_runners(
+            runners,
+            feeds,
+            batch=len(inputs),
+            seconds=seconds,
+            warmup_seconds=warmup_seconds,
+            min_runs=min_runs,
+            reporter=reporter,
+        )
+
+
+def time_runners(
+    runners: Mapping[str, Runner],
+    feeds: Mapping[str, Feeds],
+    *,
+    batch: int | Mapping[str, int],
+    seconds: float,
+    warmup_seconds: float,
+    min_runs: int,
+    reporter: Reporter | None = None,
+) -> dict[str, Timing]:
+    """Time loaded models, each on its own inputs; see `measure`. `batch` is samples in one run, of all or by name.
+
+    Files of runtimes that load fast are loaded anew four times on the way: see `interleave`.
+
+    Raises:
+        ConversionError: Inputs that do not fit, told before anything is timed.
+        DeviceError: A device ran out of memory.
+    """
+    for name, runner in runners.items():
+        runner.run(feeds[name])
+    actions = {name: partial(runner.run, feeds[name]) for name, runner in runners.items()}
+    with (reporter or NullReporter()).bar("measuring latency", STEPS) as bar:
+        shown = 0
+
+        def show(fraction: float) -> None:
+            nonlocal shown
+            bar.advance(int(fraction * STEPS) - shown)
+            shown = int(fraction * STEPS)
+
+        wall, processor = time.perf_counter(), time.process_time()
+        taken = interleave(
+            actions,
+            seconds=seconds,
+            warmup_seconds=warmup_seconds,
+            min_runs=min_runs,
+            after_round=show,
+            renew=lambda turn: reload(runners.values(), turn),
+        )
+    share = (time.process_time() - processor) / (time.perf_counter() - wall)
+    settings = {name: runner.describe() for name, runner in runners.items()}
+    sizes = dict.fromkeys(actions, batch) if isinstance(batch, int) else batch
+    return {
+        name: Timing(taken[name], settings[name], _detail(settings[name], sizes[name], len(actions)), sizes[name], share)
+        for name in actions
+    }
+
+
+def _detail(settings: Mapping[str, str], batch: int, together: int) -> str:
+    machine = host().hardware
+    threads = settings.get("threads")
+    on = settings.get("device") or (machine.cpu if machine else "this machine")
+    with_threads = f"{threads} thread{'s' * (threads != '1')}, " if threads else ""
+    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {together} file{'s' * (together != 1)} interleaved"
+
+
+def _only_input(runner: FileRunner) -> str:
+    names = list(runner.shapes())
+    if len(names) != 1:
+        msg = f"{runner.path} has inputs {names}; the images given fit a network with one input"
+        raise ConversionError(msg)
+    return names[0]

@@ -1,0 +1,1 @@
+"""Time of each layer, from the runtime's own profile."""

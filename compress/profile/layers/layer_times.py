@@ -1,0 +1,213 @@
+"""Time of each layer, by the runtime's own profile, told in the network's words.
+
+ONNX Runtime stamps every kernel it runs. `origins` says which nodes of the file a kernel came from, and which torch module
+those came from. Stamping costs time itself, so the same file also runs without it, in turns, and the difference is reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import compress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+
+from compress.backends import onnx_graph as graphs
+from compress.backends.onnxruntime import Runner
+from compress.backends.runner import Array, Feeds
+from compress.profile.layers import kernel_to_node as origins
+from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, Origin
+from compress.profile.layers.ort_profile import GRAPH, Stamping, kernel_name, middle_mean, split
+
+MAX_EVENTS = 20_000
+"""Kernel stamps kept for one file: some 12 MB of JSON to read back."""
+FEWEST, MOST = 10, 200
+"""Runs of each file."""
+SLICE_MS = 20.0
+"""Length of a turn."""
+OWN = "(layout changes of the runtime)"
+"""Module of kernels with no node behind them."""
+CONVERTING = "(conversions between int8 and float)"
+"""Module of Q/DQ nodes that were fused into nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """What the runtime ran as one piece.
+
+    Attributes:
+        operator: The runtime's name of it, such as `QLinearConv`.
+        number: What it computes with: `float32`, `int8`, …; a conversion shows both.
+        nodes: Nodes of the file fused into it, in graph order; empty for one that the runtime added.
+        milliseconds: One for each run, (n,).
+        numbers: Places of its nodes in the file.
+        reads: Tensors of the runtime's own graph that go in.
+        gives: Those that come out.
+    """
+
+    operator: str
+    number: str
+    nodes: tuple[Origin, ...]
+    milliseconds: Array
+    numbers: tuple[int, ...] = ()
+    reads: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """Torch module: of the node with weights, else of the first; a name of the runtime where there is none."""
+        told = [node for node in self.nodes if node.operator not in CONVERSIONS]
+        chosen = next((node for node in told if node.operator in WEIGHTED and node.module), None)
+        chosen = chosen or next((node for node in told if node.module), None)
+        if chosen:
+            return chosen.module
+        return next((node.name for node in told if node.name), CONVERTING if self.nodes else OWN)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its nodes; Q/DQ pairs have none."""
+        return tuple(node.name for node in self.nodes if node.name and node.operator not in CONVERSIONS)
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """All kernels of one file, and what the whole took.
+
+    Attributes:
+        kernels: In the order in which they ran.
+        profiled_ms: Whole inferences while stamping, by the caller's clock, (n,).
+        plain_ms: Whole inferences without, in turns with the others, (n,).
+        settings: Runtime settings.
+    """
+
+    kernels: tuple[Kernel, ...]
+    profiled_ms: Array
+    plain_ms: Array
+    settings: Mapping[str, str]
+
+    @property
+    def summed_ms(self) -> float:
+        """Sum over the kernels' times."""
+        return sum(middle_mean(kernel.milliseconds) for kernel in self.kernels)
+
+    def account(self) -> str:
+        """How the sum of the layers stands to whole inferences, in one sentence."""
+        stamped, plain = middle_mean(self.profiled_ms), middle_mean(self.plain_ms)
+        excess = (self.summed_ms - plain) / len(self.kernels) * 1000
+        own = f"; some {excess:.1f} µs of each layer are the stamping's own, so small layers look slower than they are"
+        return (
+            f"layers sum to {self.summed_ms:.3f} ms, {self.summed_ms / plain:.0%} of the {plain:.3f} ms that an inference "
+            f"takes when it is not profiled; profiled, it takes {stamped:.3f} ms ({stamped / plain - 1:+.0%})"
+        ) + own * (excess > 0)
+
+
+def measure(
+    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None = None, *, threads: int = 1, seconds: float = 2.0
+) -> dict[str, Layers]:
+    """Profile ONNX files layer by layer, in turns with each other and with themselves unprofiled.
+
+    Args:
+        files: ONNX files by name.
+        feeds: Inputs by name of file; None feeds zeros of each file's own shapes.
+        threads: Within an operator.
+        seconds: Time to spend on each, about; 10 to 200 runs.
+
+    Raises:
+        ConversionError: A file cannot be loaded or run.
+        DeviceError: A file's input shapes are not known.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        plain, stamping, given = {}, {}, {}
+        for number, (name, path) in enumerate(files.items()):
+            place = folder / str(number)
+            place.mkdir()
+            plain[name] = stack.enter_context(Runner(path, threads=threads))
+            given[name] = feeds[name] if feeds else plain[name].sample()
+            graphs.save(origins.marked(graphs.load(path)), place / "marked.onnx")
+            stamping[name] = stack.enter_context(Stamping(place / "marked.onnx", place, threads=threads))
+        times = _take_turns(plain, stamping, given, seconds)
+        return {name: _read(stamping[name], path, times[name], plain[name].describe()) for name, path in files.items()}
+
+
+@dataclass
+class _Times:
+    """Whole inferences of one file: milliseconds profiled and plain, and which of the profiled ones count."""
+
+    profiled: list[float] = field(default_factory=list)
+    plain: list[float] = field(default_factory=list)
+    counted: list[bool] = field(default_factory=list)
+
+
+def _take_turns(
+    plain: Mapping[str, Runner], stamping: Mapping[str, Stamping], feeds: Mapping[str, Feeds], seconds: float
+) -> dict[str, _Times]:
+    """Run in short slices, of which the first run is not counted: it pays for the caches that the others filled."""
+    runs, slices = {}, {}
+    for name, runner in plain.items():
+        one = min(_timed(runner, feeds[name]) for _ in range(3))
+        kernels = max(1, len(onnx.load(stamping[name].folder / GRAPH, load_external_data=False).graph.node))
+        runs[name] = int(np.clip(500 * seconds / one, FEWEST, min(MOST, max(FEWEST, MAX_EVENTS / kernels))))
+        slices[name] = int(np.clip(SLICE_MS / one, 1, runs[name]))
+    found = {name: _Times() for name in plain}
+    while unfinished := [name for name, times in found.items() if sum(times.counted) < runs[name]]:
+        for name in unfinished:
+            times = found[name]
+            times.profiled += _slice(stamping[name], feeds[name], slices[name])
+            times.counted += [False, *[True] * slices[name]]
+            times.plain += _slice(plain[name], feeds[name], slices[name])[1:]
+    return found
+
+
+def _slice(runner: Runner, feeds: Feeds, runs: int) -> list[float]:
+    return [_timed(runner, feeds) for _ in range(runs + 1)]
+
+
+def _timed(runner: Runner, feeds: Feeds) -> float:
+    start = time.perf_counter_ns()
+    runner.run(feeds)
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _read(runner: Stamping, path: Path, times: _Times, settings: Mapping[str, str]) -> Layers:
+    """Kernels from the events of the runs that count."""
+    runs = list(compress(split(runner.stamps()), times.counted))
+    model = graphs.load(path)
+    nodes = origins.origins_of(model)
+    optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
+    behind = origins.kernels(origins.marked(model), optimized)
+    made = {node.name: node for node in optimized.graph.node}
+    kernels = []
+    for place, first in enumerate(runs[0]):
+        name = kernel_name(first)
+        node = made.get(name, onnx.NodeProto())
+        kernels.append(
+            Kernel(
+                operator=first["args"].get("op_name", "?"),
+                number=number_of(first["args"]),
+                nodes=tuple(nodes[number] for number in behind.get(name, ())),
+                milliseconds=np.array([run[place]["dur"] / 1000 for run in runs]),
+                numbers=behind.get(name, ()),
+                reads=tuple(node.input),
+                gives=tuple(node.output),
+            )
+        )
+    return Layers(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
+
+
+def number_of(args: Mapping[str, Any]) -> str:
+    """What a kernel computes with, by the types of its first input and output: `int8`, or `float → int8` where they differ."""
+
+    def kind(key: str) -> str:
+        shapes = args.get(key) or [{}]
+        found = next(iter(shapes[0]), "?")
+        return "int8" if found in ("int8", "uint8") else str(found)
+
+    before, after = kind("input_type_shape"), kind("output_type_shape")
+    return before if before == after else f"{before} → {after}"

@@ -1,0 +1,100 @@
+"""Tables of per-layer times: one file alone, or two files of one network module by module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from compress.backends.runner import Array
+from compress.core.record import Quantity
+from compress.profile.layers.layer_times import Kernel, Layers
+from compress.profile.layers.ort_profile import middle_mean
+
+Rows = tuple[dict[str, Any], ...]
+"""Rows of a table, as plain JSON; a quantity is written out."""
+RESAMPLES = 300
+
+
+def duration(kernels: list[Kernel], detail: str) -> Quantity:
+    """Time of several kernels together."""
+    total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
+    interval = _interval(total) if len(total) > 1 else None
+    return Quantity.measured(middle_mean(total), "ms", detail, interval=interval, runs=len(total))
+
+
+def _interval(total: Array) -> tuple[float, float]:
+    """95 % interval of `middle_mean` by the percentile bootstrap, all draws at once: a table holds hundreds."""
+    n = len(total)
+    drawn = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
+    low, high = np.quantile(drawn[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
+    point = middle_mean(total)
+    return min(point, float(low)), max(point, float(high))
+
+
+def table(layers: Layers) -> Rows:
+    """One row a module, slowest first: `module`, `nodes`, `operators`, `runs_in`, `time` (a written quantity), `share`."""
+    groups: dict[str, list[Kernel]] = {}
+    for kernel in layers.kernels:
+        groups.setdefault(kernel.module, []).append(kernel)
+    detail = detail_of(layers)
+    rows = []
+    for module, kernels in groups.items():
+        took = duration(kernels, detail)
+        share = Quantity.measured((took.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
+        rows.append({"module": module, **_described(kernels), "time": took, "share": share})
+    return written(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
+
+
+def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
+    """Times of each torch module in two files of one network, slowest first.
+
+    What one runtime fuses the other may not, so a kernel of `after` counts to the module whose kernel holds its node in
+    `before`.
+
+    Returns:
+        Rows of `module`, `nodes`, `operators`, the two times under `names` and `runs_in`; a time that is no kernel of its own
+        is absent with the reason.
+    """
+    home = {name: kernel.module for kernel in before.kernels for name in kernel.names}
+    groups: dict[str, tuple[list[Kernel], list[Kernel]]] = {}
+    for kernel in before.kernels:
+        groups.setdefault(kernel.module, ([], []))[0].append(kernel)
+    for kernel in after.kernels:
+        module = next((home[name] for name in kernel.names if name in home), kernel.module)
+        groups.setdefault(module, ([], []))[1].append(kernel)
+    rows = []
+    for module, (old, new) in groups.items():
+        times = {
+            name: duration(kernels, detail_of(layers))
+            if kernels
+            else Quantity.absent("ms", "no kernel of its own: fused or gone")
+            for name, kernels, layers in zip(names, (old, new), (before, after), strict=True)
+        }
+        rows.append({"module": module, **_described(new or old), **times})
+    return written(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
+
+
+def _described(kernels: list[Kernel]) -> dict[str, str]:
+    return {
+        "nodes": ", ".join(dict.fromkeys(name for kernel in kernels for name in kernel.names)),
+        "operators": ", ".join(dict.fromkeys(kernel.operator for kernel in kernels)),
+        "runs_in": ", ".join(dict.fromkeys(kernel.number for kernel in kernels)),
+    }
+
+
+def detail_of(layers: Layers) -> str:
+    """How the times of a file came to be."""
+    threads = layers.settings["threads"]
+    return (
+        f"{layers.settings['runtime']}'s own profile, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
+        "the runs, the stamping's own time included"
+    )
+
+
+def written(rows: Iterable[Mapping[str, Any]]) -> Rows:
+    """Quantities as plain JSON, which the report reads back."""
+    return tuple(
+        {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows
+    )

@@ -1,0 +1,214 @@
+"""What an artifact takes: on disk, compressed, as weights, and resident while it runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.backends.runner import Array
+from compress.core.errors import ConversionError, DeviceError
+from compress.core.record import Quantity
+from compress.profile.memory import gpu_memory as memory_gpu
+
+PROBE = Path(__file__).with_name("probe.py")
+CHUNK = 1 << 20
+TIMEOUT_S = 600
+RUNS = 8
+ON_CPU = ("CPUExecutionProvider", "openvino")
+UNITS = {
+    "memory_bytes": "bytes",
+    "memory_model_bytes": "bytes",
+    "memory_first_bytes": "bytes",
+    "memory_steady_bytes": "bytes",
+    "memory_arena_bytes": "bytes",
+    "memory_gpu_bytes": "bytes",
+    "load_ms": "ms",
+    "latency_first_ms": "ms",
+}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a fresh process took: bytes and milliseconds.
+
+    Attributes:
+        before: Resident with Python, NumPy and the runtime imported, no model yet.
+        loaded: After loading.
+        first: After the first run.
+        steady: After the last run.
+        peak: Highest up to the end of the runs.
+        load_ms: Time to load.
+        first_ms: Time of the first run.
+        steady_ms: Median time of the others.
+        arena: What the runtime's arena took from the system; None where it does not tell.
+        arena_used: Most of it that was in use at one time.
+    """
+
+    before: int
+    loaded: int
+    first: int
+    steady: int
+    peak: int
+    load_ms: float
+    first_ms: float
+    steady_ms: float
+    arena: int | None = None
+    arena_used: int | None = None
+
+    @property
+    def model(self) -> int:
+        """What loading and running the model added at the peak."""
+        return max(self.peak - self.before, 0)
+
+
+def peak(
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 1, runs: int = RUNS, provider: str = "CPUExecutionProvider"
+) -> Footprint:
+    """Load and run a model in a fresh process and ask the system for its peak.
+
+    Args:
+        path: ONNX file.
+        feeds: What its inputs look like; the probe feeds zeros of these shapes.
+        threads: Within an operator.
+        runs: Inferences, two at least.
+        provider: ONNX Runtime's name of what executes, or `openvino`.
+
+    Raises:
+        DeviceError: The process failed, or was killed for want of memory.
+    """
+    return _run_probe(path, feeds, threads, runs, provider)[0]
+
+
+def _run_probe(
+    path: Path, feeds: Mapping[str, Array], threads: int, runs: int, provider: str
+) -> tuple[Footprint, memory_gpu.GpuPeak]:
+    shapes = json.dumps({name: (array.shape, str(array.dtype)) for name, array in feeds.items()})
+    # -P: the probe's folder holds modules with common names and must not come first on the path
+    command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
+    on_gpu = provider not in ON_CPU
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
+        memory_gpu.watched(process.pid, wanted=on_gpu) as gpu,
+    ):
+        try:
+            output, errors = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            msg = f"memory of {path} was not measured: {runs} runs took longer than {TIMEOUT_S} s"
+            raise DeviceError(msg) from error
+    if process.returncode != 0:
+        why = "it was killed, probably for want of memory" if process.returncode < 0 else errors.strip()[-300:]
+        msg = f"memory of {path} was not measured: the process that ran it ended with {process.returncode}; {why}"
+        raise DeviceError(msg)
+    return Footprint(**json.loads(output.splitlines()[-1])), gpu
+
+
+def quantities(
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 1, provider: str = "CPUExecutionProvider"
+) -> dict[str, Quantity]:
+    """Memory of one file in a fresh process, and how the first run differs from the later ones.
+
+    `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
+    `latency_first_ms`; `memory_gpu_bytes` where a GPU executes. Absent with the reason when the process failed.
+    """
+    on_gpu = provider not in ON_CPU
+    try:
+        found, gpu = _run_probe(path, feeds, threads, RUNS, provider)
+    except DeviceError as error:
+        kept = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
+        return {name: Quantity.absent(unit, str(error)) for name, unit in kept.items()}
+    runtime = "OpenVINO" if provider == "openvino" else "ONNX Runtime"
+    return described(found, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
+
+
+def described(found: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
+    """A footprint in figures, wherever it was measured."""
+    how = f"in a fresh process of {runtime}"
+    first = f"{how}; {found.steady_ms:.3f} ms in later runs"
+    numbers = {
+        "memory_bytes": (found.peak, f"peak resident {how}, {found.before / 1e6:.0f} MB of it Python and the runtime"),
+        "memory_model_bytes": (found.model, f"peak resident above what was there before loading, {how}"),
+        "memory_first_bytes": (found.first, f"resident after the first run, {how}"),
+        "memory_steady_bytes": (found.steady, f"resident after {RUNS} runs, {how}"),
+        "load_ms": (found.load_ms, f"from file to session {how}; the file was in the system's cache or not, as it came"),
+        "latency_first_ms": (found.first_ms, first),
+    }
+    told = {name: Quantity.measured(value, UNITS[name], detail, runs=1) for name, (value, detail) in numbers.items()}
+    told["memory_arena_bytes"] = arena(found, runtime)
+    return told
+
+
+def arena(found: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
+    """What the runtime's arena took, weights left out where the runtime keeps them elsewhere."""
+    if found.arena is None and runtime != "ONNX Runtime":
+        return Quantity.absent("bytes", f"{runtime} does not tell what its allocator takes")
+    if found.arena is None:
+        return Quantity.absent("bytes", "this ONNX Runtime does not tell its arena in its profile, or was built without one")
+    used = f"{found.arena_used / 1e6:.2f} MB" if found.arena_used is not None else "an unknown part"
+    detail = f"taken from the system by ONNX Runtime's arena, by its own profile; at most {used} of it in use at a time"
+    return Quantity.measured(found.arena, "bytes", detail, runs=1)
+
+
+def sizes(path: Path) -> dict[str, Quantity]:
+    """`size_bytes` on disk (external data included) and `weights_bytes`.
+
+    Raises:
+        ConversionError: Its external data is missing.
+    """
+    files = parts(path)
+    if missing := [str(part) for part in files if not part.is_file()]:
+        msg = f"cannot measure {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
+        raise ConversionError(msg)
+    return {
+        "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", "file size"),
+        "weights_bytes": Quantity.measured(weights(path), "bytes", "sum over the initializers"),
+    }
+
+
+def compressed(path: Path) -> Quantity:
+    """Size after zlib at level 1, external data included: what an update would send."""
+    total = 0
+    for part in parts(path):
+        packer = zlib.compressobj(1)
+        with part.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                total += len(packer.compress(chunk))
+        total += len(packer.flush())
+    return Quantity.measured(total, "bytes", "zlib, level 1")
+
+
+def parts(path: Path) -> list[Path]:
+    """An ONNX file and the files beside it that hold its weights."""
+    return [path, *_external(path)]
+
+
+def weights(path: Path) -> int:
+    """Bytes of all initializers, counted without loading external data."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    return sum(_bytes_of(tensor) for tensor in graph.initializer)
+
+
+def _bytes_of(tensor: object) -> int:
+    from math import prod
+
+    from onnx import helper
+
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)  # type: ignore[attr-defined]
+    return prod(tensor.dims) * int(kind.itemsize)  # type: ignore[attr-defined]
+
+
+def _external(path: Path) -> list[Path]:
+    """Files beside an ONNX file that hold its weights."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo
+
+    graph = onnx.load(path, load_external_data=False).graph
+    locations = {ExternalDataInfo(tensor).location for tensor in graph.initializer if tensor.external_data}
+    return [path.parent / location for location in sorted(locations)]

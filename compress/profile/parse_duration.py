@@ -1,0 +1,27 @@
+"""Lengths of time as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from compress.core.errors import DeviceError
+
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def seconds_in(text: str) -> float:
+    """Seconds from `90s`, `10m`, `1h`, `1h30m` or plain `90`.
+
+    Raises:
+        DeviceError: Something else, or nothing longer than 0.
+    """
+    plain = text.strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([hms])", plain)
+    rest = re.sub(r"(\d+(?:\.\d+)?)\s*[hms]\s*", "", plain)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not parts and re.fullmatch(r"\d+(?:\.\d+)?", plain):
+        seconds, rest = float(plain), ""
+    if rest or not seconds > 0:
+        msg = f"cannot read {text!r} as a length of time; write it like 90s, 10m, 1h or 1h30m, longer than 0"
+        raise DeviceError(msg)
+    return seconds

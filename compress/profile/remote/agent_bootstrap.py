@@ -1,0 +1,76 @@
+"""The first code that runs on a device: take the agent from the standard input into a fresh folder and start it there.
+
+Sent ahead of everything else and run by `exec`, so no module of this package is there yet. It reads one line of JSON, `{"size",
+"sha256", "workdir", "lease_s"}`, then the agent's zip file.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+MARK = "compress-agent:"
+"""Starts every line that is meant for the other side; login scripts may print others."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OLDEST = (3, 10)
+
+
+def say(**message: object) -> None:
+    """Send one message."""
+    print(MARK + json.dumps(message), flush=True)
+
+
+def refuse(error: str, text: str) -> None:
+    """Say why there will be no agent, and leave."""
+    say(error=error, text=text)
+    sys.exit(1)
+
+
+def prepare(header: "dict[str, object]", agent: bytes) -> str:
+    """Make the folder and put the agent into it.
+
+    Args:
+        header: As described above.
+        agent: The zip file.
+
+    Returns:
+        The folder.
+    """
+    folder, workdir = "", os.path.expanduser(str(header["workdir"])) if header["workdir"] else None  # noqa: PTH111
+    try:
+        folder = tempfile.mkdtemp(prefix="compress-", dir=workdir)
+        with open(os.path.join(folder, "agent.pyz"), "wb") as file:  # noqa: PTH118, PTH123
+            file.write(agent)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        full = error.errno in FULL or "No usable temporary directory" in str(error)
+        refuse("disk full" if full else "workdir", f"{error.strerror or error}: {folder or header['workdir'] or 'TMPDIR'}")
+    return folder
+
+
+def load() -> None:
+    """Become the agent."""
+    if sys.version_info < OLDEST:
+        refuse("python old", sys.version.split()[0])
+    stream = sys.stdin.buffer
+    header = json.loads(stream.readline())
+    agent = stream.read(header["size"])
+    if len(agent) < header["size"]:
+        sys.exit(1)
+    if hashlib.sha256(agent).hexdigest() != header["sha256"]:
+        refuse("hash", "the agent")
+    folder = prepare(header, agent)
+    try:
+        sys.path.insert(0, os.path.join(folder, "agent.pyz"))  # noqa: PTH118
+        from compress.profile.remote.agent_server import Keeper
+
+        Keeper(folder, stream, lease_s=header["lease_s"]).serve()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    load()

@@ -1,0 +1,34 @@
+"""Stands for `compress.core.record` on a device without pydantic: the same figures, as plain data to be sent back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number with its provenance; the fields are those of `compress.core.record.Quantity`."""
+
+    value: float | None
+    unit: str
+    how: str
+    detail: str = ""
+    low: float | None = None
+    high: float | None = None
+    runs: int | None = None
+
+    @classmethod
+    def measured(
+        cls, value: float, unit: str, detail: str = "", *, interval: tuple[float, float] | None = None, runs: int | None = None
+    ) -> Quantity:
+        """A number that an instrument or a count gave."""
+        low, high = interval or (None, None)
+        return cls(value, unit, "measured", detail, low, high, runs)
+
+    @classmethod
+    def absent(cls, unit: str, reason: str) -> Quantity:
+        """A number that nobody measured, and why."""
+        return cls(None, unit, "not measured", reason)
+
+
+Scorecard = dict[str, Quantity]

@@ -1,0 +1,229 @@
+"""The agent's measuring half, on the device, in a process of its own: one order in, one result out.
+
+Jobs: `inspect` (what is there), `onnxruntime` and `tensorrt` (measure files in turns), `calibrate` and `optimize` (see
+`networks`). It says `progress`, then `result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does
+not take the model), `disk full`, `failed`. When its keeper dies, its standard input ends: it then removes the folder and kills
+its own process group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.errors import CompressError
+from compress.profile.remote.agent_bootstrap import FULL, say
+from compress.profile.remote.agent_sensors import clocks
+from compress.profile.remote.trtexec import NoTrtexec, Refused, find_trtexec, version
+
+if TYPE_CHECKING:
+    from compress.profile.latency.interleave import Samples
+
+MEMORY_RUNS = 8
+MEMORY_TIMEOUT_S = 600
+NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded")
+"""How the runtime says that it cannot write."""
+REPORT_S = 1.0
+"""Shortest time between two reports of progress: each wakes up other processes."""
+
+
+def main() -> None:
+    """Read the order, do it, say the result."""
+    order = json.loads(open(0, "rb", buffering=0, closefd=False).readline())  # noqa: SIM115
+    threading.Thread(target=_follow_keeper, args=(Path.cwd(),), daemon=True).start()
+    jobs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        "inspect": inspect,
+        "onnxruntime": onnxruntime,
+        "tensorrt": tensorrt,
+        "calibrate": calibrate,
+        "optimize": optimize,
+    }
+    try:
+        say(result=jobs[order["job"]](order))
+    except ImportError as error:
+        say(error="no runtime", text=f"{error} ({sys.executable})")
+    except NoTrtexec as error:
+        say(error="no trtexec", text=str(error))
+    except (Refused, CompressError) as error:
+        say(error="disk full" if any(mark in str(error) for mark in NO_SPACE) else "refused", text=str(error))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(error="disk full", text=f"{error.strerror}: {error.filename or Path.cwd()}")
+    except MemoryError as error:
+        say(error="failed", text=f"out of memory on the device ({error})")
+
+
+def inspect(order: dict[str, Any]) -> dict[str, Any]:
+    """What could be used: versions, or the reason why not."""
+    found: dict[str, Any] = {"clocks": clocks(), "platform": platform.platform()}
+    try:
+        import numpy as np
+        import onnxruntime as ort
+
+        from compress.profile.remote.agent_networks import machine
+
+        found |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+        found["machine"] = machine(order.get("affinity", []))
+    except ImportError as error:
+        found["no_onnxruntime"] = f"{error} ({sys.executable})"
+    try:
+        path = find_trtexec(order.get("trtexec"))
+        found |= {"trtexec": path, "tensorrt": version(path)}
+    except (NoTrtexec, Refused) as error:
+        found["no_trtexec"] = str(error)
+    return found | power_sensors(order["sensors"])
+
+
+def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
+    """Time files in turns by the engine that local measurements use, then read power and memory.
+
+    Args:
+        order: `files` and `feeds` by subject (feeds None for zeros), `batch`, `threads`, `seconds`, `warmup_seconds`,
+            `min_runs`, `affinity`, `power_seconds`, `sensors`.
+
+    Returns:
+        `files`: for each `milliseconds`, `rounds`, `warmup`, `settings`, `power`, `memory`; and `processor_share`, `clocks`.
+    """
+    from compress.backends.onnxruntime import Runner
+    from compress.backends.runner import pinned, reload
+    from compress.profile import power
+    from compress.profile.latency.interleave import interleave
+
+    before = clocks()
+    with ExitStack() as stack:
+        stack.enter_context(pinned(order["affinity"]))
+        runners = {
+            name: stack.enter_context(Runner(Path(path), threads=order["threads"])) for name, path in order["files"].items()
+        }
+        feeds = {name: _feeds(runner, name, order) for name, runner in runners.items()}
+        actions = {name: _action(runner, feeds[name]) for name, runner in runners.items()}
+        for action in actions.values():
+            action()
+        wall, processor = time.perf_counter(), time.process_time()
+        samples = interleave(
+            actions,
+            seconds=order["seconds"],
+            warmup_seconds=order["warmup_seconds"],
+            min_runs=order["min_runs"],
+            after_round=Progress(),
+            renew=lambda turn: reload(runners.values(), turn),
+        )
+        share = (time.process_time() - processor) / (time.perf_counter() - wall)
+        after = clocks()
+        files = {name: _timed(taken, runners[name]) for name, taken in samples.items()}
+        spent = power.measure(actions, power.sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"])
+        for name, card in spent.items():
+            files[name]["power"] = {key: vars(quantity) for key, quantity in card.items()}
+    for name, path in order["files"].items():
+        shapes = {key: (array.shape, str(array.dtype)) for key, array in feeds[name].items()}
+        files[name]["memory"] = memory(path, shapes, order["threads"])
+    return {"files": files, "processor_share": share, "clocks": {"before": before, "after": after}}
+
+
+def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
+    """Build an engine of each file on this device, then time them in turns by `trtexec`."""
+    from compress.profile.remote.trtexec import measure
+
+    before = clocks()
+    files = measure(order, Progress())
+    return {"files": files, "processor_share": 1.0, "clocks": {"before": before, "after": clocks()}}
+
+
+def calibrate(order: dict[str, Any]) -> dict[str, Any]:
+    """Stamp random networks."""
+    from compress.profile.remote.agent_networks import calibrate as stamped
+
+    return stamped(order, Progress())
+
+
+def optimize(order: dict[str, Any]) -> dict[str, Any]:
+    """Tell what the runtime would run of a file."""
+    from compress.profile.remote.agent_networks import optimize as graph
+
+    return graph(order)
+
+
+def power_sensors(names: Sequence[str]) -> dict[str, Any]:
+    """The sensor that works, with what it covers; else why none does."""
+    try:
+        from compress.profile import power
+    except ImportError as error:
+        return {"power": "", "no_power": f"{error} ({sys.executable})"}
+    reasons = []
+    for sensor in power.sensors(names):
+        reason = sensor.available()
+        if reason is None:
+            covers = sensor.measures()
+            sensor.stop()
+            return {"power": f"{sensor.name}, {covers}", "no_power": ""}
+        reasons.append(f"{sensor.name}: {reason}")
+    return {"power": "", "no_power": "; ".join(reasons)}
+
+
+def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Resident memory of a fresh process that loads and runs the file, or why it is not known."""
+    probe = [path, str(threads), str(MEMORY_RUNS), json.dumps(shapes), "CPUExecutionProvider"]
+    command = [sys.executable, sys.path[0], "memory", *probe]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MEMORY_TIMEOUT_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return {"reason": f"{MEMORY_RUNS} runs took longer than {MEMORY_TIMEOUT_S} s"}
+    if done.returncode != 0:
+        why = "it was killed, probably for want of memory" if done.returncode < 0 else done.stderr.strip()[-300:]
+        return {"reason": f"the process that ran it ended with {done.returncode}; {why}"}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+class Progress:
+    """Says the fraction done, seldom."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, fraction: float) -> None:
+        """Say it, unless that was done just before."""
+        if time.monotonic() - self._last >= REPORT_S:
+            self._last = time.monotonic()
+            say(progress=round(fraction, 3))
+
+
+def _feeds(runner: Any, name: str, order: dict[str, Any]) -> dict[str, Any]:
+    """What was sent for a subject, or zeros."""
+    import numpy as np
+
+    if order["feeds"] is None:
+        return dict(runner.sample(order["batch"]))
+    return {key: np.load(path) for key, path in order["feeds"][name].items()}
+
+
+def _timed(taken: Samples, runner: Any) -> dict[str, Any]:
+    return {
+        "milliseconds": taken.milliseconds.tolist(),
+        "rounds": taken.rounds.tolist(),
+        "warmup": vars(taken.warmup),
+        "settings": runner.describe(),
+    }
+
+
+def _action(runner: Any, feeds: Mapping[str, Any]) -> Callable[[], object]:
+    return lambda: runner.run(feeds)
+
+
+def _follow_keeper(folder: Path) -> None:
+    """Wait for the end of the keeper and follow it, leaving nothing."""
+    while os.read(0, 1):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)

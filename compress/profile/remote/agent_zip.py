@@ -1,0 +1,65 @@
+"""The agent as one file: a zip that Python runs, made of modules of this package as they stand."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).parents[3]
+MODULES = (
+    "compress/config/devices/cpu_info.py",
+    "compress/core/errors.py",
+    "compress/core/statistics.py",
+    "compress/profile/latency/interleave.py",
+    "compress/profile/memory/probe.py",
+    "compress/profile/power/*.py",
+    "compress/backends/runner.py",
+    "compress/backends/onnxruntime.py",
+    "compress/profile/remote/agent_sensors.py",
+    "compress/profile/remote/agent_server.py",
+    "compress/profile/remote/agent_bootstrap.py",
+    "compress/profile/remote/agent_networks.py",
+    "compress/profile/remote/trtexec.py",
+    "compress/profile/remote/agent_worker.py",
+    "compress/profile/layers/ort_profile.py",
+)
+"""What runs on a device, as glob patterns; it imports the standard library, numpy, onnxruntime and itself, nothing else."""
+STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}
+MAIN = '''\
+"""python agent.pyz work | memory MODEL THREADS RUNS SHAPES"""
+
+import sys
+import typing
+
+if sys.version_info < (3, 11):
+    typing.Self = typing.Any  # type: ignore[misc]
+
+if sys.argv.pop(1) == "work":
+    from compress.profile.remote.agent_worker import main
+else:
+    from compress.profile.memory.probe import main
+main()
+'''
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@cache
+def agent() -> bytes:
+    """The zip file; the same bytes for the same sources."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        sources = {str(path.relative_to(ROOT)): path for pattern in MODULES for path in sorted(ROOT.glob(pattern))}
+        sources |= {name: ROOT / path for name, path in STAND_INS.items()}
+        packages = {str(parent) for name in sources for parent in PurePosixPath(name).parents if parent.name}
+        texts = {"__main__.py": MAIN} | {f"{name}/__init__.py": "" for name in sorted(packages)}
+        texts |= {name: path.read_text(encoding="utf-8") for name, path in sources.items()}
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def loader() -> bytes:
+    """Source of the code that receives it."""
+    return Path(__file__).with_name("agent_bootstrap.py").read_bytes()

@@ -1,0 +1,186 @@
+"""What the agent is told to do: which files, which inputs, which arguments of `trtexec`. Names there are of our making."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.backends.runner import Array, Feeds, zeros
+from compress.config.devices import Device
+from compress.core.errors import ConversionError, DeviceError
+from compress.profile.memory import memory
+from compress.profile.remote.trtexec import ROUNDS
+
+ALL_SENSORS = ("rapl", "ina3221", "tegrastats", "nvml", "battery")
+WORKSPACE_MIB = 1024
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Files to send and the order that goes with them.
+
+    Attributes:
+        files: Path here by name there.
+        arrays: Inputs by name there.
+        order: For the worker.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+    order: dict[str, Any] = field(default_factory=dict)
+
+
+def shipment(
+    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: dict[str, Any]
+) -> Shipment:
+    """Decide what to send.
+
+    Args:
+        files: ONNX files by subject.
+        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
+        device: Where to.
+        settings: `batch`, `threads`, `seconds`, `warmup_seconds`, `min_runs`, `affinity`, `power_seconds`, `trtexec`.
+
+    Raises:
+        ConversionError: Not an ONNX file, or its external data is missing.
+        DeviceError: The device's runtime is not driven over SSH, or a file's input shapes are not known.
+    """
+    there = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
+    sent = Shipment()
+    for name, path in files.items():
+        for part in _parts(path):
+            relative = part.relative_to(path.parent)
+            sent.files[f"{Path(there[name]).parent}/{relative}"] = part
+    given = feeds
+    if feeds is None and device.runtime == "tensorrt":
+        given = {name: _zeros(path, settings["batch"]) for name, path in files.items()}
+    places = None if given is None else {name: _placed(given[name], sent, raw=device.runtime == "tensorrt") for name in files}
+    sensors = [*(device.contract.sensors or ALL_SENSORS)]
+    sent.order.update(settings, sensors=sensors, job=device.runtime)
+    if device.runtime == "onnxruntime":
+        sent.order.update(files=there, feeds=places)
+    elif device.runtime == "tensorrt":
+        assert given is not None  # noqa: S101  see above
+        assert places is not None  # noqa: S101
+        dynamic = {name: _dynamic(path) & set(given[name]) for name, path in files.items()}
+        shapes = {name: {key: given[name][key].shape for key in sorted(dynamic[name])} for name in files}
+        sent.order.update(
+            build={name: build_arguments(there[name], shapes[name]) for name in files},
+            time={name: time_arguments(there[name], shapes[name], places[name], settings) for name in files},
+        )
+    else:
+        msg = f"{device.name}: {device.runtime} is not driven over SSH; `runtime:` may be onnxruntime or tensorrt there"
+        raise DeviceError(msg)
+    return sent
+
+
+def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Arguments of `trtexec` that build an engine for one size of input, nothing left to defaults.
+
+    Args:
+        model: The ONNX file; the engine appears beside it.
+        shapes: Of the inputs that have a free dimension.
+    """
+    given = _shapes(shapes)
+    return [
+        f"--onnx={model}",
+        f"--saveEngine={model}.engine",
+        *(f"--{which}Shapes={given}" for which in ("min", "opt", "max") if given),
+        "--stronglyTyped",
+        f"--memPoolSize=workspace:{WORKSPACE_MIB}M",
+        "--builderOptimizationLevel=3",
+        "--timingCacheFile=timing.cache",
+        "--sparsity=disable",
+        "--skipInference",
+    ]
+
+
+def time_arguments(
+    model: str, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, str], settings: Mapping[str, Any]
+) -> list[str]:
+    """Arguments of `trtexec` that time an engine for one turn; copies are made and not counted.
+
+    Args:
+        model: As for building.
+        shapes: Likewise.
+        inputs: Raw input files by name.
+        settings: `seconds` in all turns together, `warmup_seconds`.
+    """
+    given = _shapes(shapes)
+    return [
+        f"--loadEngine={model}.engine",
+        *([f"--shapes={given}"] if given else []),
+        "--loadInputs=" + ",".join(f"{name}:{file}" for name, file in inputs.items()),
+        "--useCudaGraph",
+        "--useSpinWait",
+        "--iterations=10",
+        f"--warmUp={max(200, round(settings['warmup_seconds'] * 1000))}",
+        f"--duration={max(1, round(settings['seconds'] / ROUNDS))}",
+        "--avgRuns=1",
+        "--percentile=50",
+    ]
+
+
+def _parts(path: Path) -> list[Path]:
+    """The file and those that hold its weights, all of them there."""
+    try:
+        found = memory.parts(path)
+    except OSError as error:
+        msg = f"cannot send {path}: {error.strerror}"
+        raise ConversionError(msg) from error
+    except Exception as error:  # protobuf's DecodeError has a different base in each of its implementations
+        if type(error).__name__ != "DecodeError":
+            raise
+        msg = f"cannot send {path}: it is not an ONNX file, or a truncated one ({error})"
+        raise ConversionError(msg) from error
+    if missing := [str(part) for part in found if not part.is_file()]:
+        msg = f"cannot send {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
+        raise ConversionError(msg)
+    return found
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _placed(feeds: Feeds, sent: Shipment, *, raw: bool) -> dict[str, str]:
+    """Where each input of a subject goes; the same array goes once."""
+    places = {}
+    for name, array in feeds.items():
+        known = next((place for place, other in sent.arrays.items() if other is array), None)
+        place = known or f"inputs/{len(sent.arrays)}.{'bin' if raw else 'npy'}"
+        sent.arrays[place] = array
+        places[name] = place
+    return places
+
+
+def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
+    """Shape and type of each input of an ONNX file that is no weight."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return {
+        item.name: (
+            tuple(size.dim_value or None for size in item.type.tensor_type.shape.dim),
+            np.dtype(onnx.helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type)).name,
+        )
+        for item in graph.input
+        if item.name not in weights
+    }
+
+
+def _dynamic(path: Path) -> set[str]:
+    return {name for name, (shape, _) in _inputs(path).items() if not all(shape)}
+
+
+def _zeros(path: Path, batch: int) -> dict[str, Array]:
+    try:
+        return zeros(_inputs(path), batch)
+    except ValueError as error:
+        msg = f"{path}: {error}; only the batch may be free: export with fixed sizes to profile it"
+        raise DeviceError(msg) from error

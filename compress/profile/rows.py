@@ -1,0 +1,203 @@
+"""Rows of the profile table: files measured here, or estimated for a device that is not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from compress.backends.onnxruntime import provider_of
+from compress.backends.runner import Apart, Feeds, Runner, pinned, sample
+from compress.config.devices import Device
+from compress.core.progress import Reporter
+from compress.core.record import BenchmarkRow, Quantity
+from compress.core.statistics import drifting_percentile_interval
+from compress.profile import power
+from compress.profile.choose_runtime import opened
+from compress.profile.cost_model import estimate as cost
+from compress.profile.latency.timing import Timing, time_runners
+from compress.profile.memory import memory
+
+PART_RUNS = 50
+"""Inferences timed in parts: copies and computation on a device with memory of its own."""
+POWER_SECONDS = 1.0
+BUSY = 0.9
+"""Share of the processor under which a session with one thread counts as disturbed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure on this machine.
+
+    Attributes:
+        threads: Within an operator.
+        seconds: Counted time of each file.
+        warmup_seconds: Shortest warm-up of each.
+        min_runs: Fewest counted runs of each.
+        runtime: That runs the files, as in `Device.runtimes`.
+        affinity: Processors to stay on; none pins nothing.
+    """
+
+    threads: int
+    seconds: float
+    warmup_seconds: float
+    min_runs: int
+    runtime: str = "onnxruntime"
+    affinity: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, device: Device, *, threads: int, seconds: float) -> Plan:
+        """The device's contract with the caller's threads and time; less time also means less warm-up and fewer runs."""
+        scale = min(1.0, seconds / device.contract.seconds)
+        runs = max(6, round(device.contract.min_runs * scale))
+        contract = device.contract
+        return cls(threads, seconds, contract.warmup_seconds * scale, runs, device.runtime, contract.affinity)
+
+
+def measured(
+    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, plan: Plan, *, batch: int, reporter: Reporter
+) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing]]:
+    """Measure files on this machine, all in one interleaved session.
+
+    Args:
+        files: ONNX files by subject.
+        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
+        device: The profile of this machine.
+        plan: How.
+        batch: Samples in one run.
+        reporter: Shows bars.
+
+    Returns:
+        One row a file, and the timings by subject.
+
+    Raises:
+        ConversionError: A file cannot be loaded or run.
+        DeviceError: A file's input shapes are not known, memory ran out, or a processor to pin to is not there.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(pinned(plan.affinity))
+        runners = {name: stack.enter_context(opened(plan.runtime, path, threads=plan.threads)) for name, path in files.items()}
+        given = {name: feeds[name] if feeds else sample(runner, batch) for name, runner in runners.items()}
+        timings = time_runners(
+            runners,
+            given,
+            batch=batch,
+            seconds=plan.seconds,
+            warmup_seconds=plan.warmup_seconds,
+            min_runs=plan.min_runs,
+            reporter=reporter,
+        )
+        parts = {name: in_parts(runner, given[name]) for name, runner in runners.items()}
+        actions = {name: partial(runner.run, given[name]) for name, runner in runners.items()}
+        spent = power.measure(actions, power.sensors(device.contract.sensors), seconds=POWER_SECONDS, batch=batch)
+    with reporter.bar("measuring memory", len(files)) as bar:
+        rows = []
+        for name, path in files.items():
+            quantities = latencies(timings[name], device.contract.percentiles) | parts[name] | spent[name]
+            provider = provider_of(plan.runtime)
+            quantities |= memory.quantities(path, given[name], threads=plan.threads, provider=provider) | memory.sizes(path)
+            quantities["size_compressed_bytes"] = memory.compressed(path)
+            rows.append(
+                BenchmarkRow(
+                    subject=name,
+                    device=device.name,
+                    runtime=timings[name].settings["runtime"],
+                    quantities=quantities,
+                    file=path.name,
+                    here=True,
+                )
+            )
+            bar.advance(note=name)
+    return tuple(rows), timings
+
+
+def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantity]:
+    """`latency_p50_ms`, … and `throughput_per_s`."""
+    found = {f"latency_p{percent:g}_ms": timing.percentile(percent) for percent in percentiles}
+    return found | {"throughput_per_s": timing.throughput}
+
+
+def in_parts(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
+    """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can tell them apart; nothing of another."""
+    if not isinstance(runner, Apart):
+        return {}
+    found = [runner.apart(feeds) for _ in range(PART_RUNS)]
+    on = f"{runner.describe()['runtime']}, by the device's own events"
+    return {
+        name: Quantity.measured(
+            float(np.median(series)), "ms", on, interval=drifting_percentile_interval(series, 0.5), runs=PART_RUNS
+        )
+        for name in ("copy_in_ms", "compute_ms", "copy_out_ms")
+        if (series := [getattr(parts, name) for parts in found])
+    }
+
+
+def estimated(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
+    """Estimate files for a device that is not at hand; what a roofline cannot tell is absent with the reason."""
+    away = f"{device.title} is not at hand"
+    rows = []
+    for name, path in files.items():
+        latency = cost.latency(path, device)
+        quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
+        for percent in device.contract.percentiles:
+            key = f"latency_p{percent:g}_ms"
+            quantities.setdefault(key, Quantity.absent("ms", f"{away}; a roofline estimates no spread"))
+        quantities["memory_bytes"] = Quantity.absent("bytes", f"{away}; resident memory depends on its runtime")
+        quantities["power_w"] = Quantity.absent("W", f"{away}; no power sensor to read")
+        quantities["energy_j"] = Quantity.absent("J", f"{away}; no power sensor to read")
+        quantities |= memory.sizes(path)
+        rows.append(
+            BenchmarkRow(
+                subject=name, device=device.name, runtime=f"{device.runtime} (assumed)", quantities=quantities, file=path.name
+            )
+        )
+    return tuple(rows)
+
+
+def contract_notes(device: Device, plan: Plan, timings: Mapping[str, Timing], clocks: str | None = None) -> tuple[str, ...]:
+    """Which parts of the measurement contract were met, and which were not, in sentences.
+
+    Args:
+        device: With the contract.
+        plan: How it was measured.
+        timings: What came of it.
+        clocks: What another machine said of its clocks; None reads those of this one.
+    """
+    first = next(iter(timings.values()))
+    settings = ", ".join(f"{key} {value}" for key, value in first.settings.items())
+    notes = [f"measured on {device.title}: {settings}; batch {first.batch}; fixed inputs; files interleaved in turns"]
+    contract = device.contract
+    if plan.seconds < contract.seconds:
+        notes.append(f"contract not met: {plan.seconds:g} s a file instead of {contract.seconds:g} s")
+    if unsteady := [name for name, timing in timings.items() if not timing.warmup.steady]:
+        notes.append(f"contract not met: still getting faster at the end of warm-up: {', '.join(unsteady)}")
+    few = [
+        f"{name} ({len(timing.milliseconds)})"
+        for name, timing in timings.items()
+        if len(timing.milliseconds) < contract.min_runs
+    ]
+    if few:
+        notes.append(f"contract not met: fewer than {contract.min_runs} runs: {', '.join(few)}")
+    if plan.threads == 1 and first.processor_share < BUSY:
+        notes.append(
+            f"contract not met: the machine was not idle, the measurement got {first.processor_share:.0%} of a processor; "
+            "high percentiles and intervals carry the neighbours' load"
+        )  # fmt: skip
+    return (*notes, _clocks(device) if clocks is None else clocks)
+
+
+def _clocks(device: Device) -> str:
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    virtual = "a virtual machine; " if device.hardware and device.hardware.virtual else ""
+    if not governor.is_file():
+        return f"contract not met: {virtual}clocks and power mode cannot be read or locked from here"
+    return f"{virtual}clocks not locked; frequency governor is {governor.read_text().strip()!r}"
+
+
+def _rate(latency: Quantity) -> Quantity:
+    value, low, high = latency.value or 0.0, latency.low or 0.0, latency.high or 0.0
+    return Quantity.estimated(1000 / value, "1/s", latency.detail, band=(1000 / high, 1000 / low))

@@ -1,1 +1,0 @@
-"""Runners: one file a runtime."""

@@ -1,0 +1,78 @@
+"""What all granularities share: the limits they keep, what one cut gives, and what a pruner is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+from torch import nn
+
+from compress.core.record import Skipped
+
+if TYPE_CHECKING:
+    from compress.prune.criteria import Importance
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What pruning must leave.
+
+    Attributes:
+        round_to: Channel counts are multiples of it.
+        max_ratio: Largest fraction of a layer that may go, in (0, 1).
+        protect: Globs of module names to leave alone.
+        ceilings: Other ceilings than `max_ratio` by glob of layer names, the first match counting.
+    """
+
+    round_to: int = 8
+    max_ratio: float = 0.9
+    protect: tuple[str, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+
+    def ceiling(self, layers: Iterable[str]) -> float:
+        """Lowest ceiling of layers that are pruned together."""
+        return min((self._of(layer) for layer in layers), default=self.max_ratio)
+
+    def told(self) -> str:
+        """The ceilings in words."""
+        own = sorted(set(self.ceilings.values()))
+        if not own:
+            return f"max_ratio {self.max_ratio:g}"
+        between = f"{own[0]:g}" if len(own) == 1 else f"{own[0]:g} to {own[-1]:g}"
+        return f"max_ratio {between} of the layers that it names ({self.max_ratio:g} of others)"
+
+    def _of(self, layer: str) -> float:
+        return next((ratio for glob, ratio in self.ceilings.items() if fnmatchcase(layer, glob)), self.max_ratio)
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedModel:
+    """A pruned network.
+
+    Attributes:
+        module: Eval mode, on the CPU.
+        after_step: To be called after each optimizer step, so that what is gone stays gone; None where nothing can return.
+        notes: What a reviewer should know.
+    """
+
+    module: nn.Module
+    after_step: Callable[[], None] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Pruner(Protocol):
+    """Prunes one dense network, in as many cuts as wanted.
+
+    Attributes:
+        skipped: What it leaves alone, with reasons.
+        guarded: Names of the modules whose weights do not count as prunable.
+    """
+
+    skipped: tuple[Skipped, ...]
+    guarded: frozenset[str]
+
+    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+        """Prune a result of an earlier cut, or the dense network, to a fraction of the dense one's cost."""
+        ...

@@ -1,0 +1,88 @@
+"""The scores behind one cut: the importance that the stage names, with what it needs collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from compress.core.registry import find
+from compress.core.stage import Context
+from compress.prune.criteria import Importance, Material
+from compress.prune.unstructured.weights import prunable
+from compress.train.distributed import resolve_device
+
+if TYPE_CHECKING:
+    from compress.prune.stage import Prune
+
+
+@dataclass(eq=False)
+class Scores:
+    """Scores for one cut.
+
+    Attributes:
+        importance: Ready to be asked.
+        silent: Root layers of the groups that it was asked about and says nothing of.
+    """
+
+    importance: Importance
+    silent: set[str] = field(default_factory=set)
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """What was left alone for want of a score."""
+        if not self.silent:
+            return ()
+        listed = ", ".join(sorted(self.silent)[:6]) + ", …" * (len(self.silent) > 6)
+        return (f"importance {name} says nothing of the channels of {listed} ({len(self.silent)}), which were left alone",)
+
+
+def scored(
+    stage: Prune,
+    context: Context,
+    module: nn.Module,
+    *,
+    k: int,
+    removed: float,
+    guarded: frozenset[str],
+    times: Mapping[str, float] | None,
+    batches: int,
+) -> Scores:
+    """Scores of a network before cut k.
+
+    Args:
+        stage: Settings.
+        context: Training batches, task, seed, device.
+        module: Its weights and buffers are left as they are; its gradients are not.
+        k: Number of the cut; the batches and random scores depend on it.
+        removed: Fraction that is gone after it.
+        guarded: Names of modules that are left alone.
+        batches: How many to look at.
+        times: Milliseconds of each layer where importance counts for each of them.
+    """
+    importance: Importance = find("importance", stage.importance).load()(context.seed + k)
+    order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
+    material = Material(
+        tuple(islice(order, batches)),
+        context.task,
+        device=resolve_device(context.device),
+        removed=removed,
+        prunable=tuple(prunable(module, guarded)),
+    )
+    importance.collect(module, material)
+    return _watched(replace(importance, times=times))
+
+
+def _watched(importance: Importance) -> Scores:
+    found = Scores(importance)
+
+    def channels(root: str, group: Any) -> Tensor | None:
+        scores = importance.channels(root, group)
+        if scores is None:
+            found.silent.add(root)
+        return scores
+
+    found.importance = replace(importance, channels=channels)
+    return found

@@ -1,0 +1,33 @@
+"""What a channel or a weight is worth: the lowest scores are removed first. One file a method or a family of one-liners."""
+
+from compress.prune.criteria.activations import activation, apoz, wanda
+from compress.prune.criteria.at_init import grasp, snip
+from compress.prune.criteria.base import Importance, Material
+from compress.prune.criteria.fisher import fisher
+from compress.prune.criteria.fpgm import fpgm
+from compress.prune.criteria.gradients import accumulate, hessian, taylor
+from compress.prune.criteria.norms import bn_scale, l1, l2, lamp, magnitude
+from compress.prune.criteria.random import random
+from compress.prune.criteria.synflow import synflow
+
+__all__ = [
+    "Importance",
+    "Material",
+    "accumulate",
+    "activation",
+    "apoz",
+    "bn_scale",
+    "fisher",
+    "fpgm",
+    "grasp",
+    "hessian",
+    "l1",
+    "l2",
+    "lamp",
+    "magnitude",
+    "random",
+    "snip",
+    "synflow",
+    "taylor",
+    "wanda",
+]

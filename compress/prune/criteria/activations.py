@@ -1,0 +1,176 @@
+"""Importance from what flows into the layers: how often a channel is zero, how large it is, and Wanda.
+
+A channel is judged where it is read: behind the activation function, at the inputs of the layers that it feeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from compress.core.errors import ModelError
+from compress.prune.criteria.base import LAYERS, Importance, Material, not_for_weights, parts_of, scratch, summed
+
+Seen = Callable[[str, Tensor], None]
+
+
+def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
+    """1 − APoZ, the fraction of positions at which a channel is not zero. Not for weights.
+
+    Hu et al. 2016, "Network Trimming", arXiv:1607.03250. It needs activations that are exactly zero at times, as ReLU's are.
+    """
+    live: dict[str, Tensor] = {}
+
+    def collect(module: nn.Module, given: Material) -> None:
+        live.update(_means(module, given, lambda x: (x != 0).to(torch.float64)))
+        if all(bool((share == 1).all()) for share in live.values()):
+            msg = "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
+            raise ModelError(msg)
+
+    return Importance(channels=lambda _, group: _read_by(group, live), weights=not_for_weights, collect=collect)
+
+
+def activation(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Mean |x| of a channel. Not for weights.
+
+    Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", arXiv:1611.06440, where it
+    is one of the criteria compared.
+    """
+    sizes: dict[str, Tensor] = {}
+
+    def collect(module: nn.Module, given: Material) -> None:
+        sizes.update(_means(module, given, lambda x: x.abs()))
+
+    return Importance(channels=lambda _, group: _read_by(group, sizes), weights=not_for_weights, collect=collect)
+
+
+def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Weight times the size of what it multiplies: |w_ij| · ‖x_j‖₂.
+
+    ‖x_j‖₂ is taken over all samples and positions, divided by the root of their number, which does not change the order
+    within a layer. Channel: the sum over its weights, averaged over the layers of its group. With `ranking: local` weights
+    compete within their layer; the paper compares within each output, and finds no difference for image classifiers.
+    Sun et al. 2024, "A Simple and Effective Pruning Approach for Large Language Models", arXiv:2306.11695.
+    """
+    norms: dict[str, Tensor] = {}
+    transposed: set[str] = set()
+
+    def collect(module: nn.Module, given: Material) -> None:
+        norms.update({name: mean.sqrt() for name, mean in _means(module, given, torch.square).items()})
+        transposed.update(name for name, part in module.named_modules() if getattr(part, "transposed", False))
+
+    def weights(name: str, w: Tensor) -> Tensor:
+        layer = name.rpartition(".")[0]
+        key = name if name.endswith("in_proj_weight") else layer
+        if key not in norms:
+            msg = f"{name} has no input norms; call collect first"
+            raise ValueError(msg)
+        return w.detach().abs() * spread(norms[key], w, transposed=layer in transposed)
+
+    return Importance(channels=lambda _, group: summed(group, weights), weights=weights, collect=collect)
+
+
+def spread(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
+    """One number an input channel → the shape of a weight, or one that it broadcasts to.
+
+    Args:
+        x: (inputs,).
+        w: (outputs, inputs / groups, …), transposed (inputs, outputs / groups, …).
+        transposed: Of a transposed convolution.
+    """
+    tail = (1,) * (w.dim() - 2)
+    if transposed:
+        return x.view(-1, 1, *tail).to(w.dtype)
+    groups = len(x) // w.shape[1]
+    return x.view(groups, 1, -1).expand(groups, w.shape[0] // groups, -1).reshape(*w.shape[:2], *tail).to(w.dtype)
+
+
+def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
+    """Mean over the layers that read a channel; None where nothing reads it but what was not watched."""
+    parts = parts_of(group)
+    if not numbers:
+        msg = "no activations were collected; call collect first"
+        raise ValueError(msg)
+    for name, part in parts.items():
+        part._importance = numbers[name].float()
+    try:
+        found: Tensor | None = tp.importance.ActivationImportance(target_types=list(LAYERS))(group)
+    finally:
+        for part in parts.values():
+            del part._importance
+    return found
+
+
+def _means(module: nn.Module, given: Material, of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Mean of `of(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
+
+    Attention's two projections stand under `NAME.in_proj_weight` and `NAME.out_proj`.
+    """
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def see(name: str, x: Tensor) -> None:
+        rows = of(x.detach()).double()
+        sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + rows.sum(0).cpu()
+        counts[name] = counts.get(name, 0) + len(rows)
+
+    work = scratch(module, given.device)
+    with _watched(work, see), torch.no_grad():
+        for batch in given.batches:
+            work(batch.inputs.to(given.device))
+    return {name: total / counts[name] for name, total in sums.items()}
+
+
+@contextmanager
+def _watched(module: nn.Module, see: Seen) -> Iterator[None]:
+    """While it runs, `see` is told the inputs of every layer, (positions, channels)."""
+    handles: list[RemovableHandle] = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.MultiheadAttention):
+            handles.append(part.register_forward_hook(_attention(name, see), with_kwargs=True))
+        elif isinstance(part, LAYERS):
+            handles.append(part.register_forward_pre_hook(_layer(name, see)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _layer(name: str, see: Seen) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def hook(part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x: Tensor = inputs[0]
+        last = isinstance(part, nn.Linear)
+        see(name, (x if last else x.movedim(x.dim() - _dims(part) - 1, -1)).flatten(0, -2))
+
+    return hook
+
+
+def _dims(part: nn.Module) -> int:
+    kernel: tuple[int, ...] = part.kernel_size  # type: ignore[assignment]
+    return len(kernel)
+
+
+def _attention(name: str, see: Seen) -> Callable[..., None]:
+    """Attention multiplies by its projections without calling them; what enters the second is found by making it plain."""
+
+    def hook(part: nn.MultiheadAttention, inputs: tuple[Any, ...], named: dict[str, Any], _: Any) -> None:
+        query: Tensor = inputs[0] if inputs else named["query"]
+        see(f"{name}.in_proj_weight", query.flatten(0, -2))
+        out = part.out_proj
+        kept = {name: p.data for name, p in out.named_parameters()}
+        try:
+            for p in out.parameters():
+                p.data = torch.eye(len(p), dtype=p.dtype, device=p.device) if p.dim() > 1 else torch.zeros_like(p.data)
+            see(f"{name}.out_proj", part.forward(*inputs, **named)[0].flatten(0, -2))
+        finally:
+            for name_of_p, p in out.named_parameters():
+                p.data = kept[name_of_p]
+
+    return hook

@@ -1,0 +1,85 @@
+"""Pruning before any training: what a fresh network can spare, from one look at some batches.
+
+Batch norms use the statistics of the batch, since a fresh network has no others.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from compress.prune.criteria.base import Importance, Material, looked_up, not_for_channels, scratch
+
+TEMPERATURE = 200.0
+"""The logits are divided by it, as in the code of GraSP's authors: a fresh network's answers are not to be trusted."""
+
+
+def snip(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Connection sensitivity: |∂L/∂c| of a gate c at 1 on the weight, which is |w · ∂L/∂w|. Not for channels.
+
+    Lee et al. 2019, "SNIP: Single-shot Network Pruning based on Connection Sensitivity", arXiv:1810.02340, equation 5.
+    """
+    scores: dict[str, Tensor] = {}
+
+    def collect(module: nn.Module, given: Material) -> None:
+        work = scratch(module, given.device, batch_statistics=True)
+        g = _gradient(work, given, 1.0)
+        scores.update({name: (work.get_parameter(name).detach() * g[name]).abs().cpu() for name in given.prunable if name in g})
+
+    return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
+
+
+def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Effect of a weight on the flow of gradients: w · (H g), g = ∂L/∂w, H = ∂²L/∂w². Not for channels.
+
+    Removing the weight changes ‖g‖² by −2 w·(H g) to first order; what lowers the flow most is kept. All scores are raised by
+    one constant, so that the least is 0. Wang, Zhang & Grosse 2020, "Picking Winning Tickets Before Training by Preserving
+    Gradient Flow", arXiv:2002.07376, equation 8.
+    """
+    scores: dict[str, Tensor] = {}
+
+    def collect(module: nn.Module, given: Material) -> None:
+        work = scratch(module, given.device, batch_statistics=True)
+        g = _gradient(work, given, TEMPERATURE)
+        product = _hessian_product(work, given, g, TEMPERATURE)
+        found = {name: (work.get_parameter(name).detach() * product[name]).cpu() for name in given.prunable if name in product}
+        least = min(float(s.min()) for s in found.values())
+        scores.update({name: s - least for name, s in found.items()})
+
+    return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
+
+
+def _losses(work: nn.Module, given: Material, temperature: float) -> list[Tensor]:
+    count = len(given.batches)
+    device = given.device
+    return [
+        given.task.loss(work(batch.inputs.to(device)) / temperature, batch.targets.to(device)) / count
+        for batch in given.batches
+    ]
+
+
+def _gradient(work: nn.Module, given: Material, temperature: float) -> dict[str, Tensor]:
+    """Mean gradient over the batches, of the parameters that the loss reaches."""
+    named = {name: p for name, p in work.named_parameters() if p.requires_grad}
+    total: dict[str, Tensor] = {}
+    with torch.enable_grad():
+        for loss in _losses(work, given, temperature):
+            found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+            for name, g in zip(named, found, strict=True):
+                if g is not None:
+                    total[name] = total[name] + g if name in total else g
+    return total
+
+
+def _hessian_product(work: nn.Module, given: Material, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
+    """H v, by differentiating the product of gradient and v."""
+    named = {name: p for name, p in work.named_parameters() if name in v}
+    total = {name: torch.zeros_like(p) for name, p in named.items()}
+    with torch.enable_grad():
+        for loss in _losses(work, given, temperature):
+            g = torch.autograd.grad(loss, list(named.values()), create_graph=True)
+            inner = torch.stack([(a * v[name]).sum() for name, a in zip(named, g, strict=True)]).sum()
+            for name, second in zip(named, torch.autograd.grad(inner, list(named.values()), allow_unused=True), strict=True):
+                if second is not None:
+                    total[name] += second
+    return total

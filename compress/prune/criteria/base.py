@@ -1,0 +1,133 @@
+"""What every importance gives, what it may be given, and what several of them share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from compress.data.interface import Batch
+from compress.tasks.base import Task
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What scores may be computed from.
+
+    Attributes:
+        batches: Training batches.
+        task: Gives the loss.
+        device: Where to compute.
+        removed: Fraction of the prunable weights that is to go, for methods that prune step by step inside.
+        prunable: Names of the weights that may go.
+    """
+
+    batches: Sequence[Batch]
+    task: Task
+    device: torch.device | str = "cpu"
+    removed: float = 0.0
+    prunable: Sequence[str] = ()
+
+
+def _nothing(module: nn.Module, material: Material) -> None:
+    """Collect nothing: the weights alone are enough."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Scores of one kind.
+
+    Attributes:
+        channels: (root layer's name, torch-pruning group over all its channels) → scores (C,), comparable between groups:
+            unless said otherwise, and unless they are changes of the loss, each is divided by its group's mean. None for a
+            group that the method says nothing about.
+        weights: (parameter's name, parameter) → scores of the parameter's shape, at least 0.
+        collect: Called once with the network to be scored, before any score is asked for; leaves weights and buffers as they
+            are. Some leave what they found in the parameters' `.grad`.
+        gates: Layer's name → ∂L/∂m for gates m on its inputs, (samples, in_channels), for methods that score heads by it.
+        loss_change: Scores estimate changes of one loss, so that a global ranking may set them against what a channel costs.
+        times: Milliseconds of each layer by name; scores are then set against time, not against the target's measure.
+    """
+
+    channels: Callable[[str, Any], Tensor | None]
+    weights: Callable[[str, Tensor], Tensor]
+    collect: Callable[[nn.Module, Material], None] = field(default=_nothing)
+    gates: Callable[[str], Tensor] | None = None
+    loss_change: bool = False
+    times: Mapping[str, float] | None = None
+
+
+def not_for_weights(name: str, w: Tensor) -> Tensor:
+    """Stands where a method has no score for single weights; recipes that would come here are refused."""
+    msg = f"{name} {tuple(w.shape)}: this importance scores channels, not single weights"
+    raise TypeError(msg)
+
+
+def not_for_channels(root: str, group: Any) -> Tensor | None:  # noqa: ARG001
+    """Stands where a method has no score for channels; recipes that would come here are refused."""
+    msg = f"{root}: this importance scores single weights, not channels"
+    raise TypeError(msg)
+
+
+def looked_up(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
+    """Scores of single weights that `collect` put into a dictionary."""
+
+    def weights(name: str, w: Tensor) -> Tensor:
+        if name not in scores:
+            msg = f"{name} {tuple(w.shape)} has no score; call collect first"
+            raise ValueError(msg)
+        return scores[name]
+
+    return weights
+
+
+def parts_of(group: Any) -> dict[str, Any]:
+    """Convolutions and linear layers of a torch-pruning group, by name."""
+    targets = [dep.target for dep, _ in group]
+    return {target.name.partition(" (")[0]: target.module for target in targets if isinstance(target.module, LAYERS)}
+
+
+def summed(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
+    """Scores of single weights, added up over each channel's weights and averaged over the layers of its group.
+
+    Args:
+        group: torch-pruning's, over all channels. The layers' weights are replaced while it is read, and put back.
+        score: (parameter's name, parameter) → scores of its shape.
+    """
+    parts = parts_of(group)
+    kept = {name: part.weight.data for name, part in parts.items()}
+    scores = {name: score(f"{name}.weight", part.weight) for name, part in parts.items()}
+    try:
+        for name, part in parts.items():
+            part.weight.data = scores[name].to(kept[name].dtype)
+        found: Tensor | None = tp.importance.GroupMagnitudeImportance(p=1, target_types=list(LAYERS))(group)
+    finally:
+        for name, part in parts.items():
+            part.weight.data = kept[name]
+    return found
+
+
+def scratch(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
+    """A copy to compute on: eval mode, parameters with gradients wanted and none held.
+
+    Args:
+        module: Left as it is.
+        device: Of the copy.
+        batch_statistics: Batch norms use their batch's statistics, as an untrained network needs it.
+    """
+    work = copy.deepcopy(module).to(device).eval()
+    work.zero_grad(set_to_none=True)
+    for parameter in work.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    for part in work.modules():
+        if batch_statistics and isinstance(part, NORMS):
+            part.train()
+    return work

@@ -1,0 +1,116 @@
+"""Importance from gradients of the loss: first-order Taylor, and the diagonal of the Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from compress.data.interface import Batch
+from compress.prune.criteria.base import Importance, Material
+from compress.tasks.base import Task
+
+
+def taylor(seed: int = 0) -> Importance:  # noqa: ARG001
+    """First-order estimate of the loss's change when a weight w with gradient g = ∂L/∂w is set to zero.
+
+    Channel: Σ |w·g| over its weights, averaged over the layers of its group and not put in relation to other channels, so that
+    a layer that matters more keeps more; weight: |w·g|.
+    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv:1906.10771.
+    """
+    scorer = tp.importance.GroupTaylorImportance(normalizer=None)
+    return Importance(
+        channels=lambda _, group: scorer(group),
+        weights=lambda name, w: (w.detach() * _held(name, w)).abs(),
+        collect=lambda module, given: _put(module, accumulate(module, given.batches, given.task, device=given.device)),
+        loss_change=True,
+    )
+
+
+def hessian(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Second-order estimate of the same change, by the diagonal of the Hessian.
+
+        ΔL ≈ ½ h w²,   h = mean over samples of g²
+
+    h is the empirical Fisher information, which equals the diagonal where the network fits the labels' distribution. Channel:
+    Σ h w² over its weights, averaged over the layers of its group; weight: h w² (the half does not matter to the order). One
+    backward pass a sample. LeCun, Denker & Solla 1989, "Optimal Brain Damage", NeurIPS 2.
+    """
+    scorer = tp.importance.GroupHessianImportance(normalizer=None)
+    return Importance(
+        channels=lambda _, group: scorer(group),
+        weights=lambda name, w: w.detach().square() * _held(name, w),
+        collect=_collect_squares,
+        loss_change=True,
+    )
+
+
+def _held(name: str, w: Tensor) -> Tensor:
+    if w.grad is None:
+        msg = f"{name} holds no gradient; call accumulate first"
+        raise ValueError(msg)
+    return w.grad
+
+
+def _put(module: nn.Module, count: int) -> None:
+    """The gradients already stand in the module."""
+
+
+def accumulate(module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu") -> int:
+    """Fill `.grad` with the mean gradient of the task's loss over some batches, in eval mode.
+
+    Eval mode keeps batch-norm statistics untouched and the gradient a function of the batches alone. A parameter that the
+    loss does not reach gets a zero gradient.
+
+    Args:
+        module: Ends on the CPU, in eval mode.
+        batches: Training batches.
+        task: Gives the loss.
+        device: Where to compute.
+
+    Returns:
+        How many batches were used.
+    """
+    module.to(device).eval()
+    module.zero_grad(set_to_none=True)
+    count = 0
+    with torch.enable_grad():
+        for batch in batches:
+            task.loss(module(batch.inputs.to(device)), batch.targets.to(device)).backward()  # type: ignore[no-untyped-call]
+            count += 1
+    module.to("cpu")
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.cpu() / max(count, 1)
+    return count
+
+
+def one_by_one(module: nn.Module, given: Material) -> Iterator[None]:
+    """Fill `.grad` with the gradient of each sample's loss in turn, in eval mode; a parameter not reached has zeros.
+
+    The module is on the material's device meanwhile, and ends on the CPU.
+    """
+    module.to(given.device).eval()
+    for batch in given.batches:
+        for x, y in zip(batch.inputs.to(given.device), batch.targets.to(given.device), strict=True):
+            module.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                given.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+            for parameter in module.parameters():
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            yield
+    module.to("cpu")
+
+
+def _collect_squares(module: nn.Module, given: Material) -> None:
+    """Fill `.grad` with the mean over samples of the squared gradient."""
+    sums: dict[str, Tensor] = {}
+    samples = 0
+    for _ in one_by_one(module, given):
+        for name, parameter in module.named_parameters():
+            squared = _held(name, parameter).square()
+            sums[name] = sums[name] + squared if samples else squared
+        samples += 1
+    for name, parameter in module.named_parameters():
+        parameter.grad = sums[name].to(parameter.device) / samples if samples else torch.zeros_like(parameter)

@@ -1,0 +1,69 @@
+"""Importance from the weights alone: norms, their share of what is left of a layer, and the scale of batch norm."""
+
+from __future__ import annotations
+
+import torch
+import torch_pruning as tp
+from torch import Tensor
+
+from compress.prune.criteria.base import Importance, not_for_weights
+
+
+def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Group norm: all weights that go with a channel count.
+
+    Channel: Σ w² over its weights in every layer of its group, averaged over those layers; weight: |w|.
+    Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900; Han et al. 2015, arXiv:1506.02626.
+    """
+    scorer = tp.importance.GroupMagnitudeImportance(p=2)
+    return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: w.detach().abs())
+
+
+def l1(seed: int = 0) -> Importance:  # noqa: ARG001
+    """L1 norm of the filter alone, whatever reads its channel: Σ |w|; weight: |w|.
+
+    Li et al. 2017, "Pruning Filters for Efficient ConvNets", arXiv:1608.08710.
+    """
+    scorer = tp.importance.GroupMagnitudeImportance(p=1, group_reduction="first")
+    return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: w.detach().abs())
+
+
+def l2(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Squared L2 norm of the filter alone: Σ w²; weight: w².
+
+    He et al. 2018, "Soft Filter Pruning", arXiv:1808.06866.
+    """
+    scorer = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="first")
+    return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: w.detach().square())
+
+
+def lamp(seed: int = 0) -> Importance:  # noqa: ARG001
+    """Squared magnitude as a share of what would be left of the layer, so that global ranking sets each layer's ratio.
+
+        score(u) = w_u² / Σ_{v: |w_v| ≥ |w_u|} w_v²
+
+    Channel: the same of group norms. Scores are in (0, 1], and the largest of every layer or group is 1, so that no layer goes
+    altogether. Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 3.
+    """
+    scorer = tp.importance.LAMPImportance(p=2)
+    return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: lamp_scores(w))
+
+
+def lamp_scores(w: Tensor) -> Tensor:
+    """See `lamp`; of one layer, any shape, float64. A weight of zero scores 0."""
+    squares = w.detach().double().square().flatten()
+    ascending, order = squares.sort(stable=True)
+    left = ascending.flip(0).cumsum(0).flip(0)
+    scores = torch.zeros_like(squares)
+    scores[order] = ascending / left.clamp_min(torch.finfo(left.dtype).tiny)
+    return scores.view(w.shape)
+
+
+def bn_scale(seed: int = 0) -> Importance:  # noqa: ARG001
+    """|γ| of the batch norms that a channel goes through, averaged; None for a group without batch norm. Not for weights.
+
+    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519. It tells
+    something once the scales were trained under an L1 penalty, which `before: {kind: slimming}` does.
+    """
+    scorer = tp.importance.BNScaleImportance()
+    return Importance(channels=lambda _, group: scorer(group), weights=not_for_weights)

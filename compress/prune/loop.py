@@ -1,0 +1,286 @@
+"""The loop of the pruning stage: choose, remove, recover, write down; resumable after each step.
+
+After step k the stage's folder holds `step-<k>.safetensors` and `steps.json`; a rerun goes on from there. Everything a step
+does is a function of the network before it, the stage's fields, the seed and k, so the result is the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from compress.backends.run_module import outputs_of
+from compress.core.errors import ModelError
+from compress.core.record import Curve
+from compress.core.registry import find
+from compress.core.stage import Candidate, Context, Outcome
+from compress.models.recalibrate_batchnorm import resettled
+from compress.prune import accuracy_aware_schedule as guarded
+from compress.prune import layer_times
+from compress.prune import results as outcome
+from compress.prune import resume as state
+from compress.prune.base import PrunedModel
+from compress.prune.collect_scores import Scores, scored
+from compress.prune.resume import State
+from compress.prune.setup import Prepared
+from compress.prune.sparse_training.before_first_cut import Begun, begin
+from compress.prune.structured import iterative_cut as rounds
+from compress.prune.unstructured import dynamic_sparse_training as dynamic
+from compress.prune.unstructured import lottery_ticket as lottery
+from compress.prune.unstructured.weights import Masks
+from compress.train.distributed import resolve_device
+from compress.train.finetune import recover
+
+if TYPE_CHECKING:
+    from compress.prune.stage import Prune
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What every step of one pruning is given.
+
+    Attributes:
+        stage: Settings.
+        candidate: The dense network as the stage was given it.
+        context: Surroundings.
+        parent: A copy of it that may be trained; the reference of targets and ceilings.
+        prepared: Makes the cuts and times what they leave.
+        begun: What the first cut starts from.
+        times: Milliseconds of each layer where importance counts for each of them.
+    """
+
+    stage: Prune
+    candidate: Candidate
+    context: Context
+    parent: nn.Module
+    prepared: Prepared
+    begun: Begun
+    times: Mapping[str, float] | None
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """Names of the modules whose weights do not count as prunable."""
+        return self.prepared.pruner.guarded
+
+
+def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
+    """See `Prune.run`."""
+    parent = _ready(candidate.network())
+    prepared = Prepared(stage, candidate, context, parent)
+    times = _times(stage, candidate, context, parent, prepared)
+    job = Job(stage, candidate, context, parent, prepared, begin(stage, context, parent, prepared, times), times)
+    done, module = _resume(job)
+    with context.reporter.bar("prune", stage.schedule.count) as bar:
+        bar.advance(done.step)
+        while (removed := _following(job, done)) is not None:
+            done, module = _step(job, done, module, removed)
+            bar.advance(note=f"accuracy {done.rows[-1]['accuracy_recovered']:.3f}")
+    prepared.finished(module)
+    cliff = _cliff(job, done)
+    for path in context.folder.glob("step-*"):
+        path.unlink(missing_ok=True)  # several processes clean up
+    return Outcome(
+        candidate=replace(candidate, module=module),
+        results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
+        skipped=prepared.pruner.skipped,
+        notes=(
+            *job.begun.notes,
+            *done.notes,
+            *((lottery.verdict(done.rows),) if stage.schedule.kind == "lottery" else ()),
+            *cliff,
+            *outcome.notes(stage, parent, module, prepared.measured.round_to),
+            *prepared.notes(),
+        ),
+        warnings=(*done.notes, *cliff, *prepared.warnings()),
+        curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
+        tables={**prepared.tables(), "pruning_steps": done.rows, "layers": outcome.by_step(_layers(job, module), done.gone)},
+    )
+
+
+def _times(
+    stage: Prune, candidate: Candidate, context: Context, parent: nn.Module, prepared: Prepared
+) -> Mapping[str, float] | None:
+    """Milliseconds of each layer, once measured the same for every attempt."""
+    if not stage.per_millisecond:
+        return None
+    path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
+    found = layer_times.kept(path, key)
+    if found is None:
+        found = layer_times.layer_times(context.clock, parent, candidate.spec, prepared.device)
+        layer_times.keep(found, path, key)
+    return found
+
+
+def _ready(network: nn.Module) -> nn.Module:
+    module = copy.deepcopy(network).eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return module
+
+
+def _resume(job: Job) -> tuple[State, nn.Module]:
+    """What is finished, and the network to go on with."""
+    key = state.key_of(job.stage, job.context, job.parent)
+    found = state.read(job.context.folder, key)
+    if found is not None and found.step:
+        try:
+            return found, _last(job, found)
+        except ModelError:  # missing or damaged: begin again
+            job.context.reporter.line("prune: the checkpoint of the last step cannot be used; starting from the dense network")
+    module = copy.deepcopy(job.begun.module)
+    row = _row(job, 0, 0.0, module, _accuracy(job.parent, job.context), _accuracy(module, job.context), kept=True)
+    return State(key=key, rows=(row,)), module
+
+
+def _last(job: Job, done: State) -> nn.Module:
+    """The network that the last kept step left."""
+    if not done.kept:
+        return copy.deepcopy(job.begun.module)
+    return _ready(state.network_of(done, job.candidate.network(), job.context.folder))
+
+
+def _following(job: Job, done: State) -> float | None:
+    """Fraction that is gone after the next step; None when there is none."""
+    schedule, s_f = job.stage.schedule, job.prepared.removed
+    if schedule.kind == "guarded":
+        return guarded.following(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
+    if done.step >= schedule.count:
+        return None
+    found: float = find("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
+    return found
+
+
+def _tries(done: State) -> list[tuple[float, bool]]:
+    return [(row["removed"], row["kept"]) for row in done.rows[1:]]
+
+
+def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[State, nn.Module]:
+    """Choose, remove, recover, write down; a guarded step that lost too much is undone."""
+    stage, context, k = job.stage, job.context, done.step + 1
+    cut, scores = _cut(job, module, removed, k)
+    pruned = _accuracy(cut.module, context)
+    _rewound(job, cut, k)
+    curves = _recovered(job, cut, k)
+    accuracy = _accuracy(cut.module, context) if stage.recover.epochs else pruned
+    kept = stage.schedule.kind != "guarded" or _lost(done, accuracy) <= stage.schedule.value("drop")
+    row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
+    notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
+    gone = (*done.gone, outcome.gone(_layers(job, cut.module)))
+    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes, gone=gone)
+    if kept:
+        job.prepared.timed(k, cut.module)
+    state.write(done, cut.module, job.candidate.network(), context.folder)
+    return done, cut.module if kept else module
+
+
+def _cut(job: Job, module: nn.Module, removed: float, k: int) -> tuple[PrunedModel, Scores]:
+    """Make the cut of step k."""
+    stage, context = job.stage, job.context
+    count = rounds.count(job.prepared.pruner, stage.scorings)
+    batches = stage.batches if count == 1 else -(-stage.batches // 2)
+
+    def score(each: int, network: nn.Module) -> Scores:
+        number = k + stage.schedule.count * each
+        return scored(stage, context, network, k=number, removed=removed, guarded=job.guarded, times=job.times, batches=batches)
+
+    def resettle(network: nn.Module) -> None:
+        device = resolve_device(context.device)
+        images = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
+        resettled(network.to(device), [batch.inputs.to(device) for batch in images])
+        network.to("cpu")
+
+    fraction = stage.target.fraction(removed)
+    return rounds.cut(job.prepared.pruner, module, fraction, rounds=count, score=score, resettle=resettle)
+
+
+def _layers(job: Job, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Rows of what is left of each layer, or of the blocks that are gone."""
+    return job.prepared.dropped(module) or outcome.layers(job.stage, job.parent, module)
+
+
+def _lost(done: State, accuracy: float) -> float:
+    """Accuracy lost against the network that the stage was given."""
+    return float(done.rows[0]["accuracy_pruned"]) - accuracy
+
+
+def _rewound(job: Job, cut: PrunedModel, k: int) -> None:
+    """Lottery tickets: keep the masks and put the weights that are left back to where they were."""
+    if job.stage.schedule.kind == "lottery" and isinstance(cut.after_step, Masks):
+        lottery.write_masks(cut.after_step.gone, job.context.folder / f"masks-{k}.safetensors")
+        lottery.rewind(cut.module, job.begun.weights)
+        cut.after_step()
+
+
+def _recovered(job: Job, cut: PrunedModel, k: int) -> dict[str, Curve]:
+    """Train what is left; the curves."""
+    stage, context, label = job.stage, job.context, f"step-{k}"
+    hook = _exchanging(job, cut, k)
+    after_step: Callable[[], None] | None = hook or cut.after_step
+    try:
+        history = recover(
+            cut.module,
+            stage.recover,
+            parent=job.begun.teacher,
+            context=replace(context, seed=context.seed + k),
+            label=label,
+            after_step=after_step,
+        )
+    finally:
+        if hook is not None:
+            hook.close()
+    if hook is None and cut.after_step is not None:
+        cut.after_step()
+    curves = {f"{label} {name}": curve for name, curve in history.curves.items()}
+    return curves | ({f"{label} connections exchanged": hook.exchanges.curve()} if hook is not None else {})
+
+
+def _exchanging(job: Job, cut: PrunedModel, k: int) -> dynamic.Exchanging | None:
+    """The hook of dynamic sparse training, where the schedule asks for it."""
+    schedule, recovery = job.stage.schedule, job.stage.recover
+    if schedule.kind not in ("set", "rigl") or not isinstance(cut.after_step, Masks):
+        return None
+    steps = -(-job.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
+    exchanges = dynamic.Exchanges(schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps))
+    masks = {name: ~gone for name, gone in cut.after_step.gone.items()}
+    return dynamic.Exchanging(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
+
+
+def _cliff(job: Job, done: State) -> tuple[str, ...]:
+    """Where a guarded schedule found the cliff, if it did."""
+    schedule = job.stage.schedule
+    if schedule.kind != "guarded":
+        return ()
+    losses = [_lost(done, row["accuracy_recovered"]) for row in done.rows[1:]]
+    cliff = guarded.told(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
+    return (cliff,) if cliff else ()
+
+
+def _row(job: Job, k: int, removed: float, module: nn.Module, pruned: float, recovered: float, *, kept: bool) -> dict[str, Any]:
+    return {
+        "step": k,
+        "target": round(job.stage.target.fraction(removed), 6),
+        "removed": removed,
+        **outcome.figures(module, job.candidate, job.guarded),
+        "accuracy_pruned": pruned,
+        "accuracy_recovered": recovered,
+        "kept": kept,
+    }
+
+
+def _accuracy(module: nn.Module, context: Context) -> float:
+    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
+    return float(context.task.correct(outputs, targets).mean())
+
+
+def _curve(done: State) -> Curve:
+    return Curve(
+        x_label="pruning step",
+        y_label="validation accuracy after recovery",
+        x=tuple(float(row["step"]) for row in done.rows),
+        y=tuple(row["accuracy_recovered"] for row in done.rows),
+    )

@@ -1,0 +1,87 @@
+"""Which weights a cut would remove, told before it is made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.prune.unstructured.weights import Masks
+
+if TYPE_CHECKING:
+    from compress.prune.base import Pruner
+    from compress.prune.criteria import Importance
+
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def picked(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
+    """True where a weight goes with a cut, by parameter name.
+
+    Masks say it themselves. Of channels it is read off a cut of a network in which every weight holds the number of its output
+    channel, with the scores of the real one.
+
+    Args:
+        pruner: Makes the cut.
+        module: Not changed.
+        fraction: As for `pruner.cut`.
+        importance: Ready to be asked.
+    """
+    channels: dict[str, Tensor | None] = {}
+    weights: dict[str, Tensor] = {}
+
+    def of_channels(root: str, group: Any) -> Tensor | None:
+        if root not in channels:
+            channels[root] = importance.channels(root, group)
+        return channels[root]
+
+    def of_weights(name: str, w: Tensor) -> Tensor:
+        if name not in weights:
+            weights[name] = importance.weights(name, w)
+        return weights[name]
+
+    recorded = replace(importance, channels=of_channels, weights=of_weights)
+    cut = pruner.cut(module, fraction, recorded)
+    if isinstance(cut.after_step, Masks):
+        return dict(cut.after_step.gone)
+    numbered = copy.deepcopy(module)
+    with torch.no_grad():
+        for part in numbered.modules():
+            if isinstance(part, _LAYERS):
+                part.weight.copy_(_spread(torch.arange(_outputs(part)), part))
+    left = pruner.cut(numbered, fraction, recorded)
+    return _gone(module, left.module)
+
+
+def _gone(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+    small: Mapping[str, nn.Module] = dict(after.named_modules())
+    found = {}
+    for name, part in before.named_modules():
+        if isinstance(part, _LAYERS):
+            gone = torch.ones(_outputs(part), dtype=torch.bool)
+            gone[_numbers(small[name])] = False
+            found[f"{name}.weight"] = _spread(gone, part).expand_as(part.weight).clone()
+    return found
+
+
+def _numbers(part: nn.Module) -> Tensor:
+    weight: Tensor = part.weight  # type: ignore[assignment]
+    by_output = weight.detach().transpose(0, 1) if getattr(part, "transposed", False) else weight.detach()
+    return by_output.flatten(1)[:, 0].round().long()
+
+
+def _outputs(part: nn.Module) -> int:
+    weight: Tensor = part.weight  # type: ignore[assignment]
+    return weight.shape[1 if getattr(part, "transposed", False) else 0]
+
+
+def _spread(values: Tensor, part: nn.Module) -> Tensor:
+    """One value an output channel, shaped to broadcast against the weight."""
+    weight: Tensor = part.weight  # type: ignore[assignment]
+    shape = [1] * weight.dim()
+    shape[1 if getattr(part, "transposed", False) else 0] = -1
+    return values.view(shape)

@@ -1,0 +1,115 @@
+"""What the record says of a pruned network: figures of one step, results, layers, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from compress.core.record import Quantity
+from compress.core.stage import Candidate
+from compress.models.count_macs import count
+from compress.prune.schedule_settings import REMOVES_CHANNELS
+from compress.prune.structured import attention_heads as heads
+from compress.prune.structured import width_table as coverage
+from compress.prune.unstructured.weights import compressed_bytes, zeros
+
+if TYPE_CHECKING:
+    from compress.prune.stage import Prune
+
+
+LAYER, BLOCK = "layer", "block"
+"""What a row of the table of layers is about."""
+
+
+def figures(module: nn.Module, candidate: Candidate, guarded: frozenset[str]) -> dict[str, Any]:
+    """Counts of one network, as a row of the table of steps holds them."""
+    counts = count(module, candidate.spec)
+    return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, guarded)}
+
+
+def _sparsity(module: nn.Module, guarded: frozenset[str]) -> float:
+    counted = zeros(module, guarded).values()
+    return sum(zero for zero, _ in counted) / max(sum(n for _, n in counted), 1)
+
+
+def results(
+    stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, guarded: frozenset[str]
+) -> dict[str, Quantity]:
+    """What was kept of the dense network's cost, by the granularity's own measures."""
+    before, after = count(parent, candidate.spec), count(module, candidate.spec)
+    if stage.granularity in REMOVES_CHANNELS:
+        return {
+            "macs_ratio": Quantity.measured(
+                after.macs / before.macs, "fraction", "multiply-accumulates of one sample, kept of the dense network's; counted"
+            ),
+            "parameters_ratio": Quantity.measured(
+                after.parameters / before.parameters, "fraction", "parameters kept of the dense network's; counted"
+            ),
+        }
+    prunable = sum(n for _, n in zeros(module, guarded).values())
+    gone = sum(int((p == 0).sum()) for p in module.parameters())
+    return {
+        "sparsity": Quantity.measured(
+            _sparsity(module, guarded),
+            "fraction",
+            f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
+        ),
+        "parameters_ratio": Quantity.measured(
+            1 - gone / before.parameters, "fraction", "parameters other than zero, of all; counted"
+        ),
+        "compressed_bytes": Quantity.measured(
+            compressed_bytes(module), "bytes", "float32 weights after DEFLATE (zlib, level 6)"
+        ),
+        "compressed_bytes_before": Quantity.measured(compressed_bytes(parent), "bytes", "the dense network's, likewise"),
+    }
+
+
+SPARSE = {
+    "weight": "unstructured sparsity gives no time on a dense runtime; what it gives is compressed bytes",
+    "block": "blocks of zeros give time only on a runtime with block-sparse kernels; elsewhere they give compressed bytes",
+    "n:m": "N:M sparsity gives time only on sparse tensor cores (2:4, TensorRT with sparsity on); elsewhere compressed bytes",
+}
+
+
+def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[str, ...]:
+    """Sentences a reviewer should read; channels were meant to be multiples of `round_to`."""
+    if stage.granularity not in REMOVES_CHANNELS:
+        return (SPARSE[stage.granularity],)
+    if stage.granularity == "layer":
+        return ()
+    odd = coverage.unrounded(module, parent, round_to)
+    if not odd:
+        return ()
+    return (f"widths that are no multiple of {round_to}, tied to grouped convolutions: {', '.join(odd)}",)
+
+
+def gone(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Fraction of each layer that is gone, by name, from the rows of the table of layers."""
+    return {str(row[LAYER if LAYER in row else BLOCK]): round(_gone(row), 4) for row in rows}
+
+
+def _gone(row: Mapping[str, Any]) -> float:
+    if "sparsity" in row:
+        return float(row["sparsity"])
+    return 1 - row["out_after"] / row["out_before"] if "out_after" in row else 1.0
+
+
+def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, float]]) -> tuple[dict[str, Any], ...]:
+    """The rows of the table of layers, each with the fraction of the layer that was gone after every step."""
+    if len(steps) < 2:
+        return tuple(map(dict, rows))
+    names = [str(row[LAYER if LAYER in row else BLOCK]) for row in rows]
+    return tuple(
+        {**row, "gone_after_each_step": [step.get(name, 0.0) for step in steps]} for row, name in zip(rows, names, strict=True)
+    )
+
+
+def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """One row a layer: what it was and what is left."""
+    if stage.granularity == "channel":
+        return (*coverage.channel_rows(parent, module), *heads.rows(parent, module))
+    return tuple(
+        {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in zeros(module).items()
+    )

@@ -1,0 +1,218 @@
+"""What a pruning stage may be told of importance and schedule, and what does not go together. Light: read without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from compress.core.record import FrozenModel
+from compress.train.settings import Training
+
+if TYPE_CHECKING:
+    from compress.prune.stage import Prune
+
+Scorer = Literal[
+    "magnitude",
+    "l1",
+    "l2",
+    "lamp",
+    "bn_scale",
+    "fpgm",
+    "taylor",
+    "hessian",
+    "fisher",
+    "apoz",
+    "activation",
+    "wanda",
+    "snip",
+    "grasp",
+    "synflow",
+    "random",
+]
+CHANNELS_ONLY = frozenset({"bn_scale", "fpgm", "apoz", "activation", "fisher"})
+"""Say what a channel is worth, and nothing of a single weight."""
+WEIGHTS_ONLY = frozenset({"snip", "grasp", "synflow"})
+"""Score single weights of a network that was not trained yet."""
+LOSS_CHANGES = ("taylor", "hessian", "fisher")
+"""Estimate what the loss changes by, which can be set against what a channel costs."""
+ROUNDED = frozenset(("channel", name) for name in LOSS_CHANGES)
+"""Granularity and importance of cuts that are made in rounds."""
+REMOVES_CHANNELS = frozenset({"channel", "layer"})
+"""Granularities that make a smaller network; the others set weights to zero."""
+
+GROWING = frozenset({"growing", "growing_all"})
+"""Penalties whose factor rises while they train."""
+MAGNITUDES = ("magnitude", "l1", "l2")
+"""Importances that see what `growing_all` drew apart."""
+
+TIMED = frozenset({"latency", "latency_ms"})
+"""Measures of a target that a clock tells."""
+
+Kind = Literal["one_shot", "linear", "cubic", "exponential", "guarded", "lottery", "set", "rigl"]
+OWN: dict[str, dict[str, Any]] = {
+    "guarded": {"drop": 0.01, "retries": 2},
+    "lottery": {"rewind": 0},
+    "set": {"every": 100, "exchange": 0.3, "until": 0.75},
+    "rigl": {"every": 100, "exchange": 0.3, "until": 0.75},
+}
+"""Parameters that belong to one kind of schedule, with their defaults."""
+SINGLE = frozenset({"one_shot", "set", "rigl"})
+"""Kinds that cut once."""
+CURVES = {"lottery": "exponential", "set": "one_shot", "rigl": "one_shot"}
+"""The curve that a kind follows where it is not one itself."""
+MASKED: dict[str, tuple[str, ...]] = {"lottery": ("weight", "block"), "set": ("weight",), "rigl": ("weight",)}
+"""Granularities that a kind works on, where it needs masks."""
+
+
+class Schedule(FrozenModel):
+    """In how many steps, and what happens between them.
+
+    Attributes:
+        kind: `cubic` (much first, then little), `linear`, `exponential` (the same fraction of what is left each time),
+            `one_shot` (one step whatever `steps` says); `guarded`: linear, but a step that loses too much is undone; `lottery`:
+            exponential, and after each step the weights go back to where they were early in training; `set`, `rigl`: one cut,
+            then connections are exchanged while `recover` trains.
+        steps: How many times to prune and recover; for `lottery`, rounds.
+        drop: `guarded`: most validation accuracy that may be lost against the dense network, 0.01 by default.
+        retries: `guarded`: how many times to try half a step once one was undone, 2 by default.
+        rewind: `lottery`: the optimizer step whose weights every round starts from; 0, the default, is the initialisation.
+        every: `set`, `rigl`: optimizer steps between two exchanges, 100 by default.
+        exchange: `set`, `rigl`: fraction of each layer's connections exchanged at first, 0.3 by default; it falls to 0 along a
+            cosine.
+        until: `set`, `rigl`: fraction of the training after which nothing is exchanged any more, 0.75 by default.
+    """
+
+    kind: Kind = "cubic"
+    steps: int = Field(default=4, ge=1, le=100)
+    drop: float | None = Field(default=None, gt=0.0, lt=1.0)
+    retries: int | None = Field(default=None, ge=0, le=20)
+    rewind: int | None = Field(default=None, ge=0)
+    every: int | None = Field(default=None, ge=1)
+    exchange: float | None = Field(default=None, gt=0.0, lt=1.0)
+    until: float | None = Field(default=None, gt=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        own = OWN.get(self.kind, {})
+        for name in dict.fromkeys(name for parameters in OWN.values() for name in parameters):
+            if getattr(self, name) is not None and name not in own:
+                kinds = " or ".join(repr(kind) for kind, parameters in OWN.items() if name in parameters)
+                msg = f"schedule kind {self.kind!r} has no {name}, which belongs to {kinds}; leave it out or change the kind"
+                raise ValueError(msg)
+        return self
+
+    def value(self, name: str) -> Any:
+        """A parameter of this kind, or its default."""
+        given = getattr(self, name)
+        return OWN[self.kind][name] if given is None else given
+
+    @property
+    def curve(self) -> str:
+        """Name of the curve of removed fractions."""
+        return CURVES.get(self.kind, self.kind)
+
+    def smoke(self) -> Self:
+        """One step, rewinding and exchanging as early as can be."""
+        own: dict[str, Any] = {name: 1 for name in ("rewind", "every") if name in OWN.get(self.kind, {}) and self.value(name)}
+        return self.model_copy(update={"steps": 1, **own})
+
+    @property
+    def count(self) -> int:
+        """Steps that really happen."""
+        return 1 if self.kind in SINGLE else self.steps
+
+
+PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
+"""Parameters of `growing_all`, with their published values."""
+
+
+class SparseTraining(Training):
+    """Training under a penalty before the first cut, on the task's loss.
+
+    Attributes:
+        kind: `slimming`: L1 on the scales of batch norms; `l1`: on the weights; `group_lasso`: on the norms of filters;
+            `growing`: L2 on what the stage would remove, growing step by step; `growing_all`: a small growing L2 on all weights
+            first, then what the magnitudes that it drew apart say is to go, as with `growing`.
+        strength: Factor λ of the penalty; for `growing` and `growing_all` what is added to it every `every` steps. None for
+            1e-4 (`l1`: 1e-5).
+        every: Of `growing` and `growing_all`: optimizer steps between two increases.
+        ceiling: Likewise: largest factor.
+        pick_strength: Of `growing_all`: what is added to the factor of all weights every `every` steps, 1e-5 by default.
+        pick_ceiling: Of `growing_all`: the factor at which the weights that are to go are picked, 0.01 by default.
+        keep: `last` weights, which the penalty had its effect on, or the `best` by validation.
+    """
+
+    kind: Literal["slimming", "l1", "group_lasso", "growing", "growing_all"]
+    strength: float | None = Field(default=None, gt=0.0)
+    every: int = Field(default=10, ge=1)
+    ceiling: float = Field(default=1.0, gt=0.0)
+    pick_strength: float | None = Field(default=None, gt=0.0)
+    pick_ceiling: float | None = Field(default=None, gt=0.0)
+    keep: Literal["best", "last"] = "last"
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        given = [name for name in PICKS if getattr(self, name) is not None]
+        if given and self.kind != "growing_all":
+            msg = f"before: {self.kind} picks nothing while it trains; leave {given[0]} out, or use kind growing_all"
+            raise ValueError(msg)
+        if self.kind == "growing_all" and self.pick("pick_ceiling") > self.ceiling:
+            msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is over ceiling {self.ceiling:g}, where growth ends; lower it"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def lam(self) -> float:
+        """`strength`, resolved."""
+        return self.strength or (1e-5 if self.kind == "l1" else 1e-4)
+
+    def pick(self, name: str) -> float:
+        """`pick_strength` or `pick_ceiling`, resolved."""
+        return float(getattr(self, name) or PICKS[name])
+
+
+def misfit(stage: Prune) -> str:
+    """What of a stage's settings does not go together, and what would; empty when all does."""
+    granularity, kind, before = stage.granularity, stage.schedule.kind, stage.before
+    smaller = granularity in REMOVES_CHANNELS
+    other = WEIGHTS_ONLY if smaller else CHANNELS_ONLY
+    if stage.importance in other:
+        fits = ", ".join(name for name in get_args(Scorer) if name not in other)
+        return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
+    if stage.per_millisecond and granularity != "channel":
+        return f"per_millisecond weighs channels, and granularity is {granularity!r}; leave it out or use 'channel'"
+    if stage.per_millisecond and stage.importance not in LOSS_CHANGES:
+        takes = ", ".join(LOSS_CHANGES)
+        return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
+    if stage.rounds not in (None, 1) and (granularity, stage.importance) not in ROUNDED:
+        takes = ", ".join(LOSS_CHANGES)
+        return f"rounds take changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
+    if before is not None and (reason := _misfit_before(stage, before)):
+        return reason
+    if kind in MASKED and granularity not in MASKED[kind]:
+        takes = " or ".join(map(repr, MASKED[kind]))
+        return (
+            f"schedule {kind!r} works on masks that keep their places; with granularity {granularity!r} it cannot, use {takes}"
+        )
+    if kind in ("set", "rigl") and stage.recover.ema is not None:
+        return f"recover.ema averages networks of different masks, which is not sparse; leave it out with {kind!r}"
+    if kind in ("set", "rigl", "lottery") and stage.recover.epochs == 0:
+        return f"schedule {kind!r} is a way to train, and recover.epochs is 0; give it epochs"
+    return ""
+
+
+def _misfit_before(stage: Prune, before: SparseTraining) -> str:
+    """The same of the training before the first cut."""
+    if before.kind in ("slimming", "group_lasso") and stage.granularity not in REMOVES_CHANNELS:
+        return f"before: {before.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or growing"
+    if before.kind in GROWING and stage.granularity == "layer":
+        return f"before: {before.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
+    if before.kind == "growing_all" and stage.importance not in MAGNITUDES:
+        takes = ", ".join(MAGNITUDES)
+        return f"before: growing_all draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
+    if before.kind == "growing_all" and stage.target.timed:
+        return f"before: growing_all picks while it trains, when no {stage.target.measure} is measured; use macs or growing"
+    if stage.schedule.kind == "lottery":
+        return "before trains under a penalty and schedule 'lottery' trains the dense network itself; leave one of them out"
+    return ""

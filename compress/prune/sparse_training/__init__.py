@@ -1,0 +1,1 @@
+"""Training before the first cut: sparsity penalties and growing regularization."""

@@ -1,0 +1,144 @@
+"""Growing regularization: an L2 penalty on what is to go, which grows until nothing of it is left.
+
+Wang et al. 2021, "Neural Pruning via Growing Regularization", arXiv:2012.09243:
+
+    penalty = ½ Σ_j λ_j w_j²
+
+GReg-1 (`growing`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
+GReg-2 (`growing_all`): first λ_j = δ′ ⌊t / K⌋ for all weights alike. Under the same penalty a weight that the loss holds fast
+(large second derivative) shrinks less than one that it does not, so magnitudes come to tell what the Hessian would. At λ = τ′
+the weights that are to go are picked by magnitude; theirs grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the
+picking; the others are set free, λ_j = 0 (the authors' code even pushes them outwards a little, which is not done here). Steps
+after τ is reached let the network settle.
+
+t: optimizer steps taken; δ, δ′: growth every K steps; τ: ceiling; τ′: ceiling for picking, τ′ ≤ τ.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.prune.schedule_settings import SparseTraining
+
+
+def growing(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
+    """½ λ Σ w² over the weights that the masks mark."""
+    parts = [(w * mask).square().sum() for w, mask in zip(weights, masks, strict=True)]
+    return lam / 2 * torch.stack(parts).sum()
+
+
+def strength_at(t: int, *, delta: float, every: int, ceiling: float) -> float:
+    """λ after t steps: min(τ, δ · ⌊t / K⌋), δ = `delta`, K = `every`, τ = `ceiling`."""
+    return min(ceiling, delta * (t // every))
+
+
+def stages_of(t: int, *, pick: int, delta: float, pick_delta: float, every: int, pick_ceiling: float, ceiling: float) -> float:
+    """λ of GReg-2 after t steps: of all weights before step `pick`, from then on of those that are to go.
+
+    Args:
+        t: Steps taken.
+        pick: T, as `picking_step` gives it.
+        delta: δ.
+        pick_delta: δ′.
+        every: K.
+        pick_ceiling: τ′.
+        ceiling: τ.
+    """
+    if t < pick:
+        return strength_at(t, delta=pick_delta, every=every, ceiling=pick_ceiling)
+    return min(ceiling, pick_ceiling + strength_at(t - pick, delta=delta, every=every, ceiling=ceiling))
+
+
+def picking_step(*, delta: float, every: int, ceiling: float) -> int:
+    """The first step after which δ′ ⌊t / K⌋ reaches τ′."""
+    return every * math.ceil(ceiling / delta - 1e-9)
+
+
+class Growth:
+    """Steps of a growing penalty; a hook of the training loop.
+
+    Args:
+        settings: Growth and ceilings.
+        gone: By parameter name, True where a weight is to go; for `growing_all` where it may be picked.
+        module: In training.
+        pick: For `growing_all`: tells of a network in training what is to go, like `gone`.
+    """
+
+    def __init__(
+        self,
+        settings: SparseTraining,
+        gone: Mapping[str, Tensor],
+        module: nn.Module,
+        pick: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
+    ) -> None:
+        self.settings, self.module, self._pick = settings, module, pick
+        self.gone = {name: mask for name, mask in gone.items() if bool(mask.any())}
+        self.t = 0
+        self.picked_at = picking_step_of(settings)
+        marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.gone.items()}
+        own = [settings.lam, settings.every, settings.ceiling, *((self.picked_at,) if self.picked_at else ())]
+        self.identity = f"{settings.kind} {' '.join(map(str, own))} {marks}"
+
+    def __call__(self) -> None:
+        """One step was taken."""
+        self.t += 1
+        if self._pick is not None and self.t == self.picked_at:
+            found = self._pick(self.module)
+            self.gone = {name: mask for name, mask in found.items() if bool(mask.any())}
+
+    def penalty(self) -> Tensor:
+        """At the step that is being taken."""
+        weights = [self.module.get_parameter(name) for name in self.gone]
+        masks = (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True))
+        return growing(weights, masks, factor_at(self.settings, self.t))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps so far, and what was picked."""
+        return {"t": self.t, "gone": {name: mask.cpu() for name, mask in self.gone.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on."""
+        self.t, self.gone = state["t"], state["gone"]
+
+
+def picking_step_of(settings: SparseTraining) -> int:
+    """When `growing_all` picks; 0 for `growing`, which was told before."""
+    if settings.kind != "growing_all":
+        return 0
+    return picking_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
+
+
+def factor_at(settings: SparseTraining, t: int) -> float:
+    """λ of what is to go after t steps."""
+    if settings.kind != "growing_all":
+        return strength_at(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
+    return stages_of(
+        t,
+        pick=picking_step_of(settings),
+        delta=settings.lam,
+        pick_delta=settings.pick("pick_strength"),
+        every=settings.every,
+        pick_ceiling=settings.pick("pick_ceiling"),
+        ceiling=settings.ceiling,
+    )
+
+
+def told(settings: SparseTraining, steps: int) -> tuple[str, ...]:
+    """How far the schedule got in a training of so many steps, a sentence for each thing that a reviewer should know."""
+    if settings.kind not in ("growing", "growing_all"):
+        return ()
+    pick, reached = picking_step_of(settings), factor_at(settings, steps)
+    if steps < pick:
+        late = f"before: growing_all would pick after step {pick} of training, which had {steps}: the first cut picked by the "
+        return (f"{late}magnitudes as they then were (factor {reached:g}); raise epochs or pick_strength, or lower every",)
+    when = f"picked what is to go after step {pick} of {steps}, and " if pick else ""
+    if reached < settings.ceiling:
+        more = f"its factor reached {reached:g} of {settings.ceiling:g}: raise epochs or strength for the rest"
+        return (f"before: {settings.kind} {when}{more}",)
+    return (f"before: {settings.kind} {when}its factor reached its ceiling {settings.ceiling:g} within {steps} steps",)

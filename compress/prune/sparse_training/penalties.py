@@ -1,0 +1,92 @@
+"""Sparse training before pruning: a penalty that draws what can be spared towards zero, so that removing it costs little.
+
+The penalty is a term of the loss, as in the papers; its gradient takes the ordinary way through the optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+from compress.prune.schedule_settings import SparseTraining
+from compress.prune.unstructured.weights import prunable
+from compress.train.loss_term import Answers, LossTerm
+
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def l1(weights: Iterable[Tensor]) -> Tensor:
+    """Σ |w|. Tibshirani 1996; of convolutions in Liu et al. 2015, "Sparse Convolutional Neural Networks", CVPR."""
+    return torch.stack([w.abs().sum() for w in weights]).sum()
+
+
+def group_lasso(filters: Iterable[Tensor]) -> Tensor:
+    """Σ over layers and filters of ‖F‖₂, the filters being rows: whole filters go to zero together.
+
+    Wen et al. 2016, "Learning Structured Sparsity in Deep Neural Networks", arXiv:1608.03665, equation 4, filter-wise.
+    """
+    return torch.stack([_norms(w.flatten(1)).sum() for w in filters]).sum()
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """‖row‖₂, with gradient 0 where it is 0."""
+    squares = rows.square().sum(1)
+    return torch.where(squares > 0, squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt(), 0.0)
+
+
+class Penalty(LossTerm):
+    """A penalty of a network as a term of its training loss.
+
+    Attributes:
+        kind: See `SparseTraining`.
+        strength: Likewise.
+    """
+
+    kind: str
+    strength: float
+    _compute: Callable[[], Tensor] = PrivateAttr()
+
+    @classmethod
+    def of(cls, settings: SparseTraining, compute: Callable[[], Tensor]) -> Penalty:
+        """Bind it to a network."""
+        term = cls(kind=settings.kind, strength=settings.lam)
+        term._compute = compute
+        return term
+
+    def value(self, answers: Answers) -> Tensor:  # noqa: ARG002
+        """The penalty as it stands, whatever the batch."""
+        return self._compute()
+
+
+def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> Penalty:
+    """L1, slimming or group lasso of a network, protected modules left out.
+
+    Slimming: λ Σ |γ| over batch norms, Liu et al. 2017, "Network Slimming", arXiv:1708.06519.
+
+    Raises:
+        ModelError: It has nothing that the penalty could act on.
+    """
+    parts = [(name, part) for name, part in module.named_modules() if name not in guarded]
+    tensors: list[Tensor]
+    if settings.kind == "slimming":
+        tensors = [part.weight for _, part in parts if isinstance(part, _NORMS) and part.affine]
+    elif settings.kind == "group_lasso":
+        tensors = [_rows(part) for _, part in parts if isinstance(part, _LAYERS)]
+    else:
+        tensors = list(prunable(module, guarded).values())
+    if not tensors:
+        what = "batch norm with a scale" if settings.kind == "slimming" else "convolution or linear layer"
+        msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
+        raise ModelError(msg)
+    of = group_lasso if settings.kind == "group_lasso" else l1
+    return Penalty.of(settings, lambda: settings.lam * of(tensors))
+
+
+def _rows(part: nn.Module) -> Tensor:
+    weight: Tensor = part.weight  # type: ignore[assignment]
+    return weight.transpose(0, 1) if getattr(part, "transposed", False) else weight

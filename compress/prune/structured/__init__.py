@@ -1,0 +1,1 @@
+"""Pruning of channels, attention heads and residual blocks over a dependency graph."""

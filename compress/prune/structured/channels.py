@@ -1,0 +1,262 @@
+"""Structured pruning: whole channels go, with everything that depends on them, until a cost target is met.
+
+Li et al. 2017, arXiv:1608.08710 (filters); Fang et al. 2023, arXiv:2301.12900 (what depends on them). The result is an
+ordinary smaller network: faster on any runtime.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec, Skipped
+from compress.models.module_globs import check_globs, protected
+from compress.prune.base import Constraints, PrunedModel
+from compress.prune.criteria import Importance
+from compress.prune.schedule_settings import TIMED
+from compress.prune.structured import attention_heads as heads
+from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.layer_costs import Meter, Shrinks, cost, layer_costs, looked_at, timed
+from compress.prune.structured.select_channels import (
+    Choice,
+    Ranking,
+    estimate,
+    lowest,
+    queue,
+    refilled,
+    shortest,
+    weighed,
+    widths,
+    widths_after,
+)
+
+CLOSE = 0.97
+"""Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
+
+
+class Channels:
+    """Prunes channels of one dense network, in as many cuts as wanted.
+
+    Args:
+        parent: The dense network; targets and ceilings count from it. It is not changed.
+        spec: Its input.
+        measure: What a target is a fraction of.
+        ranking: `global` over all layers, or `local`, the same fraction in each.
+        limits: Rounding, ceilings and protected layers.
+        meter: For `latency` and `latency_ms`: time of a network as a fraction of the dense one's.
+
+    Raises:
+        ModelError: It cannot be traced, or nothing in it may be pruned.
+    """
+
+    def __init__(
+        self,
+        parent: nn.Module,
+        spec: InputSpec,
+        *,
+        measure: Shrinks,
+        ranking: Ranking,
+        limits: Constraints,
+        meter: Meter | None = None,
+    ) -> None:
+        self.spec, self.measure, self.ranking, self.limits = spec, measure, ranking, limits
+        self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
+        work = copy.deepcopy(parent).eval()
+        found = groups.find(groups.trace(work, spec), work)
+        self.dense = 1.0 if measure in TIMED else self.cost(parent)
+        self.initial = {group.root: group.width for group in found}
+        self.guarded = protected(work, limits.protect)
+        check_globs(limits.ceilings, work)
+        bound = heads.projections(work)
+        reasons = {group.root: self._reason(group, self.guarded, bound) for group in found}
+        picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
+        reasons |= groups.unfit(work, spec, picks)
+        self.open = frozenset(root for root, reason in reasons.items() if not reason)
+        self.heads, closed = self._heads(work)
+        self.skipped = (*_skips(work, found, reasons, self.guarded), *closed)
+        if not self.open and not self.heads:
+            listed = "; ".join(sorted({skip.reason for skip in self.skipped})) or "it has no convolution and no linear layer"
+            msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
+            raise ModelError(msg)
+
+    def _reason(self, group: groups.Group, guarded: frozenset[str], bound: frozenset[str]) -> str:
+        named = sorted(guarded & {*group.layers})
+        if group.fixed:
+            return group.fixed
+        if bound & {*group.layers}:
+            return heads.BOUND
+        if named:
+            return f"its channels go together with those of {named[0]}, which is protected"
+        if group.width % group.repeats:
+            return f"its {group.width} channels do not divide into {group.repeats} equal parts"
+        if not self._smaller(group):
+            least = f"keeps {1 - self.limits.ceiling(group.layers):.0%}"
+            return f"{group.width} channels: no smaller width is a multiple of {self.limits.round_to} and {least}"
+        return ""
+
+    def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Skipped, ...]]:
+        """Heads of the attention modules that may lose some, and the others with the reason."""
+        found = heads.counts(work)
+        reasons = {name: "protected" for name in found if name in self.guarded}
+        for name, count in found.items():
+            if name not in reasons and not heads.smaller(count, count, self.limits.ceiling([name])):
+                reasons[name] = f"{count} heads: max_ratio {self.limits.ceiling([name])} leaves no smaller number"
+        reasons |= heads.unfit(work, self.spec, [name for name in found if name not in reasons])
+        skips = tuple(Skipped(what=f"{name} (heads)", reason=reason) for name, reason in reasons.items())
+        return {name: count for name, count in found.items() if name not in reasons}, skips
+
+    def _smaller(self, group: groups.Group) -> tuple[int, ...]:
+        limits, initial = self.limits, self.initial[group.root]
+        most = limits.ceiling(group.layers)
+        return widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
+
+    def _first(self, group: groups.Group) -> list[int]:
+        """Channels for the trial: the smallest removal, spread over the width, so that a wrong order would show."""
+        places = (group.width - self._smaller(group)[0]) // group.repeats
+        scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width))
+        return lowest(scores, places, repeats=group.repeats, width=group.width)
+
+    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+        """Prune until at most `fraction` of the dense network's cost is left.
+
+        The plan is made from each layer's own cost; the result is measured and the plan corrected, so that the cut is the
+        smallest found that meets the target.
+
+        Args:
+            module: The dense network or the result of an earlier cut, with gradients if the importance needs them. Not changed.
+            fraction: Of the dense network's cost, in (0, 1).
+            importance: Scores.
+
+        Raises:
+            ModelError: The pruned network does not run.
+        """
+        target = fraction * self.dense
+        if fraction >= 1 or (now := self.cost(module)) <= target:
+            return PrunedModel(copy.deepcopy(module).eval())
+        layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
+        choices = self._choices(module, importance)
+        if importance.loss_change and self.ranking == "global":
+            choices = weighed(choices, layers if importance.times is None else timed(layers, importance.times))
+        blocks = queue(choices, self.ranking)
+        best: tuple[float, nn.Module] | None = None
+
+        def enough(count: int) -> bool:
+            nonlocal best
+            made = self._make(module, choices, widths_after(choices, blocks, count))
+            left = looked_at(self.cost, made, target, twice=self.measure in TIMED)
+            if best is None or left <= target or best[0] > target:
+                best = left, made
+            return left <= target
+
+        if blocks:
+            total = sum(layer.cost for layer in layers.values())
+            guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
+            near = CLOSE * target if self.measure in TIMED else math.inf
+            count = shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
+            if best is not None and best[0] < target and self.measure not in TIMED:
+                plan = refilled(choices, blocks, count, layers, spare=(target - best[0]) / now * total)
+                if plan != widths_after(choices, blocks, count):
+                    fuller = self._make(module, choices, plan)
+                    if (left := self.cost(fuller)) <= target:
+                        best = left, fuller
+        left, made = best or (now, copy.deepcopy(module).eval())
+        return PrunedModel(made, notes=() if left <= target else (self._shortfall(fraction, left),))
+
+    def share(self, module: nn.Module) -> float:
+        """Cost of a network as a fraction of the dense one's."""
+        return self.cost(module) / self.dense
+
+    @property
+    def places(self) -> int:
+        """Groups of channels and attention modules that may shrink."""
+        return len(self.open) + len(self.heads)
+
+    def singly(
+        self, module: nn.Module, ratios: Sequence[float], importance: Importance
+    ) -> Iterator[tuple[str, float, nn.Module]]:
+        """Networks in which one group alone is smaller: its root layer, the fraction gone, the network, for each ratio."""
+        choices = self._choices(module, importance)
+        whole = [choice.width for choice in choices]
+        for place, choice in enumerate(choices):
+            wanted = {min(choice.smaller, key=lambda w: abs(1 - w / choice.initial - ratio)) for ratio in ratios}
+            for width in sorted(wanted, reverse=True):
+                plan = [*whole[:place], width, *whole[place + 1 :]]
+                yield choice.root, 1 - width / choice.initial, self._make(module, choices, plan)
+
+    def _choices(self, module: nn.Module, importance: Importance) -> list[Choice]:
+        work = copy.deepcopy(module).eval()
+        for mine, given in zip(work.parameters(), module.parameters(), strict=True):
+            mine.grad = None if given.grad is None else given.grad.clone()
+        choices = []
+        for group in groups.find(groups.trace(work, self.spec), work):
+            scores = importance.channels(group.root, group.item) if group.root in self.open else None
+            if scores is not None:
+                sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
+                smaller = self._smaller(group)
+                choices.append(Choice(group.root, sets, group.width, self.initial[group.root], smaller, group.touches))
+        return [*choices, *self._head_choices(work, importance)]
+
+    def _head_choices(self, work: nn.Module, importance: Importance) -> Iterator[Choice]:
+        for name, initial in self.heads.items():
+            now = heads.counts_of(work, [name])[name]
+            smaller = heads.smaller(now, initial, self.limits.ceiling([name]))
+            scores = heads.scores(work, name, importance) if smaller else None
+            if scores is not None:
+                yield Choice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
+
+    def _make(self, module: nn.Module, choices: Sequence[Choice], plan: Sequence[int]) -> nn.Module:
+        made = copy.deepcopy(module).eval()
+        made.zero_grad(set_to_none=True)
+        picks = {choice.root: choice.lowest(width) for choice, width in zip(choices, plan, strict=True) if width < choice.width}
+        for name in self.heads.keys() & picks.keys():
+            heads.remove(made, name, picks.pop(name))
+        if picks:
+            groups.remove(made, groups.trace(made, self.spec), picks)
+        check(made, self.spec)
+        return made
+
+    def _shortfall(self, fraction: float, reached: float) -> str:
+        limits, alone = self.limits, len(self.skipped)
+        return (
+            f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
+            f"limited by {limits.told()}, round_to {limits.round_to} and {alone} layer{'s' * (alone != 1)} left alone"
+        )
+
+
+def _skips(
+    module: nn.Module, found: Sequence[groups.Group], reasons: Mapping[str, str], guarded: frozenset[str]
+) -> tuple[Skipped, ...]:
+    """Every convolution and linear layer whose outputs stay, with the reason."""
+    why = {layer: reasons[group.root] for group in found for layer in group.layers}
+    why |= {layer: "protected" for layer, reason in why.items() if layer in guarded and reason}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.MultiheadAttention):
+            why[f"{name}.out_proj"] = groups.ATTENTION
+    names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS) and part.weight.numel()]
+    unseen = "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
+    return tuple(Skipped(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
+
+
+def check(module: nn.Module, spec: InputSpec) -> None:
+    """Run two samples through a pruned network.
+
+    Raises:
+        ModelError: It does not run, or its outputs changed shape; names the last module entered.
+    """
+    with groups.last_entered(module) as entered, torch.no_grad():
+        try:
+            outputs = module(torch.ones(2, *spec.shape))
+        except Exception as error:  # whatever the user's network says to its new shape
+            reason = f"{type(error).__name__}: {error}"
+            msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
+            raise ModelError(msg) from error
+    if tuple(outputs.shape) != (2, len(spec.classes)):
+        shape, wanted = tuple(outputs.shape), (2, len(spec.classes))
+        msg = f"the pruned network answers with shape {shape} in place of {wanted}; leave its output layer alone with protect"
+        raise ModelError(msg)

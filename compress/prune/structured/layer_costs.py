@@ -1,0 +1,62 @@
+"""What a network and each of its layers cost, in the terms of a pruning target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from compress.core.record import InputSpec
+from compress.prune.structured.select_channels import Layer
+
+Shrinks = Literal["macs", "params", "bytes", "latency", "latency_ms"]
+Meter = Callable[[nn.Module], float]
+NEAR = 0.95
+"""Part of a target above which a measurement of it is repeated."""
+
+
+def cost(module: nn.Module, spec: InputSpec, measure: Shrinks) -> float:
+    """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
+    from compress.models.count_macs import count
+
+    if measure == "bytes":
+        return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
+    counts = count(module, spec)
+    return float(counts.macs if measure == "macs" else counts.parameters)
+
+
+def looked_at(cost: Meter, module: nn.Module, target: float, *, twice: bool) -> float:
+    """Cost of a network; one that only just meets its target is measured twice, since luck would be enough once."""
+    found = cost(module)
+    return (found + cost(module)) / 2 if twice and NEAR * target < found <= target else found
+
+
+def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, Layer]:
+    """Cost of each layer by name, with the channels that it is proportional to."""
+    macs: Mapping[nn.Module, float | None] = {}
+    if measure == "macs":
+        macs = tp.utils.count_ops_and_params(module, torch.ones(1, *spec.shape), layer_wise=True)[2]
+    layers = {}
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.conv._ConvNd):
+            sides = (part.out_channels, part.in_channels)
+        elif isinstance(part, nn.Linear):
+            sides = (part.out_features, part.in_features)
+        elif isinstance(part, nn.MultiheadAttention):
+            sides = (part.num_heads, part.embed_dim)
+        elif isinstance(part, nn.modules.batchnorm._BatchNorm):
+            sides = (part.num_features, part.num_features)
+        else:
+            continue
+        own = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
+        layers[name] = Layer(float(own or 0.0), *sides)
+    return layers
+
+
+def timed(layers: Mapping[str, Layer], times: Mapping[str, float]) -> dict[str, Layer]:
+    """The same layers, costing milliseconds; one without a time was fused into another and costs nothing of its own."""
+    return {name: replace(layer, cost=times.get(name, 0.0)) for name, layer in layers.items()}

@@ -1,0 +1,1 @@
+"""Pruning of single weights, blocks and N:M patterns; dynamic sparse training; lottery tickets."""

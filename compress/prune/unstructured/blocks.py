@@ -1,0 +1,60 @@
+"""Block sparsity: whole rectangles of output × input channels go, so that a sparse CPU kernel loads vectors, not numbers.
+
+Narang et al. 2017, "Block-Sparse Recurrent Neural Networks", arXiv:1711.02782. In a convolution a block lies in one kernel
+position: 1×4 is four neighbouring input channels of one output, 4×1 four neighbouring outputs of one input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is removed together.
+
+    Attributes:
+        rows: Neighbours along a weight's first dimension, the outputs.
+        columns: Neighbours along its second, the inputs.
+    """
+
+    rows: int = 1
+    columns: int = 1
+
+    @property
+    def size(self) -> int:
+        """Weights in it."""
+        return self.rows * self.columns
+
+    def unfit(self, shape: Sequence[int]) -> str:
+        """Why a weight of this shape cannot be cut into blocks; empty if it can."""
+        if shape[0] % self.rows or shape[1] % self.columns:
+            return f"its {shape[0]}×{shape[1]} channels do not divide into blocks of {self.rows}×{self.columns}"
+        return ""
+
+    def pool(self, s: Tensor) -> Tensor:
+        """Mean score of each block: (R·r, C·c, kernel…) → (R, C, kernel…)."""
+        if self.size == 1:
+            return s
+        columns = torch.unflatten(s, 1, (-1, self.columns))
+        return torch.unflatten(columns, 0, (-1, self.rows)).mean(dim=(1, 3))
+
+    def spread(self, mask: Tensor) -> Tensor:
+        """A mask of blocks as a mask of weights: (R, C, kernel…) → (R·r, C·c, kernel…)."""
+        return mask.repeat_interleave(self.rows, 0).repeat_interleave(self.columns, 1)
+
+
+SINGLE = Block()
+
+
+def blocks(parent: Any, spec: Any, *, pattern: str, **fields: Any) -> Any:
+    """`weight.Weights` that removes blocks of `pattern`, such as `1x4`; the other arguments are those of `Weights`."""
+    from compress.prune.sparsity_pattern import block_of
+    from compress.prune.unstructured.weights import Weights
+
+    return Weights(parent, spec, block=Block(*block_of(pattern)), **fields)

@@ -1,0 +1,188 @@
+"""Reorder input channels so that an N:M pattern loses less, without changing what the network computes.
+
+Pool & Yu 2021, "Channel Permutations for N:M Sparsity", NeurIPS 34 (greedy channel swaps). The inputs of a layer are outputs of
+the layers before it, so all tensors of a group of coupled channels are reordered together, found by torch-pruning's graph.
+Every reordering is tried out: where the outputs change, it is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.record import InputSpec
+from compress.prune.structured import dependency_graph as groups
+
+_ROWS = 512
+_TOURNAMENTS = 10
+_TOLERANCE = 1e-3
+_PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
+
+
+def kept(s: Tensor, n: int, m: int) -> float:
+    """Sum of the scores that N:M keeps of a matrix (rows, columns)."""
+    return float(torch.unflatten(s, 1, (-1, m)).double().topk(n, dim=-1).values.sum())
+
+
+def search(s: Tensor, n: int, m: int) -> Tensor:
+    """Order of the columns of a score matrix that keeps more under N:M; never less than the given order.
+
+    Stripes of M columns meet in pairs, each with each, as in a tournament; a pair swaps the two columns that gain most. A
+    stripe in which column x takes the place of column i keeps b_i + max(e_i, x) of a row: b_i is the sum of the N − 1
+    largest of its other columns, e_i the N-th largest.
+
+    Args:
+        s: Scores of at least 0, (rows, columns); the columns divide by M. Of many rows an even sample decides.
+        n: Kept of every M.
+        m: Columns of a stripe.
+
+    Returns:
+        Permutation (columns,): column k of the new order is column p_k of the old one.
+    """
+    columns = s.shape[1]
+    order = torch.arange(columns)
+    if columns == m:
+        return order
+    sample = s[torch.linspace(0, len(s) - 1, min(len(s), _ROWS)).long()].float()
+    for _ in range(_TOURNAMENTS):
+        gains = [_swap(sample, order, pairs, n, m) for pairs in _fixtures(columns // m)]
+        if not any(gains):
+            break
+    return order if kept(s[:, order], n, m) > kept(s, n, m) else torch.arange(columns)
+
+
+def _fixtures(stripes: int) -> Iterator[Tensor]:
+    """Rounds of a tournament in which each stripe meets each other once: pairs (P, 2)."""
+    ring = list(range(stripes)) + ([-1] if stripes % 2 else [])
+    for _ in range(len(ring) - 1):
+        pairs = [(ring[k], ring[-1 - k]) for k in range(len(ring) // 2)]
+        yield torch.tensor([pair for pair in pairs if -1 not in pair])
+        ring = [ring[0], ring[-1], *ring[1:-1]]
+
+
+def _swap(s: Tensor, order: Tensor, pairs: Tensor, n: int, m: int) -> bool:
+    """Let each pair of stripes swap its best two columns, in place in `order`; whether any did."""
+    places = pairs.unsqueeze(-1) * m + torch.arange(m)
+    a, b = (s[:, order[places[:, side]]].movedim(0, 1) for side in (0, 1))
+    now = _kept(a, n) + _kept(b, n)
+    swapped = _replaced(a, b, n) + _replaced(b, a, n).transpose(1, 2)
+    gain, best = (swapped - now[:, None, None]).flatten(1).max(1)
+    better = gain > 1e-6 * now
+    i, j = best // m, best % m
+    rows = torch.arange(len(pairs))
+    first, second = places[rows, 0, i][better], places[rows, 1, j][better]
+    order[first], order[second] = order[second], order[first]
+    return bool(better.any())
+
+
+def _kept(a: Tensor, n: int) -> Tensor:
+    """Sum that stripes (P, rows, M) keep, (P,)."""
+    return a.topk(n, dim=-1).values.sum((1, 2))
+
+
+def _replaced(a: Tensor, b: Tensor, n: int) -> Tensor:
+    """Sum that stripe a keeps with its column i replaced by column j of b, (P, M, M)."""
+    m = a.shape[-1]
+    others = torch.stack([a[..., [k for k in range(m) if k != i]] for i in range(m)], dim=2)
+    top = others.topk(n, dim=-1).values
+    base, edge = top[..., :-1].sum(-1), top[..., -1]
+    return torch.stack([(base + torch.maximum(edge, b[..., j : j + 1])).sum(1) for j in range(m)], dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A tensor of which `width` entries from `start` along `dim` are a group's channels, in order."""
+
+    tensor: Tensor
+    dim: int
+    start: int
+    name: str = ""
+
+
+def reorder(
+    module: nn.Module, spec: InputSpec, scores: Mapping[str, Tensor], n: int, m: int
+) -> tuple[float, dict[str, Tensor], tuple[str, ...]]:
+    """Reorder all groups of coupled channels that feed scored layers, in place.
+
+    Args:
+        module: Eval mode. Computes the same afterwards, up to rounding.
+        spec: Its input.
+        scores: By parameter name, (out, in, kernel…).
+        n: Kept of every M.
+        m: Neighbouring inputs.
+
+    Returns:
+        How much more of all scores the pattern keeps, as a fraction; the scores in the new order; what stayed and why.
+    """
+    owners = {id(module.get_parameter(name)): name for name in scores}
+    found = {name: s.clone() for name, s in scores.items()}
+    before = sum(kept(_matrix(s), n, m) for s in found.values())
+    x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = module(x)
+    left = 0
+    for group in groups.find(groups.trace(module, spec), module):
+        parts = _parts(group, owners)
+        fed = [part for part in parts or () if part.name in found and part.dim == 1]
+        if parts is None or any(part.start % m for part in fed) or group.width % m:
+            left += 1
+        elif fed:
+            order = search(torch.cat([_matrix(found[p.name].narrow(1, p.start, group.width)) for p in fed]), n, m)
+            _apply(parts, order)
+            with torch.no_grad():
+                wrong = float((module(x) - expected).norm())
+            if wrong > _TOLERANCE * float(expected.norm()):
+                _apply(parts, order.argsort())
+                left += 1
+            else:
+                _apply([_Part(found[p.name], p.dim, p.start) for p in parts if p.name in found], order)
+    gain = sum(kept(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
+    told = f"{left} group{'s' * (left != 1)} of channels left in order: behind a shuffle, a reshape, attention or the output"
+    return gain, found, (told,) if left else ()
+
+
+def _matrix(s: Tensor) -> Tensor:
+    """(out, in, kernel…) → (out · kernel, in)."""
+    return s.detach().movedim(1, -1).flatten(0, -2)
+
+
+@torch.no_grad()
+def _apply(parts: Sequence[_Part], order: Tensor) -> None:
+    for part in parts:
+        place = part.tensor.narrow(part.dim, part.start, len(order))
+        place.copy_(place.index_select(part.dim, order))
+
+
+def _parts(group: groups.Group, owners: Mapping[int, str]) -> list[_Part] | None:
+    """Every tensor that holds channels of a group; None where they cannot be reordered plainly."""
+    if group.fixed or group.repeats > 1:
+        return None
+    parts: dict[tuple[int, int, int], _Part] = {}
+    for dep, indices in group.item:
+        target, start = dep.target.module, indices[0]
+        plain = [int(index) for index in indices] == list(range(start, start + group.width))
+        tensors = list(_tensors(target, dep))
+        if (tensors and not plain) or (not tensors and isinstance(target, (nn.MultiheadAttention, nn.GroupNorm, nn.PReLU))):
+            return None
+        for tensor, dim in tensors:
+            parts[id(tensor), dim, start] = _Part(tensor, dim, start, owners.get(id(tensor), ""))
+    return list(parts.values())
+
+
+def _tensors(target: Any, dep: Any) -> Iterator[tuple[Tensor, int]]:
+    """Tensors of one member of a group, with the dimension that its channels lie along."""
+    if isinstance(target, nn.Parameter):
+        yield target, dep.target.pruning_dim
+    elif isinstance(target, groups.LAYERS):
+        depthwise = getattr(target, "groups", 1) > 1
+        out = depthwise or "out" in dep.handler.__name__
+        turned = bool(getattr(target, "transposed", False))
+        yield target.weight, 0 if depthwise else int(out == turned)
+        if out and target.bias is not None:
+            yield target.bias, 0
+    elif isinstance(target, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)):
+        yield from ((value, 0) for name in _PER_CHANNEL if (value := getattr(target, name, None)) is not None)

@@ -1,0 +1,152 @@
+"""Dynamic sparse training: while a sparse network trains, its weakest connections are exchanged for others.
+
+SET: Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity", arXiv:1707.04780;
+grows at random. RigL: Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134; grows where the dense gradient is largest.
+Both follow RigL's schedule. Every layer keeps the number of connections that the first cut gave it: `ranking: erk` or `local`
+are the papers' choices, with `importance: random` for a network that was not trained yet.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.record import Curve
+
+Growth = Literal["set", "rigl"]
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """When connections are exchanged, and how many.
+
+    Attributes:
+        every: ΔT, optimizer steps between two.
+        alpha: α, fraction of a layer's connections at first, in (0, 1).
+        end: T_end, the step from which on nothing is exchanged.
+    """
+
+    every: int
+    alpha: float
+    end: int
+
+    def fraction(self, t: int) -> float:
+        """Of the connections, after optimizer step t: α/2 · (1 + cos(π t / T_end)) every ΔT steps before T_end, else 0."""
+        if t % self.every or not 0 < t < self.end:
+            return 0.0
+        return self.alpha / 2 * (1 + math.cos(math.pi * t / self.end))
+
+    def curve(self) -> Curve:
+        """The fractions over the training."""
+        steps = range(self.every, self.end, self.every)
+        x, y = tuple(float(t) for t in steps), tuple(self.fraction(t) for t in steps)
+        return Curve(x_label="optimizer step", y_label="fraction of connections exchanged", x=x, y=y)
+
+
+def exchange(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor:
+    """Drop the `count` active weights of least magnitude, grow as many where `growth` is largest.
+
+    Candidates to grow are all places but those still active, so a dropped one may come back at once (RigL, algorithm 1).
+
+    Args:
+        w: Weights.
+        mask: True where active, of the same shape.
+        growth: Of the same shape.
+        count: At most the number of active weights.
+
+    Returns:
+        The new mask, with as many active as before.
+    """
+    flat = mask.flatten()
+    active = flat.nonzero().flatten()
+    order = w.detach().flatten()[active].abs().argsort(stable=True)
+    kept = flat.clone()
+    kept[active[order[:count]]] = False
+    candidates = (~kept).nonzero().flatten()
+    best = growth.flatten()[candidates].argsort(descending=True, stable=True)[:count]
+    kept[candidates[best]] = True
+    return kept.view(mask.shape)
+
+
+class Exchanging:
+    """Masks of one network in training, exchanged along the way; a hook of the training loop.
+
+    Gradients of inactive weights are kept from the optimizer, so that a grown connection starts from zero without momentum;
+    on the steps that exchange they are seen before, dense. The exchange follows the optimizer's step on the same batch.
+
+    Args:
+        module: Holds the parameters; the masked ones are zero.
+        masks: By parameter name, True where active.
+        growth: `set` or `rigl`.
+        exchanges: When and how many.
+        seed: Of random growth.
+    """
+
+    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor], growth: Growth, exchanges: Exchanges, seed: int) -> None:
+        self.module, self.growth, self.exchanges, self.seed = module, growth, exchanges, seed
+        self.masks = dict(masks)
+        self.dense: dict[str, Tensor] = {}
+        self.t = 0
+        self.identity = f"{growth} {exchanges} {seed}"
+        self.handles: list[Any] = []
+        for name in masks:
+            w: Any = module.get_parameter(name)
+            self.handles.append(w.register_post_accumulate_grad_hook(self._gradient_of(name)))
+
+    def close(self) -> None:
+        """Leave the network's gradients alone again."""
+        for handle in self.handles:
+            handle.remove()
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """One optimizer step was taken: exchange if it is time, then put what is inactive back to zero."""
+        self.t += 1
+        fraction = self.exchanges.fraction(self.t)
+        for name in self.masks:
+            w = self.module.get_parameter(name)
+            mask = self._mask(name, w)
+            if fraction:
+                mask = self.masks[name] = exchange(w, mask, self._growth(name, w), int(fraction * int(mask.sum())))
+            w.masked_fill_(~mask, 0.0)
+        self.dense.clear()
+
+    def _gradient_of(self, name: str) -> Callable[[Tensor], None]:
+        def hook(w: Tensor) -> None:
+            if w.grad is None:
+                return
+            mask = self._mask(name, w)
+            if self.growth == "rigl" and self.exchanges.fraction(self.t + 1):
+                hidden = w.grad.masked_fill(mask, 0.0)  # of every batch whose gradients this step adds up
+                self.dense[name] = self.dense[name] + hidden if name in self.dense else hidden
+            w.grad.masked_fill_(~mask, 0.0)
+
+        return hook
+
+    def _growth(self, name: str, w: Tensor) -> Tensor:
+        if self.growth == "set":
+            generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}:{self.t}:{name}".encode()))
+            return torch.rand(w.shape, generator=generator).to(w.device)
+        found = self.dense.get(name, torch.zeros_like(w))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(found)
+        return found.abs()
+
+    def _mask(self, name: str, w: Tensor) -> Tensor:
+        if self.masks[name].device != w.device:
+            self.masks[name] = self.masks[name].to(w.device)
+        return self.masks[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps so far, and the masks."""
+        return {"t": self.t, "masks": {name: mask.cpu() for name, mask in self.masks.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.t, self.masks = state["t"], dict(state["masks"])

@@ -1,0 +1,96 @@
+"""Lottery tickets: after each cut the weights that are left go back to where they were early in training.
+
+Frankle & Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635 (rewinding to the initialisation); Frankle et al. 2020,
+"Linear Mode Connectivity and the Lottery Ticket Hypothesis", arXiv:1912.05671 (to step k). Each round trains with the whole
+schedule of `recover`, from the weights of step k on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compress.core.atomic_files import write_with
+from compress.core.errors import TrainingError
+
+
+class Snapshot:
+    """Writes the weights as they are after optimizer step k; a hook of the training loop.
+
+    Args:
+        module: In training.
+        step: k, at least 1.
+        path: Safetensors file.
+    """
+
+    def __init__(self, module: nn.Module, step: int, path: Path) -> None:
+        self.module, self.step, self.path = module, step, path
+        self.done = 0
+        self.identity = f"snapshot after step {step}"
+
+    def __call__(self) -> None:
+        """Count; write when it is time."""
+        self.done += 1
+        if self.done == self.step:
+            write_weights(self.module, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps so far."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on."""
+        self.done = state["done"]
+
+
+def write_weights(module: nn.Module, path: Path) -> None:
+    """Weights and buffers as plain safetensors."""
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+    write_with(path, lambda aside: save_file(state, aside))
+
+
+def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
+    """What `Snapshot` wrote.
+
+    Raises:
+        TrainingError: It is not there, since the training ended before that step or somebody removed it.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        msg = f"no weights of step {step} to rewind to in {path.name}"
+        if step > steps:
+            msg += f": the dense training takes {steps} steps; set rewind to at most {steps}, or train for more epochs"
+        else:
+            msg += "; run again with --fresh, which trains the dense network anew"
+        raise TrainingError(msg) from error
+
+
+def rewind(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put every weight and buffer back in place; masks are for the caller to apply again."""
+    with torch.no_grad():
+        module.load_state_dict(dict(weights))
+
+
+def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
+    """One boolean mask a weight, True where it stays: times the rewound weights, that is the ticket."""
+    masks = {name: (~mask).cpu().contiguous() for name, mask in gone.items()}
+    write_with(path, lambda aside: save_file(masks, aside))
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which round found a winning ticket: the sparsest one that is at least as accurate as the dense network."""
+    dense = rows[0]["accuracy_recovered"]
+    winning = [row for row in rows[1:] if row["accuracy_recovered"] >= dense]
+    if not winning:
+        return f"no winning ticket: every round stays below the dense network's validation accuracy of {dense:.4f}"
+    best = winning[-1]
+    found = f"{best['accuracy_recovered']:.4f} at sparsity {best['sparsity']:.4f}, dense {dense:.4f}"
+    number = best["step"]
+    return f"winning ticket in round {number}: validation accuracy {found}; its masks are in masks-{number}.safetensors"

@@ -1,0 +1,266 @@
+"""Unstructured pruning: single weights, or small blocks of them, are set to zero and kept there by masks.
+
+Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626; ranked over all layers at once as in Zhu & Gupta
+2017, arXiv:1710.01878. Shapes stay: what it gives is bytes after compression, not time on a dense runtime.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec, Skipped
+from compress.models.module_globs import check_globs, protected
+from compress.prune.base import Constraints, PrunedModel
+from compress.prune.criteria import Importance
+from compress.prune.unstructured import erk as budgets
+from compress.prune.unstructured.blocks import SINGLE, Block
+
+Ranking = Literal["global", "local", "erk"]
+_HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
+_HALVINGS = 12
+
+
+def prunable(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
+    """Weight matrices and kernels by name; biases, normalisation and embeddings are not among them."""
+    found: dict[str, nn.Parameter] = {}
+    for name, part in module.named_modules():
+        if isinstance(part, _HOLDERS) and name not in guarded:
+            prefix = f"{name}." if name else ""
+            own = part.named_parameters(recurse=False)
+            found |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
+    return found
+
+
+def layer_of(parameter: str) -> str:
+    """Name of the module that holds a parameter."""
+    return parameter.rpartition(".")[0]
+
+
+def caps(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
+    """How many weights of each layer may go: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
+    ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
+    return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
+
+
+def keep_masks(
+    scores: Mapping[str, Tensor],
+    count: int,
+    *,
+    ranking: Ranking,
+    max_ratio: float | Mapping[str, float],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Tensor]:
+    """Which weights stay when the `count` lowest go.
+
+    Args:
+        scores: One a weight (or a block), any shape.
+        count: How many go over all layers; exactly this many, unless the ceilings forbid it.
+        ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `budgets.erk`.
+        max_ratio: Ceiling for each layer, at most 1; one for all or one for each.
+        shapes: Of the layers' weights, for `erk`; the scores' own by default.
+
+    Returns:
+        Boolean masks of the scores' shapes, True where a weight stays. Ties go by position.
+    """
+    flat = {name: s.detach().flatten().float() for name, s in scores.items()}
+    sizes = {name: s.numel() for name, s in flat.items()}
+    ceiling = caps(sizes, max_ratio)
+    if ranking == "global":
+        eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
+        picked = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
+        gone = dict(zip(flat, torch.split(picked, [s.numel() for s in eligible]), strict=True))
+    else:
+        weights = _removals(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
+        shares = budgets.counts(weights, ceiling, count)
+        gone = {name: _lowest(s, shares[name]) for name, s in flat.items()}
+    return {name: ~gone[name].view(s.shape) for name, s in scores.items()}
+
+
+def _removals(
+    shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int, ranking: Ranking
+) -> dict[str, float]:
+    """What each layer gives of the removals, up to a common factor."""
+    total = sum(sizes.values())
+    if ranking == "local" or count >= total:
+        return {name: float(n) for name, n in sizes.items()}
+    least = {name: 1 - ceiling[name] / n for name, n in sizes.items()}
+    density = budgets.erk(shapes, 1 - count / total, least=least)
+    return {name: (1 - density[name]) * n for name, n in sizes.items()}
+
+
+def _lowest(s: Tensor, count: int) -> Tensor:
+    """True at exactly `count` places of a vector, its lowest; of equal ones the first."""
+    gone = torch.zeros(s.numel(), dtype=torch.bool)
+    if count > 0:
+        edge = s.kthvalue(count).values
+        gone = s < edge
+        gone[(s == edge).nonzero().flatten()[: count - int(gone.sum())]] = True
+    return gone
+
+
+class Weights:
+    """Prunes single weights or blocks of one dense network, in as many cuts as wanted.
+
+    Args:
+        parent: The dense network. It is not changed.
+        spec: Its input; not needed, all granularities are made alike.
+        measure: `sparsity`: the target is the fraction of prunable weights to remove; `params`: the fraction of all
+            parameters to keep; `bytes`: the fraction of the compressed bytes to keep.
+        ranking: `global`, `local` or `erk`.
+        limits: Ceilings and protected layers.
+        block: What goes together.
+
+    Raises:
+        ModelError: It has no weight that may be pruned.
+    """
+
+    def __init__(
+        self,
+        parent: nn.Module,
+        spec: InputSpec,  # noqa: ARG002
+        *,
+        measure: Literal["sparsity", "params", "bytes"],
+        ranking: Ranking,
+        limits: Constraints,
+        block: Block = SINGLE,
+    ) -> None:
+        self.ranking, self.limits, self.measure, self.block = ranking, limits, measure, block
+        hidden = protected(parent, limits.protect)
+        check_globs(limits.ceilings, parent)
+        odd = {name: reason for name, p in prunable(parent, hidden).items() if (reason := block.unfit(p.shape))}
+        self.guarded = hidden | {layer_of(name) for name in odd}
+        sizes = {name: p.numel() for name, p in prunable(parent, self.guarded).items()}
+        if not sizes:
+            told = f": {next(iter(odd.values()))}" if odd else ": every convolution and linear layer is protected"
+            msg = f"no weight of this network may be pruned{told}; protect less, or use granularity: weight"
+            raise ModelError(msg)
+        self.prunable = sum(sizes.values())
+        self.parameters = sum(p.numel() for p in parent.parameters())
+        self.ratios = {name: limits.ceiling([layer_of(name)]) for name in sizes}
+        blocks = {name: n // block.size for name, n in sizes.items()}
+        self.most = sum(caps(blocks, self.ratios).values()) * block.size
+        self.dense_bytes = compressed_bytes(parent) if measure == "bytes" else 0
+        self.skipped = self._skips(parent, odd)
+
+    def _skips(self, parent: nn.Module, odd: Mapping[str, str]) -> tuple[Skipped, ...]:
+        left = sorted(set(prunable(parent)) - set(prunable(parent, self.guarded)))
+        rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
+        others = Skipped(
+            what=f"{rest} other parameters", reason="biases, normalisation and embeddings: few, and each matters much"
+        )
+        return (*(Skipped(what=name, reason=odd.get(name, "protected")) for name in left), others)
+
+    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+        """Set the lowest weights to zero.
+
+        Args:
+            module: The dense network or the result of an earlier cut, whose zeros stay. Not changed.
+            fraction: As `measure` says, in (0, 1).
+            importance: Scores.
+        """
+        weights = prunable(module, self.guarded)
+        scores = {
+            name: self.block.pool(importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)) for name, p in weights.items()
+        }
+        if self.measure == "bytes":
+            return self._cut_to_bytes(module, fraction, scores)
+        wanted = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
+        return self._made(module, scores, min(round(wanted), self.most), self._shortfall(wanted))
+
+    @property
+    def places(self) -> int:
+        """Weights that may be pruned."""
+        return len(self.ratios)
+
+    def singly(
+        self, module: nn.Module, ratios: Sequence[float], importance: Importance
+    ) -> Iterator[tuple[str, float, nn.Module]]:
+        """Networks in which one layer alone is sparse: its name, the fraction gone, the network, for each ratio."""
+        for name, p in prunable(module, self.guarded).items():
+            scores = {name: self.block.pool(importance.weights(name, p))}
+            for ratio in sorted(ratios):
+                count = round(ratio * scores[name].numel())
+                masks = keep_masks(scores, count, ranking="global", max_ratio=1.0)
+                made = copy.deepcopy(module).eval()
+                Masks(made, {name: self.block.spread(masks[name])})()
+                yield layer_of(name), count / scores[name].numel(), made
+
+    def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[str, ...] = ()) -> PrunedModel:
+        """The network without its `count` lowest weights."""
+        shapes = {name: p.shape for name, p in prunable(module, self.guarded).items()}
+        blocks = keep_masks(scores, count // self.block.size, ranking=self.ranking, max_ratio=self.ratios, shapes=shapes)
+        made = copy.deepcopy(module).eval()
+        made.zero_grad(set_to_none=True)
+        after_step = Masks(made, {name: self.block.spread(mask) for name, mask in blocks.items()})
+        after_step()
+        return PrunedModel(made, after_step, notes)
+
+    def _cut_to_bytes(self, module: nn.Module, fraction: float, scores: Mapping[str, Tensor]) -> PrunedModel:
+        """Halve the range of counts until the fewest zeros are found whose compressed bytes meet the target."""
+        few, many = 0, self.most
+        best = self._made(module, scores, many)
+        reached = compressed_bytes(best.module) / self.dense_bytes
+        if reached > fraction:
+            told = f"target not reached: {reached:.3f} of the dense network's compressed bytes, asked {fraction:.3f}; "
+            return PrunedModel(best.module, best.after_step, (told + self._limited(),))
+        for _ in range(_HALVINGS):
+            middle = (few + many) // 2
+            tried = self._made(module, scores, middle)
+            if compressed_bytes(tried.module) <= fraction * self.dense_bytes:
+                many, best = middle, tried
+            else:
+                few = middle
+        return best
+
+    def _shortfall(self, wanted: float) -> tuple[str, ...]:
+        if round(wanted) <= self.most:
+            return ()
+        reached = (
+            f"{self.most / self.prunable:.3f} of the prunable weights removed where {wanted / self.prunable:.3f} was asked"
+        )
+        return (f"target not reached: {reached}; {self._limited()}",)
+
+    def _limited(self) -> str:
+        return f"limited by {self.limits.told()} in each layer"
+
+
+class Masks:
+    """Sets masked weights to zero each time it is called; follows the module to other devices.
+
+    Args:
+        module: Holds the parameters.
+        masks: By parameter name, True where a weight stays.
+    """
+
+    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        self.module, self.gone = module, {name: ~mask for name, mask in masks.items()}
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Apply."""
+        for name, gone in self.gone.items():
+            parameter = self.module.get_parameter(name)
+            if gone.device != parameter.device:
+                self.gone[name] = gone.to(parameter.device)
+            parameter.masked_fill_(self.gone[name], 0.0)
+
+
+def zeros(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
+    """(zeros, weights) of each prunable parameter, counted."""
+    return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, guarded).items()}
+
+
+def compressed_bytes(module: nn.Module) -> int:
+    """Bytes of all float32 parameters and buffers after DEFLATE (zlib, level 6)."""
+    packer = zlib.compressobj(6)
+    size = 0
+    for value in module.state_dict().values():
+        size += len(packer.compress(value.detach().cpu().contiguous().numpy().tobytes()))
+    return size + len(packer.flush())

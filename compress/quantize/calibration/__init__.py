@@ -1,0 +1,1 @@
+"""Calibration: sample choice, observers, range estimators, range tuning."""

@@ -1,0 +1,1 @@
+"""Post-training quantization passes: equalization, SmoothQuant, AdaRound, BRECQ, GPTQ, bias correction."""

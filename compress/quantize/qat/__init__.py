@@ -1,0 +1,1 @@
+"""Quantization-aware training of an ONNX graph in torch."""

@@ -1,0 +1,264 @@
+"""Static int8 of an ONNX network: Q/DQ pairs where a runtime family wants them, weights stored as int8.
+
+    q = clip(round(x / s) + z),   x ≈ s (q − z)
+
+Weights are signed and symmetric (z = 0), one scale s for each output channel; activations have one scale each, from a
+calibrated range. Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602. The graph work is ONNX Runtime's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+
+from compress.backends import onnx_graph as graphs
+from compress.core.record import Skipped
+from compress.quantize.analysis.float_fallback import INTEGER
+from compress.quantize.ptq.quantized_weight import Grid, store
+from compress.quantize.ptq.weighted_layers import layers_of
+from compress.quantize.qdq.keep_float_weights import fence
+from compress.quantize.qdq.placement import LACKING, WEIGHTED, Placement, placement_for, with_known
+from compress.quantize.qdq.rewrite_hardswish import saturate, split_hard_swish, whole
+from compress.quantize.qdq.rewrite_pooling import pool_rounded
+
+Ranges = Mapping[str, tuple[float, float]]
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    family: str,
+    *,
+    per_channel: bool,
+    reduce_range: bool,
+    exclude: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
+    symmetric: bool | None = None,
+) -> onnx.ModelProto:
+    """The int8 network of one runtime family; the one given is left as it was.
+
+    Args:
+        model: Float network, batch norm folded.
+        ranges: Lowest and highest value by activation tensor.
+        family: A key of `placement.PLACEMENTS`.
+        per_channel: One weight scale for each output channel; otherwise one for each tensor.
+        reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
+        exclude: Names of nodes to keep in float.
+        grids: Integers chosen before, by weight initializer; other weights are rounded to the nearest.
+        symmetric: Activations around 0 or not; None as the family wants.
+    """
+    made, placement = placed(
+        model,
+        ranges,
+        family,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        exclude=exclude,
+        grids=grids,
+        symmetric=symmetric,
+    )
+    _finish(made, placement)
+    return made
+
+
+def placed(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    family: str,
+    *,
+    per_channel: bool,
+    reduce_range: bool,
+    exclude: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
+    symmetric: bool | None = None,
+) -> tuple[onnx.ModelProto, Placement]:
+    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize`."""
+    placement = placement_for(model, family, symmetric=symmetric)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if placement.integer_gates:
+        split_hard_swish(copy)
+    options = {
+        "ActivationSymmetric": not placement.unsigned,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
+        "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
+        "TensorQuantOverrides": _overrides(model, ranges, placement),
+    }
+    with _quiet():
+        quantizer = QDQQuantizer(
+            copy,
+            per_channel,
+            reduce_range,
+            QuantType.QInt8,
+            QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
+            _as_tensors_data(with_known(copy, dict(ranges))),
+            [],
+            [*_with_parts(copy, exclude), *(() if placement.products else _computed_products(model))],
+            list(placement.operators),
+            options,
+        )
+        made: onnx.ModelProto = quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    if grids:
+        store(made, grids, {layer.weight: layer for layer in layers_of(model)})
+    _free_outputs(made.graph)
+    return made, placement
+
+
+def _finish(made: onnx.ModelProto, placement: Placement) -> None:
+    """What is left to do once nothing is looked up by name any more, in place."""
+    if placement.integer_gates:
+        saturate(made)
+    if placement.early_pools:
+        pool_rounded(made.graph)
+    if placement.batch is not None:
+        fix_batch(made, placement.batch)
+    if placement.unsigned:
+        _round_biases(made.graph)
+    if placement.fenced:
+        fence(made)
+    graphs.tidy(made)
+    graphs.shorten(made.graph)
+
+
+def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: Placement) -> dict[str, list[dict[str, object]]]:
+    """Tensors of another type than the rest: inputs with negative values around 0, and what a softmax gives unsigned."""
+    found: dict[str, list[dict[str, object]]] = {}
+    if placement.signed_input:
+        below = [one.name for one in model.graph.input if one.name in ranges and ranges[one.name][0] < 0]
+        found |= {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in below}
+    if placement.products and not placement.unsigned:
+        parts = [node.output[0] for node in model.graph.node if node.op_type == "Softmax" and node.output[0] in ranges]
+        found |= {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in parts}
+    return found
+
+
+def fix_batch(model: onnx.ModelProto, batch: int) -> None:
+    """Fix the free first dimension of inputs and outputs, in place."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+
+
+def _with_parts(model: onnx.ModelProto, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of nodes, and of those that they were split into."""
+    return tuple(node.name for node in model.graph.node if whole(node.name) in names)
+
+
+def _free_outputs(graph: onnx.GraphProto) -> None:
+    """Take the Q/DQ pair off the network's answers: 8-bit logits tie."""
+    maker = {node.output[0]: node for node in graph.node}
+    for value in graph.output:
+        last = maker[value.name]
+        before = maker.get(last.input[0]) if last.op_type == "DequantizeLinear" else None
+        origin = maker.get(before.input[0]) if before is not None and before.op_type == "QuantizeLinear" else None
+        if before is None or origin is None or sum(before.input[0] in node.input for node in graph.node) != 1:
+            continue
+        graph.node.remove(last)
+        graph.node.remove(before)
+        origin.output[0] = value.name
+
+
+def _round_biases(graph: onnx.GraphProto) -> None:
+    """Store biases of matrix products with a float result as int32, b ≈ s_x s_w q.
+
+    ONNX Runtime rounds biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
+    A bias stays in float where s_x s_w underflows in float32 or b / (s_x s_w) exceeds int32.
+    """
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    maker = {node.output[0]: node for node in graph.node}
+    rounded_next = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in [one for one in graph.node if one.op_type == "Gemm" and len(one.input) == 3]:
+        inputs = [maker.get(name) for name in node.input[:2]]
+        if node.output[0] in rounded_next or any(one is None or one.op_type != "DequantizeLinear" for one in inputs):
+            continue
+        s_x, s_w = (onnx.numpy_helper.to_array(values[one.input[1]]) for one in inputs if one is not None)
+        bias = onnx.numpy_helper.to_array(values[node.input[2]])
+        scale = np.broadcast_to(s_x * s_w, bias.shape).astype(np.float32)
+        magnitude = np.abs(bias.astype(np.float64))
+        if (scale < np.finfo(np.float32).tiny).any() or (magnitude > np.iinfo(np.int32).max * scale.astype(np.float64)).any():
+            continue
+        q = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
+        names = [f"{node.output[0]}_bias_{part}" for part in ("q", "scale", "float")]
+        graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for one, name in ((q, names[0]), (scale, names[1])))
+        graph.node.insert(list(graph.node).index(node), onnx.helper.make_node("DequantizeLinear", names[:2], names[2:], axis=0))
+        node.input[2] = names[2]
+
+
+def _computed_products(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Matrix products of two activations, such as attention's: nothing to store, and the softmax after them is sensitive."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    return tuple(node.name for node in model.graph.node if node.op_type == "MatMul" and not constant & set(node.input))
+
+
+def _as_tensors_data(ranges: Ranges) -> TensorsData:
+    """Ranges as the quantizer takes them; zero is always inside, because padding and ReLU make it."""
+    data = {
+        name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
+        for name, (low, high) in ranges.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer logs advice about preprocessing, done elsewhere, through the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skipped, ...]:
+    """Operators with weights that compute in float in a quantized network, with the reason.
+
+    Args:
+        model: What `quantize` gave.
+        excluded: Names of nodes that were to stay in float.
+        found: Names of those that mixed precision left in float.
+    """
+    graph = model.graph
+    constant = {tensor.name for tensor in graph.initializer}
+    maker = {name: node.op_type for node in graph.node for name in node.output}
+    from_constant = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constant}
+    skips = []
+    for node in graph.node:
+        if node.op_type not in WEIGHTED or all(maker.get(name) == "DequantizeLinear" for name in node.input[:2]):
+            continue
+        if node.name in excluded:
+            reason = "kept in float by keep_float"
+        elif node.name in found:
+            reason = "kept in float by mixed precision"
+        elif node.op_type in LACKING["onnxruntime"]:
+            reason = f"ONNX Runtime has no int8 kernel of {node.op_type}"
+        elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
+            reason = "a product of two activations: no weight to store, and the softmax after it is sensitive"
+        else:
+            reason = "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor"
+        skips.append(Skipped(what=f"{node.op_type} {node.name}", reason=reason))
+    return (*skips, *_kept_in_vain(model, excluded))
+
+
+def _kept_in_vain(model: onnx.ModelProto, excluded: tuple[str, ...]) -> Iterator[Skipped]:
+    """Operators without weights that ONNX Runtime computes in int8 although they were to stay in float."""
+    maker = {name: node.op_type for node in model.graph.node for name in node.output}
+    rounded = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    constant = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name not in excluded or node.op_type in WEIGHTED or node.op_type not in INTEGER:
+            continue
+        given = [name for name in node.input if name not in constant]
+        if all(maker.get(name) == "DequantizeLinear" for name in given) and node.output[0] in rounded:
+            reason = (
+                "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
+            )
+            yield Skipped(what=f"keep_float of {node.op_type} {node.name}", reason=reason)

@@ -1,0 +1,248 @@
+"""What the quantization stage does: calibrate, climb the ladder, write a file for each runtime family, compare and judge."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import ModelProto
+
+from compress.backends import onnx_graph as graphs
+from compress.core.atomic_files import write_with
+from compress.core.environment import is_main
+from compress.core.errors import ConversionError
+from compress.core.record import Curve, Quantity, Skipped
+from compress.core.stage import Candidate, Context, Outcome
+from compress.quantize import schemes
+from compress.quantize.acceptance import Judgement, Terms, judge
+from compress.quantize.analysis.accuracy_vs_float import compare, scores_of
+from compress.quantize.analysis.layer_report import Section, section
+from compress.quantize.calibration.choose_samples import choose
+from compress.quantize.calibration.tune_ranges import tune
+from compress.quantize.mixed_precision.search import mix
+from compress.quantize.qat.train import FAMILY, recovered
+from compress.quantize.qdq import placement
+from compress.quantize.qdq import quantize_graph as int8
+from compress.quantize.qdq.rewrite_pooling import pool_globally
+from compress.quantize.static_int8 import Static, prepare
+from compress.quantize.target_requirements import FILES, asked, families, here, per_tensor, saturates, symmetric
+
+if TYPE_CHECKING:
+    from compress.quantize.stage import Quantize
+
+BATCH = 8
+FEW = 16
+"""Images under which ranges are rough."""
+LEAST_OPSET = 13
+"""The first in which Q/DQ have a scale for each channel."""
+KEPT_FLOAT = "model.float.onnx"
+
+
+def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+    """See `Quantize.run`."""
+    scheme = "int8" if stage.scheme == "auto" else stage.scheme
+    wanted = families(context.targets)
+    schemes.check_runtimes(scheme, asked(context.targets))
+    source = _float_file(candidate, context)
+    model = _checked(graphs.load(source))
+    excluded = placement.kept_float(model, stage.keep_float)
+    tables: dict[str, tuple[dict[str, Any], ...]] = {}
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    skipped: list[Skipped] = []
+    gained: dict[str, Quantity] = {}
+    curves: dict[str, Curve] = {}
+    made: dict[str, ModelProto]
+    rescaled: ModelProto | None = None
+    if scheme == "int8":
+        static, notes, warnings = _static(stage, model, wanted, excluded, context)
+        skipped, rescaled = [*skipped, *static.skipped], static.rescaled
+        found: tuple[str, ...] = ()
+        if stage.mixed is not None:
+            mixing = mix(stage.mixed, static, excluded, candidate.spec, context)
+            found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
+            warnings = warnings if mixing.holds else (*warnings, mixing.note)
+        if stage.recover is not None:
+            kept = (*excluded, *found)
+            learned = recovered(static, kept, stage.recover, candidate, context, bits=_bits(stage))
+            if not is_main():
+                return Outcome(candidate)  # it trained along; the first process writes
+            static, gained, curves = learned.static, learned.results, learned.curves
+            notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
+        made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
+        left = {name: int8.left_in_float(file, excluded, found) for name, file in made.items()}
+        skipped += [_in_family(one, name) for name, every in left.items() for one in every]
+        around_zero = symmetric(context.targets) if stage.symmetric is None else stage.symmetric
+        notes = (*notes, *_notes(stage, wanted, len(left["onnxruntime"]), around_zero))
+    else:
+        other = schemes.make(scheme, model, wanted, per_channel=stage.per_channel, exclude=excluded)
+        made, notes = dict(other.models), other.notes
+        skipped += other.skipped
+        for one in made.values():
+            graphs.tidy(one)
+            graphs.describe(one, candidate.spec)
+    files = {family: context.folder / FILES[family] for family in wanted}
+    for family, path in files.items():
+        graphs.save(made[family], path)
+    results, tables["layer_sqnr"] = compare(
+        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=rescaled
+    )
+    seen = _placed(stage, source, files["onnxruntime"], skipped, context)
+    results, tables, notes = results | seen.results, tables | seen.tables, (*notes, *seen.notes)
+    skipped += seen.skipped
+    if (judged := _judge(stage, source, files, context)) is not None:
+        results |= judged.results
+        skipped += judged.skipped
+        tables["gate"] = judged.rows
+        told = (judged.note, *_kept(stage, judged, source, files, context))
+        notes, warnings = (*notes, *told), warnings if judged.passed else (*warnings, *told)
+    outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
+    return Outcome(
+        outcome,
+        results=gained | results,
+        skipped=tuple(skipped),
+        notes=notes,
+        warnings=warnings,
+        curves=curves,
+        tables=tables,
+    )
+
+
+def _static(
+    stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
+) -> tuple[Static, tuple[str, ...], tuple[str, ...]]:
+    """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
+    chosen = choose(context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed)
+    notes = [f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"]
+    few = f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more"
+    warnings = (few,) if len(chosen) < FEW else ()
+    notes += warnings
+    _refuse_constant(chosen)
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    static = prepare(
+        model,
+        _parted(chosen, fixed or BATCH),
+        wanted,
+        stage.calibration,
+        stage.ladder,
+        per_channel=stage.per_channel and not per_tensor(context.targets),
+        symmetric=symmetric(context.targets) if stage.symmetric is None else stage.symmetric,
+        saturating=saturates(),
+        exclude=excluded,
+        reporter=context.reporter,
+    )
+    notes += static.notes
+    if passes := stage.calibration.tune:
+        options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
+        found = tune(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
+        static = replace(found.static, skipped=(*static.skipped, *found.skipped))
+        notes += [found.note] * bool(found.note)
+    return static, tuple(notes), warnings
+
+
+def _bits(stage: Quantize) -> int:
+    """Of weights as they are computed with on this machine."""
+    asked = stage.ladder.weights.bits
+    return min(asked, 7) if saturates() else asked
+
+
+def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Skipped], context: Context) -> Section:
+    """Layer by layer, what ONNX Runtime computes in int8."""
+    if stage.scheme == "bf16":
+        return Section(skipped=(Skipped(what="what runs in bf16", reason="no runtime on this machine computes in bfloat16"),))
+    device = here(context.targets)
+    inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
+    seconds = 0.05 if context.smoke else 0.5
+    return section(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
+
+
+def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> Judgement | None:
+    """The gate's answer on this machine; None where it is not asked or no target is this machine."""
+    device = here(context.targets)
+    if stage.gate is None or device is None or context.smoke:
+        return None
+    return judge(
+        source,
+        files,
+        (device.runtime, *device.runtimes),
+        context.data.validation,
+        partial(scores_of, context.task),
+        Terms(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
+        clock=context.clock,
+        reporter=context.reporter,
+    )
+
+
+def _kept(stage: Quantize, judged: Judgement, source: Path, files: dict[str, Path], context: Context) -> tuple[str, ...]:
+    """Put the float file in the quantized one's place where the verdict says so."""
+    assert stage.gate is not None  # noqa: S101  # there is a judgement
+    if judged.passed:
+        return ()
+    if stage.gate.keep == "quantized":
+        return ("the quantized network goes on in spite of the gate, as gate.keep asks",)
+    path = context.folder / KEPT_FLOAT
+    write_with(path, lambda aside: shutil.copyfile(source, aside))
+    files["onnxruntime"] = path
+    files.pop("openvino", None)
+    return ("the float network goes on in place of the quantized one",)
+
+
+def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
+    bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
+    if (asked := stage.ladder.weights.bits) < 8:
+        bits = f"{asked}-bit weights stored as int8, for want of kernels with fewer bits"
+    activations = "int8 activations around zero" if around_zero else "uint8 activations"
+    around = "; the input, and all with layer normalisation, int8 around zero" if stage.symmetric is None else ""
+    kinds = {
+        "onnxruntime": f"onnxruntime: {activations}, {bits}",
+        "openvino": f"openvino: {activations}{around}, {bits}, rounded only before products, sums and pools; batch 1",
+        "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; made but not run here",
+    }
+    left = (f"{skips} operators with weights stay in float",) if skips else ()
+    return (*(kinds[family] for family in wanted), *left)
+
+
+def _float_file(candidate: Candidate, context: Context) -> Path:
+    if context.to_onnx is None:
+        msg = "a network is quantized from its ONNX file, and this context has no to_onnx"
+        raise TypeError(msg)
+    return context.to_onnx(candidate)
+
+
+def _parted(samples: np.ndarray, size: int) -> list[np.ndarray]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def _in_family(skip: Skipped, family: str) -> Skipped:
+    return Skipped(what=f"{skip.what} ({family})", reason=skip.reason)
+
+
+def _checked(model: ModelProto) -> ModelProto:
+    """Refuse what cannot be quantized; spatial means as pools.
+
+    Raises:
+        ConversionError: The opset is too old, or weights are not finite.
+    """
+    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+    if opset < LEAST_OPSET:
+        msg = f"the network has ONNX opset {opset}, and quantization needs {LEAST_OPSET} or later; export it again"
+        raise ConversionError(msg)
+    graphs.check_finite(model)
+    pool_globally(model)
+    return model
+
+
+def _refuse_constant(samples: np.ndarray) -> None:
+    """Refuse images without content: every range would be that of one value.
+
+    Raises:
+        ConversionError: Saying so.
+    """
+    flat = samples.reshape(len(samples), -1)
+    if (flat.max(1) == flat.min(1)).all():
+        msg = f"all {len(samples)} calibration images are of one value each; check how the data are read and normalised"
+        raise ConversionError(msg)

@@ -1,0 +1,168 @@
+"""Which kinds of operators are replaced: those asked for, and of those left to `auto` the ones that a target runs badly.
+
+Badly means: without it the whole network is faster by `worth` and more. Where the target is this machine, the network is timed
+with each kind replaced, all in turns, and the lower end of the interval must be over 1; elsewhere the cost model says. What was
+measured decides, so it is kept for an attempt that continues.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from compress.config.devices import Device, host
+from compress.core.atomic_files import write_text
+from compress.core.environment import is_main, world_size
+from compress.core.errors import DeviceError
+from compress.core.record import FrozenModel, InputSpec
+from compress.profile import compare_networks as stopwatch
+from compress.substitute import apply as replace
+from compress.substitute.stage import AUTO, KINDS
+from compress.train.distributed import accelerated, from_main
+from compress.train.teachers.cached_logits import weights_hash
+
+if TYPE_CHECKING:
+    from compress.core.stage import Context
+    from compress.profile.latency_meter import LatencyMeter
+    from compress.substitute.find_operators import Found
+    from compress.substitute.stage import Substitute
+
+FILE = "adapt-choices.json"
+DECIDING_SECONDS = 0.5
+"""Least time of a measurement that decides something."""
+BEFORE = "before"
+_SHORTEST = 0.05
+Rows = tuple[dict[str, Any], ...]
+
+
+class Choice(FrozenModel):
+    """What becomes of one kind.
+
+    Attributes:
+        kind: One of `KINDS`.
+        to: What comes in its place; empty where it stays.
+        reason: Why.
+    """
+
+    kind: str
+    to: str
+    reason: str
+
+
+class Chosen(FrozenModel):
+    """All choices.
+
+    Attributes:
+        key: Of the adaptation that they belong to.
+        choices: One for each kind that the network has and the stage may replace, in the order of `KINDS`.
+        rows: What was timed or estimated for `auto`: one row for each kind and target.
+    """
+
+    key: str
+    choices: tuple[Choice, ...]
+    rows: tuple[dict[str, Any], ...] = ()
+
+
+def choose(stage: Substitute, found: Found, network: nn.Module, spec: InputSpec, context: Context) -> Chosen:
+    """Decide for each kind that the network has."""
+    key = _key(stage, network, context)
+    known = _read(context.folder / FILE, key)
+    if known is not None:
+        return known
+    wanted = {kind: stage.asked(kind) for kind in KINDS if kind in found.places and stage.asked(kind)}
+    left = [kind for kind, to in wanted.items() if to == "auto"]
+    rows = _from_first(context, lambda: tuple(_tried(stage, found, network, spec, context, left))) if left else ()
+    choices = tuple(
+        _judged(kind, rows, stage.worth) if to == "auto" else Choice(kind=kind, to=to, reason="asked for")
+        for kind, to in wanted.items()
+    )
+    chosen = Chosen(key=key, choices=choices, rows=rows)
+    if is_main():
+        write_text(context.folder / FILE, chosen.model_dump_json(indent=1))
+    return chosen
+
+
+def _from_first(context: Context, compute: Callable[[], Rows]) -> Rows:
+    """What the first process of a launch measures, for all of them."""
+    if world_size() == 1:
+        return compute()
+    with accelerated(context.device, "no") as accelerator:
+        return from_main(accelerator, compute)
+
+
+def _tried(
+    stage: Substitute, found: Found, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A row for each kind and target."""
+    variants = {kind: _variant(network, kind, found) for kind in kinds}
+    seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
+    with stopwatch.exported(context.clock, {BEFORE: network, **variants}, spec) as files:
+        for device in context.targets or (host(),):
+            here = device.connection == "local"
+            rows = _measured(context.clock, files, spec, seconds) if here else _estimated(context.clock, files, device)
+            yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
+
+
+def _variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
+    """A copy in which one kind is replaced, only to be timed."""
+    module = copy.deepcopy(network)
+    replace.structure(module, kind, AUTO[kind], found.places[kind])
+    return module
+
+
+def _measured(clock: LatencyMeter, files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
+    timings = clock.race(files, spec.shape, seconds=seconds)
+    gains = {kind: clock.speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
+    return {
+        kind: {"how": gain.how, "speedup": gain.value, "low": gain.low, "high": gain.high, "note": gain.detail}
+        for kind, gain in gains.items()
+    }
+
+
+def _estimated(clock: LatencyMeter, files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
+    kinds = [kind for kind in files if kind != BEFORE]
+    row: dict[str, Any] = {
+        "how": "estimated",
+        "speedup": None,
+        "low": None,
+        "high": None,
+        "note": "cost model, with and without",
+    }
+    try:
+        times = {name: clock.estimated_ms(path, device) for name, path in files.items()}
+    except DeviceError as error:
+        note = f"neither this machine nor one that can be estimated: {error}"
+        return {kind: row | {"how": "not measured", "note": note} for kind in kinds}
+    return {kind: row | {"speedup": times[BEFORE] / times[kind]} for kind in kinds}
+
+
+def _judged(kind: str, rows: Rows, worth: float) -> Choice:
+    """What `auto` comes to: replaced where one target and more gains."""
+    own = [row for row in rows if row["kind"] == kind]
+    gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
+    told = "; ".join(
+        f"{row['target']} {row['speedup']:.2f} times as fast without ({row['how']})"
+        if row["speedup"]
+        else f"{row['target']} not known: {row['note']}"
+        for row in own
+    )
+    return Choice(kind=kind, to=AUTO[kind] if gains else "", reason=f"auto, from {worth:.0%} of the time saved: {told}")
+
+
+def _key(stage: Substitute, network: nn.Module, context: Context) -> str:
+    text = [stage.model_dump_json(), str(context.seed), weights_hash(network), *(device.name for device in context.targets)]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
+
+
+def _read(path: Path, key: str) -> Chosen | None:
+    try:
+        found = Chosen.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return found if found.key == key else None

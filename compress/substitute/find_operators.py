@@ -1,0 +1,78 @@
+"""What of a network can be replaced, and what cannot, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from compress.core.record import Skipped
+from compress.models.module_globs import protected
+from compress.substitute import activations, depthwise, squeeze_excite
+from compress.substitute import trace_calls as flow
+from compress.substitute.stage import GATE, KERNEL, KINDS
+
+if TYPE_CHECKING:
+    from compress.substitute.stage import Substitute
+
+PROTECTED = "protected"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Places by kind.
+
+    Attributes:
+        places: Names of modules, or of attributes that hold a function, for each kind that the network has.
+        homes: Where the mean of each gate goes.
+        skipped: Places of kinds that the stage replaces and that stay, with the reason.
+    """
+
+    places: dict[str, tuple[str, ...]]
+    homes: dict[str, squeeze_excite.Home]
+    skipped: tuple[Skipped, ...]
+
+
+def survey(stage: Substitute, network: nn.Module, inputs: Tensor) -> Found:
+    """Find everything that the stage may replace.
+
+    Args:
+        stage: Its settings.
+        network: In eval mode; left as it was.
+        inputs: Two images.
+
+    Raises:
+        ModelError: The network cannot be followed, or a glob of `protect` matches nothing.
+    """
+    kept = protected(network, stage.protect)
+    passed = flow.follow(network, inputs)
+    held, written = activations.functional(network, passed)
+    by_place = activations.modules(network) | held
+    by_place |= dict.fromkeys(squeeze_excite.gates(network, passed), GATE)
+    large = depthwise.large(network, passed)
+    reasons = {name: reason for name, reason in large.items() if reason}
+    by_place |= dict.fromkeys((name for name in large if name not in reasons), KERNEL)
+    reasons |= {name: PROTECTED for name in by_place if _is_in(name, kept)}
+    asked = {kind for kind in KINDS if stage.asked(kind)}
+    skipped = [Skipped(what=name, reason=reason) for name, reason in reasons.items() if by_place.get(name, KERNEL) in asked]
+    skipped += [Skipped(what=name, reason=reason) for (name, kind), reason in written.items() if kind in asked]
+    left = {name: kind for name, kind in by_place.items() if name not in reasons}
+    places = _grouped(left)
+    homes = {name: squeeze_excite.home_of(network, passed, name) for name in places.get(GATE, ())}
+    return Found(places, homes, tuple(skipped))
+
+
+def _is_in(name: str, kept: frozenset[str]) -> bool:
+    return name in kept or name.rpartition(".")[0] in kept
+
+
+def _grouped(by_place: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    found = {kind: tuple(name for name, one in by_place.items() if one == kind) for kind in KINDS}
+    return {kind: names for kind, names in found.items() if names}
+
+
+def outside(names: Sequence[str], gone: Sequence[str]) -> tuple[str, ...]:
+    """Names that are not inside one of those gone."""
+    return tuple(name for name in names if not any(name.startswith(f"{other}.") for other in gone))

@@ -1,0 +1,139 @@
+"""The work of the stage `adapt`: survey, choose, replace kind by kind, recover, write down.
+
+Everything before the recovery is a function of the network, the stage's fields and the seed, with the choices of `auto` kept on
+disk; so an attempt that continues comes to the same network and goes on with its training.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from compress.backends.run_module import outputs_of
+from compress.core.stage import Candidate, Context, Outcome
+from compress.models.recalibrate_batchnorm import resettled
+from compress.substitute import apply as replacing
+from compress.substitute import choose_auto as choices
+from compress.substitute import find_operators as survey
+from compress.substitute import fit_batches as samples
+from compress.substitute import results as outcome
+from compress.substitute.choose_auto import Chosen
+from compress.substitute.find_operators import Found
+from compress.substitute.stage import GATE, KERNEL
+from compress.train.distributed import resolve_device
+from compress.train.finetune import recover
+
+if TYPE_CHECKING:
+    from compress.substitute.stage import Substitute
+
+NAMES = {KERNEL: "depthwise convolutions 3×3", GATE: "squeeze-excite removed"}
+
+
+@dataclass(eq=False)
+class Work:
+    """An adaptation under way.
+
+    Attributes:
+        module: The network as it is by now.
+        rows: One for each place that changed.
+        steps: What each replacement cost.
+    """
+
+    module: nn.Module
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[outcome.Step] = field(default_factory=list)
+
+
+def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
+    """See `Substitute.run`."""
+    parent = _ready(candidate.network())
+    batches = samples.images(context.data.train, stage.images, context.seed)
+    found = survey.survey(stage, parent, batches[0][:2])
+    chosen = choices.choose(stage, found, parent, candidate.spec, context)
+    if not any(choice.to for choice in chosen.choices):
+        (context.folder / choices.FILE).unlink(missing_ok=True)
+        return outcome.unchanged(stage, candidate, found, chosen)
+    work = _replaced(stage, parent, found, chosen, batches, candidate, context)
+    history = recover(work.module, stage.recover, parent=parent, context=context, label="adapt")
+    if stage.recover.epochs:
+        _note(work, "recovered", candidate, context)
+    timed = outcome.timed(stage, parent, work.module, candidate.spec, context)
+    (context.folder / choices.FILE).unlink(missing_ok=True)
+    return Outcome(
+        candidate=replace(candidate, module=work.module.eval()),
+        results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
+        skipped=(*found.skipped, *outcome.left(found, chosen)),
+        notes=(*outcome.notes(chosen, work.rows), *history.notes, *timed.notes),
+        curves=outcome.curves(work.steps, history),
+        tables=outcome.tables(work.steps, work.rows, chosen) | timed.tables,
+    )
+
+
+def _ready(network: nn.Module) -> nn.Module:
+    module = copy.deepcopy(network).eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return module
+
+
+def _replaced(
+    stage: Substitute,
+    parent: nn.Module,
+    found: Found,
+    chosen: Chosen,
+    batches: Sequence[Tensor],
+    candidate: Candidate,
+    context: Context,
+) -> Work:
+    """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
+    work = Work(copy.deepcopy(parent))
+    made = [choice for choice in chosen.choices if choice.to]
+    with context.reporter.bar("adapt", len(made) + 1) as bar:
+        _note(work, "as given", candidate, context)
+        bar.advance()
+        for choice in made:
+            _replace(work, choice.kind, choice.to, found, batches, stage.kernel)
+            _note(work, NAMES.get(choice.kind, f"{choice.kind} → {choice.to}"), candidate, context)
+            if stage.statistics:
+                _resettle(work, batches, context)
+            bar.advance(note=f"{context.task.metric} {work.steps[-1].score:.3f}")
+    return work
+
+
+def _replace(work: Work, kind: str, to: str, found: Found, batches: Sequence[Tensor], way: str) -> None:
+    names = found.places[kind]
+    if kind == KERNEL:
+        work.rows += replacing.kernels(work.module, names, batches, way)
+    elif kind == GATE:
+        work.rows += replacing.gates(work.module, found.homes, batches)
+    else:
+        gone = [row["layer"] for row in work.rows if row["now"] == "nothing"]
+        work.rows += replacing.activations(work.module, kind, to, survey.outside(names, gone))
+
+
+def _resettle(work: Work, batches: Sequence[Tensor], context: Context) -> None:
+    """Statistics of batch norms anew, kept where validation does not lose by it."""
+    module, last = copy.deepcopy(work.module), work.steps[-1]
+    if not resettled(module, batches):
+        return
+    correct = _correct(module, context)
+    if correct.mean() >= last.correct.mean():
+        work.module = module
+        work.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
+
+
+def _note(work: Work, name: str, candidate: Candidate, context: Context) -> None:
+    """Write down what a step left."""
+    work.steps.append(outcome.Step.of(name, work.module, candidate.spec, _correct(work.module, context)))
+
+
+def _correct(module: nn.Module, context: Context) -> np.ndarray:
+    """Per-sample scores on validation."""
+    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
+    correct: np.ndarray = context.task.correct(outputs, targets).numpy()
+    return correct

@@ -1,0 +1,191 @@
+"""What the record says of an adapted network: what each step cost, what was replaced, what stays and why, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from torch import nn
+
+from compress.config.devices import Device
+from compress.core.environment import is_main
+from compress.core.errors import CompressError
+from compress.core.record import Curve, InputSpec, Quantity, Skipped
+from compress.core.stage import Candidate, Context, Outcome
+from compress.core.statistics import paired_difference
+from compress.models.count_macs import count
+from compress.pipeline.scorecard import proportion
+from compress.profile import compare_networks as stopwatch
+from compress.substitute.choose_auto import Chosen
+from compress.substitute.find_operators import Found
+from compress.substitute.stage import GATE, KERNEL, KINDS
+from compress.train.history import History
+
+if TYPE_CHECKING:
+    from compress.profile.latency_meter import LatencyMeter
+    from compress.substitute.stage import Substitute
+
+Tables = dict[str, tuple[dict[str, Any], ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The network at one point.
+
+    Attributes:
+        name: What was done last.
+        correct: Per-sample scores on validation.
+        macs: Of one sample.
+        parameters: Of the network.
+        old_statistics: Its score before the statistics of batch norms were counted anew; None where they were left.
+    """
+
+    name: str
+    correct: np.ndarray
+    macs: int
+    parameters: int
+    old_statistics: float | None = None
+
+    @classmethod
+    def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
+        """Count a network."""
+        counted = count(module, spec)
+        return cls(name, correct, counted.macs, counted.parameters)
+
+    @property
+    def score(self) -> float:
+        """The task's metric on validation."""
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What the clock says."""
+
+    results: dict[str, Quantity] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    tables: Tables = field(default_factory=dict)
+
+
+def results(stage: Substitute, steps: Sequence[Step], metric: str) -> dict[str, Quantity]:
+    """Accuracy on the way, and what is left of the cost."""
+    first, last = steps[0], steps[-1]
+    healed = stage.recover.epochs > 0
+    replaced = steps[-2] if healed else last
+    lost, low, high = paired_difference(first.correct, last.correct)
+    same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
+    found = {
+        f"{metric}_given": proportion(first.correct, "validation split, before"),
+        f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, not trained"),
+        f"{metric}_recovered": proportion(last.correct, "validation split, after recovery")
+        if healed
+        else Quantity.absent("fraction", "recover.epochs is 0"),
+        f"{metric}_lost": Quantity.measured(lost, "fraction", same, interval=(low, high), runs=len(first.correct)),
+    }
+    for name in ("macs", "parameters"):
+        ratio = getattr(last, name) / max(getattr(first, name), 1)
+        found[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} kept of the network as given; counted")
+    return found
+
+
+def timed(stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context) -> Timed:
+    """Time the adapted network against the one given, in turns; on the first process, and only where asked for."""
+    if stage.timing_seconds == 0:
+        return Timed({"adapt_speedup": Quantity.absent("1", "timing_seconds is 0")})
+    if not is_main():
+        return Timed()
+    try:
+        with stopwatch.exported(context.clock, {"as given": parent, "adapted": module}, spec) as files:
+            timings = context.clock.race(files, spec.shape, seconds=stage.timing_seconds)
+            elsewhere = tuple(
+                _predicted(context.clock, files, device) for device in context.targets if device.connection != "local"
+            )
+    except CompressError as error:
+        return Timed({"adapt_speedup": Quantity.absent("1", str(error))}, (f"the network was not timed: {error}",))
+    gain = context.clock.speedup(timings["as given"], timings["adapted"])
+    rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
+    found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
+    return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
+
+
+def _slower(gain: Quantity) -> tuple[str, ...]:
+    if gain.value is None or gain.high is None or gain.high > 1:
+        return ()
+    return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
+
+
+def _predicted(clock: LatencyMeter, files: Mapping[str, Path], device: Device) -> dict[str, Any]:
+    """What the cost model says of a target that is not at hand."""
+    try:
+        before, after = (clock.estimated_ms(files[name], device) for name in ("as given", "adapted"))
+    except CompressError as error:
+        return {"target": device.name, "estimated_speedup": None, "note": str(error)}
+    return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
+
+
+def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen) -> Tables:
+    """Steps, places, and what `auto` went by."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    found: Tables = {
+        "adapt_steps": tuple(
+            {
+                "step": step.name,
+                "accuracy_validation": step.score,
+                "with_old_statistics": step.old_statistics,
+                "macs": step.macs,
+                "parameters": step.parameters,
+            }
+            for step in steps
+        ),
+        "replacements": tuple({key: row.get(key) for key in columns} for row in rows),
+        "auto": chosen.rows,
+    }
+    return {name: entries for name, entries in found.items() if entries}
+
+
+def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
+    """Accuracy over the steps, and the curves of the recovery."""
+    scores = [step.score for step in steps]
+    over = Curve(
+        x_label="step of the adaptation",
+        y_label="accuracy_validation",
+        x=tuple(float(number) for number in range(len(scores))),
+        y=tuple(scores),
+    )
+    return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
+
+
+def _counted(kind: str, rows: Sequence[dict[str, Any]]) -> int:
+    was = {KERNEL: "depthwise", GATE: "squeeze-excite"}.get(kind, kind)
+    return sum(str(row["was"]).startswith(was) for row in rows)
+
+
+def notes(chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Sentences a reviewer should read."""
+    made = [choice for choice in chosen.choices if choice.to]
+    told = [f"{choice.kind}: {choice.to} in {_counted(choice.kind, rows)} places ({choice.reason})" for choice in made]
+    dropped = [row["layer"] for row in rows if str(row.get("its_place", "")).startswith("dropped")]
+    if dropped:
+        told.append(f"the mean gate of {len(dropped)} squeeze-excite modules has no layer to go to: {', '.join(dropped)}")
+    return tuple(told)
+
+
+def left(found: Found, chosen: Chosen) -> tuple[Skipped, ...]:
+    """Places of kinds that `auto` leaves."""
+    return tuple(
+        Skipped(what=name, reason=choice.reason)
+        for choice in chosen.choices
+        if not choice.to
+        for name in found.places[choice.kind]
+    )
+
+
+def unchanged(stage: Substitute, candidate: Candidate, found: Found, chosen: Chosen) -> Outcome:
+    """The outcome where nothing is replaced."""
+    absent = [kind for kind in KINDS if stage.asked(kind) and kind not in found.places]
+    told = f"nothing was replaced; the network has no {', no '.join(absent)}" if absent else "nothing was replaced"
+    skipped = (*found.skipped, *left(found, chosen))
+    return Outcome(candidate, skipped=skipped, notes=(told,), tables={"auto": chosen.rows} if chosen.rows else {})

@@ -1,0 +1,79 @@
+"""How far two runs of the same inputs agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.core.errors import ConversionError
+from compress.core.record import Quantity
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """Agreement of two sets of outputs.
+
+    Attributes:
+        max_abs: max |a − b|, in units of the outputs.
+        mean_abs: mean |a − b|, likewise.
+        cosine: Smallest cosine similarity of one sample's outputs, in [−1, 1].
+        top1: Fraction of samples with the same highest output.
+        scale: max |a|, what the differences are to be seen against.
+        samples: How many.
+    """
+
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    top1: float
+    scale: float
+    samples: int
+
+    def quantities(self, detail: str) -> dict[str, Quantity]:
+        """As a record keeps them."""
+        return {
+            "parity_max_abs": Quantity.measured(self.max_abs, "logit", detail, runs=self.samples),
+            "parity_mean_abs": Quantity.measured(self.mean_abs, "logit", detail, runs=self.samples),
+            "parity_cosine": Quantity.measured(self.cosine, "1", detail, runs=self.samples),
+            "parity_top1": Quantity.measured(self.top1, "fraction", detail, runs=self.samples),
+        }
+
+
+def compare(reference: np.ndarray, other: np.ndarray) -> OutputAgreement:
+    """Compare outputs sample by sample.
+
+    Args:
+        reference: a, (N, K).
+        other: b, (N, K), the same samples in the same order.
+
+    Raises:
+        ConversionError: Different shapes, no samples, or values that are not finite.
+    """
+    if reference.shape != other.shape or reference.ndim != 2 or reference.size == 0:
+        msg = f"outputs of shape {reference.shape} and {other.shape} cannot be compared; both must be (N, K) with N, K ≥ 1"
+        raise ConversionError(msg)
+    for name, values in (("reference", reference), ("exported", other)):
+        if not np.isfinite(values).all():
+            rows = int((~np.isfinite(values)).any(axis=1).sum())
+            msg = f"the {name} network gives values that are not finite for {rows} of {len(values)} samples"
+            raise ConversionError(msg)
+    a, b = reference.astype(np.float64), other.astype(np.float64)
+    difference = np.abs(a - b)
+    return OutputAgreement(
+        max_abs=float(difference.max()),
+        mean_abs=float(difference.mean()),
+        cosine=float(_cosine(a, b).min()),
+        top1=float((a.argmax(axis=1) == b.argmax(axis=1)).mean()),
+        scale=float(np.abs(a).max()),
+        samples=len(a),
+    )
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Per row; two zero rows agree, a zero row and another do not."""
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    products = (a * b).sum(axis=1)
+    both_zero = ~a.any(axis=1) & ~b.any(axis=1)
+    found: np.ndarray = np.where(both_zero, 1.0, products / np.where(norms == 0, 1.0, norms))
+    return found

@@ -1,0 +1,1 @@
+"""Curriculum: sample weighting, mixup, loss balancing."""

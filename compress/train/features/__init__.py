@@ -1,0 +1,1 @@
+"""Feature matching between student and teacher: layer discovery, forward hooks, matched layers."""

@@ -1,0 +1,1 @@
+"""Teachers at training time: run online, or read from cached logits."""

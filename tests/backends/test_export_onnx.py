@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+import compress
+from compress.backends import export_onnx as export
+from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx, metadata
+from compress.backends.fold_batchnorm import folded, prepared
+from compress.core.errors import ConversionError, StoreError
+from tests.export.tiny import SPEC, Residual
+
+
+def answers(path: Path, inputs: Tensor) -> np.ndarray:
+    return graphs.run(graphs.session(path), inputs.numpy())
+
+
+def inputs(count: int) -> Tensor:
+    return torch.randn(count, *SPEC.shape, generator=torch.Generator().manual_seed(count))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_file_equals_torch_at_any_batch(network: nn.Module, exported: Path, batch: int) -> None:
+    x = inputs(batch)
+    with torch.no_grad():
+        wanted = network(x).numpy()
+    np.testing.assert_allclose(answers(exported, x), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_batch_norm_is_folded_and_exporter_traces_are_gone(exported: Path) -> None:
+    model = onnx.load(exported)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert not model.graph.value_info
+
+
+def test_file_is_hardly_larger_than_its_weights(network: nn.Module, exported: Path) -> None:
+    weights = sum(p.numel() for p in folded(network).parameters()) * 4
+    assert weights < exported.stat().st_size < weights + 4000
+
+
+def test_signature_names_and_dynamic_batch(exported: Path) -> None:
+    graph = onnx.load(exported).graph
+    (given,), (answer,) = graph.input, graph.output
+    assert (given.name, answer.name) == ("input", "logits")
+    assert given.type.tensor_type.shape.dim[0].dim_param == answer.type.tensor_type.shape.dim[0].dim_param != ""
+    assert [dim.dim_value for dim in given.type.tensor_type.shape.dim[1:]] == [3, 16, 12]
+    assert answer.type.tensor_type.shape.dim[1].dim_value == 4
+
+
+def test_file_passes_the_checker(exported: Path) -> None:
+    onnx.checker.check_model(str(exported), full_check=True)
+
+
+def test_nodes_with_weights_bear_layer_names(exported: Path) -> None:
+    names = [node.name for node in onnx.load(exported).graph.node]
+    assert {"stem.0", "depthwise.0", "point.0", "wide", "head"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_metadata_round_trips(exported: Path) -> None:
+    found = metadata(exported)
+    assert found["classes"] == list(SPEC.classes)
+    assert found["mean"] == list(SPEC.mean)
+    assert found["std"] == list(SPEC.std)
+    assert found["shape"] == [3, 16, 12]
+    assert found["layout"] == "NCHW"
+    assert found["compress"] == compress.__version__
+    assert onnx.load(exported).producer_name == "compress"
+
+
+def test_network_given_is_left_as_it_was(network: nn.Module, tmp_path: Path) -> None:
+    before = copy.deepcopy(network.state_dict())
+    network.train()
+    try:
+        export_onnx(network, SPEC, tmp_path / "model.onnx")
+        assert network.training
+    finally:
+        network.eval()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_pruned_groups_export(tmp_path: Path) -> None:
+    import torch_pruning as tp
+
+    net = Residual().eval()
+    graph = tp.DependencyGraph().build_dependency(net, torch.zeros(1, *SPEC.shape))
+    graph.get_pruning_group(net.stem[0], tp.prune_conv_out_channels, idxs=[0, 3, 7]).prune()
+    assert net.depthwise[0].groups == 13
+    export_onnx(net, SPEC, tmp_path / "model.onnx")
+    x = inputs(2)
+    np.testing.assert_allclose(answers(tmp_path / "model.onnx", x), net(x).detach().numpy(), atol=1e-4)
+
+
+class Branches(nn.Module):
+    """torch.fx cannot follow it; its batch norm is folded by the exporter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4)
+        self.norm.running_mean.fill_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or x.shape[1] != 3:
+            raise ValueError(x.shape)
+        for _ in range(int(x.shape[2] > 8)):
+            x = self.norm(self.conv(x))
+        return self.head(x.mean((2, 3)))
+
+
+def test_network_that_fx_cannot_follow_exports_folded(tmp_path: Path) -> None:
+    net = Branches().eval()
+    assert any(isinstance(module, nn.BatchNorm2d) for module in prepared(net).modules())
+    path = tmp_path / "model.onnx"
+    assert export_onnx(net, SPEC, path) == ()
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(path).graph.node}
+    np.testing.assert_allclose(answers(path, inputs(3)), net(inputs(3)).detach().numpy(), atol=1e-5)
+
+
+class FixedBatch(nn.Module):
+    """Works for one sample only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 16 * 12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.reshape(1, -1))
+
+
+def test_fixed_batch_is_said(tmp_path: Path) -> None:
+    net = FixedBatch().eval()
+    (note,) = export_onnx(net, SPEC, tmp_path / "model.onnx")
+    assert "fixed to 1" in note
+    np.testing.assert_allclose(answers(tmp_path / "model.onnx", inputs(1)), net(inputs(1)).detach().numpy(), atol=1e-5)
+
+
+class Unsupported(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.qr(x.flatten(1) @ x.flatten(1).T)[0]
+
+
+def test_failure_names_the_operator_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"operator aten\.linalg_qr"):
+        export_onnx(Unsupported(), SPEC, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_before_anything_is_written(tmp_path: Path, value: float) -> None:
+    net = Residual().eval()
+    net.wide.weight.data[0, 0, 0, 0] = value
+    with pytest.raises(ConversionError, match=r"wide\.weight"):
+        export_onnx(net, SPEC, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_write_keeps_the_old_file(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match="No space"):
+        export_onnx(network, SPEC, path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_gigabytes_are_refused(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "LARGEST_BYTES", 1000)
+    with pytest.raises(ConversionError, match="2 GB"):
+        export_onnx(network, SPEC, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_is_silent(network: nn.Module, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export_onnx(network, SPEC, tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_activations_keep_their_function_but_not_their_place() -> None:
+    net = nn.Sequential(nn.Hardswish(inplace=True), nn.ReLU6(inplace=True))
+    assert not any(getattr(part, "inplace", False) for part in prepared(net).modules())
+    assert net[0].inplace
+    x = torch.linspace(-2, 8, 50)
+    assert torch.equal(prepared(net)(x), net(x.clone()))
+
+
+def test_global_mean_becomes_global_average_pool(exported: Path) -> None:
+    operators = [node.op_type for node in onnx.load(exported).graph.node]
+    assert "GlobalAveragePool" in operators
+    assert "ReduceMean" not in operators
+
+
+def test_not_onnx_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ConversionError, match="not an ONNX file"):
+        metadata(tmp_path / "text.onnx")
+    with pytest.raises(ConversionError, match="cannot read"):
+        metadata(tmp_path / "missing.onnx")
+
+
+def test_script_reads_metadata_as_json(exported: Path) -> None:
+    props = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    assert json.loads(props["classes"])[0] == "zéro"
+
+
+def test_opset_is_what_was_asked_for(exported: Path) -> None:
+    assert [(one.domain, one.version) for one in onnx.load(exported).opset_import] == [("", export.OPSET)]

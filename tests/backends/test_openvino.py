@@ -1,0 +1,102 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from compress.backends import onnxruntime, openvino
+from compress.backends.openvino import Runner
+from compress.core.errors import ConversionError, DeviceError, MissingPackageError
+from tests.backends.test_onnxruntime import empty, missing, text, truncated, without_weights_file
+from tests.profile.onnx_models import model, network
+
+INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def installed():
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'compress[openvino]'")
+
+
+def test_without_the_package_the_install_line_is_told(tiny: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'compress\[openvino\]'"):
+        Runner(tiny).__enter__()
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_answers_like_onnx_runtime(tiny: Path):
+    with Runner(tiny) as runner, onnxruntime.Runner(tiny) as reference:
+        (found,), (expected,) = runner.run({"x": INPUTS}), reference.run({"x": INPUTS})
+        assert runner.shapes() == {"x": ((None, 3, 8, 8), "float32")}
+        assert runner.sample(4)["x"].shape == (4, 3, 8, 8)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("installed")
+def test_each_run_gives_arrays_of_its_own(tiny: Path):
+    with Runner(tiny) as runner:
+        first = runner.run({"x": INPUTS})[0]
+        before = first.copy()
+        runner.run({"x": -3 * INPUTS})
+    np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.usefixtures("installed")
+def test_settings_are_those_of_the_compiled_model(tiny: Path):
+    with Runner(tiny, threads=1) as runner:
+        described = runner.describe()
+    assert described["runtime"].startswith("OpenVINO 20")
+    assert (described["threads"], described["performance hint"], described["num streams"]) == ("1", "LATENCY", "1")
+    assert described["inference precision hint"] == "float32"
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_is_freed_by_with(tiny: Path):
+    runner = Runner(tiny)
+    with runner:
+        pass
+    with pytest.raises(AttributeError):
+        runner.run({"x": INPUTS})
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (missing, "no such file"),
+        (text, "not an ONNX file"),
+        (empty, "not an ONNX file"),
+        (truncated, "not an ONNX file, or a truncated one"),
+        (without_weights_file, "external data file is missing"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
+    path = make(tmp_path)
+    with pytest.raises(ConversionError, match=says) as raised, Runner(path):
+        pass
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_operator_it_does_not_have_is_told(save):
+    odd = helper.make_node("Twirl", ["x"], ["y"], domain="nowhere")
+    built = model([odd], {}, "y")
+    built.opset_import.append(helper.make_opsetid("nowhere", 1))
+    with pytest.raises(ConversionError, match="OpenVINO does not accept it"), Runner(save("odd.onnx", built)):
+        pass
+
+
+@pytest.mark.usefixtures("installed")
+def test_inputs_that_do_not_fit_are_told(tiny: Path, save):
+    with Runner(tiny) as runner, pytest.raises(ConversionError, match=r"does not run on inputs x \(2, 2, 8, 8\).*asks for"):
+        runner.run({"x": INPUTS[:, :2]})
+    free = save("free.onnx", network(shape=["n", 3, "h", "w"]))
+    with Runner(free) as runner, pytest.raises(DeviceError, match="unknown dimensions"):
+        runner.sample()
+
+
+def test_properties_read_as_words():
+    assert openvino._plain("<Type: 'float32'>") == "float32"
+    assert openvino._plain(1) == "1"

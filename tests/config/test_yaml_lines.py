@@ -1,0 +1,167 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compress.config.yaml_lines import LIMIT_BYTES, Document, dump, parse, spell
+from compress.core.errors import RecipeError
+
+
+def only_fault(text):
+    with pytest.raises(RecipeError) as caught:
+        parse(text, "r.yaml")
+    (fault,) = caught.value.faults
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("3.", 3.0),
+        ("-.5E+2", -50.0),
+        ("010", 10),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("1:30", "1:30"),
+        ("no", "no"),
+        ("on", "on"),
+        ("True", True),
+        ("~", None),
+        ("2020-01-01", "2020-01-01"),
+        ("'5'", "5"),
+        ("-.inf", -math.inf),
+    ],
+)
+def test_scalars_follow_yaml_1_2(text, value):
+    found = parse(f"x: {text}", "r.yaml").tree["x"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_every_key_and_entry_has_its_line():
+    document = parse("a: 1\nb:\n  - c: 2\n    d: 3\n  - e\n", "r.yaml")
+    assert document.lines == {("a",): 1, ("b",): 2, ("b", 0): 3, ("b", 0, "c"): 3, ("b", 0, "d"): 4, ("b", 1): 5}
+
+
+def test_a_fault_without_a_line_of_its_own_takes_that_of_what_holds_it():
+    document = parse("a: 1\nb:\n  c: {}\n", "r.yaml")
+    fault = document.fault(("b", "c", "missing"), "gone")
+    assert (fault.line, fault.path) == (3, "b.c.missing")
+
+
+def test_places_are_spelled_as_key_paths():
+    assert spell(("stages", 1, "prune", "target", "macs")) == "stages[1].prune.target.macs"
+    assert spell(()) == ""
+
+
+def test_a_key_given_twice_names_both_lines():
+    (fault,) = parse("a: 1\nb: 2\na: 3\n", "r.yaml").faults
+    assert (fault.line, fault.path) == (3, "a")
+    assert "line 1" in fault.message
+
+
+@pytest.mark.parametrize(("key", "given"), [("1", "1"), ("true", "true"), ("[a, b]", "a list or block"), ("~", "nothing")])
+def test_a_key_that_is_no_word_is_a_fault(key, given):
+    (fault,) = parse(f"a: 1\nb:\n  {key}: 2\n", "r.yaml").faults
+    assert (fault.line, fault.path) == (3, "b")
+    assert f"got {given}" in fault.message
+
+
+@pytest.mark.parametrize("value", ["!!python/object/apply:os.system ['true']", "!mine {a: 1}", "!!set {a, b}", "!!binary aGk="])
+def test_tags_are_faults_and_run_nothing(value):
+    faults = parse(f"a: 1\nb: {value}\n", "r.yaml").faults
+    assert faults
+    assert {(fault.line, fault.path) for fault in faults} == {(2, "b")}
+    assert "tag" in faults[0].message
+
+
+def test_text_that_is_not_yaml_says_line_and_column():
+    fault = only_fault("a: 1\nb: [1, 2\nc: 3\n")
+    assert fault.line == 3
+    assert "not YAML, column 2" in fault.message
+
+
+def test_a_tab_is_not_yaml():
+    assert only_fault("a:\n\tb: 1\n").line == 2
+
+
+def test_a_control_character_is_not_yaml():
+    fault = only_fault("a: 1\nb: \x01\n")
+    assert fault.line == 2
+    assert "#x0001" in fault.message
+
+
+def test_two_documents_are_not_one_recipe():
+    assert only_fault("a: 1\n---\nb: 2\n").line == 2
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
+def test_an_empty_text_says_what_a_recipe_needs(text):
+    if text == "---\n":
+        assert "a mapping" in only_fault(text).message
+    else:
+        assert "empty" in only_fault(text).message
+
+
+@pytest.mark.parametrize(("text", "given"), [("# x\n- a\n- b\n", "a list of 2"), ("\nhello\n", "'hello'")])
+def test_something_else_than_a_mapping_says_what_it_is(text, given):
+    fault = only_fault(text)
+    assert fault.line == 2
+    assert given in fault.message
+
+
+def test_aliases_are_read():
+    assert parse("a: &x {b: 1}\nc: *x\n", "r.yaml").tree == {"a": {"b": 1}, "c": {"b": 1}}
+
+
+def test_aliased_values_do_not_share_memory():
+    tree = parse("a: &x {b: 1}\nc: *x\n", "r.yaml").tree
+    tree["a"]["b"] = 2
+    assert tree["c"] == {"b": 1}
+
+
+def test_an_alias_bomb_is_refused():
+    levels = "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]" for i in range(1, 10))
+    assert "stands for over" in only_fault(f"x0: &x0 [1]\n{levels}\n").message
+
+
+def test_an_alias_to_itself_is_refused():
+    fault = only_fault("a: 1\nb: &x [*x]\n")
+    assert (fault.line, fault.path) == (2, "b[0]")
+
+
+def test_a_merge_key_is_an_ordinary_key():
+    assert "<<" in parse("a: &x {b: 1}\nc: {<<: *x}\n", "r.yaml").tree["c"]
+
+
+def test_a_huge_text_is_refused():
+    assert "at most" in only_fault("a: " + "x" * LIMIT_BYTES).message
+
+
+def test_deep_nesting_is_refused():
+    assert "nested" in only_fault("[" * 5000).message
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(st.characters(codec="utf-8", exclude_categories=["C"])),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abz01-.eE~no", min_size=1), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_what_is_written_is_read_back(value):
+    document = parse(dump({"x": value}), "r.yaml")
+    assert document.tree == {"x": value}
+    assert document.faults == []
+
+
+def test_a_fault_set_on_the_command_line_has_no_line():
+    fault = Document(lines={("a",): None}).fault(("a", "b"), "wrong")
+    assert fault.line is None
+    assert "--set" in fault.message

@@ -1,0 +1,139 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from compress.core.budget import Budget, judge
+from compress.core.record import BenchmarkRow, Check, Quantity, Scorecard
+
+
+def subject(device: str, *, of: str = "artifact", **quantities: Quantity) -> BenchmarkRow:
+    return BenchmarkRow(subject=of, device=device, runtime="test", quantities=quantities)
+
+
+def ms(value: float, *, interval: tuple[float, float] | None = None) -> Quantity:
+    return Quantity.measured(value, "ms", "here", interval=interval)
+
+
+def only(budget: Budget, final: Scorecard | None = None, *subjects: BenchmarkRow) -> Check:
+    verdict = judge(budget, final=final or {}, subjects=subjects)
+    (check,) = verdict.checks
+    assert verdict.passed == check.passed
+    return check
+
+
+@pytest.mark.parametrize(("lost", "passed"), [(-0.02, True), (0.0, True), (0.01, True), (0.0101, False)])
+def test_accuracy_drop_is_a_ceiling_in_points(lost: float, passed: bool) -> None:
+    check = only(Budget(accuracy_drop=0.01), {"accuracy_drop": Quantity.measured(lost, "fraction")})
+    assert check.passed is passed
+    assert check.allowed == "≤ 1 point"
+
+
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.969, False), (0.97, True), (0.99, True)])
+def test_accuracy_is_a_floor(accuracy: float, passed: bool) -> None:
+    check = only(Budget(accuracy=0.97), {"accuracy": Quantity.measured(accuracy, "fraction")})
+    assert check.passed is passed
+    assert check.allowed == "≥ 97 %"
+
+
+@pytest.mark.parametrize(("size_bytes", "passed"), [(1_000_000, True), (1_000_001, False), (1 << 20, False)])
+def test_a_megabyte_is_a_million_bytes(size_bytes: float, passed: bool) -> None:
+    assert only(Budget(size_mb=1.0), {"size_bytes": Quantity.measured(size_bytes, "bytes")}).passed is passed
+
+
+def test_each_device_limit_looks_at_its_own_figure_of_the_artifact() -> None:
+    budget = Budget(latency_ms={"host": 1.0}, memory_mb={"host": 50.0}, power_w={"host": 5.0})
+    found = {"latency_p50_ms": ms(0.9), "latency_p99_ms": ms(9.0), "power_w": Quantity.measured(6.0, "W")}
+    artifact = subject("host", memory_bytes=Quantity.measured(49e6, "bytes"), **found)
+    teacher = subject("host", of="teacher", latency_p50_ms=ms(99.0))
+    verdict = judge(budget, final={}, subjects=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))))
+    assert [(check.limit, check.passed) for check in verdict.checks] == [
+        ("latency on host", True),
+        ("memory on host", True),
+        ("power on host", False),
+    ]
+    assert not verdict.passed
+
+
+def test_of_two_profiles_the_later_counts() -> None:
+    rows = (subject("host", latency_p50_ms=ms(2.0)), subject("host", latency_p50_ms=ms(0.5)))
+    assert only(Budget(latency_ms={"host": 1.0}), None, *rows).passed
+
+
+def test_a_figure_that_was_not_measured_never_passes_and_says_why() -> None:
+    absent = Quantity.absent("W", "no sensor on this board")
+    check = only(Budget(power_w={"host": 1e9}), None, subject("host", power_w=absent))
+    assert not check.passed
+    assert check.explanation == "power on host could not be measured: no sensor on this board: not passed"
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        (Budget(accuracy=0.5), "recorded no accuracy"),
+        (Budget(latency_ms={"moon": 1.0}), "not profiled on 'moon'"),
+        (Budget(memory_mb={"host": 1.0}), "holds no memory_bytes"),
+    ],
+)
+def test_a_figure_that_nobody_recorded_does_not_pass(budget: Budget, told: str) -> None:
+    check = only(budget, None, subject("host", latency_p50_ms=ms(0.1)))
+    assert not check.passed
+    assert check.found.how == "not measured"
+    assert told in check.explanation
+
+
+@pytest.mark.parametrize(("value", "passed"), [(0.9, True), (1.1, False)])
+def test_an_estimate_is_judged_on_its_value_and_said_to_be_one(value: float, passed: bool) -> None:
+    found = Quantity.estimated(value, "ms", "roofline", band=(0.5, 2.0))
+    check = only(Budget(latency_ms={"phone": 1.0}), None, subject("phone", latency_p50_ms=found))
+    assert check.passed is passed
+    assert "the band 0.50–2.00 ms reaches across it" in check.explanation
+    assert "estimated, not measured: roofline" in check.explanation
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "told"),
+    [
+        (0.9, (0.4, 1.8), "within the limit, but the interval 0.40–1.80 ms reaches across it"),
+        (1.2, (0.4, 1.8), "outside the limit by 0.2 ms, but the interval 0.40–1.80 ms reaches across it"),
+        (0.5, (0.4, 0.6), "within the limit, with the whole interval 0.400–0.600 ms"),
+        (0.5, None, "within the limit"),
+    ],
+)
+def test_an_interval_that_reaches_over_the_limit_is_said(value: float, interval: tuple[float, float] | None, told: str) -> None:
+    check = only(Budget(latency_ms={"host": 1.0}), None, subject("host", latency_p50_ms=ms(value, interval=interval)))
+    assert check.explanation == told
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"latency_ms": {}},
+        {"size_mb": 0},
+        {"accuracy": 1.2},
+        {"accuracy_drop": -0.1},
+        {"latency_ms": {"host": 0}},
+        {"power_w": {"host": float("nan")}},
+        {"speed": 3},
+    ],
+)
+def test_a_budget_needs_a_sensible_limit(limits: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Budget.model_validate(limits)
+
+
+def test_no_loss_at_all_is_a_budget() -> None:
+    assert Budget(accuracy_drop=0.0).accuracy_drop == 0.0
+
+
+def test_a_budget_round_trips_and_names_its_devices() -> None:
+    budget = Budget(size_mb=1.0, latency_ms={"phone": 2.0, "host": 1.0}, power_w={"jetson": 7.0})
+    assert Budget.model_validate_json(budget.model_dump_json()) == budget
+    assert budget.devices == ("host", "jetson", "phone")
+
+
+def test_the_budget_is_read_without_heavy_imports() -> None:
+    code = "import sys, compress.core.budget; print({'torch', 'matplotlib', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,0 +1,128 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compress.core.format_quantity import amount, change, duration, full, spread, stage_line
+from compress.core.record import Quantity, RunRecord
+from compress.pipeline.report.tables import summary_rows
+
+PREFIX = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (523_000, "bytes", "0.523 MB"),
+        (94.3e6, "bytes", "94.3 MB"),
+        (81_234, "bytes", "81.2 kB"),
+        (512, "bytes", "512 B"),
+        (2_236_682, "1", "2.24 M"),
+        (62, "1", "62"),
+        (1797, "1", "1,797"),
+        (61.3e6, "MAC", "61.3 M MAC"),
+        (0.97413, "fraction", "97.41 %"),
+        (-0.004, "points", "−0.40 points"),
+        (0.00213, "ms", "0.00213 ms"),
+        (0, "ms", "0 ms"),
+        (-1e-9, "points", "0.00 points"),
+    ],
+)
+def test_amounts_read_well(value: float, unit: str, text: str) -> None:
+    assert amount(value, unit) == text
+
+
+@given(st.floats(1, 1e12), st.sampled_from(["bytes", "MAC", "1", "ms"]))
+def test_an_amount_read_back_is_within_its_last_digit(value: float, unit: str) -> None:
+    number, *rest = amount(value, unit).replace(",", "").split()
+    prefix = rest[0].removesuffix("B") if rest else ""
+    assert float(number) * PREFIX.get(prefix, 1.0) == pytest.approx(value, rel=6e-3, abs=0.51 if unit == "bytes" else 0)
+
+
+@given(st.floats(1e-3, 1e6), st.floats(0.002, 0.9))
+def test_ends_of_an_interval_are_told_apart(middle: float, relative: float) -> None:
+    text = spread(Quantity.measured(middle, "ms", interval=(middle * (1 - relative), middle * (1 + relative))))
+    low, high = (float(end.replace(",", "")) for end in text.removesuffix(" ms").split("–"))
+    assert low < high
+    assert high == pytest.approx(middle * (1 + relative), rel=6e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "unit", "text"),
+    [
+        (0.98, 0.97, "fraction", "−1.00 points"),
+        (0.97, 0.98, "fraction", "+1.00 points"),
+        (100.0, 50.0, "ms", "−50.0 %"),
+        (100.0, 2.0, "ms", "÷ 50.0"),
+        (2.0, 100.0, "ms", "× 50.0"),
+        (3.0, 3.0, "ms", "="),
+    ],
+)
+def test_changes_read_well(before: float, after: float, unit: str, text: str) -> None:
+    assert change(Quantity.measured(before, unit), Quantity.measured(after, unit)) == text
+
+
+def test_no_change_is_told_where_one_side_is_missing() -> None:
+    known = Quantity.measured(1.0, "ms")
+    assert change(Quantity.absent("ms", "no sensor"), known) == change(known, None) == change(None, known) == ""
+
+
+def test_a_full_figure_says_how_it_came_to_be() -> None:
+    assert full(Quantity.absent("W", "no sensor")) == "○ not measured"
+    assert full(Quantity.estimated(12.0, "ms", "roofline", band=(6.0, 24.0))) == "12.0 ms (6.0–24.0 ms) ◐ estimated"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.12, "4.1 s"), (59.99, "60.0 s"), (200, "3 min 20 s"), (3725, "1 h 02 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_stage_line_names_all_four_figures_and_fits(record: RunRecord) -> None:
+    for stage in record.stages:
+        line = stage_line(stage, stage.before)
+        assert len(line) <= 120
+        assert all(word in line for word in (stage.name, "accuracy", "size", "MACs", "latency"))
+    assert "97.04 % (−0.37)" in stage_line(record.stages[1], record.stages[1].before)
+
+
+def test_a_change_of_latency_is_that_of_the_session_that_timed_both(record: RunRecord) -> None:
+    now, gain = Quantity.measured(2.0, "ms", "here"), Quantity.measured(1.25, "1", "in turns")
+    stage = record.stages[1].model_copy(update={"after": {"latency_ms": now}, "results": {"speedup_vs_before": gain}})
+    slow = {"latency_ms": Quantity.measured(1.0, "ms", "here, an hour ago")}
+    assert "latency 2.00 ms (−20.0%)" in stage_line(stage, slow)
+    apart = stage.model_copy(update={"results": {}})
+    assert "latency 2.00 ms (+100.0%)" in stage_line(apart, slow)
+
+
+def test_a_stage_line_without_figures_does_not_invent_them(record: RunRecord) -> None:
+    bare = record.stages[0].model_copy(update={"after": {"latency_ms": Quantity.estimated(2.0, "ms", "m", band=(1.0, 4.0))}})
+    line = stage_line(bare, {})
+    assert line.count("—") == 3
+    assert "~2.00 ms" in line
+
+
+def test_summary_rows_are_square_and_hold_control_and_change(record: RunRecord) -> None:
+    rows = summary_rows(record)
+    assert len({len(row) for row in rows}) == 1
+    names = [row[0] for row in rows]
+    assert names == [
+        "",
+        "teacher",
+        "student before",
+        "student trained alone",
+        "student after distill",
+        "artifact",
+        "artifact against teacher",
+    ]
+    assert rows[-1][1:3] == ["−1.11 points", "÷ 154"]
+    assert rows[1][1] == "97.96 % ●"
+
+
+def test_the_summary_compares_latencies_that_were_timed_together(record: RunRecord) -> None:
+    cards = [record.teacher.after if record.teacher else {}, record.stages[-1].after]
+    slower = [{**card, "latency_ms": card["latency_ms"].model_copy(update={"value": 77.7})} for card in cards]
+    teacher = record.teacher.model_copy(update={"after": slower[0]}) if record.teacher else None
+    last = record.stages[-1].model_copy(update={"after": slower[1]})
+    drifted = record.model_copy(update={"teacher": teacher, "stages": (*record.stages[:-1], last)})
+    assert summary_rows(drifted)[1][-1] == summary_rows(record)[1][-1]
+    assert summary_rows(drifted)[-2][-1] == summary_rows(record)[-2][-1]
+    assert "77.7" not in str(summary_rows(drifted))

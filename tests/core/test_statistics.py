@@ -1,0 +1,214 @@
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from compress.core.statistics import (
+    bootstrap_interval,
+    drifting_percentile_interval,
+    paired_difference,
+    percentile_interval,
+    ratio_interval,
+    runs_needed,
+    wilson,
+)
+
+COUNTS = st.integers(1, 2000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
+
+
+@given(COUNTS)
+def test_wilson_equals_scipy(counts: tuple[int, int]) -> None:
+    expected = binomtest(*counts).proportion_ci(method="wilson")
+    assert wilson(*counts) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_wilson_covers_the_truth_over_a_grid() -> None:
+    coverages = []
+    for total in (40, 200, 540):
+        held = np.array([wilson(hits, total) for hits in range(total + 1)])
+        for truth in np.linspace(0.02, 0.98, 49):
+            inside = (held[:, 0] <= truth) & (truth <= held[:, 1])
+            coverages.append(float(binom.pmf(np.arange(total + 1), total, truth)[inside].sum()))
+    assert np.mean(coverages) >= 0.94
+    assert min(coverages) >= 0.89
+
+
+@given(COUNTS)
+def test_wilson_holds_its_estimate_and_more_samples_narrow_it(counts: tuple[int, int]) -> None:
+    hits, total = counts
+    low, high = wilson(hits, total)
+    wider_low, wider_high = wilson(4 * hits, 4 * total)
+    assert 0 <= low <= hits / total <= high <= 1
+    assert wider_high - wider_low < high - low
+
+
+@given(st.integers(1, 500).flatmap(lambda total: st.tuples(st.integers(0, total - 1), st.just(total))))
+def test_wilson_rises_with_successes(counts: tuple[int, int]) -> None:
+    hits, total = counts
+    assert wilson(hits, total)[0] < wilson(hits + 1, total)[0]
+    assert wilson(hits, total)[1] < wilson(hits + 1, total)[1]
+
+
+@pytest.mark.parametrize(("hits", "total"), [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_refuses_impossible_counts(hits: int, total: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        wilson(hits, total)
+
+
+def test_paired_difference_is_agresti_and_min_on_the_two_by_two_table() -> None:
+    only_a, only_b, total = 9, 3, 60
+    a = np.array([1] * only_a + [0] * only_b + [1] * (total - only_a - only_b))
+    b = np.array([0] * only_a + [1] * only_b + [1] * (total - only_a - only_b))
+    n, p12, p21 = total + 2, (only_a + 0.5) / (total + 2), (only_b + 0.5) / (total + 2)
+    half = 1.959963985 * math.sqrt(((p12 + p21) - (p12 - p21) ** 2) / n)
+    assert paired_difference(a, b) == pytest.approx((6 / 60, p12 - p21 - half, p12 - p21 + half), abs=1e-9)
+
+
+def test_paired_difference_covers_the_truth_where_few_pairs_disagree() -> None:
+    generator = np.random.default_rng(0)
+    for chance_a, chance_b in ((0.01, 0.01), (0.03, 0.01), (0.002, 0.002)):
+        held = 0
+        for _ in range(1500):
+            d = generator.choice([1, -1, 0], size=540, p=[chance_a, chance_b, 1 - chance_a - chance_b])
+            _, low, high = paired_difference(d == 1, d == -1)
+            held += low <= chance_a - chance_b <= high
+        assert held / 1500 >= 0.93
+
+
+def test_paired_difference_of_equal_answers_is_no_point() -> None:
+    mean, low, high = paired_difference([1] * 540, [1] * 540)
+    assert mean == 0
+    assert low < 0 < high
+    assert high - low < 0.02
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=60))
+def test_paired_difference_holds_the_mean_and_turns_round(pairs: list[tuple[float, float]]) -> None:
+    a, b = zip(*pairs, strict=True)
+    mean, low, high = paired_difference(a, b)
+    assert -1 <= low <= mean <= high <= 1
+    assert paired_difference(b, a) == pytest.approx((-mean, -high, -low))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"), [([1, 0], [1], "same samples"), ([2], [0], "in \\[0, 1\\]"), ([], [], "finite samples")]
+)
+def test_paired_difference_refuses_what_is_no_pair_of_scores(a: list[int], b: list[int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        paired_difference(a, b)
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+def test_percentile_interval_covers_the_truth_of_a_skewed_distribution(q: float) -> None:
+    generator = np.random.default_rng(1)
+    truth = math.exp(1.2816 if q == 0.9 else 0.0 if q == 0.5 else 2.3263)
+    held = 0
+    for _ in range(1000):
+        interval = percentile_interval(generator.lognormal(size=600), q)
+        assert interval is not None
+        held += interval[0] <= truth <= interval[1]
+    assert held / 1000 >= 0.94
+
+
+@pytest.mark.parametrize(("q", "runs"), [(0.5, 6), (0.9, 36), (0.99, 368), (0.1, 36)])
+def test_percentile_interval_exists_from_the_runs_needed_on(q: float, runs: int) -> None:
+    samples = np.arange(float(runs))
+    assert runs_needed(q) == runs
+    assert percentile_interval(samples, q) is not None
+    assert percentile_interval(samples[:-1], q) is None
+
+
+@given(st.lists(st.floats(0.001, 1e3), min_size=40, max_size=200), st.floats(0.1, 0.9))
+def test_percentile_interval_holds_the_sample_quantile_and_does_not_mind_order(samples: list[float], q: float) -> None:
+    interval = percentile_interval(samples, q)
+    assert interval is not None
+    assert interval[0] <= np.quantile(samples, q) <= interval[1]
+    assert percentile_interval(samples[::-1], q) == interval
+
+
+@pytest.mark.parametrize("q", [0.0, 1.0, 50])
+def test_a_percentile_is_a_fraction(q: float) -> None:
+    with pytest.raises(ValueError, match="fraction between 0 and 1"):
+        percentile_interval([1.0] * 400, q)
+
+
+def test_bootstrap_interval_of_a_mean_is_near_the_normal_one() -> None:
+    samples = np.random.default_rng(2).normal(10, 2, 400)
+    half = 1.96 * samples.std(ddof=1) / 20
+    assert bootstrap_interval(samples) == pytest.approx((samples.mean() - half, samples.mean() + half), abs=0.03)
+
+
+def test_bootstrap_is_seeded_and_leaves_numpy_alone() -> None:
+    samples = np.random.default_rng(3).random(50)
+    state = str(np.random.get_state())  # noqa: NPY002
+    assert bootstrap_interval(samples, seed=5) == bootstrap_interval(samples, seed=5)
+    assert bootstrap_interval(samples, seed=5) != bootstrap_interval(samples, seed=6)
+    assert str(np.random.get_state()) == state  # noqa: NPY002
+
+
+def test_ratio_interval_covers_the_truth() -> None:
+    generator = np.random.default_rng(4)
+    held = 0
+    for repeat in range(100):
+        ratio, low, high = ratio_interval(
+            20 * generator.lognormal(sigma=0.2, size=80), generator.lognormal(sigma=0.2, size=80), resamples=250, seed=repeat
+        )
+        assert low <= ratio <= high
+        held += low <= 20 <= high
+    assert held / 100 >= 0.88
+
+
+def test_ratio_interval_refuses_times_that_are_not_positive() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        ratio_interval([1.0, 2.0], [0.0, 1.0])
+
+
+def drifting(seed: int, n: int = 2000, memory: float = 0.99) -> np.ndarray:
+    """Latencies of a machine whose speed wanders: a gamma around a level that remembers some 100 runs."""
+    random = np.random.default_rng(seed)
+    level, levels = 0.0, []
+    for step in random.normal(size=n) * np.sqrt(1 - memory**2):
+        level = memory * level + step
+        levels.append(level)
+    return random.gamma(100, 0.01, n) * (1 + 0.05 * np.array(levels))
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_intervals_of_drifting_runs_agree_where_those_of_independent_ones_do_not(q: float) -> None:
+    runs = [drifting(seed) for seed in range(40)]
+
+    def agreement(interval: Callable[..., tuple[float, float] | None]) -> float:
+        found = [interval(run, q) for run in runs]
+        pairs = [(a, b) for i, a in enumerate(found) for b in found[:i]]
+        return np.mean([a[0] <= b[1] and b[0] <= a[1] for a, b in pairs])
+
+    assert agreement(percentile_interval) < 0.7
+    assert agreement(drifting_percentile_interval) > 0.95
+    assert agreement(partial(drifting_percentile_interval, parts=3)) > 0.97
+
+
+def test_fewer_parts_keep_their_word_where_the_drift_is_as_slow_as_the_series() -> None:
+    runs = [drifting(seed, n=600, memory=0.999) for seed in range(60)]
+
+    def agreement(parts: int) -> float:
+        found = [drifting_percentile_interval(run, 0.5, parts=parts) for run in runs]
+        return np.mean([a[0] <= b[1] and b[0] <= a[1] for i, a in enumerate(found) for b in found[:i]])
+
+    assert agreement(3) > agreement(5) + 0.05
+
+
+def test_an_interval_for_drift_is_nowhere_narrower_and_stays_within_the_samples() -> None:
+    for seed in range(20):
+        samples = np.random.default_rng(seed).gamma(4.0, size=400)
+        for q in (0.5, 0.9, 0.99):
+            low, high = drifting_percentile_interval(samples, q)
+            plain = percentile_interval(samples, q)
+            assert samples.min() <= low <= plain[0] <= np.quantile(samples, q) <= plain[1] <= high <= samples.max()
+    assert drifting_percentile_interval([1.0, 2.0], 0.5) is None
+    with pytest.raises(ValueError, match="q is a fraction"):
+        drifting_percentile_interval([1.0], 1.5)

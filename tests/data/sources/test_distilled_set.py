@@ -1,0 +1,154 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.core.errors import DataError
+from compress.data.factory import fingerprint, load
+from compress.data.settings import DataSettings
+from compress.data.sources.distilled_metadata import About, about_of
+from compress.data.sources.distilled_set import DistilledSet, read, trained_on, write
+
+SETTINGS = DataSettings(source="digits", image_size=16, channels=1, augment="none")
+
+
+def a_set(count=4, **about):
+    data = load(SETTINGS, base=Path())
+    targets = torch.arange(10).repeat_interleave(count)
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(len(targets), 1, 16, 16, generator=generator)
+    soft = torch.randn(len(targets), 10, generator=generator).softmax(1)
+    behind = {"data": data.settings, "source": data.source, "fingerprint": data.train.fingerprint}
+    fields = {"method": "gradient", "augmentation": ("crop",), "views": 3} | behind | about
+    return DistilledSet(images, targets, soft, data.spec, About(**fields))
+
+
+def alone(count=4):
+    return a_set(count, data=None, source="", fingerprint="")
+
+
+@pytest.fixture
+def written(tmp_path):
+    given = a_set()
+    write(tmp_path / "set" / "distilled.safetensors", given)
+    return given
+
+
+def recipe(**more):
+    return DataSettings(**{"source": "distilled:set", "image_size": 16, "channels": 1} | more)
+
+
+def test_a_set_is_read_back_to_the_bit_from_its_file_or_folder(written, tmp_path):
+    for path in (tmp_path / "set", tmp_path / "set" / "distilled.safetensors"):
+        found = read(path)
+        assert torch.equal(found.images, written.images)
+        assert torch.equal(found.targets, written.targets)
+        assert torch.equal(found.soft, written.soft)
+        assert (found.spec, found.about) == (written.spec, written.about)
+
+
+def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(written, tmp_path):
+    data, behind = load(recipe(), base=tmp_path), load(SETTINGS, base=tmp_path)
+    assert torch.equal(next(iter(data.train.ordered(64))).inputs, written.images)
+    assert data.validation.fingerprint == behind.validation.fingerprint
+    assert data.test.fingerprint == behind.test.fingerprint
+    assert data.spec == behind.spec
+
+
+def test_its_images_are_shown_in_views_of_their_own_augmentation(written, tmp_path):
+    split = load(recipe(), base=tmp_path).train
+    assert split.views == 3
+    first, again, other = (next(iter(split.view(number, 64))).inputs for number in (0, 3, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    plain = load(recipe(augment="none"), base=tmp_path).train
+    assert plain.views == 1
+    assert torch.equal(next(iter(plain.view(2, 64))).inputs, written.images)
+    assert plain.fingerprint != split.fingerprint
+    assert plain.contents == split.contents
+
+
+def test_an_epoch_shows_every_image_once_in_the_view_of_its_number(written, tmp_path):
+    split = load(recipe(), base=tmp_path).train
+    batches = list(split.epoch(4, 16, seed=1))
+    samples = torch.cat([batch.samples for batch in batches])
+    assert len(batches) == split.batches(16) == 3
+    assert sorted(samples.tolist()) == list(range(40))
+    whole = next(iter(split.view(1, 64))).inputs
+    assert torch.allclose(torch.cat([batch.inputs for batch in batches]), whole[samples], atol=1e-6)
+    assert torch.equal(torch.cat([batch.targets for batch in batches]), torch.from_numpy(split.labels)[samples])
+
+
+def test_a_limit_takes_as_many_of_each_class_with_their_soft_labels(written, tmp_path):
+    split = load(recipe(limit=20), base=tmp_path).train
+    assert torch.bincount(torch.from_numpy(split.labels)).tolist() == [2] * 10
+    shown = next(iter(split.ordered(64))).inputs
+    rows = [int((written.images == image).flatten(1).all(1).nonzero()) for image in shown]
+    assert torch.equal(split.soft, written.soft[rows])
+
+
+def test_trained_on_changes_nothing_but_the_training_images(written, tmp_path):
+    data = load(SETTINGS, base=tmp_path)
+    other = trained_on(data, tmp_path / "set")
+    assert len(other.train) == 40
+    assert other.test is data.test
+    assert other.settings == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"image_size": 32}, "holds images of 16 × 16 with 1 channels; write image_size: 16, channels: 1"),
+        ({"channels": 3}, "write image_size: 16, channels: 1"),
+        ({"labelled": 5}, "leave `labelled` out"),
+        ({"source": "distilled:elsewhere"}, "no distilled set at"),
+    ],
+)
+def test_settings_that_the_set_cannot_follow_are_refused(written, tmp_path, more, message):
+    with pytest.raises(DataError, match=message):
+        load(recipe(**more), base=tmp_path)
+
+
+def test_a_set_whose_data_has_changed_is_refused(tmp_path):
+    write(tmp_path / "distilled.safetensors", a_set(fingerprint="of another time"))
+    with pytest.raises(DataError, match="made from digits, which has changed since"):
+        load(recipe(source="distilled:."), base=tmp_path)
+
+
+def test_a_set_without_data_behind_it_is_split_and_says_so(tmp_path):
+    write(tmp_path / "distilled.safetensors", alone())
+    data = load(recipe(source="distilled:."), base=tmp_path)
+    assert len(data.train) + len(data.validation) + len(data.test) == 40
+    assert set(data.test.labels) == set(range(10))
+    assert "not accuracy on real images" in data.skipped[0].reason
+    write(tmp_path / "distilled.safetensors", alone(count=1))
+    with pytest.raises(DataError, match="4 images a class or more"):
+        load(recipe(source="distilled:."), base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[:100], lambda b: b"x" * len(b), lambda b: b[:-400] + b"y" * 400, lambda b: b[:0]]
+)
+def test_a_damaged_file_is_refused(written, tmp_path, spoil):
+    path = tmp_path / "set" / "distilled.safetensors"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match="make it again"):
+        read(path)
+
+
+def test_its_fingerprint_needs_no_torch_and_follows_the_file_and_the_data_behind_it(written, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from compress.data.settings import DataSettings; "
+        "from compress.data.factory import fingerprint; "
+        f"print(fingerprint(DataSettings(source='distilled:set'), Path({str(tmp_path)!r}))); "
+        "print([m for m in ('torch', 'numpy', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, loaded = done.stdout.strip().split("\n")
+    assert loaded == "[]"
+    assert first == str(fingerprint(recipe(), tmp_path))
+    write(tmp_path / "set" / "distilled.safetensors", a_set(method="herding"))
+    assert str(fingerprint(recipe(), tmp_path)) != first
+    assert about_of(tmp_path / "set").method == "herding"

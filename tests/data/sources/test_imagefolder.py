@@ -1,0 +1,238 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import compress.data.sources.imagefolder as imagefolder_module
+from compress.core.errors import DataError
+from compress.data.factory import fingerprint, load
+from compress.data.settings import DataSettings
+
+COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}
+
+
+def paint(file: Path, colour, seed, size=(40, 30)):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-25, 26, (*size[::-1], 3))
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(file)
+
+
+def fill(folder: Path, count, classes=COLOURS, suffix="jpg"):
+    for name in classes:
+        for index in range(count):
+            paint(folder / name / f"{index}.{suffix}", COLOURS.get(name, (9, 9, 9)), index)
+
+
+def read(root: Path, **settings):
+    return load(DataSettings(**{"source": f"imagefolder:{root}", "image_size": 16, **settings}), base=Path("/"))
+
+
+def files_of(split):
+    return set(split._reader.files)
+
+
+def test_three_folders_are_used_as_they_are(tmp_path):
+    for name, count in (("train", 6), ("val", 3), ("test", 4)):
+        fill(tmp_path / name, count)
+    data = read(tmp_path)
+    assert data.spec.classes == ("cat", "dog", "owl")
+    assert (len(data.train), len(data.validation), len(data.test)) == (18, 9, 12)
+    assert all("val" in file.parts for file in files_of(data.validation))
+
+
+def test_without_a_test_folder_val_gives_the_final_figures(tmp_path):
+    fill(tmp_path / "train", 10)
+    fill(tmp_path / "val", 4)
+    data = read(tmp_path, validation=0.2)
+    assert all("val" in file.parts for file in files_of(data.test))
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 6, 12)
+    assert not files_of(data.train) & files_of(data.validation)
+
+
+def test_train_alone_is_split_by_seed(tmp_path):
+    fill(tmp_path / "train", 10)
+    data = read(tmp_path, validation=0.2, test=0.3)
+    assert (len(data.train), len(data.validation), len(data.test)) == (18, 3, 9)
+
+
+def test_one_folder_a_class_is_split_by_seed_without_overlap(tmp_path):
+    fill(tmp_path, 10)
+    data = read(tmp_path, validation=0.2, test=0.3)
+    parts = [files_of(split) for split in (data.train, data.validation, data.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+    assert np.bincount(data.test.labels).tolist() == [3, 3, 3]
+    assert files_of(read(tmp_path, seed=1).test) != parts[2] or files_of(read(tmp_path, seed=2).test) != parts[2]
+
+
+def test_a_relative_path_starts_from_the_recipes_folder(tmp_path):
+    fill(tmp_path / "photos", 5)
+    data = load(DataSettings(source="imagefolder:photos", image_size=16), base=tmp_path)
+    assert len(data.spec.classes) == 3
+
+
+def test_images_are_normalised_as_imagenet(tmp_path):
+    fill(tmp_path, 6)
+    data = read(tmp_path)
+    batch = next(iter(data.train.ordered(32)))
+    assert data.spec.mean == (0.485, 0.456, 0.406)
+    for image, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
+        pixels = image * torch.tensor(data.spec.std).view(3, 1, 1) + torch.tensor(data.spec.mean).view(3, 1, 1)
+        assert torch.allclose(pixels.mean((1, 2)) * 255, torch.tensor(COLOURS[data.spec.classes[target]]).float(), atol=10)
+
+
+@pytest.mark.parametrize("augment", ["light", "standard", "randaugment"])
+def test_epoch_and_view_agree_with_workers_too(tmp_path, augment):
+    fill(tmp_path, 6)
+    plain, parallel = read(tmp_path, augment=augment).train, read(tmp_path, augment=augment, workers=2).train
+    views = {
+        sample: image for batch in plain.view(1, 4) for sample, image in zip(batch.samples.tolist(), batch.inputs, strict=True)
+    }
+    shown = [
+        (sample, image)
+        for batch in parallel.epoch(1, 4, seed=9)
+        for sample, image in zip(batch.samples.tolist(), batch.inputs, strict=True)
+    ]
+    assert len(shown) == plain.batches(4) * 4 or len(shown) == len(plain)
+    assert all(torch.equal(views[sample], image) for sample, image in shown)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_any_mode_are_read(tmp_path, mode, channels):
+    fill(tmp_path, 6)
+    if mode == "I;16":
+        image = Image.fromarray(np.full((20, 20), 128 * 256, dtype=np.uint16))
+    else:
+        image = Image.new("RGB", (20, 20), (128, 128, 128)).convert(mode, palette=Image.Palette.ADAPTIVE)
+    for name in COLOURS:
+        for file in (tmp_path / name).iterdir():
+            file.unlink()
+        for index in range(6):
+            image.save(tmp_path / name / f"{index}.{'tif' if mode == 'CMYK' else 'png'}")
+    inputs = next(iter(read(tmp_path, channels=channels).train.ordered(2))).inputs
+    assert inputs.shape == (2, channels, 16, 16)
+    if mode != "1":
+        mean = torch.tensor(read(tmp_path, channels=channels).spec.mean).view(-1, 1, 1)
+        std = torch.tensor(read(tmp_path, channels=channels).spec.std).view(-1, 1, 1)
+        assert torch.allclose(inputs[0] * std + mean, torch.tensor(128 / 255), atol=0.02)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    fill(tmp_path, 6, suffix="png")
+    palette = Image.new("RGB", (20, 20), (128, 128, 128)).convert("P")
+    palette.save(tmp_path / "cat" / "0.png", transparency=bytes([0, 255]))
+    assert sum(len(batch.targets) for batch in read(tmp_path).train.ordered(8)) > 0
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no such image folder: .*nothing"):
+        read(tmp_path / "nothing")
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    paint(tmp_path / "0.jpg", (0, 0, 0), 0)
+    with pytest.raises(DataError, match="holds no folders"):
+        read(tmp_path)
+
+
+def test_a_class_without_images_is_refused_by_name(tmp_path):
+    fill(tmp_path, 4)
+    (tmp_path / "yak").mkdir()
+    (tmp_path / "yak" / "notes.txt").write_text("none yet")
+    with pytest.raises(DataError, match="no images in class 'yak'"):
+        read(tmp_path)
+
+
+def test_an_unexpected_folder_beside_train_is_refused(tmp_path):
+    fill(tmp_path / "train", 4)
+    fill(tmp_path / "valid", 4)
+    with pytest.raises(DataError, match="beside it 'valid'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("val", "said"),
+    [
+        (("cat", "dog"), "lacks 'owl'"),
+        (("cat", "dog", "owl", "yak"), "has besides 'yak'"),
+        (("cat", "dog", "Owl"), "'owl' and has"),
+    ],
+)
+def test_classes_that_differ_between_splits_are_refused(tmp_path, val, said):
+    fill(tmp_path / "train", 4)
+    fill(tmp_path / "val", 2, val)
+    with pytest.raises(DataError, match=said):
+        read(tmp_path)
+
+
+def test_a_single_class_is_refused(tmp_path):
+    fill(tmp_path, 5, ["cat"])
+    with pytest.raises(DataError, match="two or more"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
+@pytest.mark.parametrize("kept", [0.4, 0.95])
+def test_a_truncated_image_is_refused_by_name(tmp_path, suffix, kept):
+    fill(tmp_path, 5, suffix=suffix)
+    file = tmp_path / "dog" / f"3.{suffix}"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * kept)])
+    with pytest.raises(DataError, match=rf"1 of 15 .*\n.*3\.{suffix}"):
+        read(tmp_path)
+
+
+def test_a_text_file_named_png_and_an_empty_file_are_refused_together(tmp_path):
+    fill(tmp_path, 5)
+    (tmp_path / "cat" / "words.png").write_text("not an image")
+    (tmp_path / "dog" / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"2 of 17 (.*\n)*.*words\.png(.*\n)*.*empty\.jpg"):
+        read(tmp_path)
+
+
+def test_at_most_ten_bad_files_are_listed(tmp_path):
+    fill(tmp_path, 5)
+    for index in range(14):
+        (tmp_path / "cat" / f"bad{index}.png").write_text("no")
+    with pytest.raises(DataError, match="and 4 more") as caught:
+        read(tmp_path)
+    assert len(re.findall(r"bad\d+\.png", str(caught.value))) == 10
+
+
+def test_beyond_the_check_a_bad_file_is_named_when_it_is_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(imagefolder_module, "CHECKED", 3)
+    fill(tmp_path, 5)
+    for index in range(5):
+        file = tmp_path / "dog" / f"{index}.jpg"
+        file.write_bytes(file.read_bytes()[:-200])
+    data = read(tmp_path)
+    with pytest.raises(DataError, match=r"cannot decode .*dog"):
+        list(data.train.ordered(8))
+
+
+def test_other_files_are_left_out_and_recorded(tmp_path):
+    fill(tmp_path, 4)
+    (tmp_path / "cat" / "notes.txt").write_text("words")
+    (tmp_path / "cat" / ".DS_Store").write_text("hidden")
+    assert [skip.what for skip in read(tmp_path).skipped] == ["cat/notes.txt"]
+
+
+def test_a_limit_is_class_balanced(tmp_path):
+    fill(tmp_path, 12)
+    data = read(tmp_path, limit=6, evaluation_limit=3)
+    assert np.bincount(data.train.labels).tolist() == [2, 2, 2]
+    assert len(data.validation) == len(data.test) == 3
+
+
+def test_the_listing_hash_follows_the_files(tmp_path):
+    fill(tmp_path, 3)
+    settings = DataSettings(source=f"imagefolder:{tmp_path}")
+    before = fingerprint(settings, tmp_path)
+    assert fingerprint(settings, tmp_path) == before
+    paint(tmp_path / "cat" / "0.jpg", (1, 2, 3), 77)
+    changed = fingerprint(settings, tmp_path)
+    assert changed != before
+    (tmp_path / "dog" / "2.jpg").unlink()
+    assert fingerprint(settings, tmp_path) not in (before, changed)

@@ -1,0 +1,143 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+
+from compress.core.errors import DataError
+from compress.data.dataloader_split import from_loaders
+
+
+class Jittered(Dataset):
+    """Augments from torch's global generator."""
+
+    def __init__(self, count=21, channels=3, classes=2):
+        self.count, self.channels, self.classes = count, channels, classes
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return torch.full((self.channels, 8, 8), float(index)) + torch.rand(1), index % self.classes
+
+
+def tensors(count=9, channels=3):
+    return TensorDataset(torch.arange(count * channels * 64).float().view(count, channels, 8, 8), torch.arange(count) % 2)
+
+
+def make(train=None, **rest):
+    still = DataLoader(tensors(), batch_size=4)
+    # An empty loader is false.
+    chosen = DataLoader(Jittered(), batch_size=5, shuffle=True) if train is None else train
+    return from_loaders(chosen, still, still, classes=["a", "b"], **rest)
+
+
+def equal(left, right):
+    left, right = list(left), list(right)
+    return len(left) == len(right) and all(
+        torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+        for one, other in zip(left, right, strict=True)
+    )
+
+
+def test_the_specification_is_read_off_the_loaders():
+    spec = make().spec
+    assert spec.shape == (3, 8, 8)
+    assert spec.classes == ("a", "b")
+
+
+def test_answers_must_not_be_kept():
+    assert make().train.views is None
+    assert all(batch.views is None for batch in make().train.epoch(0, 4, seed=0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_repeat_from_seed_and_number_only(workers):
+    train = make(DataLoader(Jittered(), batch_size=5, shuffle=True, num_workers=workers)).train
+    first = list(train.epoch(3, 5, seed=1))
+    torch.rand(11)
+    assert equal(first, train.epoch(3, 5, seed=1))
+    assert not equal(first, train.epoch(4, 5, seed=1))
+    assert not equal(first, train.epoch(3, 5, seed=2))
+
+
+def test_what_happens_between_batches_does_not_matter():
+    train = make().train
+    first = list(train.epoch(0, 5, seed=1))
+    disturbed = []
+    for batch in train.epoch(0, 5, seed=1):
+        torch.manual_seed(99)
+        disturbed.append(batch)
+    assert equal(first, disturbed)
+
+
+def test_global_random_state_is_left_alone():
+    train = make().train
+    before = torch.get_rng_state()
+    list(train.epoch(0, 5, seed=0))
+    list(train.ordered(4))
+    make()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_last_batch_of_one_sample_is_left_out():
+    train = make().train
+    batches = list(train.epoch(0, 5, seed=0))
+    assert len(batches) == train.batches(5) == 4
+    assert all(len(batch.targets) == 5 for batch in batches)
+
+
+def test_the_loaders_own_sampler_decides():
+    weights = torch.zeros(21)
+    weights[4] = 1.0
+    sampler = WeightedRandomSampler(weights, 10)
+    batches = list(make(DataLoader(Jittered(), batch_size=5, sampler=sampler)).train.epoch(0, 5, seed=0))
+    assert len(batches) == 2
+    assert all((batch.inputs.floor() == 4).all() for batch in batches)
+
+
+def test_ordered_gives_every_sample_once_in_order():
+    data = make()
+    batches = list(data.validation.ordered(4))
+    assert [len(batch.targets) for batch in batches] == [4, 4, 1]
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), tensors().tensors[0])
+    assert torch.cat([batch.samples for batch in batches]).tolist() == list(range(9))
+    shuffled = torch.cat([batch.inputs for batch in data.train.ordered(4)])
+    assert (shuffled[:, 0, 0, 0].floor() == torch.arange(21)).all()
+
+
+def test_fingerprints_follow_the_samples():
+    changed = tensors()
+    changed.tensors[0][3] += 1
+    assert make().test.fingerprint == make().test.fingerprint
+    other = from_loaders(*[DataLoader(changed, batch_size=4)] * 3, classes=["a", "b"])
+    assert other.test.fingerprint != make().test.fingerprint
+
+
+def test_normalisation_fits_grey_images():
+    grey = DataLoader(tensors(channels=1), batch_size=4)
+    assert from_loaders(grey, grey, grey, classes=["a", "b"]).spec.mean == (0.0,)
+    with pytest.raises(DataError, match="mean has 3 values, the images have 1"):
+        from_loaders(grey, grey, grey, classes=["a", "b"], mean=(0.1, 0.2, 0.3))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(3, 8, 8), 0
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        (DataLoader(Stream(), batch_size=2), "cannot be read by index"),
+        (DataLoader(tensors(), batch_size=None), "cannot be read by index"),
+        (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))), "uint8"),
+        (DataLoader(TensorDataset(torch.zeros(4, 192), torch.zeros(4, dtype=torch.int64))), r"\(1, 192\)"),
+        (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.zeros(4))), "targets are torch.float32"),
+        (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.full((4,), 2))), "run from 2 to 2, but there are 2 classes"),
+        (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8))), "expected .inputs, targets."),
+        (DataLoader(tensors(channels=1), batch_size=4), "make them the same"),
+        (DataLoader(tensors(count=3), batch_size=4, drop_last=True), "gives no batches"),
+    ],
+)
+def test_a_loader_that_does_not_fit_is_refused(loader, said):
+    with pytest.raises(DataError, match=said):
+        make(loader)

@@ -1,0 +1,183 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_model
+
+from compress.backends.run_module import outputs_of
+from compress.core.errors import CompressError
+from compress.core.stage import Candidate, Context
+from compress.distill.losses.response import response
+from compress.distill.stage import Distill
+from compress.tasks.classification import Classification
+from compress.train.curriculum.settings import Curriculum
+from compress.train.finetune import recover
+from compress.train.settings import Recovery
+from compress.train.stage import Train
+from tests.train.toy_training import conv_net, toy_data, train
+
+QUICK = {"epochs": 3, "batch_size": 16, "lr": 0.02}
+
+
+class Forbidden:
+    def __getattr__(self, name):
+        raise AssertionError(f"a stage looked at test.{name}")
+
+
+@pytest.fixture
+def context(tmp_path):
+    data = toy_data()
+    teacher = conv_net(7, width=16)
+    train(teacher, tmp_path / "teacher")
+    return Context(
+        data=replace(data, test=Forbidden()),
+        task=Classification(),
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        teacher=(Candidate(data.spec, teacher),),
+        device="cpu",
+    )
+
+
+def candidate(seed=0):
+    return Candidate(toy_data().spec, conv_net(seed))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("stage", [Train(**QUICK), Distill(**QUICK)])
+def test_a_stage_trains_a_copy_and_tells_its_curves(context, stage):
+    given = candidate()
+    outcome = stage.run(given, context)
+    assert same(given.network(), conv_net())
+    assert not same(outcome.candidate.network(), conv_net())
+    assert {"loss", "accuracy_validation"} <= set(outcome.curves)
+    assert len(outcome.curves["loss"].y) == 3
+    assert outcome.results["epochs"].value == 3
+
+
+def test_distillation_brings_the_student_to_the_teachers_answers(context):
+    teacher = context.teacher[0].network()
+    stage = Distill(epochs=8, batch_size=16, lr=0.05, losses=({"response": {"temperature": 2.0}},))
+    student = stage.run(candidate(), context).candidate.network()
+
+    def loss(module):
+        student_logits, teacher_logits = (outputs_of(one, context.data.train)[0] for one in (module, teacher))
+        return response(student_logits, teacher_logits, T=2.0).mean().item()
+
+    assert loss(student) < 0.2 * loss(conv_net())
+
+
+def test_the_control_is_the_same_training_without_the_teacher(context):
+    outcome = Distill(**QUICK, control=True).run(candidate(), context)
+    alone = Train(**QUICK).run(candidate(), replace(context, folder=context.folder / "alone")).candidate.network()
+    control = conv_net(5)
+    load_model(control, context.folder / "control.safetensors")
+    assert same(control, alone)
+    outputs, targets = outputs_of(alone, context.data.validation)
+    found = outcome.results["control_accuracy_validation"]
+    assert found.value == pytest.approx(float((outputs.argmax(1) == targets).float().mean()))
+    assert found.low <= found.value <= found.high
+    assert found.runs == 24
+    assert "control_loss" in outcome.curves
+
+
+def test_without_a_teacher_distill_says_what_to_do(context):
+    with pytest.raises(CompressError, match=r"add `teacher: .*or use `train`"):
+        Distill(**QUICK).run(candidate(), replace(context, teacher=()))
+
+
+def test_losses_that_ask_nobody_need_no_teacher(context):
+    stage = Distill(**QUICK, losses=["branches", {"virtual_teacher": {"weight": 0.1}}, "task"])
+    outcome = stage.run(candidate(), replace(context, teacher=()))
+    assert [row["student_layer"] for row in outcome.tables["matched_layers"]] == ["2"]
+    assert outcome.results["epochs"].value == 3
+
+
+@pytest.mark.parametrize("stage", [Train(epochs=9), Distill(epochs=9, control=True)])
+def test_smoke_is_one_epoch_and_keeps_the_rest(stage):
+    small = stage.smoke()
+    assert (small.epochs, small.batch_size) == (1, 32)
+    assert small.model_copy(update={"epochs": 9, "batch_size": stage.batch_size}) == stage
+
+
+def test_a_stage_round_trips_through_json():
+    stage = Distill(losses=({"task": {"weight": 0.4}}, {"response": {"weight": 0.6}}))
+    assert Distill.model_validate_json(stage.model_dump_json()) == stage
+    assert json.loads(stage.model_dump_json())["losses"][0] == {"task": {"weight": 0.4, "warmup": 0.0}}
+
+
+def test_function_matching_is_one_line_and_what_is_given_stays():
+    stage = Distill(mode="funmatch")
+    assert [type(term).__name__ for term in stage.losses] == ["Response"]
+    assert (stage.losses[0].temperature, stage.curriculum.mixup, stage.epochs, stage.schedule) == (1.0, 1.0, 100, "cosine")
+    own = Distill(mode="funmatch", epochs=7, losses=["dist"], curriculum={"erase": 0.1})
+    assert (own.epochs, own.curriculum.mixup, own.curriculum.erase) == (7, 1.0, 0.1)
+    assert type(own.losses[0]).__name__ == "Dist"
+    assert Distill(mode="funmatch", curriculum=Curriculum(cutmix=1.0)).curriculum.mixup == 0.0
+    for each in (stage, own):
+        assert Distill.model_validate_json(each.model_dump_json()) == each
+    assert stage.smoke().epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"losses": [{"response": {}}, "task"]}, "looks at no labels, but losses name `task`"),
+        ({"losses": ["response", "label_smoothing"]}, "losses name `label_smoothing`"),
+        ({"curriculum": {"mixup": 0.0}}, "mixes images"),
+        ({"teacher": "ensemble"}, "learns from whole images"),
+    ],
+)
+def test_what_is_not_function_matching_is_refused(given, message):
+    with pytest.raises(ValidationError, match=message):
+        Distill(mode="funmatch", **given)
+
+
+def test_function_matching_needs_no_labels(context):
+    found = Distill(mode="funmatch", **QUICK).run(candidate(), context)
+    assert not same(found.candidate.network(), conv_net())
+    assert "the teacher ran at every step" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("losses", [[], [{"task": {"weight": 0}}]])
+def test_losses_that_add_up_to_nothing_are_refused(losses):
+    with pytest.raises(ValidationError, match="at least one entry with a weight over 0"):
+        Distill(losses=losses)
+
+
+def test_recovery_learns_from_parent_teacher_or_labels_alone(context):
+    parent = conv_net(3)
+    ends = []
+    for teacher in ("parent", "teacher", "none"):
+        module = conv_net()
+        history = recover(module, Recovery(**QUICK, teacher=teacher), parent=parent, context=context, label=teacher)
+        assert history.epochs == 3
+        ends.append(module)
+    assert not same(ends[0], ends[1])
+    assert not same(ends[1], ends[2])
+    assert len(list(context.cache.iterdir())) == 2
+    assert same(parent, conv_net(3))
+
+
+def test_recovery_without_epochs_does_nothing(context):
+    module = conv_net()
+    assert recover(module, Recovery(epochs=0), parent=conv_net(), context=context, label="x").epochs == 0
+    assert same(module, conv_net())
+    assert not context.folder.exists()
+
+
+def test_recovery_from_a_teacher_that_is_not_there_says_what_to_do(context):
+    with pytest.raises(CompressError, match="use parent or none"):
+        recover(conv_net(), Recovery(teacher="teacher"), parent=conv_net(), context=replace(context, teacher=()), label="x")
+
+
+def test_the_stages_are_read_without_torch():
+    code = "import sys, compress.distill.stage, compress.train.stage as s; s.Train(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compress.backends.export_onnx import export_onnx
+from compress.export import first_divergence as nodes
+from tests.export.tiny import SPEC, split
+
+
+@pytest.fixture(scope="module")
+def inputs() -> np.ndarray:
+    return split(8, 3).inputs.numpy()
+
+
+def test_torch_and_file_have_the_same_outputs_by_node(network: nn.Module, exported: Path, inputs: np.ndarray) -> None:
+    a, b = nodes.of_torch(network, inputs), nodes.of_float(exported, inputs)
+    found = {each.node: each.error for each in nodes.errors(a, b)}
+    assert {"stem.0", "depthwise.0", "point.0", "wide", "head"} <= set(found)
+    assert max(found.values()) < 1e-5
+
+
+class Unfoldable(nn.Module):
+    """torch.fx cannot follow it, so that the exporter folds the batch norm, and torch still has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4)
+        self.norm.running_mean.fill_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 3:
+            raise ValueError(x.shape)
+        for _ in range(int(x.shape[2] > 8)):
+            x = self.norm(self.conv(x))
+        return self.head(x.mean((2, 3)))
+
+
+def test_convolution_is_compared_after_its_batch_norm(tmp_path: Path, inputs: np.ndarray) -> None:
+    net = Unfoldable().eval()
+    export_onnx(net, SPEC, tmp_path / "model.onnx")
+    found = {
+        each.node: each.error
+        for each in nodes.errors(nodes.of_torch(net, inputs), nodes.of_float(tmp_path / "model.onnx", inputs))
+    }
+    assert found["conv"] < 1e-5
+
+
+def changed(source: Path, target: Path, tensor: str) -> Path:
+    model = onnx.load(source)
+    one = next(each for each in model.graph.initializer if each.name == tensor)
+    one.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(one) * 1.1, tensor))
+    onnx.save(model, target)
+    return target
+
+
+@pytest.mark.parametrize(("tensor", "node"), [("point.0.weight", "point.0"), ("wide.weight", "wide"), ("head.weight", "head")])
+def test_first_node_is_the_one_that_was_changed(
+    network: nn.Module, exported: Path, inputs: np.ndarray, tmp_path: Path, tensor: str, node: str
+) -> None:
+    other = changed(exported, tmp_path / "other.onnx", tensor)
+    told = nodes.told(nodes.of_torch(network, inputs), nodes.of_float(other, inputs), 0.01)
+    assert f"begins at node {node!r}" in told
+
+
+def test_furthest_node_is_told_where_none_is_over_the_limit() -> None:
+    a = {"one": np.array([1.0, 2.0]), "two": np.array([4.0])}
+    b = {"one": np.array([1.0, 2.1]), "two": np.array([4.1])}
+    assert "furthest is 'one' with 5.00%" in nodes.told(a, b, 0.5)
+
+
+def test_not_a_number_is_apart_and_other_shapes_are_left_out() -> None:
+    a = {"one": np.zeros(2), "two": np.zeros(3), "three": np.ones(2)}
+    b = {"one": np.zeros(2), "two": np.zeros(4), "three": np.array([1.0, np.nan])}
+    assert "begins at node 'three'" in nodes.told(a, b, 1e9)
+    assert "no node" in nodes.told(a, {"four": np.ones(1)}, 0.0)
+
+
+def test_networks_given_are_left_as_they_were(network: nn.Module, inputs: np.ndarray) -> None:
+    nodes.of_torch(network, inputs)
+    assert not any(module._forward_hooks for module in network.modules())
+    assert torch.is_grad_enabled()

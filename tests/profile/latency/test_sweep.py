@@ -1,0 +1,98 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from compress.backends import runner as base
+from compress.backends.onnxruntime import Runner
+from compress.config.devices import host, load_device
+from compress.core.errors import ConversionError, DeviceError
+from compress.core.progress import NullReporter
+from compress.profile.latency.sweep import sweep, sweep_files
+from compress.profile.rows import Plan
+from tests.profile.onnx_models import network
+
+PLAN = Plan(threads=1, seconds=0.02, warmup_seconds=0.0, min_runs=10)
+
+
+def images(batch):
+    return {"x": np.zeros((batch, 3, 8, 8), np.float32)}
+
+
+def test_every_batch_is_timed_at_every_thread_count(tiny):
+    rows, skipped = sweep(tiny, images, (1, 8, 8), (1, 2), PLAN, reporter=NullReporter())
+    assert skipped == ()
+    assert [(row["batch"], row["threads"]) for row in rows] == [(1, 1), (1, 2), (8, 1), (8, 2)]
+    for row in rows:
+        latency, throughput = row["latency_p50_ms"], row["throughput_per_s"]
+        assert latency["how"] == "measured"
+        assert latency["low"] <= latency["value"] <= latency["high"]
+        assert throughput["value"] == pytest.approx(1000 * row["batch"] / latency["value"])
+        assert f"batch {row['batch']}, 4 files interleaved" in latency["detail"]
+        assert f"{row['threads']} thread" in latency["detail"]
+        assert row["runs"] >= 10
+
+
+def test_a_fixed_batch_skips_the_others(save):
+    fixed = save("fixed.onnx", network(shape=[2, 3, 8, 8]))
+    rows, skipped = sweep(fixed, images, (1, 2), (1,), PLAN, reporter=NullReporter())
+    assert [row["batch"] for row in rows] == [2]
+    assert skipped[0].what == "sweep at batch 1"
+    assert "Expected: 2" in skipped[0].reason
+
+
+def test_zeros_of_a_fixed_batch_are_not_taken_for_another(save):
+    fixed = save("fixed.onnx", network(shape=[2, 3, 8, 8]))
+    with Runner(fixed) as runner:
+        rows, skipped = sweep(fixed, lambda size: base.sample(runner, size), (1,), (1,), PLAN, reporter=NullReporter())
+    assert rows == ()
+    assert skipped[0].reason == "the batch of fixed.onnx is fixed at 2"
+
+
+def test_a_batch_that_memory_does_not_hold_is_skipped(tiny, monkeypatch):
+    def run(self, feeds):
+        if len(feeds["x"]) > 4:
+            raise DeviceError("out of memory")
+        return plain(self, feeds)
+
+    plain = Runner.run
+    monkeypatch.setattr(Runner, "run", run)
+    rows, skipped = sweep(tiny, images, (1, 64), (1,), PLAN, reporter=NullReporter())
+    assert [row["batch"] for row in rows] == [1]
+    assert [(skip.what, skip.reason) for skip in skipped] == [("sweep at batch 64", "out of memory")]
+
+
+def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="no such file"):
+        sweep(tmp_path / "nowhere.onnx", images, (1,), (1,), PLAN, reporter=NullReporter())
+
+
+def test_files_are_swept_on_this_machine_alone(tiny):
+    devices = [host(), load_device("jetson")]
+    rows, skipped = sweep_files([tiny], devices, (1, 4), (1,), seconds=0.02)
+    assert [(row["file"], row["device"], row["batch"]) for row in rows] == [("tiny.onnx", "host", 1), ("tiny.onnx", "host", 4)]
+    assert [skip.what for skip in skipped] == ["sweep on jetson_orin_nano"]
+    threads, _ = sweep_files([tiny], devices, (), (1, 2), seconds=0.02)
+    assert [(row["batch"], row["threads"]) for row in threads] == [(1, 1), (1, 2)]
+    assert sweep_files([tiny], devices, (), (1,)) == ((), ())
+
+
+def test_the_command_prints_and_writes_a_sweep(tiny, save):
+    fixed = save("fixed.onnx", network(shape=[1, 3, 8, 8]))
+    command = [sys.executable, "-m", "compress", "profile", str(fixed), "--seconds", "0.05", "--batch", "1,2"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "sweep at batch 2 left out: the batch of fixed.onnx is fixed at 1" in shown
+    assert "throughput" in shown
+    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert [row["batch"] for row in found["sweep"]] == [1]
+    assert found["profile"][0]["subject"] == "fixed"
+
+
+@pytest.mark.parametrize("given", ["0", "x", "1,,2", "-1"])
+def test_the_command_refuses_what_is_no_count(given, tiny):
+    command = [sys.executable, "-m", "compress", "profile", str(tiny), f"--batch={given}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no list of whole numbers" in done.stderr

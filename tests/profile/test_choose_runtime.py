@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from onnx import helper
+
+from compress.backends import onnxruntime
+from compress.config.devices import host
+from compress.core.errors import CompressError, ConversionError, MissingPackageError
+from compress.core.progress import NullReporter
+from compress.core.registry import Entry
+from compress.profile import choose_runtime as runtimes
+from compress.profile.choose_runtime import choose, compare, noise, opened
+from compress.profile.files import profile_files
+from compress.profile.rows import Plan
+from tests.profile.onnx_models import model, network
+
+PLAN = Plan(threads=1, seconds=0.1, warmup_seconds=0.01, min_runs=20)
+BATCHES = [{"x": np.random.default_rng(seed).normal(size=(1, 3, 8, 8)).astype(np.float32)} for seed in range(8)]
+
+
+def slowed(runner_class, milliseconds, shift=0.0):
+    """A runtime that answers like ONNX Runtime, some time later, and perhaps a little off."""
+
+    class Slowed(runner_class):
+        def run(self, feeds):
+            import time
+
+            time.sleep(milliseconds / 1000)
+            return [array + shift * np.abs(array).max() for array in super().run(feeds)]
+
+        def describe(self):
+            return super().describe() | {"runtime": f"slowed by {milliseconds} ms"}
+
+    return Slowed
+
+
+class NotInstalled:
+    def __init__(self, path, threads):
+        raise MissingPackageError("nothing", "nothing", f"running {path} on {threads} threads")
+
+
+def runtime(monkeypatch, **classes):
+    """Let runtimes be found under names of the test's own."""
+
+    class Row(Entry):
+        def load(self):
+            return classes[self.name]
+
+    monkeypatch.setattr(runtimes, "find", lambda family, name: Row(family, name, "", ""))
+
+
+def chosen(names, tiny):
+    files = {"teacher": tiny, "artifact": tiny}
+    return choose(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter())
+
+
+def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatch):
+    runtime(
+        monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=slowed(onnxruntime.Runner, 0), slow=slowed(onnxruntime.Runner, 8)
+    )
+    choice = chosen(("own", "slow", "fast"), tiny)
+    assert choice.runtime == "fast"
+    assert [(row["runtime"], row["chosen"]) for row in choice.rows] == [("own", False), ("slow", False), ("fast", True)]
+    assert choice.rows[1]["version"] == "slowed by 8 ms"
+    assert all(row["latency_p50_ms"]["how"] == "measured" for row in choice.rows)
+    assert choice.rows[2]["top1_agreement"]["value"] == 1.0
+    assert choice.rows[2]["largest_difference"] == 0.0
+    assert choice.rows[0]["top1_agreement"]["how"] == "not measured"
+    assert any("measured in fast, the fastest of those that agree" in note for note in choice.notes)
+
+
+def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch):
+    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), wrong=slowed(onnxruntime.Runner, 0, shift=0.5))
+    choice = chosen(("own", "wrong"), tiny)
+    assert choice.runtime == "own"
+    assert choice.rows[1]["largest_difference"] == pytest.approx(0.5)
+    assert any("runtime wrong was not chosen: outputs differ by at most 0.5" in note for note in choice.notes)
+
+
+def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
+    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 2), slower=slowed(onnxruntime.Runner, 2.3))
+    assert chosen(("own", "slower"), tiny).runtime == "own"
+
+
+def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch):
+    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner, plain=slowed(onnxruntime.Runner, 8))
+    special = save("special.onnx", network())
+    opened = []
+    real = runtimes.opened
+    monkeypatch.setattr(runtimes, "opened", lambda name, path, **_: opened.append((name, path)) or real(name, path))
+    files = {"teacher": tiny, "artifact": tiny}
+    names = ("own", "fast", "plain")
+    made = {"fast": special}
+    choice = choose(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter(), made=made)
+    assert {name for name, path in opened if path == special} == {"fast"}
+    assert ("fast", tiny) in opened  # the teacher
+    assert choice.runtime == "fast"
+    assert [row["file"] for row in choice.rows] == ["tiny.onnx", "special.onnx", "tiny.onnx"]
+    assert any("measured in fast on special.onnx, the fastest" in note for note in choice.notes)
+
+
+def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch):
+    runtime(monkeypatch, own=onnxruntime.Runner, gone=NotInstalled)
+    choice = chosen(("own", "gone"), tiny)
+    assert choice.runtime == "own"
+    assert [row["runtime"] for row in choice.rows] == ["own"]
+    ((skip),) = choice.skipped
+    assert skip.what == "runtime gone"
+    assert "pip install" in skip.reason
+
+
+def test_an_execution_provider_that_is_not_there_is_skipped(tiny):
+    choice = chosen(("onnxruntime", "onnxruntime:qnn"), tiny)
+    assert choice.runtime == "onnxruntime"
+    assert "has no QNNExecutionProvider" in choice.skipped[0].reason
+
+
+def test_what_the_own_runtime_cannot_run_is_an_error(tmp_path):
+    with pytest.raises(ConversionError, match="no such file"):
+        chosen(("onnxruntime", "openvino"), tmp_path / "nowhere.onnx")
+    with pytest.raises(CompressError, match="did you mean 'openvino'"):
+        opened("openvinno", tmp_path)
+
+
+def test_openvino_is_compared_with_onnx_runtime(tiny):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'compress[openvino]'")
+    choice = chosen(("onnxruntime", "openvino"), tiny)
+    assert [row["runtime"] for row in choice.rows] == ["onnxruntime", "openvino"]
+    assert choice.rows[1]["top1_agreement"]["value"] == 1.0
+    assert choice.rows[1]["largest_difference"] < 1e-4
+    assert sum(row["chosen"] for row in choice.rows) == 1
+
+
+def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
+    runtime(monkeypatch, onnxruntime=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner)
+    device = host().model_copy(update={"runtimes": ("fast",)})
+    said = []
+
+    class Lines(NullReporter):
+        def line(self, text):
+            said.append(text)
+
+    (row,) = profile_files([tiny], [device], seconds=0.05, reporter=Lines())
+    assert row.quantities["latency_p50_ms"].value < 4
+    assert any("measured in fast" in line for line in said)
+
+
+def test_noise_has_the_shapes_of_the_file(save):
+    built = network()
+    built.graph.input.append(helper.make_tensor_value_info("ids", 7, ["n", 4]))
+    batches = noise("onnxruntime", save("two.onnx", built), 3, 2)
+    assert [{name: array.shape for name, array in each.items()} for each in batches] == [{"x": (3, 3, 8, 8), "ids": (3, 4)}] * 2
+    assert batches[0]["x"].std() > 0.5
+    assert not batches[0]["ids"].any()
+    assert (batches[0]["x"] != batches[1]["x"]).any()
+
+
+def test_agreement_counts_classes_and_the_largest_difference():
+    ours = [[np.array([[1.0, 2.0], [3.0, 0.0]])], [np.array([[0.0, 4.0]])]]
+    theirs = [[np.array([[1.0, 2.0], [3.0, 3.5]])], [np.array([[0.0, 4.0]])]]
+    found = compare(ours, theirs)
+    assert found.difference == pytest.approx(3.5 / 4)
+    assert found.top1 == pytest.approx(2 / 3)
+    assert found.samples == 3
+    assert not found.holds
+    assert compare(ours, ours).holds
+    assert "the same class on 66.7% of 3 samples" in str(found)
+
+
+def test_agreement_of_outputs_without_classes_or_with_not_a_number():
+    maps = [[np.ones((1, 2, 3, 3))]]
+    assert compare(maps, maps).top1 is None
+    assert compare(maps, maps).holds
+    broken = [[np.full((1, 2, 3, 3), np.nan)]]
+    assert not compare(maps, broken).holds
+    assert compare(maps, broken).difference == float("inf")
+    assert compare([[np.zeros((1, 2))]], [[np.zeros((1, 2))]]).difference == 0.0
+
+
+def test_every_output_counts(save):
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Identity", ["a"], ["y"])]
+    path = save("two.onnx", model(nodes, {}, "y"))
+    with opened("onnxruntime", path) as runner:
+        (output,) = runner.run(BATCHES[0])
+    assert compare([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())

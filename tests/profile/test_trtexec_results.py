@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from compress.core.errors import DeviceError
+from compress.profile.trtexec_results import read_layers, read_times, subject
+
+
+def run(index, compute, copies=True):
+    """One run as the samples of TensorRT write it; a new one every 5 ms."""
+    start = 5.0 * index
+    h2d, d2h = (0.25, 0.125) if copies else (0.0, 0.0)
+    return {
+        "startEnqMs": start,
+        "endEnqMs": start + 0.01,
+        "startH2dMs": start if copies else 0.0,
+        "endH2dMs": start + h2d if copies else 0.0,
+        "startComputeMs": start + h2d,
+        "endComputeMs": start + h2d + compute,
+        "startD2hMs": start + h2d + compute if copies else 0.0,
+        "endD2hMs": start + h2d + compute + d2h if copies else 0.0,
+        "h2dMs": h2d,
+        "computeMs": compute,
+        "d2hMs": d2h,
+        "latencyMs": h2d + compute + d2h,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "jetson"
+    folder.mkdir()
+    times = [run(index, 2.0 + 0.001 * (index % 7)) for index in range(400)]
+    (folder / "times.json").write_text(json.dumps(times))
+    layers = [
+        {"count": 400},
+        {"name": "conv1 + relu1", "timeMs": 400.0, "averageMs": 1.0, "medianMs": 0.99, "percentage": 40.0},
+        {"name": "fc", "timeMs": 600.0, "averageMs": 1.5, "medianMs": 1.49, "percentage": 60.0},
+        {"name": "Reformatting CopyNode", "timeMs": 0.0, "averageMs": 0.0, "medianMs": 0.0, "percentage": 0.0},
+    ]
+    (folder / "layers.json").write_text(json.dumps(layers))
+    engine = {
+        "Layers": [
+            {
+                "Name": "conv1 + relu1",
+                "LayerType": "CaskConvolution",
+                "Inputs": [{"Name": "input", "Dimensions": [4, 3, 8, 8], "Format/Datatype": "Int8"}],
+                "Metadata": "[ONNX Layer: /conv1/Conv]\x1e[ONNX Layer: /relu1/Relu]",
+            },
+            {"Name": "fc", "LayerType": "gemm", "Inputs": [], "Metadata": "[ONNX Layer: /fc/Gemm]"},
+        ],
+        "Bindings": ["input", "logits"],
+    }
+    (folder / "engine.json").write_text(json.dumps(engine))
+    return folder
+
+
+def test_a_folder_becomes_a_row(folder):
+    found = subject(folder, "jetson_orin_nano")
+    assert (found.subject, found.device, found.runtime) == ("jetson", "jetson_orin_nano", "TensorRT, by trtexec")
+    quantities = found.quantities
+    assert quantities["latency_p50_ms"].value == pytest.approx(2.378)
+    assert quantities["latency_p99_ms"].how == "measured"
+    assert quantities["compute_ms"].value == pytest.approx(2.003)
+    assert (quantities["copy_in_ms"].value, quantities["copy_out_ms"].value) == (0.25, 0.125)
+    wall = (5.0 * 399 + 0.25 + 2.0 + 0.125) / 1000
+    assert quantities["throughput_per_s"].value == pytest.approx(400 * 4 / wall, rel=1e-3)
+    assert "batch 4" in quantities["latency_p50_ms"].detail
+    assert "copies included" in quantities["latency_p50_ms"].detail
+
+
+def test_without_transfers_copies_are_not_measured(folder):
+    (folder / "times.json").write_text(json.dumps([run(index, 2.0, copies=False) for index in range(100)]))
+    quantities = subject(folder, "jetson_orin_nano").quantities
+    assert quantities["copy_in_ms"].how == quantities["copy_out_ms"].how == "not measured"
+    assert "--noDataTransfers" in quantities["copy_in_ms"].detail
+    assert quantities["latency_p50_ms"].value == quantities["compute_ms"].value == 2.0
+    assert quantities["latency_p99_ms"].how == "not measured"
+    assert quantities["throughput_per_s"].value == pytest.approx(400 / (0.005 * 99 + 0.002), rel=1e-6)
+
+
+def test_a_warm_up_that_was_exported_is_dropped(folder):
+    assert len(read_times(folder / "times.json", warmup_ms=500).latency_ms) == 300
+    with pytest.raises(DeviceError, match="no run after 1e\\+06 ms"):
+        read_times(folder / "times.json", warmup_ms=1e6)
+
+
+def test_layers_come_slowest_first_with_their_onnx_nodes(folder):
+    rows = read_layers(folder)
+    assert [row["layer"] for row in rows] == ["fc", "conv1 + relu1", "Reformatting CopyNode"]
+    assert rows[1] == {
+        "layer": "conv1 + relu1",
+        "kind": "CaskConvolution",
+        "onnx_nodes": "/conv1/Conv, /relu1/Relu",
+        "median_ms": 0.99,
+        "share": 0.4,
+    }
+    assert rows[2]["kind"] is None
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+
+
+def test_release_8_has_no_median_and_names_layers_only(folder):
+    (folder / "layers.json").write_text('[{"count": 2}, {"name": "a", "timeMs": 3, "averageMs": 1.5, "percentage": 100}]')
+    (folder / "engine.json").write_text('{"Layers": ["a"], "Bindings": []}')
+    ((row),) = read_layers(folder)
+    assert (row["median_ms"], row["kind"]) == (1.5, None)
+    quantities = subject(folder, "d").quantities
+    assert quantities["throughput_per_s"].how == "not measured"
+    assert subject(folder, "d", batch=2).quantities["throughput_per_s"].how == "measured"
+
+
+def test_the_command_reads_a_folder(folder):
+    command = [sys.executable, "-m", "compress", "profile", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "jetson on jetson (TensorRT, by trtexec)" in done.stdout
+    assert "60.0%: fc (/fc/Gemm)" in done.stdout
+    (folder / "times.json").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "build_engine.sh writes it beside the engine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[{", "is not JSON.*run build_engine.sh again"),
+        ("{}", "a list of objects is expected"),
+        ('[{"startComputeMs": 1}]', "h2dMs is None"),
+        ('[{"startComputeMs": "1"}]', "startComputeMs is '1'"),
+        ("[]", "holds no run"),
+    ],
+)
+def test_what_trtexec_did_not_write_is_told(text, says, folder):
+    (folder / "times.json").write_text(text)
+    with pytest.raises(DeviceError, match=says):
+        subject(folder, "d")
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(DeviceError, match=r"cannot read .*times\.json.*build_engine\.sh writes it"):
+        subject(tmp_path, "d")
+    with pytest.raises(DeviceError, match=r"cannot read .*layers\.json"):
+        read_layers(tmp_path)

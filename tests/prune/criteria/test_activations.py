@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compress.core.errors import ModelError
+from compress.prune.criteria import Material, activation, apoz, wanda
+from compress.prune.criteria.activations import spread
+from compress.prune.structured import dependency_graph as groups
+from compress.prune.unstructured.weights import prunable
+
+
+class Reader(nn.Module):
+    """A convolution with ReLU, read by a grouped convolution and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.two = nn.Conv2d(8, 8, 1, groups=2, bias=False)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.two(torch.relu(self.conv(x))).mean((2, 3)))
+
+
+@pytest.fixture
+def reader():
+    torch.manual_seed(0)
+    net = Reader().eval()
+    with torch.no_grad():
+        net.conv.bias[2] = -100.0  # dead behind its ReLU
+    return net
+
+
+def _material(data, task):
+    return Material([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
+
+
+def _inputs(net, given):
+    """What the second convolution reads, (positions, 8), float64."""
+    x = torch.cat([torch.relu(net.conv(batch.inputs)) for batch in given.batches]).detach().double()
+    return x.movedim(1, -1).reshape(-1, 8).numpy()
+
+
+@pytest.fixture
+def group(reader, spec):
+    return {found.root: found.item for found in groups.find(groups.trace(reader, spec), reader)}["conv"]
+
+
+@pytest.mark.parametrize(
+    ("method", "of"), [(apoz, lambda x: (x > 0).mean(0)), (activation, lambda x: np.abs(x).mean(0))], ids=["apoz", "activation"]
+)
+def test_channels_are_judged_by_what_their_readers_are_given(method, of, reader, data, task, group):
+    scorer, given = method(), _material(data, task)
+    scorer.collect(reader, given)
+    expected = of(_inputs(reader, given))
+    found = scorer.channels("conv", group)
+    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-4)
+    assert float(found[2]) == 0.0
+    assert not hasattr(reader.two, "_importance")
+
+
+def test_apoz_without_zeros_is_refused_with_what_to_use(data, task):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 4)).eval()
+    with pytest.raises(ModelError, match="use 'activation' or 'taylor'"):
+        apoz().collect(net, _material(data, task))
+
+
+def test_wanda_is_the_weight_times_the_norm_of_what_it_multiplies(reader, data, task, group):
+    scorer, given = wanda(), _material(data, task)
+    scorer.collect(reader, given)
+    x = _inputs(reader, given)
+    norm = np.sqrt((x**2).mean(0))
+    w = np.abs(reader.two.weight.detach().numpy().astype(np.float64))
+    expected = np.stack([w[o] * norm[4 * (o // 4) : 4 * (o // 4) + 4, None, None] for o in range(8)])
+    np.testing.assert_allclose(scorer.weights("two.weight", reader.two.weight), expected, rtol=1e-5)
+    before = reader.conv.weight.clone()
+    channels = scorer.channels("conv", group)
+    assert channels.shape == (8,)
+    assert float(channels.min()) > 0
+    assert torch.equal(reader.conv.weight, before)
+
+
+def test_wanda_sees_both_projections_of_attention(data, task):
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x):
+            tokens = x[:, 0]
+            return self.head(self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1))
+
+    torch.manual_seed(0)
+    net, given, scorer = Attending().eval(), _material(data, task), wanda()
+    scorer.collect(net, given)
+    attention = net.attention
+    tokens = torch.cat([batch.inputs[:, 0] for batch in given.batches]).double()
+    w, b = attention.in_proj_weight.detach().double(), attention.in_proj_bias.detach().double()
+    q, k, v = (
+        (tokens @ part.T + bias).view(-1, 8, 2, 4).transpose(1, 2) for part, bias in zip(w.split(8), b.split(8), strict=True)
+    )
+    mixed = ((q @ k.transpose(2, 3) / 2).softmax(-1) @ v).transpose(1, 2).reshape(-1, 8)
+    for name, x in (("attention.in_proj_weight", tokens.reshape(-1, 8)), ("attention.out_proj.weight", mixed)):
+        p = net.get_parameter(name)
+        expected = p.detach().double().abs() * x.square().mean(0).sqrt()
+        torch.testing.assert_close(scorer.weights(name, p).double(), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_every_prunable_weight_has_a_wanda_score(residual, data, task):
+    scorer = wanda()
+    scorer.collect(residual, _material(data, task))
+    assert all(scorer.weights(name, p).shape == p.shape for name, p in prunable(residual).items())
+
+
+def test_input_numbers_meet_the_weights_that_multiply_them():
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert spread(x, torch.zeros(4, 2, 1, 1)).squeeze().tolist() == [[1, 2], [1, 2], [3, 4], [3, 4]]
+    assert spread(x, torch.zeros(4, 2, 1, 1), transposed=True).shape == (4, 1, 1, 1)
+
+
+def test_scores_asked_for_too_early_say_what_to_do(reader, group):
+    with pytest.raises(ValueError, match="call collect first"):
+        activation().channels("conv", group)
+    with pytest.raises(ValueError, match="call collect first"):
+        wanda().weights("two.weight", reader.two.weight)

@@ -1,0 +1,221 @@
+import copy
+import importlib
+import inspect
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.maxvit import MaxVit
+from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlockV2
+
+from compress.core.errors import ModelError
+from compress.models.checkpoint import load, save
+from compress.models.count_macs import count
+from compress.prune.base import Constraints
+from compress.prune.criteria import bn_scale, magnitude, random
+from compress.prune.structured import attention_heads as heads
+from compress.prune.structured.channels import Channels
+
+SIZE = 32
+
+
+def _vit():
+    extra = {"image_size": SIZE, "patch_size": 8, "num_layers": 2, "num_heads": 4, "hidden_dim": 32, "mlp_dim": 64}
+    return torchvision.models.VisionTransformer(num_classes=4, **extra)
+
+
+def _swin(version=1):
+    extra = {"block": SwinTransformerBlockV2} if version == 2 else {}
+    return SwinTransformer(
+        patch_size=[4, 4], embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=[4, 4], num_classes=4, **extra
+    )
+
+
+def _maxvit():
+    extra = {"stem_channels": 8, "block_channels": [16, 32], "block_layers": [1, 1], "head_dim": 8}
+    return MaxVit(input_size=(SIZE, SIZE), partition_size=4, num_classes=4, stochastic_depth_prob=0.0, **extra)
+
+
+def _timm():
+    extra = {"img_size": SIZE, "patch_size": 8, "depth": 2, "num_heads": 4, "embed_dim": 32, "mlp_ratio": 2.0}
+    made: nn.Module = pytest.importorskip("timm.models.vision_transformer").VisionTransformer(num_classes=4, **extra)
+    return made
+
+
+NETWORKS = {"vit": _vit, "swin": _swin, "swin_v2": lambda: _swin(2), "maxvit": _maxvit, "timm": _timm}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    torch.manual_seed(0)
+    net = NETWORKS[request.param]().eval()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.2)
+    return net
+
+
+@pytest.fixture
+def large(spec):
+    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+
+
+def _mute(net, name, head):
+    part = net.get_submodule(name)
+    weight = next(getattr(part, key).weight for key in ("out_proj", "proj", "merge") if hasattr(part, key))
+    width = weight.shape[1] // (part.n_heads if hasattr(part, "n_heads") else part.num_heads)
+    with torch.no_grad():
+        weight[:, head * width : (head + 1) * width] = 0
+
+
+def test_removing_heads_is_muting_them(network, large):
+    muted, small = copy.deepcopy(network).double(), copy.deepcopy(network).double()
+    for name, number in heads.counts(network).items():
+        gone = [0, number - 1] if number > 2 else [1]
+        for head in gone:
+            _mute(muted, name, head)
+        heads.remove(small, name, gone)
+        assert heads.counts_of(small, [name])[name] == number - len(gone)
+    x = torch.randn(3, *large.shape, dtype=torch.float64)
+    assert torch.allclose(muted(x), small(x), atol=1e-12)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in network.parameters())
+
+
+def test_a_network_with_fewer_heads_trains_and_comes_back_from_its_checkpoint(network, large, tmp_path):
+    small = copy.deepcopy(network)
+    for name in heads.counts(network):
+        heads.remove(small, name, [0])
+    save(small, network, tmp_path / "small.safetensors")
+    again = load(tmp_path / "small.safetensors", network)
+    x = torch.randn(2, *large.shape)
+    with torch.no_grad():
+        assert torch.equal(again(x), small(x))
+    again.train()(x).square().mean().backward()
+    assert all(p.grad is not None for p in again.parameters())
+
+
+def test_half_of_the_macs_go_from_a_transformer(network, large):
+    pruner = Channels(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
+    cut = pruner.cut(network, 0.55, magnitude())
+    assert count(cut.module, large).macs <= 0.55 * count(network, large).macs
+    assert cut.notes == ()
+    left = heads.counts_of(cut.module, list(heads.counts(network)))
+    assert min(left.values()) >= 1
+    second = pruner.cut(cut.module, 0.45, random(1))
+    assert count(second.module, large).macs < count(cut.module, large).macs
+
+
+def test_the_weakest_head_goes_first(network, large):
+    name, number = next(iter(heads.counts(network).items()))
+    _mute(network, name, 1)
+    scores = heads.scores(network, name, magnitude())
+    assert scores.shape == (number,)
+    assert int(scores.argmin()) == 1
+    assert scores.mean() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_protected_heads_and_those_under_a_ceiling_stay_with_the_reason(large):
+    torch.manual_seed(0)
+    net = _vit().eval()
+    names = list(heads.counts(net))
+    limits = Constraints(round_to=4, protect=(names[0],), ceilings={names[1]: 0.1})
+    pruner = Channels(net, large, measure="macs", ranking="global", limits=limits)
+    cut = pruner.cut(net, 0.8, magnitude())
+    assert heads.counts(cut.module) == heads.counts(net)
+    reasons = {skip.what: skip.reason for skip in pruner.skipped}
+    assert reasons[f"{names[0]} (heads)"] == "protected"
+    assert "max_ratio 0.1 leaves no smaller number" in reasons[f"{names[1]} (heads)"]
+
+
+def test_an_importance_of_channels_alone_leaves_heads(large):
+    torch.manual_seed(0)
+    net = _vit().eval()
+    assert heads.scores(net, next(iter(heads.counts(net))), bn_scale()) is None
+
+
+def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
+    net = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
+    with pytest.raises(ValueError, match="all would go"):
+        heads.remove(net, "0", [0, 1])
+    heads.remove(net, "0", [1])
+    x = torch.randn(1, 3, 8)
+    with pytest.raises(NotImplementedError, match="key_padding_mask"):
+        net[0](x, x, x, key_padding_mask=torch.zeros(1, 3, dtype=torch.bool))
+
+
+def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, large):
+    bound = heads.projections(network)
+    pruner = Channels(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
+    reasons = {skip.what: skip.reason for skip in pruner.skipped}
+    assert all(reasons[name] == heads.BOUND or "does not reach it" in reasons[name] for name in bound)
+    assert len(bound) == sum(
+        not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.counts(network)
+    )
+
+
+def test_a_network_with_nothing_left_to_prune_is_refused(large):
+    net = _vit().eval()
+    with pytest.raises(ModelError, match="no channel of this network may be pruned"):
+        Channels(net, large, measure="macs", ranking="global", limits=Constraints(protect=("*",)))
+
+
+class Encoder(nn.Module):
+    """An encoder of Hugging Face behind patches, with a head: (N, 3, H, W) → (N, 4)."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 8, 8)
+        self.layers = layers
+        self.norm = nn.LayerNorm(32)
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x, attention_mask=None) if "attention_mask" in inspect.signature(layer.forward).parameters else layer(x)
+            x = x[0] if isinstance(x, tuple) else x
+        return self.head(self.norm(x).mean(1))
+
+
+HUGGING = {
+    "bert": ("bert", "BertConfig", "BertLayer", {}),
+    "roberta": ("roberta", "RobertaConfig", "RobertaLayer", {}),
+    "vit": ("vit", "ViTConfig", "ViTLayer", {}),
+    "clip": ("clip", "CLIPVisionConfig", "CLIPEncoderLayer", {}),
+    "siglip": ("siglip", "SiglipVisionConfig", "SiglipEncoderLayer", {}),
+    "dinov2": ("dinov2", "Dinov2Config", "Dinov2Layer", {"mlp_ratio": 2}),
+    "deit": ("deit", "DeiTConfig", "DeiTLayer", {}),
+    "beit": ("beit", "BeitConfig", "BeitLayer", {}),
+}
+
+
+@pytest.fixture(params=HUGGING)
+def hugging(request):
+    pytest.importorskip("transformers")
+    name, config, layer, more = HUGGING[request.param]
+    code = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    settings = getattr(importlib.import_module(f"transformers.models.{name}.configuration_{name}"), config)(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, **more
+    )
+    settings._attn_implementation = "sdpa"
+    torch.manual_seed(0)
+    net = Encoder(nn.ModuleList([getattr(code, layer)(settings) for _ in range(2)])).eval()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.2)
+    return net
+
+
+def test_encoders_of_hugging_face_lose_heads_and_feed_forward_columns(hugging, large, tmp_path):
+    pruner = Channels(hugging, large, measure="macs", ranking="global", limits=Constraints(round_to=4, protect=("patches",)))
+    cut = pruner.cut(hugging, 0.5, magnitude())
+    assert count(cut.module, large).macs <= 0.5 * count(hugging, large).macs
+    assert cut.notes == ()
+    assert len(heads.counts(hugging)) == 2
+    assert sum(heads.counts_of(cut.module, list(heads.counts(hugging))).values()) < 8
+    columns = [part.out_features for name, part in cut.module.named_modules() if name.endswith(("intermediate.dense", "fc1"))]
+    assert len(columns) == 2
+    assert min(columns) < 64
+    save(cut.module, hugging, tmp_path / "small.safetensors")
+    x = torch.randn(2, *large.shape)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "small.safetensors", hugging)(x), cut.module(x))

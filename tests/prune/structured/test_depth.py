@@ -1,0 +1,141 @@
+import copy
+
+import pytest
+import torch
+import torchvision
+
+from compress.core.errors import ModelError
+from compress.core.stage import Candidate, Context
+from compress.models.checkpoint import load, save
+from compress.models.count_macs import count
+from compress.models.pruned_attention import is_dropped
+from compress.prune.base import Constraints
+from compress.prune.criteria import magnitude
+from compress.prune.stage import Prune
+from compress.prune.structured.depth import Layers, changes, drop, residual_blocks
+
+SIZE = 32
+
+
+@pytest.fixture
+def large(spec):
+    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+
+
+def _network(name):
+    torch.manual_seed(0)
+    if name == "vit":
+        extra = {"image_size": SIZE, "patch_size": 8, "num_layers": 3, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
+        return torchvision.models.VisionTransformer(num_classes=4, **extra).eval()
+    return torchvision.models.get_model(name, num_classes=4).eval()
+
+
+@pytest.fixture
+def resnet():
+    return _network("resnet18")
+
+
+def _layers(net, spec, **limits):
+    samples = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(3))
+    return Layers(net, spec, samples=samples, measure="macs", limits=Constraints(**limits))
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("resnet18", {"layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"}),
+        ("vit", {f"encoder.layers.encoder_layer_{i}" for i in range(3)}),
+        ("squeezenet1_1", set()),
+    ],
+)
+def test_residual_blocks_that_keep_shapes_are_found(name, blocks, large):
+    assert set(residual_blocks(_network(name), large)) == blocks
+
+
+def test_a_dropped_block_passes_its_input_on(resnet, large):
+    small = copy.deepcopy(resnet)
+    drop(small, "layer2.1")
+    x = torch.randn(2, *large.shape)
+    with torch.no_grad():
+        expected = copy.deepcopy(resnet)
+        expected.layer2 = expected.layer2[:1]
+        assert torch.equal(small(x), expected(x))
+    assert count(small, large) == count(expected, large)
+
+
+def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet, large):
+    with torch.no_grad():
+        for norm in (resnet.layer3[1].bn2,):
+            norm.weight.zero_()
+            norm.bias.zero_()
+    before = copy.deepcopy(resnet.state_dict())
+    pruner = _layers(resnet, large)
+    found = changes(resnet, pruner.open, pruner.samples)
+    assert found["layer3.1"] < 1e-6 < min(value for name, value in found.items() if name != "layer3.1")
+    cut = pruner.cut(resnet, 0.95, magnitude())
+    assert is_dropped(cut.module.layer3[1])
+    assert count(cut.module, large).macs <= 0.95 * count(resnet, large).macs
+    again = pruner.cut(cut.module, 0.6, magnitude())
+    assert is_dropped(again.module.layer3[1])
+    assert count(again.module, large).macs <= 0.6 * count(resnet, large).macs
+    assert all(torch.equal(value, before[key]) for key, value in resnet.state_dict().items())
+
+
+def test_a_target_out_of_reach_is_told_and_the_best_kept(resnet, large):
+    cut = _layers(resnet, large, max_ratio=0.45).cut(resnet, 0.1, magnitude())
+    assert sum(is_dropped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
+    assert "target not reached" in cut.notes[0]
+    assert "max_ratio 0.45 of the blocks" in cut.notes[0]
+
+
+def test_it_comes_back_from_its_checkpoint(resnet, large, tmp_path):
+    cut = _layers(resnet, large).cut(resnet, 0.7, magnitude())
+    save(cut.module, resnet, tmp_path / "small.safetensors")
+    x = torch.randn(2, *large.shape)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "small.safetensors", resnet)(x), cut.module(x))
+
+
+def test_networks_without_such_blocks_and_protected_ones_are_refused(resnet, large):
+    with pytest.raises(ModelError, match="no residual block whose removal keeps shapes"):
+        _layers(_network("squeezenet1_1"), large)
+    with pytest.raises(ModelError, match="all its residual blocks are protected"):
+        _layers(resnet, large, protect=("layer*",))
+
+
+class Deep(torch.nn.Module):
+    """Three residual blocks at one width."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(3))
+        self.head = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv(x).relu()
+
+
+def test_a_recipe_drops_blocks_and_the_record_names_them(spec, data, task, tmp_path):
+    torch.manual_seed(0)
+    candidate = Candidate(spec=spec, module=Deep().eval())
+    context = Context(data=data, task=task, folder=tmp_path, cache=tmp_path / "cache", device="cpu")
+    stage = Prune(granularity="layer", target={"macs": 0.7}, schedule={"steps": 2}, recover={"epochs": 1}, timing_seconds=0)
+    outcome = stage.run(candidate, context)
+    assert outcome.results["macs_ratio"].value <= 0.7
+    dropped = [row["block"] for row in outcome.tables["layers"]]
+    assert set(dropped) < {"blocks.0", "blocks.1", "blocks.2"}
+    assert all(is_dropped(outcome.candidate.network().get_submodule(name)) for name in dropped)
+    assert outcome.tables["layers"][0]["parameters"] == 8 * 8 * 9 + 8

@@ -1,0 +1,35 @@
+import pytest
+from torch import nn
+
+from compress.config.devices import load_device
+from compress.core.errors import DeviceError
+from compress.profile.latency_meter import LatencyMeter
+from compress.prune.layer_times import keep, kept, layer_times
+
+TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head": 16.0}
+
+
+@pytest.mark.parametrize("device", ["host", "mobile_cpu"])
+def test_every_convolution_has_a_time_measured_or_estimated(device, residual, spec):
+    times = layer_times(LatencyMeter(), residual, spec, load_device(device), seconds=0.05)
+    convolutions = {name for name, part in residual.named_modules() if isinstance(part, nn.Conv2d)}
+    assert convolutions <= set(times)
+    assert min(times.values()) > 0
+
+
+def test_times_are_kept_for_the_same_pruning_only(tmp_path):
+    path = tmp_path / "times.json"
+    keep(TIMES, path, "key")
+    assert kept(path, "key") == TIMES
+    assert kept(path, "other") is None
+    path.write_text("[1")
+    assert kept(path, "key") is None
+
+
+def test_a_network_without_times_is_refused(spec):
+    class Bare(nn.Module):
+        def forward(self, x):
+            return x.mean((1, 2, 3))[:, None].expand(-1, 4)
+
+    with pytest.raises(DeviceError, match="leave per_millisecond out"):
+        layer_times(LatencyMeter(), Bare(), spec, load_device("mobile_cpu"))

@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from compress.cli.sensitivity import analyse
+from compress.core.errors import CompressError, ModelError
+from compress.core.stage import Candidate, Context
+from compress.prune.sensitivity import Sensitivity, ceilings_of
+from compress.prune.stage import Prune
+
+
+@pytest.fixture
+def context(data, task, tmp_path):
+    (tmp_path / "stage").mkdir()
+    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+
+
+def _row(layer, ratio, accuracy):
+    return {"layer": layer, "ratio": ratio, "accuracy": accuracy}
+
+
+def test_a_ceiling_is_the_largest_ratio_before_the_first_that_costs_too_much():
+    rows = [_row("a", 0.2, 0.895), _row("a", 0.6, 0.7), _row("a", 0.8, 0.9), _row("b", 0.2, 0.5), _row("c", 0.2, 0.95)]
+    assert ceilings_of(rows, dense=0.9, drop=0.01) == {"a": 0.2, "b": 0.0, "c": 0.2}
+
+
+@pytest.mark.parametrize("granularity", ["channel", "weight"])
+def test_each_layer_is_pruned_alone_and_the_files_can_be_used(granularity, residual, spec, context, data, task, tmp_path):
+    stage = Sensitivity(granularity=granularity, ratios=(0.5, 0.9), drop=0.2)
+    candidate = Candidate(spec=spec, module=residual)
+    outcome = stage.run(candidate, context)
+    assert outcome.candidate is candidate
+    rows = outcome.tables["sensitivity"]
+    assert {row["ratio"] for row in rows} >= {0.5}
+    layers = {row["layer"] for row in rows}
+    assert layers == (
+        {"depth.0", "project.0"} if granularity == "channel" else {"stem.0", "expand.0", "depth.0", "project.0", "head"}
+    )
+    assert (context.folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((context.folder / "sensitivity.json").read_text())
+    assert set(found["max_ratio"]) == layers
+    target = {"macs": 0.9} if granularity == "channel" else {"sparsity": 0.2}
+    prune = Prune(granularity=granularity, target=target, max_ratio=str(context.folder / "sensitivity.json"))
+    assert prune.ceilings == found["max_ratio"]
+
+
+def test_an_important_layer_loses_more_than_a_useless_one(residual, spec, context):
+    import torch
+
+    with torch.no_grad():
+        residual.project[1].weight.zero_()
+        residual.project[1].bias.zero_()
+    rows = Sensitivity(granularity="weight", ratios=(0.97,)).run(Candidate(spec=spec, module=residual), context).tables
+    by_layer = {row["layer"]: row["accuracy"] for row in rows["sensitivity"]}
+    dense = json.loads((context.folder / "sensitivity.json").read_text())["dense_accuracy"]
+    assert by_layer["expand.0"] == by_layer["depth.0"] == dense
+
+
+def test_faulty_settings_and_networks_are_refused(residual, spec, context):
+    with pytest.raises(ValidationError, match="less than 1"):
+        Sensitivity(ratios=(1.0,))
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Sensitivity(ratios=())
+    with pytest.raises(ModelError, match="may be pruned"):
+        Sensitivity(protect=("*",)).run(Candidate(spec=spec, module=residual), context)
+
+
+RECIPE = """name: tiny
+data: {source: digits, image_size: 16, limit: 96, evaluation_limit: 32}
+model: {source: "torchvision:squeezenet1_1", args: {}}
+stages:
+"""
+
+
+def test_a_recipe_without_channels_to_prune_is_refused(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE + "  - train: {epochs: 1}\n")
+    with pytest.raises(CompressError, match="has no prune stage"):
+        analyse(path, out=tmp_path, smoke=True)
+    path.write_text(RECIPE + "  - prune: {granularity: layer, target: {macs: 0.5}}\n")
+    with pytest.raises(CompressError, match="prunes 'layer'"):
+        analyse(path, out=tmp_path, smoke=True)
+
+
+def test_the_verb_runs_the_stages_before_and_leaves_table_and_figure(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE.replace("16,", "32,") + "  - prune: {target: {macs: 0.5}}\n  - export\n")
+    run, files = analyse(path, out=tmp_path, smoke=True)
+    assert all(isinstance(file, Path) and file.is_file() for file in files)
+    assert [stage.name for stage in run.record.stages] == ["sensitivity"]

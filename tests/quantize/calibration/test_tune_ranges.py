@@ -1,0 +1,142 @@
+"""Ranges and biases tuned together: answers move less, nothing else changes, and what does not help is not taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from torch import nn
+
+from compress.backends import onnx_graph as graphs
+from compress.core.progress import NullReporter
+from compress.core.stage import Candidate, Context
+from compress.quantize.calibration import tune_ranges as tuning
+from compress.quantize.calibration.tune_ranges import tune
+from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.stage import Quantize
+from compress.quantize.static_int8 import Static, prepare
+from tests.export.tiny import SPEC, split
+
+FAMILIES = ("onnxruntime", "openvino")
+SAMPLES = split(96, 0).inputs.numpy()
+OTHERS = split(64, 5).inputs.numpy()
+
+
+def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> Static:
+    """Calibrated, then all ranges so many times as wide."""
+    static = prepare(
+        graphs.load(exported), [SAMPLES], FAMILIES, Calibration(), Ladder.model_validate(ladder), per_channel=True,
+        symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    )  # fmt: skip
+    ranges = {
+        family: {name: (wider * low, wider * high) for name, (low, high) in own.items()}
+        for family, own in static.ranges.items()
+    }
+    return replace(static, ranges=ranges)
+
+
+def decibels(static: Static, exported: Path, family: str = "onnxruntime") -> float:
+    """Of the answers to samples that nobody learned from, by ONNX Runtime."""
+    exact, made = (graphs.run(graphs.session(one), OTHERS) for one in (graphs.load(exported), static.placed(family, ())))
+    return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
+    static = static_of(exported, wider=6.0)
+    found = tune(static, "onnxruntime", SAMPLES, passes=12, bits=8)
+    assert found.before is not None
+    assert found.after is not None
+    assert found.after > found.before + 3
+    assert decibels(found.static, exported, family) > decibels(static, exported, family) + 3
+    assert found.note.startswith("ranges and biases tuned together, 12 passes over 84 samples")
+    assert found.note.endswith("on 12 others")
+
+
+def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
+    static = static_of(exported)
+    held = tune(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), passes=1, bits=8)
+    assert held.before == pytest.approx(decibels(static, exported), abs=1.0)
+
+
+def test_weights_and_zero_points_stay(exported: Path) -> None:
+    static = static_of(exported, wider=3.0, weights={"bits": 4, "rounding": "gptq"})
+    tuned = tune(static, "onnxruntime", SAMPLES, passes=4, bits=4).static
+    assert tuned is not static
+    before, after = (
+        {one.name: onnx.numpy_helper.to_array(one) for one in made.placed("onnxruntime", ()).graph.initializer}
+        for made in (static, tuned)
+    )
+    assert set(before) == set(after)
+    integers = [name for name, value in before.items() if value.dtype in (np.int8, np.uint8)]
+    assert len(integers) > 10
+    for name in integers:
+        np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "RATE", 5.0)
+    static = static_of(exported)
+    found = tune(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    assert found.static is static
+    assert found.note.endswith("they stay as they were calibrated")
+    assert "1 pass over" in found.note
+
+
+def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:
+    """Biases that the ladder has moved are no reason to move the answers there."""
+    static = static_of(exported)
+    name = static.model.graph.node[-1].input[2]
+    moved = onnx.ModelProto()
+    moved.CopyFrom(static.model)
+    bias = next(one for one in moved.graph.initializer if one.name == name)
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1.0, name))
+    found = tune(replace(static, model=moved), "onnxruntime", SAMPLES, passes=40, bits=8)
+    assert decibels(found.static, exported) > decibels(replace(static, model=moved), exported) + 6
+
+
+def fixed(exported: Path, batch: int) -> Path:
+    model = graphs.load(exported)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    path = exported.parent / f"fixed-{batch}.onnx"
+    graphs.save(model, path)
+    return path
+
+
+def test_a_fixed_batch_is_kept(exported: Path) -> None:
+    static = static_of(exported)
+    model = graphs.load(fixed(exported, 8))
+    static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
+                                                                  for f, r in static.ranges.items()})  # fmt: skip
+    found = tune(static, "onnxruntime", SAMPLES[:45], passes=2, bits=8)
+    assert "over 32 samples" in found.note
+    assert "on 8 others" in found.note
+    few = tune(static, "onnxruntime", SAMPLES[:15], passes=2, bits=8)
+    assert few.static is static
+    assert "give 16 or more" in few.skipped[0].reason
+
+
+def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from compress.quantize.qat import onnx_to_torch as replay
+
+    monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
+    static = static_of(exported)
+    found = tune(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    assert found.static is static
+    assert "GlobalAveragePool" in found.skipped[0].reason
+
+
+def test_the_stage_tunes_when_asked(network: nn.Module, context: Context) -> None:
+    stage = Quantize(calibration={"samples": 64, "tune": 2}, gate=None)
+    outcome = stage.run(Candidate(SPEC, network), context)
+    (note,) = (note for note in outcome.notes if "tuned together" in note)
+    assert "2 passes over 56 samples" in note
+    assert stage.smoke().calibration.tune == 1
+    plain = Quantize(calibration={"samples": 64}, gate=None).run(Candidate(SPEC, network), context)
+    assert not any("tuned" in note for note in plain.notes)

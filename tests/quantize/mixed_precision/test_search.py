@@ -1,0 +1,141 @@
+"""Both searches of mixed precision on a real small network, against all of its sets of layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from torch import nn
+
+from compress.backends import onnx_graph as graphs
+from compress.config.devices import host
+from compress.core.errors import ConversionError
+from compress.core.progress import NullReporter
+from compress.core.stage import Candidate, Context
+from compress.data.interface import Data
+from compress.quantize.mixed_precision import fewest_float_layers as mixed
+from compress.quantize.mixed_precision import under_budget as within
+from compress.quantize.mixed_precision.search import mix
+from compress.quantize.mixed_precision.trial import Attempts
+from compress.quantize.settings import Calibration, Ladder, Mixed, Weights
+from compress.quantize.stage import Quantize
+from compress.quantize.static_int8 import prepare
+from tests.export.tiny import SPEC, Target, split
+
+
+@pytest.fixture(scope="module")
+def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
+    """Three-bit weights, so that layers matter; 600 validation samples, so that 0.2 points are one of them."""
+    from compress.tasks.classification import Classification
+
+    model = graphs.load(exported)
+    static = prepare(
+        model, [split(64, 0).inputs.numpy()], ("onnxruntime",), Calibration(), Ladder(weights=Weights(bits=3)),
+        per_channel=True, symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    )  # fmt: skip
+    data = Data(SPEC, split(120, 0), split(600, 1), split(60, 2))
+    folder = tmp_path_factory.mktemp("mixing")
+    return Attempts(static, (), SPEC, Context(data, Classification(), folder, folder / "cache", targets=(host(),)))
+
+
+@pytest.fixture(scope="module")
+def every(attempts: Attempts) -> dict[tuple[str, ...], tuple[float, float, float]]:
+    """Loss, noise in dB below nothing, and bytes of every set of layers in float."""
+    sets = [one for size in range(6) for one in itertools.combinations(attempts.layers, size)]
+    found = {one: (*attempts.attempt(one), attempts.size_bytes(one)) for one in sets}
+    return {one: (drop, -sqnr, size) for one, (drop, sqnr, size) in found.items()}
+
+
+def test_layers_in_float_take_their_noise_away(attempts: Attempts, every: dict) -> None:
+    """They are really in float: with all of them there, only activations between them are rounded."""
+    assert every[attempts.layers][1] < every[()][1] - 10
+    assert every[attempts.layers][2] > every[()][2] + 3 * 4000
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.002, 0.005, 0.02])
+def test_no_more_layers_in_float_than_the_greedy_optimum(attempts: Attempts, every: dict, budget: float) -> None:
+    """Nor than one more than the fewest of any set that holds."""
+    found = mixed.search(attempts.layers, attempts.attempt, budget=budget, seconds=60)
+    holding = [len(one) for one, (drop, _, _) in every.items() if drop <= budget]
+    if holding:
+        assert found.holds
+        assert len(found.floats) <= min(greedy(attempts.layers, every, budget), min(holding) + 1)
+    else:
+        assert not found.holds
+
+
+def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
+    """Layers put in float one by one, each time the one that leaves least loss, then least noise, until the budget holds."""
+    floats: tuple[str, ...] = ()
+    while every[floats][0] > budget and len(floats) < len(layers):
+        ways = [tuple(one for one in layers if one in (*floats, new)) for new in layers if new not in floats]
+        floats = min(ways, key=lambda one: every[one][:2])
+    return len(floats) if every[floats][0] <= budget else len(layers)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 0.6, 1.0])
+def test_under_a_size_budget_no_set_of_layers_is_better(attempts: Attempts, every: dict, part: float) -> None:
+    least, most = every[()][2], every[attempts.layers][2]
+    budget = least + part * (most - least)
+    found = within.search(attempts.layers, attempts.attempt, attempts.size_bytes, budget=budget, seconds=60)
+    assert found.holds
+    assert found.cost == every[found.floats][2] <= budget
+    best = min((max(drop, 0.0), noise) for drop, noise, size in every.values() if size <= budget)
+    assert max(found.drop, 0.0) <= best[0] + 1e-9
+    assert every[found.floats][1] <= best[1] + 1.0  # within 1 dB of the best of all
+
+
+def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(attempts: Attempts, every: dict) -> None:
+    found = mix(Mixed(latency_ms=1000.0, seconds=30), attempts.static, (), SPEC, attempts.context)
+    assert "1000 ms holds" in found.note
+    assert found.holds
+    assert every[found.floats][:2] <= every[()][:2]
+    assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
+    kept = graphs.load(attempts.context.folder / "model.onnx")
+    assert kept == attempts.build(found.floats)
+    tight = mix(Mixed(latency_ms=1e-6, seconds=2), attempts.static, (), SPEC, attempts.context)
+    assert "does not hold" in tight.note
+    assert not tight.holds
+
+
+def test_a_latency_without_this_machine_among_the_targets_is_refused(attempts: Attempts) -> None:
+    context = dataclasses.replace(attempts.context, targets=(Target("jetson", "tensorrt"),))
+    with pytest.raises(ConversionError, match=r"no target is \(targets: jetson\)"):
+        mix(Mixed(latency_ms=1.0), attempts.static, (), SPEC, context)
+
+
+def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, context: Context) -> None:
+    small = Quantize(gate=None).run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].stat().st_size
+    stage = Quantize(mixed={"size_bytes": small + 2000}, gate=None)
+    outcome = stage.run(Candidate(SPEC, network), context)
+    size = outcome.candidate.files["onnxruntime"].stat().st_size
+    assert small < size <= small + 2000
+    (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
+    assert f"{size:,} bytes, the budget of {small + 2000:,} bytes holds" in note
+    assert any("kept in float by mixed precision" in skip.reason for skip in outcome.skipped)
+    assert set(outcome.tables["sensitivity"][0]) == {"layer", "drop_saved", "noise_saved", "bytes_more"}
+
+
+def test_one_budget_at_a_time_and_001_where_none_is_given() -> None:
+    with pytest.raises(ValidationError, match=r"mixed takes one budget of .* and accuracy_drop and size_mb are given"):
+        Quantize(mixed={"accuracy_drop": 0.01, "size_mb": 1.0})
+    assert Mixed().drop == 0.01
+    assert Mixed(accuracy_drop=0.0).drop == 0.0
+    assert (Mixed(size_mb=1.5).drop, Mixed(size_mb=1.5).most_bytes, Mixed(size_bytes=7).most_bytes) == (None, 1.5e6, 7)
+    again = Quantize.model_validate(Quantize(mixed={"size_mb": 1.0}).model_dump(mode="json"))
+    assert again.mixed == Mixed(size_mb=1.0)
+
+
+def test_what_no_target_can_do_is_found_before_anything_runs() -> None:
+    from compress.config.devices import load_device
+
+    jetson = load_device("jetson")
+    assert "runtimes that have it are tensorrt" in (Quantize(scheme="bf16").unfit((host(), jetson)) or "")
+    assert "runtimes that have it are onnxruntime" in (Quantize(scheme="weight_int4").unfit((jetson,)) or "")
+    assert "add host to the devices" in (Quantize(mixed={"latency_ms": 1.0}).unfit((jetson,)) or "")
+    for stage in (Quantize(), Quantize(scheme="fp16"), Quantize(mixed={"latency_ms": 1.0})):
+        assert stage.unfit((host(), jetson)) is None
+    assert Quantize(scheme="bf16").unfit((jetson,)) is None

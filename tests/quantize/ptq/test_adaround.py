@@ -1,0 +1,114 @@
+"""Rounding of one layer against references computed in float64, written differently."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compress.quantize.ptq.adaround import adaround, output_error
+from compress.quantize.ptq.gptq import Curvature, gptq, towards
+from compress.quantize.ptq.input_statistics import Seen
+from compress.quantize.ptq.quantized_weight import limits, nearest, steps
+
+
+@pytest.fixture(scope="module")
+def layer_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    w = random.normal(size=(2, 6, 20)).astype(np.float32)
+    x = random.normal(size=(2, 400, 20)) @ random.normal(size=(2, 20, 20)) + 0.5
+    return w, x, (x.transpose(0, 2, 1) @ x / 400).astype(np.float32)
+
+
+def exact_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Mean squared output error over the samples themselves, (G, K)."""
+    return (((x @ (q * s[..., None].astype(np.float64) - w).transpose(0, 2, 1)) ** 2).mean(1))  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("rounding", ["adaround", "gptq"])
+def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(layer_data, bits: int, rounding: str) -> None:
+    w, x, second = layer_data
+    s = steps(w, bits, per_channel=True, search=False)
+    plain = nearest(w, s, bits)
+    q = (
+        adaround(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
+        if rounding == "adaround"
+        else gptq(w, s, Curvature(second), bits)
+    )
+    before, after = exact_error(plain, w, s, x), exact_error(q, w, s, x)
+    np.testing.assert_allclose(output_error(q, w, s, second), after, rtol=1e-3)
+    assert (after <= before * 1.001).all()
+    assert after.sum() < 0.6 * before.sum()
+    assert (q >= limits(bits)[0]).all()
+    assert (q <= limits(bits)[1]).all()
+
+
+def test_adaround_goes_up_or_down_and_nowhere_else(layer_data) -> None:
+    w, x, _ = layer_data
+    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    assert np.abs(adaround(w, s, x, x, 4, iterations=50) - w / s[..., None]).max() <= 1.0
+
+
+def test_adaround_is_the_same_every_time(layer_data) -> None:
+    w, x, _ = layer_data
+    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    np.testing.assert_array_equal(*(adaround(w, s, x, x, 4, iterations=50) for _ in range(2)))
+
+
+@pytest.mark.parametrize("rounding", ["adaround", "gptq"])
+def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: str) -> None:
+    """With inputs that earlier layers changed, learning from both is better than learning from the changed ones alone."""
+    w, x, _ = layer_data
+    x = x.astype(np.float32)
+    found = np.round(x) * np.float32(0.9)
+    seen = Seen(x, found, x.mean(1), found.mean(1))
+    s = steps(w, 4, per_channel=True, search=False)
+    if rounding == "adaround":
+        blind, aware = (adaround(w, s, one, found, 4, iterations=300) for one in (found, x))
+    else:
+        curvature = Curvature(seen.second)
+        blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, towards(w, curvature, seen.cross)))
+    before, after = (float(seen.error(w, q * s[..., None]).sum()) for q in (blind, aware))
+    assert after < 0.8 * before
+
+
+def test_adaround_sees_what_the_activation_cuts() -> None:
+    """Less error behind a ReLU when learned through it: a few hundredths, so over many rows."""
+    errors = np.zeros(2)
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        w = random.normal(size=(1, 96, 20)).astype(np.float32)
+        x = (random.normal(size=(1, 1000, 20)) @ random.normal(size=(1, 20, 20)) + 0.5).astype(np.float32)
+        s = steps(w, 3, per_channel=True, search=False)
+        b = np.full(s.shape, -15.0, np.float32)
+        for place, bend in enumerate((None, torch.relu)):
+            q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
+            before, after = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
+            errors[place] += float(np.square(before - after).sum())
+    assert errors[1] < 0.99 * errors[0]
+
+
+def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
+    w, x, _ = layer_data
+    x = x.astype(np.float32)
+    seen = Seen(x, 2 * x, x.mean(1), 2 * x.mean(1))
+    aim = towards(w, Curvature(seen.second), seen.cross)
+    assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
+    np.testing.assert_array_equal(towards(w, Curvature(seen.second), seen.second), w)
+
+
+def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
+    w = layer_data[0].copy()
+    w[0, 0, 0] = 30.0
+    errors = []
+    for search in (False, True):
+        s = steps(w, 4, per_channel=False, search=search)
+        assert len(np.unique(s)) == 1
+        errors.append(float(((nearest(w, s, 4) * s[..., None] - w) ** 2).sum()))
+    assert errors[1] < errors[0]
+
+
+def test_zero_weights_have_a_step(layer_data) -> None:
+    w = np.zeros((1, 2, 3), np.float32)
+    assert (steps(w, 8, per_channel=True, search=True) > 0).all()

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compress.backends import onnx_graph as graphs
+from compress.core.errors import ConversionError
+from compress.quantize.calibration import observe as calibrate
+from compress.quantize.qdq import quantize_graph as int8
+from compress.quantize.qdq.placement import PLACEMENTS, WEIGHTED, activations, kept_float
+from tests.export.tiny import SPEC, Residual, split
+
+FAMILIES = tuple(PLACEMENTS)
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> onnx.ModelProto:
+    return graphs.load(exported)
+
+
+@pytest.fixture(scope="module")
+def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
+    names = activations(model, FAMILIES)
+    seen = calibrate.observe(model, names, [split(64, 3).inputs.numpy()], counts=False)
+    return {name: (one.low, one.high) for name, one in seen.items()}
+
+
+def quantized(model: onnx.ModelProto, ranges: int8.Ranges, family: str, **changes: bool) -> onnx.ModelProto:
+    return int8.quantize(model, ranges, family, **({"per_channel": True, "reduce_range": False} | changes))
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Stored int8 weight and its scale, by layer."""
+    values = constants(model)
+    maker = {node.output[0]: node for node in model.graph.node}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in WEIGHTED:
+            weight, scale = maker[node.input[1]].input[:2]
+            found[node.name] = (values[weight], values[scale])
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_weights_are_stored_as_int8_and_nowhere_else(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
+    made = quantized(model, ranges, family)
+    stored = weights_of(made)
+    assert set(stored) == {"stem.0", "depthwise.0", "point.0", "wide", "head"}
+    assert all(weight.dtype == np.int8 for weight, _ in stored.values())
+    assert all(value.size < 100 for value in constants(made).values() if value.dtype == np.float32)
+
+
+def test_weights_are_scaled_by_channel(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    floats = constants(model)
+    for layer, (weight, scale) in weights_of(quantized(model, ranges, "onnxruntime")).items():
+        wanted = floats[f"{layer}.weight"]
+        assert scale.shape == (len(wanted),)
+        restored = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+        assert np.abs(restored - wanted).max() <= scale.max() * 0.51
+        np.testing.assert_allclose(scale, np.abs(wanted).reshape(len(wanted), -1).max(1) / 127.5, rtol=0.01)
+
+
+def test_one_scale_a_tensor_on_request(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    stored = weights_of(quantized(model, ranges, "onnxruntime", per_channel=False))
+    assert all(scale.size == 1 for _, scale in stored.values())
+
+
+def test_reduced_range_leaves_one_bit_free(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    stored = weights_of(quantized(model, ranges, "onnxruntime", reduce_range=True))
+    assert max(np.abs(weight.astype(int)).max() for weight, _ in stored.values()) <= 64
+
+
+def activation_types(model: onnx.ModelProto) -> tuple[set[np.dtype], bool]:
+    """Types of activations' zero points, and whether all are zero."""
+    values = constants(model)
+    zeros = [values[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return {zero.dtype for zero in zeros}, not any(zero.any() for zero in zeros)
+
+
+def test_tensorrt_gets_int8_around_zero(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    assert activation_types(quantized(model, ranges, "tensorrt")) == ({np.dtype(np.int8)}, True)
+
+
+def test_onnxruntime_gets_uint8_with_zero_points(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    assert activation_types(quantized(model, ranges, "onnxruntime")) == ({np.dtype(np.uint8)}, False)
+
+
+def test_openvino_gets_its_input_around_zero_and_the_rest_unsigned(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "openvino")
+    values = constants(made)
+    zeros = {node.input[0]: values[node.input[2]] for node in made.graph.node if node.op_type == "QuantizeLinear"}
+    given = zeros.pop(made.graph.input[0].name)
+    assert (given.dtype, given.item()) == (np.dtype(np.int8), 0)
+    assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
+
+
+def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: Path) -> None:
+    import torch
+    from torchvision.models import VisionTransformer
+
+    from compress.backends.export_onnx import export_onnx
+
+    torch.manual_seed(0)
+    network = VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4).eval()
+    export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
+    vit = graphs.load(tmp_path / "vit.onnx")
+    x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    seen = calibrate.observe(vit, activations(vit, FAMILIES), [x], counts=False)
+    found = {name: (one.low, one.high) for name, one in seen.items()}
+    for family, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
+        made = quantized(vit, found, family)
+        values, maker = constants(made), {node.output[0]: node for node in made.graph.node}
+        pairs = [[maker[name] for name in node.input] for node in made.graph.node if node.op_type == "MatMul"]
+        integers = [pair for pair in pairs if all(one.op_type == "DequantizeLinear" for one in pair)]
+        computed = [pair for pair in integers if all(one.input[0] not in values for one in pair)]
+        assert len(computed) == wanted
+    made = quantized(vit, found, "openvino")
+    softmax = next(node.output[0] for node in made.graph.node if node.op_type == "Softmax")
+    rounding = next(node for node in made.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == softmax)
+    assert constants(made)[rounding.input[2]].dtype == np.uint8
+
+
+def test_openvino_gets_all_activations_as_asked(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = int8.quantize(model, ranges, "openvino", per_channel=True, reduce_range=False, symmetric=False)
+    assert activation_types(made) == ({np.dtype(np.uint8)}, False)
+
+
+def test_tensorrt_quantizes_only_what_weighted_operators_read(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "tensorrt")
+    readers: dict[str, set[str]] = {}
+    for node in made.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    for node in made.graph.node:
+        if node.op_type == "DequantizeLinear":
+            assert readers[node.output[0]] & set(WEIGHTED)
+    assert "DequantizeLinear" not in {node.op_type for node in made.graph.node if "logits" in node.output}
+
+
+def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int8.Ranges, tmp_path: Path) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it warns that an optimized file is for this machine only, which is meant
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    graphs.save(quantized(model, ranges, "onnxruntime"), tmp_path / "model.onnx")
+    onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    operators = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
+    assert operators.count("QLinearConv") == 4
+    assert {"QGemm", "QLinearAdd", "QLinearGlobalAveragePool"} <= set(operators)
+    assert not {"Conv", "FusedConv", "Gemm", "Add", "Clip", "Relu"} & set(operators)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
+    x = split(64, 5).inputs.numpy()
+    floats = graphs.run(graphs.session(model), x)
+    made = quantized(model, ranges, family, reduce_range=family == "onnxruntime")
+    runner = graphs.session(made)
+    step = len(x) if PLACEMENTS[family].batch is None else 1
+    ints = np.concatenate([graphs.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
+    assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
+
+
+def test_answers_are_float_and_not_tied_to_256_levels(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    made = quantized(model, ranges, "onnxruntime")
+    (last,) = [node for node in made.graph.node if "logits" in node.output]
+    assert last.op_type == "Gemm"
+    stored = onnx.numpy_helper.to_array(
+        next(one for one in made.graph.initializer if one.name == maker_input(made, last.input[2]))
+    )
+    assert stored.dtype == np.int32
+    answers = graphs.run(graphs.session(made), split(120, 5).inputs.numpy())
+    assert len(np.unique(answers)) > 300
+
+
+def maker_input(model: onnx.ModelProto, name: str) -> str:
+    return next(node.input[0] for node in model.graph.node if name in node.output)
+
+
+def test_network_given_is_left_as_it_was(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    before = model.SerializeToString()
+    quantized(model, ranges, "onnxruntime")
+    assert model.SerializeToString() == before
+
+
+def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
+    excluded = kept_float(model, ("wide", "he*"))
+    assert excluded == ("wide", "head")
+    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=True, exclude=excluded)
+    skips = int8.left_in_float(made, excluded)
+    assert [skip.what for skip in skips] == ["Conv wide", "Gemm head"]
+    assert all("keep_float" in skip.reason for skip in skips)
+
+
+def test_product_of_two_activations_stays_float_with_its_reason() -> None:
+    value = lambda name, shape: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)  # noqa: E731
+    nodes = [
+        onnx.helper.make_node("Transpose", ["input"], ["turned"], name="turn", perm=[0, 2, 1]),
+        onnx.helper.make_node("MatMul", ["input", "turned"], ["logits"], name="attention"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    seen = calibrate.observe(model, activations(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
+    made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
+    (skip,) = int8.left_in_float(made, ())
+    assert skip.what == "MatMul attention"
+    assert "product of two activations" in skip.reason
+
+
+def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match=r"'clasifier\*' matches no node.*stem\.0"):
+        kept_float(model, ("clasifier*",))
+
+
+def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
+    x = split(64, 3).inputs
+    seen = calibrate.observe(model, ("input", *activations(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()])
+    assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
+    logits = network(x).detach()
+    assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
+    assert all(one.counts.sum() % len(x) == 0 and one.counts.sum() > 0 for one in seen.values())
+
+
+def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
+    x = split(8, 3).inputs.numpy()
+    x[0, 0, 0, 0] = np.nan
+    with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
+        calibrate.observe(model, ("input",), [x])
+
+
+def test_no_batches_are_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match="no samples"):
+        calibrate.observe(model, ("input",), [])
+
+
+def test_spec_is_the_models(model: onnx.ModelProto) -> None:
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]] == list(SPEC.shape)
+
+
+def deconvolving() -> onnx.ModelProto:
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.normal(size=(6, 3, 3, 3)),
+        "u": random.normal(size=(6, 4, 2, 2)),
+        "v": random.normal(size=(2, 4, 1, 1)),
+    }
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["a"], "first", pads=[1] * 4),
+        onnx.helper.make_node("ConvTranspose", ["a", "u"], ["b"], "up", strides=[2, 2]),
+        onnx.helper.make_node("Conv", ["b", "v"], ["y"], "last"),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    initializers = [onnx.numpy_helper.from_array(each.astype(np.float32), name) for name, each in weights.items()]
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("x", 1, ["n", 3, 8, 8])], [value("y", 1, ["n", 2, 16, 16])], initializers
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_operator_that_the_runtime_has_no_integers_for_stays_in_float_with_its_reason() -> None:
+    model = deconvolving()
+    ranges = dict.fromkeys(activations(model, ("onnxruntime",)), (-4.0, 4.0))
+    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
+    kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
+    (skip,) = int8.left_in_float(made, ())
+    assert (skip.what, skip.reason) == ("ConvTranspose up", "ONNX Runtime has no int8 kernel of ConvTranspose")
+    for_tensorrt = int8.quantize(
+        model, dict.fromkeys("xab", (-4.0, 4.0)), "tensorrt", per_channel=True, reduce_range=False
+    )  # fmt: skip
+    assert stored_kinds(for_tensorrt) == {onnx.TensorProto.INT8}
+
+
+def stored_kinds(model: onnx.ModelProto) -> set[int]:
+    return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+
+
+def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(model, ranges) -> None:
+    add = next(node.name for node in model.graph.node if node.op_type == "Add")
+    made = quantized(model, ranges, "onnxruntime")
+    (skip,) = int8.left_in_float(made, (add,))
+    assert skip.what == f"keep_float of Add {add}"
+    assert "keep its neighbours" in skip.reason
+    assert int8.left_in_float(made, ()) == ()
+
+
+def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:
+    """A matrix product of dequantized integers with a float bias of two channels."""
+    scales = {"s_x": s_x, "s_w": s_w}
+    tensors = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in scales.items()]
+    tensors += [
+        onnx.numpy_helper.from_array(np.ones((2, 3), np.int8), "w_q"),
+        onnx.numpy_helper.from_array(np.array([bias, -bias], np.float32), "b"),
+    ]
+    nodes = [
+        onnx.helper.make_node("DequantizeLinear", ["x_q", "s_x"], ["x"]),
+        onnx.helper.make_node("DequantizeLinear", ["w_q", "s_w"], ["w"]),
+        onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="head", transB=1),
+    ]
+    x = onnx.helper.make_tensor_value_info("x_q", onnx.TensorProto.INT8, [1, 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])
+    return onnx.helper.make_model(onnx.helper.make_graph(nodes, "gemm", [x], [y], tensors))
+
+
+def test_a_bias_is_stored_as_int32_where_its_scale_allows() -> None:
+    model = gemm_of_integers(0.5, 0.25, 2.0)
+    int8._round_biases(model.graph)
+    integers = {name: value for name, value in constants(model).items() if value.dtype == np.int32}
+    assert [value.tolist() for value in integers.values()] == [[16, -16]]
+    onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize(("s_x", "s_w", "bias"), [(1e-30, 1e-30, 1.0), (1e-5, 1e-6, 1.0)], ids=["underflow", "past int32"])
+def test_a_bias_that_int32_cannot_hold_stays_in_float(s_x: float, s_w: float, bias: float) -> None:
+    model = gemm_of_integers(s_x, s_w, bias)
+    before = model.SerializeToString()
+    int8._round_biases(model.graph)
+    assert model.SerializeToString() == before

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.numpy_helper import from_array
+
+from compress.backends import onnx_graph as graphs
+from compress.quantize.qdq.rewrite_pooling import pool_globally, pool_rounded
+
+
+def mean_of(axes: tuple[int, ...], keepdims: int, rank: int) -> onnx.ModelProto:
+    """Relu, then a mean."""
+    value = lambda name, size: make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * size)  # noqa: E731
+    nodes = [
+        make_node("Relu", ["x"], ["r"], "relu"),
+        make_node("ReduceMean", ["r", "axes"], ["y"], "mean", keepdims=keepdims),
+    ]
+    left = rank if keepdims else rank - len(axes)
+    graph = make_graph(nodes, "g", [value("x", rank)], [value("y", left)], [from_array(np.array(axes), "axes")])
+    return make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(("axes", "keepdims"), [((2, 3), 1), ((-1, -2), 0), ((3, 2), 0)])
+def test_spatial_mean_becomes_a_pool_of_the_same_function(axes: tuple[int, ...], keepdims: int) -> None:
+    model = mean_of(axes, keepdims, 4)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    wanted = np.maximum(x, 0).mean((2, 3), keepdims=bool(keepdims))
+    pool_globally(model)
+    assert "ReduceMean" not in {node.op_type for node in model.graph.node}
+    np.testing.assert_allclose(graphs.run(graphs.session(model), x), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("axes", "rank"), [((1,), 4), ((1, 2), 4), ((1, 2, 3), 4), ((1, 2), 3)])
+def test_any_other_mean_stays(axes: tuple[int, ...], rank: int) -> None:
+    model = mean_of(axes, 1, rank)
+    before = model.SerializeToString()
+    pool_globally(model)
+    assert model.SerializeToString() == before
+
+
+def rounded_pool(extra_reader: bool = False) -> onnx.ModelProto:
+    """Relu → MaxPool → Q → DQ → a sum of it with itself; with an extra reader the pool's result is used exactly as well."""
+    value = lambda name: make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4)  # noqa: E731
+    nodes = [
+        make_node("Relu", ["x"], ["r"], "relu"),
+        make_node("MaxPool", ["r"], ["m"], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        make_node("QuantizeLinear", ["m", "s", "z"], ["q"], "round"),
+        make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "back"),
+        make_node("Add", ["d", "m" if extra_reader else "d"], ["y"], "sum"),
+    ]
+    stored = [from_array(np.array(0.05, np.float32), "s"), from_array(np.array(3, np.uint8), "z")]
+    graph = make_graph(nodes, "g", [value("x")], [value("y")], stored)
+    return make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10)
+
+
+def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
+    model = rounded_pool()
+    x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
+    wanted = graphs.run(graphs.session(model), x)
+    pool_rounded(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
+    np.testing.assert_array_equal(graphs.run(graphs.session(model), x), wanted)
+
+
+def test_a_maximum_that_is_also_read_exactly_stays() -> None:
+    model = rounded_pool(extra_reader=True)
+    before = model.SerializeToString()
+    pool_rounded(model.graph)
+    assert model.SerializeToString() == before

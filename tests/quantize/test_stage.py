@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from pydantic import ValidationError
+from torch import nn
+
+from compress.backends import onnx_graph as graphs
+from compress.config.devices import Device, load_device
+from compress.core.errors import ConversionError
+from compress.core.stage import Candidate, Context
+from compress.data.interface import Data
+from compress.quantize.calibration.choose_samples import choose
+from compress.quantize.stage import Quantize
+from compress.quantize.target_requirements import families, saturates
+from tests.export.tiny import SPEC, Target, TinySplit, split
+
+JETSON = Target("jetson", "tensorrt")
+
+
+def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: Context, exported: Path) -> None:
+    outcome = Quantize().run(Candidate(SPEC, network, lineage=("a",)), context)
+    results, made = outcome.results, outcome.candidate
+    assert made.form == "onnx"
+    assert made.lineage == ("a",)
+    assert made.files == {"onnxruntime": context.folder / "model.onnx"}
+    assert results["agreement"].value >= 0.95
+    assert results["agreement"].runs == 60
+    assert results["accuracy_validation_int8"].value >= results["accuracy_validation_float"].value - 0.05
+    assert results["size_ratio"].value == (context.folder / "model.onnx").stat().st_size / exported.stat().st_size
+    assert graphs.metadata(made.files["onnxruntime"]) == graphs.metadata(exported)
+    onnx.checker.check_model(str(made.files["onnxruntime"]), full_check=True)
+    assert outcome.skipped == ()
+
+
+def test_large_enough_network_shrinks_to_under_035(tmp_path: Path, context: Context) -> None:
+    import torch
+
+    from compress.backends.export_onnx import export_onnx
+
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(64, 4),
+    ).eval()  # fmt: skip
+    path = tmp_path / "float.onnx"
+    export_onnx(net, SPEC, path)
+    outcome = Quantize().run(Candidate(SPEC, net), dataclasses.replace(context, to_onnx=lambda _: path))
+    assert outcome.results["size_ratio"].value < 0.35
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_int8_takes_any_batch(network: nn.Module, context: Context, batch: int) -> None:
+    made = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
+    x = split(8, 1).inputs.numpy()
+    runner = graphs.session(made.files["onnxruntime"])
+    np.testing.assert_allclose(graphs.run(runner, x[:batch]), graphs.run(runner, x)[:batch], rtol=1e-5)
+
+
+def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(JETSON,))
+    outcome = Quantize().run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files == {
+        "onnxruntime": context.folder / "model.onnx",
+        "tensorrt": context.folder / "model.tensorrt.onnx",
+    }
+    assert any("tensorrt" in note for note in outcome.notes)
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "relative"])
+def test_every_method_agrees_with_float(network: nn.Module, context: Context, method: str) -> None:
+    outcome = Quantize(calibration={"method": method, "samples": 64}).run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= 0.9
+
+
+def test_equal_seeds_give_equal_files(network: nn.Module, context: Context, tmp_path: Path) -> None:
+    stage = Quantize(calibration={"samples": 32})
+    first = stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes()
+    again = stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes()
+    other = (
+        stage.run(Candidate(SPEC, network), dataclasses.replace(context, seed=1)).candidate.files["onnxruntime"].read_bytes()
+    )
+    assert first == again != other
+
+
+class Forbidden(TinySplit):
+    def ordered(self, _: int):  # type: ignore[no-untyped-def]
+        raise AssertionError("looked at")
+
+
+def test_test_split_is_never_looked_at(network: nn.Module, context: Context) -> None:
+    data = dataclasses.replace(context.data, test=Forbidden(*dataclasses.astuple(split(4, 0))[:2]))
+    Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+
+
+def test_empty_training_split_is_refused_and_nothing_is_written(network: nn.Module, context: Context) -> None:
+    data = Data(SPEC, split(0, 0), split(10, 1), split(10, 2))
+    with pytest.raises(ConversionError, match="training split is empty"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_refused_and_nothing_is_written(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exported)
+    tensor = next(one for one in model.graph.initializer if one.name == "wide.weight")
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[0, 0, 0, 0] = np.nan
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(ConversionError, match=r"1 of \d+ values of 'wide.weight' are not finite"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "bad.onnx"))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_kept_nodes_are_recorded(network: nn.Module, context: Context) -> None:
+    outcome = Quantize(keep_float=("head",)).run(Candidate(SPEC, network), context)
+    (skip,) = outcome.skipped
+    assert skip.what == "Gemm head (onnxruntime)"
+
+
+@pytest.mark.parametrize("samples", [15, 10_001])
+def test_samples_have_limits(samples: int) -> None:
+    with pytest.raises(ValidationError, match="samples"):
+        Quantize(calibration={"samples": samples})
+
+
+def test_families_follow_the_targets() -> None:
+    assert families(()) == ("onnxruntime",)
+    assert families((JETSON, Target("host", "onnxruntime"))) == ("onnxruntime", "tensorrt")
+
+
+def test_surroundings_are_json_and_tell_targets_apart() -> None:
+    assert Quantize().surroundings((JETSON,)) != Quantize().surroundings(())
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("avx2 avx512_vnni", False), ("avx2 avx_vnni", False), ("avx2", True)])
+def test_saturation_is_read_off_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
+    assert saturates(tmp_path / "cpuinfo") is expected
+
+
+def test_arm_does_not_saturate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert saturates(tmp_path / "none") is False
+
+
+def test_samples_are_spread_over_the_classes_and_seeded() -> None:
+    data = split(200, 0)
+    chosen = choose(data, 16, classes=4, seed=0)
+    where = [int((data.inputs.numpy() == one).all(axis=(1, 2, 3)).argmax()) for one in chosen]
+    assert Counter(int(data.targets[index]) for index in where) == {0: 4, 1: 4, 2: 4, 3: 4}
+    assert len(set(where)) == 16
+    np.testing.assert_array_equal(chosen, choose(data, 16, classes=4, seed=0))
+    assert not np.array_equal(chosen, choose(data, 16, classes=4, seed=1))
+
+
+def test_small_split_is_taken_whole() -> None:
+    data = split(10, 0)
+    assert sorted(choose(data, 64, classes=4, seed=0).sum((1, 2, 3))) == sorted(data.inputs.numpy().sum((1, 2, 3)))
+
+
+def test_stage_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import compress.quantize.stage, compress.export.stage, sys;"
+        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("scheme", ["dynamic_int8", "weight_int8", "weight_int4", "fp16"])
+def test_other_schemes_give_a_file_that_agrees_and_is_smaller(network: nn.Module, context: Context, scheme: str) -> None:
+    outcome = Quantize(scheme=scheme).run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= (0.8 if scheme == "weight_int4" else 0.95)
+    assert outcome.results[f"accuracy_validation_{scheme}"].runs == 60
+    assert graphs.metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+
+
+def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(JETSON,))
+    with pytest.raises(ConversionError, match="runtimes that have it are onnxruntime"):
+        Quantize(scheme="weight_int4").run(Candidate(SPEC, network), context)
+    assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "extra", [{"calibration": {"samples": 64}}, {"ladder": {"equalize": True}}, {"mixed": {}}, {"symmetric": True}]
+)
+def test_what_only_static_int8_has_is_refused_elsewhere(extra: dict) -> None:
+    with pytest.raises(ValidationError, match="is for static int8, and scheme is fp16"):
+        Quantize(scheme="fp16", **extra)
+
+
+def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Context) -> None:
+    ladder = {
+        "equalize": True,
+        "weights": {"bits": 4, "range": "mse", "rounding": "adaround", "iterations": 30},
+        "bias_correction": "empirical",
+    }
+    stage = Quantize(ladder=ladder, calibration={"samples": 64})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= 0.85
+    assert outcome.results["sqnr_worst_layer_db"].value <= min(row["sqnr_db"] for row in outcome.tables["layer_sqnr"]) + 1e-3
+    assert any("pairs of layers equalized" in note for note in outcome.notes)
+    assert any("64 training images, chosen with seed 0" in note for note in outcome.notes)
+    assert any("4-bit weights stored as int8" in note for note in outcome.notes)
+    first = outcome.candidate.files["onnxruntime"].read_bytes()
+    assert stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes() == first
+
+
+def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ladder={"equalize": True, "smooth": 1.0}, gate=None)
+    outcome = stage.run(Candidate(SPEC, module=network), context)
+    assert any("equalized" in note for note in outcome.notes)
+    assert outcome.results["sqnr_worst_layer_db"].value > 15
+
+
+def test_iterations_without_adaround_are_refused() -> None:
+    with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
+        Quantize(ladder={"weights": {"iterations": 10}})
+
+
+def test_symmetric_activations_on_request(network: nn.Module, context: Context) -> None:
+    made = Quantize(symmetric=True).run(Candidate(SPEC, network), context).candidate
+    model = onnx.load(made.files["onnxruntime"])
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    zeros = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert zeros == {onnx.TensorProto.INT8}
+
+
+def test_auto_takes_what_the_profile_wants(network: nn.Module, context: Context) -> None:
+    precision = host_precision().model_copy(
+        update={"activations": "int8", "symmetric_activations": True, "per_channel_weights": False}
+    )  # fmt: skip
+    target = dataclasses.replace(Target("board", "onnxruntime"), precision=precision)
+    context = dataclasses.replace(context, targets=(target,))
+    outcome = Quantize().run(Candidate(SPEC, network), context)
+    graph = onnx.load(outcome.candidate.files["onnxruntime"]).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    zeros = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zero.data_type for zero in zeros} == {onnx.TensorProto.INT8}
+    steps = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
+    assert all(onnx.numpy_helper.to_array(step).size == 1 for step in steps)
+    assert any("onnxruntime: int8 activations around zero" in note for note in outcome.notes)
+    assert Quantize().surroundings((target,)) != Quantize().surroundings((Target("board", "onnxruntime"),))
+
+
+def host_precision():  # type: ignore[no-untyped-def]
+    return load_device("host").precision
+
+
+def test_the_count_of_what_stays_in_float_is_of_operators_alone(network: nn.Module, context: Context) -> None:
+    stage = Quantize(keep_float=("wide",))
+    outcome = stage.run(Candidate(SPEC, network), dataclasses.replace(context, targets=(JETSON,)))
+    assert len(outcome.skipped) > 1
+    assert "1 operators with weights stay in float" in outcome.notes
+
+
+def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ladder={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["drop_validation"].value <= 0.02
+    (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
+    assert "of 5 layers in float" in note
+    floats = [skip for skip in outcome.skipped if "float" in skip.reason]
+    assert 1 <= len(floats) < 5
+    assert len(outcome.tables["sensitivity"]) == 5
+
+
+def test_constant_images_are_refused(network: nn.Module, context: Context) -> None:
+    flat = split(40, 0)
+    flat.inputs[:] = 0.5
+    data = dataclasses.replace(context.data, train=flat)
+    with pytest.raises(ConversionError, match="all 40 calibration images are of one value each"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:
+    data = dataclasses.replace(context.data, train=split(1, 0))
+    outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    (few,) = outcome.warnings
+    assert "1 images are few to calibrate on" in few
+    assert few in outcome.notes
+
+
+def test_an_opset_without_scales_by_channel_is_refused(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exported)
+    model.opset_import[0].version = 12
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(ConversionError, match="opset 12, and quantization needs 13 or later"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "old.onnx"))
+
+
+def here(*runtimes: str) -> Device:
+    return load_device("host").model_copy(update={"runtimes": runtimes})
+
+
+def test_gate_records_its_verdict(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["gate_speedup"].how == "measured"
+    assert {(row["network"], row["runtime"]) for row in outcome.tables["gate"]} == {
+        ("float", "onnxruntime"),
+        ("quantized", "onnxruntime"),
+    }
+    assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
+
+
+def test_gate_keeps_the_float_network_where_too_much_is_lost(network: nn.Module, context: Context, exported: Path) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(ladder={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
+    assert outcome.candidate.files["onnxruntime"].parent == context.folder
+    failed, kept = outcome.warnings
+    assert failed.startswith("gate failed: the quantized network loses")
+    assert "float network goes on" in kept
+    assert {failed, kept} < set(outcome.notes)
+    assert outcome.results["gate_accuracy_drop"].value > 0.01
+
+
+def test_gate_takes_each_runtime_with_its_own_file(network: nn.Module, context: Context) -> None:
+    pytest.importorskip("openvino")
+    context = dataclasses.replace(context, targets=(here("openvino"),))
+    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    rows = {(row["network"], row["runtime"]): row for row in outcome.tables["gate"]}
+    assert len(rows) == 4
+    assert abs(rows["quantized", "openvino"]["accuracy_drop"]["value"]) <= 0.1
+    assert sum(row["chosen"] for row in rows.values()) == 1
+
+
+def test_gate_says_which_runtime_is_not_there(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here("onnxruntime:cuda"),))
+    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    (skip,) = (one for one in outcome.skipped if one.what == "runtime onnxruntime:cuda")
+    assert "CUDAExecutionProvider" in skip.reason
+
+
+@pytest.mark.parametrize("changes", [{"gate": None}, {"smoke": True}])
+def test_gate_is_not_asked(network: nn.Module, context: Context, changes: dict) -> None:
+    context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
+    stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})
+    assert "gate" not in stage.run(Candidate(SPEC, network), context).tables

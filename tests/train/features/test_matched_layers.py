@@ -1,0 +1,391 @@
+"""Taps, the matching of layers, and what is learned beside the student."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from compress.core.errors import ModelError, TrainingError
+from compress.distill.losses.attention import AttentionMaps
+from compress.distill.losses.contrastive import Contrastive
+from compress.distill.losses.features import Cosine, Direct, Embedding, Hint
+from compress.distill.losses.fsp import Fsp
+from compress.distill.losses.hard_labels import HardLabels
+from compress.distill.losses.jacobian import Jacobian
+from compress.distill.losses.response import Response
+from compress.distill.losses.rkd import RkdAngle, RkdDistance
+from compress.distill.losses.self_distillation_exits import Branches, branch
+from compress.distill.losses.similarity import Similarity
+from compress.train.features.discover_layers import Survey, matched
+from compress.train.features.hooks import Tap, tapped
+from compress.train.features.matched_layers import Sight
+from compress.train.loss_term import Match
+from compress.train.teachers.base import Teacher
+from compress.train.teachers.cached_logits import TeacherAnswers
+from tests.train.toy_training import SETTINGS, Countdown, conv_net, toy_data, train
+
+
+def staged(seed=0, widths=(4, 6)):
+    """Two resolutions in two named stages, with batch norm, an in-place ReLU and a head."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential()
+        before = 3
+        for number, width in enumerate(widths):
+            block = nn.Sequential(
+                nn.Conv2d(before, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            )
+            net.add_module(f"stage{number}", block)
+            before = width
+        net.add_module("pool", nn.AdaptiveAvgPool2d(1))
+        net.add_module("flat", nn.Flatten())
+        net.add_module("head", nn.Linear(before, 3))
+        return net.eval()
+
+
+class Transformer(nn.Module):
+    """Patches of 4 × 4, blocks of attention, a head."""
+
+    def __init__(self, depth, width=8, heads=2, patch=4):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean(1))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.mlp = nn.Linear(width, width)
+
+    def forward(self, x):
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        return x + self.mlp(x)
+
+
+class Recurrent(nn.Module):
+    """Reads an image row by row."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.GRU(24, 8, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.rows(x.transpose(1, 2).flatten(2))[0][:, -1])
+
+
+def seeded(make, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make().eval()
+
+
+INPUTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def hooks(module):
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+
+
+def pairs(student, teacher, term, inputs=INPUTS):
+    sight = Sight((term,), student, [teacher], inputs)
+    return [(joint.student, joint.teacher) for joint in sight.joints[0]]
+
+
+def test_taps_read_outputs_and_inputs_and_leave_no_hooks():
+    net = staged()
+    with torch.no_grad(), tapped(net, [Tap("stage0"), Tap("head", "input")]) as seen:
+        net(INPUTS)
+        torch.testing.assert_close(seen[Tap("stage0")], net.stage0(INPUTS))
+        torch.testing.assert_close(seen[Tap("head", "input")], net[:4](INPUTS))
+    assert hooks(net) == 0
+
+
+def test_hooks_are_removed_after_an_error():
+    net = staged()
+    with pytest.raises(RuntimeError), tapped(net, [Tap("stage0"), Tap("head", "input")]):
+        net(torch.zeros(2, 5, 8, 8))
+    with pytest.raises(AttributeError), tapped(net, [Tap("stage0"), Tap("nowhere")]):
+        pass
+    with pytest.raises(RuntimeError):
+        Survey(net, torch.zeros(2, 5, 8, 8), "student")
+    assert hooks(net) == 0
+
+
+def test_what_a_later_layer_changes_in_place_is_read_as_it_was():
+    net = staged()
+    survey = Survey(net, INPUTS, "student")
+    spot = survey.find("stage0.1", "maps")
+    with torch.no_grad(), tapped(net, [spot.tap]) as seen:
+        net(INPUTS)
+        torch.testing.assert_close(seen[spot.tap], net.stage0[1](net.stage0[0](INPUTS)))
+    assert float(seen[spot.tap].min()) < 0
+
+
+def test_attention_is_read_from_torch_and_timm_and_the_network_is_as_before():
+    timm = pytest.importorskip("timm.layers")
+    for layer, call in (
+        (nn.MultiheadAttention(8, 2, batch_first=True), lambda one, x: one(x, x, x, need_weights=False)[0]),
+        (timm.Attention(8, 2), lambda one, x: one(x)),
+    ):
+        layer.eval()
+        net, x = nn.ModuleDict({"a": layer}), torch.randn(3, 5, 8)
+        with torch.no_grad():
+            before = call(layer, x)
+            with tapped(net, [Tap("a", "attention")]) as seen:
+                during = call(layer, x)
+            after = call(layer, x)
+        found = seen[Tap("a", "attention")]
+        assert found.shape == (3, 2, 5, 5)
+        torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 5))
+        torch.testing.assert_close(before, during)
+        assert torch.equal(before, after)
+        assert hooks(net) == 0
+
+
+def test_layers_are_matched_by_resolution():
+    assert pairs(staged(), staged(1, (8, 8)), Hint()) == [("stage0", "stage0"), ("stage1", "stage1")]
+    assert pairs(staged(widths=(4,)), staged(1, (8, 8)), Hint()) == [("stage0", "stage0")]
+    found = pairs(staged(), staged(1), Hint(), torch.randn(2, 3, 10, 6))  # maps that are not square
+    assert found == [("stage0", "stage0"), ("stage1", "stage1")]
+
+
+def test_layers_without_a_common_resolution_and_transformers_are_matched_by_depth():
+    wide = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 3))
+    assert pairs(wide, staged(), Hint()) == [("0", "stage1")]
+    small, large = seeded(lambda: Transformer(2)), seeded(lambda: Transformer(6, 16))
+    assert pairs(small, large, Hint()) == [("blocks.0", "blocks.2"), ("blocks.1", "blocks.5")]
+    assert pairs(small, large, AttentionMaps()) == [
+        ("blocks.0.attention", "blocks.2.attention"),
+        ("blocks.1.attention", "blocks.5.attention"),
+    ]
+    assert pairs(small, large, Embedding()) == [("patches", "patches")]
+    assert pairs(large, small, Hint()) == [("blocks.4", "blocks.0"), ("blocks.5", "blocks.1")]
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "expected"),
+    [
+        ("resnet18", "resnet50", ["relu", "layer1", "layer2", "layer3", "layer4"]),
+        ("mobilenet_v2", "resnet50", ["features.1", "features.3", "features.6", "features.13", "features"]),
+    ],
+)
+def test_torchvisions_networks_are_matched_block_by_block(student, teacher, expected):
+    from torchvision.models import get_model
+
+    inputs = torch.zeros(1, 3, 64, 64)
+    surveys = [Survey(get_model(name).eval(), inputs, who) for name, who in ((student, "student"), (teacher, "teacher"))]
+    found = matched(*surveys, "maps")
+    assert [a.tap.name for a, _ in found] == expected
+    assert [b.tap.name for _, b in found] == ["relu", "layer1", "layer2", "layer3", "layer4"]
+
+
+def test_layers_are_named_by_name_number_or_both():
+    term = Hint(layers=["stage1", -1, {"student": "stage0.0", "teacher": 1}])
+    assert pairs(staged(), staged(1), term) == [("stage1", "stage1"), ("stage1", "stage1"), ("stage0.0", "stage1")]
+    assert term.layers[2] == Match(student="stage0.0", teacher=1)
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (Hint(layers=["stagee1"]), r"student has no layer 'stagee1' .*did you mean 'stage1'"),
+        (Hint(layers=[{"student": "stage0", "teacher": "stag0"}]), r"teacher has no layer 'stag0' .*did you mean 'stage0'"),
+        (Hint(layers=[5]), r"student has no layer number 5 .* it has 2: stage0, stage1"),
+        (Hint(layers=[{"student": "stage0", "teacher": "head"}]), r"loss 'hint': no adapter joins stage0 .*maps and a vector"),
+        (Direct(), r"loss 'direct': stage0 \(4×4×4\) from stage0 \(8×4×4\) differ in width; use `hint`"),
+        (AttentionMaps(), r"student has no attention layer"),
+        (Embedding(), r"student has no layer that embeds"),
+        (Fsp(layers=["stage0"]), r"loss 'fsp': a flow needs two layers"),
+    ],
+)
+def test_layers_that_do_not_exist_or_do_not_fit_are_refused(term, message):
+    with pytest.raises(ModelError, match=message):
+        Sight((term,), staged(), [staged(1, (8, 8))], INPUTS)
+
+
+def test_tokens_and_maps_cannot_be_matched_by_themselves():
+    with pytest.raises(ModelError, match="cannot be matched by themselves"):
+        Sight((Hint(),), staged(), [seeded(lambda: Transformer(2))], INPUTS)
+    with pytest.raises(ModelError, match="unlike numbers of tokens"):
+        Sight((AttentionMaps(),), seeded(lambda: Transformer(1)), [seeded(lambda: Transformer(1, patch=2))], INPUTS)
+
+
+def teach(student, teacher, term, folder, settings=SETTINGS, **more):
+    data = toy_data()
+    answers = TeacherAnswers([teacher], data.train, key="t", cache=folder / "cache", device="cpu")
+    return train(student, folder, settings, data=data, terms=(HardLabels(weight=0.5), term), teacher=answers, **more)
+
+
+FEATURE_TERMS = [
+    Hint(), Cosine(), Similarity(), Fsp(), RkdDistance(), RkdAngle(), Contrastive(width=8), Jacobian(),
+    Direct(layers=["pool"]), Contrastive(width=8, memory={"negatives": 20}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("term", FEATURE_TERMS, ids=lambda term: type(term).__name__)
+def test_a_training_with_features_goes_on_after_an_interruption_with_the_same_bits(tmp_path, term):
+    widths = (8, 6) if isinstance(term, Direct) else (8, 8)
+    students = [staged() for _ in range(3)]
+    names = list(students[0].state_dict())
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    expected = teach(students[0], staged(1, widths), term, tmp_path / "whole", settings)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teach(students[1], staged(1, widths), term, tmp_path / "cut", settings, after_step=Countdown(5, interrupt))
+    found = teach(students[2], staged(1, widths), term, tmp_path / "cut", settings)
+    assert found == expected
+    assert list(students[2].state_dict()) == names
+    assert hooks(students[2]) == 0
+    for a, b in zip(students[0].state_dict().values(), students[2].state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert "the teacher ran at every step" in " ".join(expected.notes)
+    assert expected.teacher_s > 0
+    assert not (tmp_path / "whole" / "cache").exists()
+
+
+@pytest.mark.parametrize("term", [Hint(), AttentionMaps(), AttentionMaps(distance="mse"), Embedding()])
+def test_a_transformer_learns_from_a_wider_one(tmp_path, term):
+    student, teacher = seeded(lambda: Transformer(1)), seeded(lambda: Transformer(2, 16, 4), 1)
+    history = teach(student, teacher, term, tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
+    (row,) = history.matched
+    assert row["teacher_layer"].startswith(("blocks.1", "patches"))
+
+
+def test_the_match_stands_in_the_history(tmp_path):
+    history = teach(staged(), staged(1, (8, 8)), Hint(), tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
+    assert "loss 'hint' matched stage0 (4×4×4) from stage0 (8×4×4); stage1 (6×2×2) from stage1 (8×2×2)" in history.notes
+    assert [row["student_layer"] for row in history.matched] == ["stage0", "stage1"]
+
+
+def test_a_branch_equals_the_formula():
+    from math import exp, log
+
+    generator = torch.Generator().manual_seed(0)
+    z_b, z = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
+    y = torch.tensor([1, -100, 3])
+
+    def p(row, temperature):
+        return [exp(v / temperature) / sum(exp(u / temperature) for u in row) for v in row]
+
+    expected = []
+    for n, (b, row) in enumerate(zip(z_b.tolist(), z.tolist(), strict=True)):
+        hard = -log(p(b, 1.0)[y[n]]) if y[n] >= 0 else 0.0
+        soft = 4 * sum(t * log(t / s) for t, s in zip(p(row, 2.0), p(b, 2.0), strict=True))
+        expected.append(0.7 * hard + 0.3 * soft)
+    torch.testing.assert_close(branch(z_b, z, y, alpha=0.3, T=2.0), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("term", [Branches(), Branches(layers=["stage0", -1])])
+def test_branches_teach_earlier_layers_without_a_teacher_and_leave_nothing(tmp_path, term):
+    student = staged()
+    names = list(student.state_dict())
+    history = train(student, tmp_path, terms=(HardLabels(), term))
+    expected = ["stage0"] if term.layers == "auto" else ["stage0", "stage1"]
+    assert [row["student_layer"] for row in history.matched] == expected
+    assert history.matched[0]["teacher_shape"] == [3]
+    assert list(student.state_dict()) == names
+    assert hooks(student) == 0
+    plain = staged()
+    train(plain, tmp_path / "plain")
+    assert not torch.equal(plain.stage0[0].weight, student.stage0[0].weight)
+
+
+def test_branches_need_a_layer_to_leave_from():
+    with pytest.raises(ModelError, match="loss 'branches': branches need two layers or more"):
+        Sight((Branches(),), staged(widths=(4,)), [], INPUTS)
+
+
+def test_hints_bring_the_students_features_to_the_teachers(tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 12, "lr": 0.05})
+    data = toy_data()
+    answers = TeacherAnswers([staged(1)], data.train, key="t", cache=tmp_path, device="cpu")
+    loss = train(staged(), tmp_path, settings, data=data, terms=(Hint(),), teacher=answers).curves["loss"].y
+    assert loss[-1] < 0.2 * loss[0]
+
+
+def test_adapters_are_trained_with_the_student():
+    term = Hint()
+    sight = Sight((term,), staged(), [staged(1, (8, 8))], INPUTS)
+    assert sorted(p.shape for p in sight.learned.parameters()) == sorted([(8, 4, 1, 1), (8,), (8, 6, 1, 1), (8,)])
+    same = Sight((term,), staged(), [staged(1)], INPUTS)
+    assert list(same.learned.parameters()) == []
+
+
+def test_several_teachers_are_all_looked_into(tmp_path):
+    data = toy_data()
+    answers = TeacherAnswers([staged(1, (8, 8)), staged(2, (4, 6))], data.train, key="t", cache=tmp_path, device="cpu")
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    history = train(staged(), tmp_path, settings, data=data, terms=(HardLabels(), Fsp()), teacher=answers)
+    assert [row["teacher"] for row in history.matched] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "make", [Recurrent, lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 3))]
+)
+@pytest.mark.parametrize("term", [Response(), RkdDistance(), Similarity(layers=[{"student": -1, "teacher": "pool"}])])
+def test_a_student_of_another_kind_learns_from_a_convolutional_teacher(tmp_path, make, term):
+    student = seeded(make)
+    if isinstance(term, Similarity):
+        layer = "rows" if isinstance(student, Recurrent) else "1"
+        term = Similarity(layers=[{"student": layer, "teacher": "pool"}])
+    history = teach(student, staged(1), term, tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
+    assert history.epochs == 1
+
+
+def test_teachers_of_other_classes_are_refused(tmp_path):
+    teacher = staged(1)
+    teacher.head = nn.Linear(6, 4)
+    with pytest.raises(TrainingError, match="teacher answers with 4 classes, the student with 3"):
+        teach(staged(), teacher, Response(), tmp_path)
+
+
+def test_a_teacher_without_a_network_cannot_be_looked_into(tmp_path):
+    class Voice(Teacher):
+        key = "v"
+
+        def logits(self, batch):
+            return torch.zeros(len(batch.targets), 3)
+
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    with pytest.raises(TrainingError, match=r"loss 'hint' looks into the teacher's network, but this teacher has none"):
+        train(staged(), tmp_path, settings, terms=(Hint(),), teacher=Voice())
+    assert train(staged(), tmp_path, settings, terms=(Response(),), teacher=Voice()).epochs == 1
+
+
+def test_the_gradient_of_the_student_enters_the_loss(tmp_path):
+    teacher, student = conv_net(1), conv_net()
+    settings = SETTINGS.model_copy(update={"epochs": 1, "keep": "last"})
+    with_it, without = conv_net(), conv_net()
+    teach(with_it, teacher, Jacobian(weight=5.0), tmp_path / "a", settings)
+    train(without, tmp_path / "b", settings, terms=(HardLabels(weight=0.5),))
+    assert not torch.equal(with_it[0].weight, without[0].weight)
+    assert torch.equal(student[0].weight, conv_net()[0].weight)
+
+
+def test_a_student_that_cannot_be_differentiated_twice_is_named(tmp_path):
+    student = staged()
+    student.stage1[2] = nn.Hardsigmoid()
+    with pytest.raises(TrainingError, match=r"`jacobian` differentiates the student twice.*hardsigmoid_backward"):
+        teach(student, staged(1), Jacobian(), tmp_path)
+
+
+def test_feature_losses_are_read_without_torch():
+    code = (
+        "import sys; from compress.distill.stage import Distill; "
+        "Distill(losses=[{'hint': {'layers': ['a', -1]}}, 'fsp', 'contrastive', 'jacobian']); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compress.data.interface import Batch
+from compress.distill.losses.response import Response
+from compress.train.teachers.cached_logits import TeacherAnswers
+from tests.train.toy_training import ToySplit, conv_net, toy_data, train
+
+
+class Counted(nn.Module):
+    """Counts its samples; copies share the count."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.count = net, torch.zeros((), dtype=torch.long)
+
+    def __deepcopy__(self, memo):
+        twin = Counted(self.net)
+        twin.count = self.count
+        return twin
+
+    def forward(self, x):
+        self.count += len(x)
+        return self.net(x)
+
+
+def answers(split, cache, teachers, key="k"):
+    return TeacherAnswers(teachers, split, key=key, cache=cache, device="cpu")
+
+
+def test_kept_answers_agree_with_the_teacher(tmp_path):
+    split, teacher = ToySplit(30, 1), conv_net()
+    found = answers(split, tmp_path, [teacher])
+    for epoch in range(3):
+        for batch in split.epoch(epoch, 7, 0):
+            with torch.no_grad():
+                torch.testing.assert_close(found.logits(batch), teacher(batch.inputs))
+
+
+def test_several_teachers_are_averaged(tmp_path):
+    split, teachers = ToySplit(12, 1), [conv_net(1), conv_net(2)]
+    batch = next(iter(split.epoch(0, 12, 0)))
+    with torch.no_grad():
+        mean = (teachers[0](batch.inputs) + teachers[1](batch.inputs)) / 2
+    torch.testing.assert_close(answers(split, tmp_path, teachers).logits(batch), mean)
+
+
+def test_a_batch_of_mixed_views_gets_each_sample_its_own(tmp_path):
+    split, teacher = ToySplit(8, 1), conv_net()
+    zero, one = (next(iter(split.view(view, 8))) for view in (0, 1))
+    mixed = Batch(*(torch.cat([a[:3], b[3:]]) for a, b in zip(zero, one, strict=True)))
+    with torch.no_grad():
+        torch.testing.assert_close(answers(split, tmp_path, [teacher]).logits(mixed), teacher(mixed.inputs))
+
+
+def test_a_second_use_asks_no_teacher(tmp_path):
+    split, teacher = ToySplit(30, 1), Counted(conv_net())
+    first = answers(split, tmp_path, [teacher])
+    first.fill(range(5))
+    assert int(teacher.count) == 60
+    second = answers(split, tmp_path, [teacher])
+    second.fill(range(5))
+    batch = next(iter(split.epoch(1, 8, 0)))
+    assert torch.equal(second.logits(batch), first.logits(batch))
+    assert int(teacher.count) == 60
+
+
+def test_only_views_that_will_be_seen_are_computed(tmp_path):
+    split, teacher = ToySplit(30, 1, views=10), Counted(conv_net())
+    answers(split, tmp_path, [teacher]).fill(range(3))
+    assert int(teacher.count) == 90
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "foreign", "no manifest"])
+def test_a_harmed_file_is_made_again(tmp_path, harm):
+    split, teacher = ToySplit(30, 1), Counted(conv_net())
+    found = answers(split, tmp_path, [teacher])
+    found.fill([0])
+    (table,) = found.folder.glob("*.npy")
+    (manifest,) = found.folder.glob("*.json")
+    expected = np.load(table)
+    if harm == "foreign":
+        other = answers(split, tmp_path, [conv_net(4)], key="other")
+        other.fill([0])
+        table.write_bytes(next(other.folder.glob("*.npy")).read_bytes())
+        manifest.write_bytes(next(other.folder.glob("*.json")).read_bytes())
+    elif harm == "no manifest":
+        manifest.unlink()
+    else:
+        content = bytearray(table.read_bytes())
+        content[-1] ^= 255
+        table.write_bytes(content[:-40] if harm == "cut" else content)
+    answers(split, tmp_path, [teacher]).fill([0])
+    assert int(teacher.count) == 60
+    np.testing.assert_array_equal(np.load(table), expected)
+
+
+def test_other_teachers_and_other_data_have_other_files(tmp_path):
+    folders = {
+        answers(ToySplit(30, 1), tmp_path, []).folder,
+        answers(ToySplit(30, 2), tmp_path, []).folder,
+        answers(ToySplit(30, 1), tmp_path, [], key="other").folder,
+    }
+    assert len(folders) == 3
+
+
+def test_without_views_the_teacher_answers_every_batch_and_the_history_says_so(tmp_path):
+    data, teacher = toy_data(views=None), Counted(conv_net(1))
+    found = answers(data.train, tmp_path / "cache", [teacher])
+    history = train(conv_net(), tmp_path, data=data, terms=(Response(),), teacher=found)
+    assert int(teacher.count) == 4 * 48
+    assert "computed for every batch" in history.notes[0]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_training_fills_the_cache_and_leaves_the_teacher_as_it_was(tmp_path):
+    data, teacher = toy_data(), conv_net(1)
+    teacher.train()
+    train(conv_net(), tmp_path, data=data, terms=(Response(),), teacher=answers(data.train, tmp_path / "cache", [teacher]))
+    assert len(list((tmp_path / "cache").glob("*/*.npy"))) == 2
+    assert teacher.training
+    assert torch.equal(teacher[1].running_mean, torch.zeros(6))

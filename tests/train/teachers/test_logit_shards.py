@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+
+from compress.train.teachers import logit_shards as kept
+from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.combine_teachers import combined, weights
+from compress.train.teachers.logit_shards import KeptView, decode, encode, row_type
+from tests.train.toy_training import ToySplit, conv_net
+
+
+def draw(rows, classes, seed=0):
+    return (3 * np.random.default_rng(seed).standard_normal((rows, classes))).astype(np.float32)
+
+
+def softmax(z):
+    e = np.exp(z.astype(np.float64) - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def test_ten_classes_cost_at_most_64_bytes_a_view():
+    assert row_type(10, 1000).itemsize == 44
+    assert row_type(10, 70_000).itemsize == 64
+    assert encode(draw(8, 100), 10).nbytes == 8 * 44
+
+
+@pytest.mark.parametrize(("classes", "k"), [(62, 10), (12, 10), (70_000, 3)])
+def test_top_classes_and_the_remaining_mass_come_back(classes, k):
+    z = draw(5, classes)
+    p, found = softmax(z), softmax(decode(encode(z, k), classes))
+    for row, back in zip(p, found, strict=True):
+        best = np.argsort(-row)[:k]
+        np.testing.assert_allclose(back[best], row[best], rtol=4e-3)
+        others = np.setdiff1d(np.arange(classes), best)
+        assert back[others].sum() == pytest.approx(row[others].sum(), rel=2e-3, abs=1e-6)
+        np.testing.assert_allclose(back[others], back[others][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [None, 5, 9])
+def test_all_classes_come_back_as_they_are(k):
+    z = draw(4, 5)
+    assert np.array_equal(decode(encode(z, k), 5), z)
+
+
+def answers(split, cache, teacher, **more):
+    return TeacherAnswers([teacher], split, key="t", cache=cache, device="cpu", **more)
+
+
+def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "SHARD", 128)
+    monkeypatch.setattr("compress.train.teachers.cached_logits.SHARD", 128)
+    split, teacher = ToySplit(300, 1, views=1), conv_net()
+    whole = answers(split, tmp_path / "whole", teacher)
+    whole.fill([0])
+    cut = answers(split, tmp_path / "cut", teacher)
+    asked = []
+
+    def ask(batch):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(len(batch.targets))
+        return TeacherAnswers._ask(cut, batch)
+
+    monkeypatch.setattr(cut, "_ask", ask)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fill([0])
+    assert len(list(cut.folder.glob("*.npy"))) == 2
+    again = answers(split, tmp_path / "cut", teacher)
+    monkeypatch.setattr(again, "_ask", lambda batch: asked.append(len(batch.targets)) or TeacherAnswers._ask(again, batch))
+    again.fill([0])
+    assert asked == [128, 128, 44]
+    batch = next(iter(split.epoch(0, 300, 0)))
+    assert torch.equal(again.logits(batch), whole.logits(batch))
+    next(again.folder.glob("*-00001.npy")).write_bytes(b"cut")
+    third = answers(split, tmp_path / "cut", teacher)
+    monkeypatch.setattr(third, "_ask", lambda batch: asked.append(len(batch.targets)) or TeacherAnswers._ask(third, batch))
+    third.fill([0])
+    assert asked[3:] == [128]
+    assert torch.equal(third.logits(batch), whole.logits(batch))
+
+
+def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size(tmp_path):
+    split, teacher = ToySplit(30, 1), conv_net()
+    dense, few = answers(split, tmp_path, teacher), answers(split, tmp_path, teacher, k=2)
+    assert dense.folder != few.folder
+    assert dense.key != few.key
+    assert dense.fill([0]) == ""
+    assert few.fill([0]) == "teacher answers were kept as the 2 likeliest classes and the mass of the others, 12 bytes a view"
+    batch = next(iter(split.epoch(0, 30, 0)))
+    torch.testing.assert_close(few.logits(batch).softmax(1), dense.logits(batch).softmax(1), atol=1e-3, rtol=4e-3)
+    few.fill([0, 1])
+    mixed = next(iter(split.view(1, 30)))
+    views = batch.views.clone()
+    views[::2] = 1
+    found = few.logits(batch._replace(views=views))
+    assert torch.equal(found[::2], few.logits(mixed)[batch.samples[::2]])
+    assert torch.equal(found[1::2], few.logits(batch)[1::2])
+
+
+def test_a_manifest_that_is_no_manifest_is_made_again(tmp_path):
+    split = ToySplit(30, 1)
+    first = answers(split, tmp_path, conv_net())
+    first.fill([0])
+    (manifest,) = first.folder.glob("*.json")
+    for text in ("[]", "{}", "nothing"):
+        manifest.write_text(text)
+        view = KeptView(first.folder, 0, 30, {})
+        assert view.missing() == [0]
+    answers(split, tmp_path, conv_net()).fill([0])
+    assert manifest.read_text() != "nothing"
+
+
+def test_the_weights_of_several_teachers_equal_the_formulas():
+    z, y = torch.from_numpy(np.stack([draw(4, 3, seed) for seed in range(3)])), torch.tensor([0, 2, 1, -1])
+    p = np.stack([softmax(one.numpy()) for one in z])
+    sure = p.max(2) / p.max(2).sum(0)
+    np.testing.assert_allclose(weights(z, y, "confidence"), sure, rtol=1e-5)
+    right = weights(z, y, "loss").numpy()
+    for n in range(3):
+        inverse = [1 / p[m, n, y[n]] for m in range(3)]  # exp of the cross-entropy
+        np.testing.assert_allclose(right[:, n], [(1 - e / sum(inverse)) / 2 for e in inverse], rtol=1e-5)
+    np.testing.assert_allclose(right[:, 3], 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["mean", "confidence", "loss"])
+def test_combined_answers_are_a_weighted_mean(how):
+    z, y = torch.from_numpy(np.stack([draw(4, 3, seed) for seed in range(3)])), torch.tensor([0, 2, 1, -1])
+    w = torch.full((3, 4), 1 / 3) if how == "mean" else weights(z, y, how)
+    torch.testing.assert_close(w.sum(0), torch.ones(4))
+    torch.testing.assert_close(combined(list(z), y, how), (w.unsqueeze(2) * z).sum(0))
+    torch.testing.assert_close(combined([z[0]], y, how), z[0])
+
+
+def test_the_teacher_that_is_right_weighs_more():
+    right, wrong = torch.tensor([[5.0, 0.0]]), torch.tensor([[0.0, 5.0]])
+    assert float(weights(torch.stack([right, wrong]), torch.tensor([0]), "loss")[0]) > 0.9

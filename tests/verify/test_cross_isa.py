@@ -1,0 +1,105 @@
+"""The real emulator is tried in `test_setup`, marked slow; here a shell script stands in for it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import helper, save
+
+from compress.core.errors import ConversionError, DeviceError
+from compress.verify import agent
+from compress.verify.cross_isa import NUMBERS_ONLY, Verification, verify
+from tests.verify.stand_ins import SHAPE, emulator, made
+
+
+def test_native_answers_are_the_same(model: Path, inputs: np.ndarray) -> None:
+    found = verify(model, inputs, isa="native")
+    assert found.top1 == 1.0
+    assert found.quantities["max_abs"].value == 0.0
+    assert found.quantities["cosine"].runs == 5
+    assert "time" not in found.note
+
+
+def test_emulated_answers_are_compared_and_say_what_they_do_not_say(model: Path, inputs: np.ndarray, bench: Path) -> None:
+    targets = np.arange(5)
+    found = verify(model, inputs, targets, "five inputs", isa="aarch64", processor="cortex-a53")
+    assert found.note == NUMBERS_ONLY
+    assert "cortex-a53" in found.there
+    assert found.inputs == "five inputs"
+    assert found.quantities["accuracy_here"] == found.quantities["accuracy_there"]
+    assert Verification.model_validate_json(found.model_dump_json()) == found
+
+
+def test_emulator_is_given_processor_root_and_isolated_python(model: Path, inputs: np.ndarray, bench: Path) -> None:
+    emulator(bench, f'printf "%s\\n" "$@" > {bench}/given; exit 1')
+    with pytest.raises(DeviceError, match="exit status 1"):
+        verify(model, inputs, processor="cortex-a72")
+    given = (bench / "given").read_text().splitlines()
+    assert given[:4] == ["-cpu", "cortex-a72", "-L", str(bench / "cache/aarch64/machines/cortex-a72")]
+    assert given[5:7] == ["-I", "-S"]
+    assert "0xd08" in (Path(given[3]) / "proc/cpuinfo").read_text()
+    assert "asimddp" not in (Path(given[3]) / "proc/cpuinfo").read_text()
+
+
+def test_answers_that_differ_are_measured(model: Path, inputs: np.ndarray, bench: Path) -> None:
+    """The stand-in runs the same network with its inputs negated."""
+    code = "import sys,numpy as n; p=sys.argv[1]; n.save(p,-n.load(p))"
+    python = bench / "cache/aarch64/root/usr/bin/python3.11"
+    emulator(bench, f'shift 5\n{python.resolve()} -c "{code}" "$6"\nexec {python.resolve()} "$@"')
+    found = verify(model, inputs)
+    assert found.quantities["cosine"].value == pytest.approx(-1.0)
+    assert found.top1 < 0.5
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (f"kill -{int(signal.SIGILL)} $$", "illegal instruction"),
+        (f"kill -{int(signal.SIGSEGV)} $$", "crashed with SIGSEGV"),
+        ("exit 132", "illegal instruction"),
+        (f"kill -{int(signal.SIGKILL)} $$", "memory ran out"),
+        ("echo lost >&2; exit 9", "failed with exit status 9: lost"),
+    ],
+)
+def test_ends_that_are_none_are_told(model: Path, inputs: np.ndarray, bench: Path, script: str, said: str) -> None:
+    emulator(bench, script)
+    with pytest.raises(DeviceError, match=said):
+        verify(model, inputs)
+
+
+def test_too_long_a_run_is_stopped(model: Path, inputs: np.ndarray, bench: Path) -> None:
+    emulator(bench, "exec /bin/sleep 60")
+    with pytest.raises(DeviceError, match=r"not done after 0.2 s with 5 samples"):
+        verify(model, inputs, timeout_s=0.2)
+
+
+def test_graph_that_only_the_other_side_refuses_is_told(model: Path, inputs: np.ndarray, bench: Path) -> None:
+    emulator(bench, f"echo 'NotImplemented: no kernel' >&2; exit {agent.REFUSED}")
+    with pytest.raises(ConversionError, match=r"ONNX Runtime does not run .*no kernel"):
+        verify(model, inputs)
+
+
+def test_wrong_input_is_refused(model: Path, inputs: np.ndarray, bench: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="allowed: aarch64, native"):
+        verify(model, inputs, isa="mips")
+    with pytest.raises(DeviceError, match="did you mean 'cortex-a76'"):
+        verify(model, inputs, processor="cortex-a78")
+    with pytest.raises(ConversionError, match="at least one"):
+        verify(model, inputs[:0])
+    with pytest.raises(ConversionError, match="does not run on inputs of shape"):
+        verify(model, inputs[:, :2])
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ConversionError, match="does not take the graph"):
+        verify(tmp_path / "text.onnx", inputs)
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 2, 4])
+def test_agent_fills_fixed_batches_and_drops_the_rest(inputs: np.ndarray, batch: object, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Flatten", ["input"], ["logits"])]
+    save(made(nodes, [batch, *SHAPE], [], (batch, 192)), tmp_path / "m.onnx")
+    found = agent.answers(onnxruntime.InferenceSession(tmp_path / "m.onnx"), inputs)
+    np.testing.assert_array_equal(found, inputs.reshape(5, -1))
