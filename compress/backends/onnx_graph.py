@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,9 +17,6 @@ import compress
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
-
-if TYPE_CHECKING:
-    from compress.data.interface import Split
 
 INPUT = "input"
 OUTPUT = "logits"
@@ -228,34 +225,6 @@ def session(source: Path | onnx.ModelProto, *, optimised: bool = True, threads: 
             raise
         msg = f"ONNX Runtime {onnxruntime.__version__} does not take the graph: {error}"
         raise ConversionError(msg) from error
-
-
-def outputs_of(
-    source: Path | onnx.ModelProto, split: Split, *, batch_size: int = 64, limit: int | None = None, optimised: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """Answers of an ONNX network on a split.
-
-    Args:
-        source: A file, or a model in memory.
-        split: Its samples in order, not augmented.
-        batch_size: Samples in one run; 1 for a file with a fixed batch of 1.
-        limit: Only about this many first samples.
-        optimised: As for `session`.
-
-    Returns:
-        Outputs (N, K), float32, and targets (N,), int64.
-    """
-    runner = session(source, optimised=optimised)
-    fixed = runner.get_inputs()[0].shape[0]
-    step = fixed if isinstance(fixed, int) else batch_size
-    outputs: list[np.ndarray] = []
-    targets: list[np.ndarray] = []
-    for batch in split.ordered(step):
-        outputs.append(run(runner, batch.inputs.numpy()))
-        targets.append(batch.targets.numpy())
-        if limit is not None and sum(map(len, targets)) >= limit:
-            break
-    return np.concatenate(outputs), np.concatenate(targets)
 
 
 def run(runner: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

@@ -1,54 +1,212 @@
-"""What an ONNX file answers on a split: accuracy is measured on the artifact that ships."""
+"""Run a network over a split. All evaluation goes through `iterate_split`, which streams batch by batch.
+
+run_split        per-sample scores and the mean loss of a task; outputs are not held
+collect_outputs  the outputs themselves, where two networks are compared sample by sample
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
 
-from compress.backends.runner import Array
-from compress.core.errors import ConversionError
-from compress.data.interface import Split
-from compress.profile.choose_runtime import opened
+from compress.backends import onnx_graph
+from compress.backends.eval_mode import eval_mode, module_device
+from compress.backends.open import open_runner
+from compress.backends.runner import Array, FileRunner, Shapes
+from compress.core.errors import ConversionError, DataError
+from compress.data.interface import Batch, Split
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
+
+Network: TypeAlias = "nn.Module | FileRunner | Path | onnx.ModelProto"
+"""A torch module, a loaded runner, an ONNX file, or an ONNX model in memory."""
+Inference = Callable[[Tensor], Tensor]
 
 
-def outputs_of(
-    path: Path, split: Split, *, batch_size: int = 256, threads: int = 0, runtime: str = "onnxruntime"
-) -> tuple[Array, Array]:
-    """Run every sample of a split, in order, through a runtime on this machine.
+@dataclass(frozen=True, eq=False)
+class SplitScores:
+    """Result of a network on a split.
 
-    A file whose batch is fixed is fed batches of that size, the last one filled up with zeros that are dropped again.
+    Attributes:
+        scores: The task's score of each sample, float32 (N,).
+        loss: The task's loss, averaged over the samples.
+    """
+
+    scores: Array
+    loss: float
+
+    @property
+    def metric(self) -> float:
+        """The task's deciding metric: the mean of the scores."""
+        return float(self.scores.mean())
+
+
+def run_split(
+    network: Network,
+    split: Split,
+    task: Task,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "cpu",
+    runtime: str = "onnxruntime",
+) -> SplitScores:
+    """Score a network on every sample of a split, in order and not augmented.
 
     Args:
-        path: ONNX file with one input (N, C, H, W); its first output (N, K) counts.
-        split: What to run on.
-        batch_size: Samples at a time.
-        threads: Within an operator; 0 takes all.
-        runtime: As in a device profile.
-
-    Returns:
-        Outputs (N, K) and targets (N,).
+        network: See `iterate_split`, as are the other arguments.
+        split: Samples.
+        task: Gives score and loss.
+        batch_size: Samples per batch; affects memory and speed only.
+        device: Where a torch module runs.
+        runtime: What runs a file, as in a device profile.
 
     Raises:
+        DataError: The split is empty.
         ConversionError: The file cannot be loaded, or has more than one input.
     """
-    with opened(runtime, path, threads=threads) as runner:
-        shapes = runner.shapes()
-        if len(shapes) != 1:
-            msg = f"{path} has inputs {list(shapes)}; accuracy is measured on networks with one"
-            raise ConversionError(msg)
-        ((name, (shape, _)),) = shapes.items()
-        fixed = shape[0] if shape and isinstance(shape[0], int) else None
-        outputs, targets = [], []
+    scores: list[Array] = []
+    loss = 0.0
+    for outputs, batch in iterate_split(network, split, batch_size=batch_size, device=device, runtime=runtime):
+        targets = batch.targets.cpu()
+        scores.append(task.correct(outputs, targets).numpy())
+        loss += float(task.loss(outputs, targets)) * len(targets)
+    return SplitScores(np.concatenate(scores), loss / sum(map(len, scores)))
+
+
+def collect_outputs(
+    network: Network,
+    split: Split,
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    device: str | torch.device = "cpu",
+    runtime: str = "onnxruntime",
+    optimized: bool = True,
+) -> tuple[Array, Array]:
+    """Outputs of a network on a split, for comparisons sample by sample.
+
+    Args:
+        network: See `iterate_split`, as are the other arguments.
+        split: Samples.
+        batch_size: Samples per batch.
+        limit: Only so many first samples.
+        device: Where a torch module runs.
+        runtime: What runs a file.
+        optimized: Fuse operators.
+
+    Returns:
+        Outputs (N, K), float32, and targets (N,), int64.
+
+    Raises:
+        DataError: The split is empty.
+        ConversionError: The file cannot be loaded, or has more than one input.
+    """
+    outputs: list[Array] = []
+    targets: list[Array] = []
+    batches = iterate_split(
+        network, split, batch_size=batch_size, limit=limit, device=device, runtime=runtime, optimized=optimized
+    )
+    for answers, batch in batches:
+        outputs.append(answers.numpy())
+        targets.append(batch.targets.cpu().numpy())
+    return np.concatenate(outputs)[:limit], np.concatenate(targets)[:limit]
+
+
+def iterate_split(
+    network: Network,
+    split: Split,
+    *,
+    batch_size: int = 256,
+    limit: int | None = None,
+    device: str | torch.device = "cpu",
+    runtime: str = "onnxruntime",
+    optimized: bool = True,
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Run a network over a split in order, not augmented, one batch at a time.
+
+    A file whose batch is fixed gets batches of that size; the last one is padded with zeros, whose outputs are dropped.
+
+    Args:
+        network: A module is left as it was; a copy is used on another device.
+        split: Samples.
+        batch_size: Samples per batch, where the network's own is not fixed.
+        limit: Stop after the batch that holds this sample.
+        device: Where a torch module runs.
+        runtime: What runs a file, as in a device profile.
+        optimized: Fuse operators in ONNX Runtime; False runs each operator as the file has it.
+
+    Yields:
+        Outputs (n, K), float32 on the CPU, and their batch.
+
+    Raises:
+        DataError: The split is empty.
+        ConversionError: The file cannot be loaded, or has more than one input.
+    """
+    samples = 0
+    with _loaded(network, torch.device(device), runtime, optimized) as (infer, fixed):
         for batch in split.ordered(fixed or batch_size):
-            inputs = batch.inputs.numpy()
-            outputs.append(runner.run({name: filled(inputs, fixed)})[0][: len(inputs)])
-            targets.append(batch.targets.numpy())
-    return np.concatenate(outputs), np.concatenate(targets)
+            yield infer(batch.inputs), batch
+            samples += len(batch.targets)
+            if limit is not None and samples >= limit:
+                break
+    if not samples:
+        msg = "a split without samples cannot be evaluated; give it at least one"
+        raise DataError(msg)
 
 
-def filled(inputs: Array, size: int | None) -> Array:
-    """The batch, with zeros behind it where the file wants more samples."""
+def pad_batch(inputs: Array, size: int | None) -> Array:
+    """The batch, with zeros behind it up to `size` samples; None leaves it as it is."""
     if size is None or len(inputs) == size:
         return inputs
     return np.concatenate([inputs, np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)])
+
+
+@contextmanager
+def _loaded(network: Network, device: torch.device, runtime: str, optimized: bool) -> Iterator[tuple[Inference, int | None]]:
+    """What turns inputs into outputs, and the fixed batch size where the network has one."""
+    if isinstance(network, nn.Module):
+        module = network if module_device(network).type == device.type else copy.deepcopy(network).to(device)
+        with eval_mode(module):
+            yield _module_inference(module, device), None
+    elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
+        session = onnx_graph.session(network, optimised=optimized)
+        shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
+        yield _array_inference(lambda feeds: session.run(None, feeds)[0], shapes, "the model")
+    elif isinstance(network, Path):
+        with open_runner(runtime, network, threads=0) as runner:
+            yield _array_inference(lambda feeds: runner.run(feeds)[0], runner.shapes(), str(network))
+    else:
+        yield _array_inference(lambda feeds: network.run(feeds)[0], network.shapes(), str(network.path))
+
+
+def _module_inference(module: nn.Module, device: torch.device) -> Inference:
+    def infer(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            outputs: Tensor = module(inputs.to(device, non_blocking=True))
+        return outputs.float().cpu()
+
+    return infer
+
+
+def _array_inference(run: Callable[[dict[str, Array]], Array], shapes: Shapes, name: str) -> tuple[Inference, int | None]:
+    if len(shapes) != 1:
+        msg = f"{name} has inputs {list(shapes)}; accuracy is measured on networks with one"
+        raise ConversionError(msg)
+    ((input_name, (shape, _)),) = shapes.items()
+    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+
+    def infer(inputs: Tensor) -> Tensor:
+        array = np.ascontiguousarray(inputs.numpy())
+        return torch.from_numpy(run({input_name: pad_batch(array, fixed)})[: len(array)])
+
+    return infer, fixed

@@ -32,7 +32,7 @@ def compared(found: DistilledSet, job: Job, context: Context) -> Scorecard:
 
 def worth(found: DistilledSet, job: Job, context: Context, label: str) -> Quantity:
     """Accuracy on validation of a small network that was trained on a set alone."""
-    from compress.backends.run_module import outputs_of
+    from compress.backends.run_split import run_split
 
     split = found.split(seed=job.seed)
     steps = 4 if context.smoke else STEPS
@@ -51,7 +51,7 @@ def worth(found: DistilledSet, job: Job, context: Context, label: str) -> Quanti
         device=context.device,
         reporter=job.reporter,
     )
-    outputs, targets = outputs_of(network, context.data.validation)
-    right, total = round(float(context.task.correct(outputs, targets).sum())), len(targets)
+    scores = run_split(network, context.data.validation, context.task).scores
+    right, total = round(float(scores.sum())), len(scores)
     detail = f"a network of {job.depth} blocks of {job.width} channels, {epochs} epochs on the {len(split)} images alone"
     return Quantity.measured(right / total, "fraction", detail, interval=wilson(right, total), runs=total)

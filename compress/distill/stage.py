@@ -168,13 +168,12 @@ def _control_results(module: nn.Module, context: Context) -> Scorecard:
     """Save the control's weights and score it on validation; the test split is for the pipeline to look at."""
     from safetensors.torch import save_model
 
-    from compress.backends.run_module import outputs_of
+    from compress.backends.run_split import run_split
     from compress.core.statistics import wilson
 
     write_with(context.folder / "control.safetensors", lambda path: save_model(module, str(path)))
-    outputs, targets = outputs_of(module, context.data.validation)
-    correct = context.task.correct(outputs, targets)
-    right, total = round(float(correct.sum())), len(correct)
+    scores = run_split(module, context.data.validation, context.task).scores
+    right, total = round(float(scores.sum())), len(scores)
     detail = "the same network, settings and initial weights, trained without the teacher"
     found = Quantity.measured(right / total, "fraction", detail, interval=wilson(right, total), runs=total)
     return {f"control_{context.task.metric}_validation": found}

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.backends.open import file_for
 from compress.core.errors import CompressError
 from compress.core.record import Skipped
 from compress.core.stage import Candidate, Context
@@ -45,7 +46,7 @@ class Chosen:
             context: Validation images are run.
             refusals: Why runtimes are out of the question, by name.
         """
-        from compress.profile.latency_meter import Plan, batches, choose, made_for
+        from compress.profile.latency_meter import Plan, batches, choose
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [
@@ -56,7 +57,7 @@ class Chosen:
             return
         seconds = SMOKE_SECONDS if context.smoke else min(SECONDS, device.contract.seconds)
         plan = Plan.of(device, threads=device.threads, seconds=seconds)
-        files = {"artifact": made_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
+        files = {"artifact": file_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
         feeds = {"artifact": batches(context.data.validation, device.contract.batch, _input_of(files["artifact"]))}
         try:
             choice = choose(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError
@@ -43,10 +42,9 @@ class Answers:
 
 def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> Answers:
     """Answers of an ONNX file; `optimised` as for `graphs.session`."""
-    from compress.backends import onnx_graph as graphs
+    from compress.backends.run_split import collect_outputs
 
-    outputs, targets = graphs.outputs_of(path, split, limit=SAMPLES, optimised=optimised)
-    return Answers(form, outputs[:SAMPLES], targets[:SAMPLES])
+    return Answers(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
 
 
 def unrunnable(path: Path) -> str | None:
@@ -62,17 +60,9 @@ def unrunnable(path: Path) -> str | None:
 
 def of_network(network: nn.Module, split: Split) -> Answers:
     """Answers of a torch network in eval mode on the CPU."""
-    import torch
+    from compress.backends.run_split import collect_outputs
 
-    outputs: list[Array] = []
-    targets: list[Array] = []
-    with torch.inference_mode():
-        for batch in split.ordered(64):
-            outputs.append(network(batch.inputs).numpy())
-            targets.append(batch.targets.numpy())
-            if sum(map(len, targets)) >= SAMPLES:
-                break
-    return Answers("torch", np.concatenate(outputs)[:SAMPLES], np.concatenate(targets)[:SAMPLES])
+    return Answers("torch", *collect_outputs(network, split, limit=SAMPLES))
 
 
 def inputs_of(split: Split) -> Array:

@@ -12,7 +12,6 @@ from compress.core.registry import find
 from compress.core.stage import Candidate, Context
 from compress.export import first_divergence as nodes
 from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network, unrunnable
-from compress.profile.latency_meter import filled
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
@@ -123,20 +122,15 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) ->
     Raises:
         CompressError: The runtime does not run it.
     """
-    from compress.profile.latency_meter import opened
+    from compress.backends.open import open_runner
 
     written = of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
-    with opened(runtime, path) as runner:
+    with open_runner(runtime, path) as runner:
         answers = Answers(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
     pairs.add(written, answers, NO_LIMIT)
 
 
 def _in_batches(runner: Any, written: Answers, context: Context) -> np.ndarray[Any, Any]:
-    ((name, (shape, _)),) = runner.shapes().items()
-    fixed = shape[0] if isinstance(shape[0], int) else None
-    outputs: list[np.ndarray[Any, Any]] = []
-    for batch in context.data.validation.ordered(fixed or ENGINE_BATCH):
-        outputs.append(runner.run({name: filled(batch.inputs.numpy(), fixed)})[0][: len(batch.inputs)])
-        if sum(map(len, outputs)) >= len(written.targets):
-            break
-    return np.concatenate(outputs)[: len(written.targets)]
+    from compress.backends.run_split import collect_outputs
+
+    return collect_outputs(runner, context.data.validation, batch_size=ENGINE_BATCH, limit=len(written.targets))[0]

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.backends import run_split as accuracy
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.record import Quantity, Scorecard
 from compress.core.stage import Candidate
 from compress.core.statistics import paired_difference, wilson
@@ -73,21 +72,18 @@ def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Sco
 
 def accuracy_of(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, np.ndarray]:
     """Metric of one split with its Wilson interval, and the per-sample scores behind it."""
-    import torch
-
     if candidate.module is not None:
         correct, where = module_correct(candidate.module, split, task), f"torch, {name} split"
     else:
         runtime, file = candidate.shipped
-        from_runtime = accuracy.outputs_of(file, split, runtime=runtime)
-        correct = task.correct(torch.from_numpy(from_runtime[0]), torch.from_numpy(from_runtime[1])).numpy()
+        correct = run_split(file, split, task, runtime=runtime).scores
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
     return proportion(correct, where), correct
 
 
 def module_correct(module: nn.Module, split: Split, task: Task) -> np.ndarray:
     """Per-sample scores of a torch module on one split, float32 (N,)."""
-    return np.asarray(task.correct(*outputs_of(module, split)).numpy())
+    return run_split(module, split, task).scores
 
 
 def proportion(correct: np.ndarray, where: str) -> Quantity:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.backends.runner import Array, Feeds, FileRunner, sample
+from compress.backends.open import file_for, open_runner
+from compress.backends.runner import Array, Feeds, sample
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Quantity, Skipped
-from compress.core.registry import find
 from compress.profile.latency.timing import Timing, speedup, time_runners
 
 if TYPE_CHECKING:
@@ -72,23 +72,6 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def opened(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
-    """A runner of an ONNX file, not loaded yet.
-
-    Args:
-        runtime: As in a profile.
-        path: ONNX file.
-        threads: Within an operator, where the runtime has such.
-
-    Raises:
-        CompressError: No such runtime.
-    """
-    name, _, provider = runtime.partition(":")
-    kind = find("runner", name).load()
-    runner: FileRunner = kind(path, threads=threads, **({"provider": provider} if provider else {}))
-    return runner
-
-
 def noise(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
     """Batches of normal noise of a file's own input shapes, for a file that comes without data; integers are zeros.
 
@@ -97,7 +80,7 @@ def noise(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
         DeviceError: Its input shapes are not known.
     """
     random = np.random.default_rng(0)
-    with opened(runtime, path) as runner:
+    with open_runner(runtime, path) as runner:
         shapes = sample(runner, batch)
     return [
         {
@@ -157,7 +140,7 @@ def choose(
         CompressError: The profile's own runtime does not run the files.
     """
     own, *others = dict.fromkeys(runtimes)
-    given = {name: {**files, by: made_for(name, made or {}, files[by])} for name in (own, *others)}
+    given = {name: {**files, by: file_for(name, made or {}, files[by])} for name in (own, *others)}
     expected = _outputs(own, given[own], feeds, plan.threads)
     agreements: dict[str, Agreement] = {}
     skipped = []
@@ -170,7 +153,7 @@ def choose(
             agreements[name] = _worst([compare(expected[subject], found[subject]) for subject in files])
     with ExitStack() as stack:
         runners = {
-            name: stack.enter_context(opened(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
+            name: stack.enter_context(open_runner(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
         }
         timings = time_runners(
             runners,
@@ -187,23 +170,12 @@ def choose(
     return Choice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
 
 
-def made_for(runtime: str, made: Mapping[str, Path], otherwise: Path) -> Path:
-    """The file that a runtime is to run.
-
-    Args:
-        runtime: As in a profile.
-        made: Files by runtime family.
-        otherwise: Where none was made for its family.
-    """
-    return made.get(runtime.partition(":")[0], otherwise)
-
-
 def _outputs(
     runtime: str, files: Mapping[str, Path], feeds: Mapping[str, Sequence[Feeds]], threads: int
 ) -> dict[str, list[list[Array]]]:
     found = {}
     for subject, path in files.items():
-        with opened(runtime, path, threads=threads) as runner:
+        with open_runner(runtime, path, threads=threads) as runner:
             found[subject] = [runner.run(each) for each in feeds[subject]]
     return found
 

@@ -16,13 +16,12 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime import PROVIDERS
-from compress.backends.run_split import filled
+from compress.backends.open import open_runner
 from compress.backends.runner import Array, Feeds, FileRunner
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import InputSpec, Quantity
-from compress.profile import choose_runtime as runtimes
-from compress.profile.choose_runtime import choose, made_for, opened
+from compress.profile.choose_runtime import choose
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import Work, work_of
 from compress.profile.latency import timing
@@ -53,11 +52,8 @@ __all__ = [
     "choose",
     "detail_of",
     "duration",
-    "filled",
     "layers",
-    "made_for",
     "middle_mean",
-    "opened",
     "written",
 ]
 
@@ -84,7 +80,7 @@ class LatencyMeter:
         Raises:
             CompressError: No such runtime.
         """
-        return runtimes.opened(runtime, path, threads=threads)
+        return open_runner(runtime, path, threads=threads)
 
     def turns(
         self,

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from compress.backends.open import file_for
 from compress.backends.runner import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Skipped
 from compress.data.interface import Split
 from compress.profile import rows as subjects
-from compress.profile.choose_runtime import choose, made_for
+from compress.profile.choose_runtime import choose
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
 
@@ -100,7 +101,7 @@ def profile(
             plan = replace(plan, runtime=choice.runtime)
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _named(device, choice.rows)
-        files = {**files, "artifact": made_for(plan.runtime, wanted.made, files["artifact"])}
+        files = {**files, "artifact": file_for(plan.runtime, wanted.made, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
         rows, timings = subjects.measured(files, feeds, device, plan, batch=batch, reporter=reporter)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from compress.backends.onnxruntime import provider_of
+from compress.backends.open import open_runner
 from compress.backends.runner import Apart, Feeds, Runner, pinned, sample
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
-from compress.profile.choose_runtime import opened
 from compress.profile.cost_model import estimate as cost
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.memory import memory
@@ -80,7 +80,9 @@ def measured(
     """
     with ExitStack() as stack:
         stack.enter_context(pinned(plan.affinity))
-        runners = {name: stack.enter_context(opened(plan.runtime, path, threads=plan.threads)) for name, path in files.items()}
+        runners = {
+            name: stack.enter_context(open_runner(plan.runtime, path, threads=plan.threads)) for name, path in files.items()
+        }
         given = {name: feeds[name] if feeds else sample(runner, batch) for name, runner in runners.items()}
         timings = time_runners(
             runners,

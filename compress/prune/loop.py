@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.errors import ModelError
 from compress.core.record import Curve
 from compress.core.registry import find
@@ -273,8 +273,7 @@ def _row(job: Job, k: int, removed: float, module: nn.Module, pruned: float, rec
 
 
 def _accuracy(module: nn.Module, context: Context) -> float:
-    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
-    return float(context.task.correct(outputs, targets).mean())
+    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
 
 
 def _curve(done: State) -> Curve:

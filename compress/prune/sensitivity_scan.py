@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.record import Skipped
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context
@@ -32,8 +32,7 @@ def ready(network: nn.Module) -> nn.Module:
 
 def accuracy_of(module: nn.Module, context: Context) -> float:
     """Accuracy on the validation split."""
-    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
-    return float(context.task.correct(outputs, targets).mean())
+    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
 
 
 def scan(

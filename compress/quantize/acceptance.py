@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Quantity, Scorecard, Skipped
@@ -169,18 +170,10 @@ def _verdict(
 
 def _answers(runner: FileRunner, split: Split, scores: Scores) -> np.ndarray:
     """Score of each sample."""
-    ((name, (shape, _)),) = runner.shapes().items()
-    step = shape[0] if isinstance(shape[0], int) else 32
-    outputs, targets = [], []
-    for batch in split.ordered(step):
-        if isinstance(shape[0], int) and len(batch.inputs) != step:
-            continue
-        outputs.append(runner.run({name: np.ascontiguousarray(batch.inputs.numpy())})[0])
-        targets.append(batch.targets.numpy())
-    return scores(np.concatenate(outputs), np.concatenate(targets))
+    return scores(*collect_outputs(runner, split, batch_size=32))
 
 
 def _drop(reference: np.ndarray, found: np.ndarray) -> Quantity:
-    lost, low, high = paired_difference(reference[: len(found)], found)
+    lost, low, high = paired_difference(reference, found)
     detail = f"against the float parent, same {len(found)} validation samples, paired 95 % interval"
     return Quantity.measured(lost, "fraction", detail, interval=(low, high), runs=len(found))

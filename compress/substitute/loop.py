@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import resettled
 from compress.substitute import apply as replacing
@@ -134,6 +134,4 @@ def _note(work: Work, name: str, candidate: Candidate, context: Context) -> None
 
 def _correct(module: nn.Module, context: Context) -> np.ndarray:
     """Per-sample scores on validation."""
-    outputs, targets = outputs_of(module, context.data.validation, device=resolve_device(context.device))
-    correct: np.ndarray = context.task.correct(outputs, targets).numpy()
-    return correct
+    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).scores

@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.errors import TrainingError
 from compress.core.progress import Bar, NullReporter, Reporter
 from compress.data.interface import Data
@@ -211,9 +211,8 @@ class _Loop:
         return losses
 
     def _validate(self) -> tuple[float, float]:
-        outputs, targets = outputs_of(self.kept, self.data.validation, device=self.accelerator.device)
-        task = self.stepper.task
-        return float(task.loss(outputs, targets)), float(task.correct(outputs, targets).mean())
+        result = run_split(self.kept, self.data.validation, self.stepper.task, device=self.accelerator.device)
+        return result.loss, result.metric
 
     def _over(self) -> bool:
         """All epochs are done, or the metric has not improved for `patience` epochs."""

@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from compress.backends.onnxruntime import Runner
-from compress.backends.run_split import outputs_of
-from compress.core.errors import ConversionError
+from compress.backends.run_split import collect_outputs, iterate_split, run_split
+from compress.core.errors import ConversionError, DataError
+from compress.tasks.classification import Classification
+from tests.export.tiny import split as some_samples
 from tests.profile.onnx_models import model, network
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 256])
 def test_every_sample_is_answered_in_order(tiny, split, batch_size):
-    outputs, targets = outputs_of(tiny, split, batch_size=batch_size)
+    outputs, targets = collect_outputs(tiny, split, batch_size=batch_size)
     with Runner(tiny) as runner:
         one_by_one = [runner.run({"x": image[None].numpy()})[0][0] for image in split.inputs]
     np.testing.assert_allclose(outputs, np.array(one_by_one), rtol=1e-4, atol=1e-5)
@@ -19,9 +22,9 @@ def test_every_sample_is_answered_in_order(tiny, split, batch_size):
 
 def test_a_fixed_batch_is_filled_up_and_cut_again(save, split, tiny):
     fixed = save("fixed.onnx", network(shape=[4, 3, 8, 8]))
-    outputs, targets = outputs_of(fixed, split)
+    outputs, targets = collect_outputs(fixed, split)
     assert outputs.shape == (11, 5)
-    np.testing.assert_allclose(outputs, outputs_of(tiny, split)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs, collect_outputs(tiny, split)[0], rtol=1e-4, atol=1e-5)
     assert len(targets) == 11
 
 
@@ -29,4 +32,50 @@ def test_two_inputs_are_refused(save, split):
     built = model([helper.make_node("Add", ["x", "z"], ["y"])], {}, "y")
     built.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3, 8, 8]))
     with pytest.raises(ConversionError, match="inputs \\['x', 'z'\\]"):
-        outputs_of(save("two.onnx", built), split)
+        collect_outputs(save("two.onnx", built), split)
+
+
+def test_a_module_and_its_file_give_the_same_scores(exported, network):
+    samples, task = some_samples(40, 3), Classification()
+    of_module, of_file = run_split(network, samples, task, batch_size=16), run_split(exported, samples, task, batch_size=7)
+    assert of_module.scores.tolist() == of_file.scores.tolist()
+    assert of_module.scores.shape == (40,)
+    assert of_module.metric == pytest.approx(of_module.scores.mean())
+    assert of_module.loss == pytest.approx(of_file.loss, rel=1e-4)
+
+
+def test_the_loss_is_the_mean_over_samples_whatever_the_batches(network):
+    samples, task = some_samples(40, 3), Classification()
+    with torch.no_grad():
+        whole = float(task.loss(network(samples.inputs), samples.targets))
+    assert run_split(network, samples, task, batch_size=7).loss == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_module_is_left_in_the_mode_that_it_was_in(network):
+    network.stem.train()
+    try:
+        run_split(network, some_samples(8, 3), Classification())
+        assert network.stem.training
+        assert not network.training
+    finally:
+        network.eval()
+
+
+def test_a_limit_cuts_the_outputs_and_stops_reading(exported):
+    samples = some_samples(40, 3)
+    outputs, targets = collect_outputs(exported, samples, batch_size=8, limit=20)
+    assert targets.tolist() == samples.targets[:20].tolist()
+    batches = list(iterate_split(exported, samples, batch_size=8, limit=20))
+    assert [len(batch.targets) for _, batch in batches] == [8, 8, 8]
+    assert len(outputs) == 20
+
+
+def test_gradients_are_on_for_the_caller_between_batches(network):
+    for outputs, _ in iterate_split(network, some_samples(8, 3), batch_size=4):
+        assert torch.is_grad_enabled()
+        assert not outputs.requires_grad
+
+
+def test_an_empty_split_is_refused(network):
+    with pytest.raises(DataError, match="without samples"):
+        run_split(network, some_samples(0, 3), Classification())

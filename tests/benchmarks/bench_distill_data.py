@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
@@ -207,9 +207,8 @@ class Bench:
         context = replace(context, data=replace(self.data, train=split, validation=few))
         stage = Distill(**settings, losses=SOFT, teacher="distilled") if case.soft else Train(**settings)
         network = stage.run(self.student(seed), context).candidate.network()
-        outputs, targets = outputs_of(network, self.data.test)
         found = {
-            "scores": Classification().correct(outputs, targets).tolist(),
+            "scores": run_split(network, self.data.test, Classification()).scores.tolist(),
             "seconds": seconds,
             "images": len(split),
         }
@@ -222,12 +221,12 @@ def table(bench: Bench) -> str:
     size = bench.size
     rows = {case: [bench.run(case, seed) for seed in range(size.seeds)] for case in CASES}
     base = rows[CASES[0]]
-    teacher = outputs_of(bench.teacher.network(), bench.data.test)
+    teacher = run_split(bench.teacher.network(), bench.data.test, Classification())
     lines = [
         f"`digits` at {size.image_size} × {size.image_size}, grey, {size.images_per_class} images a class; network: 3 blocks "
         f"of {size.width} channels, {size.steps} steps of {size.batch} on the set alone, {size.seeds} seeds of both, "
         f"{len(bench.data.test)} test images. Teacher of the soft labels and of inversion: 3 convolutions with batch norms, "
-        f"{float(Classification().correct(*teacher).mean()):.1%} on test.",
+        f"{teacher.metric:.1%} on test.",
         "",
         "Gain: difference to `random` in points with the 95 % interval over test images of the mean over seeds; seeds: gain of "
         "each. Processor seconds, one thread: to make one set.",

@@ -26,7 +26,7 @@ from distillation_cases import NETWORKS, Case, cases
 from distillation_table import Row, placed, table
 from torch import nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
 from compress.core.stage import Candidate, Context
 from compress.data.factory import load
@@ -174,8 +174,7 @@ class Bench:
     @staticmethod
     def scores(network: nn.Module, data: Data) -> list[float]:
         """1 for each test image that is named right, else 0."""
-        outputs, targets = outputs_of(network, data.test)
-        return Classification().correct(outputs, targets).tolist()  # type: ignore[no-any-return]
+        return run_split(network, data.test, Classification()).scores.tolist()  # type: ignore[no-any-return]
 
     def row(self, case: Case) -> Row | None:
         """What the table needs; None where a run is missing."""

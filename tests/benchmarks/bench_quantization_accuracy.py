@@ -28,6 +28,7 @@ from glyph_networks import BATCH, Bench, opened
 from torch import nn
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.run_split import collect_outputs
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
@@ -114,7 +115,7 @@ class Files:
 
     def correct(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """1 for each test image that is right, and each one's answer."""
-        outputs, targets = graphs.outputs_of(path, self.bench.data.test)
+        outputs, targets = collect_outputs(path, self.bench.data.test)
         return scores_of(Classification(), outputs, targets), outputs.argmax(1)
 
     def quantized(self, name: str, source: Path, fields: dict[str, Any], module: nn.Module | None = None) -> dict[str, Any]:

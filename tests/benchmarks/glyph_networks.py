@@ -19,7 +19,7 @@ from torch import nn
 from torchvision.models.vision_transformer import ConvStemConfig
 
 from compress.backends.export_onnx import export_onnx
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context
@@ -111,8 +111,7 @@ def train(module: nn.Module, data: Data, seed: int, folder: Path, *, epochs: int
 
 def correct(module: nn.Module, data: Data) -> list[int]:
     """1 for each test sample that is right."""
-    outputs, targets = outputs_of(module, data.test)
-    return [int(value) for value in Classification().correct(outputs, targets)]
+    return [int(score) for score in run_split(module, data.test, Classification()).scores]
 
 
 @dataclass(frozen=True)

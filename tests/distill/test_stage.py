@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_model
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.stage import Candidate, Context
 from compress.distill.losses.response import response
@@ -68,7 +68,8 @@ def test_distillation_brings_the_student_to_the_teachers_answers(context):
     student = stage.run(candidate(), context).candidate.network()
 
     def loss(module):
-        student_logits, teacher_logits = (outputs_of(one, context.data.train)[0] for one in (module, teacher))
+        networks = (module, teacher)
+        student_logits, teacher_logits = (torch.from_numpy(collect_outputs(one, context.data.train)[0]) for one in networks)
         return response(student_logits, teacher_logits, T=2.0).mean().item()
 
     assert loss(student) < 0.2 * loss(conv_net())
@@ -80,9 +81,9 @@ def test_the_control_is_the_same_training_without_the_teacher(context):
     control = conv_net(5)
     load_model(control, context.folder / "control.safetensors")
     assert same(control, alone)
-    outputs, targets = outputs_of(alone, context.data.validation)
+    outputs, targets = collect_outputs(alone, context.data.validation)
     found = outcome.results["control_accuracy_validation"]
-    assert found.value == pytest.approx(float((outputs.argmax(1) == targets).float().mean()))
+    assert found.value == pytest.approx(float((outputs.argmax(1) == targets).mean()))
     assert found.low <= found.value <= found.high
     assert found.runs == 24
     assert "control_loss" in outcome.curves

@@ -3,12 +3,14 @@ import pytest
 from onnx import helper
 
 from compress.backends import onnxruntime
+from compress.backends import open as open_module
+from compress.backends.open import open_runner
 from compress.config.devices import host
 from compress.core.errors import CompressError, ConversionError, MissingPackageError
 from compress.core.progress import NullReporter
 from compress.core.registry import Entry
 from compress.profile import choose_runtime as runtimes
-from compress.profile.choose_runtime import choose, compare, noise, opened
+from compress.profile.choose_runtime import choose, compare, noise
 from compress.profile.files import profile_files
 from compress.profile.rows import Plan
 from tests.profile.onnx_models import model, network
@@ -45,7 +47,7 @@ def runtime(monkeypatch, **classes):
         def load(self):
             return classes[self.name]
 
-    monkeypatch.setattr(runtimes, "find", lambda family, name: Row(family, name, "", ""))
+    monkeypatch.setattr(open_module, "find", lambda family, name: Row(family, name, "", ""))
 
 
 def chosen(names, tiny):
@@ -85,8 +87,8 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
     runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner, plain=slowed(onnxruntime.Runner, 8))
     special = save("special.onnx", network())
     opened = []
-    real = runtimes.opened
-    monkeypatch.setattr(runtimes, "opened", lambda name, path, **_: opened.append((name, path)) or real(name, path))
+    real = runtimes.open_runner
+    monkeypatch.setattr(runtimes, "open_runner", lambda name, path, **_: opened.append((name, path)) or real(name, path))
     files = {"teacher": tiny, "artifact": tiny}
     names = ("own", "fast", "plain")
     made = {"fast": special}
@@ -118,7 +120,7 @@ def test_what_the_own_runtime_cannot_run_is_an_error(tmp_path):
     with pytest.raises(ConversionError, match="no such file"):
         chosen(("onnxruntime", "openvino"), tmp_path / "nowhere.onnx")
     with pytest.raises(CompressError, match="did you mean 'openvino'"):
-        opened("openvinno", tmp_path)
+        open_runner("openvinno", tmp_path)
 
 
 def test_openvino_is_compared_with_onnx_runtime(tiny):
@@ -179,6 +181,6 @@ def test_agreement_of_outputs_without_classes_or_with_not_a_number():
 def test_every_output_counts(save):
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Identity", ["a"], ["y"])]
     path = save("two.onnx", model(nodes, {}, "y"))
-    with opened("onnxruntime", path) as runner:
+    with open_runner("onnxruntime", path) as runner:
         (output,) = runner.run(BATCHES[0])
     assert compare([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())

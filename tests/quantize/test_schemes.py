@@ -113,10 +113,10 @@ def test_every_scheme_and_runtime_is_known() -> None:
 @pytest.mark.parametrize("bits", [8, 4])
 def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: int, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    from compress.profile.choose_runtime import opened
+    from compress.backends.open import open_runner
 
     if "openvino" not in RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")
     graphs.save(weight_only(model, bits), tmp_path / "model.onnx")
-    with opened("openvino", tmp_path / "model.onnx") as runner:
+    with open_runner("openvino", tmp_path / "model.onnx") as runner:
         assert decibels(answers(model), runner.run({"input": X})[0]) > 10

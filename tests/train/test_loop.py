@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import run_split
 from compress.core.errors import DeviceError, MissingPackageError, TrainingError
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
@@ -14,8 +14,7 @@ from tests.train.toy_training import SETTINGS, Countdown, ToySplit, conv_net, pl
 
 
 def accuracy(module):
-    outputs, targets = outputs_of(module, toy_data().validation)
-    return float(Classification().correct(outputs, targets).mean())
+    return run_split(module, toy_data().validation, Classification()).metric
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "constant"])

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends.open import open_runner
 from compress.backends.runner import Feeds, sample
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
-from compress.profile.choose_runtime import opened
 from compress.profile.latency.interleave import warm_up
 from compress.profile.latency.machine_sensors import Vitals
 from compress.profile.latency.soak_report import Soak, Stretch
@@ -93,7 +93,7 @@ def soak_file(
         ConversionError: The file cannot be loaded or run.
         DeviceError: Its input shapes are not known, or `seconds` is not positive.
     """
-    with opened(runtime, path, threads=threads) as runner:
+    with open_runner(runtime, path, threads=threads) as runner:
         given = feeds or sample(runner)
         where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
         return soak(lambda: runner.run(given), seconds, where=where, reporter=reporter)

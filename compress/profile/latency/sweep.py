@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.backends.open import open_runner
 from compress.backends.runner import Feeds, pinned, sample
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Skipped
-from compress.profile.choose_runtime import opened
 from compress.profile.latency.timing import Timing, time_runners
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def sweep(
     taken, skipped = _fitting(path, feeds, batches, plan)
     with ExitStack() as stack:
         points = {
-            f"{batch} × {threads}": (batch, threads, stack.enter_context(opened(plan.runtime, path, threads=threads)))
+            f"{batch} × {threads}": (batch, threads, stack.enter_context(open_runner(plan.runtime, path, threads=threads)))
             for batch in taken
             for threads in dict.fromkeys(thread_counts)
         }
@@ -79,7 +79,7 @@ def _fitting(
     """Inputs of each batch size that the file takes, and why it does not take the others."""
     taken: dict[int, Feeds] = {}
     skipped = []
-    with opened(plan.runtime, path) as runner:
+    with open_runner(plan.runtime, path) as runner:
         for batch in dict.fromkeys(batches):
             given = feeds(batch)
             sizes = {len(array) if array.ndim else 0 for array in given.values()}
@@ -143,7 +143,7 @@ def sweep_files(
     skipped += [Skipped(what=f"sweep on {each.name}", reason=ELSEWHERE) for each in devices if each.connection != "local"]
     for device, path in itertools.product((each for each in devices if each.connection == "local"), files):
         plan = Plan.of(device, threads=1, seconds=seconds)
-        with pinned(plan.affinity), opened(plan.runtime, path) as runner:
+        with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
             feeds = partial(sample, runner)
             points, unfit = sweep(path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter())
         rows += [{"file": path.name, "device": device.name, **point} for point in points]

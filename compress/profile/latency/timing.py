@@ -140,12 +140,12 @@ def measure(
     Raises:
         ConversionError: A file cannot be loaded, does not have one input, or does not take these inputs.
     """
-    from compress.profile.choose_runtime import opened  # which itself times
+    from compress.backends.open import open_runner  # which itself times
 
     named = runtimes or {}
     with ExitStack() as stack:
         runners = {
-            name: stack.enter_context(opened(named.get(name, "onnxruntime"), path, threads=threads))
+            name: stack.enter_context(open_runner(named.get(name, "onnxruntime"), path, threads=threads))
             for name, path in files.items()
         }
         feeds = {name: {_only_input(runner): inputs} for name, runner in runners.items()}

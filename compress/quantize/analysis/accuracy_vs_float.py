@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.run_split import collect_outputs
 from compress.core.record import Quantity, Scorecard
 from compress.core.statistics import paired_difference
 from compress.data.interface import Split
@@ -44,8 +45,8 @@ def compare(
     Returns:
         Quantities, and one row a layer with weights: `layer`, `sqnr_db`.
     """
-    floats, targets = graphs.outputs_of(source, split)
-    ints, _ = graphs.outputs_of(made, split)
+    floats, targets = collect_outputs(source, split)
+    ints, _ = collect_outputs(made, split)
     runs, where = len(targets), "ONNX Runtime, validation split"
     before, after = scores_of(task, floats, targets), scores_of(task, ints, targets)
     lost, low, high = paired_difference(before, after)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from compress.backends import onnx_graph as graphs
+from compress.backends.run_split import collect_outputs
 from compress.core.record import InputSpec
 from compress.core.stage import Context
 from compress.quantize.analysis.accuracy_vs_float import scores_of
@@ -47,12 +47,12 @@ class Attempts:
     def attempt(self, floats: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""
         exact, targets, scores = self._parent
-        outputs, _ = graphs.outputs_of(self.build(floats), self.context.data.validation)
+        outputs, _ = collect_outputs(self.build(floats), self.context.data.validation)
         found = scores_of(self.context.task, outputs, targets)
         return float(scores.mean() - found.mean()), min(decibels(exact, outputs), 200.0)
 
     @cached_property
     def _parent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Float outputs, targets and scores."""
-        outputs, targets = graphs.outputs_of(self.static.model, self.context.data.validation)
+        outputs, targets = collect_outputs(self.static.model, self.context.data.validation)
         return outputs, targets, scores_of(self.context.task, outputs, targets)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-
-from compress.backends import onnx_graph as graphs
-from compress.backends.run_module import outputs_of
+from compress.backends.run_split import collect_outputs
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.record import Curve, Quantity, Scorecard, Skipped
@@ -83,11 +80,11 @@ def _compared(
 ) -> tuple[Scorecard, bool]:
     """Accuracy of both files, agreement of the second with what was trained; whether the second is worth keeping."""
     split, where = context.data.validation, "ONNX Runtime, validation split"
-    calibrated, targets = graphs.outputs_of(before.build(FAMILY, exclude, candidate.spec), split)
-    trained, _ = graphs.outputs_of(after.build(FAMILY, exclude, candidate.spec), split)
+    calibrated, targets = collect_outputs(before.build(FAMILY, exclude, candidate.spec), split)
+    trained, _ = collect_outputs(after.build(FAMILY, exclude, candidate.spec), split)
     scores = [float(scores_of(context.task, outputs, targets).mean()) for outputs in (calibrated, trained)]
-    fake, _ = outputs_of(module, split)
-    same = float((torch.from_numpy(trained).argmax(1) == fake.argmax(1)).float().mean())
+    fake, _ = collect_outputs(module, split, batch_size=256)
+    same = float((trained.argmax(1) == fake.argmax(1)).mean())
     runs = len(targets)
     results = {
         "accuracy_validation_calibrated": Quantity.measured(scores[0], "fraction", f"before recovery; {where}", runs=runs),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.backends.run_module import evaluating
+from compress.backends.eval_mode import eval_mode
 from compress.core.errors import ModelError, nearest
 from compress.train.features.hooks import Tap, attends, tapped, tensor_of
 from compress.train.loss_term import Sight
@@ -93,7 +93,7 @@ class Survey:
 
         handles = [layer.register_forward_hook(note) for layer in names]
         try:
-            with evaluating(self.module), torch.no_grad():
+            with eval_mode(self.module), torch.no_grad():
                 self.answer = tuple(self.module(self._inputs).shape[1:])
         finally:
             for handle in handles:
@@ -128,7 +128,7 @@ class Survey:
         taps = [Tap(name, "attention") for name in self._attending]
         if not taps:
             return ()
-        with evaluating(self.module), torch.no_grad(), tapped(self.module, taps) as seen:
+        with eval_mode(self.module), torch.no_grad(), tapped(self.module, taps) as seen:
             self.module(self._inputs)
         return tuple(Spot(tap, tuple(seen[tap].shape[1:])) for tap in taps if tap in seen)
 
@@ -153,7 +153,7 @@ class Survey:
         if not linear:
             return ()
         tap = Tap(linear[-1], "input")
-        with evaluating(self.module), torch.no_grad(), tapped(self.module, [tap]) as seen:
+        with eval_mode(self.module), torch.no_grad(), tapped(self.module, [tap]) as seen:
             self.module(self._inputs)
         return (Spot(tap, tuple(seen[tap].shape[1:])),)
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
+from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Skipped
@@ -129,7 +130,7 @@ def done(network, data, exported, tmp_path_factory):
 
 def test_the_file_is_the_network_that_was_trained(done, data: Data) -> None:
     outcome, module, context = done
-    made, _ = graphs.outputs_of(context.folder / "model.onnx", data.test)
+    made, _ = collect_outputs(context.folder / "model.onnx", data.test)
     with torch.no_grad():
         fake = module(data.test.inputs).numpy()
     assert (made.argmax(1) == fake.argmax(1)).mean() >= 0.99
@@ -142,7 +143,7 @@ def test_it_is_more_accurate_than_calibration_alone(done, network, data: Data, e
     plain = Quantize(**W4A8).run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "plain"))
     scores = []
     for made in (plain.candidate.files["onnxruntime"], context.folder / "model.onnx"):
-        outputs, targets = graphs.outputs_of(made, data.test)
+        outputs, targets = collect_outputs(made, data.test)
         scores.append(float((outputs.argmax(1) == targets).mean()))
     assert scores[1] > scores[0]
     results = outcome.results
