@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.fold_batchnorm import prepared
+from compress.backends.fold_batchnorm import prepare_for_export
 from compress.core.atomic_files import write_text, write_with
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
 from compress.export.infer_script import infer_script
 
-metadata = graphs.metadata
+metadata = graphs.read_metadata
 OPSET = 18
 """What the exporter writes natively; later sets are reached by a converter that adds nothing for classification networks."""
 
@@ -48,12 +48,12 @@ def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = 
         StoreError: The folder is not writable, or full.
     """
     _check_finite(module)
-    network = prepared(module)
+    network = prepare_for_export(module)
     model, notes = _convert(network, spec, opset)
     _pool_globally(model)
     _name_nodes(model.graph)
-    graphs.tidy(model)
-    graphs.describe(model, spec)
+    graphs.strip(model)
+    graphs.write_metadata(model, spec)
     graphs.check(model)
     graphs.save(model, path)
     return notes
@@ -143,7 +143,7 @@ def _with_tracing(network: nn.Module, spec: InputSpec, opset: int) -> onnx.Model
         dynamic_axes={graphs.INPUT: {0: "batch"}, graphs.OUTPUT: {0: "batch"}},
     )
     model = onnx.load_from_string(buffer.getvalue())
-    runner = graphs.session(model)
+    runner = graphs.create_session(model)
     for size in (1, 3):
         inputs = torch.randn(size, *spec.shape, generator=torch.Generator().manual_seed(size))
         with torch.no_grad():
@@ -212,7 +212,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
     for number, node in enumerate(graph.node):
         layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), None)
         if not layer or layer in taken:
-            module = graphs.module_of(node)
+            module = graphs.module_path(node)
             layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{number}"
         node.name = layer if layer not in taken else f"{layer}_{number}"
         taken.add(node.name)

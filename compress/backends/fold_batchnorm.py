@@ -17,16 +17,16 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 
 
-def prepared(module: nn.Module) -> nn.Module:
+def prepare_for_export(module: nn.Module) -> nn.Module:
     """A copy in eval mode, batch norm folded where torch.fx can follow the network, activations not in place."""
-    network = folded(module)
+    network = fold_batchnorm(module)
     for part in network.modules():
         if hasattr(part, "inplace"):
             setattr(part, "inplace", False)  # noqa: B010  # a plain attribute, which nn.Module's typing does not know
     return network.eval()
 
 
-def folded(module: nn.Module) -> nn.Module:
+def fold_batchnorm(module: nn.Module) -> nn.Module:
     """A copy in eval mode with each batch norm folded into the convolution before it.
 
     A network that torch.fx cannot follow (its Python branches on values) is copied as it is; the exporter's own optimizer

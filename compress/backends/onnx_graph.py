@@ -20,13 +20,13 @@ from compress.core.record import InputSpec
 
 INPUT = "input"
 OUTPUT = "logits"
-LARGEST_BYTES = 2**31 - 1
+MAX_PROTOBUF_BYTES = 2**31 - 1
 """Protocol buffers end here; a network for the edge is far under it."""
-SCOPES = "pkg.torch.onnx.name_scopes"
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter writes the modules around an operator: outermost first, the operator last."""
 
 
-def describe(model: onnx.ModelProto, spec: InputSpec) -> None:
+def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
     """Write into the model what a user of the file must know: classes, normalisation, input size, who made it."""
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {
@@ -40,8 +40,8 @@ def describe(model: onnx.ModelProto, spec: InputSpec) -> None:
     onnx.helper.set_model_props(model, entries)
 
 
-def metadata(path: Path) -> dict[str, Any]:
-    """What `describe` wrote: `classes`, `mean`, `std`, `shape` as lists, `layout` and `compress` as text.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `write_metadata` wrote: `classes`, `mean`, `std`, `shape` as lists, `layout` and `compress` as text.
 
     Raises:
         ConversionError: The file is not ONNX.
@@ -69,7 +69,7 @@ def load(path: Path) -> onnx.ModelProto:
         raise ConversionError(msg) from error
 
 
-def tidy(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Take out what no runtime needs: exporter traces, documentation, inferred shapes, unused and doubled initializers."""
     graph = model.graph
     for thing in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -81,7 +81,7 @@ def tidy(model: onnx.ModelProto) -> None:
 
 
 def _share_initializers(graph: onnx.GraphProto) -> None:
-    used = {name for node in nodes(graph) for name in node.input} | {value.name for value in graph.output}
+    used = {name for node in all_nodes(graph) for name in node.input} | {value.name for value in graph.output}
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
     kept = []
@@ -93,7 +93,7 @@ def _share_initializers(graph: onnx.GraphProto) -> None:
         renamed[tensor.name] = first.setdefault(digest, tensor.name)
         if renamed[tensor.name] == tensor.name or tensor.name in {value.name for value in graph.output}:
             kept.append(tensor)
-    for node in nodes(graph):
+    for node in all_nodes(graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     del graph.initializer[:]
     graph.initializer.extend(kept)
@@ -102,7 +102,7 @@ def _share_initializers(graph: onnx.GraphProto) -> None:
 DEFAULTS = {"auto_pad": b"NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
 
 
-def shorten(graph: onnx.GraphProto) -> None:
+def shorten_names(graph: onnx.GraphProto) -> None:
     """Give tensors short names and leave out attributes that repeat the default: names are 4 % of a small int8 file.
 
     Inputs, outputs and nodes with weights keep their names; the Q/DQ nodes between lose theirs.
@@ -111,7 +111,7 @@ def shorten(graph: onnx.GraphProto) -> None:
     names: dict[str, str] = {name: name for name in (*kept, "")}
     for tensor in graph.initializer:
         tensor.name = names.setdefault(tensor.name, f"w{len(names)}")
-    for node in nodes(graph):
+    for node in all_nodes(graph):
         node.input[:] = [names.setdefault(name, f"t{len(names)}") for name in node.input]
         node.output[:] = [names.setdefault(name, f"t{len(names)}") for name in node.output]
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -124,7 +124,7 @@ def _value(attribute: onnx.AttributeProto) -> object:
     return onnx.helper.get_attribute_value(attribute)
 
 
-def module_of(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ours: bool = False) -> str:
+def module_path(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ours: bool = False) -> str:
     """Path of the torch module that a node came from, by what its exporter left; empty where it left nothing.
 
     Args:
@@ -133,7 +133,7 @@ def module_of(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ou
         ours: This package wrote the file: a node is called by its layer, `layer1.0.conv1`, or by module and operator,
             `layer1.0/Add`.
     """
-    if scopes := next((entry.value for entry in node.metadata_props if entry.key == SCOPES), ""):
+    if scopes := next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), ""):
         return next((str(name) for name in reversed(ast.literal_eval(scopes)[:-1]) if name), "")
     if "/" in node.name:
         return _folded(node.name.strip("/").split("/")[:-1])
@@ -150,13 +150,13 @@ def _folded(parts: Iterable[str]) -> str:
     return path
 
 
-def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes, those of branches and loop bodies included."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from nodes(inner)
+                yield from all_nodes(inner)
 
 
 def check_finite(model: onnx.ModelProto) -> None:
@@ -194,14 +194,14 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         StoreError: The folder is not writable, or full.
     """
     size = sum(tensor.ByteSize() for tensor in model.graph.initializer)
-    if size > LARGEST_BYTES:
+    if size > MAX_PROTOBUF_BYTES:
         msg = f"a network of {size / 1e9:.1f} GB does not fit into one ONNX file (2 GB); prune or quantize it first"
         raise ConversionError(msg)
     with atomic_write(path) as aside:
         aside.write_bytes(model.SerializeToString())
 
 
-def session(source: Path | onnx.ModelProto, *, optimised: bool = True, threads: int = 1) -> onnxruntime.InferenceSession:
+def create_session(source: Path | onnx.ModelProto, *, optimised: bool = True, threads: int = 1) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU.
 
     Args:

@@ -179,7 +179,7 @@ def _loaded(network: Network, device: torch.device, runtime: str, optimized: boo
         with eval_mode(module):
             yield _module_inference(module, device), None
     elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
-        session = onnx_graph.session(network, optimised=optimized)
+        session = onnx_graph.create_session(network, optimised=optimized)
         shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
         yield _array_inference(lambda feeds: session.run(None, feeds)[0], shapes, "the model")
     elif isinstance(network, Path):

@@ -216,13 +216,18 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("range", "mse", "compress.quantize.calibration.range_estimators:mse", "Nagel et al. 2021, arXiv:2106.08295"),
     Entry(
-        "range", "relative", "compress.quantize.calibration.range_estimators:relative", "Nagel et al. 2021, each sample alike"
+        "range",
+        "relative",
+        "compress.quantize.calibration.range_estimators:sample_normalized_mse",
+        "Nagel et al. 2021, each sample alike",
     ),
     Entry("range", "entropy", "compress.quantize.calibration.range_estimators:entropy", "Migacz 2017, TensorRT calibration"),
     Entry(
         "range", "percentile", "compress.quantize.calibration.range_estimators:percentile", "Wu et al. 2020, arXiv:2004.09602"
     ),
-    Entry("rounding", "nearest", "compress.quantize.ptq.quantized_weight:nearest", "Jacob et al. 2018, arXiv:1712.05877"),
+    Entry(
+        "rounding", "nearest", "compress.quantize.ptq.quantized_weight:round_to_nearest", "Jacob et al. 2018, arXiv:1712.05877"
+    ),
     Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround", "Nagel et al. 2020, arXiv:2004.10568"),
     Entry("rounding", "brecq", "compress.quantize.ptq.brecq:brecq", "Li et al. 2021, arXiv:2102.05426"),
     Entry("rounding", "gptq", "compress.quantize.ptq.gptq:gptq", "Frantar et al. 2023, arXiv:2210.17323"),

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.fold_batchnorm import prepared
+from compress.backends.fold_batchnorm import prepare_for_export
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -84,7 +84,7 @@ def of_torch(network: nn.Module, inputs: Array) -> dict[str, Array]:
         network: Left as it was.
         inputs: Float32 (N, C, H, W).
     """
-    ready = prepared(network)
+    ready = prepare_for_export(network)
     found: dict[str, Array] = {}
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     before = ""
@@ -166,7 +166,7 @@ def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *,
     for tensor in dict.fromkeys(names.values()):
         if tensor not in given:
             model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
-    session = graphs.session(model, optimised=optimised)
+    session = graphs.create_session(model, optimised=optimised)
     tensors = tuple(dict.fromkeys(names.values()))
     values = dict(zip(tensors, session.run(tensors, {session.get_inputs()[0].name: inputs}), strict=True))
     return {name: values[tensor] for name, tensor in names.items() if isinstance(values[tensor], np.ndarray)}

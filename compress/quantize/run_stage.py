@@ -21,10 +21,10 @@ from compress.quantize import schemes
 from compress.quantize.acceptance import Judgement, Terms, judge
 from compress.quantize.analysis.accuracy_vs_float import compare, scores_of
 from compress.quantize.analysis.layer_report import Section, section
-from compress.quantize.calibration.choose_samples import choose
-from compress.quantize.calibration.tune_ranges import tune
+from compress.quantize.calibration.choose_samples import sample_calibration_set
+from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.mixed_precision.search import mix
-from compress.quantize.qat.train import FAMILY, recovered
+from compress.quantize.qat.train import FAMILY, train_quantized
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.rewrite_pooling import pool_globally
@@ -68,7 +68,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
             warnings = warnings if mixing.holds else (*warnings, mixing.note)
         if stage.recover is not None:
             kept = (*excluded, *found)
-            learned = recovered(static, kept, stage.recover, candidate, context, bits=_bits(stage))
+            learned = train_quantized(static, kept, stage.recover, candidate, context, bits=_bits(stage))
             if not is_main():
                 return Outcome(candidate)  # it trained along; the first process writes
             static, gained, curves = learned.static, learned.results, learned.curves
@@ -83,8 +83,8 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         made, notes = dict(other.models), other.notes
         skipped += other.skipped
         for one in made.values():
-            graphs.tidy(one)
-            graphs.describe(one, candidate.spec)
+            graphs.strip(one)
+            graphs.write_metadata(one, candidate.spec)
     files = {family: context.folder / FILES[family] for family in wanted}
     for family, path in files.items():
         graphs.save(made[family], path)
@@ -116,7 +116,9 @@ def _static(
     stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
 ) -> tuple[Static, tuple[str, ...], tuple[str, ...]]:
     """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
-    chosen = choose(context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed)
+    chosen = sample_calibration_set(
+        context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
+    )
     notes = [f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"]
     few = f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more"
     warnings = (few,) if len(chosen) < FEW else ()
@@ -138,7 +140,7 @@ def _static(
     notes += static.notes
     if passes := stage.calibration.tune:
         options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
-        found = tune(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
+        found = tune_ranges(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
         static = replace(found.static, skipped=(*static.skipped, *found.skipped))
         notes += [found.note] * bool(found.note)
     return static, tuple(notes), warnings

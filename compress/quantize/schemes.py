@@ -22,8 +22,8 @@ from onnx.numpy_helper import from_array
 from compress.core.errors import ConversionError
 from compress.core.record import Skipped
 from compress.quantize import bfloat16 as brain
-from compress.quantize.ptq.quantized_weight import nearest, steps
-from compress.quantize.ptq.weighted_layers import LINEAR, Layer, layers_of, weight_of
+from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
+from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
 from compress.quantize.target_requirements import RUNTIMES as RUNTIMES
 from compress.quantize.target_requirements import lacking
 
@@ -99,27 +99,27 @@ def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = (
     names = {node.output[0]: node.name for node in model.graph.node}
     for node in copy.graph.node:  # the converter keeps tensors' names and drops those of nodes
         node.name = node.name or names.get(node.output[0], "")
-    for layer in [one for one in layers_of(copy) if one.name not in exclude]:
-        _behind(copy, layer, weight_of(copy, layer.weight), bits)
+    for layer in [one for one in weighted_layers(copy) if one.name not in exclude]:
+        _behind(copy, layer, read_weight(copy, layer.weight), bits)
     return copy
 
 
-def _behind(model: onnx.ModelProto, layer: Layer, weight: np.ndarray, bits: int) -> None:
-    w = layer.matrix(weight)
+def _behind(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bits: int) -> None:
+    w = layer.to_matrix(weight)
     grouped = bits == 4 and layer.operator in LINEAR and w.shape[2] % GROUP == 0
     if grouped:  # every group of inputs is a row of its own
         rows = w.reshape(1, -1, GROUP)
-        s = steps(rows, bits, per_channel=True, search=False)
-        q = nearest(rows, s, bits).reshape(w.shape)
+        s = weight_scales(rows, bits, per_channel=True, search=False)
+        q = round_to_nearest(rows, s, bits).reshape(w.shape)
         inner = 1 - layer.axis
         by_output: np.ndarray = s.reshape(w.shape[1], -1)
         scale: np.ndarray = by_output if layer.axis == 0 else by_output.T
         attributes = {"axis": inner, "block_size": GROUP}
     else:
-        s = steps(w, bits, per_channel=True, search=False)
-        q, scale, attributes = nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
+        s = weight_scales(w, bits, per_channel=True, search=False)
+        q, scale, attributes = round_to_nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
     graph, name = model.graph, layer.weight
-    integers = layer.stored(q, weight)
+    integers = layer.from_matrix(q, weight)
     kept = [tensor for tensor in graph.initializer if tensor.name != name]
     del graph.initializer[:]
     stored = from_array(integers, f"{name}_integers")

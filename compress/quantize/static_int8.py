@@ -14,12 +14,12 @@ from compress.core.progress import Reporter
 from compress.core.record import InputSpec, Skipped
 from compress.core.registry import find
 from compress.quantize.calibration import observe as calibrate
-from compress.quantize.calibration.activation_aware_ranges import narrow
+from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.ptq import block_reconstruction as blockwise
 from compress.quantize.ptq import pipeline as ladder
-from compress.quantize.ptq.quantized_weight import Grid
-from compress.quantize.ptq.smoothquant import WHAT, smooth
-from compress.quantize.ptq.smoothquant_residual import smooth_streams
+from compress.quantize.ptq.quantized_weight import QuantizedWeight
+from compress.quantize.ptq.smoothquant import WHAT, smooth_linear_inputs
+from compress.quantize.ptq.smoothquant_residual import smooth_residual_streams
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.settings import Calibration, Ladder
@@ -48,7 +48,7 @@ class Static:
     per_channel: bool
     saturating: bool
     symmetric: bool | None = None
-    grids: Mapping[str, Grid] = field(default_factory=dict)
+    grids: Mapping[str, QuantizedWeight] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     rescaled: onnx.ModelProto | None = None
@@ -56,7 +56,7 @@ class Static:
     def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file of one family."""
         made = int8.quantize(self.model, self.ranges[family], family, **self._options(family, exclude))
-        graphs.describe(made, spec)
+        graphs.write_metadata(made, spec)
         graphs.check(made)
         return made
 
@@ -101,21 +101,21 @@ def prepare(
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
     """
-    done = ladder.Prepared(model)
+    done = ladder.PreparedModel(model)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     if steps.equalize:
-        done = ladder.equalized(done.model, batches)
+        done = ladder.equalize_model(done.model, batches)
         skipped, notes = done.skipped, done.notes
     if steps.smooth is not None:
-        found, left, note = smooth(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
-        found, through, streamed = smooth_streams(found, batches, steps.smooth, exclude=exclude, reporter=reporter)
+        found, left, note = smooth_linear_inputs(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
+        found, through, streamed = smooth_residual_streams(found, batches, steps.smooth, exclude=exclude, reporter=reporter)
         left = tuple(skip for skip in left if skip.what.removeprefix(WHAT) not in through)
-        done, skipped, notes = ladder.Prepared(found), (*skipped, *left), (*notes, note, *[streamed] * bool(streamed))
+        done, skipped, notes = ladder.PreparedModel(found), (*skipped, *left), (*notes, note, *[streamed] * bool(streamed))
     rescaled = done.model
     weights = steps.weights
     if weights.rounding == "brecq":
-        done = blockwise.rounded(
+        done = blockwise.round_by_blocks(
             done.model,
             batches,
             bits=min(weights.bits, 7) if saturating else weights.bits,
@@ -127,7 +127,7 @@ def prepare(
         )
         skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
     elif (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
-        done = ladder.rounded(
+        done = ladder.round_weights(
             done.model,
             batches,
             bits=min(weights.bits, 7) if saturating else weights.bits,
@@ -164,5 +164,5 @@ def _ranges(
             name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=calibration.percentile)
             for name, one in seen.items()
         }
-        found[family] = narrow(model, own)
+        found[family] = clip_to_activation(model, own)
     return found

@@ -87,7 +87,7 @@ def verify(
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
     try:
-        expected = agent.answers(graphs.session(model), inputs)
+        expected = agent.answers(graphs.create_session(model), inputs)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise

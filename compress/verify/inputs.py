@@ -53,7 +53,7 @@ def choose(model: Path, count: int, *, recipe: str | None, images: Sequence[Path
         msg = "both a recipe and images are given; name one of them"
         raise DataError(msg)
     graphs.load(model)  # tells a missing or broken file apart from one that the runtime refuses
-    session = graphs.session(model)
+    session = graphs.create_session(model)
     shape = sample_shape(model, session)
     if recipe is not None:
         return _of_recipe(recipe, shape, count, trust_code=trust_code)

@@ -14,13 +14,13 @@ import compress
 from compress.backends import export_onnx as export
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx, metadata
-from compress.backends.fold_batchnorm import folded, prepared
+from compress.backends.fold_batchnorm import fold_batchnorm, prepare_for_export
 from compress.core.errors import ConversionError, StoreError
 from tests.export.tiny import SPEC, Residual
 
 
 def answers(path: Path, inputs: Tensor) -> np.ndarray:
-    return graphs.run(graphs.session(path), inputs.numpy())
+    return graphs.run(graphs.create_session(path), inputs.numpy())
 
 
 def inputs(count: int) -> Tensor:
@@ -43,7 +43,7 @@ def test_batch_norm_is_folded_and_exporter_traces_are_gone(exported: Path) -> No
 
 
 def test_file_is_hardly_larger_than_its_weights(network: nn.Module, exported: Path) -> None:
-    weights = sum(p.numel() for p in folded(network).parameters()) * 4
+    weights = sum(p.numel() for p in fold_batchnorm(network).parameters()) * 4
     assert weights < exported.stat().st_size < weights + 4000
 
 
@@ -118,7 +118,7 @@ class Branches(nn.Module):
 
 def test_network_that_fx_cannot_follow_exports_folded(tmp_path: Path) -> None:
     net = Branches().eval()
-    assert any(isinstance(module, nn.BatchNorm2d) for module in prepared(net).modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in prepare_for_export(net).modules())
     path = tmp_path / "model.onnx"
     assert export_onnx(net, SPEC, path) == ()
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(path).graph.node}
@@ -179,7 +179,7 @@ def test_failed_write_keeps_the_old_file(network: nn.Module, tmp_path: Path, mon
 
 
 def test_two_gigabytes_are_refused(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(graphs, "MAX_PROTOBUF_BYTES", 1000)
     with pytest.raises(ConversionError, match="2 GB"):
         export_onnx(network, SPEC, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -192,10 +192,10 @@ def test_export_is_silent(network: nn.Module, tmp_path: Path, capfd: pytest.Capt
 
 def test_activations_keep_their_function_but_not_their_place() -> None:
     net = nn.Sequential(nn.Hardswish(inplace=True), nn.ReLU6(inplace=True))
-    assert not any(getattr(part, "inplace", False) for part in prepared(net).modules())
+    assert not any(getattr(part, "inplace", False) for part in prepare_for_export(net).modules())
     assert net[0].inplace
     x = torch.linspace(-2, 8, 50)
-    assert torch.equal(prepared(net)(x), net(x.clone()))
+    assert torch.equal(prepare_for_export(net)(x), net(x.clone()))
 
 
 def test_global_mean_becomes_global_average_pool(exported: Path) -> None:

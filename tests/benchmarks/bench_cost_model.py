@@ -98,7 +98,7 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     seen = calibrate.observe(model, placement.activations(model, ("onnxruntime",)), batches, counts=False)
     ranges = {key: (one.low, one.high) for key, one in seen.items()}
     made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=saturates())
-    graphs.describe(made, spec)
+    graphs.write_metadata(made, spec)
     graphs.save(made, ints)
 
 

@@ -129,7 +129,7 @@ def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, fl
         files = {name: Path(folder) / f"{name}.onnx" for name in ("dense", "small")}
         for name, network in (("dense", dense), ("small", small)):
             clock.export(network, spec, files[name])
-        found = graphs.run(graphs.session(graphs.load(files["small"])), x.numpy())
+        found = graphs.run(graphs.create_session(graphs.load(files["small"])), x.numpy())
         timings = clock.race(files, spec.shape, seconds=0.5)
     with torch.no_grad():
         wanted = small(x).numpy()

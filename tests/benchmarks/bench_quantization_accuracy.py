@@ -33,11 +33,11 @@ from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.quantize.analysis.accuracy_vs_float import scores_of
-from compress.quantize.calibration.choose_samples import choose
+from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.fewest_float_layers import search
 from compress.quantize.mixed_precision.trial import Attempts
-from compress.quantize.ptq.cross_layer_equalization import pairs_of
-from compress.quantize.ptq.weighted_layers import weight_of, with_weights
+from compress.quantize.ptq.cross_layer_equalization import find_pairs
+from compress.quantize.ptq.weighted_layers import read_weight, with_weights
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import prepare
@@ -170,13 +170,13 @@ def skewed(source: Path, path: Path) -> float:
     model = graphs.load(source)
     random = np.random.default_rng(0)
     values: dict[str, np.ndarray] = {}
-    for pair in pairs_of(model)[0]:
+    for pair in find_pairs(model)[0]:
         first, second = pair.first, pair.second
-        w1, w2 = (values.get(one.weight, weight_of(model, one.weight)) for one in (first, second))
+        w1, w2 = (values.get(one.weight, read_weight(model, one.weight)) for one in (first, second))
         s = FACTOR ** random.uniform(-1, 1, w1.shape[first.axis]).astype(np.float32)
         values[first.weight] = w1 * s.reshape(-1, *[1] * (w1.ndim - 1))
         if first.bias:
-            values[first.bias] = values.get(first.bias, weight_of(model, first.bias)) * s
+            values[first.bias] = values.get(first.bias, read_weight(model, first.bias)) * s
         each = s.reshape(second.groups, 1, -1)  # inputs of a group's outputs
         grouped = w2.reshape(second.groups, -1, *w2.shape[1:]) / each[..., *[None] * (w2.ndim - 2)]
         values[second.weight] = grouped.reshape(w2.shape)
@@ -185,7 +185,7 @@ def skewed(source: Path, path: Path) -> float:
     x = np.random.default_rng(1).normal(
         size=(16, *(one.dim_value for one in model.graph.input[0].type.tensor_type.shape.dim[1:]))
     )
-    before, after = (graphs.run(graphs.session(one), x.astype(np.float32)) for one in (model, made))
+    before, after = (graphs.run(graphs.create_session(one), x.astype(np.float32)) for one in (model, made))
     return float(np.abs(before - after).max() / np.abs(before).max())
 
 
@@ -252,7 +252,7 @@ def mixed(files: Files) -> None:
 def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     model = graphs.load(files.dense("chain"))
     bench = files.bench
-    images = choose(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
+    images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
     ladder = Ladder.model_validate({"weights": {"bits": bits}})
     static = prepare(
         model, [images], ("onnxruntime",), Calibration(), ladder, per_channel=True, symmetric=None, saturating=saturates(),

@@ -209,7 +209,7 @@ def test_export_that_computes_something_else_is_refused(network: nn.Module, cont
 
 def test_without_a_shared_file_it_exports_itself(network: nn.Module, context: Context) -> None:
     outcome = Export().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=None))
-    assert graphs.metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+    assert graphs.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
 
 
 @pytest.mark.parametrize("formats", [(), ("onnx", "coreml")])

@@ -24,7 +24,7 @@ JETSON, HERE = Target("jetson", "tensorrt"), Target("host", "onnxruntime")
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.session(model), X)
+    return graphs.run(graphs.create_session(model), X)
 
 
 def test_rounding_is_torchs_own() -> None:
@@ -108,7 +108,7 @@ def test_a_tensorrt_target_gets_bfloat16_and_the_record_says_what_was_measured(
     assert set(outcome.candidate.files) == {"onnxruntime", "tensorrt"}
     made = graphs.load(outcome.candidate.files["tensorrt"])
     assert TensorProto.BFLOAT16 in {tensor.data_type for tensor in made.graph.initializer}
-    assert graphs.metadata(outcome.candidate.files["tensorrt"]) == graphs.metadata(exported)
+    assert graphs.read_metadata(outcome.candidate.files["tensorrt"]) == graphs.read_metadata(exported)
     assert outcome.results["agreement"].value >= 0.95
     assert any("emulates bfloat16" in note for note in outcome.notes)
     assert [skip.what for skip in outcome.skipped] == ["what runs in bf16"]

@@ -36,7 +36,7 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     x = torch.randn(16, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = network(x).numpy()
-    runner = graphs.session(path)
+    runner = graphs.create_session(path)
     step = 1 if any("fixed to 1" in note for note in notes) else 8
     floats = np.concatenate([graphs.run(runner, x[start : start + step].numpy()) for start in range(0, 16, step)])
     np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
@@ -46,10 +46,10 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     for kind in PLACEMENTS:
         made = int8.quantize(model, ranges, kind, per_channel=True, reduce_range=kind == "onnxruntime")
-        graphs.describe(made, spec)
+        graphs.write_metadata(made, spec)
         graphs.check(made)
         # Unfused, the operators compute what they define: this CPU's own kernels may saturate on another family's file.
-        runner = graphs.session(made, optimised=kind == "onnxruntime")
+        runner = graphs.create_session(made, optimised=kind == "onnxruntime")
         ints = np.concatenate([graphs.run(runner, batch) for batch in batches])
         assert np.isfinite(ints).all()
         assert len(made.SerializeToString()) < 0.35 * path.stat().st_size

@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.session(model), X)
+    return graphs.run(graphs.create_session(model), X)
 
 
 def stored(model: onnx.ModelProto) -> dict[int, int]:

@@ -15,7 +15,7 @@ from compress.config.devices import Device, load_device
 from compress.core.errors import ConversionError
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.quantize.calibration.choose_samples import choose
+from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.stage import Quantize
 from compress.quantize.target_requirements import families, saturates
 from tests.export.tiny import SPEC, Target, TinySplit, split
@@ -33,7 +33,7 @@ def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: 
     assert results["agreement"].runs == 60
     assert results["accuracy_validation_int8"].value >= results["accuracy_validation_float"].value - 0.05
     assert results["size_ratio"].value == (context.folder / "model.onnx").stat().st_size / exported.stat().st_size
-    assert graphs.metadata(made.files["onnxruntime"]) == graphs.metadata(exported)
+    assert graphs.read_metadata(made.files["onnxruntime"]) == graphs.read_metadata(exported)
     onnx.checker.check_model(str(made.files["onnxruntime"]), full_check=True)
     assert outcome.skipped == ()
 
@@ -58,7 +58,7 @@ def test_large_enough_network_shrinks_to_under_035(tmp_path: Path, context: Cont
 def test_int8_takes_any_batch(network: nn.Module, context: Context, batch: int) -> None:
     made = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
     x = split(8, 1).inputs.numpy()
-    runner = graphs.session(made.files["onnxruntime"])
+    runner = graphs.create_session(made.files["onnxruntime"])
     np.testing.assert_allclose(graphs.run(runner, x[:batch]), graphs.run(runner, x)[:batch], rtol=1e-5)
 
 
@@ -154,17 +154,19 @@ def test_arm_does_not_saturate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_samples_are_spread_over_the_classes_and_seeded() -> None:
     data = split(200, 0)
-    chosen = choose(data, 16, classes=4, seed=0)
+    chosen = sample_calibration_set(data, 16, classes=4, seed=0)
     where = [int((data.inputs.numpy() == one).all(axis=(1, 2, 3)).argmax()) for one in chosen]
     assert Counter(int(data.targets[index]) for index in where) == {0: 4, 1: 4, 2: 4, 3: 4}
     assert len(set(where)) == 16
-    np.testing.assert_array_equal(chosen, choose(data, 16, classes=4, seed=0))
-    assert not np.array_equal(chosen, choose(data, 16, classes=4, seed=1))
+    np.testing.assert_array_equal(chosen, sample_calibration_set(data, 16, classes=4, seed=0))
+    assert not np.array_equal(chosen, sample_calibration_set(data, 16, classes=4, seed=1))
 
 
 def test_small_split_is_taken_whole() -> None:
     data = split(10, 0)
-    assert sorted(choose(data, 64, classes=4, seed=0).sum((1, 2, 3))) == sorted(data.inputs.numpy().sum((1, 2, 3)))
+    assert sorted(sample_calibration_set(data, 64, classes=4, seed=0).sum((1, 2, 3))) == sorted(
+        data.inputs.numpy().sum((1, 2, 3))
+    )
 
 
 def test_stage_imports_nothing_heavy() -> None:
@@ -183,7 +185,7 @@ def test_other_schemes_give_a_file_that_agrees_and_is_smaller(network: nn.Module
     outcome = Quantize(scheme=scheme).run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= (0.8 if scheme == "weight_int4" else 0.95)
     assert outcome.results[f"accuracy_validation_{scheme}"].runs == 60
-    assert graphs.metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+    assert graphs.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
 
 
 def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Module, context: Context) -> None:

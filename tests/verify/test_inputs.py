@@ -41,7 +41,7 @@ def test_images_are_found_in_folders_and_scaled(model: Path, tmp_path: Path) -> 
 def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> None:
     described = graphs.load(model)
     spec = InputSpec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
-    graphs.describe(described, spec)
+    graphs.write_metadata(described, spec)
     save(described, tmp_path / "m.onnx")
     found = choose(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
     np.testing.assert_allclose(found.values, 1.6, rtol=1e-6)

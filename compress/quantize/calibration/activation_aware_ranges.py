@@ -17,25 +17,25 @@ import numpy as np
 import onnx
 import torch
 
-from compress.quantize.ptq.following_activation import Bend, bend_of
+from compress.quantize.ptq.following_activation import ActivationFunction, activation_after
 
 LEVELS = 256
 POINTS = 4096
 """That the range is divided into."""
 
 
-def narrow(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def clip_to_activation(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """The ranges, of what a function alone reads no wider than the function needs.
 
     Args:
         model: Float network.
         ranges: Lowest and highest value by tensor.
     """
-    bends = {name: bend_of(model, name) for name in ranges}
+    bends = {name: activation_after(model, name) for name in ranges}
     return {name: own if (bend := bends[name]) is None else _needed(bend, *own) for name, own in ranges.items()}
 
 
-def _needed(bend: Bend, low: float, high: float) -> tuple[float, float]:
+def _needed(bend: ActivationFunction, low: float, high: float) -> tuple[float, float]:
     low, high = min(low, 0.0), max(high, 0.0)
     x = np.concatenate([np.linspace(low, 0, POINTS), np.linspace(0, high, POINTS)])
     y = bend(torch.from_numpy(x)).numpy()

@@ -11,7 +11,7 @@ from compress.core.errors import ConversionError
 from compress.data.interface import Split
 
 
-def choose(split: Split, samples: int, *, classes: int, seed: int) -> np.ndarray:
+def sample_calibration_set(split: Split, samples: int, *, classes: int, seed: int) -> np.ndarray:
     """A seeded choice spread evenly over the classes, not augmented.
 
     One pass in order with a reservoir for each class (Vitter 1985, algorithm R), so that memory holds only what is chosen.

@@ -10,7 +10,7 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
-from compress.quantize.calibration.range_estimators import Histogram
+from compress.quantize.calibration.range_estimators import ActivationHistogram
 
 
 def observe(
@@ -21,7 +21,7 @@ def observe(
     counts: bool = True,
     relative: bool = False,
     reporter: Reporter | None = None,
-) -> dict[str, Histogram]:
+) -> dict[str, ActivationHistogram]:
     """Ranges and, with `counts`, histograms of activations. Memory does not grow with the number of batches.
 
     Args:
@@ -40,8 +40,8 @@ def observe(
         raise ConversionError(msg)
     given = model.graph.input[0].name
     watched = [name for name in names if name != given]
-    runner = graphs.session(with_outputs(model, watched), threads=0)
-    seen = {name: Histogram() for name in names}
+    runner = graphs.create_session(with_outputs(model, watched), threads=0)
+    seen = {name: ActivationHistogram() for name in names}
     with (reporter or NullReporter()).bar("calibrate", len(batches) * (1 + counts)) as bar:
         for counting in (False, True)[: 1 + counts]:
             for batch in batches:
@@ -50,21 +50,21 @@ def observe(
                 _take(seen, found, counting=counting)
                 if relative and not counting:
                     for name, histogram in seen.items():
-                        histogram.weigh(found[name], len(batch))
+                        histogram.update_normalized_histogram(found[name], len(batch))
                 bar.advance()
             _check(seen)
     return seen
 
 
-def _take(seen: dict[str, Histogram], found: dict[str, np.ndarray], *, counting: bool) -> None:
+def _take(seen: dict[str, ActivationHistogram], found: dict[str, np.ndarray], *, counting: bool) -> None:
     for name, histogram in seen.items():
         if counting:
-            histogram.count(found[name])
+            histogram.update_histogram(found[name])
         else:
-            histogram.widen(found[name])
+            histogram.update_minmax(found[name])
 
 
-def _check(seen: dict[str, Histogram]) -> None:
+def _check(seen: dict[str, ActivationHistogram]) -> None:
     for name, histogram in seen.items():
         if histogram.exceptional:
             msg = (

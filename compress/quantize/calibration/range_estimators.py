@@ -16,11 +16,11 @@ MOMENTUM = 0.9
 FLOATS = 2**12
 """Bins of |x| by its exponent and the first four bits of its mantissa: 16 an octave, over all of float32."""
 OCTAVES = 8
-"""How far below the largest magnitude `relative` looks, with eight values an octave."""
+"""How far below the largest magnitude `sample_normalized_mse` looks, with eight values an octave."""
 
 
 @dataclass
-class Histogram:
+class ActivationHistogram:
     """What one tensor was seen to hold, over all batches so far.
 
     Attributes:
@@ -28,8 +28,8 @@ class Histogram:
         high: Largest value.
         average: Moving averages of the batches' smallest and largest values; None before the first batch.
         counts: Values by bin over [−a, a], a = max(|low|, |high|), (2 · BINS,); counted once `low` and `high` are final.
-        relative: Values by size, `FLOATS` bins, each value counted as one over the sum of squares of its sample; zeros are
-            left out, since they are always exact. None where nobody asked for it.
+        normalized_counts: Values by magnitude, `FLOATS` bins, each value weighted by one over the sum of squares of its sample;
+            zeros are left out, since they are always exact. None until `update_normalized_histogram` is called.
         exceptional: Values that were not finite.
     """
 
@@ -37,7 +37,7 @@ class Histogram:
     high: float = -np.inf
     average: tuple[float, float] | None = None
     counts: np.ndarray = field(default_factory=lambda: np.zeros(2 * BINS))
-    relative: np.ndarray | None = None
+    normalized_counts: np.ndarray | None = None
     exceptional: int = 0
 
     @property
@@ -45,7 +45,7 @@ class Histogram:
         """Largest magnitude, a = max |x|."""
         return max(abs(self.low), abs(self.high))
 
-    def widen(self, x: np.ndarray) -> None:
+    def update_minmax(self, x: np.ndarray) -> None:
         """First pass: take a batch's extremes in."""
         low, high = float(x.min()), float(x.max())
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -55,14 +55,14 @@ class Histogram:
         before = self.average or (low, high)
         self.average = (MOMENTUM * before[0] + (1 - MOMENTUM) * low, MOMENTUM * before[1] + (1 - MOMENTUM) * high)
 
-    def count(self, x: np.ndarray) -> None:
+    def update_histogram(self, x: np.ndarray) -> None:
         """Second pass, over the same batches: count values into bins."""
         width = self.largest / BINS or 1.0
         place = np.clip(x.ravel() / np.float32(width) + BINS, 0, 2 * BINS - 1).astype(np.int32)
         self.counts += np.bincount(place, minlength=2 * BINS)
 
-    def weigh(self, x: np.ndarray, samples: int) -> None:
-        """Likewise for `relative`, so that each of the `samples` has the same say however large its values are.
+    def update_normalized_histogram(self, x: np.ndarray, samples: int) -> None:
+        """Likewise for `sample_normalized_mse`, so that each of the `samples` has the same say however large its values are.
 
         Args:
             x: Values; of one sample each along the first axis where that is as long as there are samples, else of all together.
@@ -71,12 +71,12 @@ class Histogram:
         rows = x.reshape(samples if x.shape[:1] == (samples,) else 1, -1).astype(np.float32, copy=False)
         squares = np.square(rows, dtype=np.float64).sum(1)
         sizes = (np.ascontiguousarray(rows).view(np.int32) >> 19) & (FLOATS - 1)
-        found = self.relative if self.relative is not None else np.zeros(FLOATS)
+        found = self.normalized_counts if self.normalized_counts is not None else np.zeros(FLOATS)
         for row, square in zip(sizes, squares, strict=True):
             if square > 0:
                 found = found + np.bincount(row, minlength=FLOATS) / square
         found[0] = 0.0
-        self.relative = found
+        self.normalized_counts = found
 
     def magnitudes(self) -> np.ndarray:
         """Counts of |x| over [0, a], (BINS,)."""
@@ -84,7 +84,7 @@ class Histogram:
         return folded
 
 
-def minmax(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def minmax(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """All that was seen: [min x, max x].
 
     Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no counts.
@@ -92,7 +92,7 @@ def minmax(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, f
     return seen.low, seen.high
 
 
-def moving_average(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def moving_average(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """Smoothed extremes: a_t = 0.9 a_(t−1) + 0.1 x_t, of the smallest and the largest value x_t of each batch t; a_0 = x_0.
 
     Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no counts. What one odd batch holds saturates.
@@ -105,7 +105,7 @@ def moving_average(seen: Histogram, *, levels: int, percentile: float) -> tuple[
     return seen.average or (seen.low, seen.high)
 
 
-def mse(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def mse(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range of least squared error, what is rounded and what saturates counted together.
 
         T = argmin_t Σ_x n(x) (x − x̂)²,   x̂ = s · min(round(x / s), levels − 1),   s = t / (levels − 1)
@@ -130,7 +130,7 @@ def mse(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, floa
     return _cut(seen, int(edges[error.argmin()]))
 
 
-def relative(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def sample_normalized_mse(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range of least squared error where each sample's error counts relative to its own signal.
 
         T = argmin_t Σ_n Σ_i (x_ni − x̂_ni)² / Σ_i x_ni²,   range = [max(min x, −T), min(max x, T)]
@@ -141,11 +141,11 @@ def relative(seen: Histogram, *, levels: int, percentile: float) -> tuple[float,
     as large as the rest, and 96.4 % of the answers stayed the same with `mse` and 98.9 % with this.
 
     Args:
-        seen: With `relative` counts.
+        seen: With `normalized_counts`.
         levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
-    counts = np.zeros(FLOATS) if seen.relative is None else seen.relative
+    counts = np.zeros(FLOATS) if seen.normalized_counts is None else seen.normalized_counts
     if not counts.any():
         return seen.low, seen.high
     used = np.flatnonzero(counts)
@@ -158,7 +158,7 @@ def relative(seen: Histogram, *, levels: int, percentile: float) -> tuple[float,
     return max(seen.low, -limit), min(seen.high, limit)
 
 
-def percentile(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def percentile(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range of the `percentile` % smallest magnitudes; the rest saturates.
 
         T = min{ t : #{|x| ≤ t} ≥ (percentile / 100) · #x },   range = [max(min x, −T), min(max x, T)]
@@ -176,7 +176,7 @@ def percentile(seen: Histogram, *, levels: int, percentile: float) -> tuple[floa
     return _cut(seen, edge)
 
 
-def entropy(seen: Histogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def entropy(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range that loses least information, by Kullback-Leibler divergence.
 
         T = argmin_i KL(P_i ‖ Q_i),   range = [max(min x, −T), min(max x, T)]
@@ -216,6 +216,6 @@ def _divergence(magnitudes: np.ndarray, edge: int, levels: int) -> float:
     return float((p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))).sum())
 
 
-def _cut(seen: Histogram, edge: int) -> tuple[float, float]:
+def _cut(seen: ActivationHistogram, edge: int) -> tuple[float, float]:
     limit = seen.largest * edge / BINS
     return max(seen.low, -limit), min(seen.high, limit)

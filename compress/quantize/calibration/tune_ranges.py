@@ -26,10 +26,10 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Skipped
-from compress.quantize.ptq.weighted_layers import layers_of, weight_of, with_weights
-from compress.quantize.qat.fake_quantize import Rounder
-from compress.quantize.qat.onnx_to_torch import Replay, key_of
-from compress.quantize.qat.qdq_module import fake_quantized, ranges_of
+from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, with_weights
+from compress.quantize.qat.fake_quantize import FakeQuantize
+from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key
+from compress.quantize.qat.qdq_module import learned_ranges, to_fake_quantized
 from compress.quantize.static_int8 import Static
 
 WHAT = "calibration.tune"
@@ -46,7 +46,7 @@ INPUT_VALUES = 2**21
 
 
 @dataclass(frozen=True, eq=False)
-class Tuned:
+class TunedRanges:
     """What came of it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tuned:
     note: str = ""
 
 
-def tune(
+def tune_ranges(
     static: Static,
     family: str,
     samples: np.ndarray,
@@ -74,7 +74,7 @@ def tune(
     exclude: tuple[str, ...] = (),
     seed: int = 0,
     reporter: Reporter | None = None,
-) -> Tuned:
+) -> TunedRanges:
     """Tune the network of one family; the others get its biases, and its ranges where they watch the same tensor.
 
     Args:
@@ -92,12 +92,12 @@ def tune(
     unit = fixed or 1
     if len(samples) < 2 * unit:
         reason = f"{len(samples)} samples in batches of {unit} cannot both teach and judge; give {2 * unit} or more"
-        return Tuned(static, skipped=(Skipped(what=WHAT, reason=reason),))
+        return TunedRanges(static, skipped=(Skipped(what=WHAT, reason=reason),))
     try:
-        module = fake_quantized(_on_grid(static), family, exclude, bits=bits, learned=True)
+        module = to_fake_quantized(_on_grid(static), family, exclude, bits=bits, learned=True)
     except ConversionError as error:
-        return Tuned(static, skipped=(Skipped(what=WHAT, reason=f"{error}; ranges stay as they were calibrated"),))
-    runner = graphs.session(static.rescaled or static.model, threads=0)
+        return TunedRanges(static, skipped=(Skipped(what=WHAT, reason=f"{error}; ranges stay as they were calibrated"),))
+    runner = graphs.create_session(static.rescaled or static.model, threads=0)
     order = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(samples)[torch.randperm(len(samples), generator=order)[: len(samples) // unit * unit]]
     z = torch.cat([torch.from_numpy(graphs.run(runner, part.numpy())).flatten(1) for part in _parts(x, size)])
@@ -122,21 +122,23 @@ def tune(
         f"{before:.1f} dB before and {after:.1f} dB after, on {held} others"
     )
     if not after > before:
-        return Tuned(static, before, after, note=f"{note}; they stay as they were calibrated")
-    return Tuned(_taken(static, family, exclude, module), before, after, note=note)
+        return TunedRanges(static, before, after, note=f"{note}; they stay as they were calibrated")
+    return TunedRanges(_taken(static, family, exclude, module), before, after, note=note)
 
 
 def _on_grid(static: Static) -> Static:
     """The same with the weights whose integers were chosen on their grids, where rounding to the nearest leaves them."""
-    chosen = [layer for layer in layers_of(static.model) if layer.weight in static.grids]
-    stored = [layer.stored(static.grids[layer.weight].values(), weight_of(static.model, layer.weight)) for layer in chosen]
+    chosen = [layer for layer in weighted_layers(static.model) if layer.weight in static.grids]
+    stored = [
+        layer.from_matrix(static.grids[layer.weight].dequantize(), read_weight(static.model, layer.weight)) for layer in chosen
+    ]
     values = {layer.weight: one for layer, one in zip(chosen, stored, strict=True)}
     return replace(static, model=with_weights(static.model, values))
 
 
-def _free(module: Replay) -> list[dict[str, Any]]:
+def _free(module: OnnxModule) -> list[dict[str, Any]]:
     """Parameter groups of what may move: steps of activations, and biases that are no constants of the graph."""
-    steps = [one.theta for one in module.rounders.values() if isinstance(one, Rounder) and one.theta.requires_grad]
+    steps = [one.theta for one in module.rounders.values() if isinstance(one, FakeQuantize) and one.theta.requires_grad]
     biases = [one.bias for one in module.layers.values() if isinstance(one.bias, nn.Parameter) and one.bias.requires_grad]
     sizes = [float(one.detach().square().mean().sqrt()) for one in biases]
     module.requires_grad_(False)
@@ -163,15 +165,15 @@ def _in_decibels(log_error: float) -> float:
 
 
 @torch.no_grad()
-def _decibels(module: Replay, x: Tensor, z: Tensor, size: int) -> float:
+def _decibels(module: OnnxModule, x: Tensor, z: Tensor, size: int) -> float:
     """Mean signal to noise of the answers."""
     errors = [_log_errors(module(some), of) for some, of in zip(_parts(x, size), _parts(z, size), strict=True)]
     return _in_decibels(float(torch.cat(errors).mean()))
 
 
-def _taken(static: Static, family: str, exclude: tuple[str, ...], module: Replay) -> Static:
-    layers = [layer for layer in layers_of(static.model) if layer.bias]
-    biases = {layer.bias: module.layers[key_of(layer.name)].bias for layer in layers}
+def _taken(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule) -> Static:
+    layers = [layer for layer in weighted_layers(static.model) if layer.bias]
+    biases = {layer.bias: module.layers[module_key(layer.name)].bias for layer in layers}
     values = {name: one.detach().numpy() for name, one in biases.items() if isinstance(one, Tensor)}
-    ranges = ranges_of(static, family, exclude, module)
+    ranges = learned_ranges(static, family, exclude, module)
     return replace(static, model=with_weights(static.model, values), ranges=ranges)

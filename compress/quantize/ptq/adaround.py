@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.quantize.ptq.following_activation import Bend
-from compress.quantize.ptq.quantized_weight import limits, nearest
+from compress.quantize.ptq.following_activation import ActivationFunction
+from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest
 
 ZETA, GAMMA = 1.1, -0.1
 STRENGTH = 0.3
@@ -45,7 +45,7 @@ def adaround(
     *,
     iterations: int,
     b: np.ndarray | None = None,
-    bend: Bend | None = None,
+    bend: ActivationFunction | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
@@ -61,7 +61,7 @@ def adaround(
         bend: f; None for the identity.
         seed: Of the order in which vectors are seen.
     """
-    low, high = limits(bits)
+    low, high = int_range(bits)
     step = torch.from_numpy(s)[..., None]
     offset = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
     wanted = _outputs(torch.from_numpy(x), torch.from_numpy(w), offset, bend)
@@ -91,7 +91,7 @@ def adaround(
         v.grad = slope.mul_(sigma * (1 - sigma)).mul_((free == up) * (ZETA - GAMMA))
         optimizer.step()
     learned = (floor + (v >= 0)).clamp(low, high).to(torch.int8).numpy()
-    plain = nearest(w, s, bits)
+    plain = round_to_nearest(w, s, bits)
     after, before = (_error(q, step, read, offset, bend, wanted) for q in (learned, plain))
     better: np.ndarray = (after <= before).numpy()
     return np.where(better[..., None], learned, plain)
@@ -104,13 +104,13 @@ def output_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, second: np.ndarray
     return found
 
 
-def _outputs(x: Tensor, w: Tensor, offset: Tensor, bend: Bend | None) -> Tensor:
+def _outputs(x: Tensor, w: Tensor, offset: Tensor, bend: ActivationFunction | None) -> Tensor:
     """f(W x + b), (G, n, K)."""
     y = torch.baddbmm(offset[:, None], x, w.transpose(1, 2))
     return y if bend is None else bend(y)
 
 
-def _pull(x: Tensor, w: Tensor, offset: Tensor, bend: Bend | None, wanted: Tensor, weight: Tensor) -> Tensor:
+def _pull(x: Tensor, w: Tensor, offset: Tensor, bend: ActivationFunction | None, wanted: Tensor, weight: Tensor) -> Tensor:
     """Gradient of Σ weight (f(W̃ x̂ + b) − wanted)² / 2 by the product, (G, n, K)."""
     y = _outputs(x, w, offset, None)
     if bend is None:
@@ -120,6 +120,8 @@ def _pull(x: Tensor, w: Tensor, offset: Tensor, bend: Bend | None, wanted: Tenso
     return found
 
 
-def _error(q: np.ndarray, step: Tensor, read: Tensor, offset: Tensor, bend: Bend | None, wanted: Tensor) -> Tensor:
+def _error(
+    q: np.ndarray, step: Tensor, read: Tensor, offset: Tensor, bend: ActivationFunction | None, wanted: Tensor
+) -> Tensor:
     """Squared error of each output channel, (G, K)."""
     return (_outputs(read, torch.from_numpy(q).float() * step, offset, bend) - wanted).square().mean(1)

@@ -22,11 +22,11 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.quantize.calibration.observe import with_outputs
 
-ENOUGH = 128
+SAMPLES = 128
 """Samples for means and deviations of outputs; the standard error is then an eleventh of the spread of one sample."""
 
 
-def shift(w: np.ndarray, rounded: np.ndarray, mean: np.ndarray, found_mean: np.ndarray) -> np.ndarray:
+def bias_shift(w: np.ndarray, rounded: np.ndarray, mean: np.ndarray, found_mean: np.ndarray) -> np.ndarray:
     """E[W̃ x̂] − E[W x] of each output, (G · K,).
 
     Args:
@@ -39,9 +39,9 @@ def shift(w: np.ndarray, rounded: np.ndarray, mean: np.ndarray, found_mean: np.n
     return found
 
 
-def enough(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """As many batches, spread over all, as hold `ENOUGH` samples."""
-    count = min(len(batches), -(-ENOUGH // len(batches[0])))
+def limit_batches(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """As many batches, spread over all, as hold `SAMPLES` samples."""
+    count = min(len(batches), -(-SAMPLES // len(batches[0])))
     return [batches[number * len(batches) // count] for number in range(count)]
 
 
@@ -63,7 +63,7 @@ def output_moments(
     kept = [value for value in pruned.graph.output if value.name in names]
     del pruned.graph.output[:]
     pruned.graph.output.extend(kept)
-    runner = graphs.session(pruned, threads=0)
+    runner = graphs.create_session(pruned, threads=0)
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}

@@ -28,10 +28,10 @@ from compress.core.record import Skipped
 from compress.quantize.calibration.observe import with_outputs
 from compress.quantize.ptq import pipeline as ladder
 from compress.quantize.ptq.brecq import brecq
-from compress.quantize.ptq.partition_blocks import Block, blocks_of
-from compress.quantize.ptq.pipeline import Prepared
-from compress.quantize.ptq.weighted_layers import Layer, with_weights
-from compress.quantize.qat.onnx_to_torch import Replay, key_of, replay
+from compress.quantize.ptq.partition_blocks import ReconstructionBlock, partition_blocks
+from compress.quantize.ptq.pipeline import PreparedModel
+from compress.quantize.ptq.weighted_layers import WeightedLayer, with_weights
+from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key, to_torch
 
 HELD_BYTES = 2**28
 """Of the inputs and outputs of one block."""
@@ -69,7 +69,7 @@ class Reconstruction:
 
 def reconstruct(
     model: onnx.ModelProto,
-    layers: Sequence[Layer],
+    layers: Sequence[WeightedLayer],
     s: Mapping[str, np.ndarray],
     batches: Sequence[np.ndarray],
     bits: int,
@@ -89,12 +89,12 @@ def reconstruct(
         reporter: Shows a bar.
     """
     found = Reconstruction()
-    rounded = dict[str, np.ndarray]()
-    blocks = blocks_of(model, layers)
+    rounded_weights = dict[str, np.ndarray]()
+    blocks = partition_blocks(model, layers)
     with (reporter or NullReporter()).bar("reconstruct blocks", len(blocks)) as bar:
         for block in blocks:
             try:
-                _one(model, block, s, batches, bits, iterations, rounded, found)
+                _one(model, block, s, batches, bits, iterations, rounded_weights, found)
             except ConversionError as error:
                 reason = f"{error}; its layers are rounded one by one by adaround"
                 found.skipped.append(Skipped(what=f"brecq of {block}", reason=reason))
@@ -104,23 +104,23 @@ def reconstruct(
 
 def _one(
     model: onnx.ModelProto,
-    block: Block,
+    block: ReconstructionBlock,
     s: Mapping[str, np.ndarray],
     batches: Sequence[np.ndarray],
     bits: int,
     iterations: int,
-    rounded: dict[str, np.ndarray],
+    rounded_weights: dict[str, np.ndarray],
     found: Reconstruction,
 ) -> None:
-    """Learn one block; its weights on their grid are added to `rounded`, and what there is to tell to `found`."""
-    part = replay(model, {layer.name: layer for layer in block.layers}, nodes=block.nodes, start=block.start, stop=block.stop)
+    """Learn one block; its weights on their grid are added to `rounded_weights`, and what there is to tell to `found`."""
+    part = to_torch(model, {layer.name: layer for layer in block.layers}, nodes=block.nodes, start=block.start, stop=block.stop)
     part.requires_grad_(False)
-    x, z = _ends(model, block, batches, rounded)
-    names = [f"layers.{key_of(layer.name)}.weight" for layer in block.layers]
+    x, z = _ends(model, block, batches, rounded_weights)
+    names = [f"layers.{module_key(layer.name)}.weight" for layer in block.layers]
     weights = [dict(part.named_parameters())[name] for name in names]
     steps = [_shaped(s[layer.weight], layer, w.ndim) for layer, w in zip(block.layers, weights, strict=True)]
     try:
-        fisher = sensitivity(model, block.stop, z)
+        fisher = fisher_diagonal(model, block.stop, z)
     except ConversionError as error:
         found.skipped.append(Skipped(what=f"gradients for brecq of {block}", reason=f"{error}; all outputs count alike"))
         fisher = None
@@ -137,29 +137,29 @@ def _one(
         batch_size=max(2, min(LARGEST_BATCH, STEP_VALUES // size)),
     )
     for layer, q, step in zip(block.layers, integers, steps, strict=True):
-        found.integers[layer.weight] = layer.matrix(q.numpy())
-        rounded[layer.weight] = (q * step).numpy()
+        found.integers[layer.weight] = layer.to_matrix(q.numpy())
+        rounded_weights[layer.weight] = (q * step).numpy()
     found.gains[str(block)] = least / plain if plain > 0 else 1.0
     found.samples = min(found.samples or len(x), len(x))
 
 
-def _with(part: Replay, names: Sequence[str], values: Sequence[Tensor], inputs: Tensor) -> Tensor:
+def _with(part: OnnxModule, names: Sequence[str], values: Sequence[Tensor], inputs: Tensor) -> Tensor:
     found: Tensor = functional_call(part, dict(zip(names, values, strict=True)), (inputs,))
     return found
 
 
-def _shaped(s: np.ndarray, layer: Layer, dims: int) -> Tensor:
+def _shaped(s: np.ndarray, layer: WeightedLayer, dims: int) -> Tensor:
     """Steps as they multiply the weight as stored."""
     return torch.from_numpy(s.reshape([-1 if axis == layer.axis else 1 for axis in range(dims)]))
 
 
 def _ends(
-    model: onnx.ModelProto, block: Block, batches: Sequence[np.ndarray], rounded: Mapping[str, np.ndarray]
+    model: onnx.ModelProto, block: ReconstructionBlock, batches: Sequence[np.ndarray], rounded_weights: Mapping[str, np.ndarray]
 ) -> tuple[Tensor, Tensor]:
     """X̂ of the network with all blocks before it rounded, and z of the float one."""
     exact = _runner(model, block.stop)
     given = model.graph.input[0].name
-    so_far = None if block.start == given else _runner(with_weights(model, rounded), block.start)
+    so_far = None if block.start == given else _runner(with_weights(model, rounded_weights), block.start)
     x, z, held = list[np.ndarray](), list[np.ndarray](), 0
     for batch in batches:
         x.append(batch if so_far is None else so_far.run([block.start], {given: batch})[0])
@@ -176,10 +176,10 @@ def _runner(model: onnx.ModelProto, name: str) -> onnxruntime.InferenceSession:
     kept = next(value for value in wanted.graph.output if value.name == name)
     del wanted.graph.output[:]
     wanted.graph.output.append(kept)
-    return graphs.session(wanted, threads=0)
+    return graphs.create_session(wanted, threads=0)
 
 
-def sensitivity(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) -> Tensor:
+def fisher_diagonal(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) -> Tensor:
     """F of each value of a tensor, shaped as one sample of `z` and 1 on average.
 
     Args:
@@ -192,7 +192,7 @@ def sensitivity(model: onnx.ModelProto, name: str, z: Tensor, *, seed: int = 0) 
         ConversionError: An operator behind it has no counterpart with gradients, or the answers are not (N, K).
     """
     nodes = _after(model, name)
-    tail = replay(model, {}, nodes=nodes, start=name)
+    tail = to_torch(model, {}, nodes=nodes, start=name)
     tail.requires_grad_(False)
     draw = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(z[0])
@@ -226,7 +226,7 @@ def _after(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
     return kept
 
 
-def rounded(
+def round_by_blocks(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     *,
@@ -236,7 +236,7 @@ def rounded(
     iterations: int,
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
-) -> Prepared:
+) -> PreparedModel:
     """The rung of the ladder: integers for all weights, learned block by block; arguments as of `ladder.rounded`."""
     options: dict[str, Any] = {
         "bits": bits,
@@ -245,7 +245,7 @@ def rounded(
         "iterations": iterations,
         "correction": "none",
     }
-    plain = ladder.rounded(model, batches, rounding="nearest", exclude=exclude, **options)
+    plain = ladder.round_weights(model, batches, rounding="nearest", exclude=exclude, **options)
     layers = list(plain.layers.values())
     s = {name: grid.s for name, grid in plain.grids.items()}
     found = reconstruct(model, layers, s, batches, bits, iterations=iterations, reporter=reporter)
@@ -253,7 +253,7 @@ def rounded(
     notes: tuple[str, ...] = (found.note(),)
     if len(grids) < len(layers):
         done = tuple(layer.name for layer in layers if layer.weight in grids)
-        others = ladder.rounded(model, batches, rounding="adaround", exclude=(*exclude, *done), **options)
+        others = ladder.round_weights(model, batches, rounding="adaround", exclude=(*exclude, *done), **options)
         grids |= others.grids
         notes = (*notes, *others.notes)
     return replace(plain, grids=grids, skipped=(*plain.skipped, *found.skipped), notes=notes)

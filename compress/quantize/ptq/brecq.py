@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compress.quantize.ptq.quantized_weight import limits
+from compress.quantize.ptq.quantized_weight import int_range
 
 ZETA, GAMMA = 1.1, -0.1
 STRENGTH = 0.3
@@ -66,7 +66,7 @@ def brecq(
     Returns:
         q shaped as the weights, int8; the block error of q, and of rounding to the nearest.
     """
-    low, high = limits(bits)
+    low, high = int_range(bits)
     plain = [(w / step).round().clamp(low, high) for w, step in zip(weights, s, strict=True)]
     error = block_error(block, [q * step for q, step in zip(plain, s, strict=True)], x, z, fisher, batch_size=batch_size)
     if error == 0 or iterations == 0:

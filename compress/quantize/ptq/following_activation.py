@@ -9,14 +9,14 @@ from onnx.numpy_helper import to_array
 from torch import Tensor
 from torch.nn import functional as F
 
-Bend = Callable[[Tensor], Tensor]
+ActivationFunction = Callable[[Tensor], Tensor]
 
-PLAIN: dict[str, Bend] = {"Relu": F.relu, "HardSwish": F.hardswish, "Gelu": F.gelu, "Sigmoid": F.sigmoid}
-GATED: dict[str, Bend] = {"Sigmoid": F.silu, "HardSigmoid": F.hardswish}
+PLAIN: dict[str, ActivationFunction] = {"Relu": F.relu, "HardSwish": F.hardswish, "Gelu": F.gelu, "Sigmoid": F.sigmoid}
+GATED: dict[str, ActivationFunction] = {"Sigmoid": F.silu, "HardSigmoid": F.hardswish}
 """What x · gate(x) is."""
 
 
-def bend_of(model: onnx.ModelProto, tensor: str) -> Bend | None:
+def activation_after(model: onnx.ModelProto, tensor: str) -> ActivationFunction | None:
     """The function that alone reads a tensor: ReLU, clip, HardSwish, SiLU, GELU or a gate; None for anything else."""
     readers = [node for node in model.graph.node if tensor in node.input]
     kinds = sorted(node.op_type for node in readers)
@@ -37,12 +37,12 @@ def _slope(node: onnx.NodeProto) -> tuple[float, float]:
     return given.get("alpha", 0.2), given.get("beta", 0.5)
 
 
-def _hard_sigmoid(model: onnx.ModelProto, node: onnx.NodeProto) -> Bend:  # noqa: ARG001  # as `_clip`
+def _hard_sigmoid(model: onnx.ModelProto, node: onnx.NodeProto) -> ActivationFunction:  # noqa: ARG001  # as `_clip`
     alpha, beta = _slope(node)
     return lambda x: (alpha * x + beta).clamp(0, 1)
 
 
-def _clip(model: onnx.ModelProto, node: onnx.NodeProto) -> Bend | None:
+def _clip(model: onnx.ModelProto, node: onnx.NodeProto) -> ActivationFunction | None:
     """Clip with constant limits."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     if any(name and name not in constants for name in node.input[1:]):

@@ -8,7 +8,7 @@ a is 1 % of the mean of H's diagonal, which keeps the factor finite where inputs
 of the block's errors in one product, which gives the same numbers.
 
 W* is what to round. Where layers before are rounded, so that this one reads x̂ in place of x, it is not W but the weights that
-do best with x̂ (Li et al. 2025, GPTAQ, arXiv:2504.02692, in closed form), which `towards` gives:
+do best with x̂ (Li et al. 2025, GPTAQ, arXiv:2504.02692, in closed form), which `gptaq_target` gives:
 
     W* = argmin E‖W x − W* x̂‖² = W + W (C − E[x̂ x̂ᵀ]) H⁻¹,      C = E[x x̂ᵀ]
 
@@ -25,28 +25,28 @@ import torch
 from torch import Tensor
 
 from compress.quantize.ptq.adaround import output_error
-from compress.quantize.ptq.quantized_weight import limits, nearest
+from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest
 
 DAMPING = 0.01
 BLOCK = 128
 PARTS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-"""Of the step that holds the largest weight, for `least`."""
+"""Of the step that holds the largest weight, for `best_scale`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class DampedHessian:
     """H with all that is computed from it, once.
 
     Attributes:
-        second: H, without a.
+        hessian: H, without a.
     """
 
-    second: np.ndarray
+    hessian: np.ndarray
 
     @cached_property
     def lower(self) -> Tensor:
         """L of H + a I = L Lᵀ, lower triangular, (G, D, D), float64."""
-        h = torch.from_numpy(self.second).double()
+        h = torch.from_numpy(self.hessian).double()
         mean = h.diagonal(dim1=1, dim2=2).mean(1)
         h.diagonal(dim1=1, dim2=2).add_(torch.where(mean > 0, DAMPING * mean, 1.0)[:, None])
         found: Tensor = torch.linalg.cholesky(h)
@@ -59,7 +59,7 @@ class Curvature:
         return found
 
 
-def gptq(w: np.ndarray, s: np.ndarray, curvature: Curvature, bits: int, *, target: np.ndarray | None = None) -> np.ndarray:
+def gptq(w: np.ndarray, s: np.ndarray, curvature: DampedHessian, bits: int, *, target: np.ndarray | None = None) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
 
     Args:
@@ -70,13 +70,13 @@ def gptq(w: np.ndarray, s: np.ndarray, curvature: Curvature, bits: int, *, targe
         target: W*; None for W.
     """
     aim = w if target is None else target
-    learned, plain = _columns(aim, s, curvature.upper, bits)[0], nearest(w, s, bits)
-    better = output_error(learned, aim, s, curvature.second) <= output_error(plain, aim, s, curvature.second)
+    learned, plain = _columns(aim, s, curvature.upper, bits)[0], round_to_nearest(w, s, bits)
+    better = output_error(learned, aim, s, curvature.hessian) <= output_error(plain, aim, s, curvature.hessian)
     found: np.ndarray = np.where(better[..., None], learned, plain)
     return found
 
 
-def least(s: np.ndarray, curvature: Curvature, bits: int, *, target: np.ndarray, per_channel: bool) -> np.ndarray:
+def best_scale(s: np.ndarray, curvature: DampedHessian, bits: int, *, target: np.ndarray, per_channel: bool) -> np.ndarray:
     """Steps, (G, K), among parts of s, whose output error is least once GPTQ has rounded with them.
 
     Args:
@@ -100,7 +100,7 @@ def _columns(aim: np.ndarray, s: np.ndarray, u: Tensor, bits: int) -> tuple[np.n
 
     Weights are held input by input, so that what one step touches lies together.
     """
-    low, high = limits(bits)
+    low, high = int_range(bits)
     left = torch.from_numpy(aim).transpose(1, 2).clone(memory_format=torch.contiguous_format)
     step = torch.from_numpy(s)
     q = torch.empty(left.shape, dtype=torch.int8)
@@ -119,7 +119,7 @@ def _columns(aim: np.ndarray, s: np.ndarray, u: Tensor, bits: int) -> tuple[np.n
     return q.transpose(1, 2).contiguous().numpy(), cost.numpy()
 
 
-def towards(w: np.ndarray, curvature: Curvature, cross: np.ndarray) -> np.ndarray:
+def gptaq_target(w: np.ndarray, curvature: DampedHessian, cross: np.ndarray) -> np.ndarray:
     """W*, (G, K, D), float32.
 
     Args:
@@ -127,6 +127,6 @@ def towards(w: np.ndarray, curvature: Curvature, cross: np.ndarray) -> np.ndarra
         curvature: H.
         cross: C.
     """
-    pull = torch.from_numpy(cross - curvature.second).double().transpose(1, 2) @ torch.from_numpy(w).double().transpose(1, 2)
+    pull = torch.from_numpy(cross - curvature.hessian).double().transpose(1, 2) @ torch.from_numpy(w).double().transpose(1, 2)
     found: np.ndarray = w + torch.cholesky_solve(pull, curvature.lower).transpose(1, 2).float().numpy()
     return found

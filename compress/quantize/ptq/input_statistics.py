@@ -17,7 +17,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from compress.quantize.ptq.weighted_layers import Layer
+from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 VECTORS = 16_384
 """Of one layer at most."""
@@ -26,56 +26,57 @@ BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class LayerInputs:
     """Of the inputs of one layer.
 
     Attributes:
         x: Vectors in the float network, (G, n, D), float32.
-        found: x̂, the same in the rounded network.
+        x_quantized: x̂, the same in the rounded network.
         mean: μ, (G, D), float64.
-        found_mean: μ̂, likewise.
+        mean_quantized: μ̂, likewise.
     """
 
     x: np.ndarray
-    found: np.ndarray
+    x_quantized: np.ndarray
     mean: np.ndarray
-    found_mean: np.ndarray
+    mean_quantized: np.ndarray
 
     @property
-    def second(self) -> np.ndarray:
+    def hessian(self) -> np.ndarray:
         """H, (G, D, D), float32."""
-        return _products(self.found, self.found)
+        return _products(self.x_quantized, self.x_quantized)
 
     @property
-    def cross(self) -> np.ndarray:
+    def cross_moment(self) -> np.ndarray:
         """C, (G, D, D), float32."""
-        return _products(self.x, self.found)
+        return _products(self.x, self.x_quantized)
 
-    def centred(self) -> Seen:
+    def centered(self) -> LayerInputs:
         """The same about the means, for a layer whose bias will take their shift back."""
         x, found = (
-            one - mean[:, None].astype(np.float32) for one, mean in ((self.x, self.mean), (self.found, self.found_mean))
+            one - mean[:, None].astype(np.float32)
+            for one, mean in ((self.x, self.mean), (self.x_quantized, self.mean_quantized))
         )
-        return Seen(x, found, self.mean, self.found_mean)
+        return LayerInputs(x, found, self.mean, self.mean_quantized)
 
     def error(self, w: np.ndarray, rounded: np.ndarray) -> np.ndarray:
         """E[(W x − W̃ x̂)²] of each output, (G, K)."""
         outputs = (
-            torch.from_numpy(x) @ torch.from_numpy(one).transpose(1, 2) for x, one in ((self.x, w), (self.found, rounded))
+            torch.from_numpy(x) @ torch.from_numpy(one).transpose(1, 2) for x, one in ((self.x, w), (self.x_quantized, rounded))
         )
         found: np.ndarray = next(outputs).sub_(next(outputs)).square_().mean(1).numpy()
         return found
 
 
-def watch(
-    layer: Layer,
+def collect_inputs(
+    layer: WeightedLayer,
     node: onnx.NodeProto,
     weight: np.ndarray,
     exact: Sequence[np.ndarray],
     found: Sequence[np.ndarray],
     *,
     seed: int,
-) -> Seen:
+) -> LayerInputs:
     """Vectors and means of one layer.
 
     Args:
@@ -87,7 +88,7 @@ def watch(
         seed: Of the places.
     """
     kernel = weight.shape[2:] if layer.operator == "Conv" else None
-    w = layer.matrix(weight)
+    w = layer.to_matrix(weight)
     images = sum(map(len, exact))
     affordable = min(VECTORS, BYTES // (4 * w.shape[0] * max(w.shape[1:])))
     each = max(1, affordable // images)
@@ -100,7 +101,7 @@ def watch(
         for taken, view in zip(vectors, views, strict=True):
             taken.append(view[:, rows, columns].reshape(-1, w.shape[0], w.shape[2]))
     x, other = (np.ascontiguousarray(torch.cat(one).transpose(0, 1).numpy()) for one in vectors)
-    return Seen(x, other, *(_mean(one, node, kernel).reshape(w.shape[0], w.shape[2]) for one in (exact, found)))
+    return LayerInputs(x, other, *(_mean(one, node, kernel).reshape(w.shape[0], w.shape[2]) for one in (exact, found)))
 
 
 def _view(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, ...] | None) -> Tensor:

@@ -18,7 +18,7 @@ from onnx.helper import make_graph, make_model, make_tensor_value_info, np_dtype
 
 from compress.backends import onnx_graph as graphs
 from compress.quantize.calibration.observe import with_outputs
-from compress.quantize.ptq.weighted_layers import Layer
+from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 KEPT_BYTES = 2**30
 """Of both networks' tensors between two layers; it decides how many images are used."""
@@ -28,7 +28,7 @@ LEAST = 16
 Tensors = dict[str, np.ndarray]
 
 
-class Walk:
+class SequentialRunner:
     """One walk over a network.
 
     Args:
@@ -39,35 +39,40 @@ class Walk:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, layers: Sequence[Layer], batches: Sequence[np.ndarray], *, kept_bytes: int = KEPT_BYTES
+        self,
+        model: onnx.ModelProto,
+        layers: Sequence[WeightedLayer],
+        batches: Sequence[np.ndarray],
+        *,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self.model, self.layers = model, layers
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         places = {node.name: number for number, node in enumerate(model.graph.node)}
         self.starts = [places[layer.name] for layer in layers]
         given = model.graph.input[0].name
-        self.exact: list[Tensors] = [{given: batch} for batch in self._affordable(batches, kept_bytes)]
-        self.found: list[Tensors] = [dict(one) for one in self.exact]
+        self.float_tensors: list[Tensors] = [{given: batch} for batch in self._affordable(batches, kept_bytes)]
+        self.quantized_tensors: list[Tensors] = [dict(one) for one in self.float_tensors]
         self.changed: dict[str, np.ndarray] = {}
 
     @property
     def images(self) -> int:
         """How many are used."""
-        return sum(len(next(iter(one.values()))) for one in self.exact)
+        return sum(len(next(iter(one.values()))) for one in self.float_tensors)
 
-    def __iter__(self) -> Iterator[tuple[Layer, list[np.ndarray], list[np.ndarray]]]:
+    def __iter__(self) -> Iterator[tuple[WeightedLayer, list[np.ndarray], list[np.ndarray]]]:
         """Each layer with its inputs in the float network and in the rounded one, batch by batch."""
         place = 0
         for layer, start in zip(self.layers, self.starts, strict=True):
             self._run(range(place, start))
             place = start
-            yield layer, [one[layer.input] for one in self.exact], [one[layer.input] for one in self.found]
+            yield layer, [one[layer.input] for one in self.float_tensors], [one[layer.input] for one in self.quantized_tensors]
 
-    def node(self, layer: Layer) -> onnx.NodeProto:
+    def node(self, layer: WeightedLayer) -> onnx.NodeProto:
         """Its node."""
         return self.model.graph.node[self.starts[self.layers.index(layer)]]
 
-    def put(self, values: Mapping[str, np.ndarray]) -> None:
+    def set_weights(self, values: Mapping[str, np.ndarray]) -> None:
         """What the rounded network has in place of some weights and biases."""
         self.changed |= values
 
@@ -80,9 +85,9 @@ class Walk:
         made = {name for node in nodes for name in node.output}
         wanted = [name for name in dict.fromkeys(name for node in nodes for name in node.output) if name in later]
         same = not self.changed
-        for tensors, changed in ((self.exact, {}), (self.found, self.changed)):
-            if tensors is self.found and same:
-                self.found = [dict(one) for one in self.exact]
+        for tensors, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
+            if tensors is self.quantized_tensors and same:
+                self.quantized_tensors = [dict(one) for one in self.float_tensors]
                 continue
             runner = self._session(nodes, made, wanted, tensors[0], changed)
             names = [one.name for one in runner.get_inputs()]
@@ -113,7 +118,7 @@ class Walk:
         ]
         graph = make_graph(nodes, "part", inputs, [onnx.ValueInfoProto(name=name) for name in wanted], constants)
         part = make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
-        return graphs.session(part, threads=0)
+        return graphs.create_session(part, threads=0)
 
     def _affordable(self, batches: Sequence[np.ndarray], kept_bytes: int) -> list[np.ndarray]:
         """As many batches as the bytes allow, spread over all."""
@@ -126,7 +131,7 @@ class Walk:
         """Largest sum of tensors between two layers, of one image."""
         given = self.model.graph.input[0].name
         names = [name for node in self.model.graph.node for name in node.output if name]
-        runner = graphs.session(with_outputs(self.model, names), optimised=False, threads=0)
+        runner = graphs.create_session(with_outputs(self.model, names), optimised=False, threads=0)
         fixed = runner.get_inputs()[0].shape[0]
         batch = np.repeat(image, fixed, axis=0) if isinstance(fixed, int) else image
         sizes: dict[str, int] = {given: image.nbytes}

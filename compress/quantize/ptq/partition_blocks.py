@@ -13,11 +13,11 @@ from itertools import takewhile
 
 import onnx
 
-from compress.quantize.ptq.weighted_layers import Layer
+from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 
 @dataclass(frozen=True)
-class Block:
+class ReconstructionBlock:
     """A part of a network with one input and one output.
 
     Attributes:
@@ -28,7 +28,7 @@ class Block:
     """
 
     nodes: tuple[onnx.NodeProto, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[WeightedLayer, ...]
     start: str
     stop: str
 
@@ -37,7 +37,7 @@ class Block:
         return names[0] if len(names) == 1 else ".".join(_common(self.layers)) or f"{names[0]} … {names[-1]}"
 
 
-def blocks_of(model: onnx.ModelProto, layers: Sequence[Layer]) -> tuple[Block, ...]:
+def partition_blocks(model: onnx.ModelProto, layers: Sequence[WeightedLayer]) -> tuple[ReconstructionBlock, ...]:
     """Blocks in graph order that hold all of `layers`; what has no weights goes with the block before it.
 
     Args:
@@ -45,13 +45,13 @@ def blocks_of(model: onnx.ModelProto, layers: Sequence[Layer]) -> tuple[Block, .
         layers: Those to round.
     """
     known = {layer.name: layer for layer in layers}
-    found: list[Block] = []
+    found: list[ReconstructionBlock] = []
     start, nodes = model.graph.input[0].name, list[onnx.NodeProto]()
     for node, cut in _cuts(model):
         nodes.append(node)
         if not cut:
             continue
-        block = Block(tuple(nodes), tuple(known[one.name] for one in nodes if one.name in known), start, cut)
+        block = ReconstructionBlock(tuple(nodes), tuple(known[one.name] for one in nodes if one.name in known), start, cut)
         if block.layers or not found:
             found.append(block)
         else:
@@ -80,15 +80,15 @@ def _cuts(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
     return found
 
 
-def _joined(first: Block, second: Block) -> Block:
-    return Block((*first.nodes, *second.nodes), (*first.layers, *second.layers), first.start, second.stop)
+def _joined(first: ReconstructionBlock, second: ReconstructionBlock) -> ReconstructionBlock:
+    return ReconstructionBlock((*first.nodes, *second.nodes), (*first.layers, *second.layers), first.start, second.stop)
 
 
-def _closed(blocks: list[Block]) -> tuple[Block, ...]:
+def _closed(blocks: list[ReconstructionBlock]) -> tuple[ReconstructionBlock, ...]:
     """Neighbours inside one module become one, as deep in the network's names as its smallest uncut block."""
     depths = [len(_common(block.layers)) for block in blocks if len(block.layers) > 1]
     depth = min(depths, default=0)
-    found: list[Block] = []
+    found: list[ReconstructionBlock] = []
     for block in blocks:
         module = _common(block.layers)[:depth]
         if found and depth and len(module) == depth and module == _common(found[-1].layers)[:depth]:
@@ -98,7 +98,7 @@ def _closed(blocks: list[Block]) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _common(layers: Sequence[Layer]) -> list[str]:
+def _common(layers: Sequence[WeightedLayer]) -> list[str]:
     """Names of the modules around all of them; of one layer, its own path."""
     paths = [layer.name.split(".") for layer in layers]
     shared = (names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))

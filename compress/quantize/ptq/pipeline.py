@@ -12,17 +12,17 @@ from compress.core.progress import Bar, NullReporter, Reporter
 from compress.core.record import Skipped
 from compress.quantize.ptq import bias_correction as bias
 from compress.quantize.ptq.adaround import adaround
-from compress.quantize.ptq.cross_layer_equalization import absorb, equalize, pairs_of
-from compress.quantize.ptq.following_activation import Bend, bend_of
-from compress.quantize.ptq.gptq import Curvature, gptq, least, towards
-from compress.quantize.ptq.input_statistics import Seen, watch
-from compress.quantize.ptq.layer_by_layer import Walk
-from compress.quantize.ptq.quantized_weight import Grid, nearest, steps
-from compress.quantize.ptq.weighted_layers import Layer, layers_of, weight_of, with_biases, with_weights
+from compress.quantize.ptq.cross_layer_equalization import absorb_high_biases, equalize, find_pairs
+from compress.quantize.ptq.following_activation import ActivationFunction, activation_after
+from compress.quantize.ptq.gptq import DampedHessian, best_scale, gptaq_target, gptq
+from compress.quantize.ptq.input_statistics import LayerInputs, collect_inputs
+from compress.quantize.ptq.layer_by_layer import SequentialRunner
+from compress.quantize.ptq.quantized_weight import QuantizedWeight, round_to_nearest, weight_scales
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases, with_weights
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedModel:
     """A float network and the integers that its weights are to become.
 
     Attributes:
@@ -34,27 +34,29 @@ class Prepared:
     """
 
     model: onnx.ModelProto
-    grids: Mapping[str, Grid] = field(default_factory=dict)
-    layers: Mapping[str, Layer] = field(default_factory=dict)
+    grids: Mapping[str, QuantizedWeight] = field(default_factory=dict)
+    layers: Mapping[str, WeightedLayer] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def equalized(model: onnx.ModelProto, batches: Sequence[np.ndarray]) -> Prepared:
+def equalize_model(model: onnx.ModelProto, batches: Sequence[np.ndarray]) -> PreparedModel:
     """Cross-layer equalization, then high biases absorbed by what calibration samples show of them."""
-    pairs, skipped = pairs_of(model)
+    pairs, skipped = find_pairs(model)
     if not pairs:
         none = Skipped(what="equalization", reason="no two layers stand next to each other with nothing or a ReLU between")
-        return Prepared(model, skipped=(*skipped, none))
+        return PreparedModel(model, skipped=(*skipped, none))
     model, count = equalize(model)
     before = list(dict.fromkeys(pair.first.output for pair in pairs if pair.rectified))
     if before:
-        seen = bias.output_moments(model, before, bias.enough(batches))
-        model = absorb(model, {name: mean for name, (mean, _) in seen.items()}, {name: one for name, (_, one) in seen.items()})
-    return Prepared(model, skipped=skipped, notes=(f"{count} pairs of layers equalized",))
+        seen = bias.output_moments(model, before, bias.limit_batches(batches))
+        model = absorb_high_biases(
+            model, {name: mean for name, (mean, _) in seen.items()}, {name: one for name, (_, one) in seen.items()}
+        )
+    return PreparedModel(model, skipped=skipped, notes=(f"{count} pairs of layers equalized",))
 
 
-def rounded(
+def round_weights(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     *,
@@ -66,7 +68,7 @@ def rounded(
     correction: str,
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
-) -> Prepared:
+) -> PreparedModel:
     """Integers for all weights, and biases that make up for what rounding shifts.
 
     Layers are taken in order. Each learns from what it reads in the network whose earlier layers are rounded and corrected
@@ -84,31 +86,31 @@ def rounded(
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
     """
-    layers = [layer for layer in layers_of(model) if layer.name not in exclude]
+    layers = [layer for layer in weighted_layers(model) if layer.name not in exclude]
     if correction != "none":
         model = with_biases(model, layers)
-        layers = [layer for layer in layers_of(model) if layer.name not in exclude]
-    how = Rounding(bits, per_channel, search, rounding, iterations, correction)
-    grids: dict[str, Grid] = {}
+        layers = [layer for layer in weighted_layers(model) if layer.name not in exclude]
+    how = RoundingOptions(bits, per_channel, search, rounding, iterations, correction)
+    grids: dict[str, QuantizedWeight] = {}
     biases: dict[str, np.ndarray] = {}
     notes: tuple[str, ...] = ()
     with (reporter or NullReporter()).bar("round weights", len(layers)) as bar:
         if how.blind:
             for layer in layers:
-                grids[layer.weight] = how.grid(layer.matrix(weight_of(model, layer.weight)))
+                grids[layer.weight] = how.grid(layer.to_matrix(read_weight(model, layer.weight)))
                 bar.advance()
         else:
-            walk = Walk(model, layers, batches)
+            walk = SequentialRunner(model, layers, batches)
             gains = [_step(walk, layer, values, how, grids, biases, bar) for layer, *values in walk]
             notes = _told(rounding, gains, walk.images)
-    return Prepared(
+    return PreparedModel(
         with_weights(model, biases), grids, {layer.weight: layer for layer in layers}, _uncorrected(layers, correction), notes
     )
 
 
 @dataclass(frozen=True)
-class Rounding:
-    """How one layer is rounded; see `rounded` for the fields."""
+class RoundingOptions:
+    """How one layer is rounded; see `round_weights` for the fields."""
 
     bits: int
     per_channel: bool
@@ -122,57 +124,61 @@ class Rounding:
         """No data are needed."""
         return self.rounding == "nearest" and self.correction == "none"
 
-    def grid(self, w: np.ndarray) -> Grid:
+    def grid(self, w: np.ndarray) -> QuantizedWeight:
         """Rounded to the nearest."""
-        s = steps(w, self.bits, per_channel=self.per_channel, search=self.search)
-        return Grid(nearest(w, s, self.bits), s, self.per_channel)
+        s = weight_scales(w, self.bits, per_channel=self.per_channel, search=self.search)
+        return QuantizedWeight(round_to_nearest(w, s, self.bits), s, self.per_channel)
 
-    def learned(self, w: np.ndarray, plain: Grid, seen: Seen, b: np.ndarray, bend: Bend | None) -> Grid:
+    def learned(
+        self, w: np.ndarray, plain: QuantizedWeight, seen: LayerInputs, b: np.ndarray, bend: ActivationFunction | None
+    ) -> QuantizedWeight:
         """Rounded by what the layer reads; where a correction follows, about the means, which it gives back."""
         if self.correction != "none":
             b = b + np.einsum("gkd,gd->gk", w, seen.mean)
-            seen = seen.centred()
+            seen = seen.centered()
         s = plain.s
         if self.search or self.rounding == "gptq":
-            curvature = Curvature(seen.second)
-            aim = towards(w, curvature, seen.cross)
+            curvature = DampedHessian(seen.hessian)
+            aim = gptaq_target(w, curvature, seen.cross_moment)
             if self.search:
-                full = steps(w, self.bits, per_channel=self.per_channel, search=False)
-                s = least(full, curvature, self.bits, target=aim, per_channel=self.per_channel)
+                full = weight_scales(w, self.bits, per_channel=self.per_channel, search=False)
+                s = best_scale(full, curvature, self.bits, target=aim, per_channel=self.per_channel)
             if self.rounding == "gptq":
                 return replace(plain, q=gptq(w, s, curvature, self.bits, target=aim), s=s)
-        return replace(plain, q=adaround(w, s, seen.x, seen.found, self.bits, iterations=self.iterations, b=b, bend=bend), s=s)
+        return replace(
+            plain, q=adaround(w, s, seen.x, seen.x_quantized, self.bits, iterations=self.iterations, b=b, bend=bend), s=s
+        )
 
 
 def _step(
-    walk: Walk,
-    layer: Layer,
+    walk: SequentialRunner,
+    layer: WeightedLayer,
     values: Sequence[Sequence[np.ndarray]],
-    how: Rounding,
-    grids: dict[str, Grid],
+    how: RoundingOptions,
+    grids: dict[str, QuantizedWeight],
     biases: dict[str, np.ndarray],
     bar: Bar,
 ) -> float:
     """Round one layer; its squared output error beside that of rounding to the nearest."""
-    stored = weight_of(walk.model, layer.weight)
-    w = layer.matrix(stored)
-    seen = watch(layer, walk.node(layer), stored, *values, seed=len(grids))
-    b = weight_of(walk.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
+    stored = read_weight(walk.model, layer.weight)
+    w = layer.to_matrix(stored)
+    seen = collect_inputs(layer, walk.node(layer), stored, *values, seed=len(grids))
+    b = read_weight(walk.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
     plain = grid = how.grid(w)
     if how.rounding != "nearest":
-        grid = how.learned(w, plain, seen, b.reshape(w.shape[:2]), bend_of(walk.model, layer.output))
+        grid = how.learned(w, plain, seen, b.reshape(w.shape[:2]), activation_after(walk.model, layer.output))
     grids[layer.weight] = grid
-    walk.put({layer.weight: layer.stored(grid.values(), stored)})
+    walk.set_weights({layer.weight: layer.from_matrix(grid.dequantize(), stored)})
     if layer.bias and how.correction != "none":
-        found_mean = seen.found_mean if how.correction == "empirical" else seen.mean
-        biases[layer.bias] = b - bias.shift(w, grid.values(), seen.mean, found_mean).astype(np.float32)
-        walk.put({layer.bias: biases[layer.bias]})
+        found_mean = seen.mean_quantized if how.correction == "empirical" else seen.mean
+        biases[layer.bias] = b - bias.bias_shift(w, grid.dequantize(), seen.mean, found_mean).astype(np.float32)
+        walk.set_weights({layer.bias: biases[layer.bias]})
     bar.advance()
     if how.rounding == "nearest":
         return 1.0
     if how.correction != "none":
-        seen = seen.centred()
-    before, after = (float(seen.error(w, one.values()).sum()) for one in (plain, grid))
+        seen = seen.centered()
+    before, after = (float(seen.error(w, one.dequantize()).sum()) for one in (plain, grid))
     return after / before if before > 0 else 1.0
 
 
@@ -184,7 +190,7 @@ def _told(rounding: str, gains: Sequence[float], images: int) -> tuple[str, ...]
     return (f"{rounding}: {share}; learned from {images} images",)
 
 
-def _uncorrected(layers: Sequence[Layer], correction: str) -> tuple[Skipped, ...]:
+def _uncorrected(layers: Sequence[WeightedLayer], correction: str) -> tuple[Skipped, ...]:
     """Layers without a bias to correct."""
     if correction == "none":
         return ()

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx.numpy_helper import from_array, to_array
 
-from compress.quantize.ptq.weighted_layers import Layer
+from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 TRIED = np.linspace(0.3, 1.0, 71)
 """Parts of the largest magnitude that the search for the least squared error tries."""
@@ -23,7 +23,7 @@ SUFFIX = "_quantized"
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class QuantizedWeight:
     """One weight as integers.
 
     Attributes:
@@ -36,19 +36,19 @@ class Grid:
     s: np.ndarray
     per_channel: bool
 
-    def values(self) -> np.ndarray:
+    def dequantize(self) -> np.ndarray:
         """S q, (G, K, D), float32."""
         found: np.ndarray = self.q.astype(np.float32) * self.s[..., None]
         return found
 
 
-def limits(bits: int) -> tuple[int, int]:
+def int_range(bits: int) -> tuple[int, int]:
     """Smallest and largest integer: ±(2^(b−1) − 1) for 7 and 8 bits, one more below zero for fewer, where each level counts."""
     top = 2 ** (bits - 1) - 1
     return (-top if bits >= 7 else -top - 1), top
 
 
-def steps(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) -> np.ndarray:
+def weight_scales(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) -> np.ndarray:
     """Steps s, (G, K), that hold the largest magnitude, or those of least squared error Σ (W − s q)².
 
     Args:
@@ -58,27 +58,27 @@ def steps(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) -> np.nd
         search: Try smaller steps, which saturate some weights, and keep the best; Nagel et al. 2021, arXiv:2106.08295, eq. 24.
     """
     rows = w.reshape(-1, w.shape[-1]) if per_channel else w.reshape(1, -1)
-    top = limits(bits)[1]
+    top = int_range(bits)[1]
     largest = np.abs(rows).max(1)
     full = np.where(largest > 0, largest, 1.0) / top
     best, least = full.copy(), np.full(len(rows), np.inf)
     for part in TRIED if search else (1.0,):
         s = full * part
-        error = ((rows - nearest(rows, s, bits) * s[:, None]) ** 2).sum(1)
+        error = ((rows - round_to_nearest(rows, s, bits) * s[:, None]) ** 2).sum(1)
         better = error < least
         best[better], least[better] = s[better], error[better]
     found: np.ndarray = np.broadcast_to(best if per_channel else best[0], w.shape[0] * w.shape[1]).astype(np.float32)
     return found.reshape(w.shape[:2]).copy()
 
 
-def nearest(w: np.ndarray, s: np.ndarray, bits: int) -> np.ndarray:
+def round_to_nearest(w: np.ndarray, s: np.ndarray, bits: int) -> np.ndarray:
     """Q = clip(round(W / s)), the baseline of all rounding; shapes as above, or any with s one axis shorter."""
-    low, high = limits(bits)
+    low, high = int_range(bits)
     found: np.ndarray = np.clip(np.rint(w / s[..., None]), low, high).astype(np.int8)
     return found
 
 
-def store(model: onnx.ModelProto, grids: Mapping[str, Grid], layers: Mapping[str, Layer]) -> None:
+def write_back(model: onnx.ModelProto, grids: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
     """Put grids in place of the integers that ONNX Runtime's quantizer rounded to, in place.
 
     Args:
@@ -93,7 +93,7 @@ def store(model: onnx.ModelProto, grids: Mapping[str, Grid], layers: Mapping[str
             continue
         integers, step = values[node.input[0]], values[node.input[1]]
         layer, grid = layers[name], grids[name]
-        q = layer.stored(grid.q, to_array(integers))
+        q = layer.from_matrix(grid.q, to_array(integers))
         s = grid.s.reshape(-1) if grid.per_channel else grid.s.reshape(-1)[0]
         integers.CopyFrom(from_array(q.astype(np.int8), integers.name))
         step.CopyFrom(from_array(np.asarray(s, np.float32).reshape(to_array(step).shape), step.name))

@@ -25,14 +25,14 @@ from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Skipped
 from compress.quantize.calibration.observe import with_outputs
-from compress.quantize.ptq.weighted_layers import LINEAR, Layer, layers_of, weight_of, with_weights
+from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers, with_weights
 
 WHAT = "SmoothQuant of "
 """Before the name of a layer that is left alone."""
 
 
 @dataclass(frozen=True)
-class Site:
+class SmoothingSite:
     """A tensor to smooth.
 
     Attributes:
@@ -45,10 +45,10 @@ class Site:
     tensor: str
     maker: onnx.NodeProto
     added: onnx.NodeProto | None
-    readers: tuple[Layer, ...]
+    readers: tuple[WeightedLayer, ...]
 
 
-def factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
+def smoothing_factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
     """s, (C,); 1 where a channel is dead on either side.
 
     Args:
@@ -62,7 +62,7 @@ def factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
     return found
 
 
-def smooth(
+def smooth_linear_inputs(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     alpha: float,
@@ -82,23 +82,23 @@ def smooth(
     Returns:
         A copy, the linear layers left alone with the reason, and what was done in a sentence.
     """
-    sites, skipped = sites_of(model, exclude)
+    sites, skipped = find_sites(model, exclude)
     if not sites:
         return model, skipped, f"SmoothQuant (α = {alpha:g}): no linear layer reads what a factor can be moved into"
-    seen = largest(model, [site.tensor for site in sites], batches, reporter or NullReporter())
+    seen = channel_absmax(model, [site.tensor for site in sites], batches, reporter or NullReporter())
     values: dict[str, np.ndarray] = {}
     before, after = [], []
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for site in sites:
         w = np.max([_by_input(model, layer) for layer in site.readers if layer.name not in exclude], axis=0)
-        s = factors(seen[site.tensor], w, alpha)
+        s = smoothing_factors(seen[site.tensor], w, alpha)
         for layer in site.readers:
-            weight = weight_of(model, layer.weight) if layer.weight not in values else values[layer.weight]
+            weight = read_weight(model, layer.weight) if layer.weight not in values else values[layer.weight]
             values[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
         _divide(made, site, s, values)
-        before.append(spread(seen[site.tensor]))
-        after.append(spread(seen[site.tensor] / s))
+        before.append(range_ratio(seen[site.tensor]))
+        after.append(range_ratio(seen[site.tensor] / s))
     count = sum(len(site.readers) for site in sites)
     note = (
         f"SmoothQuant (α = {alpha:g}): {count} linear layers read smoothed activations; a channel's range over the median "
@@ -107,14 +107,14 @@ def smooth(
     return with_weights(made, values), skipped, note
 
 
-def sites_of(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> tuple[tuple[Site, ...], tuple[Skipped, ...]]:
+def find_sites(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> tuple[tuple[SmoothingSite, ...], tuple[Skipped, ...]]:
     """Tensors that can be smoothed, and linear layers that cannot, with the reason."""
     walk = _Walk(model)
-    sites: dict[str, Site] = {}
+    sites: dict[str, SmoothingSite] = {}
     skipped = []
     for layer in [one for one in walk.layers.values() if one.name not in exclude]:
         found = walk.site(layer)
-        if isinstance(found, Site):
+        if isinstance(found, SmoothingSite):
             sites.setdefault(found.tensor, found)
         else:
             skipped.append(Skipped(what=f"{WHAT}{layer.name}", reason=found))
@@ -126,7 +126,7 @@ class _Walk:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.layers = {layer.name: layer for layer in layers_of(model) if layer.operator in LINEAR}
+        self.layers = {layer.name: layer for layer in weighted_layers(model) if layer.operator in LINEAR}
         self.constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         self.maker = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
@@ -141,14 +141,14 @@ class _Walk:
             if value.type.tensor_type.HasField("shape")
         }
 
-    def site(self, layer: Layer) -> Site | str:
+    def site(self, layer: WeightedLayer) -> SmoothingSite | str:
         """Where the input of a layer can be smoothed, or why not."""
         tensor = layer.input
         while (node := self.maker.get(tensor)) is not None and self._moves(node):
             tensor = node.input[0]
         if node is None:
             return "it reads the network's input, which no factor can be moved into"
-        readers: list[Layer] = []
+        readers: list[WeightedLayer] = []
         other = self._others(tensor, readers)
         if other:
             return f"what it reads is also read by {other}, which is not a linear layer"
@@ -159,12 +159,12 @@ class _Walk:
         if added is not None:
             node = self.maker[next(name for name in added.input if name not in self.constants)]
         if node.op_type == "LayerNormalization" and self.constants.get(node.input[1]) == (channels,):
-            return Site(tensor, node, None, tuple(readers))
+            return SmoothingSite(tensor, node, None, tuple(readers))
         if node.name in self.layers and len(self.readers[node.output[0]]) == 1 and self._own_bias(node):
-            return Site(tensor, node, added, tuple(readers))
+            return SmoothingSite(tensor, node, added, tuple(readers))
         return f"it reads the result of {node.op_type} {node.name}, which no factor can be moved into"
 
-    def _others(self, tensor: str, found: list[Layer]) -> str:
+    def _others(self, tensor: str, found: list[WeightedLayer]) -> str:
         """Collect the linear layers that read a tensor; the name of another reader, empty without one."""
         if tensor in self.outputs:
             return "the network's output"
@@ -202,12 +202,12 @@ class _Walk:
         return len(node.input) < 3 or len(self.constants.get(node.input[2], ())) == 1
 
 
-def largest(
+def channel_absmax(
     model: onnx.ModelProto, tensors: Sequence[str], batches: Sequence[np.ndarray], reporter: Reporter, *, axis: int = -1
 ) -> dict[str, np.ndarray]:
     """Max |X_j| over samples and places, (C,), by tensor; channels are along `axis`."""
     given = model.graph.input[0].name
-    runner = graphs.session(with_outputs(model, tensors), threads=0)
+    runner = graphs.create_session(with_outputs(model, tensors), threads=0)
     found: dict[str, np.ndarray] = {}
     with reporter.bar("look at channels", len(batches)) as bar:
         for batch in batches:
@@ -218,13 +218,13 @@ def largest(
     return found
 
 
-def _by_input(model: onnx.ModelProto, layer: Layer) -> np.ndarray:
+def _by_input(model: onnx.ModelProto, layer: WeightedLayer) -> np.ndarray:
     """Max |W_j|, (C,)."""
-    found: np.ndarray = np.abs(weight_of(model, layer.weight)).max(layer.axis)
+    found: np.ndarray = np.abs(read_weight(model, layer.weight)).max(layer.axis)
     return found
 
 
-def _divide(model: onnx.ModelProto, site: Site, s: np.ndarray, values: dict[str, np.ndarray]) -> None:
+def _divide(model: onnx.ModelProto, site: SmoothingSite, s: np.ndarray, values: dict[str, np.ndarray]) -> None:
     """Put 1/s into what makes X, in place; weights that others may scale as well go into `values`."""
     node = next(one for one in model.graph.node if one.output[0] == site.maker.output[0])
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -239,8 +239,8 @@ def _divide(model: onnx.ModelProto, site: Site, s: np.ndarray, values: dict[str,
         for place in range(1, len(node.input)):
             replace(node, place)
         return
-    layer = next(one for one in layers_of(model) if one.name == node.name)
-    weight = values.get(layer.weight, weight_of(model, layer.weight))
+    layer = next(one for one in weighted_layers(model) if one.name == node.name)
+    weight = values.get(layer.weight, read_weight(model, layer.weight))
     values[layer.weight] = weight / (s[None] if layer.axis == 1 else s[:, None])
     if len(node.input) > 2:
         replace(node, 2)
@@ -249,6 +249,6 @@ def _divide(model: onnx.ModelProto, site: Site, s: np.ndarray, values: dict[str,
         replace(added, next(place for place, name in enumerate(added.input) if name in constants))
 
 
-def spread(ranges: np.ndarray) -> float:
+def range_ratio(ranges: np.ndarray) -> float:
     """Largest range of a channel over the median's."""
     return float(ranges.max() / max(float(np.median(ranges)), 1e-12))

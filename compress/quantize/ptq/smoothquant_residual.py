@@ -22,8 +22,8 @@ import onnx
 
 from compress.core.progress import Reporter
 from compress.quantize.ptq.cross_layer_equalization import by_input, divide_outputs, multiply_inputs
-from compress.quantize.ptq.smoothquant import factors, largest, spread
-from compress.quantize.ptq.weighted_layers import Layer, layers_of, weight_of, with_weights
+from compress.quantize.ptq.smoothquant import channel_absmax, range_ratio, smoothing_factors
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_weights
 
 PASSING = ("Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Dropout")
 """Operators f with f(x / s) = f(x) / s channel by channel."""
@@ -32,7 +32,7 @@ RESHAPING = ("Reshape", "Flatten", "Squeeze")
 
 
 @dataclass(frozen=True)
-class Stream:
+class ResidualStream:
     """Tensors that share their factors.
 
     Attributes:
@@ -44,12 +44,12 @@ class Stream:
     """
 
     tensors: tuple[str, ...]
-    makers: tuple[Layer, ...]
-    readers: tuple[Layer, ...]
+    makers: tuple[WeightedLayer, ...]
+    readers: tuple[WeightedLayer, ...]
     channels: int
 
 
-def smooth_streams(
+def smooth_residual_streams(
     model: onnx.ModelProto, batches: Sequence[np.ndarray], alpha: float, *, exclude: Sequence[str], reporter: Reporter
 ) -> tuple[onnx.ModelProto, frozenset[str], str]:
     """Smooth every stream.
@@ -64,23 +64,23 @@ def smooth_streams(
     Returns:
         A copy, the names of the layers that read smoothed tensors, and what was done in a sentence, empty for nothing.
     """
-    found = [one for one in streams_of(model) if any(layer.name not in exclude for layer in one.readers)]
+    found = [one for one in find_streams(model) if any(layer.name not in exclude for layer in one.readers)]
     if not found:
         return model, frozenset(), ""
-    seen = largest(model, [name for one in found for name in one.tensors], batches, reporter, axis=1)
+    seen = channel_absmax(model, [name for one in found for name in one.tensors], batches, reporter, axis=1)
     names = {name for one in found for layer in (*one.makers, *one.readers) for name in (layer.weight, layer.bias) if name}
-    values = {name: weight_of(model, name) for name in names}
+    values = {name: read_weight(model, name) for name in names}
     before, after = [], []
     for one in found:
         x = np.max([seen[name] for name in one.tensors], axis=0)
         w = np.max([np.abs(by_input(values[layer.weight], layer)).max(1) for layer in one.readers], axis=0)
-        s = factors(x, w, alpha)
+        s = smoothing_factors(x, w, alpha)
         for layer in one.makers:
             divide_outputs(values, layer, s)
         for layer in one.readers:
             multiply_inputs(values, layer, s)
-        before.append(spread(x))
-        after.append(spread(x / s))
+        before.append(range_ratio(x))
+        after.append(range_ratio(x / s))
     through = frozenset(layer.name for one in found for layer in one.readers)
     note = (
         f"SmoothQuant (α = {alpha:g}): {len(through)} convolutional layers read {len(found)} smoothed streams; a channel's "
@@ -90,7 +90,7 @@ def smooth_streams(
     return with_weights(model, values), through, note
 
 
-def streams_of(model: onnx.ModelProto) -> tuple[Stream, ...]:
+def find_streams(model: onnx.ModelProto) -> tuple[ResidualStream, ...]:
     """All streams of a network, in graph order."""
     walk = _Walk(model)
     for node in model.graph.node:
@@ -103,7 +103,7 @@ class _Walk:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.layers = {layer.name: layer for layer in layers_of(model) if layer.operator != "MatMul"}
+        self.layers = {layer.name: layer for layer in weighted_layers(model) if layer.operator != "MatMul"}
         self.constants = {tensor.name for tensor in graph.initializer}
         self.axes: Mapping[str, list[int]] = {t.name: list(onnx.numpy_helper.to_array(t).reshape(-1)) for t in graph.initializer
                                               if t.data_type == onnx.TensorProto.INT64}  # fmt: skip
@@ -111,8 +111,8 @@ class _Walk:
         self.shapes = {v.name: [dim.dim_value for dim in v.type.tensor_type.shape.dim] for v in values}
         self.parent: dict[str, str] = {}
         self.rounded: dict[str, None] = {}
-        self.makers: list[Layer] = []
-        self.readers: list[Layer] = []
+        self.makers: list[WeightedLayer] = []
+        self.readers: list[WeightedLayer] = []
         for value in (*graph.input, *graph.output):
             self._close(value.name)
 
@@ -155,16 +155,16 @@ class _Walk:
             return [name for name in given if name not in gates] if len(gates) == 1 else []
         return []
 
-    def streams(self) -> tuple[Stream, ...]:
+    def streams(self) -> tuple[ResidualStream, ...]:
         """What is left open."""
-        found: dict[str, Stream] = {}
+        found: dict[str, ResidualStream] = {}
         for root in dict.fromkeys(self._root(name) for name in self.rounded):
             makers = tuple(layer for layer in self.makers if self._root(layer.output) == root)
             readers = tuple(layer for layer in self.readers if self._root(layer.input) == root)
             shared = {layer.operator for layer in (*makers, *readers)}
             if root != self._root("") and makers and readers and "Conv" in shared:
                 tensors = tuple(name for name in self.rounded if self._root(name) == root)
-                found[root] = Stream(tensors, makers, readers, self.shapes[readers[0].input][1])
+                found[root] = ResidualStream(tensors, makers, readers, self.shapes[readers[0].input][1])
         return tuple(found.values())
 
     def _close(self, name: str) -> None:

@@ -17,7 +17,7 @@ LINEAR = ("Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
-class Layer:
+class WeightedLayer:
     """One operator with a constant weight.
 
     Attributes:
@@ -40,18 +40,18 @@ class Layer:
     axis: int
     groups: int = 1
 
-    def matrix(self, weight: np.ndarray) -> np.ndarray:
+    def to_matrix(self, weight: np.ndarray) -> np.ndarray:
         """W, (G, K, D), of the weight as stored."""
         moved = np.moveaxis(weight, self.axis, 0)
         return moved.reshape(self.groups, moved.shape[0] // self.groups, -1)
 
-    def stored(self, matrix: np.ndarray, like: np.ndarray) -> np.ndarray:
+    def from_matrix(self, matrix: np.ndarray, like: np.ndarray) -> np.ndarray:
         """The weight as stored, of W; `like` is the one that it replaces."""
         moved = np.moveaxis(like, self.axis, 0)
         return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), 0, self.axis))
 
 
-def layers_of(model: onnx.ModelProto) -> tuple[Layer, ...]:
+def weighted_layers(model: onnx.ModelProto) -> tuple[WeightedLayer, ...]:
     """Convolutions and products with a constant weight that no other operator shares, in graph order."""
     readers: dict[str, int] = {}
     for node in model.graph.node:
@@ -70,11 +70,11 @@ def layers_of(model: onnx.ModelProto) -> tuple[Layer, ...]:
         bias = node.input[2] if len(node.input) > 2 and readers[node.input[2]] == 1 else ""
         axis = 0 if node.op_type == "Conv" or given.get("transB") else constant[node.input[1]] - 1
         groups = int(given.get("group", 1))
-        found.append(Layer(node.name, node.op_type, node.input[0], node.output[0], node.input[1], bias, axis, groups))
+        found.append(WeightedLayer(node.name, node.op_type, node.input[0], node.output[0], node.input[1], bias, axis, groups))
     return tuple(found)
 
 
-def weight_of(model: onnx.ModelProto, name: str) -> np.ndarray:
+def read_weight(model: onnx.ModelProto, name: str) -> np.ndarray:
     """An initializer, writable."""
     return np.array(to_array(next(one for one in model.graph.initializer if one.name == name)))
 
@@ -89,7 +89,7 @@ def with_weights(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> on
     return copy
 
 
-def with_biases(model: onnx.ModelProto, layers: Iterable[Layer]) -> onnx.ModelProto:
+def with_biases(model: onnx.ModelProto, layers: Iterable[WeightedLayer]) -> onnx.ModelProto:
     """A copy in which each convolution or Gemm of `layers` has a bias of its own; a new one is zero.
 
     A MatMul takes none: what is to be added to its result has no place there.
@@ -101,7 +101,7 @@ def with_biases(model: onnx.ModelProto, layers: Iterable[Layer]) -> onnx.ModelPr
         layer = lacking.get(node.name)
         if layer is None or len(node.input) > 2:
             continue
-        channels = weight_of(model, layer.weight).shape[layer.axis]
+        channels = read_weight(model, layer.weight).shape[layer.axis]
         name = f"{node.name}.bias_added"
         copy.graph.initializer.append(from_array(np.zeros(channels, np.float32), name))
         node.input.append(name)

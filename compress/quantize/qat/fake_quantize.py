@@ -1,18 +1,18 @@
-"""Fake quantization: numbers are put on the integer grid and stay floats, and a gradient goes through as if they were not.
+"""Fake quantization: values are rounded to the integer grid and kept as floats, with a straight-through gradient.
 
     x̂ = s · q,      q = clip(round(x / s), l, h)
 
-round has no useful gradient, so the backward pass takes it for the identity (straight-through estimator; Bengio et al. 2013,
-arXiv:1308.3432; for quantization Jacob et al. 2018, arXiv:1712.05877, section 3). With v = x / s
+The derivative of round is zero almost everywhere, so the backward pass uses the identity instead (straight-through estimator;
+Bengio et al. 2013, arXiv:1308.3432; for quantization Jacob et al. 2018, arXiv:1712.05877, section 3). With v = x / s
 
     ∂x̂/∂x = 1 where l ≤ v ≤ h, else 0          ∂x̂/∂s = q − v where l ≤ v ≤ h, else q
 
-The second is LSQ's gradient of a learned step (Esser et al. 2020, arXiv:1902.08153, eq. 3). With a zero point z an unsigned
-tensor has l = −z, h = 255 − z. A `Rounder` learns θ of s = s₀ eᶿ, so that a step of an optimizer changes s by a fraction of
-itself, whatever its size (log domain as in TQT, Jain et al. 2020, arXiv:1903.08066, section 3.2), with LSQ's scale of the
-gradient, 1 / √(N h), N being the numbers that share a step.
+The second is LSQ's gradient of a learned scale (Esser et al. 2020, arXiv:1902.08153, eq. 3). With a zero point z an unsigned
+tensor has l = −z, h = 255 − z. `FakeQuantize` learns θ of s = s₀ eᶿ, so that one optimizer step changes s by a relative amount
+that does not depend on its magnitude (log domain as in TQT, Jain et al. 2020, arXiv:1903.08066, section 3.2), with LSQ's factor
+of the gradient, 1 / √(N h), where N values share a scale.
 
-Symbols: x any shape; s > 0, a scalar or one for each index of an axis, shaped to broadcast against x; l ≤ 0 < h integers.
+Symbols: x any shape; s > 0, a scalar or one value per index of an axis, shaped to broadcast against x; l ≤ 0 < h integers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 
-class _FakeQuantize(torch.autograd.Function):
-    """The formulas above; keeps v and q instead of what autograd would keep of each step."""
+class _FakeQuantizeFunction(torch.autograd.Function):
+    """The formulas above; saves v and q instead of the intermediate values that autograd would save."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
@@ -50,25 +50,25 @@ def fake_quantize(x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
     """x̂, with the gradients above for x and s.
 
     Args:
-        x: Numbers.
-        s: Their step.
+        x: Values.
+        s: Their scale.
         low: Smallest integer, l.
         high: Largest, h.
     """
-    found: Tensor = _FakeQuantize.apply(x, s, low, high)
+    found: Tensor = _FakeQuantizeFunction.apply(x, s, low, high)
     return found
 
 
-class Rounder(nn.Module):
-    """A place where numbers are put on a grid.
+class FakeQuantize(nn.Module):
+    """Fake quantization of one tensor, with a scale that may be learned.
 
     Args:
         s: s₀, a scalar, or (K,) for one of each index of `axis`.
         low: Smallest integer.
         high: Largest.
-        axis: Of the numbers, where s has one value for each of its indices.
-        batched: Whether their first axis counts samples.
-        learned: Whether training may change the step.
+        axis: Axis of the input that s has one value per index of; None for one scale.
+        batched: Whether the first axis of the input counts samples.
+        learned: Whether training may change the scale.
     """
 
     def __init__(
@@ -77,19 +77,21 @@ class Rounder(nn.Module):
         super().__init__()
         self.low, self.high, self.axis, self.batched = low, high, axis, batched
         self.register_buffer("s0", s.float().clone())
-        self.register_buffer("limits", torch.tensor([float(low), float(high)]))  # tells trainings of other bits apart
+        self.register_buffer(
+            "limits", torch.tensor([float(low), float(high)])
+        )  # in the checkpoint's fingerprint, so that other bits are another training
         self.theta = nn.Parameter(torch.zeros_like(s, dtype=torch.float32), requires_grad=learned)
 
     @property
-    def step(self) -> Tensor:
-        """S, shaped as s₀."""
+    def scale(self) -> Tensor:
+        """The scale s, shaped as s₀."""
         found: Tensor = self.s0 * self.theta.exp()  # type: ignore[operator]  # nn.Module types a buffer as Tensor | Module
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """Numbers on the grid."""
+        """The quantized values x̂."""
         count = x.numel() / (x.shape[0] if self.batched else self.theta.numel())
-        s = _scaled(self.step, 1 / math.sqrt(max(count, 1.0) * self.high))
+        s = _scaled(self.scale, 1 / math.sqrt(max(count, 1.0) * self.high))
         if self.axis is not None:
             s = s.reshape([-1 if axis == self.axis % x.ndim else 1 for axis in range(x.ndim)])
         return fake_quantize(x, s, self.low, self.high)

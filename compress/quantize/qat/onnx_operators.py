@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Given = Mapping[str, Any]
+Attributes = Mapping[str, Any]
 Inputs = Sequence[Tensor]
 """An input that is left out is None."""
-Operator = Callable[[Given, Inputs], Tensor | tuple[Tensor, ...]]
+Operator = Callable[[Attributes, Inputs], Tensor | tuple[Tensor, ...]]
 
 
-def conv(given: Given, x: Inputs) -> Tensor:
+def conv(given: Attributes, x: Inputs) -> Tensor:
     """Convolution over one to three axes."""
     function: Callable[..., Tensor] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x[1].ndim]
     dims = x[1].ndim - 2
@@ -29,7 +29,7 @@ def conv(given: Given, x: Inputs) -> Tensor:
     return function(padded(x[0], given, dims), x[1], bias, stride, 0, dilation, int(given.get("group", 1)))
 
 
-def padded(x: Tensor, given: Given, dims: int, value: float = 0.0) -> Tensor:
+def padded(x: Tensor, given: Attributes, dims: int, value: float = 0.0) -> Tensor:
     """X with the padding of a convolution or pool: `pads` holds the starts of all axes, then the ends.
 
     Raises:
@@ -43,7 +43,7 @@ def padded(x: Tensor, given: Given, dims: int, value: float = 0.0) -> Tensor:
     return F.pad(x, around, value=value) if any(around) else x
 
 
-def _pool(given: Given, x: Tensor, *, largest: bool) -> Tensor:
+def _pool(given: Attributes, x: Tensor, *, largest: bool) -> Tensor:
     size, dims = tuple(given["kernel_shape"]), len(given["kernel_shape"])
     stride = tuple(given.get("strides", (1,) * dims))
     rounded_up = bool(given.get("ceil_mode", 0))
@@ -62,66 +62,66 @@ def _pool(given: Given, x: Tensor, *, largest: bool) -> Tensor:
     return F.avg_pool2d(x, size, stride, tuple(pads[:dims]), ceil_mode=rounded_up, count_include_pad=counted)
 
 
-def gemm(given: Given, x: Inputs) -> Tensor:
+def gemm(given: Attributes, x: Inputs) -> Tensor:
     """Alpha A B + beta C, A and B transposed where asked."""
     a, b = (x[n].t() if given.get(name) else x[n] for n, name in ((0, "transA"), (1, "transB")))
     product = torch.mul(a @ b, given.get("alpha", 1.0))
     return product + float(given.get("beta", 1.0)) * x[2] if len(x) > 2 and x[2] is not None else product
 
 
-def _clip(_: Given, x: Inputs) -> Tensor:
+def _clip(_: Attributes, x: Inputs) -> Tensor:
     low, high = (x[n].to(x[0]) if len(x) > n and x[n] is not None else None for n in (1, 2))
     return torch.clamp(x[0], low, high)
 
 
-def _hard_sigmoid(given: Given, x: Inputs) -> Tensor:
+def _hard_sigmoid(given: Attributes, x: Inputs) -> Tensor:
     return torch.clamp(given.get("alpha", 0.2) * x[0] + given.get("beta", 0.5), 0, 1)
 
 
-def _layer_norm(given: Given, x: Inputs) -> Tensor:
+def _layer_norm(given: Attributes, x: Inputs) -> Tensor:
     shape = x[0].shape[given.get("axis", -1) :]
     return F.layer_norm(x[0], shape, x[1], x[2] if len(x) > 2 else None, given.get("epsilon", 1e-5))
 
 
-def _batch_norm(given: Given, x: Inputs) -> Tensor:
+def _batch_norm(given: Attributes, x: Inputs) -> Tensor:
     return F.batch_norm(x[0], x[3], x[4], x[1], x[2], training=False, eps=given.get("epsilon", 1e-5))
 
 
-def _group_norm(given: Given, x: Inputs) -> Tensor:
+def _group_norm(given: Attributes, x: Inputs) -> Tensor:
     return F.group_norm(x[0], int(given["num_groups"]), x[1], x[2], given.get("epsilon", 1e-5))
 
 
-def _instance_norm(given: Given, x: Inputs) -> Tensor:
+def _instance_norm(given: Attributes, x: Inputs) -> Tensor:
     return F.instance_norm(x[0], weight=x[1], bias=x[2], eps=given.get("epsilon", 1e-5))
 
 
-def _reshape(given: Given, x: Inputs) -> Tensor:
+def _reshape(given: Attributes, x: Inputs) -> Tensor:
     shape = x[1].tolist()
     if not given.get("allowzero"):
         shape = [x[0].shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
     return x[0].reshape(shape)
 
 
-def _transpose(given: Given, x: Inputs) -> Tensor:
+def _transpose(given: Attributes, x: Inputs) -> Tensor:
     return x[0].permute(tuple(given.get("perm", tuple(reversed(range(x[0].ndim))))))
 
 
-def _flatten(given: Given, x: Inputs) -> Tensor:
+def _flatten(given: Attributes, x: Inputs) -> Tensor:
     axis = given.get("axis", 1) % (x[0].ndim + 1)
     return x[0].flatten(axis) if axis == 1 else x[0].reshape(x[0].shape[:axis].numel(), -1)
 
 
-def _axes(given: Given, x: Inputs) -> tuple[int, ...]:
+def _axes(given: Attributes, x: Inputs) -> tuple[int, ...]:
     listed = given.get("axes") if len(x) < 2 or x[1] is None else x[1].tolist()
     return tuple(listed or ())
 
 
-def _squeeze(given: Given, x: Inputs) -> Tensor:
+def _squeeze(given: Attributes, x: Inputs) -> Tensor:
     axes = _axes(given, x)
     return x[0].squeeze(axes) if axes else x[0].squeeze()
 
 
-def _unsqueeze(given: Given, x: Inputs) -> Tensor:
+def _unsqueeze(given: Attributes, x: Inputs) -> Tensor:
     y = x[0]
     dims = y.ndim + len(_axes(given, x))
     for axis in sorted(axis % dims for axis in _axes(given, x)):
@@ -130,7 +130,7 @@ def _unsqueeze(given: Given, x: Inputs) -> Tensor:
 
 
 def _reduced(function: Callable[..., Tensor]) -> Operator:
-    def reduce(given: Given, x: Inputs) -> Tensor:
+    def reduce(given: Attributes, x: Inputs) -> Tensor:
         axes = _axes(given, x) or tuple(range(x[0].ndim))
         if not _axes(given, x) and given.get("noop_with_empty_axes"):
             return x[0]
@@ -139,14 +139,14 @@ def _reduced(function: Callable[..., Tensor]) -> Operator:
     return reduce
 
 
-def _split(given: Given, x: Inputs) -> tuple[Tensor, ...]:
+def _split(given: Attributes, x: Inputs) -> tuple[Tensor, ...]:
     axis = given.get("axis", 0)
     if len(x) > 1 and x[1] is not None:
         return torch.split(x[0], x[1].tolist(), axis)
     return x[0].chunk(int(given["num_outputs"]), axis)
 
 
-def _slice(_: Given, x: Inputs) -> Tensor:
+def _slice(_: Attributes, x: Inputs) -> Tensor:
     y = x[0]
     starts, ends = x[1].tolist(), x[2].tolist()
     axes = x[3].tolist() if len(x) > 3 and x[3] is not None else list(range(len(starts)))
@@ -161,14 +161,14 @@ def _slice(_: Given, x: Inputs) -> Tensor:
     return y
 
 
-def _gather(given: Given, x: Inputs) -> Tensor:
+def _gather(given: Attributes, x: Inputs) -> Tensor:
     axis = given.get("axis", 0)
     index = x[1] % x[0].shape[axis]
     found = x[0].index_select(axis, index.reshape(-1).to(x[0].device))
     return found.reshape(*x[0].shape[: axis % x[0].ndim], *index.shape, *x[0].shape[axis % x[0].ndim + 1 :])
 
 
-def _pad(given: Given, x: Inputs) -> Tensor:
+def _pad(given: Attributes, x: Inputs) -> Tensor:
     pads, dims = x[1].tolist(), x[0].ndim
     if len(x) > 3 and x[3] is not None:
         msg = "padding of chosen axes"
@@ -180,27 +180,27 @@ def _pad(given: Given, x: Inputs) -> Tensor:
     return F.pad(x[0], around, value=float(x[2]) if len(x) > 2 and x[2] is not None else 0.0)
 
 
-def _shape(given: Given, x: Inputs) -> Tensor:
+def _shape(given: Attributes, x: Inputs) -> Tensor:
     return torch.tensor(x[0].shape[given.get("start", 0) : given.get("end")], dtype=torch.int64)
 
 
-def _cast(given: Given, x: Inputs) -> Tensor:
+def _cast(given: Attributes, x: Inputs) -> Tensor:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(given["to"]).name
     return x[0].to(getattr(torch, dtype))
 
 
-def _expand(_: Given, x: Inputs) -> Tensor:
+def _expand(_: Attributes, x: Inputs) -> Tensor:
     shape = torch.broadcast_shapes(x[0].shape, tuple(x[1].tolist()))  # type: ignore[no-untyped-call]
     return x[0].expand(shape)
 
 
-def _filled(given: Given, x: Inputs) -> Tensor:
+def _filled(given: Attributes, x: Inputs) -> Tensor:
     value = given.get("value")
     array = torch.from_numpy(onnx.numpy_helper.to_array(value).copy()) if value is not None else torch.zeros(1)
     return array.expand(x[0].tolist()).clone()
 
 
-def _constant(given: Given, _: Inputs) -> Tensor:
+def _constant(given: Attributes, _: Inputs) -> Tensor:
     if "value" not in given:
         return torch.tensor(next(iter(given.values())))
     return torch.from_numpy(onnx.numpy_helper.to_array(given["value"]).copy())
@@ -209,7 +209,7 @@ def _constant(given: Given, _: Inputs) -> Tensor:
 def _pairwise(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     """A function of two tensors, folded over more; a constant that came from a shape is put where the other is."""
 
-    def apply(_: Given, x: Inputs) -> Tensor:
+    def apply(_: Attributes, x: Inputs) -> Tensor:
         place = next((one.device for one in x if one.device.type != "cpu"), x[0].device)
         y: Tensor = x[0].to(place)
         for one in x[1:]:

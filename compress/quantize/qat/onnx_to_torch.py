@@ -1,10 +1,11 @@
-"""An ONNX network, or a part of one, as a torch module: the same answers, with gradients.
+"""An ONNX network, or a part of one, as a torch module: the same outputs, with gradients.
 
-Learned steps of quantization want gradients, and what they learn must stand in the graph that a runtime will read. So that
-graph itself is replayed: batch norms are folded and their statistics frozen as the exporter left them, Q/DQ pairs stand where
-a runtime family wants them, and weights go back by the names of their initializers.
+Learning the scales of quantization needs gradients, and what is learned must go back into the graph that a runtime reads. So
+that graph itself becomes a module: batch norms are folded and their statistics frozen as the exporter left them, Q/DQ pairs
+stand where the runtime wants them, and weights go back by the names of their initializers.
 
-Layers are submodules; all else is looked up in `operators`. Each Q/DQ pair is one `Rounder`; pairs that share a scale share it.
+Layers are submodules; other operators come from `onnx_operators`. Each Q/DQ pair is one `FakeQuantize`; pairs that use the same
+scale tensor share one module.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.core.errors import ConversionError
-from compress.quantize.ptq.weighted_layers import Layer
-from compress.quantize.qat.fake_quantize import Rounder
-from compress.quantize.qat.onnx_operators import OPERATORS, Given, padded
+from compress.quantize.ptq.weighted_layers import WeightedLayer
+from compress.quantize.qat.fake_quantize import FakeQuantize
+from compress.quantize.qat.onnx_operators import OPERATORS, Attributes, padded
 from compress.quantize.qdq.placement import UNIT_RANGE
 
 
 class ConvLayer(nn.Conv2d):
     """A convolution whose weights go through `rounder`; weight and bias as the graph stores them."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, given: Given, rounder: nn.Module) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, given: Attributes, rounder: nn.Module) -> None:
         groups, (outputs, inputs, *size) = int(given.get("group", 1)), weight.shape
         stride, dilation = (tuple(given.get(name, (1, 1))) for name in ("strides", "dilations"))
         super().__init__(inputs * groups, outputs, tuple(size), stride, 0, dilation, groups, bias is not None)  # type: ignore[arg-type]
@@ -45,7 +46,7 @@ class ConvLayer(nn.Conv2d):
         return found
 
 
-class ProductLayer(nn.Module):
+class MatMulLayer(nn.Module):
     """A matrix product with a constant, whose weights go through `rounder`.
 
     Args:
@@ -55,7 +56,7 @@ class ProductLayer(nn.Module):
         rounder: Its rounding.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, given: Given, rounder: nn.Module) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, given: Attributes, rounder: nn.Module) -> None:
         super().__init__()
         self.turned, self.rounder = bool(given.get("transB")), rounder
         self.weight = nn.Parameter(weight)
@@ -69,7 +70,7 @@ class ProductLayer(nn.Module):
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """One node.
 
     Attributes:
@@ -84,17 +85,17 @@ class Step:
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    given: Given
+    given: Attributes
     key: str = ""
     done: tuple[str, ...] = ()
 
 
-def key_of(name: str) -> str:
+def module_key(name: str) -> str:
     """Name of a submodule, which has no dots."""
     return str(name).replace(".", "/")
 
 
-class Constants(nn.Module):
+class GraphConstants(nn.Module):
     """Constants by name: floats move with the network, shapes stay on the CPU."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -115,8 +116,8 @@ class Constants(nn.Module):
         return found
 
 
-class Replay(nn.Module):
-    """A graph from one tensor to another, made by `replay`.
+class OnnxModule(nn.Module):
+    """A graph from one tensor to another, made by `to_torch`.
 
     Attributes:
         start: Tensor that it is given.
@@ -127,12 +128,12 @@ class Replay(nn.Module):
     """
 
     def __init__(
-        self, steps: Sequence[Step], layers: Mapping[str, nn.Module], rounders: Mapping[str, nn.Module],
+        self, steps: Sequence[GraphStep], layers: Mapping[str, nn.Module], rounders: Mapping[str, nn.Module],
         constants: Mapping[str, np.ndarray], start: str, stop: str,
     ) -> None:  # fmt: skip
         super().__init__()
         self.start, self.stop = start, stop
-        self.layers, self.rounders, self.constants = nn.ModuleDict(layers), nn.ModuleDict(rounders), Constants(constants)
+        self.layers, self.rounders, self.constants = nn.ModuleDict(layers), nn.ModuleDict(rounders), GraphConstants(constants)
         self.steps = _released(steps, stop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class Replay(nn.Module):
             answer: Tensor = found[self.stop]
             return answer
 
-    def _compute(self, step: Step, inputs: list[Any]) -> Any:
+    def _compute(self, step: GraphStep, inputs: list[Any]) -> Any:
         if step.operator == "Layer":
             return self.layers[step.key](inputs[0])
         if step.operator == "Round":
@@ -160,9 +161,9 @@ class Replay(nn.Module):
             raise ConversionError(msg) from error
 
 
-def replay(
+def to_torch(
     model: onnx.ModelProto,
-    layers: Mapping[str, Layer],
+    layers: Mapping[str, WeightedLayer],
     *,
     weights: Mapping[str, np.ndarray] | None = None,
     limits: tuple[int, int] = (-127, 127),
@@ -170,7 +171,7 @@ def replay(
     nodes: Sequence[onnx.NodeProto] | None = None,
     start: str = "",
     stop: str = "",
-) -> Replay:
+) -> OnnxModule:
     """A network, or a part of one, as a torch module in eval mode.
 
     Args:
@@ -192,14 +193,14 @@ def replay(
     read = {name for step in kept for name in step.inputs}
     constants = {name: array for name, array in builder.arrays.items() if name in read}
     ends = start or model.graph.input[0].name, stop or model.graph.output[0].name
-    return Replay(kept, builder.layers, builder.rounders, constants, *ends).eval()
+    return OnnxModule(kept, builder.layers, builder.rounders, constants, *ends).eval()
 
 
 class _Builder:
     """Reads nodes one after the other."""
 
     def __init__(
-        self, model: onnx.ModelProto, layers: Mapping[str, Layer], weights: Mapping[str, np.ndarray],
+        self, model: onnx.ModelProto, layers: Mapping[str, WeightedLayer], weights: Mapping[str, np.ndarray],
         limits: tuple[int, int], *, learned: bool,
     ) -> None:  # fmt: skip
         self.known, self.weights, self.limits, self.learned = layers, weights, limits, learned
@@ -209,10 +210,10 @@ class _Builder:
         self.integers: dict[str, onnx.NodeProto] = {}
         self.fixed = {node.output[0] for node in model.graph.node if node.op_type in UNIT_RANGE}
 
-    def step(self, node: onnx.NodeProto) -> Step | None:
+    def step(self, node: onnx.NodeProto) -> GraphStep | None:
         """One node's step; None for one that only stores a constant."""
         given = {one.name: get_attribute_value(one) for one in node.attribute}
-        plain = Step(node.op_type, tuple(node.input), tuple(node.output), given)
+        plain = GraphStep(node.op_type, tuple(node.input), tuple(node.output), given)
         if node.op_type == "QuantizeLinear":
             return replace(plain, operator="Round", inputs=plain.inputs[:1], key=self._rounder(node))
         if node.op_type == "DequantizeLinear":
@@ -230,16 +231,16 @@ class _Builder:
         return plain
 
     def _rounder(self, node: onnx.NodeProto) -> str:
-        key = key_of(node.input[1])
+        key = module_key(node.input[1])
         if key not in self.rounders:
             s, z = self.arrays[node.input[1]], self.arrays[node.input[2]]
             limits = np.iinfo(z.dtype)
             low, high = int(limits.min) - int(z), int(limits.max) - int(z)
             learned = self.learned and node.input[0] not in self.fixed
-            self.rounders[key] = Rounder(torch.tensor(float(s)), low, high, batched=True, learned=learned)
+            self.rounders[key] = FakeQuantize(torch.tensor(float(s)), low, high, batched=True, learned=learned)
         return key
 
-    def _layer(self, node: onnx.NodeProto, layer: Layer, given: Given) -> str:
+    def _layer(self, node: onnx.NodeProto, layer: WeightedLayer, given: Attributes) -> str:
         made_of_integers = self.integers.get(node.input[1])
         rounder: nn.Module = nn.Identity()
         weight = self.arrays[node.input[1]]
@@ -247,14 +248,14 @@ class _Builder:
             weight = self.weights[layer.weight]
             s = torch.from_numpy(np.array(self.arrays[made_of_integers.input[1]], np.float32))
             axis = layer.axis if s.numel() > 1 else None
-            rounder = Rounder(s if axis is not None else s.reshape(()), *self.limits, axis=axis, learned=self.learned)
+            rounder = FakeQuantize(s if axis is not None else s.reshape(()), *self.limits, axis=axis, learned=self.learned)
         bias = self.arrays[node.input[2]] if len(node.input) > 2 else None
-        kind = ConvLayer if node.op_type == "Conv" else ProductLayer
+        kind = ConvLayer if node.op_type == "Conv" else MatMulLayer
         own = [None if one is None else torch.from_numpy(np.array(one, np.float32)) for one in (weight, bias)]
         made = kind(own[0], own[1], given, rounder)  # type: ignore[arg-type]
         if made.bias is not None:
             made.bias.requires_grad_(bool(layer.bias))
-        key = key_of(node.name)
+        key = module_key(node.name)
         self.layers[key] = made
         return key
 
@@ -269,7 +270,7 @@ class _Builder:
         return found
 
 
-def _released(steps: Sequence[Step], stop: str) -> tuple[Step, ...]:
+def _released(steps: Sequence[GraphStep], stop: str) -> tuple[GraphStep, ...]:
     """The steps, each with the tensors that can go after it."""
     last: dict[str, int] = {}
     made = {name for step in steps for name in step.outputs}

@@ -16,14 +16,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from compress.quantize.ptq.quantized_weight import Grid, limits, nearest
-from compress.quantize.ptq.weighted_layers import Layer, layers_of, weight_of, with_weights
-from compress.quantize.qat.fake_quantize import Rounder
-from compress.quantize.qat.onnx_to_torch import Replay, key_of, replay
+from compress.quantize.ptq.quantized_weight import QuantizedWeight, int_range, round_to_nearest
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_weights
+from compress.quantize.qat.fake_quantize import FakeQuantize
+from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key, to_torch
 from compress.quantize.static_int8 import Ranges, Static
 
 
-def fake_quantized(static: Static, family: str, exclude: tuple[str, ...], *, bits: int, learned: bool) -> Replay:
+def to_fake_quantized(static: Static, family: str, exclude: tuple[str, ...], *, bits: int, learned: bool) -> OnnxModule:
     """The network of one family with fake quantization, to be trained.
 
     Args:
@@ -36,32 +36,32 @@ def fake_quantized(static: Static, family: str, exclude: tuple[str, ...], *, bit
     Raises:
         ConversionError: An operator has no counterpart with gradients.
     """
-    layers = {layer.name: layer for layer in layers_of(static.model)}
-    weights = {layer.weight: weight_of(static.model, layer.weight) for layer in layers.values()}
+    layers = {layer.name: layer for layer in weighted_layers(static.model)}
+    weights = {layer.weight: read_weight(static.model, layer.weight) for layer in layers.values()}
     made = static.placed(family, exclude)
-    return replay(made, layers, weights=weights, limits=limits(bits), learned=learned)
+    return to_torch(made, layers, weights=weights, limits=int_range(bits), learned=learned)
 
 
-def taken(static: Static, family: str, exclude: tuple[str, ...], module: Replay, *, bits: int) -> Static:
-    """The same as `static` with what a module of `fake_quantized` has learned.
+def export_learned(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule, *, bits: int) -> Static:
+    """The same as `static` with what a module of `to_fake_quantized` has learned.
 
     Families other than the one that was trained get its weights, and its ranges where they watch the same tensor.
     """
-    layers = {layer.name: layer for layer in layers_of(static.model)}
+    layers = {layer.name: layer for layer in weighted_layers(static.model)}
     values, grids = dict[str, np.ndarray](), dict(static.grids)
     for layer in layers.values():
-        part = module.layers[key_of(layer.name)]
+        part = module.layers[module_key(layer.name)]
         w = _array(part.weight)
         values[layer.weight] = w
         if layer.bias:
             values[layer.bias] = _array(part.bias)
-        if isinstance(part.rounder, Rounder):
+        if isinstance(part.rounder, FakeQuantize):
             grids[layer.weight] = _grid(w, layer, part.rounder, bits)
-    ranges = ranges_of(static, family, exclude, module)
+    ranges = learned_ranges(static, family, exclude, module)
     return replace(static, model=with_weights(static.model, values), grids=grids, ranges=ranges)
 
 
-def ranges_of(static: Static, family: str, exclude: tuple[str, ...], module: Replay) -> dict[str, Ranges]:
+def learned_ranges(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule) -> dict[str, Ranges]:
     """All families' ranges with what a module of one family has learned, where they watch the same tensor."""
     found = _reached(static.placed(family, exclude), module)
     return {
@@ -69,22 +69,22 @@ def ranges_of(static: Static, family: str, exclude: tuple[str, ...], module: Rep
     }
 
 
-def _grid(w: np.ndarray, layer: Layer, rounder: Rounder, bits: int) -> Grid:
-    matrix = layer.matrix(w)
-    s = np.broadcast_to(_array(rounder.step).reshape(-1), matrix.shape[0] * matrix.shape[1]).reshape(matrix.shape[:2])
-    return Grid(nearest(matrix, s, bits), np.ascontiguousarray(s), rounder.axis is not None)
+def _grid(w: np.ndarray, layer: WeightedLayer, rounder: FakeQuantize, bits: int) -> QuantizedWeight:
+    matrix = layer.to_matrix(w)
+    s = np.broadcast_to(_array(rounder.scale).reshape(-1), matrix.shape[0] * matrix.shape[1]).reshape(matrix.shape[:2])
+    return QuantizedWeight(round_to_nearest(matrix, s, bits), np.ascontiguousarray(s), rounder.axis is not None)
 
 
-def _reached(made: onnx.ModelProto, module: Replay) -> Ranges:
+def _reached(made: onnx.ModelProto, module: OnnxModule) -> Ranges:
     """What the integers of each tensor reach, by tensor."""
     found: Ranges = {}
     around_zero = {one.name for one in made.graph.initializer if one.data_type == onnx.TensorProto.INT8}
-    rounders = {key: one for key, one in module.rounders.items() if isinstance(one, Rounder)}
+    rounders = {key: one for key, one in module.rounders.items() if isinstance(one, FakeQuantize)}
     for node in made.graph.node:
         if node.op_type != "QuantizeLinear":
             continue
-        rounder = rounders[key_of(node.input[1])]
-        s, signed = float(rounder.step.detach()), node.input[2] in around_zero
+        rounder = rounders[module_key(node.input[1])]
+        s, signed = float(rounder.scale.detach()), node.input[2] in around_zero
         found[node.input[0]] = (s * (-rounder.high if signed else rounder.low), s * rounder.high)
     return found
 

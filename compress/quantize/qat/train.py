@@ -10,8 +10,8 @@ from compress.core.errors import ConversionError
 from compress.core.record import Curve, Quantity, Scorecard, Skipped
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.accuracy_vs_float import scores_of
-from compress.quantize.qat.onnx_to_torch import Replay
-from compress.quantize.qat.qdq_module import fake_quantized, taken
+from compress.quantize.qat.onnx_to_torch import OnnxModule
+from compress.quantize.qat.qdq_module import export_learned, to_fake_quantized
 from compress.quantize.settings import Aware
 from compress.quantize.static_int8 import Static
 from compress.train.finetune import recover
@@ -22,7 +22,7 @@ FAMILY = "onnxruntime"
 
 
 @dataclass(frozen=True, eq=False)
-class Recovered:
+class QATResult:
     """What files are to be made from, and what there is to record."""
 
     static: Static
@@ -32,9 +32,9 @@ class Recovered:
     skipped: tuple[Skipped, ...] = ()
 
 
-def recovered(
+def train_quantized(
     static: Static, exclude: tuple[str, ...], settings: Aware, candidate: Candidate, context: Context, *, bits: int
-) -> Recovered:
+) -> QATResult:
     """Train in place of the file of `FAMILY`; the weights, steps and ranges go into the files of all families.
 
     A training that leaves the network less accurate on validation than calibration alone is not taken.
@@ -48,14 +48,14 @@ def recovered(
         bits: Of weights.
     """
     try:
-        module = fake_quantized(static, FAMILY, exclude, bits=bits, learned=settings.steps == "learned")
+        module = to_fake_quantized(static, FAMILY, exclude, bits=bits, learned=settings.steps == "learned")
     except ConversionError as error:
-        return Recovered(static, skipped=(Skipped(what="recover", reason=f"{error}; the network stays as it was calibrated"),))
+        return QATResult(static, skipped=(Skipped(what="recover", reason=f"{error}; the network stays as it was calibrated"),))
     exact = settings.model_copy(update={"precision": "no"})
     history = recover(module, exact, parent=candidate.network(), context=context, label="recover")
     if not is_main():
-        return Recovered(static)
-    learned = taken(static, FAMILY, exclude, module, bits=bits)
+        return QATResult(static)
+    learned = export_learned(static, FAMILY, exclude, module, bits=bits)
     try:
         results, better = _compared(static, learned, exclude, module, candidate, context)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
@@ -72,11 +72,11 @@ def recovered(
     if not better:
         note += "; it lost accuracy against calibration alone, which is kept: try a lower recover.lr or more epochs"
     curves = {f"recover {name}": curve for name, curve in history.curves.items()}
-    return Recovered(learned if better else static, results | _of(history), curves, (note, *history.notes))
+    return QATResult(learned if better else static, results | _of(history), curves, (note, *history.notes))
 
 
 def _compared(
-    before: Static, after: Static, exclude: tuple[str, ...], module: Replay, candidate: Candidate, context: Context
+    before: Static, after: Static, exclude: tuple[str, ...], module: OnnxModule, candidate: Candidate, context: Context
 ) -> tuple[Scorecard, bool]:
     """Accuracy of both files, agreement of the second with what was trained; whether the second is worth keeping."""
     split, where = context.data.validation, "ONNX Runtime, validation split"

@@ -20,8 +20,8 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 from compress.backends import onnx_graph as graphs
 from compress.core.record import Skipped
 from compress.quantize.analysis.float_fallback import INTEGER
-from compress.quantize.ptq.quantized_weight import Grid, store
-from compress.quantize.ptq.weighted_layers import layers_of
+from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
+from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qdq.keep_float_weights import fence
 from compress.quantize.qdq.placement import LACKING, WEIGHTED, Placement, placement_for, with_known
 from compress.quantize.qdq.rewrite_hardswish import saturate, split_hard_swish, whole
@@ -38,7 +38,7 @@ def quantize(
     per_channel: bool,
     reduce_range: bool,
     exclude: tuple[str, ...] = (),
-    grids: Mapping[str, Grid] | None = None,
+    grids: Mapping[str, QuantizedWeight] | None = None,
     symmetric: bool | None = None,
 ) -> onnx.ModelProto:
     """The int8 network of one runtime family; the one given is left as it was.
@@ -75,7 +75,7 @@ def placed(
     per_channel: bool,
     reduce_range: bool,
     exclude: tuple[str, ...] = (),
-    grids: Mapping[str, Grid] | None = None,
+    grids: Mapping[str, QuantizedWeight] | None = None,
     symmetric: bool | None = None,
 ) -> tuple[onnx.ModelProto, Placement]:
     """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize`."""
@@ -107,7 +107,7 @@ def placed(
         made: onnx.ModelProto = quantizer.quantize_model()
         quantizer.model.topological_sort()
     if grids:
-        store(made, grids, {layer.weight: layer for layer in layers_of(model)})
+        write_back(made, grids, {layer.weight: layer for layer in weighted_layers(model)})
     _free_outputs(made.graph)
     return made, placement
 
@@ -124,8 +124,8 @@ def _finish(made: onnx.ModelProto, placement: Placement) -> None:
         _round_biases(made.graph)
     if placement.fenced:
         fence(made)
-    graphs.tidy(made)
-    graphs.shorten(made.graph)
+    graphs.strip(made)
+    graphs.shorten_names(made.graph)
 
 
 def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: Placement) -> dict[str, list[dict[str, object]]]:

@@ -57,7 +57,7 @@ def quantized(exported):
     float_model = graphs.load(exported)
     ranges = dict.fromkeys(activations(float_model, ("onnxruntime",)), (-1.0, 3.0))
     made = int8.quantize(float_model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
-    graphs.describe(made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde")))
+    graphs.write_metadata(made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde")))
     graphs.save(made, exported.with_name("int8.onnx"))
     return exported.with_name("int8.onnx")
 
@@ -166,7 +166,9 @@ def test_marking_changes_names_and_nothing_else(exported):
     onnx.checker.check_model(marked)
     assert [node.op_type for node in marked.graph.node] == [node.op_type for node in original.graph.node]
     inputs = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
-    assert np.array_equal(graphs.run(graphs.session(original), inputs), graphs.run(graphs.session(marked), inputs))
+    assert np.array_equal(
+        graphs.run(graphs.create_session(original), inputs), graphs.run(graphs.create_session(marked), inputs)
+    )
 
 
 def test_marking_reaches_into_branches(save):
@@ -203,15 +205,15 @@ def value(name: str):
     ],
 )
 def test_names_of_every_exporter_lead_to_the_module(name, ours, module):
-    assert graphs.module_of(helper.make_node("Conv", ["x", "w"], ["y"], name=name), ours=ours) == module
+    assert graphs.module_path(helper.make_node("Conv", ["x", "w"], ["y"], name=name), ours=ours) == module
 
 
 def test_weights_and_scopes_lead_to_the_module():
     node = helper.make_node("Conv", ["x", "body.3.weight"], ["y"], name="node_Conv_3")
-    assert graphs.module_of(node, frozenset({"body.3.weight"})) == "body.3"
+    assert graphs.module_path(node, frozenset({"body.3.weight"})) == "body.3"
     entry = node.metadata_props.add()
-    entry.key, entry.value = graphs.SCOPES, "['body', 'body.4', 'conv2d']"
-    assert graphs.module_of(node) == "body.4"
+    entry.key, entry.value = graphs.NAME_SCOPES, "['body', 'body.4', 'conv2d']"
+    assert graphs.module_path(node) == "body.4"
 
 
 def test_files_of_others_are_told_by_their_nodes(tiny):

@@ -30,7 +30,7 @@ def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     seen = observe(model, activations(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     found = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
-    graphs.describe(found, SPEC)
+    graphs.write_metadata(found, SPEC)
     graphs.save(found, folder / "int8.onnx")
     return folder / "int8.onnx"
 

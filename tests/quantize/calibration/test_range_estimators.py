@@ -6,23 +6,23 @@ import pytest
 from compress.core.registry import find, names
 from compress.quantize.calibration.range_estimators import (
     BINS,
-    Histogram,
+    ActivationHistogram,
     entropy,
     minmax,
     moving_average,
     mse,
     percentile,
-    relative,
+    sample_normalized_mse,
 )
 
 
-def seen(*batches: np.ndarray) -> Histogram:
-    histogram = Histogram()
+def seen(*batches: np.ndarray) -> ActivationHistogram:
+    histogram = ActivationHistogram()
     for batch in batches:
-        histogram.widen(batch)
-        histogram.weigh(batch, len(batch))
+        histogram.update_minmax(batch)
+        histogram.update_normalized_histogram(batch, len(batch))
     for batch in batches:
-        histogram.count(batch)
+        histogram.update_histogram(batch)
     return histogram
 
 
@@ -36,7 +36,7 @@ def test_table_names_every_method() -> None:
         minmax,
         moving_average,
         mse,
-        relative,
+        sample_normalized_mse,
         entropy,
         percentile,
     ]
@@ -76,7 +76,7 @@ def test_entropy_keeps_values_that_fill_their_range_evenly() -> None:
     assert entropy(seen(even), levels=256, percentile=0.0)[1] > 3.9
 
 
-@pytest.mark.parametrize("method", [minmax, moving_average, mse, relative, entropy, percentile])
+@pytest.mark.parametrize("method", [minmax, moving_average, mse, sample_normalized_mse, entropy, percentile])
 @pytest.mark.parametrize("constant", [0.0, 2.5, -1.0])
 def test_constant_tensor_has_a_range_that_holds_it(method, constant: float) -> None:
     low, high = method(seen(np.full(100, constant, np.float32)), levels=128, percentile=99.9)
@@ -84,9 +84,9 @@ def test_constant_tensor_has_a_range_that_holds_it(method, constant: float) -> N
 
 
 def test_values_that_are_not_finite_are_counted_not_taken() -> None:
-    histogram = Histogram()
-    histogram.widen(np.array([1.0, np.nan, np.inf], np.float32))
-    histogram.widen(np.array([-1.0, 2.0], np.float32))
+    histogram = ActivationHistogram()
+    histogram.update_minmax(np.array([1.0, np.nan, np.inf], np.float32))
+    histogram.update_minmax(np.array([-1.0, 2.0], np.float32))
     assert histogram.exceptional == 2
     assert (histogram.low, histogram.high) == (-1.0, 2.0)
 
@@ -124,7 +124,7 @@ def relative_error(samples: np.ndarray, limit: float, levels: int) -> float:
 def test_relative_is_no_worse_than_any_other_cut_for_the_mean_sample(levels: int) -> None:
     random = np.random.default_rng(1)
     samples = (random.normal(0.2, 1.0, (200, 100)) * np.exp(random.normal(0, 1.0, (200, 1)))).astype(np.float32)
-    low, high = relative(seen(*np.split(samples, 4)), levels=levels, percentile=0.0)
+    low, high = sample_normalized_mse(seen(*np.split(samples, 4)), levels=levels, percentile=0.0)
     limit, largest = max(abs(low), high), float(np.abs(samples).max())
     least = min(relative_error(samples, largest * part, levels) for part in 2.0 ** -np.arange(0, 8, 0.05))
     assert relative_error(samples, limit, levels) <= 1.05 * least
@@ -135,7 +135,7 @@ def test_one_loud_sample_takes_the_levels_of_all_others_by_mse_and_not_by_relati
     samples = random.normal(0.0, 1.0, (100, 50)).astype(np.float32)
     samples[7] *= 200.0
     quiet = np.delete(samples, 7, axis=0)
-    by_mse, by_relative = (method(seen(samples), levels=128, percentile=0.0)[1] for method in (mse, relative))
+    by_mse, by_relative = (method(seen(samples), levels=128, percentile=0.0)[1] for method in (mse, sample_normalized_mse))
     assert by_mse > 100
     assert by_relative < 10
     assert relative_error(quiet, by_relative, 128) < 1e-3 < 0.1 < relative_error(quiet, by_mse, 128)
@@ -145,17 +145,17 @@ def test_samples_are_told_apart_only_along_an_axis_that_counts_them() -> None:
     random = np.random.default_rng(3)
     batch = random.normal(size=(6, 40)).astype(np.float32)
     batch[0] *= 50
-    apart, together = Histogram(), Histogram()
-    apart.weigh(batch, 6)
-    together.weigh(batch, 3)
-    assert apart.relative is not None
-    assert together.relative is not None
-    assert apart.relative.sum() == pytest.approx(sum(40 / (row.astype(np.float64) ** 2).sum() for row in batch))
-    assert together.relative.sum() == pytest.approx(240 / (batch.astype(np.float64) ** 2).sum())
+    apart, together = ActivationHistogram(), ActivationHistogram()
+    apart.update_normalized_histogram(batch, 6)
+    together.update_normalized_histogram(batch, 3)
+    assert apart.normalized_counts is not None
+    assert together.normalized_counts is not None
+    assert apart.normalized_counts.sum() == pytest.approx(sum(40 / (row.astype(np.float64) ** 2).sum() for row in batch))
+    assert together.normalized_counts.sum() == pytest.approx(240 / (batch.astype(np.float64) ** 2).sum())
 
 
 def test_zeros_are_exact_and_do_not_count() -> None:
-    histogram = Histogram()
-    histogram.weigh(np.array([[0.0, -0.0, 3.0], [0.0, 0.0, 0.0]], np.float32), 2)
-    assert histogram.relative is not None
-    assert histogram.relative.sum() == pytest.approx(1 / 9)
+    histogram = ActivationHistogram()
+    histogram.update_normalized_histogram(np.array([[0.0, -0.0, 3.0], [0.0, 0.0, 0.0]], np.float32), 2)
+    assert histogram.normalized_counts is not None
+    assert histogram.normalized_counts.sum() == pytest.approx(1 / 9)

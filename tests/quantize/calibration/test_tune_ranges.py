@@ -15,7 +15,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.quantize.calibration import tune_ranges as tuning
-from compress.quantize.calibration.tune_ranges import tune
+from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import Static, prepare
@@ -41,14 +41,14 @@ def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> Static:
 
 def decibels(static: Static, exported: Path, family: str = "onnxruntime") -> float:
     """Of the answers to samples that nobody learned from, by ONNX Runtime."""
-    exact, made = (graphs.run(graphs.session(one), OTHERS) for one in (graphs.load(exported), static.placed(family, ())))
+    exact, made = (graphs.run(graphs.create_session(one), OTHERS) for one in (graphs.load(exported), static.placed(family, ())))
     return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
     static = static_of(exported, wider=6.0)
-    found = tune(static, "onnxruntime", SAMPLES, passes=12, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=12, bits=8)
     assert found.before is not None
     assert found.after is not None
     assert found.after > found.before + 3
@@ -59,13 +59,13 @@ def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None
 
 def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
     static = static_of(exported)
-    held = tune(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), passes=1, bits=8)
+    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), passes=1, bits=8)
     assert held.before == pytest.approx(decibels(static, exported), abs=1.0)
 
 
 def test_weights_and_zero_points_stay(exported: Path) -> None:
     static = static_of(exported, wider=3.0, weights={"bits": 4, "rounding": "gptq"})
-    tuned = tune(static, "onnxruntime", SAMPLES, passes=4, bits=4).static
+    tuned = tune_ranges(static, "onnxruntime", SAMPLES, passes=4, bits=4).static
     assert tuned is not static
     before, after = (
         {one.name: onnx.numpy_helper.to_array(one) for one in made.placed("onnxruntime", ()).graph.initializer}
@@ -82,7 +82,7 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
 def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "RATE", 5.0)
     static = static_of(exported)
-    found = tune(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=1, bits=8)
     assert found.static is static
     assert found.note.endswith("they stay as they were calibrated")
     assert "1 pass over" in found.note
@@ -96,7 +96,7 @@ def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None
     moved.CopyFrom(static.model)
     bias = next(one for one in moved.graph.initializer if one.name == name)
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1.0, name))
-    found = tune(replace(static, model=moved), "onnxruntime", SAMPLES, passes=40, bits=8)
+    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, passes=40, bits=8)
     assert decibels(found.static, exported) > decibels(replace(static, model=moved), exported) + 6
 
 
@@ -114,10 +114,10 @@ def test_a_fixed_batch_is_kept(exported: Path) -> None:
     model = graphs.load(fixed(exported, 8))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
-    found = tune(static, "onnxruntime", SAMPLES[:45], passes=2, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], passes=2, bits=8)
     assert "over 32 samples" in found.note
     assert "on 8 others" in found.note
-    few = tune(static, "onnxruntime", SAMPLES[:15], passes=2, bits=8)
+    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], passes=2, bits=8)
     assert few.static is static
     assert "give 16 or more" in few.skipped[0].reason
 
@@ -127,7 +127,7 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
     monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
     static = static_of(exported)
-    found = tune(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=1, bits=8)
     assert found.static is static
     assert "GlobalAveragePool" in found.skipped[0].reason
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from compress.quantize.ptq.adaround import adaround, output_error
-from compress.quantize.ptq.gptq import Curvature, gptq, towards
-from compress.quantize.ptq.input_statistics import Seen
-from compress.quantize.ptq.quantized_weight import limits, nearest, steps
+from compress.quantize.ptq.gptq import DampedHessian, gptaq_target, gptq
+from compress.quantize.ptq.input_statistics import LayerInputs
+from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest, weight_scales
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +29,30 @@ def exact_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, x: np.ndarray) -> n
 @pytest.mark.parametrize("rounding", ["adaround", "gptq"])
 def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(layer_data, bits: int, rounding: str) -> None:
     w, x, second = layer_data
-    s = steps(w, bits, per_channel=True, search=False)
-    plain = nearest(w, s, bits)
+    s = weight_scales(w, bits, per_channel=True, search=False)
+    plain = round_to_nearest(w, s, bits)
     q = (
         adaround(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
         if rounding == "adaround"
-        else gptq(w, s, Curvature(second), bits)
+        else gptq(w, s, DampedHessian(second), bits)
     )
     before, after = exact_error(plain, w, s, x), exact_error(q, w, s, x)
     np.testing.assert_allclose(output_error(q, w, s, second), after, rtol=1e-3)
     assert (after <= before * 1.001).all()
     assert after.sum() < 0.6 * before.sum()
-    assert (q >= limits(bits)[0]).all()
-    assert (q <= limits(bits)[1]).all()
+    assert (q >= int_range(bits)[0]).all()
+    assert (q <= int_range(bits)[1]).all()
 
 
 def test_adaround_goes_up_or_down_and_nowhere_else(layer_data) -> None:
     w, x, _ = layer_data
-    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    s, x = weight_scales(w, 4, per_channel=True, search=False), x.astype(np.float32)
     assert np.abs(adaround(w, s, x, x, 4, iterations=50) - w / s[..., None]).max() <= 1.0
 
 
 def test_adaround_is_the_same_every_time(layer_data) -> None:
     w, x, _ = layer_data
-    s, x = steps(w, 4, per_channel=True, search=False), x.astype(np.float32)
+    s, x = weight_scales(w, 4, per_channel=True, search=False), x.astype(np.float32)
     np.testing.assert_array_equal(*(adaround(w, s, x, x, 4, iterations=50) for _ in range(2)))
 
 
@@ -62,13 +62,13 @@ def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: st
     w, x, _ = layer_data
     x = x.astype(np.float32)
     found = np.round(x) * np.float32(0.9)
-    seen = Seen(x, found, x.mean(1), found.mean(1))
-    s = steps(w, 4, per_channel=True, search=False)
+    seen = LayerInputs(x, found, x.mean(1), found.mean(1))
+    s = weight_scales(w, 4, per_channel=True, search=False)
     if rounding == "adaround":
         blind, aware = (adaround(w, s, one, found, 4, iterations=300) for one in (found, x))
     else:
-        curvature = Curvature(seen.second)
-        blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, towards(w, curvature, seen.cross)))
+        curvature = DampedHessian(seen.hessian)
+        blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, gptaq_target(w, curvature, seen.cross_moment)))
     before, after = (float(seen.error(w, q * s[..., None]).sum()) for q in (blind, aware))
     assert after < 0.8 * before
 
@@ -80,7 +80,7 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
         random = np.random.default_rng(seed)
         w = random.normal(size=(1, 96, 20)).astype(np.float32)
         x = (random.normal(size=(1, 1000, 20)) @ random.normal(size=(1, 20, 20)) + 0.5).astype(np.float32)
-        s = steps(w, 3, per_channel=True, search=False)
+        s = weight_scales(w, 3, per_channel=True, search=False)
         b = np.full(s.shape, -15.0, np.float32)
         for place, bend in enumerate((None, torch.relu)):
             q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
@@ -92,10 +92,10 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
 def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
     w, x, _ = layer_data
     x = x.astype(np.float32)
-    seen = Seen(x, 2 * x, x.mean(1), 2 * x.mean(1))
-    aim = towards(w, Curvature(seen.second), seen.cross)
+    seen = LayerInputs(x, 2 * x, x.mean(1), 2 * x.mean(1))
+    aim = gptaq_target(w, DampedHessian(seen.hessian), seen.cross_moment)
     assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
-    np.testing.assert_array_equal(towards(w, Curvature(seen.second), seen.second), w)
+    np.testing.assert_array_equal(gptaq_target(w, DampedHessian(seen.hessian), seen.hessian), w)
 
 
 def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
@@ -103,12 +103,12 @@ def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
     w[0, 0, 0] = 30.0
     errors = []
     for search in (False, True):
-        s = steps(w, 4, per_channel=False, search=search)
+        s = weight_scales(w, 4, per_channel=False, search=search)
         assert len(np.unique(s)) == 1
-        errors.append(float(((nearest(w, s, 4) * s[..., None] - w) ** 2).sum()))
+        errors.append(float(((round_to_nearest(w, s, 4) * s[..., None] - w) ** 2).sum()))
     assert errors[1] < errors[0]
 
 
 def test_zero_weights_have_a_step(layer_data) -> None:
     w = np.zeros((1, 2, 3), np.float32)
-    assert (steps(w, 8, per_channel=True, search=True) > 0).all()
+    assert (weight_scales(w, 8, per_channel=True, search=True) > 0).all()

@@ -19,9 +19,9 @@ from compress.quantize.ptq import block_reconstruction as blockwise
 from compress.quantize.ptq import brecq as brecq_module
 from compress.quantize.ptq import pipeline as ladder
 from compress.quantize.ptq.brecq import block_error, brecq
-from compress.quantize.ptq.partition_blocks import blocks_of
-from compress.quantize.ptq.quantized_weight import limits
-from compress.quantize.ptq.weighted_layers import layers_of, weight_of, with_weights
+from compress.quantize.ptq.partition_blocks import partition_blocks
+from compress.quantize.ptq.quantized_weight import int_range
+from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, with_weights
 from compress.quantize.settings import Ladder
 from tests.export.tiny import SPEC, split
 
@@ -43,7 +43,7 @@ def given() -> tuple[list[Tensor], Tensor, Tensor]:
 
 
 def steps_of(weights: list[Tensor], bits: int) -> list[Tensor]:
-    return [w.abs().amax(0, keepdim=True) / limits(bits)[1] for w in weights]
+    return [w.abs().amax(0, keepdim=True) / int_range(bits)[1] for w in weights]
 
 
 @pytest.mark.parametrize("bits", [3, 4])
@@ -52,7 +52,7 @@ def test_a_block_is_never_worse_than_nearest_and_much_better(given, bits: int) -
     s = steps_of(weights, bits)
     f = torch.linspace(0.1, 1.9, 12)
     q, least, plain = brecq(branch, weights, s, x, z, bits, iterations=150, fisher=f)
-    nearest = [(w / step).round().clamp(*limits(bits)) * step for w, step in zip(weights, s, strict=True)]
+    nearest = [(w / step).round().clamp(*int_range(bits)) * step for w, step in zip(weights, s, strict=True)]
     wanted, found = (
         float((f.double() * (branch(values, x) - z).double() ** 2).sum(1).mean())
         for values in (nearest, [one * step for one, step in zip(q, s, strict=True)])
@@ -61,7 +61,7 @@ def test_a_block_is_never_worse_than_nearest_and_much_better(given, bits: int) -
     assert least == pytest.approx(found, rel=1e-4)
     assert found < 0.8 * wanted
     for one, w, step in zip(q, weights, s, strict=True):
-        inside = (w / step > limits(bits)[0]) & (w / step < limits(bits)[1])
+        inside = (w / step > int_range(bits)[0]) & (w / step < int_range(bits)[1])
         assert ((one - w / step).abs()[inside] <= 1).all()
 
 
@@ -92,7 +92,7 @@ def model(exported: Path) -> onnx.ModelProto:
 
 
 def test_residual_blocks_stay_whole_and_chains_are_cut(model: onnx.ModelProto) -> None:
-    blocks = blocks_of(model, layers_of(model))
+    blocks = partition_blocks(model, weighted_layers(model))
     assert [[layer.name for layer in block.layers] for block in blocks] == [
         ["stem.0"], ["depthwise.0", "point.0"], ["wide"], ["head"],
     ]  # fmt: skip
@@ -115,31 +115,35 @@ def test_an_inverted_bottleneck_without_a_skip_is_one_block(tmp_path: Path) -> N
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), Bottleneck(4, 2), Bottleneck(4, 1), nn.AdaptiveAvgPool2d(1))
     export_onnx(nn.Sequential(layers, nn.Flatten(), nn.Linear(4, 4)).eval(), SPEC, tmp_path / "model.onnx")
     model = graphs.load(tmp_path / "model.onnx")
-    assert [str(block) for block in blocks_of(model, layers_of(model))] == ["0.0", "0.1.conv", "0.2.conv", "2"]
+    assert [str(block) for block in partition_blocks(model, weighted_layers(model))] == ["0.0", "0.1.conv", "0.2.conv", "2"]
 
 
 def test_f_is_the_fisher_information_of_the_answers(model: onnx.ModelProto) -> None:
     """At the logits it is E[(p_k − [c = k])²], which with c drawn from p is p_k (1 − p_k)."""
     z = torch.randn(4000, 4, generator=torch.Generator().manual_seed(0))
-    found = blockwise.sensitivity(model, "logits", z)
+    found = blockwise.fisher_diagonal(model, "logits", z)
     p = torch.softmax(z, 1)
     wanted = (p * (1 - p)).mean(0)
     torch.testing.assert_close(found, wanted / wanted.mean(), rtol=0.05, atol=0.0)
 
 
-def rounded(model: onnx.ModelProto, rounding: str, x: np.ndarray, bits: int) -> tuple[onnx.ModelProto, ladder.Prepared]:
+def rounded(model: onnx.ModelProto, rounding: str, x: np.ndarray, bits: int) -> tuple[onnx.ModelProto, ladder.PreparedModel]:
     batches = [x[place : place + 16] for place in range(0, len(x), 16)]
     if rounding == "brecq":
-        found = blockwise.rounded(model, batches, bits=bits, **OPTIONS)
+        found = blockwise.round_by_blocks(model, batches, bits=bits, **OPTIONS)
     else:
-        found = ladder.rounded(model, batches, bits=bits, rounding=rounding, correction="none", **OPTIONS)
-    values = {name: found.layers[name].stored(grid.values(), weight_of(model, name)) for name, grid in found.grids.items()}
+        found = ladder.round_weights(model, batches, bits=bits, rounding=rounding, correction="none", **OPTIONS)
+    values = {
+        name: found.layers[name].from_matrix(grid.dequantize(), read_weight(model, name)) for name, grid in found.grids.items()
+    }
     return with_weights(model, values), found
 
 
 def divergence(model: onnx.ModelProto, made: onnx.ModelProto, x: np.ndarray) -> float:
     """KL of the rounded network's answers from the float one's, in nats."""
-    p, q = (torch.log_softmax(torch.from_numpy(graphs.run(graphs.session(one), x)).double() / 8, 1) for one in (model, made))
+    p, q = (
+        torch.log_softmax(torch.from_numpy(graphs.run(graphs.create_session(one), x)).double() / 8, 1) for one in (model, made)
+    )
     return float((p.exp() * (p - q)).sum(1).mean())
 
 
@@ -149,7 +153,7 @@ def test_four_bit_answers_are_much_nearer_to_the_float_ones(model: onnx.ModelPro
     lost = {name: divergence(model, one, x) for name, (one, _) in made.items()}
     assert lost["brecq"] < 0.5 * lost["nearest"]
     done = made["brecq"][1]
-    assert set(done.grids) == {layer.weight for layer in layers_of(model)}
+    assert set(done.grids) == {layer.weight for layer in weighted_layers(model)}
     assert done.skipped == ()
     assert done.notes[0].startswith("brecq: error of a block's output at ")
     again = rounded(model, "brecq", x, 4)[1]
@@ -160,7 +164,7 @@ def test_four_bit_answers_are_much_nearer_to_the_float_ones(model: onnx.ModelPro
 def test_what_cannot_be_differentiated_is_rounded_by_adaround_and_says_so(
     model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = blockwise.replay
+    real = blockwise.to_torch
 
     def unable(model: onnx.ModelProto, layers, **options):
         if "wide" in layers or not layers:
@@ -168,9 +172,9 @@ def test_what_cannot_be_differentiated_is_rounded_by_adaround_and_says_so(
             raise ConversionError(msg)
         return real(model, layers, **options)
 
-    monkeypatch.setattr(blockwise, "replay", unable)
+    monkeypatch.setattr(blockwise, "to_torch", unable)
     _, found = rounded(model, "brecq", split(32, 3).inputs.numpy(), 4)
-    assert set(found.grids) == {layer.weight for layer in layers_of(model)}
+    assert set(found.grids) == {layer.weight for layer in weighted_layers(model)}
     whats = [skip.what for skip in found.skipped]
     assert "brecq of wide" in whats
     assert whats.count("gradients for brecq of stem.0") == 1

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from compress.backends import onnx_graph as graphs
-from compress.quantize.ptq.following_activation import bend_of
+from compress.quantize.ptq.following_activation import activation_after
 from tests.quantize.bent import BENT, STRAIGHT, built
 
 
 @pytest.mark.parametrize("name", BENT)
 def test_it_is_what_the_runtime_computes(name: str) -> None:
     model = built(BENT[name])
-    bend = bend_of(model, "y")
+    bend = activation_after(model, "y")
     assert bend is not None
     x = np.linspace(-8, 8, 64, dtype=np.float32).reshape(-1, 4)
-    np.testing.assert_allclose(bend(torch.from_numpy(x)).numpy(), graphs.run(graphs.session(model), x), atol=1e-5)
+    np.testing.assert_allclose(bend(torch.from_numpy(x)).numpy(), graphs.run(graphs.create_session(model), x), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_anything_else_is_none(name: str) -> None:
     model = built(STRAIGHT[name])
-    assert bend_of(model, "y") is None
+    assert activation_after(model, "y") is None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from compress.quantize.ptq import gptq
-from compress.quantize.ptq.quantized_weight import limits, steps
+from compress.quantize.ptq.quantized_weight import int_range, weight_scales
 
 BITS = 4
 
@@ -14,8 +14,8 @@ def layer(request):
     random = np.random.default_rng(3)
     w = random.normal(size=(groups, outputs, inputs)).astype(np.float32)
     x = random.normal(size=(groups, 4 * inputs, inputs)) @ random.normal(size=(groups, inputs, inputs))
-    curvature = gptq.Curvature((x.transpose(0, 2, 1) @ x / (4 * inputs)).astype(np.float32))
-    return w, steps(w, BITS, per_channel=True, search=False), curvature
+    curvature = gptq.DampedHessian((x.transpose(0, 2, 1) @ x / (4 * inputs)).astype(np.float32))
+    return w, weight_scales(w, BITS, per_channel=True, search=False), curvature
 
 
 def damped(second):
@@ -29,7 +29,7 @@ def brute(w, s, second):
     q, left = np.zeros(w.shape), w.astype(np.float64)
     for group, h in enumerate(damped(second)):
         for i in range(len(h)):
-            q[group, :, i] = np.clip(np.round(left[group, :, i] / s[group]), *limits(BITS))
+            q[group, :, i] = np.clip(np.round(left[group, :, i] / s[group]), *int_range(BITS))
             error = left[group, :, i] - s[group] * q[group, :, i]
             if i + 1 < len(h):
                 # minimum of (δ_i, δ_rest) H (δ_i, δ_rest)ᵀ over δ_rest
@@ -40,14 +40,14 @@ def brute(w, s, second):
 def test_columns_are_those_of_solving_for_all_that_are_left(layer):
     w, s, curvature = layer
     q, _ = gptq._columns(w, s, curvature.upper, BITS)
-    assert (q == brute(w, s, curvature.second)).mean() > 0.995  # ties and float32
+    assert (q == brute(w, s, curvature.hessian)).mean() > 0.995  # ties and float32
 
 
 def test_the_cost_is_the_quadratic_form(layer):
     w, s, curvature = layer
     q, cost = gptq._columns(w, s, curvature.upper, BITS)
     delta = w - s[..., None] * q.astype(np.float64)
-    np.testing.assert_allclose(cost, np.einsum("gki,gij,gkj->gk", delta, damped(curvature.second), delta), rtol=2e-3)
+    np.testing.assert_allclose(cost, np.einsum("gki,gij,gkj->gk", delta, damped(curvature.hessian), delta), rtol=2e-3)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -55,15 +55,15 @@ def test_steps_are_those_of_least_cost_among_all_parts(layer, per_channel):
     w, s, curvature = layer
     costs = np.stack([gptq._columns(w, np.float32(part) * s, curvature.upper, BITS)[1] for part in gptq.PARTS])
     best = costs.argmin(0) if per_channel else np.full(s.shape, costs.sum((1, 2)).argmin())
-    found = gptq.least(s, curvature, BITS, target=w, per_channel=per_channel)
+    found = gptq.best_scale(s, curvature, BITS, target=w, per_channel=per_channel)
     np.testing.assert_allclose(found, s * np.asarray(gptq.PARTS, np.float32)[best])
 
 
 def test_an_input_that_is_always_zero_does_no_harm(layer):
     w, s, curvature = layer
-    second = curvature.second.copy()
+    second = curvature.hessian.copy()
     second[:, 0] = second[:, :, 0] = 0.0
-    q = gptq.gptq(w, s, gptq.Curvature(second), BITS)
+    q = gptq.gptq(w, s, gptq.DampedHessian(second), BITS)
     assert np.isfinite(q).all()
-    silent = gptq.gptq(w, s, gptq.Curvature(np.zeros_like(second)), BITS)
-    np.testing.assert_array_equal(silent, np.clip(np.round(w / s[..., None]), *limits(BITS)))
+    silent = gptq.gptq(w, s, gptq.DampedHessian(np.zeros_like(second)), BITS)
+    np.testing.assert_array_equal(silent, np.clip(np.round(w / s[..., None]), *int_range(BITS)))

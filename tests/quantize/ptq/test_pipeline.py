@@ -14,10 +14,10 @@ from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.ptq import bias_correction as bias
 from compress.quantize.ptq import pipeline as ladder
-from compress.quantize.ptq.cross_layer_equalization import absorb, equalize, factors, pairs_of
-from compress.quantize.ptq.input_statistics import watch
-from compress.quantize.ptq.layer_by_layer import Walk
-from compress.quantize.ptq.weighted_layers import layers_of, weight_of, with_weights
+from compress.quantize.ptq.cross_layer_equalization import absorb_high_biases, equalization_factors, equalize, find_pairs
+from compress.quantize.ptq.input_statistics import collect_inputs
+from compress.quantize.ptq.layer_by_layer import SequentialRunner
+from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, with_weights
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import activations
 from tests.export.tiny import SPEC, split
@@ -85,7 +85,7 @@ def skewed(network: Chain, tmp_path_factory: pytest.TempPathFactory) -> onnx.Mod
 
 
 def answers(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
-    return graphs.run(graphs.session(model), x)
+    return graphs.run(graphs.create_session(model), x)
 
 
 def per_tensor(model: onnx.ModelProto) -> np.ndarray:
@@ -95,7 +95,7 @@ def per_tensor(model: onnx.ModelProto) -> np.ndarray:
 
 
 def test_layers_are_matrices_and_come_back(model: onnx.ModelProto) -> None:
-    layers = layers_of(model)
+    layers = weighted_layers(model)
     assert tuple(layer.name for layer in layers) == NAMES
     shapes = {
         "stem": (1, 8, 27),
@@ -106,67 +106,69 @@ def test_layers_are_matrices_and_come_back(model: onnx.ModelProto) -> None:
         "head": (1, 4, 10),
     }
     for layer in layers:
-        weight = weight_of(model, layer.weight)
-        assert layer.matrix(weight).shape == shapes[layer.name]
-        np.testing.assert_array_equal(layer.stored(layer.matrix(weight), weight), weight)
+        weight = read_weight(model, layer.weight)
+        assert layer.to_matrix(weight).shape == shapes[layer.name]
+        np.testing.assert_array_equal(layer.from_matrix(layer.to_matrix(weight), weight), weight)
 
 
 def walked(model: onnx.ModelProto, layers, change: dict[str, np.ndarray] | None = None, **size: int):
-    walk = Walk(model, layers, [X[:10], X[10:]], **size)
+    walk = SequentialRunner(model, layers, [X[:10], X[10:]], **size)
     for layer, exact, found in walk:
         yield (
             layer,
             np.concatenate(exact),
             np.concatenate(found),
-            watch(layer, walk.node(layer), weight_of(model, layer.weight), exact, found, seed=0),
+            collect_inputs(layer, walk.node(layer), read_weight(model, layer.weight), exact, found, seed=0),
         )
         if change is not None and layer.weight in change:
-            walk.put({layer.weight: change[layer.weight]})
+            walk.set_weights({layer.weight: change[layer.weight]})
 
 
 def test_a_walk_gives_what_both_networks_read(model: onnx.ModelProto) -> None:
-    layers = layers_of(model)
-    change = {layer.weight: np.round(weight_of(model, layer.weight) * 4) / 4 for layer in layers}
+    layers = weighted_layers(model)
+    change = {layer.weight: np.round(read_weight(model, layer.weight) * 4) / 4 for layer in layers}
     changed = with_weights(model, change)
     names = [layer.input for layer in layers]
-    exact, found = (graphs.session(calibrate.with_outputs(one, names)).run(names, {"input": X}) for one in (model, changed))
+    exact, found = (
+        graphs.create_session(calibrate.with_outputs(one, names)).run(names, {"input": X}) for one in (model, changed)
+    )
     for number, (layer, x, other, seen) in enumerate(walked(model, layers, change)):
         np.testing.assert_allclose(x, exact[number], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(other, found[number], rtol=1e-4, atol=1e-5)
         assert (number == 0) == np.array_equal(x, other), layer
-        assert seen.x.shape == seen.found.shape
+        assert seen.x.shape == seen.x_quantized.shape
 
 
 def test_a_walk_takes_fewer_images_where_they_are_large(model: onnx.ModelProto) -> None:
-    assert Walk(model, layers_of(model), [X[:1]] * 24).images == 24
-    assert Walk(model, layers_of(model), [X[:1]] * 24, kept_bytes=1).images == 16
+    assert SequentialRunner(model, weighted_layers(model), [X[:1]] * 24).images == 24
+    assert SequentialRunner(model, weighted_layers(model), [X[:1]] * 24, kept_bytes=1).images == 16
 
 
 def test_moments_are_those_of_what_outputs_are_products_of(model: onnx.ModelProto) -> None:
     """W μ + b is the mean output, and W H Wᵀ its second moment, of any layer whose patches are all taken."""
-    layers = layers_of(model)
+    layers = weighted_layers(model)
     outputs = bias.output_moments(model, [layer.output for layer in layers], [X])
     for layer, _, _, seen in walked(model, layers):
-        w = layer.matrix(weight_of(model, layer.weight)).astype(np.float64)
-        b = weight_of(model, layer.bias).astype(np.float64) if layer.bias else 0.0
+        w = layer.to_matrix(read_weight(model, layer.weight)).astype(np.float64)
+        b = read_weight(model, layer.bias).astype(np.float64) if layer.bias else 0.0
         mean = np.einsum("gkd,gd->gk", w, seen.mean).reshape(-1)
-        square = np.einsum("gkd,gde,gke->gk", w, seen.second, w).reshape(-1)
+        square = np.einsum("gkd,gde,gke->gk", w, seen.hessian, w).reshape(-1)
         wanted, deviation = outputs[layer.output]
         np.testing.assert_allclose(mean + b, wanted, atol=1e-4)
         np.testing.assert_allclose(seen.x.mean(1), seen.mean, atol=1e-4)
         np.testing.assert_allclose(square - mean**2, deviation**2, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(seen.cross, seen.second, rtol=1e-5)
+        np.testing.assert_allclose(seen.cross_moment, seen.hessian, rtol=1e-5)
 
 
 def test_equalization_keeps_the_function_and_evens_the_ranges(skewed: onnx.ModelProto, model: onnx.ModelProto) -> None:
     np.testing.assert_allclose(answers(skewed), answers(model), rtol=1e-3, atol=1e-4)
     found, count = equalize(skewed)
-    assert count == len(pairs_of(skewed)[0]) == 4
+    assert count == len(find_pairs(skewed)[0]) == 4
     np.testing.assert_allclose(answers(found), answers(skewed), rtol=1e-3, atol=1e-4)
-    for pair in pairs_of(found)[0]:
+    for pair in find_pairs(found)[0]:
         if pair.second.name == "depth":
-            w1 = np.abs(weight_of(found, pair.first.weight)).reshape(8, -1).max(1)
-            w2 = np.abs(weight_of(found, pair.second.weight)).reshape(8, -1).max(1)
+            w1 = np.abs(read_weight(found, pair.first.weight)).reshape(8, -1).max(1)
+            w2 = np.abs(read_weight(found, pair.second.weight)).reshape(8, -1).max(1)
             np.testing.assert_allclose(w1, w2, rtol=0.05)
 
 
@@ -180,13 +182,13 @@ def test_per_tensor_int8_collapses_when_skewed_and_is_back_when_equalized(skewed
 def test_a_clip_is_not_equalized_through_and_says_so(tmp_path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     export_onnx(net, SPEC, tmp_path / "model.onnx")
-    pairs, (skip,) = pairs_of(graphs.load(tmp_path / "model.onnx"))
+    pairs, (skip,) = find_pairs(graphs.load(tmp_path / "model.onnx"))
     assert pairs == ()
     assert "clip" in skip.reason
 
 
 def test_dead_channels_are_left_alone() -> None:
-    assert factors(np.array([0.0, 4.0, 1.0]), np.array([1.0, 1.0, 0.0])).tolist() == [1.0, 2.0, 1.0]
+    assert equalization_factors(np.array([0.0, 4.0, 1.0]), np.array([1.0, 1.0, 0.0])).tolist() == [1.0, 2.0, 1.0]
 
 
 def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
@@ -199,32 +201,35 @@ def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(net, SPEC, Path(folder) / "model.onnx")
         model = graphs.load(Path(folder) / "model.onnx")
-    first = layers_of(model)[0]
+    first = weighted_layers(model)[0]
     mean, deviation = bias.output_moments(model, [first.output], [X])[first.output]
-    found = absorb(model, {first.output: mean}, {first.output: deviation})
-    low = weight_of(found, layers_of(found)[0].bias)
+    found = absorb_high_biases(model, {first.output: mean}, {first.output: deviation})
+    low = read_weight(found, weighted_layers(found)[0].bias)
     assert (low[[0, 2]] < 20).all()
     np.testing.assert_allclose(answers(found), answers(model), rtol=1e-2, atol=0.05)
 
 
 @pytest.mark.parametrize("correction", ["analytic", "empirical"])
 def test_corrected_biases_give_the_float_means_back(model: onnx.ModelProto, correction: str) -> None:
-    found = ladder.rounded(
+    found = ladder.round_weights(
         model, [X], bits=3, per_channel=True, search=False, rounding="nearest", iterations=1, correction=correction
     )
-    plain = ladder.rounded(
+    plain = ladder.round_weights(
         model, [X], bits=3, per_channel=True, search=False, rounding="nearest", iterations=1, correction="none"
     )
     errors = []
     for one in (plain, found):
-        values = {name: one.layers[name].stored(grid.values(), weight_of(one.model, name)) for name, grid in one.grids.items()}
+        values = {
+            name: one.layers[name].from_matrix(grid.dequantize(), read_weight(one.model, name))
+            for name, grid in one.grids.items()
+        }
         shifted = with_weights(one.model, values)
         errors.append(float(np.abs(answers(shifted).mean(0) - answers(model).mean(0)).max()))
     assert errors[1] < errors[0] * (0.01 if correction == "empirical" else 0.7)
 
 
 def test_grids_stand_in_the_file(model: onnx.ModelProto) -> None:
-    prepared = ladder.rounded(
+    prepared = ladder.round_weights(
         model, [X], bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic"
     )
     seen = calibrate.observe(prepared.model, activations(model, ("onnxruntime",)), [X], counts=False)
@@ -236,7 +241,7 @@ def test_grids_stand_in_the_file(model: onnx.ModelProto) -> None:
         if node.name in NAMES:
             stored, step = (values[name] for name in maker[node.input[1]].input[:2])
             layer = next(one for one in prepared.layers.values() if one.name == node.name)
-            np.testing.assert_array_equal(layer.matrix(stored), prepared.grids[layer.weight].q)
+            np.testing.assert_array_equal(layer.to_matrix(stored), prepared.grids[layer.weight].q)
             np.testing.assert_array_equal(step, prepared.grids[layer.weight].s.reshape(-1))
     found = layer_sqnr(model, made, X[:4])
     assert tuple(found) == NAMES

@@ -16,7 +16,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
-from compress.quantize.ptq.smoothquant import factors, sites_of, smooth
+from compress.quantize.ptq.smoothquant import find_sites, smooth_linear_inputs, smoothing_factors
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import prepare
@@ -77,7 +77,7 @@ BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.session(model), split(64, 9).inputs.numpy())
+    return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
 
 
 def int8(model: onnx.ModelProto, ladder: Ladder) -> onnx.ModelProto:
@@ -92,7 +92,7 @@ def int8(model: onnx.ModelProto, ladder: Ladder) -> onnx.ModelProto:
 def test_the_function_stays_the_same_in_float(vit: Path, alpha: float) -> None:
     model = graphs.load(vit)
     before = model.SerializeToString()
-    made, _, _ = smooth(model, BATCHES, alpha)
+    made, _, _ = smooth_linear_inputs(model, BATCHES, alpha)
     assert model.SerializeToString() == before
     graphs.check(made)
     exact = answers(model)
@@ -102,19 +102,19 @@ def test_the_function_stays_the_same_in_float(vit: Path, alpha: float) -> None:
 def test_the_ranges_are_those_of_the_formula(vit: Path) -> None:
     """After smoothing with α, max |X_j / s_j| = max |X_j|^(1−α) max |W_j|^(1−α): the two difficulties are one."""
     model = graphs.load(vit)
-    made, _, _ = smooth(model, BATCHES, 0.5)
-    (site, *_), _ = sites_of(made)
-    from compress.quantize.ptq.smoothquant import _by_input, largest
+    made, _, _ = smooth_linear_inputs(model, BATCHES, 0.5)
+    (site, *_), _ = find_sites(made)
+    from compress.quantize.ptq.smoothquant import _by_input, channel_absmax
 
-    x = largest(made, [site.tensor], BATCHES, NullReporter())[site.tensor]
+    x = channel_absmax(made, [site.tensor], BATCHES, NullReporter())[site.tensor]
     np.testing.assert_allclose(x, _by_input(made, site.readers[0]), rtol=1e-4)
 
 
 def test_factors_by_hand_and_dead_channels_stay() -> None:
-    s = factors(np.array([16.0, 0.0, 4.0, np.inf]), np.array([4.0, 1.0, 0.0, 1.0]), 0.5)
+    s = smoothing_factors(np.array([16.0, 0.0, 4.0, np.inf]), np.array([4.0, 1.0, 0.0, 1.0]), 0.5)
     np.testing.assert_allclose(s, [2.0, 1.0, 1.0, 1.0])
-    np.testing.assert_allclose(factors(np.array([8.0]), np.array([2.0]), 1.0), [8.0])
-    np.testing.assert_allclose(factors(np.array([8.0]), np.array([2.0]), 0.0), [0.5])
+    np.testing.assert_allclose(smoothing_factors(np.array([8.0]), np.array([2.0]), 1.0), [8.0])
+    np.testing.assert_allclose(smoothing_factors(np.array([8.0]), np.array([2.0]), 0.0), [0.5])
 
 
 def test_it_lowers_the_error_of_int8_where_channels_stand_out(vit: Path) -> None:
@@ -125,7 +125,7 @@ def test_it_lowers_the_error_of_int8_where_channels_stand_out(vit: Path) -> None
 
 
 def test_norms_and_heads_are_smoothed_and_the_rest_is_told_with_its_reason(vit: Path) -> None:
-    _, skipped, note = smooth(graphs.load(vit), BATCHES, 0.5)
+    _, skipped, note = smooth_linear_inputs(graphs.load(vit), BATCHES, 0.5)
     assert "5 linear layers" in note  # four behind the blocks' norms, and the head behind the last
     assert len(skipped) == 4
     for skip in skipped:
@@ -167,11 +167,11 @@ X = [np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)]
 @pytest.mark.parametrize("post", [True, False])
 def test_linear_layers_take_factors_in_as_well_and_readers_share_them(relu: bool, post: bool) -> None:
     model = layered(relu=relu, post=post)
-    made, skipped, note = smooth(model, X, 0.5)
+    made, skipped, note = smooth_linear_inputs(model, X, 0.5)
     assert "2 linear layers" in note
     assert [skip.what for skip in skipped] == ["SmoothQuant of first"]
     assert "network's input" in skipped[0].reason
-    exact, found = (graphs.session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
+    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
     assert not np.allclose(graphs_weight(made, "w2"), graphs_weight(model, "w2"))
 
@@ -181,7 +181,7 @@ def graphs_weight(model: onnx.ModelProto, name: str) -> np.ndarray:
 
 
 def test_what_something_else_reads_too_is_refused() -> None:
-    _, skipped, note = smooth(layered(also="r"), X, 0.5)
+    _, skipped, note = smooth_linear_inputs(layered(also="r"), X, 0.5)
     assert "no linear layer reads" in note
     assert {skip.what for skip in skipped} == {f"SmoothQuant of {name}" for name in ("first", "second", "third")}
     assert any("also read by Sigmoid other" in skip.reason for skip in skipped)
@@ -189,15 +189,15 @@ def test_what_something_else_reads_too_is_refused() -> None:
 
 def test_what_stays_in_float_does_not_ask_but_is_kept_right() -> None:
     model = layered(post=True)
-    made, skipped, _ = smooth(model, X, 1.0, exclude=("third", "first"))
+    made, skipped, _ = smooth_linear_inputs(model, X, 1.0, exclude=("third", "first"))
     assert skipped == ()
-    exact, found = (graphs.session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
+    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_network_without_linear_layers_says_so(exported: Path) -> None:
     model = graphs.load(exported)
-    made, _, note = smooth(model, BATCHES, 0.5)
+    made, _, note = smooth_linear_inputs(model, BATCHES, 0.5)
     assert made is model or made.SerializeToString() == model.SerializeToString()
     assert "no linear layer reads" in note
 

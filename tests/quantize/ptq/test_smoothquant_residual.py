@@ -10,8 +10,8 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.progress import NullReporter
 from compress.quantize.analysis.sqnr import decibels
-from compress.quantize.ptq.smoothquant import largest
-from compress.quantize.ptq.smoothquant_residual import smooth_streams, streams_of
+from compress.quantize.ptq.smoothquant import channel_absmax
+from compress.quantize.ptq.smoothquant_residual import find_streams, smooth_residual_streams
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.static_int8 import prepare
 from tests.export.tiny import SPEC, split
@@ -72,11 +72,11 @@ def model(request, tmp_path: Path) -> onnx.ModelProto:
 
 
 def smoothed(model: onnx.ModelProto, alpha: float = 0.5, exclude: tuple[str, ...] = ()) -> onnx.ModelProto:
-    return smooth_streams(model, BATCHES, alpha, exclude=exclude, reporter=NullReporter())[0]
+    return smooth_residual_streams(model, BATCHES, alpha, exclude=exclude, reporter=NullReporter())[0]
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.session(model), split(64, 9).inputs.numpy())
+    return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
 
 
 def int8(model: onnx.ModelProto, **ladder) -> onnx.ModelProto:
@@ -92,7 +92,7 @@ def ends(stream) -> tuple[set[str], set[str]]:
 
 
 def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path) -> None:
-    streams = streams_of(exported(nn.Hardswish, tmp_path))
+    streams = find_streams(exported(nn.Hardswish, tmp_path))
     assert [ends(one) for one in streams] == [
         ({"stem", "one.shrink", "two.shrink"}, {"one.grow", "two.grow", "last"}),
         ({"one.squeeze"}, {"one.excite"}),
@@ -103,7 +103,7 @@ def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path
 
 
 def test_what_relu_passes_is_a_stream_too_with_the_pool_and_the_gated_product(tmp_path: Path) -> None:
-    found = [ends(one) for one in streams_of(exported(nn.ReLU, tmp_path))]
+    found = [ends(one) for one in find_streams(exported(nn.ReLU, tmp_path))]
     assert ({"one.grow"}, {"one.depth"}) in found
     assert ({"one.depth"}, {"one.squeeze", "one.shrink"}) in found
 
@@ -118,8 +118,8 @@ def test_the_function_stays_the_same_in_float(model: onnx.ModelProto, alpha: flo
 
 def test_all_channels_of_a_stream_have_one_range_with_alpha_one(model: onnx.ModelProto) -> None:
     made = smoothed(model, 1.0)
-    for one in streams_of(made):
-        seen = largest(made, one.tensors, BATCHES, NullReporter(), axis=1)
+    for one in find_streams(made):
+        seen = channel_absmax(made, one.tensors, BATCHES, NullReporter(), axis=1)
         alive = np.max(list(seen.values()), axis=0)
         np.testing.assert_allclose(alive[alive > 0], 1.0, rtol=1e-3)
 
@@ -159,4 +159,4 @@ def test_a_product_with_something_else_closes_a_stream(tmp_path: Path) -> None:
             return self.second(y * y).mean((2, 3))
 
     export_onnx(Squared().eval(), SPEC, tmp_path / "net.onnx")
-    assert not streams_of(graphs.load(tmp_path / "net.onnx"))
+    assert not find_streams(graphs.load(tmp_path / "net.onnx"))

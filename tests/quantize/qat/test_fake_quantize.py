@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.quantize.qat.fake_quantize import Rounder, fake_quantize
+from compress.quantize.qat.fake_quantize import FakeQuantize, fake_quantize
 
 
 def lsq(x: np.ndarray, s: float, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,26 +52,26 @@ def test_a_zero_point_is_a_shift_of_the_limits() -> None:
 def test_each_channel_has_its_own_step() -> None:
     s = torch.tensor([0.1, 1.0, 10.0])
     w = torch.randn(3, 5, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = Rounder(s, -7, 7, axis=0)(w)
+    found = FakeQuantize(s, -7, 7, axis=0)(w)
     for channel in range(3):
-        torch.testing.assert_close(found[channel], Rounder(s[channel], -7, 7)(w[channel]))
+        torch.testing.assert_close(found[channel], FakeQuantize(s[channel], -7, 7)(w[channel]))
 
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
 def test_a_step_of_the_optimizer_changes_steps_by_a_fraction_of_themselves(size: float) -> None:
     x = torch.randn(16, 40, generator=torch.Generator().manual_seed(0)) * size
-    rounder = Rounder(torch.tensor(0.02 * size), -8, 7)
+    rounder = FakeQuantize(torch.tensor(0.02 * size), -8, 7)
     optimizer = torch.optim.Adam([rounder.theta], lr=0.1)
     (rounder(x) / size - x / size).square().sum().backward()
     optimizer.step()
-    assert float(rounder.step.detach() / (0.02 * size)) == pytest.approx(float(torch.tensor(0.1).exp()), rel=1e-3)
-    assert float(rounder.step.detach()) > 0
+    assert float(rounder.scale.detach() / (0.02 * size)) == pytest.approx(float(torch.tensor(0.1).exp()), rel=1e-3)
+    assert float(rounder.scale.detach()) > 0
 
 
 def test_a_learned_step_finds_the_least_error() -> None:
     x = torch.randn(2000, generator=torch.Generator().manual_seed(0))
     errors = {s: float((fake_quantize(x, torch.tensor(s), -8, 7) - x).square().mean()) for s in np.linspace(0.1, 0.8, 71)}
-    rounder = Rounder(torch.tensor(0.7), -8, 7)
+    rounder = FakeQuantize(torch.tensor(0.7), -8, 7)
     optimizer = torch.optim.Adam([rounder.theta], lr=0.02)
     for _ in range(200):
         optimizer.zero_grad()
@@ -82,7 +82,7 @@ def test_a_learned_step_finds_the_least_error() -> None:
 
 def test_a_fixed_step_gets_no_gradient_and_the_gradient_of_a_learned_one_is_scaled() -> None:
     x = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
-    fixed, learned = (Rounder(torch.tensor(0.1), -8, 7, batched=True, learned=one) for one in (False, True))
+    fixed, learned = (FakeQuantize(torch.tensor(0.1), -8, 7, batched=True, learned=one) for one in (False, True))
     learned(x).sum().backward()
     fixed(x.requires_grad_()).sum().backward()
     assert fixed.theta.grad is None

@@ -14,9 +14,9 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
 from compress.quantize.calibration import observe as calibrate
-from compress.quantize.ptq.weighted_layers import layers_of, weight_of
-from compress.quantize.qat.fake_quantize import Rounder
-from compress.quantize.qat.onnx_to_torch import key_of, replay
+from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
+from compress.quantize.qat.fake_quantize import FakeQuantize
+from compress.quantize.qat.onnx_to_torch import module_key, to_torch
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import activations
 from tests.export.tiny import SPEC, Residual, split
@@ -81,13 +81,13 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def known(model):
-    return {layer.name: layer for layer in layers_of(model)}
+    return {layer.name: layer for layer in weighted_layers(model)}
 
 
 def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) -> None:
     network, model = pair
-    replayed = replay(model, known(model))
-    np.testing.assert_allclose(replayed(X).detach(), graphs.run(graphs.session(model), X.numpy()), atol=1e-5)
+    replayed = to_torch(model, known(model))
+    np.testing.assert_allclose(replayed(X).detach(), graphs.run(graphs.create_session(model), X.numpy()), atol=1e-5)
     replayed(X).square().sum().backward()
     network = copy.deepcopy(network)
     network(X).square().sum().backward()
@@ -97,7 +97,7 @@ def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) 
         own = name.removesuffix("/MatMul")
         if f"{own[:-1]}1" in dict(network.named_modules()) and own.endswith("0"):
             continue  # a batch norm was folded into it: another weight
-        grad = replayed.layers[key_of(name)].weight.grad
+        grad = replayed.layers[module_key(name)].weight.grad
         wanted = layers[own].weight.grad
         torch.testing.assert_close(grad.T if own != name else grad, wanted, rtol=1e-3, atol=1e-4)
 
@@ -116,35 +116,35 @@ def placed(model, *, per_channel: bool, symmetric: bool | None = None):
 def test_fake_quantization_gives_what_the_int8_file_gives(pair, per_channel: bool, symmetric: bool | None) -> None:
     _, model = pair
     graph, made = placed(model, per_channel=per_channel, symmetric=symmetric)
-    weights = {layer.weight: weight_of(model, layer.weight) for layer in layers_of(model)}
-    fake = replay(graph, known(model), weights=weights)
-    found, exact = fake(X).detach().numpy(), graphs.run(graphs.session(made), X.numpy())
-    float_answers = graphs.run(graphs.session(model), X.numpy())
+    weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
+    fake = to_torch(graph, known(model), weights=weights)
+    found, exact = fake(X).detach().numpy(), graphs.run(graphs.create_session(made), X.numpy())
+    float_answers = graphs.run(graphs.create_session(model), X.numpy())
     lost = np.abs(exact - float_answers).max()
     assert np.abs(found - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())
     pairs = {node.input[1] for node in graph.graph.node if node.op_type == "QuantizeLinear"}
-    assert set(fake.rounders) == {key_of(name) for name in pairs}
-    assert all(isinstance(part.rounder, Rounder) for part in fake.layers.values())
+    assert set(fake.rounders) == {module_key(name) for name in pairs}
+    assert all(isinstance(part.rounder, FakeQuantize) for part in fake.layers.values())
 
 
 def test_what_has_a_known_range_does_not_learn_one(pair) -> None:
     _, model = pair
     graph, _ = placed(model, per_channel=True)
-    weights = {layer.weight: weight_of(model, layer.weight) for layer in layers_of(model)}
-    fake = replay(graph, known(model), weights=weights)
+    weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
+    fake = to_torch(graph, known(model), weights=weights)
     gates = {node.output[0] for node in graph.graph.node if node.op_type in ("HardSigmoid", "Sigmoid")}
     for node in graph.graph.node:
         if node.op_type == "QuantizeLinear":
-            assert fake.rounders[key_of(node.input[1])].theta.requires_grad == (node.input[0] not in gates)
+            assert fake.rounders[module_key(node.input[1])].theta.requires_grad == (node.input[0] not in gates)
 
 
 def test_a_part_is_the_part(pair) -> None:
     _, model = pair
-    layers = layers_of(model)
+    layers = weighted_layers(model)
     name = layers[0].output
     place = next(number for number, node in enumerate(model.graph.node) if name in node.output)
-    part = replay(model, known(model), nodes=model.graph.node[: place + 1], stop=name)
-    wanted = graphs.session(calibrate.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
+    part = to_torch(model, known(model), nodes=model.graph.node[: place + 1], stop=name)
+    wanted = graphs.create_session(calibrate.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
     np.testing.assert_allclose(part(X).detach(), wanted, atol=1e-5)
     assert len(part.layers) == 1
 
@@ -156,4 +156,4 @@ def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
 
     export_onnx(Odd(), SPEC, tmp_path / "model.onnx")
     with pytest.raises(ConversionError, match="operator Acosh"):
-        replay(graphs.load(tmp_path / "model.onnx"), {})
+        to_torch(graphs.load(tmp_path / "model.onnx"), {})

@@ -22,11 +22,11 @@ from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Skipped
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.quantize.calibration.choose_samples import choose
-from compress.quantize.ptq.weighted_layers import layers_of
+from compress.quantize.calibration.choose_samples import sample_calibration_set
+from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qat import qdq_module as aware
 from compress.quantize.qat import train as recovery
-from compress.quantize.qat.onnx_to_torch import Replay
+from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qdq.placement import placement_for
 from compress.quantize.settings import Calibration, Ladder
 from compress.quantize.stage import Quantize
@@ -112,8 +112,8 @@ def context_of(data: Data, exported: Path, folder: Path) -> Context:
 @pytest.fixture(scope="module")
 def done(network, data, exported, tmp_path_factory):
     """One recovery, with the fake-quantized network that was trained."""
-    kept: list[Replay] = []
-    real = recovery.fake_quantized
+    kept: list[OnnxModule] = []
+    real = recovery.to_fake_quantized
 
     def keeping(*given, **options):
         kept.append(real(*given, **options))
@@ -122,7 +122,7 @@ def done(network, data, exported, tmp_path_factory):
     context = context_of(data, exported, tmp_path_factory.mktemp("whole") / "stage")
     before = copy.deepcopy(network.state_dict())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recovery, "fake_quantized", keeping)
+        patch.setattr(recovery, "to_fake_quantized", keeping)
         outcome = Quantize(**W4A8, recover=RECOVER).run(Candidate(SPEC, network), context)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     return outcome, kept[0], context
@@ -162,13 +162,13 @@ def test_it_is_the_same_graph_with_weights_on_the_grid_and_learned_ranges(done, 
     assert [node.op_type for node in plain.graph.node] == [node.op_type for node in made.graph.node]
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
     maker = {node.output[0]: node for node in made.graph.node}
-    for layer in layers_of(onnx.load(exported)):
+    for layer in weighted_layers(onnx.load(exported)):
         node = next(one for one in made.graph.node if one.name == layer.name)
         q, s = (values[name] for name in maker[node.input[1]].input[:2])
         rounder = module.layers[layer.name.replace(".", "/")].rounder
         assert set(np.unique(q)) <= set(range(-8, 8))
-        np.testing.assert_allclose(s, rounder.step.detach(), rtol=1e-6)
-    learned = sorted(float(one.step.detach()) for one in module.rounders.values())
+        np.testing.assert_allclose(s, rounder.scale.detach(), rtol=1e-6)
+    learned = sorted(float(one.scale.detach()) for one in module.rounders.values())
     stored = {float(values[node.input[1]]) for node in made.graph.node if node.op_type == "QuantizeLinear"}
     assert all(min(abs(one / other - 1) for other in stored) < 1e-4 for one in learned)
     assert any(float(one.theta.detach().abs()) > 1e-3 for one in module.rounders.values())
@@ -190,7 +190,7 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
 
 
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> Static:
-    samples = choose(data.train, 64, classes=10, seed=0)
+    samples = sample_calibration_set(data.train, 64, classes=10, seed=0)
     return prepare(
         graphs.load(exported), [samples], families, Calibration(), Ladder(weights={"bits": 4}), per_channel=True,
         symmetric=None, saturating=False, exclude=more.get("exclude", ()), reporter=NullReporter(),
@@ -201,8 +201,8 @@ def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> 
     """Nothing is lost on the way to torch and back, in any family."""
     families = ("onnxruntime", "openvino", "tensorrt")
     static = static_of(data, exported, families)
-    module = aware.fake_quantized(static, "onnxruntime", (), bits=4, learned=True)
-    back = aware.taken(static, "onnxruntime", (), module, bits=4)
+    module = aware.to_fake_quantized(static, "onnxruntime", (), bits=4, learned=True)
+    back = aware.export_learned(static, "onnxruntime", (), module, bits=4)
     for name, grid in static.grids.items():
         np.testing.assert_array_equal(back.grids[name].q, grid.q)
     for family in families:
@@ -211,25 +211,25 @@ def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> 
             wanted = static.ranges[family][name]
             assert high - low == pytest.approx(wanted[1] - min(wanted[0], 0.0), rel=0.02) or signed
     x = data.test.inputs.numpy()[:50]
-    before, after = (graphs.run(graphs.session(one.build("onnxruntime", (), SPEC)), x) for one in (static, back))
+    before, after = (graphs.run(graphs.create_session(one.build("onnxruntime", (), SPEC)), x) for one in (static, back))
     np.testing.assert_allclose(before, after, atol=0.02 * np.abs(before).max())
 
 
 def test_layers_kept_in_float_are_trained_and_stay_float(data: Data, exported: Path) -> None:
     static = static_of(data, exported, exclude=("narrow",))
-    module = aware.fake_quantized(static, "onnxruntime", ("narrow",), bits=4, learned=True)
+    module = aware.to_fake_quantized(static, "onnxruntime", ("narrow",), bits=4, learned=True)
     assert isinstance(module.layers["narrow"].rounder, nn.Identity)
     with torch.no_grad():
         module.layers["narrow"].weight += 1.0
-    back = aware.taken(static, "onnxruntime", ("narrow",), module, bits=4)
-    layer = next(one for one in layers_of(back.model) if one.name == "narrow")
+    back = aware.export_learned(static, "onnxruntime", ("narrow",), module, bits=4)
+    layer = next(one for one in weighted_layers(back.model) if one.name == "narrow")
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in back.model.graph.initializer}
     np.testing.assert_allclose(values[layer.weight], module.layers["narrow"].weight.detach())
     assert layer.weight not in back.grids
 
 
 def test_fixed_steps_stay_and_weights_alone_learn(data: Data, exported: Path) -> None:
-    module = aware.fake_quantized(static_of(data, exported), "onnxruntime", (), bits=4, learned=False)
+    module = aware.to_fake_quantized(static_of(data, exported), "onnxruntime", (), bits=4, learned=False)
     learning = {name.rpartition(".")[2] for name, parameter in module.named_parameters() if parameter.requires_grad}
     assert learning == {"weight", "bias"}
 
@@ -249,7 +249,7 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
         msg = "operator Acosh (acosh) has no counterpart with gradients here"
         raise ConversionError(msg)
 
-    monkeypatch.setattr(recovery, "fake_quantized", unable)
+    monkeypatch.setattr(recovery, "to_fake_quantized", unable)
     stage = Quantize(gate=None, recover=RECOVER)
     outcome = stage.run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "stage"))
     reason = "operator Acosh (acosh) has no counterpart with gradients here; the network stays as it was calibrated"

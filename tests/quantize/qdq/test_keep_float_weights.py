@@ -73,10 +73,10 @@ def test_a_fence_changes_no_value(case: str) -> None:
     weight, shape, attributes = CASES[case]
     model = sandwich(operator(case), weight, shape, **attributes)
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    before = graphs.run(graphs.session(model, optimised=False), x)
+    before = graphs.run(graphs.create_session(model, optimised=False), x)
     fence(model)
-    np.testing.assert_array_equal(before, graphs.run(graphs.session(model, optimised=False), x))
-    np.testing.assert_allclose(before, graphs.run(graphs.session(model), x), atol=0.051)  # one step of the output
+    np.testing.assert_array_equal(before, graphs.run(graphs.create_session(model, optimised=False), x))
+    np.testing.assert_allclose(before, graphs.run(graphs.create_session(model), x), atol=0.051)  # one step of the output
 
 
 def test_fenced_twice_is_fenced_once() -> None:

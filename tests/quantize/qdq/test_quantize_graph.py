@@ -161,9 +161,9 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
     x = split(64, 5).inputs.numpy()
-    floats = graphs.run(graphs.session(model), x)
+    floats = graphs.run(graphs.create_session(model), x)
     made = quantized(model, ranges, family, reduce_range=family == "onnxruntime")
-    runner = graphs.session(made)
+    runner = graphs.create_session(made)
     step = len(x) if PLACEMENTS[family].batch is None else 1
     ints = np.concatenate([graphs.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
     assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
@@ -177,7 +177,7 @@ def test_answers_are_float_and_not_tied_to_256_levels(model: onnx.ModelProto, ra
         next(one for one in made.graph.initializer if one.name == maker_input(made, last.input[2]))
     )
     assert stored.dtype == np.int32
-    answers = graphs.run(graphs.session(made), split(120, 5).inputs.numpy())
+    answers = graphs.run(graphs.create_session(made), split(120, 5).inputs.numpy())
     assert len(np.unique(answers)) > 300
 
 

@@ -73,7 +73,7 @@ def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
     split_hard_swish(copy)
     assert "HardSwish" not in {node.op_type for node in copy.graph.node}
     x = split(8, 1).inputs.numpy()
-    before, after = (graphs.run(graphs.session(one), x) for one in (model, copy))
+    before, after = (graphs.run(graphs.create_session(one), x) for one in (model, copy))
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
@@ -96,10 +96,11 @@ def test_runtime_computes_every_activation_in_int8(model: onnx.ModelProto, tmp_p
 
 def test_integer_gates_cost_little_beside_float_ones(model: onnx.ModelProto) -> None:
     x = split(64, 3).inputs.numpy()
-    floats = graphs.run(graphs.session(model), x)
+    floats = graphs.run(graphs.create_session(model), x)
     gates = tuple(node.name for node in model.graph.node if node.op_type in ("HardSwish", "HardSigmoid"))
     error, reference = (
-        np.linalg.norm(floats - graphs.run(graphs.session(made_for(model, "onnxruntime", kept)), x)) for kept in ((), gates)
+        np.linalg.norm(floats - graphs.run(graphs.create_session(made_for(model, "onnxruntime", kept)), x))
+        for kept in ((), gates)
     )
     assert error < 1.5 * reference
     assert error < 0.2 * np.linalg.norm(floats)
@@ -125,7 +126,7 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
     assert [one.op_type for one in model.graph.node].count("HardSigmoid") == 0
     q = np.arange(256, dtype=np.uint8)
     wanted = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
-    assert np.abs(graphs.run(graphs.session(model), q).astype(int) - wanted).max() <= 1
+    assert np.abs(graphs.run(graphs.create_session(model), q).astype(int) - wanted).max() <= 1
 
 
 def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
@@ -140,7 +141,7 @@ def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelPro
     before = onnx.ModelProto()
     before.CopyFrom(made)
     before.graph.CopyFrom(graph)
-    np.testing.assert_allclose(*(graphs.run(graphs.session(one), x) for one in (made, before)), atol=0.02)
+    np.testing.assert_allclose(*(graphs.run(graphs.create_session(one), x) for one in (made, before)), atol=0.02)
 
 
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:

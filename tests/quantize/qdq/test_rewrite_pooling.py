@@ -29,7 +29,7 @@ def test_spatial_mean_becomes_a_pool_of_the_same_function(axes: tuple[int, ...],
     wanted = np.maximum(x, 0).mean((2, 3), keepdims=bool(keepdims))
     pool_globally(model)
     assert "ReduceMean" not in {node.op_type for node in model.graph.node}
-    np.testing.assert_allclose(graphs.run(graphs.session(model), x), wanted, rtol=1e-6)
+    np.testing.assert_allclose(graphs.run(graphs.create_session(model), x), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("axes", "rank"), [((1,), 4), ((1, 2), 4), ((1, 2, 3), 4), ((1, 2), 3)])
@@ -58,11 +58,11 @@ def rounded_pool(extra_reader: bool = False) -> onnx.ModelProto:
 def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
     model = rounded_pool()
     x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
-    wanted = graphs.run(graphs.session(model), x)
+    wanted = graphs.run(graphs.create_session(model), x)
     pool_rounded(model.graph)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
-    np.testing.assert_array_equal(graphs.run(graphs.session(model), x), wanted)
+    np.testing.assert_array_equal(graphs.run(graphs.create_session(model), x), wanted)
 
 
 def test_a_maximum_that_is_also_read_exactly_stays() -> None:
