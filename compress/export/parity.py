@@ -41,7 +41,7 @@ class Answers:
 
 
 def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> Answers:
-    """Answers of an ONNX file; `optimised` as for `graphs.session`."""
+    """Answers of an ONNX file; `optimised` as for `graphs.create_session`."""
     from compress.backends.run_split import collect_outputs
 
     return Answers(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
