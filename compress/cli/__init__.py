@@ -105,17 +105,17 @@ def profile(
     from compress.config.devices import load_device
     from compress.profile.files import named, profile_files
     from compress.profile.latency.sweep import sweep_files
-    from compress.profile.layers_and_soak import look_at_files
-    from compress.profile.parse_duration import seconds_in
+    from compress.profile.layers_and_soak import profile_file_details
+    from compress.profile.parse_duration import parse_duration
 
     console = terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     chosen = [load_device(name.strip()) for name in devices.split(",")]
-    length = seconds_in(soak) if soak else None
+    length = parse_duration(soak) if soak else None
     say = Terminal(Console(stderr=True) if as_json else console)
     subjects = profile_files(models, chosen, threads=counts[0], seconds=seconds, reporter=say)
     points, skipped = sweep_files(models, chosen, sizes, counts, seconds=seconds, reporter=say)
-    near = look_at_files(
+    near = profile_file_details(
         named(models), layered=layers, soak_seconds=length, threads=counts[0], seconds=seconds, reporter=say
     )  # fmt: skip
     if as_json:

@@ -35,10 +35,10 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
     """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
     from compress.cli.terminal import table
     from compress.config.devices import load_device
-    from compress.profile.device_check import reachable, readiness
+    from compress.profile.device_check import check_device, reachable
 
     device = load_device(name)
-    found = readiness(device)
+    found = check_device(device)
     signs = {True: "✓", False: "✗", None: "·"}
     rows = [(signs[one.met], one.what, one.said) for one in found]
     table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)

@@ -16,7 +16,7 @@ from compress.pipeline.report.tables import summary_rows
 if TYPE_CHECKING:
     from compress.pipeline.pipeline import Run
     from compress.pipeline.quantize_report import QuantizeReport
-    from compress.profile.layers_and_soak import Closer
+    from compress.profile.layers_and_soak import FileDetails
     from compress.verify.cross_isa import Verification
 
 
@@ -65,7 +65,7 @@ def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: S
 LAYERS_SHOWN = 15
 
 
-def show_closer(console: Console, found: Closer) -> None:
+def show_closer(console: Console, found: FileDetails) -> None:
     """The slowest layers of each file, what each soak showed, and how both are to be read."""
     for name, rows in found.layers.items():
         title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"

@@ -46,7 +46,9 @@ class Chosen:
             context: Validation images are run.
             refusals: Why runtimes are out of the question, by name.
         """
-        from compress.profile.latency_meter import Plan, batches, choose
+        from compress.profile.choose_runtime import choose_runtime
+        from compress.profile.local import batches
+        from compress.profile.rows import MeasurementSettings
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [
@@ -56,11 +58,11 @@ class Chosen:
         if device.runtime not in allowed or len(allowed) < 2:
             return
         seconds = SMOKE_SECONDS if context.smoke else min(SECONDS, device.contract.seconds)
-        plan = Plan.of(device, threads=device.threads, seconds=seconds)
+        plan = MeasurementSettings.of(device, threads=device.threads, seconds=seconds)
         files = {"artifact": file_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
         feeds = {"artifact": batches(context.data.validation, device.contract.batch, _input_of(files["artifact"]))}
         try:
-            choice = choose(
+            choice = choose_runtime(
                 allowed,
                 files,
                 feeds,

@@ -22,7 +22,7 @@ from compress.core.record import Quantity, Skipped
 from compress.profile.latency.timing import Timing, speedup, time_runners
 
 if TYPE_CHECKING:
-    from compress.profile.rows import Plan
+    from compress.profile.rows import MeasurementSettings
 
 LEAST_AGREEMENT = 0.98
 """Part of the samples on which two runtimes must name the same class."""
@@ -31,7 +31,7 @@ LARGEST_DIFFERENCE = 0.1
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RuntimeAgreement:
     """How the outputs of two runtimes compare.
 
     Attributes:
@@ -55,7 +55,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Choice:
+class RuntimeChoice:
     """What came of comparing runtimes.
 
     Attributes:
@@ -72,7 +72,7 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def noise(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
+def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
     """Batches of normal noise of a file's own input shapes, for a file that comes without data; integers are zeros.
 
     Raises:
@@ -91,7 +91,7 @@ def noise(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
     ]
 
 
-def compare(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> Agreement:
+def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> RuntimeAgreement:
     """Hold the outputs of two runtimes against each other.
 
     Args:
@@ -107,20 +107,20 @@ def compare(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]])
     top1 = None
     if heads and all(a.ndim == 2 and a.shape[1] > 1 for a, _ in heads):
         top1 = sum(int((a.argmax(1) == b.argmax(1)).sum()) for a, b in heads) / samples
-    return Agreement(difference if np.isfinite(difference) else float("inf"), top1, samples)
+    return RuntimeAgreement(difference if np.isfinite(difference) else float("inf"), top1, samples)
 
 
-def choose(
+def choose_runtime(
     runtimes: Sequence[str],
     files: Mapping[str, Path],
     feeds: Mapping[str, Sequence[Feeds]],
-    plan: Plan,
+    plan: MeasurementSettings,
     *,
     batch: int,
     reporter: Reporter,
     by: str = "artifact",
     made: Mapping[str, Path] | None = None,
-) -> Choice:
+) -> RuntimeChoice:
     """Time one subject in every runtime, interleaved, and keep the fastest of those that agree with the first.
 
     A runtime is left out, with the reason, when it is not installed or does not run one of the files: all are to be measured in
@@ -142,7 +142,7 @@ def choose(
     own, *others = dict.fromkeys(runtimes)
     given = {name: {**files, by: file_for(name, made or {}, files[by])} for name in (own, *others)}
     expected = _outputs(own, given[own], feeds, plan.threads)
-    agreements: dict[str, Agreement] = {}
+    agreements: dict[str, RuntimeAgreement] = {}
     skipped = []
     for name in others:
         try:
@@ -150,7 +150,7 @@ def choose(
         except CompressError as error:
             skipped.append(Skipped(what=f"runtime {name}", reason=str(error)))
         else:
-            agreements[name] = _worst([compare(expected[subject], found[subject]) for subject in files])
+            agreements[name] = _worst([compare_outputs(expected[subject], found[subject]) for subject in files])
     with ExitStack() as stack:
         runners = {
             name: stack.enter_context(open_runner(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
@@ -167,7 +167,7 @@ def choose(
     chosen = _fastest(own, timings, agreements)
     paths = {name: given[name][by] for name in timings}
     rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
-    return Choice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
+    return RuntimeChoice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
 
 
 def _outputs(
@@ -180,12 +180,12 @@ def _outputs(
     return found
 
 
-def _worst(agreements: Sequence[Agreement]) -> Agreement:
+def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
     tops = [each.top1 for each in agreements if each.top1 is not None]
     return replace(agreements[0], difference=max(each.difference for each in agreements), top1=min(tops, default=None))
 
 
-def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement]) -> str:
+def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement]) -> str:
     chosen = own
     for name, agreement in agreements.items():
         gain = speedup(timings[chosen], timings[name])
@@ -194,7 +194,7 @@ def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, A
     return chosen
 
 
-def _row(name: str, path: Path, timing: Timing, agreement: Agreement | None, *, chosen: bool) -> dict[str, Any]:
+def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, Any]:
     detail = "its outputs are what the others are compared with"
     top1 = Quantity.absent("fraction", detail)
     if agreement is not None:
@@ -214,7 +214,7 @@ def _row(name: str, path: Path, timing: Timing, agreement: Agreement | None, *, 
 
 
 def _notes(
-    own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, Agreement], paths: Mapping[str, Path]
+    own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement], paths: Mapping[str, Path]
 ) -> list[str]:
     notes = [
         f"runtime {name} was not chosen: {agreement}; at most {LARGEST_DIFFERENCE:g} and {LEAST_AGREEMENT:.0%} are asked for"

@@ -31,7 +31,7 @@ class Line(FrozenModel):
     said: str
 
 
-def readiness(device: Device) -> tuple[Line, ...]:
+def check_device(device: Device) -> tuple[Line, ...]:
     """Check a device: reach, runtime, sensors, clocks, contract, figures, calibration.
 
     Nothing is measured and nothing changed. A device over SSH is asked through one connection.

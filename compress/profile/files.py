@@ -12,9 +12,9 @@ from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow
 from compress.profile import trtexec_results as trtexec
-from compress.profile.choose_runtime import choose, noise
+from compress.profile.choose_runtime import choose_runtime, noise_feeds
 from compress.profile.remote import measure as remote
-from compress.profile.rows import Plan, contract_notes, estimated, measured
+from compress.profile.rows import MeasurementSettings, contract_notes, estimate_rows, measure_rows
 
 SLOWEST = 5
 """Layers of an engine that are told."""
@@ -53,19 +53,19 @@ def profile_files(
     files = named(paths)
     for device in devices if files else ():
         if device.connection == "local":
-            plan = _in_the_fastest(device, files, Plan.of(device, threads=threads, seconds=seconds), say)
-            found, timings = measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            plan = _in_the_fastest(device, files, MeasurementSettings.of(device, threads=threads, seconds=seconds), say)
+            found, timings = measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
             rows += found
             for note in contract_notes(device, plan, timings):
                 say.line(note)
         elif device.connection is not None:
-            plan = Plan.of(device, threads=threads, seconds=seconds)
+            plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
             found, _, notes = remote.measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
             rows += found
             for note in notes:
                 say.line(note)
         else:
-            rows += estimated(files, device)
+            rows += estimate_rows(files, device)
     return tuple(rows)
 
 
@@ -76,15 +76,15 @@ def named(paths: Sequence[Path]) -> dict[str, Path]:
     return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in files}
 
 
-def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: Plan, say: Reporter) -> Plan:
+def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: MeasurementSettings, say: Reporter) -> MeasurementSettings:
     """The plan with the runtime, of those that the profile names, that runs the first file fastest."""
     if not device.runtimes:
         return plan
     batch = device.contract.batch
-    feeds = {name: noise(device.runtime, path, batch) for name, path in files.items()}
+    feeds = {name: noise_feeds(device.runtime, path, batch) for name, path in files.items()}
     names = (device.runtime, *device.runtimes)
     with pinned(plan.affinity):
-        choice = choose(names, files, feeds, plan, batch=batch, reporter=say, by=next(iter(files)))
+        choice = choose_runtime(names, files, feeds, plan, batch=batch, reporter=say, by=next(iter(files)))
     for text in (*choice.notes, *(f"{skip.what} left out: {skip.reason}" for skip in choice.skipped)):
         say.line(text)
     return replace(plan, runtime=choice.runtime)

@@ -21,7 +21,6 @@ from compress.backends.runner import Array, Feeds, FileRunner
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import InputSpec, Quantity
-from compress.profile.choose_runtime import choose
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import Work, work_of
 from compress.profile.latency import timing
@@ -31,8 +30,6 @@ from compress.profile.layers import layer_times as layers
 from compress.profile.layers.layer_times import CONVERTING, OWN, Kernel, Layers
 from compress.profile.layers.ort_profile import middle_mean
 from compress.profile.layers.tables import Rows, detail_of, duration, written
-from compress.profile.local import batches
-from compress.profile.rows import Plan
 
 __all__ = [
     "CONVERTING",
@@ -44,12 +41,9 @@ __all__ = [
     "Kernel",
     "LatencyMeter",
     "Layers",
-    "Plan",
     "Rows",
     "Timing",
     "Work",
-    "batches",
-    "choose",
     "detail_of",
     "duration",
     "layers",

@@ -22,7 +22,7 @@ SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Findings:
+class DetailedProfile:
     """What was seen; see `StageRecord` for the meaning of the fields."""
 
     results: Scorecard = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Findings:
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
 
-def look(
+def profile_detail(
     files: Mapping[str, Path],
     feeds: Mapping[str, Feeds],
     *,
@@ -41,7 +41,7 @@ def look(
     soak_seconds: float | None,
     reporter: Reporter,
     runtime: str = "onnxruntime",
-) -> Findings:
+) -> DetailedProfile:
     """Time student and artifact layer by layer, and soak the artifact.
 
     Args:
@@ -58,31 +58,31 @@ def look(
         found = _layers(chosen, feeds, threads, min(seconds, SECONDS))
     else:
         reason = f"the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile"
-        found = Findings(skipped=(Skipped(what="time by layer", reason=reason),))
+        found = DetailedProfile(skipped=(Skipped(what="time by layer", reason=reason),))
     if soak_seconds is None:
         return found
     soaked = soak_file(
         files["artifact"], soak_seconds, feeds=feeds["artifact"], threads=threads, reporter=reporter, runtime=runtime
     )
-    return Findings(soaked.quantities(), (*found.notes, *soaked.notes()), found.skipped, soaked.curves(), found.tables)
+    return DetailedProfile(soaked.quantities(), (*found.notes, *soaked.notes()), found.skipped, soaked.curves(), found.tables)
 
 
-def _layers(files: Mapping[str, Path], feeds: Mapping[str, Feeds], threads: int, seconds: float) -> Findings:
+def _layers(files: Mapping[str, Path], feeds: Mapping[str, Feeds], threads: int, seconds: float) -> DetailedProfile:
     try:
         found = layers.measure(files, feeds, threads=threads, seconds=seconds)
     except CompressError as error:
-        return Findings(skipped=(Skipped(what="time by layer", reason=str(error)),))
+        return DetailedProfile(skipped=(Skipped(what="time by layer", reason=str(error)),))
     rows = (
         layer_tables.compare(found["student"], found["artifact"])
         if "student" in found
         else layer_tables.table(found["artifact"])
     )
     notes = tuple(f"{name}: {each.account()}" for name, each in found.items())
-    return Findings(notes=notes, tables={LAYERS: rows})
+    return DetailedProfile(notes=notes, tables={LAYERS: rows})
 
 
 @dataclass(frozen=True)
-class Closer:
+class FileDetails:
     """What was seen of single files.
 
     Attributes:
@@ -107,9 +107,9 @@ class Closer:
         return {"layers": dict(self.layers), "soak": soaks, "notes": self.notes}
 
 
-def look_at_files(
+def profile_file_details(
     files: Mapping[str, Path], *, layered: bool, soak_seconds: float | None, threads: int, seconds: float, reporter: Reporter
-) -> Closer:
+) -> FileDetails:
     """Time files layer by layer in turns, and soak them one after the other.
 
     Args:
@@ -131,4 +131,4 @@ def look_at_files(
         for name, path in files.items():
             soaks[name] = soak_file(path, soak_seconds, threads=threads, reporter=reporter)
             notes += [f"{name}: {note}" for note in soaks[name].notes()]
-    return Closer({name: layer_tables.table(each) for name, each in timed.items()}, soaks, tuple(notes))
+    return FileDetails({name: layer_tables.table(each) for name, each in timed.items()}, soaks, tuple(notes))

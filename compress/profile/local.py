@@ -17,16 +17,16 @@ from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Skipped
 from compress.data.interface import Split
 from compress.profile import rows as subjects
-from compress.profile.choose_runtime import choose
+from compress.profile.choose_runtime import choose_runtime
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
 
-COMPARED = 64
+COMPARED_SAMPLES = 64
 """Samples on which runtimes are held against each other."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ProfileRequest:
     """What a profile asks of this machine.
 
     Attributes:
@@ -47,7 +47,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class ProfileResult:
     """What was measured.
 
     Attributes:
@@ -70,8 +70,13 @@ class Found:
 
 
 def profile(
-    files: Mapping[str, Path], names: Mapping[str, str], split: Split, device: Device, wanted: Wanted, reporter: Reporter
-) -> Found:
+    files: Mapping[str, Path],
+    names: Mapping[str, str],
+    split: Split,
+    device: Device,
+    wanted: ProfileRequest,
+    reporter: Reporter,
+) -> ProfileResult:
     """Measure teacher, student and artifact on this machine.
 
     Args:
@@ -87,7 +92,7 @@ def profile(
         DeviceError: Memory ran out, or the runtime or a processor to pin to is not there.
     """
     batch = device.contract.batch
-    plan = subjects.Plan.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    plan = subjects.MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
@@ -97,14 +102,14 @@ def profile(
         elif device.runtimes:
             several = {name: batches(split, batch, key) for name, key in names.items()}
             names_of = (device.runtime, *device.runtimes)
-            choice = choose(names_of, files, several, plan, batch=batch, reporter=reporter, made=wanted.made)
+            choice = choose_runtime(names_of, files, several, plan, batch=batch, reporter=reporter, made=wanted.made)
             plan = replace(plan, runtime=choice.runtime)
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _named(device, choice.rows)
         files = {**files, "artifact": file_for(plan.runtime, wanted.made, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
-        rows, timings = subjects.measured(files, feeds, device, plan, batch=batch, reporter=reporter)
+        rows, timings = subjects.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
         if wanted.batches or wanted.thread_counts:
             points, unfit = sweep(
                 files["artifact"],
@@ -117,7 +122,7 @@ def profile(
             tables["sweep"] = _named(device, points)
             skipped += unfit
     notes += subjects.contract_notes(device, plan, timings)
-    return Found(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
+    return ProfileResult(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 
 
 def samples(split: Split, size: int) -> Array:
@@ -127,8 +132,8 @@ def samples(split: Split, size: int) -> Array:
 
 
 def batches(split: Split, batch: int, name: str) -> list[Feeds]:
-    """Full batches of up to `COMPARED` samples, under the name of the input."""
-    found = itertools.islice(split.ordered(batch), max(1, COMPARED // batch))
+    """Full batches of up to `COMPARED_SAMPLES` samples, under the name of the input."""
+    found = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
     return [{name: each.inputs.numpy()} for each in found if len(each.inputs) == batch] or [{name: samples(split, batch)}]
 
 

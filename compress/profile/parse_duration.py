@@ -9,7 +9,7 @@ from compress.core.errors import DeviceError
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-def seconds_in(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Seconds from `90s`, `10m`, `1h`, `1h30m` or plain `90`.
 
     Raises:

@@ -30,7 +30,7 @@ BUSY = 0.9
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementSettings:
     """How to measure on this machine.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
     affinity: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, device: Device, *, threads: int, seconds: float) -> Plan:
+    def of(cls, device: Device, *, threads: int, seconds: float) -> MeasurementSettings:
         """The device's contract with the caller's threads and time; less time also means less warm-up and fewer runs."""
         scale = min(1.0, seconds / device.contract.seconds)
         runs = max(6, round(device.contract.min_runs * scale))
@@ -58,8 +58,14 @@ class Plan:
         return cls(threads, seconds, contract.warmup_seconds * scale, runs, device.runtime, contract.affinity)
 
 
-def measured(
-    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, plan: Plan, *, batch: int, reporter: Reporter
+def measure_rows(
+    files: Mapping[str, Path],
+    feeds: Mapping[str, Feeds] | None,
+    device: Device,
+    plan: MeasurementSettings,
+    *,
+    batch: int,
+    reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing]]:
     """Measure files on this machine, all in one interleaved session.
 
@@ -93,7 +99,7 @@ def measured(
             min_runs=plan.min_runs,
             reporter=reporter,
         )
-        parts = {name: in_parts(runner, given[name]) for name, runner in runners.items()}
+        parts = {name: copy_and_compute(runner, given[name]) for name, runner in runners.items()}
         actions = {name: partial(runner.run, given[name]) for name, runner in runners.items()}
         spent = power.measure(actions, power.sensors(device.contract.sensors), seconds=POWER_SECONDS, batch=batch)
     with reporter.bar("measuring memory", len(files)) as bar:
@@ -123,7 +129,7 @@ def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantit
     return found | {"throughput_per_s": timing.throughput}
 
 
-def in_parts(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
+def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can tell them apart; nothing of another."""
     if not isinstance(runner, Apart):
         return {}
@@ -138,7 +144,7 @@ def in_parts(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     }
 
 
-def estimated(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
+def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
     """Estimate files for a device that is not at hand; what a roofline cannot tell is absent with the reason."""
     away = f"{device.title} is not at hand"
     rows = []
@@ -160,7 +166,9 @@ def estimated(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, 
     return tuple(rows)
 
 
-def contract_notes(device: Device, plan: Plan, timings: Mapping[str, Timing], clocks: str | None = None) -> tuple[str, ...]:
+def contract_notes(
+    device: Device, plan: MeasurementSettings, timings: Mapping[str, Timing], clocks: str | None = None
+) -> tuple[str, ...]:
     """Which parts of the measurement contract were met, and which were not, in sentences.
 
     Args:

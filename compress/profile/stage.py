@@ -21,8 +21,8 @@ from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
     from compress.profile.latency.timing import Timing
-    from compress.profile.layers_and_soak import Findings
-    from compress.profile.local import Found
+    from compress.profile.layers_and_soak import DetailedProfile
+    from compress.profile.local import ProfileResult
 
 
 class Profile(Stage):
@@ -62,12 +62,12 @@ class Profile(Stage):
         results: Scorecard = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
-        asked = local.Wanted(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
+        asked = local.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
         for device in self._devices(context.targets):
             files = files_for(device, candidate, context)
             if device.connection is None:
                 try:
-                    rows += subjects.estimated(files, device)
+                    rows += subjects.estimate_rows(files, device)
                 except DeviceError as error:
                     skipped.append(Skipped(what=f"estimate for {device.name}", reason=str(error)))
                 continue
@@ -99,17 +99,17 @@ class Profile(Stage):
         )
 
     def _closer(
-        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, found: Found
-    ) -> Findings:
+        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, found: ProfileResult
+    ) -> DetailedProfile:
         """Time by layer and soak, which need the device to be this machine."""
         from compress.profile import layers_and_soak as closer
         from compress.profile import local
 
         if device.connection != "local":
-            return closer.Findings()
+            return closer.DetailedProfile()
         inputs = local.samples(context.data.validation, device.contract.batch)
         feeds = {name: {names[name]: inputs} for name in files}
-        return closer.look(
+        return closer.profile_detail(
             files | ({"artifact": found.artifact} if found.artifact else {}),
             feeds,
             runtime=found.runtime or device.runtime,

@@ -6,7 +6,7 @@ from torch import nn
 from compress.backends.runner import Apart, Parts
 from compress.backends.torch import CudaRunner, Runner
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.rows import PART_RUNS, in_parts
+from compress.profile.rows import PART_RUNS, copy_and_compute
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a CUDA build of torch")
@@ -102,7 +102,7 @@ def test_only_a_device_of_its_own_tells_parts_apart(module):
     assert isinstance(CudaRunner(module), Apart)
     with Runner(module) as runner:
         assert not isinstance(runner, Apart)
-        assert in_parts(runner, {"x": INPUTS}) == {}
+        assert copy_and_compute(runner, {"x": INPUTS}) == {}
 
 
 def test_parts_become_quantities():
@@ -117,7 +117,7 @@ def test_parts_become_quantities():
             return {"runtime": "a device"}
 
     device = Device()
-    found = in_parts(device, {})
+    found = copy_and_compute(device, {})
     assert device.calls == PART_RUNS
     assert found["compute_ms"].value == 2.0
     assert found["copy_in_ms"].low < found["copy_in_ms"].value < found["copy_in_ms"].high

@@ -26,7 +26,7 @@ from compress.config.devices import Device, host
 from compress.config.devices.connection import Ssh
 from compress.core.statistics import percentile_interval
 from compress.profile.latency.timing import measure
-from compress.profile.remote.jobs import shipment
+from compress.profile.remote.jobs import build_job
 from compress.profile.remote.session import RemoteSession
 from tests.profile.remote.conftest import SSHD, Server
 
@@ -71,7 +71,7 @@ def median_there(session: RemoteSession, order: dict[str, Any]) -> float:
 def order_for(path: Path, seconds: float, device: Device, session: RemoteSession) -> dict[str, Any]:
     """Send the file, and say what to do with it."""
     settings = {"batch": 1, "threads": 1, "seconds": seconds, "warmup_seconds": 0.2 * seconds, "min_runs": 10}
-    sent = shipment({"artifact": path}, None, device, settings | {"affinity": [], "power_seconds": 0.0})
+    sent = build_job({"artifact": path}, None, device, settings | {"affinity": [], "power_seconds": 0.0})
     for name, file in sent.files.items():
         session.put(file, name)
     return sent.order

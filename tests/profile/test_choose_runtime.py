@@ -10,12 +10,12 @@ from compress.core.errors import CompressError, ConversionError, MissingPackageE
 from compress.core.progress import NullReporter
 from compress.core.registry import Entry
 from compress.profile import choose_runtime as runtimes
-from compress.profile.choose_runtime import choose, compare, noise
+from compress.profile.choose_runtime import choose_runtime, compare_outputs, noise_feeds
 from compress.profile.files import profile_files
-from compress.profile.rows import Plan
+from compress.profile.rows import MeasurementSettings
 from tests.profile.onnx_models import model, network
 
-PLAN = Plan(threads=1, seconds=0.1, warmup_seconds=0.01, min_runs=20)
+PLAN = MeasurementSettings(threads=1, seconds=0.1, warmup_seconds=0.01, min_runs=20)
 BATCHES = [{"x": np.random.default_rng(seed).normal(size=(1, 3, 8, 8)).astype(np.float32)} for seed in range(8)]
 
 
@@ -52,7 +52,7 @@ def runtime(monkeypatch, **classes):
 
 def chosen(names, tiny):
     files = {"teacher": tiny, "artifact": tiny}
-    return choose(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter())
+    return choose_runtime(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter())
 
 
 def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatch):
@@ -92,7 +92,7 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
     files = {"teacher": tiny, "artifact": tiny}
     names = ("own", "fast", "plain")
     made = {"fast": special}
-    choice = choose(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter(), made=made)
+    choice = choose_runtime(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter(), made=made)
     assert {name for name, path in opened if path == special} == {"fast"}
     assert ("fast", tiny) in opened  # the teacher
     assert choice.runtime == "fast"
@@ -149,7 +149,7 @@ def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
 def test_noise_has_the_shapes_of_the_file(save):
     built = network()
     built.graph.input.append(helper.make_tensor_value_info("ids", 7, ["n", 4]))
-    batches = noise("onnxruntime", save("two.onnx", built), 3, 2)
+    batches = noise_feeds("onnxruntime", save("two.onnx", built), 3, 2)
     assert [{name: array.shape for name, array in each.items()} for each in batches] == [{"x": (3, 3, 8, 8), "ids": (3, 4)}] * 2
     assert batches[0]["x"].std() > 0.5
     assert not batches[0]["ids"].any()
@@ -159,23 +159,23 @@ def test_noise_has_the_shapes_of_the_file(save):
 def test_agreement_counts_classes_and_the_largest_difference():
     ours = [[np.array([[1.0, 2.0], [3.0, 0.0]])], [np.array([[0.0, 4.0]])]]
     theirs = [[np.array([[1.0, 2.0], [3.0, 3.5]])], [np.array([[0.0, 4.0]])]]
-    found = compare(ours, theirs)
+    found = compare_outputs(ours, theirs)
     assert found.difference == pytest.approx(3.5 / 4)
     assert found.top1 == pytest.approx(2 / 3)
     assert found.samples == 3
     assert not found.holds
-    assert compare(ours, ours).holds
+    assert compare_outputs(ours, ours).holds
     assert "the same class on 66.7% of 3 samples" in str(found)
 
 
 def test_agreement_of_outputs_without_classes_or_with_not_a_number():
     maps = [[np.ones((1, 2, 3, 3))]]
-    assert compare(maps, maps).top1 is None
-    assert compare(maps, maps).holds
+    assert compare_outputs(maps, maps).top1 is None
+    assert compare_outputs(maps, maps).holds
     broken = [[np.full((1, 2, 3, 3), np.nan)]]
-    assert not compare(maps, broken).holds
-    assert compare(maps, broken).difference == float("inf")
-    assert compare([[np.zeros((1, 2))]], [[np.zeros((1, 2))]]).difference == 0.0
+    assert not compare_outputs(maps, broken).holds
+    assert compare_outputs(maps, broken).difference == float("inf")
+    assert compare_outputs([[np.zeros((1, 2))]], [[np.zeros((1, 2))]]).difference == 0.0
 
 
 def test_every_output_counts(save):
@@ -183,4 +183,4 @@ def test_every_output_counts(save):
     path = save("two.onnx", model(nodes, {}, "y"))
     with open_runner("onnxruntime", path) as runner:
         (output,) = runner.run(BATCHES[0])
-    assert compare([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())
+    assert compare_outputs([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())

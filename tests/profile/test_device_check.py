@@ -5,7 +5,7 @@ from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
-from compress.profile.device_check import reachable, readiness
+from compress.profile.device_check import check_device, reachable
 from compress.profile.remote import session
 
 
@@ -15,7 +15,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def lines(device):
-    return {line.what: line for line in readiness(device)}
+    return {line.what: line for line in check_device(device)}
 
 
 def keep(**changed):
@@ -38,16 +38,16 @@ def test_this_machine_is_reached_and_its_runtime_is_there():
     assert found["clocks"].said
     assert found["power sensor"].met in (True, False)
     assert found["power sensor"].said
-    assert reachable(readiness(host()))
+    assert reachable(check_device(host()))
 
 
 def test_runtimes_that_would_be_tried_are_told_and_none_of_them_is_needed():
     device = host().model_copy(update={"runtimes": ("onnxruntime:cpu", "onnxruntime:qnn")})
-    found = [line for line in readiness(device) if line.what == "also tried"]
+    found = [line for line in check_device(device) if line.what == "also tried"]
     assert [line.met for line in found] == [True, False]
     assert "CPUExecutionProvider" in found[0].said
     assert "onnxruntime-qnn" in found[1].said
-    assert reachable(readiness(device))
+    assert reachable(check_device(device))
 
 
 def test_a_device_that_is_not_at_hand_is_estimated():
@@ -57,7 +57,7 @@ def test_a_device_that_is_not_at_hand_is_estimated():
     assert "assumed" in found["runtime"].said
     assert found["figures"].met is None
     assert found["calibration"].said == "none"
-    assert reachable(readiness(device))
+    assert reachable(check_device(device))
 
 
 def test_the_contract_says_which_percentiles_its_runs_do_not_support():
@@ -74,7 +74,7 @@ def test_a_runtime_that_is_missing_makes_it_unreachable(monkeypatch):
     if lines(device)["runtime"].met:
         pytest.skip("TensorRT is installed here")
     assert "pip install tensorrt" in lines(device)["runtime"].said
-    assert not reachable(readiness(device))
+    assert not reachable(check_device(device))
 
 
 def test_never_calibrated():
@@ -96,7 +96,7 @@ def test_a_calibration_of_another_runtime_does_not_hold():
     assert line.met is False
     assert "does not hold" in line.said
     assert "onnxruntime 1.0.0" in line.said
-    assert reachable(readiness(host()))
+    assert reachable(check_device(host()))
 
 
 def test_a_calibration_that_cannot_be_read_is_told():
@@ -145,4 +145,4 @@ def test_a_device_over_ssh_that_is_not_reached_is_said_to_be_so(monkeypatch):
     monkeypatch.setattr(session, "RemoteSession", Silent)
     device = host().model_copy(update={"connection": Ssh(ssh="board"), "hardware": None})
     assert lines(device)["reach"].said == "board: connection refused"
-    assert not reachable(readiness(device))
+    assert not reachable(check_device(device))

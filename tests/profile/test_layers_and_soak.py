@@ -6,16 +6,18 @@ from typer.testing import CliRunner
 from compress.cli import app
 from compress.core.errors import CompressError
 from compress.core.progress import NullReporter
-from compress.profile.layers_and_soak import LAYERS, look, look_at_files
+from compress.profile.layers_and_soak import LAYERS, profile_detail, profile_file_details
 
 
 def test_nothing_is_done_that_was_not_asked_for(tiny):
-    found = look_at_files({"tiny": tiny}, layered=False, soak_seconds=None, threads=1, seconds=1.0, reporter=NullReporter())
+    found = profile_file_details(
+        {"tiny": tiny}, layered=False, soak_seconds=None, threads=1, seconds=1.0, reporter=NullReporter()
+    )
     assert found.as_json() == {"layers": {}, "soak": {}, "notes": ()}
 
 
 def test_a_file_without_a_student_gets_a_table_of_its_own(tiny):
-    with_feeds = look(
+    with_feeds = profile_detail(
         {"artifact": tiny}, {"artifact": feeds(tiny)}, threads=1, seconds=0.02, soak_seconds=None, reporter=NullReporter()
     )
     assert {"time", "share"} <= set(with_feeds.tables[LAYERS][0])
@@ -30,7 +32,9 @@ def feeds(path):
 
 def test_a_file_that_cannot_be_timed_by_layer_is_skipped_with_the_reason(tmp_path):
     missing = tmp_path / "gone.onnx"
-    found = look({"artifact": missing}, {"artifact": {}}, threads=1, seconds=0.1, soak_seconds=None, reporter=NullReporter())
+    found = profile_detail(
+        {"artifact": missing}, {"artifact": {}}, threads=1, seconds=0.1, soak_seconds=None, reporter=NullReporter()
+    )
     ((skip),) = found.skipped
     assert "gone.onnx" in skip.reason
     assert found.tables == {}
@@ -57,6 +61,6 @@ def test_a_length_that_is_none_is_refused_before_anything_is_measured(tiny):
     assert isinstance(done.exception, CompressError)
     assert "like 90s, 10m" in str(done.exception)
     with pytest.raises(CompressError, match="no such file"):
-        look_at_files(
+        profile_file_details(
             {"x": tiny.parent / "x.onnx"}, layered=False, soak_seconds=1, threads=1, seconds=1, reporter=NullReporter()
         )

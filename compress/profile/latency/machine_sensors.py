@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass
-class Vitals:
+class MachineSensors:
     """Readings of this machine.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Does it stay as it is: one model run without pause for minutes. Drift, throttling, leaks, outliers.
 
-The time is cut into up to 120 stretches. Each gives the median of its runs, the resident memory at its end, clock and
-temperature. Drift and memory growth are Theil–Sen slopes over the stretches; an outlier is a run beyond q75 + 3 (q75 − q25) of
-its own stretch (Tukey 1977, "Exploratory data analysis": far out), so that drift makes none.
+The time is cut into up to 120 windows. Each gives the median of its runs, the resident memory at its end, clock and
+temperature. Drift and memory growth are Theil–Sen slopes over the windows; an outlier is a run beyond q75 + 3 (q75 − q25) of
+its own window (Tukey 1977, "Exploratory data analysis": far out), so that drift makes none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from compress.backends.runner import Feeds, sample
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.latency.interleave import warm_up
-from compress.profile.latency.machine_sensors import Vitals
-from compress.profile.latency.soak_report import Soak, Stretch
+from compress.profile.latency.machine_sensors import MachineSensors
+from compress.profile.latency.soak_report import Soak, SoakWindow
 
 STRETCHES = 120
 FEWEST = 12
 CAPACITY = 500_000
-"""Runs that a stretch can hold; a stretch that is full ends early. The memory is taken before, so that it is no growth."""
+"""Runs that a window can hold; a window that is full ends early. The memory is taken before, so that it is no growth."""
 
 
 def soak(
@@ -32,7 +32,7 @@ def soak(
     seconds: float,
     *,
     where: str = "this machine",
-    vitals: Vitals | None = None,
+    vitals: MachineSensors | None = None,
     resident: Callable[[], int] | None = None,
     reporter: Reporter | None = None,
 ) -> Soak:
@@ -52,22 +52,22 @@ def soak(
     if not seconds > 0:
         msg = f"a soak lasts more than 0 seconds, got {seconds:g}"
         raise DeviceError(msg)
-    watch, memory = vitals or Vitals(), resident or _resident()
+    watch, memory = vitals or MachineSensors(), resident or _resident()
     count = int(np.clip(seconds, FEWEST, STRETCHES))
     times = np.ones(CAPACITY)
     warm_up(action, seconds=min(1.0, seconds / 10))
-    throttled, stretches = watch.throttles(), []
+    throttled, windows = watch.throttles(), []
     start, elapsed = time.perf_counter(), 0.0
     with (reporter or NullReporter()).bar("soaking", count) as bar:
         while elapsed < seconds:
             number = int(elapsed * count / seconds) + 1
             runs = _fill(action, times, start + seconds * number / count)
             elapsed = time.perf_counter() - start
-            stretches.append(_stretch(times[:runs], elapsed, memory(), watch))
-            bar.advance(int(elapsed * count / seconds) + 1 - number, note=f"{stretches[-1].median_ms:.3f} ms")
+            windows.append(_window(times[:runs], elapsed, memory(), watch))
+            bar.advance(int(elapsed * count / seconds) + 1 - number, note=f"{windows[-1].median_ms:.3f} ms")
     after = watch.throttles()
     grown = None if throttled is None or after is None else after - throttled
-    return Soak(tuple(stretches), grown, watch.missing(), where)
+    return Soak(tuple(windows), grown, watch.missing(), where)
 
 
 def soak_file(
@@ -113,11 +113,11 @@ def _fill(action: Callable[[], object], times: np.ndarray, until: float) -> int:
     return runs
 
 
-def _stretch(times: np.ndarray, second: float, resident: int, watch: Vitals) -> Stretch:
+def _window(times: np.ndarray, second: float, resident: int, watch: MachineSensors) -> SoakWindow:
     low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
     outliers = int((times > high + 3 * (high - low)).sum()) if len(times) >= FEWEST else 0
     clock, temperature = watch.clock_mhz(), watch.temperature_c()
-    return Stretch(second, len(times), float(median), float(times.max()), outliers, resident, clock, temperature)
+    return SoakWindow(second, len(times), float(median), float(times.max()), outliers, resident, clock, temperature)
 
 
 def _resident() -> Callable[[], int]:

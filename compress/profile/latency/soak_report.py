@@ -8,7 +8,7 @@ import numpy as np
 
 from compress.core.record import Curve, Quantity, Scorecard
 from compress.core.statistics import wilson
-from compress.profile.latency.theil_sen import trend
+from compress.profile.latency.theil_sen import theil_sen
 
 NOTABLE = 0.02
 """Drift of the latency that is worth a warning, as a fraction."""
@@ -19,7 +19,7 @@ FALLEN = 0.95
 
 
 @dataclass(frozen=True)
-class Stretch:
+class SoakWindow:
     """One part of the soak.
 
     Attributes:
@@ -27,7 +27,7 @@ class Stretch:
         runs: Inferences in it.
         median_ms: Of its runs.
         slowest_ms: Of its runs.
-        outliers: Runs far beyond the others of this stretch.
+        outliers: Runs far beyond the others of this window.
         resident_bytes: Of the process, at its end.
         clock_mhz: Of the processor at work, at its end; None where it cannot be read.
         temperature_c: Of the hottest sensor, at its end; None where there is none.
@@ -48,13 +48,13 @@ class Soak:
     """A whole soak.
 
     Attributes:
-        stretches: In order, at least one.
+        windows: In order, at least one.
         throttles: How often the processors throttled meanwhile; None where it is not counted.
         missing: Why a reading is not there, by `clock`, `temperature`, `throttles`.
         where: Machine and settings.
     """
 
-    stretches: tuple[Stretch, ...]
+    windows: tuple[SoakWindow, ...]
     throttles: int | None
     missing: dict[str, str]
     where: str
@@ -62,30 +62,30 @@ class Soak:
     @property
     def seconds(self) -> float:
         """Length."""
-        return self.stretches[-1].second
+        return self.windows[-1].second
 
     @property
     def runs(self) -> int:
         """Inferences."""
-        return sum(stretch.runs for stretch in self.stretches)
+        return sum(window.runs for window in self.windows)
 
-    def tenths(self) -> tuple[Stretch, ...]:
-        """Some ten stretches spread over the soak, the first and the last among them."""
-        picked = np.unique(np.linspace(0, len(self.stretches) - 1, min(10, len(self.stretches))).astype(int))
-        return tuple(self.stretches[int(number)] for number in picked)
+    def tenths(self) -> tuple[SoakWindow, ...]:
+        """Some ten windows spread over the soak, the first and the last among them."""
+        picked = np.unique(np.linspace(0, len(self.windows) - 1, min(10, len(self.windows))).astype(int))
+        return tuple(self.windows[int(number)] for number in picked)
 
     def quantities(self) -> Scorecard:
         """Figures by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and vitals."""
         how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
-        outliers = sum(stretch.outliers for stretch in self.stretches)
-        slowest = max(stretch.slowest_ms for stretch in self.stretches)
+        outliers = sum(window.outliers for window in self.windows)
+        slowest = max(window.slowest_ms for window in self.windows)
         return {
             "soak_latency_drift": self._drift(how),
             "soak_memory_growth": self._growth(how),
             "soak_outliers": Quantity.measured(
                 outliers / self.runs,
                 "fraction",
-                f"{outliers} runs beyond q75 + 3 (q75 − q25) of their stretch; {how}",
+                f"{outliers} runs beyond q75 + 3 (q75 − q25) of their window; {how}",
                 interval=wilson(outliers, self.runs),
                 runs=self.runs,
             ),
@@ -95,28 +95,28 @@ class Soak:
 
     def _drift(self, how: str) -> Quantity:
         """What the latency gained from start to end, as a fraction of its median."""
-        found = self._trend([stretch.median_ms for stretch in self.stretches])
+        found = self._trend([window.median_ms for window in self.windows])
         if found is None:
-            return Quantity.absent("fraction", f"{len(self.stretches)} stretches are too few for a slope; soak for longer")
-        typical = float(np.median([stretch.median_ms for stretch in self.stretches]))
+            return Quantity.absent("fraction", f"{len(self.windows)} windows are too few for a slope; soak for longer")
+        typical = float(np.median([window.median_ms for window in self.windows]))
         slope, low, high = (value * self.seconds / typical for value in found)
         detail = f"Theil–Sen slope × length ÷ median, {found[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
-        return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.stretches))
+        return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.windows))
 
     def _growth(self, how: str) -> Quantity:
-        found = self._trend([stretch.resident_bytes for stretch in self.stretches])
+        found = self._trend([window.resident_bytes for window in self.windows])
         if found is None:
-            return Quantity.absent("bytes/min", f"{len(self.stretches)} stretches are too few for a slope; soak for longer")
+            return Quantity.absent("bytes/min", f"{len(self.windows)} windows are too few for a slope; soak for longer")
         slope, low, high = (value * 60 for value in found)
         each = found[0] * self.seconds / self.runs
         detail = f"Theil–Sen slope of the resident memory, {each:.3g} bytes a run; {how}"
-        return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.stretches))
+        return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.windows))
 
     def _vitals(self, how: str) -> Scorecard:
         found: Scorecard = {}
         for name, key, unit, series in (
-            ("soak_clock_lowest", "clock", "MHz", [stretch.clock_mhz for stretch in self.stretches]),
-            ("soak_temperature_highest", "temperature", "°C", [stretch.temperature_c for stretch in self.stretches]),
+            ("soak_clock_lowest", "clock", "MHz", [window.clock_mhz for window in self.windows]),
+            ("soak_temperature_highest", "temperature", "°C", [window.temperature_c for window in self.windows]),
         ):
             told = [value for value in series if value is not None]
             if not told:
@@ -132,17 +132,17 @@ class Soak:
         return found
 
     def _trend(self, series: list[float] | list[int]) -> tuple[float, float, float] | None:
-        return trend([stretch.second for stretch in self.stretches], series)
+        return theil_sen([window.second for window in self.windows], series)
 
     def curves(self) -> dict[str, Curve]:
         """Latency, resident memory and, where they can be read, clock and temperature over time."""
         series: dict[str, tuple[str, list[float | None]]] = {
-            "soak_latency": ("median latency in ms", [one.median_ms for one in self.stretches]),
-            "soak_memory": ("resident memory in MB", [one.resident_bytes / 1e6 for one in self.stretches]),
-            "soak_clock": ("clock in MHz", [one.clock_mhz for one in self.stretches]),
-            "soak_temperature": ("temperature in °C", [one.temperature_c for one in self.stretches]),
+            "soak_latency": ("median latency in ms", [one.median_ms for one in self.windows]),
+            "soak_memory": ("resident memory in MB", [one.resident_bytes / 1e6 for one in self.windows]),
+            "soak_clock": ("clock in MHz", [one.clock_mhz for one in self.windows]),
+            "soak_temperature": ("temperature in °C", [one.temperature_c for one in self.windows]),
         }
-        x = tuple(stretch.second for stretch in self.stretches)
+        x = tuple(window.second for window in self.windows)
         return {
             name: Curve(x_label="seconds", y_label=label, x=x, y=tuple(y))
             for name, (label, y) in series.items()
@@ -171,7 +171,7 @@ class Soak:
         return f"soak: the latency fell, {span}: at the start it was not warm, or something else was running"
 
     def _throttle_note(self) -> str:
-        clocks = [stretch.clock_mhz for stretch in self.stretches if stretch.clock_mhz is not None]
+        clocks = [window.clock_mhz for window in self.windows if window.clock_mhz is not None]
         fell = bool(clocks) and min(clocks) < FALLEN * clocks[0]
         if self.throttles or fell:
             counted = f", {self.throttles} times by the processors' own count" if self.throttles else ""

@@ -18,7 +18,7 @@ from compress.core.record import Skipped
 from compress.profile.latency.timing import Timing, time_runners
 
 if TYPE_CHECKING:
-    from compress.profile.rows import Plan
+    from compress.profile.rows import MeasurementSettings
 
 ELSEWHERE = "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
 
@@ -28,7 +28,7 @@ def sweep(
     feeds: Callable[[int], Feeds],
     batches: Sequence[int],
     thread_counts: Sequence[int],
-    plan: Plan,
+    plan: MeasurementSettings,
     *,
     reporter: Reporter,
 ) -> tuple[tuple[dict[str, Any], ...], tuple[Skipped, ...]]:
@@ -74,7 +74,7 @@ def sweep(
 
 
 def _fitting(
-    path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: Plan
+    path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: MeasurementSettings
 ) -> tuple[dict[int, Feeds], tuple[Skipped, ...]]:
     """Inputs of each batch size that the file takes, and why it does not take the others."""
     taken: dict[int, Feeds] = {}
@@ -133,7 +133,7 @@ def sweep_files(
         ConversionError: A file cannot be loaded.
         DeviceError: Input shapes are not known.
     """
-    from compress.profile.rows import Plan
+    from compress.profile.rows import MeasurementSettings
 
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
@@ -142,7 +142,7 @@ def sweep_files(
     files = [path for path in paths if not path.is_dir()]
     skipped += [Skipped(what=f"sweep on {each.name}", reason=ELSEWHERE) for each in devices if each.connection != "local"]
     for device, path in itertools.product((each for each in devices if each.connection == "local"), files):
-        plan = Plan.of(device, threads=1, seconds=seconds)
+        plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
         with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
             feeds = partial(sample, runner)
             points, unfit = sweep(path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter())

@@ -20,7 +20,7 @@ FEWEST = 5
 """Points under which the interval would reach beyond all slopes."""
 
 
-def trend(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float] | None:
+def theil_sen(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float] | None:
     """Theil–Sen slope with its 95 % interval.
 
     Args:

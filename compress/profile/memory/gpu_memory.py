@@ -41,7 +41,7 @@ class GpuPeak:
 
 
 @contextmanager
-def watched(process: int, *, wanted: bool = True) -> Iterator[GpuPeak]:
+def watch_gpu_memory(process: int, *, wanted: bool = True) -> Iterator[GpuPeak]:
     """Read the GPU memory of a process while the block runs.
 
     Args:

@@ -93,7 +93,7 @@ def _run_probe(
     on_gpu = provider not in ON_CPU
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
-        memory_gpu.watched(process.pid, wanted=on_gpu) as gpu,
+        memory_gpu.watch_gpu_memory(process.pid, wanted=on_gpu) as gpu,
     ):
         try:
             output, errors = process.communicate(timeout=TIMEOUT_S)

@@ -65,9 +65,9 @@ def load() -> None:
     folder = prepare(header, agent)
     try:
         sys.path.insert(0, os.path.join(folder, "agent.pyz"))  # noqa: PTH118
-        from compress.profile.remote.agent_server import Keeper
+        from compress.profile.remote.agent_server import AgentServer
 
-        Keeper(folder, stream, lease_s=header["lease_s"]).serve()
+        AgentServer(folder, stream, lease_s=header["lease_s"]).serve()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -32,7 +32,7 @@ LOG_LINES = 30
 NAPS = 8
 
 
-class Keeper:
+class AgentServer:
     """Owner of the temporary folder.
 
     Args:
@@ -59,11 +59,11 @@ class Keeper:
             self._say(hello=self._facts())
             while (line := self.stream.readline()).endswith(b"\n"):
                 self._heard += 1
-                self._obey(json.loads(line))
+                self._handle_order(json.loads(line))
         finally:
-            self._leave()
+            self._shut_down()
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _handle_order(self, order: dict[str, Any]) -> None:
         if order["do"] == "put":
             self._put(order)
         elif order["do"] == "work":
@@ -155,10 +155,10 @@ class Keeper:
             time.sleep(self.lease_s / NAPS)
             silent = silent + 1 if self._heard == heard else 0
         self._say(error="silence", text=f"it heard nothing for {self.lease_s:g} s")
-        self._leave()
+        self._shut_down()
         os._exit(1)
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         """Kill the worker and remove the folder; say whether it is gone."""
         with self._leaving:
             if (worker := self._worker) is not None:

@@ -20,7 +20,7 @@ WORKSPACE_MIB = 1024
 
 
 @dataclass(frozen=True)
-class Shipment:
+class Job:
     """Files to send and the order that goes with them.
 
     Attributes:
@@ -34,9 +34,7 @@ class Shipment:
     order: dict[str, Any] = field(default_factory=dict)
 
 
-def shipment(
-    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: dict[str, Any]
-) -> Shipment:
+def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: dict[str, Any]) -> Job:
     """Decide what to send.
 
     Args:
@@ -50,7 +48,7 @@ def shipment(
         DeviceError: The device's runtime is not driven over SSH, or a file's input shapes are not known.
     """
     there = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
-    sent = Shipment()
+    sent = Job()
     for name, path in files.items():
         for part in _parts(path):
             relative = part.relative_to(path.parent)
@@ -147,7 +145,7 @@ def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def _placed(feeds: Feeds, sent: Shipment, *, raw: bool) -> dict[str, str]:
+def _placed(feeds: Feeds, sent: Job, *, raw: bool) -> dict[str, str]:
     """Where each input of a subject goes; the same array goes once."""
     places = {}
     for name, array in feeds.items():

@@ -19,16 +19,16 @@ from compress.core.record import BenchmarkRow, Quantity, Skipped
 from compress.data.interface import Split
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
-from compress.profile.local import Found as LocalFound
-from compress.profile.local import Wanted, samples
+from compress.profile.local import ProfileRequest, samples
+from compress.profile.local import ProfileResult as LocalFound
 from compress.profile.memory import memory
-from compress.profile.remote.jobs import ALL_SENSORS, Shipment, shipment
+from compress.profile.remote.jobs import ALL_SENSORS, Job, build_job
 from compress.profile.remote.session import RemoteSession
-from compress.profile.rows import POWER_SECONDS, Plan, contract_notes, latencies
+from compress.profile.rows import POWER_SECONDS, MeasurementSettings, contract_notes, latencies
 
 
 @dataclass(frozen=True)
-class Found:
+class DeviceFacts:
     """What a device in reach has.
 
     Attributes:
@@ -70,7 +70,7 @@ class Found:
         return self.no_trtexec if device.runtime == "tensorrt" else self.no_onnxruntime
 
 
-def probe(device: Device) -> Found:
+def probe(device: Device) -> DeviceFacts:
     """Connect and look what is there; nothing is measured and nothing stays.
 
     Raises:
@@ -81,7 +81,7 @@ def probe(device: Device) -> Found:
     with RemoteSession(device) as remote:
         seen = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": sensors})
         facts = remote.facts
-    return Found(
+    return DeviceFacts(
         host=where.ssh,
         architecture=facts["architecture"],
         system=facts["system"],
@@ -101,7 +101,13 @@ def probe(device: Device) -> Found:
 
 
 def measured(
-    files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, plan: Plan, *, batch: int, reporter: Reporter
+    files: Mapping[str, Path],
+    feeds: Mapping[str, Feeds] | None,
+    device: Device,
+    plan: MeasurementSettings,
+    *,
+    batch: int,
+    reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[str, ...]]:
     """Measure files on a device over SSH, all in one interleaved session; the counterpart of `subjects.measured`.
 
@@ -130,7 +136,7 @@ def measured(
         "power_seconds": POWER_SECONDS,
         "trtexec": where.trtexec,
     }
-    sent = shipment(files, feeds, device, settings)
+    sent = build_job(files, feeds, device, settings)
     result, facts = _done_there(device, sent, reporter)
     place = f"{facts['cpu'] or facts['architecture']} over SSH at {where.ssh}"
     timings = {name: _timing(name, result, place, batch) for name in files}
@@ -139,7 +145,12 @@ def measured(
 
 
 def profile(
-    files: Mapping[str, Path], names: Mapping[str, str], split: Split, device: Device, wanted: Wanted, reporter: Reporter
+    files: Mapping[str, Path],
+    names: Mapping[str, str],
+    split: Split,
+    device: Device,
+    wanted: ProfileRequest,
+    reporter: Reporter,
 ) -> LocalFound:
     """Measure teacher, student and artifact on a device over SSH; the counterpart of `local.profile`.
 
@@ -155,7 +166,7 @@ def profile(
         DeviceError: As for `measured`.
     """
     batch = device.contract.batch
-    plan = Plan.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    plan = MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
     inputs = samples(split, batch)
     feeds = {name: {names[name]: inputs} for name in files}
     rows, timings, notes = measured(files, feeds, device, plan, batch=batch, reporter=reporter)
@@ -175,7 +186,7 @@ def _ssh(device: Device) -> Ssh:
     raise DeviceError(msg)
 
 
-def _done_there(device: Device, sent: Shipment, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
+def _done_there(device: Device, sent: Job, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
     """Send everything, have it measured: the worker's result and the agent's facts."""
     host = _ssh(device).ssh
     with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as aside:

@@ -3,15 +3,15 @@ import time
 import pytest
 
 from compress.core.errors import CompressError, DeviceError
-from compress.profile.latency.machine_sensors import Vitals
+from compress.profile.latency.machine_sensors import MachineSensors
 from compress.profile.latency.soak import soak, soak_file
-from compress.profile.latency.soak_report import Soak, Stretch
-from compress.profile.parse_duration import seconds_in
+from compress.profile.latency.soak_report import Soak, SoakWindow
+from compress.profile.parse_duration import parse_duration
 
 
-def stretches(latency=lambda _: 1.0, memory=lambda _: 100e6, clock=lambda _: None, count: int = 30) -> tuple[Stretch, ...]:
+def windows(latency=lambda _: 1.0, memory=lambda _: 100e6, clock=lambda _: None, count: int = 30) -> tuple[SoakWindow, ...]:
     return tuple(
-        Stretch(
+        SoakWindow(
             second=10.0 * (n + 1),
             runs=100,
             median_ms=latency(n),
@@ -25,7 +25,7 @@ def stretches(latency=lambda _: 1.0, memory=lambda _: 100e6, clock=lambda _: Non
 
 
 def shown(**series) -> Soak:
-    return Soak(stretches(**series), None, {"temperature": "no sensor", "throttles": "not counted"}, "a bench")
+    return Soak(windows(**series), None, {"temperature": "no sensor", "throttles": "not counted"}, "a bench")
 
 
 def test_drift_is_told_with_its_size():
@@ -56,7 +56,7 @@ def test_throttling_shows_in_clock_or_count():
     slowed = shown(clock=lambda n: 2000.0 - 20 * n)
     assert slowed.quantities()["soak_clock_lowest"].value == pytest.approx(2000 - 20 * 29)
     assert any("throttled" in note and "2000 down to 1420" in note for note in slowed.notes())
-    counted = Soak(stretches(clock=lambda _: 2000.0), 3, {}, "a bench")
+    counted = Soak(windows(clock=lambda _: 2000.0), 3, {}, "a bench")
     assert any("3 times" in note for note in counted.notes())
     assert counted.quantities()["soak_throttles"].value == 3
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_said():
 
 
 def test_too_short_a_soak_tells_no_slope():
-    short = Soak(stretches(count=3), None, {}, "a bench")
+    short = Soak(windows(count=3), None, {}, "a bench")
     assert short.quantities()["soak_latency_drift"].how == "not measured"
     assert any("not known" in note for note in short.notes())
 
@@ -92,19 +92,19 @@ def test_a_soak_lasts_as_long_as_told_and_counts_every_run(tmp_path):
         calls.append(1)
         time.sleep(0.02 if len(calls) == 200 else 0.0005)
 
-    found = soak(action, 0.6, vitals=Vitals(tmp_path), resident=lambda: 1000)
+    found = soak(action, 0.6, vitals=MachineSensors(tmp_path), resident=lambda: 1000)
     assert 0.6 <= found.seconds < 5
-    assert 1 < len(found.stretches) <= 12
+    assert 1 < len(found.windows) <= 12
     assert found.runs < len(calls)  # the warm-up is not counted
-    assert [stretch.second for stretch in found.stretches] == sorted(stretch.second for stretch in found.stretches)
-    assert sum(stretch.outliers for stretch in found.stretches) >= 1
+    assert [window.second for window in found.windows] == sorted(window.second for window in found.windows)
+    assert sum(window.outliers for window in found.windows) >= 1
     assert set(found.missing) == {"clock", "temperature", "throttles"}
 
 
 def test_a_real_file_is_soaked(tiny):
     found = soak_file(tiny, 0.3)
     quantities = found.quantities()
-    assert quantities["soak_latency_max_ms"].value >= found.stretches[0].median_ms
+    assert quantities["soak_latency_max_ms"].value >= found.windows[0].median_ms
     assert "ONNX Runtime" in quantities["soak_outliers"].detail
     for name in ("soak_latency_drift", "soak_memory_growth"):
         assert quantities[name].how == "measured"
@@ -123,7 +123,7 @@ def test_vitals_are_read_from_the_kernels_files(tmp_path):
     write("class/thermal/thermal_zone1/temp", "asleep")
     for number in (0, 1):
         write(f"{cpu}/cpu{number}/thermal_throttle/core_throttle_count", 2)
-    vitals = Vitals(tmp_path)
+    vitals = MachineSensors(tmp_path)
     assert vitals.clock_mhz() == pytest.approx(2400)
     assert vitals.temperature_c() == pytest.approx(51.5)
     assert vitals.throttles() == 4
@@ -134,13 +134,13 @@ def test_vitals_are_read_from_the_kernels_files(tmp_path):
     ("text", "seconds"), [("10m", 600), ("90s", 90), ("1h", 3600), ("1h30m", 5400), ("90", 90), (" 1.5 M ", 90)]
 )
 def test_lengths_of_time_are_read(text, seconds):
-    assert seconds_in(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0s", "m", "10x", "5m3", "-5s", "ten minutes", "inf", "1e3s"])
 def test_other_lengths_are_refused(text):
     with pytest.raises(DeviceError, match="like 90s, 10m, 1h"):
-        seconds_in(text)
+        parse_duration(text)
 
 
 def test_a_soak_of_nothing_is_refused(tiny, tmp_path):

@@ -11,10 +11,10 @@ from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.latency.sweep import sweep, sweep_files
-from compress.profile.rows import Plan
+from compress.profile.rows import MeasurementSettings
 from tests.profile.onnx_models import network
 
-PLAN = Plan(threads=1, seconds=0.02, warmup_seconds=0.0, min_runs=10)
+PLAN = MeasurementSettings(threads=1, seconds=0.02, warmup_seconds=0.0, min_runs=10)
 
 
 def images(batch):

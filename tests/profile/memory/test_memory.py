@@ -142,7 +142,7 @@ def gpu(monkeypatch):
 
 
 def test_the_peak_on_the_gpu_is_the_processes_own(gpu):
-    with memory_gpu.watched(7) as found:
+    with memory_gpu.watch_gpu_memory(7) as found:
         for size in (5, 90, 20):
             gpu.processes = [SimpleNamespace(pid=7, usedGpuMemory=size * MEGABYTE), SimpleNamespace(pid=8, usedGpuMemory=1)]
             time.sleep(0.1)
@@ -153,7 +153,7 @@ def test_the_peak_on_the_gpu_is_the_processes_own(gpu):
 
 def test_where_processes_are_hidden_the_board_is_watched(gpu):
     gpu.processes = [SimpleNamespace(pid=7, usedGpuMemory=None)]
-    with memory_gpu.watched(7) as found:
+    with memory_gpu.watch_gpu_memory(7) as found:
         time.sleep(0.06)
         gpu.used += 30 * MEGABYTE
         time.sleep(0.1)
@@ -162,7 +162,7 @@ def test_where_processes_are_hidden_the_board_is_watched(gpu):
 
 
 def test_a_gpu_that_tells_nothing_or_stops_is_said(gpu):
-    with memory_gpu.watched(7) as found:
+    with memory_gpu.watch_gpu_memory(7) as found:
         time.sleep(0.05)
     assert found.quantity().how == "not measured"
 
@@ -170,9 +170,9 @@ def test_a_gpu_that_tells_nothing_or_stops_is_said(gpu):
         raise NVMLError("GPU is lost")
 
     gpu.library.nvmlDeviceGetMemoryInfo = fail
-    with memory_gpu.watched(7) as found:
+    with memory_gpu.watch_gpu_memory(7) as found:
         time.sleep(0.05)
     assert "GPU is lost" in found.quantity().detail
-    with memory_gpu.watched(7, wanted=False) as found:
+    with memory_gpu.watch_gpu_memory(7, wanted=False) as found:
         pass
     assert found.readings == 0

@@ -17,12 +17,12 @@ from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.profile import rows as subjects
 from compress.profile.files import profile_files
-from compress.profile.remote.jobs import shipment
+from compress.profile.remote.jobs import build_job
 from compress.profile.remote.measure import measured, probe
 from compress.profile.stage import Profile
 from tests.profile.onnx_models import network
 
-SHORT = subjects.Plan(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
+SHORT = subjects.MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
 
 
 def rows_of(files, device, feeds=None, plan=SHORT):
@@ -35,7 +35,7 @@ def test_rows_come_out_like_local_ones(device, server, tiny, save):
     before = server.connections()
     rows, timings, notes = rows_of(files, device(sensors=host().contract.sensors), dict.fromkeys(files, inputs))
     assert server.connections() == before + 1
-    local, _ = subjects.measured(files, dict.fromkeys(files, inputs), host(), SHORT, batch=1, reporter=NullReporter())
+    local, _ = subjects.measure_rows(files, dict.fromkeys(files, inputs), host(), SHORT, batch=1, reporter=NullReporter())
     for ours, theirs in zip(rows, local, strict=True):
         assert (ours.subject, ours.device, ours.runtime) == (theirs.subject, "my_board", theirs.runtime)
         assert set(ours.quantities) == set(theirs.quantities)
@@ -72,7 +72,7 @@ def test_what_is_no_onnx_file_is_not_even_sent(device, tmp_path):
 
 def test_the_same_array_is_sent_once(device, tiny):
     inputs = {"x": np.zeros((1, 3, 8, 8), np.float32)}
-    sent = shipment({"a": tiny, "b": tiny}, {"a": inputs, "b": inputs}, device(), {"batch": 1})
+    sent = build_job({"a": tiny, "b": tiny}, {"a": inputs, "b": inputs}, device(), {"batch": 1})
     assert len(sent.arrays) == 1
     assert sent.order["feeds"]["a"] == sent.order["feeds"]["b"]
 

@@ -29,7 +29,7 @@ from compress.profile.cost_model.calibration_file import Accuracy, Calibration, 
 from compress.profile.cost_model.fit import calibrate, timed
 from compress.profile.cost_model.kernel_counts import kernels_of
 from compress.profile.cost_model.random_networks import specimen
-from compress.profile.device_check import readiness
+from compress.profile.device_check import check_device
 from tests.profile.onnx_models import network
 from tests.profile.remote.eventually import eventually
 
@@ -92,7 +92,7 @@ def test_it_is_fitted_here_and_kept_under_the_devices_name(device, small, server
     assert found.device == "my_board"
     assert found.accuracy.networks == 10
     assert {"product fp32", "other fp32", "product int8"} <= set(found.rates)
-    line = next(line for line in readiness(device()) if line.what == "calibration")
+    line = next(line for line in check_device(device()) if line.what == "calibration")
     assert line.met
     assert "on 10 random networks left out" in line.said
 
@@ -112,7 +112,7 @@ def test_a_calibration_that_does_not_hold_there_is_not_used_and_said_so(device, 
     found = cost.estimate(tiny, device().model_copy(update={"efficiency": roofline(), "peaks": peaks()}))
     assert "uncalibrated roofline" in found.model
     assert "cannot be used: it was made with runtime onnxruntime 1.0.0; there it is onnxruntime" in found.model
-    line = next(line for line in readiness(device()) if line.what == "calibration")
+    line = next(line for line in check_device(device()) if line.what == "calibration")
     assert line.met is False
     assert "onnxruntime 1.0.0" in line.said
 
@@ -124,7 +124,7 @@ def test_a_device_out_of_reach_is_estimated_by_its_roofline_and_said_so(device, 
     assert "cannot be used: my_board (127.0.0.1): it refused the connection" in found.model
     with pytest.raises(DeviceError, match=r"has no efficiency, .*it refused the connection"):
         cost.estimate(tiny, gone)
-    line = next(line for line in readiness(gone) if line.what == "calibration")
+    line = next(line for line in check_device(gone) if line.what == "calibration")
     assert line.met is None
     assert "whether it holds is not known" in line.said
 

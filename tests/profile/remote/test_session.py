@@ -20,12 +20,12 @@ from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions
 from compress.profile.remote.measure import measured, probe
 from compress.profile.remote.session import RemoteSession
-from compress.profile.rows import Plan
+from compress.profile.rows import MeasurementSettings
 from tests.profile.onnx_models import network
 from tests.profile.remote.eventually import eventually
 
-SHORT = Plan(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
-LONG = Plan(threads=1, seconds=120.0, warmup_seconds=0.01, min_runs=6)
+SHORT = MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
+LONG = MeasurementSettings(threads=1, seconds=120.0, warmup_seconds=0.01, min_runs=6)
 
 
 def profile(path, device, plan=SHORT):
