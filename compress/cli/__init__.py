@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from compress import __version__
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable, terminal
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable
+from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.core.errors import CompressError
 
@@ -61,7 +62,7 @@ def pipeline(
     """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
     from compress.pipeline.pipeline import Pipeline
 
-    console = terminal(quiet=quiet)
+    console = open_terminal(quiet=quiet)
     with resumable():
         prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
         from compress.cli.render import show
@@ -108,7 +109,7 @@ def profile(
     from compress.profile.layers_and_soak import profile_file_details
     from compress.profile.parse_duration import parse_duration
 
-    console = terminal()
+    console = open_terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     chosen = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
@@ -145,7 +146,7 @@ def quantize_report(
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:
-        show_quantization(terminal(), found)
+        show_quantization(open_terminal(), found)
 
 
 @app.command()
@@ -168,7 +169,7 @@ def verify(
     if model is None and setup is None:
         msg = "name an ONNX file to verify, or --setup aarch64"
         raise typer.BadParameter(msg)
-    console = terminal()
+    console = open_terminal()
     if setup is not None:
         from compress.verify.setup import set_up
 
@@ -210,7 +211,7 @@ def sensitivity(
             smoke=smoke,
             device=device,
             trust_code=trust_code,
-            reporter=Terminal(terminal()),
+            reporter=Terminal(open_terminal()),
         )
     for path in files:
         typer.echo(path)
@@ -234,7 +235,7 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show one family o
     from compress.cli.terminal import table
     from compress.core.registry import listed
 
-    table(terminal(), "", ("family", "name", "source"), listed(family))
+    table(open_terminal(), "", ("family", "name", "source"), listed(family))
 
 
 @app.command()
