@@ -9,7 +9,8 @@ from rich.console import Console
 
 from compress.cli.terminal import table
 from compress.core.format_quantity import full, label, unit_of, value
-from compress.core.record import BenchmarkRow, Check, Quantity, Skipped
+from compress.core.record import BenchmarkRow, Check, Fact, Quantity
+from compress.core.sentences import render, render_subject
 from compress.pipeline.report.sections import TOY
 from compress.pipeline.report.tables import summary_rows
 
@@ -53,13 +54,13 @@ def show_subjects(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
         console.print()
 
 
-def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: Sequence[Skipped]) -> None:
+def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: Sequence[Fact]) -> None:
     """One row for each batch size and thread count, and what was left out."""
     if points:
         header = ("file", "device", "batch", "threads", "runs", "latency p50", "throughput")
         table(console, "sweep", header, [_point(point) for point in points])
     for skip in skipped:
-        console.print(f"{skip.what} left out: {skip.reason}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{render_subject(skip)} left out: {render(skip)}", markup=False, highlight=False, soft_wrap=True)
 
 
 LAYERS_SHOWN = 15

@@ -6,14 +6,21 @@ through JSON.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 How = Literal["measured", "estimated", "not measured"]
+Scalar = str | int | float | bool | None
+Value = Scalar | tuple[Scalar, ...]
 Scorecard = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
+TEXT = "text"
+"""Code of a sentence that an older record holds as it was written."""
+SKIPPED = "skipped"
+"""Code of what an older record says was left alone, with the reason as it was written."""
 
 
 class FrozenModel(BaseModel):
@@ -68,11 +75,62 @@ class Quantity(FrozenModel):
         return cls(unit=unit, how="not measured", detail=reason)
 
 
-class Skipped(FrozenModel):
-    """Something a stage left alone, with the reason: a recorded result, not an exception."""
+class Fact(FrozenModel):
+    """Something worth reporting, as data: what was left alone and why, a note, a warning.
 
-    what: str
-    reason: str
+    The English sentence is made from it in one place, `compress.core.sentences.render`.
+
+    Attributes:
+        code: What happened, as `room.what_happened`, for example `prune.target_not_reached`.
+        subject: What it happened to: a layer, a device, a runtime, a file, a stage.
+        values: The numbers and names that the sentence needs.
+    """
+
+    code: str
+    subject: str = ""
+    values: Mapping[str, Value] = {}
+
+    def __hash__(self) -> int:
+        """Equal facts have equal hashes; the values, a dictionary, take no part."""
+        return hash((self.code, self.subject))
+
+    @staticmethod
+    def of(code: str, subject: str = "", /, **values: Value) -> Fact:
+        """A fact with its values as keyword arguments."""
+        return Fact(code=code, subject=subject, values=values)
+
+
+class Skipped(Fact):
+    """A fact in the words of code that does not name its reason by a code yet."""
+
+    def __init__(self, *, what: str, reason: str) -> None:
+        super().__init__(code=SKIPPED, subject=what, values={"reason": reason})
+
+    @property
+    def what(self) -> str:
+        """What was left alone."""
+        return self.subject
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return str(self.values["reason"])
+
+
+def _read_fact(value: object) -> object:
+    """What older records hold instead of a fact: a sentence, or what was left alone and the reason."""
+    match value:
+        case str():
+            return Fact.of(TEXT, text=value)
+        case {"what": str(what), "reason": str(reason)}:
+            return Fact.of(SKIPPED, what, reason=reason)
+        case Skipped():
+            return Fact.of(SKIPPED, value.what, reason=value.reason)
+        case _:
+            return value
+
+
+Facts = tuple[Annotated[Fact, BeforeValidator(_read_fact)], ...]
 
 
 class Curve(FrozenModel):
@@ -145,7 +203,7 @@ class StageRecord(FrozenModel):
         results: Further quantities of this kind of stage.
         subjects: Rows measured or estimated on devices.
         skipped: What was left alone, with reasons.
-        notes: Sentences a reviewer should read.
+        notes: What a reviewer should read.
         warnings: Those of them that nobody may miss: a target that was not reached, time that was not gained, a gate that was
             not passed. They stand at the head of the report and on the terminal.
         curves: Series to draw.
@@ -167,9 +225,9 @@ class StageRecord(FrozenModel):
     after: Scorecard
     results: Scorecard = {}
     subjects: tuple[BenchmarkRow, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    skipped: Facts = ()
+    notes: Facts = ()
+    warnings: Facts = ()
     curves: dict[str, Curve] = {}
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     seed: int
@@ -209,7 +267,7 @@ class RunRecord(FrozenModel):
     data: dict[str, Any]
     teacher: StageRecord | None
     start: Scorecard
-    notes: tuple[str, ...] = ()
+    notes: Facts = ()
     smoke: bool = False
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, FrozenModel, InputSpec, Quantity, Scorecard, Skipped, StageRecord
+from compress.core.record import BenchmarkRow, Curve, Fact, FrozenModel, InputSpec, Quantity, Scorecard, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -138,9 +138,9 @@ class Outcome:
     candidate: Candidate
     results: Scorecard = field(default_factory=dict)
     subjects: tuple[BenchmarkRow, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    skipped: tuple[Fact, ...] = ()
+    notes: tuple[Fact | str, ...] = ()
+    warnings: tuple[Fact | str, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     train: Path | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
-from compress.core.record import Scorecard
+from compress.core.record import Fact, Scorecard
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.pipeline.scorecard import counts, drop, gain, module_correct, proportion, score
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
@@ -28,8 +28,8 @@ class Evaluation:
 
     card: Scorecard
     results: Scorecard = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Fact | str, ...] = ()
+    warnings: tuple[Fact, ...] = ()
 
 
 def checked(candidate: Candidate, stage: str) -> None:
@@ -117,13 +117,20 @@ def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Sco
     return {f"control_{metric}": proportion(alone, where), f"{metric}_over_control": gain(alone, correct, CONTROL_NAME)}
 
 
-def unearned(control: Scorecard, metric: str) -> tuple[str, ...]:
+def unearned(control: Scorecard, metric: str) -> tuple[Fact, ...]:
     """Said where the teacher brought nothing that the test samples can tell."""
     brought = control.get(f"{metric}_over_control")
     if brought is None or (brought.low or 0.0) > 0:
         return ()
-    value, low, high = (100 * (one or 0.0) for one in (brought.value, brought.low, brought.high))
+    difference, low, high = (100 * (bound or 0.0) for bound in (brought.value, brought.low, brought.high))
     return (
-        f"the teacher brought no {metric} that {brought.runs} test samples can tell: {value:+.2f} points over {CONTROL_NAME} "
-        f"(95 % interval {low:+.2f} to {high:+.2f})",
+        Fact.of(
+            "pipeline.no_gain_over_control",
+            metric,
+            difference=difference,
+            low=low,
+            high=high,
+            samples=brought.runs,
+            control=CONTROL_NAME,
+        ),
     )

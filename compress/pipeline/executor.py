@@ -21,6 +21,7 @@ from compress.core.record import RunRecord, StageRecord, Verdict
 from compress.core.registry import find
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context, Stage
 from compress.pipeline.pending_stage import PendingStage, identity
 from compress.pipeline.plan import NetworkPlan, Plan
@@ -160,7 +161,7 @@ class PipelineExecutor:
     def _first(self, network: NetworkPlan, *, noted: bool = False) -> tuple[Candidate, tuple[str, ...]]:
         """A network as the plan makes it, with notes on it; `noted` adds what is to be said of the data."""
         module, notes = network.make(self.data.spec)
-        of_data = tuple(f"{skip.what}: {skip.reason}" for skip in self.data.skipped) if noted else ()
+        of_data = tuple(f"{render_subject(skip)}: {render(skip)}" for skip in self.data.skipped) if noted else ()
         return Candidate(self.data.spec, module), (*notes, *of_data)
 
     def _reach(self, step: PendingStage) -> StageOutput:
@@ -176,7 +177,7 @@ class PipelineExecutor:
         self.reporter.line(stage_line(record, step.before) + kept)
         if not self.smoke:
             for warning in record.warnings:
-                self.reporter.line(f"   ! {warning}")
+                self.reporter.line(f"   ! {render(warning)}")
         return StageOutput(record, self.store.folder(step.index, step.name), step.reference, step.previous)
 
     def _follow(self, step: PendingStage) -> StageRecord:

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from compress.core.errors import ConversionError, StoreError
 from compress.core.record import Scorecard, StageRecord
 from compress.core.run_directory import RECORD
+from compress.core.sentences import render
 from compress.pipeline.stage_output import MANIFEST
 from compress.profile.layers.tables import Rows
 from compress.quantize.analysis.layer_report import place, told_by
 from compress.quantize.target_requirements import FILES
 
+ACCEPTANCE = "quantize.acceptance"
 FILE = FILES["onnxruntime"]
 
 
@@ -77,7 +79,7 @@ def quantize_report(
         record, folder = _quantize_of(folder)
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
-        told, notes = told_by(record.skipped), tuple(note for note in record.notes if note.startswith("gate "))
+        told, notes = told_by(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
     if parent is None:
         msg = (
             f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"

@@ -15,7 +15,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Quantity, Skipped
+from compress.core.record import Curve, Fact, Quantity, Skipped
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
 from compress.quantize.acceptance import Judgement, Terms, judge
@@ -51,8 +51,8 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     model = _checked(graphs.load(source))
     excluded = placement.kept_float(model, stage.keep_float)
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Fact | str, ...] = ()
+    warnings: tuple[Fact | str, ...] = ()
     skipped: list[Skipped] = []
     gained: dict[str, Quantity] = {}
     curves: dict[str, Curve] = {}
@@ -98,7 +98,10 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         results |= judged.results
         skipped += judged.skipped
         tables["gate"] = judged.rows
-        told = (judged.note, *_kept(stage, judged, source, files, context))
+        told: tuple[Fact | str, ...] = (
+            Fact.of("quantize.acceptance", verdict=judged.note),
+            *_kept(stage, judged, source, files, context),
+        )
         notes, warnings = (*notes, *told), warnings if judged.passed else (*warnings, *told)
     outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
     return Outcome(

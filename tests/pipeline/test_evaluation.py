@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from compress.core.sentences import render
 from compress.pipeline.evaluation import unearned
 from compress.pipeline.scorecard import gain
 
@@ -15,7 +16,11 @@ def test_a_teacher_that_brought_nothing_is_told(better: int, said: bool) -> None
     told = unearned({"accuracy_over_control": gain(alone, distilled, "the student trained alone")}, "accuracy")
     assert bool(told) == said
     if said:
-        assert told[0].startswith(f"the teacher brought no accuracy that 100 test samples can tell: +{better}.00 points over")
+        assert (told[0].code, told[0].subject) == ("pipeline.no_gain_over_control", "accuracy")
+        assert told[0].values["samples"] == 100
+        assert told[0].values["difference"] == pytest.approx(better)
+        text = f"the teacher brought no accuracy that 100 test samples can tell: +{better}.00 points over"
+        assert render(told[0]).startswith(text)
 
 
 def test_without_a_control_nothing_is_told() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.config.devices import Device, load_device
 from compress.core.errors import ConversionError
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
 from compress.quantize.calibration.choose_samples import sample_calibration_set
@@ -329,7 +330,8 @@ def test_gate_keeps_the_float_network_where_too_much_is_lost(network: nn.Module,
     assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
     assert outcome.candidate.files["onnxruntime"].parent == context.folder
     failed, kept = outcome.warnings
-    assert failed.startswith("gate failed: the quantized network loses")
+    assert failed.code == "quantize.acceptance"
+    assert render(failed).startswith("gate failed: the quantized network loses")
     assert "float network goes on" in kept
     assert {failed, kept} < set(outcome.notes)
     assert outcome.results["gate_accuracy_drop"].value > 0.01

@@ -10,6 +10,7 @@ import yaml
 
 from compress.core.format_quantity import duration, full
 from compress.core.record import RunRecord, StageRecord
+from compress.core.sentences import render
 from compress.pipeline.report import tables
 from compress.pipeline.report.table import Table
 
@@ -117,7 +118,9 @@ def _sections(record: RunRecord, pictures: Mapping[str, tuple[Picture, ...]]) ->
         tables=(tables.summary_table(record),),
         pictures=pictures.get("overview", ()),
     )
-    yield Section("Stage by stage", paragraphs=(CHANGES,), items=record.notes, tables=(tables.chain_table(record),))
+    yield Section(
+        "Stage by stage", paragraphs=(CHANGES,), items=tuple(map(render, record.notes)), tables=(tables.chain_table(record),)
+    )
     devices = tables.device_tables(record)
     if devices:
         yield Section("Devices", tables=devices, pictures=pictures.get("devices", ()))
@@ -143,7 +146,9 @@ def _warnings(record: RunRecord) -> tuple[str, ...]:
     """What no reader may miss, each with its stage; a toy run has missed everything anyway."""
     if record.smoke:
         return ()
-    return tuple(f"{stage.index} · {stage.name}: {warning}" for stage in record.every_stage for warning in stage.warnings)
+    return tuple(
+        f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings
+    )
 
 
 def _lost(record: RunRecord) -> tuple[str, ...]:
@@ -161,7 +166,7 @@ def _stage(stage: StageRecord, pictures: tuple[Picture, ...]) -> Section:
         f"{stage.index} · {stage.name}",
         level=3,
         paragraphs=(facts,),
-        items=stage.notes,
+        items=tuple(map(render, stage.notes)),
         tables=tuple(table for table in found if table is not None and table.rows),
         pictures=pictures,
         code=(("Parameters", _yaml(stage.parameters)),) if stage.parameters else (),

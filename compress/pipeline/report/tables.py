@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from compress.core.format_quantity import LABELS, POINTS, change, duration, label, mark
 from compress.core.latency_sessions import LATENCY, latency_before, stage_card, teacher_card
 from compress.core.record import BenchmarkRow, Quantity, RunRecord, Scorecard, StageRecord
+from compress.core.sentences import render, render_subject
 from compress.pipeline.report.table import Cell, Notes, Table
 
 ROWS_SHOWN = 100
@@ -185,7 +186,7 @@ def skipped_table(stage: StageRecord) -> Table | None:
         return None
     groups: dict[str, list[str]] = {}
     for skip in stage.skipped:
-        groups.setdefault(skip.reason, []).append(skip.what)
+        groups.setdefault(render(skip), []).append(render_subject(skip))
     rows = tuple((Cell(", ".join(things)), Cell(reason)) for reason, things in groups.items())
     return Table("Left alone", ("what", "reason"), rows)
 

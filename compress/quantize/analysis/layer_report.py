@@ -11,7 +11,8 @@ import onnx
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
-from compress.core.record import Scorecard, Skipped
+from compress.core.record import Fact, Scorecard, Skipped
+from compress.core.sentences import render
 from compress.profile.latency_meter import Array, Feeds, Rows, layers
 from compress.quantize.analysis.float_fallback import Reasons
 from compress.quantize.analysis.int8_coverage import Fused, fused
@@ -73,7 +74,7 @@ class Section:
     skipped: tuple[Skipped, ...] = ()
 
 
-def section(parent: Path, made: Path, skipped: Iterable[Skipped], inputs: Array, *, threads: int, seconds: float) -> Section:
+def section(parent: Path, made: Path, skipped: Iterable[Fact], inputs: Array, *, threads: int, seconds: float) -> Section:
     """The comparison for a record; the reason where there is none.
 
     Args:
@@ -100,9 +101,9 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return bool(INTEGERS & operators) or any(tensor.data_type in HALVES for tensor in model.graph.initializer)
 
 
-def told_by(skipped: Iterable[Skipped]) -> dict[str, str]:
+def told_by(skipped: Iterable[Fact]) -> dict[str, str]:
     """Reasons by node, as `int8.left_in_float` words them."""
-    found = ((LEFT.match(skip.what), skip.reason) for skip in skipped if skip.reason.startswith(TOLD))
+    found = ((LEFT.match(skip.subject), render(skip)) for skip in skipped if render(skip).startswith(TOLD))
     return {match["name"]: reason for match, reason in found if match}
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from compress.core.errors import StoreError
 from compress.core.format_quantity import MARKS, unit_of, value
-from compress.core.record import Check, Quantity, RunRecord, Skipped, Verdict
+from compress.core.record import Check, Fact, Quantity, RunRecord, Skipped, Verdict
 from compress.pipeline.report import markdown
 from compress.pipeline.report import write as writing
 from compress.pipeline.report.figures import draw
@@ -102,7 +102,7 @@ def test_the_verdict_stands_before_everything_else(written: tuple[Path, ...]) ->
 
 def test_what_nobody_may_miss_stands_at_the_head(record: RunRecord, tmp_path: Path) -> None:
     told = "target not reached: macs at 0.8 <of> the dense network"
-    stages = (record.stages[0].model_copy(update={"warnings": (told,)}), *record.stages[1:])
+    stages = (record.stages[0].model_copy(update={"warnings": (Fact.of("text", text=told),)}), *record.stages[1:])
     markdown, page = write(record.model_copy(update={"stages": stages}), tmp_path)[:2]
     text = markdown.read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
@@ -156,7 +156,7 @@ def malicious(record: RunRecord) -> RunRecord:
     stage = record.stages[0].model_copy(
         update={
             "name": EVIL,
-            "notes": (EVIL,),
+            "notes": (Fact.of("text", text=EVIL),),
             "skipped": (Skipped(what=EVIL, reason=EVIL),),
             "tables": {EVIL: ({EVIL: EVIL, "other": None},)},
             "parameters": {EVIL: EVIL},
@@ -172,7 +172,7 @@ def malicious(record: RunRecord) -> RunRecord:
         "recipe_text": f"{EVIL}\n```\n# out of the fence",
         "data": {"source": EVIL},
         "environment": {EVIL: EVIL},
-        "notes": (EVIL,),
+        "notes": (Fact.of("text", text=EVIL),),
         "spec": record.spec.model_copy(update={"classes": (EVIL, "b")}),
         "stages": (stage, *record.stages[1:4], profile),
         "verdict": Verdict(passed=False, checks=(check,)),

@@ -1,0 +1,58 @@
+"""English sentences from facts: the only place where a fact becomes prose.
+
+One file a room; each holds `SENTENCES`, a table from code to template. The sentence of something left alone is the reason, and
+its subject stands beside it. Where a subject needs words of its own (`bias correction of features.0`), `SUBJECTS` of the same
+file has a template for the code.
+"""
+
+from __future__ import annotations
+
+from compress.core.record import SKIPPED, TEXT, Fact
+from compress.core.sentences import (
+    backends,
+    data,
+    dataset_distillation,
+    distill,
+    export,
+    models,
+    pipeline,
+    profile,
+    prune,
+    quantize,
+    substitute,
+    train,
+)
+from compress.core.sentences.table import Sentence, Sentences
+
+ROOMS = (
+    backends, data, dataset_distillation, distill, export, models, pipeline, profile, prune, quantize, substitute, train,
+)  # fmt: skip
+SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}
+SUBJECTS: Sentences = {}
+for _room in ROOMS:
+    SENTENCES.update(_room.SENTENCES)
+    SUBJECTS.update(getattr(_room, "SUBJECTS", {}))
+
+
+def render(fact: Fact | str) -> str:
+    """The sentence of a fact; a plain one made of its code and values where the code is not known."""
+    if isinstance(fact, str):
+        return fact
+    sentence = SENTENCES.get(fact.code)
+    return _generic(fact) if sentence is None else _filled(sentence, fact)
+
+
+def render_subject(fact: Fact) -> str:
+    """What a fact is about, in words."""
+    return _filled(SUBJECTS.get(fact.code, "{subject}"), fact)
+
+
+def _filled(sentence: Sentence, fact: Fact) -> str:
+    return sentence.format(subject=fact.subject, **fact.values) if isinstance(sentence, str) else sentence(fact)
+
+
+def _generic(fact: Fact) -> str:
+    """`mine.layer_too_small` of conv1 with `size: 3` is `layer too small: conv1 (size 3)`."""
+    words = fact.code.rpartition(".")[2].replace("_", " ")
+    values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in fact.values.items())
+    return f"{words}{f': {fact.subject}' if fact.subject else ''}{f' ({values})' if values else ''}"

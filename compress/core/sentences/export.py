@@ -1,0 +1,7 @@
+"""Sentences of export."""
+
+from __future__ import annotations
+
+from compress.core.sentences.table import Sentences
+
+SENTENCES: Sentences = {}

@@ -1,0 +1,11 @@
+"""The type of a room's table of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compress.core.record import Fact
+
+Sentence = str | Callable[[Fact], str]
+"""A template for `str.format`, filled with `subject` and the fact's values by name; or a function of the fact."""
+Sentences = dict[str, Sentence]

@@ -1,0 +1,79 @@
+"""Sentences from facts."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import compress
+from compress.core.record import Fact, RunRecord, Skipped, StageRecord
+from compress.core.sentences import ROOMS, SENTENCES, SUBJECTS, render, render_subject
+
+PACKAGE = Path(compress.__file__).parent
+ROOT = PACKAGE.parent
+
+
+def codes() -> Iterator[str]:
+    """Every code of a fact that the package makes: `Fact.of("code", ...)` and `Fact(code="code", ...)`."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            match node.func:
+                case ast.Attribute(value=ast.Name(id="Fact"), attr="of"):
+                    code = node.args[0]
+                case ast.Name(id="Fact"):
+                    code = next(keyword.value for keyword in node.keywords if keyword.arg == "code")
+                case _:
+                    continue
+            if isinstance(code, ast.IfExp):
+                yield from (ast.literal_eval(code.body), ast.literal_eval(code.orelse))
+            elif isinstance(code, ast.Constant):
+                yield code.value
+
+
+def test_every_code_has_a_sentence_and_every_sentence_is_used() -> None:
+    """A code stands as a literal where its fact is made, so that both are found by searching for it."""
+    assert set(codes()) == set(SENTENCES) - {"text", "skipped"}
+    assert set(SUBJECTS) <= set(SENTENCES)
+
+
+def test_a_code_names_its_room() -> None:
+    for room in ROOMS:
+        name = room.__name__.rpartition(".")[2]
+        assert all(code.startswith(f"{name}.") for code in room.SENTENCES)
+
+
+def test_sentences_take_subject_and_values() -> None:
+    fact = Fact.of("quantize.acceptance", "model.onnx", verdict="gate passed")
+    assert (fact.code, fact.subject, fact.values) == ("quantize.acceptance", "model.onnx", {"verdict": "gate passed"})
+    assert render(fact) == "gate passed"
+    assert render_subject(fact) == "model.onnx"
+
+
+def test_a_code_of_another_package_is_readable() -> None:
+    assert render(Fact.of("mine.layer_too_small", "conv1", size=3)) == "layer too small: conv1 (size 3)"
+
+
+def test_facts_of_a_record_round_trip_and_older_sentences_load(record: RunRecord) -> None:
+    fact = Fact.of("mine.code", "conv1", names=("a", "b"), count=3, ratio=0.5, flag=True, nothing=None)
+    stage = record.stages[0].model_copy(update={"notes": (fact,)})
+    assert StageRecord.model_validate_json(stage.model_dump_json()) == stage
+    older = stage.model_dump(mode="json") | {"notes": ["a sentence"], "skipped": [{"what": "conv1", "reason": "too small"}]}
+    read = StageRecord.model_validate(older)
+    assert [render(note) for note in read.notes] == ["a sentence"]
+    assert [(render_subject(skip), render(skip)) for skip in read.skipped] == [("conv1", "too small")]
+    made = StageRecord.model_validate(older | {"skipped": (Skipped(what="conv1", reason="too small"),)})
+    assert made.skipped == read.skipped
+    assert StageRecord.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("reports/example/**/record.json")), ids=str)
+def test_the_committed_example_loads_and_keeps_its_sentences(path: Path) -> None:
+    record = RunRecord.load(path)
+    stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
+    for stage, older in zip(record.stages, stages, strict=True):
+        assert [render(note) for note in stage.notes] == [note for note in older["notes"] if isinstance(note, str)]
+        assert len(stage.skipped) == len(older["skipped"])
