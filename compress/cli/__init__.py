@@ -223,9 +223,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; the run directory itself by default.")] = None,
 ) -> None:
     """Draw a report again from its record."""
-    from compress.pipeline.publish import redraw
+    from compress.pipeline.publish import rerender_report
 
-    for path in redraw(run, out):
+    for path in rerender_report(run, out):
         typer.echo(path)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from compress.cli.terminal import table
-from compress.core.format_quantity import full, label, unit_of, value
+from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
 from compress.core.record import BenchmarkRow, Check, Fact, Quantity
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report.sections import TOY
@@ -41,15 +41,20 @@ def show(console: Console, run: Run) -> None:
 
 
 def _sentence(check: Check) -> str:
-    unit = unit_of(check.limit.replace(" ", "_"), check.found)
+    unit = display_unit(check.limit.replace(" ", "_"), check.quantity)
     sign = "✓" if check.passed else "✗"
-    return f"  {sign} {check.limit}: {full(check.found, unit)}, allowed {check.allowed}: {check.explanation}"
+    return (
+        f"  {sign} {check.limit}: {format_with_provenance(check.quantity, unit)}, allowed {check.allowed}: {check.explanation}"
+    )
 
 
 def show_subjects(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
     """One block for each measured or estimated thing."""
     for subject in subjects:
-        rows = [(label(name), full(each, unit_of(name, each)), each.detail) for name, each in subject.quantities.items()]
+        rows = [
+            (quantity_label(name), format_with_provenance(each, display_unit(name, each)), each.detail)
+            for name, each in subject.quantities.items()
+        ]
         table(console, f"{subject.subject} on {subject.device} ({subject.runtime})", ("", "", "how"), rows)
         console.print()
 
@@ -74,7 +79,10 @@ def show_closer(console: Console, found: FileDetails) -> None:
         table(console, title, header, [_layer(row) for row in rows[:LAYERS_SHOWN]])
         console.print()
     for name, soak in found.soaks.items():
-        quantities = [(label(key), full(each, unit_of(key, each)), each.detail) for key, each in soak.quantities().items()]
+        quantities = [
+            (quantity_label(key), format_with_provenance(each, display_unit(key, each)), each.detail)
+            for key, each in soak.quantities().items()
+        ]
         table(console, f"{name}: {soak.seconds:.0f} s without pause", ("", "", "how"), quantities)
         course = [[f"{one.second:.1f} s", str(one.runs), f"{one.median_ms:.3f} ms", f"{one.slowest_ms:.3f} ms",
                  f"{one.resident_bytes / 1e6:.1f} MB", _reading(one.clock_mhz, "MHz"), _reading(one.temperature_c, "°C")]
@@ -87,7 +95,7 @@ def show_closer(console: Console, found: FileDetails) -> None:
 
 def _layer(row: Mapping[str, Any]) -> list[str]:
     share, took = (Quantity.model_validate(row[key]) for key in ("share", "time"))
-    return [row["module"], row["nodes"], row["operators"], row["runs_in"], value(share), full(took)]
+    return [row["module"], row["nodes"], row["operators"], row["runs_in"], format_quantity(share), format_with_provenance(took)]
 
 
 def show_quantization(console: Console, found: QuantizeReport) -> None:
@@ -116,7 +124,7 @@ def _reading(number: float | None, unit: str) -> str:
 
 
 def _point(point: Mapping[str, Any]) -> list[str]:
-    shown = (full(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s"))
+    shown = (format_with_provenance(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s"))
     return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *shown]
 
 
@@ -124,7 +132,10 @@ def show_verification(console: Console, found: Verification) -> None:
     """What was compared, the figures, and what they do not say."""
     for name, text in (("here", found.here), ("there", found.there), ("fed", found.inputs)):
         console.print(f"{name:6}{text}", markup=False, highlight=False, soft_wrap=True)
-    rows = [(label(name), full(each, unit_of(name, each))) for name, each in found.quantities.items()]
+    rows = [
+        (quantity_label(name), format_with_provenance(each, display_unit(name, each)))
+        for name, each in found.quantities.items()
+    ]
     table(console, "", (found.model, ""), rows)
     console.print(found.note, markup=False, highlight=False, soft_wrap=True)
 

@@ -54,7 +54,7 @@ def check(chain: Sequence[Entry], budget: Budget | None, own: Names, base: Path 
     if all(isinstance(own.get(name, name), str) for name in named):
         targets = tuple(load_device(name, base) for name in named)
         for entry in chain:
-            if entry.stage is not None and (reason := entry.stage.unfit(targets)):
+            if entry.stage is not None and (reason := entry.stage.unsupported_reason(targets)):
                 yield entry.place, reason
 
 

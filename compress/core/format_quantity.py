@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import re
 
-from compress.core.latency_sessions import LATENCY, in_turns
-from compress.core.record import How, Quantity, Scorecard, StageRecord
+from compress.core.latency_sessions import LATENCY, previous_latency
+from compress.core.record import How, Metrics, Quantity, StageRecord
 
-MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
+PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
 """The sign that stands at every number of a report."""
 
 MINUS = "−"
@@ -63,7 +63,7 @@ POINTS = frozenset({"accuracy_drop", "accuracy_lost", "accuracy_over_control"})
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def label(name: str) -> str:
+def quantity_label(name: str) -> str:
     """A quantity's name in words."""
     return LABELS.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
 
@@ -96,7 +96,7 @@ def _number(value: float, decimals: int) -> str:
     return text.replace("-", "" if float(text.replace(",", "")) == 0 else MINUS)
 
 
-def amount(value: float, unit: str, *, exact: bool = False) -> str:
+def format_value(value: float, unit: str, *, exact: bool = False) -> str:
     """A value with its unit.
 
     Args:
@@ -113,17 +113,17 @@ def amount(value: float, unit: str, *, exact: bool = False) -> str:
     return f"{text} {'point' if text == '1' and shown == 'points' else shown}".strip()
 
 
-def unit_of(name: str, quantity: Quantity) -> str:
+def display_unit(name: str, quantity: Quantity) -> str:
     """The unit to show a quantity in: its own, or points for a difference of fractions."""
     return "points" if name in POINTS and quantity.unit == "fraction" else quantity.unit
 
 
-def value(quantity: Quantity, unit: str | None = None) -> str:
+def format_quantity(quantity: Quantity, unit: str | None = None) -> str:
     """The value with its unit, or `not measured`."""
-    return "not measured" if quantity.value is None else amount(quantity.value, unit or quantity.unit)
+    return "not measured" if quantity.value is None else format_value(quantity.value, unit or quantity.unit)
 
 
-def spread(quantity: Quantity, unit: str | None = None) -> str:
+def format_interval(quantity: Quantity, unit: str | None = None) -> str:
     """The interval or band as `0.61–0.63 ms`, with as many decimals as tell its ends apart; empty without one."""
     low, high = quantity.low, quantity.high
     if low is None or high is None:
@@ -138,20 +138,20 @@ def spread(quantity: Quantity, unit: str | None = None) -> str:
     return f"{first}{dash}{second} {shown}".strip()
 
 
-def mark(quantity: Quantity) -> str:
+def format_provenance(quantity: Quantity) -> str:
     """The sign and the words of how a number came to be."""
-    return f"{MARKS[quantity.how]} {quantity.how}"
+    return f"{PROVENANCE_MARKS[quantity.how]} {quantity.how}"
 
 
-def full(quantity: Quantity, unit: str | None = None) -> str:
+def format_with_provenance(quantity: Quantity, unit: str | None = None) -> str:
     """Value, interval and mark in one line: `0.612 ms (0.608–0.615 ms) ● measured`."""
     if quantity.value is None:
-        return mark(quantity)
-    interval = spread(quantity, unit)
-    return f"{value(quantity, unit)}{f' ({interval})' if interval else ''} {mark(quantity)}"
+        return format_provenance(quantity)
+    interval = format_interval(quantity, unit)
+    return f"{format_quantity(quantity, unit)}{f' ({interval})' if interval else ''} {format_provenance(quantity)}"
 
 
-def change(before: Quantity | None, after: Quantity | None) -> str:
+def format_change(before: Quantity | None, after: Quantity | None) -> str:
     """What became of a number: points for fractions, else percent, or a factor where it halved or doubled twice over.
 
     Empty where either side is missing.
@@ -161,9 +161,9 @@ def change(before: Quantity | None, after: Quantity | None) -> str:
     if after.value == before.value:
         return "="
     if after.unit == "fraction":
-        return _signed(amount(after.value - before.value, "points"))
+        return _signed(format_value(after.value - before.value, "points"))
     if before.value <= 0 or after.value <= 0:
-        return _signed(amount(after.value - before.value, after.unit))
+        return _signed(format_value(after.value - before.value, after.unit))
     ratio = after.value / before.value
     if ratio <= 0.25 or ratio >= 4:
         times = max(ratio, 1 / ratio)
@@ -175,7 +175,7 @@ def _signed(text: str) -> str:
     return text if text.startswith((MINUS, "0 ")) else f"+{text}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Wall time: `4.1 s`, `3 min 20 s`, `1 h 02 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -188,10 +188,10 @@ def duration(seconds: float) -> str:
 def _short(quantity: Quantity | None) -> str:
     if quantity is None or quantity.value is None:
         return "—"
-    return f"{'~' if quantity.how == 'estimated' else ''}{value(quantity).removesuffix(' MAC')}"
+    return f"{'~' if quantity.how == 'estimated' else ''}{format_quantity(quantity).removesuffix(' MAC')}"
 
 
-def stage_line(record: StageRecord, previous: Scorecard) -> str:
+def format_stage_line(record: StageRecord, previous: Metrics) -> str:
     """One line for a finished stage: accuracy, size, MACs, latency, and the change since the stage before.
 
     The change of a latency is that of the session which timed both networks in turns, where there was one.
@@ -206,8 +206,8 @@ def stage_line(record: StageRecord, previous: Scorecard) -> str:
     parts = []
     for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
         now = record.after.get(name)
-        before = (in_turns(record, now) if name == LATENCY else None) or previous.get(name)
-        moved = change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        before = (previous_latency(record, now) if name == LATENCY else None) or previous.get(name)
+        moved = format_change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
         parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
     line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
     return line if len(line) <= 120 else f"{line[:119]}…"

@@ -6,18 +6,18 @@ the one of that session; elsewhere it stays that of the stage's own, and says so
 
 from __future__ import annotations
 
-from compress.core.record import BenchmarkRow, Quantity, RunRecord, Scorecard, StageRecord
+from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
 
 LATENCY, P50 = "latency_ms", "latency_p50_ms"
 APART = "timed on its own right after {}: minutes apart from the other rows"
 
 
-def teacher_card(record: RunRecord) -> Scorecard:
+def teacher_metrics(record: RunRecord) -> Metrics:
     """Of the teacher, its latency from the interleaved session where there is one."""
     return _with(record.teacher.after if record.teacher else {}, _timed(record).get("teacher"))
 
 
-def stage_card(record: RunRecord, stage: StageRecord) -> Scorecard:
+def stage_metrics(record: RunRecord, stage: StageRecord) -> Metrics:
     """Of what a stage left, likewise; of what the session did not time, the stage's own, with a word on that."""
     together = _together(record, stage)
     own = stage.after.get(LATENCY)
@@ -28,21 +28,21 @@ def stage_card(record: RunRecord, stage: StageRecord) -> Scorecard:
 
 
 def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
-    """What a stage's latency in `stage_card` may be compared with: nothing that was timed minutes apart.
+    """What a stage's latency in `stage_metrics` may be compared with: nothing that was timed minutes apart.
 
     Both of the interleaved session; or what the stage's own session, which timed it in turns with the network before, says of
     their ratio. None where neither is known.
     """
-    now = stage_card(record, stage).get(LATENCY)
+    now = stage_metrics(record, stage).get(LATENCY)
     if now is None or stage.after.get(LATENCY) == stage.before.get(LATENCY):
         return now
     before = next((one for one in record.stages if one.index == stage.index - 1), None)
     if _together(record, stage) and before is not None and (timed := _together(record, before)):
         return timed
-    return in_turns(stage, now)
+    return previous_latency(stage, now)
 
 
-def in_turns(stage: StageRecord, now: Quantity | None) -> Quantity | None:
+def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | None:
     """What the network before takes where this one takes `now`, by the stage's own session of both; None without one."""
     gain = stage.results.get("speedup_vs_before")
     if gain is None or gain.value is None or now is None or now.value is None:
@@ -66,21 +66,21 @@ def _together(record: RunRecord, stage: StageRecord) -> Quantity | None:
 
 def _profile(record: RunRecord) -> StageRecord | None:
     """The last stage that timed the artifact on this machine."""
-    found = [stage for stage in record.stages if any(row.subject == "artifact" and _here(row) for row in stage.subjects)]
+    found = [stage for stage in record.stages if any(row.subject == "artifact" and _here(row) for row in stage.benchmark_rows)]
     return found[-1] if found else None
 
 
 def _timed(record: RunRecord) -> dict[str, Quantity]:
     """Latency by subject, of that stage's first device that is this machine."""
     profile = _profile(record)
-    rows = [row for row in profile.subjects if _here(row)] if profile else []
+    rows = [row for row in profile.benchmark_rows if _here(row)] if profile else []
     found = {row.subject: row.quantities.get(P50) for row in rows if row.device == rows[0].device}
     return {name: each for name, each in found.items() if each is not None and each.how == "measured"}
 
 
 def _here(row: BenchmarkRow) -> bool:
-    return row.here or row.device == "host"  # records from before `here` was kept
+    return row.local or row.device == "host"  # records older than the field `local`
 
 
-def _with(card: Scorecard, latency: Quantity | None) -> Scorecard:
+def _with(card: Metrics, latency: Quantity | None) -> Metrics:
     return card if latency is None else {**card, LATENCY: latency}

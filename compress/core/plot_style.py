@@ -23,9 +23,9 @@ INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
 COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
 SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
 DPI = 144
-NAME: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+LABEL_STYLE: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 """Style of a name in a drawing: readable where a line runs behind it."""
-FLAT = 5.0
+LINEAR_BELOW = 5.0
 """Values that span less than this factor are drawn on a linear axis."""
 
 
@@ -46,13 +46,13 @@ class Picture:
     png: bytes
 
 
-def plain(text: str) -> str:
+def escape_text(text: str) -> str:
     """Text that matplotlib does not read as a formula, of bearable length."""
     shortened = text if len(text) <= 60 else f"{text[:59]}…"
     return re.sub(r"\s+", " ", shortened).replace("$", r"\$").lstrip("_")
 
 
-def png_of(figure: Figure, description: str = "") -> bytes:
+def to_png(figure: Figure, description: str = "") -> bytes:
     """A drawn figure's bytes; with a description, which a stage's own figure has as its caption in the report."""
     about = {"Software": None, **({"Description": description} if description else {})}
     buffer = io.BytesIO()
@@ -62,12 +62,12 @@ def png_of(figure: Figure, description: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def sheet(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
-def dress(axes: Axes, *, grid: str = "both") -> None:
+def style_axes(axes: Axes, *, grid: str = "both") -> None:
     """Quiet axes: no box, faint grid, small type."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -84,7 +84,7 @@ def dress(axes: Axes, *, grid: str = "both") -> None:
 def scale_x(axes: Axes, values: Iterable[float]) -> None:
     """A logarithmic x axis with plain numbers, where the values ask for one."""
     positive = [value for value in values if value > 0]
-    if not positive or max(positive) / min(positive) < FLAT:
+    if not positive or max(positive) / min(positive) < LINEAR_BELOW:
         axes.margins(x=0.2)
         return
     axes.set_xscale("log")
@@ -92,7 +92,7 @@ def scale_x(axes: Axes, values: Iterable[float]) -> None:
     axes.set_xlim(min(positive) / 1.8, max(positive) * 2.4)
 
 
-def keep_apart(figure: Figure, names: Iterable[Annotation]) -> None:
+def separate_labels(figure: Figure, names: Iterable[Annotation]) -> None:
     """Move names that stand on one another apart, up those above their points and down those below."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
@@ -106,12 +106,12 @@ def keep_apart(figure: Figure, names: Iterable[Annotation]) -> None:
         taken.append(name.get_window_extent(canvas.get_renderer()))
 
 
-def value_of(quantity: Quantity | None) -> float | None:
+def value_or_none(quantity: Quantity | None) -> float | None:
     """A quantity's number, where there is one."""
     return None if quantity is None else quantity.value
 
 
-def whiskers(quantity: Quantity, factor: float) -> tuple[list[float], list[float]]:
+def error_bar(quantity: Quantity, factor: float) -> tuple[list[float], list[float]]:
     """Whisker lengths below and above a value."""
     value = quantity.value or 0.0
     low = quantity.low if quantity.low is not None else value
@@ -124,6 +124,6 @@ def three_digits(value: float) -> str:
     return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
-def file_name(name: str) -> str:
+def safe_file_name(name: str) -> str:
     """A name that is safe in a path."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "stage"

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 How = Literal["measured", "estimated", "not measured"]
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
-Scorecard = dict[str, "Quantity"]
+Metrics = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 TEXT = "text"
 """Code of a sentence that an older record holds as it was written."""
@@ -27,6 +27,15 @@ class FrozenModel(BaseModel):
     """The base of every description: immutable, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+def _renamed(**names: str) -> Any:
+    """A validator that reads fields under the names which older records have for them, given as `old="new"`."""
+
+    def read(values: Any) -> Any:
+        return {names.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
+
+    return model_validator(mode="before")(read)
 
 
 class Quantity(FrozenModel):
@@ -70,7 +79,7 @@ class Quantity(FrozenModel):
         return cls(value=value, unit=unit, how="estimated", detail=model, low=band[0], high=band[1])
 
     @classmethod
-    def absent(cls, unit: str, reason: str) -> Self:
+    def missing(cls, unit: str, reason: str) -> Self:
         """A number that nobody measured, and why."""
         return cls(unit=unit, how="not measured", detail=reason)
 
@@ -177,7 +186,7 @@ class BenchmarkRow(FrozenModel):
         quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
             `power_w`, `energy_j`.
         file: Name of the file that was run, where a network has one for each runtime; else empty.
-        here: Measured on this machine, in one session with the other subjects of the device.
+        local: Measured on this machine, in one session with the other subjects of the device.
     """
 
     subject: str
@@ -185,7 +194,8 @@ class BenchmarkRow(FrozenModel):
     runtime: str
     quantities: dict[str, Quantity]
     file: str = ""
-    here: bool = False
+    local: bool = False
+    _older = _renamed(here="local")
 
 
 class StageRecord(FrozenModel):
@@ -201,7 +211,7 @@ class StageRecord(FrozenModel):
         before: Scorecard of the candidate given.
         after: Scorecard of the candidate produced.
         results: Further quantities of this kind of stage.
-        subjects: Rows measured or estimated on devices.
+        benchmark_rows: Rows measured or estimated on devices.
         skipped: What was left alone, with reasons.
         notes: What a reviewer should read.
         warnings: Those of them that nobody may miss: a target that was not reached, time that was not gained, a gate that was
@@ -221,10 +231,10 @@ class StageRecord(FrozenModel):
     parent_key: str
     form: Literal["torch", "onnx"]
     parameters: dict[str, Any]
-    before: Scorecard
-    after: Scorecard
-    results: Scorecard = {}
-    subjects: tuple[BenchmarkRow, ...] = ()
+    before: Metrics
+    after: Metrics
+    results: Metrics = {}
+    benchmark_rows: tuple[BenchmarkRow, ...] = ()
     skipped: Facts = ()
     notes: Facts = ()
     warnings: Facts = ()
@@ -235,16 +245,18 @@ class StageRecord(FrozenModel):
     started: str
     wall_time_s: float
     files: dict[str, str] = {}
+    _older = _renamed(subjects="benchmark_rows")
 
 
 class Check(FrozenModel):
-    """One limit of the budget against what was found."""
+    """One limit of the budget against the quantity that it limits."""
 
     limit: str
     allowed: str
-    found: Quantity
+    quantity: Quantity
     passed: bool
     explanation: str
+    _older = _renamed(found="quantity")
 
 
 class Verdict(FrozenModel):
@@ -266,7 +278,7 @@ class RunRecord(FrozenModel):
     spec: InputSpec
     data: dict[str, Any]
     teacher: StageRecord | None
-    start: Scorecard
+    start: Metrics
     notes: Facts = ()
     smoke: bool = False
     stages: tuple[StageRecord, ...]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, Fact, FrozenModel, InputSpec, Quantity, Scorecard, StageRecord
+from compress.core.record import BenchmarkRow, Curve, Fact, FrozenModel, InputSpec, Metrics, Quantity, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,12 +72,6 @@ class Candidate:
         return self.module
 
 
-def _clock() -> LatencyMeter:
-    from compress.profile.latency_meter import LatencyMeter
-
-    return LatencyMeter()
-
-
 @dataclass(frozen=True)
 class Context:
     """What a stage may use besides its candidate.
@@ -90,7 +84,6 @@ class Context:
         cache: Folder for what is costly and shared between stages and runs (teacher answers); entries are keyed by a hash of
             all that they depend on.
         seed: Seed of this stage.
-        fresh: Builds the recipe's network anew, with fresh weights; the reference that pruned checkpoints are read against.
         to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); made once and kept.
         teacher: The recipe's teachers, trained; empty when the recipe has none.
         teacher_files: Float ONNX file of each teacher, in the same order.
@@ -104,7 +97,7 @@ class Context:
         smoke: Toy size: keep every long loop to a few steps.
         base: Folder that relative paths in a stage's parameters start from.
         trust_code: Whether code of the user's own may run.
-        clock: Tells what time networks take.
+        latency_meter: Measures or estimates what time networks take; see `latency`.
     """
 
     data: Data
@@ -112,7 +105,6 @@ class Context:
     folder: Path
     cache: Path
     seed: int = 0
-    fresh: Callable[[], nn.Module] | None = None
     to_onnx: Callable[[Candidate], Path] | None = None
     teacher: tuple[Candidate, ...] = ()
     teacher_files: tuple[Path, ...] = ()
@@ -125,7 +117,15 @@ class Context:
     smoke: bool = False
     base: Path = field(default_factory=Path.cwd)
     trust_code: bool = False
-    clock: LatencyMeter = field(default_factory=_clock)
+    latency_meter: LatencyMeter | None = None
+
+    @property
+    def latency(self) -> LatencyMeter:
+        """What measures or estimates latency."""
+        if self.latency_meter is None:
+            msg = "this context has no latency meter; give it latency_meter=LatencyMeter()"
+            raise TypeError(msg)
+        return self.latency_meter
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Outcome:
     """
 
     candidate: Candidate
-    results: Scorecard = field(default_factory=dict)
-    subjects: tuple[BenchmarkRow, ...] = ()
+    results: Metrics = field(default_factory=dict)
+    benchmark_rows: tuple[BenchmarkRow, ...] = ()
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact | str, ...] = ()
     warnings: tuple[Fact | str, ...] = ()
@@ -164,11 +164,11 @@ class Stage(FrozenModel):
         """The same stage at toy size."""
         return self
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
         """What else its result depends on, as JSON; enters its key. Computed without torch."""
         return {}
 
-    def unfit(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
+    def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
         """Why it cannot give these targets what its parameters ask for; None when it can. Found without torch."""
         return None
 
@@ -181,7 +181,7 @@ class Stage(FrozenModel):
         return {}
 
 
-def missing_metrics(reason: str) -> Scorecard:
+def missing_metrics(reason: str) -> Metrics:
     """A scorecard in which nothing was measured, for a start that has no network yet."""
     units = {"accuracy": "fraction", "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
-    return {name: Quantity.absent(unit, reason) for name, unit in units.items()}
+    return {name: Quantity.missing(unit, reason) for name, unit in units.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.core.registry import find
 from compress.core.stage import Context
 from compress.core.statistics import wilson
@@ -20,7 +20,7 @@ STEPS = 600
 BATCH = 128
 
 
-def compared(found: DistilledSet, job: Job, context: Context) -> Scorecard:
+def compared(found: DistilledSet, job: Job, context: Context) -> Metrics:
     """Accuracy on validation of both networks: same first weights, steps, augmentation; hard labels."""
     results = {"set": worth(found, job, context, "control-set")}
     if job.real is not None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from compress.core.atomic_files import atomic_write, write_with
-from compress.core.plot_style import INK, file_name, plain, png_of, sheet
+from compress.core.plot_style import INK, escape_text, new_figure, safe_file_name, to_png
 from compress.core.record import InputSpec
 from compress.data.sources.distilled_set import DistilledSet
 
@@ -34,7 +34,7 @@ def previews(found: DistilledSet, folder: Path) -> None:
     seen, counts = pixels(found.images, found.spec), dict[int, int]()
     for image, target in zip(seen, found.targets.tolist(), strict=True):
         number = counts[target] = counts.get(target, -1) + 1
-        name = f"{target:03d}_{file_name(found.spec.classes[target])}"
+        name = f"{target:03d}_{safe_file_name(found.spec.classes[target])}"
         picture = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
         write_with(folder / name / f"{number:03d}.png", lambda path, one=picture: one.save(path, format="PNG"))  # type: ignore[misc]
 
@@ -46,17 +46,17 @@ def draw(found: DistilledSet, path: Path) -> None:
     rows = [pixels(found.images[found.targets == c][:columns], found.spec) for c in range(len(classes))]
     grid = mosaic(rows, columns)
     width = min(7.2, 0.8 + 0.6 * columns)
-    figure = sheet(width, 0.1 + (width - 0.8) * grid.shape[0] / grid.shape[1])
+    figure = new_figure(width, 0.1 + (width - 0.8) * grid.shape[0] / grid.shape[1])
     axes = figure.add_subplot()
     axes.imshow(grid.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     tall = grid.shape[0] / len(rows)
-    axes.set_yticks([(number + 0.5) * tall for number in range(len(rows))], [plain(name) for name in classes])
+    axes.set_yticks([(number + 0.5) * tall for number in range(len(rows))], [escape_text(name) for name in classes])
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8, labelcolor=INK)
     for side in axes.spines.values():
         side.set_visible(False)
     with atomic_write(path) as aside:
-        aside.write_bytes(png_of(figure, caption(found, len(classes), columns)))
+        aside.write_bytes(to_png(figure, caption(found, len(classes), columns)))
 
 
 def mosaic(rows: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

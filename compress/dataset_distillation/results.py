@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Curve, Quantity, Scorecard
+from compress.core.record import Curve, Metrics, Quantity
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.sources.distilled_metadata import FILE, About
@@ -74,7 +74,7 @@ def about(stage: DatasetDistillation, job: Job, networks: tuple[nn.Module, ...],
     )
 
 
-def _results(made: Made, soft: Tensor, job: Job, networks: tuple[nn.Module, ...]) -> Scorecard:
+def _results(made: Made, soft: Tensor, job: Job, networks: tuple[nn.Module, ...]) -> Metrics:
     count = len(made.targets)
     found = {"images": Quantity.measured(count, "1", f"{job.images_per_class} of each of {len(job.spec.classes)} classes")}
     if job.real is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.atomic_files import write_with
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.core.registry import find
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -93,7 +93,7 @@ class Distill(Stage, Training):
         module = self.teacher.student(candidate, context)
         asked = any(term.needs and term.weight > 0 for term in self.losses)
         teacher = self.teacher.make(candidate, context, self, self.cache.k) if asked else None
-        results: Scorecard = {}
+        results: Metrics = {}
         for number, (name, between) in enumerate(self._between(candidate, context), start=1):
             learned = self._fit(between, context, f"between-{number}", self.losses, teacher)
             detail = f"{name}, on validation, on the way to the student"
@@ -153,7 +153,7 @@ class Distill(Stage, Training):
         )
 
 
-def _training_results(history: History) -> Scorecard:
+def _training_results(history: History) -> Metrics:
     results = {
         "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
         "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
@@ -164,7 +164,7 @@ def _training_results(history: History) -> Scorecard:
     return results
 
 
-def _control_results(module: nn.Module, context: Context) -> Scorecard:
+def _control_results(module: nn.Module, context: Context) -> Metrics:
     """Save the control's weights and score it on validation; the test split is for the pipeline to look at."""
     from safetensors.torch import save_model
 

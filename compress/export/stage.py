@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel, Scorecard, Skipped
+from compress.core.record import FrozenModel, Metrics, Skipped
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
@@ -67,7 +67,7 @@ class Export(Stage):
     formats: tuple[Format, ...] = Field(default=("onnx",), min_length=1)
     tolerance: Tolerance = Tolerance()
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
         from compress.config.devices import fingerprint
 
@@ -118,7 +118,7 @@ class Export(Stage):
                 chosen.add(device, candidate, context, refusals)
         return chosen
 
-    def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Scorecard]:
+    def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Metrics]:
         from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
-from compress.core.record import Fact, Scorecard
+from compress.core.record import Fact, Metrics
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.pipeline.scorecard import counts, drop, gain, module_correct, proportion, score
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
@@ -26,8 +26,8 @@ CONTROL_NAME = "the student trained alone for as long"
 class Evaluation:
     """The scorecard after a stage, figures on test that the stage itself must not look at, notes, and which nobody may miss."""
 
-    card: Scorecard
-    results: Scorecard = field(default_factory=dict)
+    card: Metrics
+    results: Metrics = field(default_factory=dict)
     notes: tuple[Fact | str, ...] = ()
     warnings: tuple[Fact, ...] = ()
 
@@ -101,7 +101,7 @@ def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:
     return before is not None and runtime == "onnxruntime" and sha256(before) == sha256(file)
 
 
-def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Scorecard:
+def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Metrics:
     """Accuracy on test of the control network that a distilling stage trained, and what the student is better by."""
     path = context.folder / CONTROL
     if not path.exists() or candidate.module is None:
@@ -117,7 +117,7 @@ def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Sco
     return {f"control_{metric}": proportion(alone, where), f"{metric}_over_control": gain(alone, correct, CONTROL_NAME)}
 
 
-def unearned(control: Scorecard, metric: str) -> tuple[Fact, ...]:
+def unearned(control: Metrics, metric: str) -> tuple[Fact, ...]:
     """Said where the teacher brought nothing that the test samples can tell."""
     brought = control.get(f"{metric}_over_control")
     if brought is None or (brought.low or 0.0) > 0:

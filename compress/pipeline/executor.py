@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from compress.config.devices import load_device
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
-from compress.core.format_quantity import stage_line
+from compress.core.format_quantity import format_stage_line
 from compress.core.progress import Reporter
 from compress.core.record import RunRecord, StageRecord, Verdict
 from compress.core.registry import find
@@ -109,7 +109,7 @@ class PipelineExecutor:
         previous = self.links[-1]
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
-        surroundings = {**stage.surroundings(self.targets), **stage.files(self.plan.base)}
+        surroundings = {**stage.cache_inputs(self.targets), **stage.files(self.plan.base)}
         parent = {"parent": previous.record.key, "surroundings": surroundings}
         step = PendingStage(
             index=index,
@@ -147,10 +147,10 @@ class PipelineExecutor:
     def _verdict(self) -> Verdict | None:
         if self.plan.budget is None:
             return None
-        from compress.core.budget import judge
+        from compress.core.budget import check_budget
 
-        subjects = next((link.record.subjects for link in reversed(self.links) if link.record.subjects), ())
-        return judge(self.plan.budget, final=self.links[-1].record.after, subjects=subjects)
+        rows = next((link.record.benchmark_rows for link in reversed(self.links) if link.record.benchmark_rows), ())
+        return check_budget(self.plan.budget, metrics=self.links[-1].record.after, rows=rows)
 
     def _root(self) -> dict[str, Any]:
         return {"data": self.plan.data_key, "task": self.plan.task, "seed": self.plan.seed}
@@ -174,7 +174,7 @@ class PipelineExecutor:
         record = record or (None if is_main() else self.store.own(step.index, step.name, step.key))
         if record is None:
             record = self._run(step) if is_main() else self._follow(step)
-        self.reporter.line(stage_line(record, step.before) + kept)
+        self.reporter.line(format_stage_line(record, step.before) + kept)
         if not self.smoke:
             for warning in record.warnings:
                 self.reporter.line(f"   ! {render(warning)}")
@@ -225,7 +225,7 @@ class PipelineExecutor:
                 before=step.before,
                 after=evaluation.card,
                 results=outcome.results | evaluation.results,
-                subjects=outcome.subjects,
+                benchmark_rows=outcome.benchmark_rows,
                 skipped=outcome.skipped,
                 notes=(*first_notes, *outcome.notes, *evaluation.notes),
                 warnings=(*outcome.warnings, *evaluation.warnings),
@@ -254,6 +254,8 @@ class PipelineExecutor:
         return trained_on(self.data, file)
 
     def _context(self, step: PendingStage, folder: Path, candidate: Candidate) -> Context:
+        from compress.profile.latency_meter import LatencyMeter
+
         known = {id(candidate): step.previous.onnx() if step.previous else None}
         return Context(
             data=self._data(step.previous),
@@ -261,7 +263,6 @@ class PipelineExecutor:
             folder=folder,
             cache=self.store.out / ".cache",
             seed=self.plan.seed + step.index,
-            fresh=step.reference,
             to_onnx=lambda one: known.get(id(one)) or _exported(one, folder / FLOAT_ONNX),
             teacher=tuple(link.candidate() for link in self.teachers),
             teacher_files=tuple(path for link in self.teachers if (path := link.onnx())),
@@ -274,6 +275,7 @@ class PipelineExecutor:
             smoke=self.smoke,
             base=self.plan.base,
             trust_code=self.plan.trust_code,
+            latency_meter=LatencyMeter(),
         )
 
 

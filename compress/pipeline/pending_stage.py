@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compress.core.record import Scorecard
+from compress.core.record import Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.pipeline.stage_output import StageOutput
 
@@ -43,7 +43,7 @@ class PendingStage:
     trains: bool = False
 
     @property
-    def before(self) -> Scorecard:
+    def before(self) -> Metrics:
         """Scorecard of the candidate given."""
         return self.previous.record.after if self.previous else {}
 

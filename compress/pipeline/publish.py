@@ -34,19 +34,19 @@ def publish(record: RunRecord, folder: Path, links: Sequence[StageOutput]) -> tu
     from compress.pipeline.report.write import write
 
     report = write(record, folder)
-    write_text(folder / "recipe.yaml", resolved(record))
+    write_text(folder / "recipe.yaml", resolved_recipe_yaml(record))
     write_text(target, text)
     return report
 
 
-def resolved(record: RunRecord) -> str:
+def resolved_recipe_yaml(record: RunRecord) -> str:
     """The resolved recipe as YAML (JSON where it came from Python objects, which YAML reads as well)."""
     import yaml
 
     return yaml.safe_dump(json.loads(json.dumps(record.recipe)), sort_keys=False, allow_unicode=True)
 
 
-def redraw(run: Path, out: Path | None) -> tuple[Path, ...]:
+def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     """Write the report of a record again.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compress.core.errors import ConversionError, StoreError
-from compress.core.record import Scorecard, StageRecord
+from compress.core.record import Metrics, StageRecord
 from compress.core.run_directory import RECORD
 from compress.core.sentences import render
 from compress.pipeline.stage_output import MANIFEST
@@ -42,7 +42,7 @@ class QuantizeReport:
     parent: Path
     layers: Rows
     conversions: Rows
-    results: Scorecard
+    results: Metrics
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.backends.run_split import run_split
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate
 from compress.core.statistics import paired_difference, wilson
 from compress.data.interface import Data, Split
@@ -42,12 +42,12 @@ class Score:
             there was none.
     """
 
-    card: Scorecard
+    card: Metrics
     correct: np.ndarray
-    gain: Scorecard
+    gain: Metrics
 
 
-def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Scorecard, *, rival: Path | None) -> Score:
+def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Metrics, *, rival: Path | None) -> Score:
     """Measure one candidate.
 
     Args:
@@ -61,7 +61,7 @@ def score(candidate: Candidate, file: Path, data: Data, task: Task, earlier: Sco
     runtime = candidate.shipped[0] if candidate.module is None else ONNX_RUNTIME
     tested, correct = accuracy_of(candidate, data.test, task, "test")
     validated, _ = accuracy_of(candidate, data.validation, task, "validation")
-    card: Scorecard = {task.metric: tested, f"{task.metric}_validation": validated}
+    card: Metrics = {task.metric: tested, f"{task.metric}_validation": validated}
     card |= counts(candidate.module, data) if candidate.module is not None else kept(earlier, COUNTED)
     card["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
     timed = timings({"this": file} | ({"rival": rival} if rival else {}), data, {"this": runtime})
@@ -98,7 +98,7 @@ def proportion(correct: np.ndarray, where: str) -> Quantity:
     )
 
 
-def counts(module: nn.Module, data: Data) -> Scorecard:
+def counts(module: nn.Module, data: Data) -> Metrics:
     """Parameters and multiply-accumulates of one sample."""
     counted = count(module, data.spec)
     return {
@@ -107,7 +107,7 @@ def counts(module: nn.Module, data: Data) -> Scorecard:
     }
 
 
-def kept(earlier: Scorecard, keys: Sequence[str]) -> Scorecard:
+def kept(earlier: Metrics, keys: Sequence[str]) -> Metrics:
     """The part of a scorecard that this stage does not change."""
     return {key: earlier[key] for key in keys if key in earlier}
 

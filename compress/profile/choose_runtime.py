@@ -196,9 +196,9 @@ def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, R
 
 def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, Any]:
     detail = "its outputs are what the others are compared with"
-    top1 = Quantity.absent("fraction", detail)
+    top1 = Quantity.missing("fraction", detail)
     if agreement is not None:
-        top1 = Quantity.absent("fraction", "the first output is no list of classes")
+        top1 = Quantity.missing("fraction", "the first output is no list of classes")
     if agreement is not None and agreement.top1 is not None:
         top1 = Quantity.measured(agreement.top1, "fraction", "same class as the first runtime", runs=agreement.samples)
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from compress.backends.runner import Feeds
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
-from compress.core.record import Curve, Scorecard, Skipped
+from compress.core.record import Curve, Metrics, Skipped
 from compress.profile.latency.soak import soak_file
 from compress.profile.latency.soak_report import Soak
 from compress.profile.layers import layer_times as layers
@@ -25,7 +25,7 @@ SECONDS = 1.0
 class DetailedProfile:
     """What was seen; see `StageRecord` for the meaning of the fields."""
 
-    results: Scorecard = field(default_factory=dict)
+    results: Metrics = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)

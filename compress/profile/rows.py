@@ -116,7 +116,7 @@ def measure_rows(
                     runtime=timings[name].settings["runtime"],
                     quantities=quantities,
                     file=path.name,
-                    here=True,
+                    local=True,
                 )
             )
             bar.advance(note=name)
@@ -153,10 +153,10 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
         quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
-            quantities.setdefault(key, Quantity.absent("ms", f"{away}; a roofline estimates no spread"))
-        quantities["memory_bytes"] = Quantity.absent("bytes", f"{away}; resident memory depends on its runtime")
-        quantities["power_w"] = Quantity.absent("W", f"{away}; no power sensor to read")
-        quantities["energy_j"] = Quantity.absent("J", f"{away}; no power sensor to read")
+            quantities.setdefault(key, Quantity.missing("ms", f"{away}; a roofline estimates no spread"))
+        quantities["memory_bytes"] = Quantity.missing("bytes", f"{away}; resident memory depends on its runtime")
+        quantities["power_w"] = Quantity.missing("W", f"{away}; no power sensor to read")
+        quantities["energy_j"] = Quantity.missing("J", f"{away}; no power sensor to read")
         quantities |= memory.sizes(path)
         rows.append(
             BenchmarkRow(

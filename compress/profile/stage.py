@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 
 from compress.config.devices import Device, fingerprint, load_device
 from compress.core.errors import DeviceError
-from compress.core.record import BenchmarkRow, Curve, Quantity, Scorecard, Skipped
+from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, Skipped
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Profile(Stage):
         rows: list[BenchmarkRow] = []
         notes: list[str] = []
         skipped: list[Skipped] = []
-        results: Scorecard = {}
+        results: Metrics = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
         asked = local.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
@@ -91,7 +91,7 @@ class Profile(Stage):
         return Outcome(
             candidate,
             results=results,
-            subjects=tuple(rows),
+            benchmark_rows=tuple(rows),
             skipped=tuple(skipped),
             notes=tuple(notes),
             curves=curves,
@@ -124,7 +124,7 @@ class Profile(Stage):
         soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
         return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """What the figures depend on besides the files: every device named, and for this machine what was detected."""
         return {device.name: fingerprint(device) for device in self._devices(targets)}
 
@@ -150,7 +150,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
     return files | {"artifact": artifact}
 
 
-def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Scorecard:
+def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
     """`size_ratio_vs_…`: how many times smaller the artifact is on disk than each other subject."""
     sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
     artifact = sizes.pop("artifact")

@@ -113,7 +113,7 @@ def subject(folder: Path, device: str, *, batch: int | None = None) -> Benchmark
     timing = Timing(Samples(trace.latency_ms, rounds, Warmup(0, 0.0, True)), {"runtime": "TensorRT"}, detail, size or 1)
     quantities = latencies(timing, (50, 90, 99)) | {name: _part(trace, name, detail) for name in PARTS}
     quantities["throughput_per_s"] = (
-        Quantity.absent("1/s", f"{folder / ENGINE} does not tell the batch")
+        Quantity.missing("1/s", f"{folder / ENGINE} does not tell the batch")
         if size is None
         else Quantity.measured(len(rounds) * size / trace.seconds, "1/s", f"runs ÷ wall time; {detail}", runs=len(rounds))
     )
@@ -122,7 +122,7 @@ def subject(folder: Path, device: str, *, batch: int | None = None) -> Benchmark
 
 def _part(trace: Trace, name: str, detail: str) -> Quantity:
     if name != "compute_ms" and not trace.copies:
-        return Quantity.absent("ms", "trtexec ran with --noDataTransfers")
+        return Quantity.missing("ms", "trtexec ran with --noDataTransfers")
     series = trace.parts_ms[name]
     return Quantity.measured(
         float(np.median(series)), "ms", detail, interval=drifting_percentile_interval(series, 0.5), runs=len(series)

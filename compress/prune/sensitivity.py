@@ -92,22 +92,22 @@ def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
     """
     from matplotlib import colormaps
 
-    from compress.core.plot_style import FAINT, dress, plain, png_of, sheet
+    from compress.core.plot_style import FAINT, escape_text, new_figure, style_axes, to_png
 
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    figure = sheet(7.2, 3.6)
+    figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
     shades = colormaps["viridis"]
     lowest = {layer: min(row["accuracy"] for row in rows if row["layer"] == layer) for layer in layers}
     named = sorted(layers, key=lambda layer: lowest[layer])[:NAMED]
     for number, layer in enumerate(layers):
         own = [(0.0, dense), *((row["ratio"], row["accuracy"]) for row in rows if row["layer"] == layer)]
-        style = {"color": shades(0.9 * number / max(len(layers) - 1, 1)), "label": plain(layer), "zorder": 3}
+        style = {"color": shades(0.9 * number / max(len(layers) - 1, 1)), "label": escape_text(layer), "zorder": 3}
         looks = style if layer in named else {"color": FAINT}
         axes.plot(*zip(*own, strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
     axes.set_xlabel("fraction of the layer removed, all others whole")
     axes.set_ylabel("validation accuracy")
-    dress(axes)
+    style_axes(axes)
     title = "most sensitive layers" if len(named) < len(layers) else None
     figure.legend(loc="outside right upper", fontsize=6, frameon=False, title=title, title_fontsize=6)
-    return png_of(figure)
+    return to_png(figure)

@@ -105,7 +105,7 @@ class Prepared:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
             return stopwatch.median_ms(timings[stopwatch.BASELINE])
-        return stopwatch.estimated_ms(self.context.clock, self.parent, self.spec, self.device)
+        return stopwatch.estimated_ms(self.context.latency, self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -164,14 +164,14 @@ class Prepared:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
             return self.watch.race(module).ratio
-        return stopwatch.estimated_ms(self.context.clock, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+        return stopwatch.estimated_ms(self.context.latency, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:
         """Times networks on this machine; made once it is needed."""
         if self._watch is None:
             seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
-            self._watch = speed.Stopwatch(self.context.clock, self.parent, self.spec, seconds=seconds)
+            self._watch = speed.Stopwatch(self.context.latency, self.parent, self.spec, seconds=seconds)
         return self._watch
 
     def timed(self, step: int, module: nn.Module) -> None:
@@ -207,7 +207,7 @@ class Prepared:
 
     def _speedup(self) -> dict[str, Quantity]:
         if not self.measured.speed:
-            return {"pruning_speedup": Quantity.absent("1", self._untimed())}
+            return {"pruning_speedup": Quantity.missing("1", self._untimed())}
         last = self.measured.speed[-1]
         interval = (last["low"], last["high"]) if last["low"] is not None else None
         detail = "time of the dense network ÷ time of the pruned one, ONNX Runtime on this machine, 1 thread, batch 1, in turns"

@@ -226,7 +226,7 @@ class Prune(Stage):
         """Ceilings by glob, in order."""
         return self.max_ratio if isinstance(self.max_ratio, dict) else {}
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
         """The device, where it has a say in what is removed."""
         asks = self.target.timed or self.round_to == "device" or self.per_millisecond
         device = self.target.device if asks else "host" if self.round_to == "measure" else None

@@ -18,7 +18,7 @@ import numpy as np
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
-from compress.core.record import Quantity, Scorecard, Skipped
+from compress.core.record import Metrics, Quantity, Skipped
 from compress.core.statistics import paired_difference
 from compress.data.interface import Split
 
@@ -63,7 +63,7 @@ class Judgement:
     passed: bool
     runtime: str | None
     rows: tuple[dict[str, Any], ...]
-    results: Scorecard
+    results: Metrics
     skipped: tuple[Skipped, ...]
     note: str
 

@@ -177,7 +177,7 @@ def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Conte
         context.data.validation,
         partial(scores_of, context.task),
         Terms(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
-        clock=context.clock,
+        clock=context.latency,
         reporter=context.reporter,
     )
 

@@ -78,7 +78,7 @@ class Quantize(Stage):
                 changes["recover"] = self.recover.smoke()
         return self.model_copy(update=changes)
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """Runtime families, whether this machine multiplies int8 without saturating, and where the gate measures."""
         from compress.config.devices import fingerprint
 
@@ -89,7 +89,7 @@ class Quantize(Stage):
             found["gate"] = fingerprint(device)
         return found
 
-    def unfit(self, targets: tuple[Device, ...]) -> str | None:
+    def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:
         """A runtime that has not the scheme, or a latency that nothing here can measure."""
         if reason := lacking(self.scheme, asked(targets)):
             return reason

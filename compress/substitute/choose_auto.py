@@ -102,10 +102,10 @@ def _tried(
     """A row for each kind and target."""
     variants = {kind: _variant(network, kind, found) for kind in kinds}
     seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
-    with stopwatch.exported(context.clock, {BEFORE: network, **variants}, spec) as files:
+    with stopwatch.exported(context.latency, {BEFORE: network, **variants}, spec) as files:
         for device in context.targets or (host(),):
             here = device.connection == "local"
-            rows = _measured(context.clock, files, spec, seconds) if here else _estimated(context.clock, files, device)
+            rows = _measured(context.latency, files, spec, seconds) if here else _estimated(context.latency, files, device)
             yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
 
 

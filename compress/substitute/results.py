@@ -82,7 +82,7 @@ def results(stage: Substitute, steps: Sequence[Step], metric: str) -> dict[str, 
         f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, not trained"),
         f"{metric}_recovered": proportion(last.correct, "validation split, after recovery")
         if healed
-        else Quantity.absent("fraction", "recover.epochs is 0"),
+        else Quantity.missing("fraction", "recover.epochs is 0"),
         f"{metric}_lost": Quantity.measured(lost, "fraction", same, interval=(low, high), runs=len(first.correct)),
     }
     for name in ("macs", "parameters"):
@@ -94,18 +94,18 @@ def results(stage: Substitute, steps: Sequence[Step], metric: str) -> dict[str, 
 def timed(stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context) -> Timed:
     """Time the adapted network against the one given, in turns; on the first process, and only where asked for."""
     if stage.timing_seconds == 0:
-        return Timed({"adapt_speedup": Quantity.absent("1", "timing_seconds is 0")})
+        return Timed({"adapt_speedup": Quantity.missing("1", "timing_seconds is 0")})
     if not is_main():
         return Timed()
     try:
-        with stopwatch.exported(context.clock, {"as given": parent, "adapted": module}, spec) as files:
-            timings = context.clock.race(files, spec.shape, seconds=stage.timing_seconds)
+        with stopwatch.exported(context.latency, {"as given": parent, "adapted": module}, spec) as files:
+            timings = context.latency.race(files, spec.shape, seconds=stage.timing_seconds)
             elsewhere = tuple(
-                _predicted(context.clock, files, device) for device in context.targets if device.connection != "local"
+                _predicted(context.latency, files, device) for device in context.targets if device.connection != "local"
             )
     except CompressError as error:
-        return Timed({"adapt_speedup": Quantity.absent("1", str(error))}, (f"the network was not timed: {error}",))
-    gain = context.clock.speedup(timings["as given"], timings["adapted"])
+        return Timed({"adapt_speedup": Quantity.missing("1", str(error))}, (f"the network was not timed: {error}",))
+    gain = context.latency.speedup(timings["as given"], timings["adapted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
     found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
     return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})

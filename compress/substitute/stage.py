@@ -109,7 +109,7 @@ class Substitute(Stage):
         """Whether anything is left to `auto`."""
         return any(self.asked(kind) == "auto" for kind in KINDS)
 
-    def surroundings(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """The targets, where they have a say in what is replaced."""
         return {"devices": [fingerprint(device) for device in targets]} if self.automatic else {}
 

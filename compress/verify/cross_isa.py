@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError, DeviceError, nearest
-from compress.core.record import FrozenModel, Quantity, Scorecard
+from compress.core.record import FrozenModel, Metrics, Quantity
 from compress.tasks.output_agreement import compare
 from compress.verify import agent
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
@@ -41,7 +41,7 @@ class Verification(FrozenModel):
     inputs: str
     here: str
     there: str
-    quantities: Scorecard
+    quantities: Metrics
     note: str
 
     @property
@@ -158,7 +158,7 @@ def _failure(machine: Machine, model: Path, status: int, said: str) -> Conversio
     return DeviceError(f"{machine.title}: failed with exit status {status}: {last}")
 
 
-def _quantities(expected: Array, found: Array, targets: Array | None, detail: str) -> Scorecard:
+def _quantities(expected: Array, found: Array, targets: Array | None, detail: str) -> Metrics:
     rows = [values.reshape(len(values), -1) for values in (expected, found)]
     parity = compare(*rows)
     count = parity.samples

@@ -32,6 +32,7 @@ from compress.backends.run_split import collect_outputs
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
+from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.analysis.accuracy_vs_float import scores_of
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.fewest_float_layers import search
@@ -123,7 +124,15 @@ class Files:
 
         def compute(folder: Path) -> dict[str, Any]:
             data = self.bench.data
-            context = Context(data, Classification(), folder, folder / "cache", device="cpu", to_onnx=lambda _: source)
+            context = Context(
+                data,
+                Classification(),
+                folder,
+                folder / "cache",
+                device="cpu",
+                to_onnx=lambda _: source,
+                latency_meter=LatencyMeter(),
+            )
             stage = Quantize(**fields, gate=None)
             outcome = (stage.smoke() if self.smoke else stage).run(Candidate(data.spec, module), context)
             after, found = self.correct(outcome.candidate.files["onnxruntime"])
@@ -258,7 +267,9 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
         model, [images], ("onnxruntime",), Calibration(), ladder, per_channel=True, symmetric=None, saturating=saturates(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip
-    attempts = Attempts(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
+    attempts = Attempts(
+        static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder, latency_meter=LatencyMeter())
+    )
     drops = {
         subset: attempts.attempt(subset)[0]
         for count in range(len(attempts.layers) + 1)

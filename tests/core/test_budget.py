@@ -4,8 +4,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from compress.core.budget import Budget, judge
-from compress.core.record import BenchmarkRow, Check, Quantity, Scorecard
+from compress.core.budget import Budget, check_budget
+from compress.core.record import BenchmarkRow, Check, Metrics, Quantity
 
 
 def subject(device: str, *, of: str = "artifact", **quantities: Quantity) -> BenchmarkRow:
@@ -16,8 +16,8 @@ def ms(value: float, *, interval: tuple[float, float] | None = None) -> Quantity
     return Quantity.measured(value, "ms", "here", interval=interval)
 
 
-def only(budget: Budget, final: Scorecard | None = None, *subjects: BenchmarkRow) -> Check:
-    verdict = judge(budget, final=final or {}, subjects=subjects)
+def only(budget: Budget, final: Metrics | None = None, *subjects: BenchmarkRow) -> Check:
+    verdict = check_budget(budget, metrics=final or {}, rows=subjects)
     (check,) = verdict.checks
     assert verdict.passed == check.passed
     return check
@@ -47,7 +47,7 @@ def test_each_device_limit_looks_at_its_own_figure_of_the_artifact() -> None:
     found = {"latency_p50_ms": ms(0.9), "latency_p99_ms": ms(9.0), "power_w": Quantity.measured(6.0, "W")}
     artifact = subject("host", memory_bytes=Quantity.measured(49e6, "bytes"), **found)
     teacher = subject("host", of="teacher", latency_p50_ms=ms(99.0))
-    verdict = judge(budget, final={}, subjects=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))))
+    verdict = check_budget(budget, metrics={}, rows=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))))
     assert [(check.limit, check.passed) for check in verdict.checks] == [
         ("latency on host", True),
         ("memory on host", True),
@@ -62,7 +62,7 @@ def test_of_two_profiles_the_later_counts() -> None:
 
 
 def test_a_figure_that_was_not_measured_never_passes_and_says_why() -> None:
-    absent = Quantity.absent("W", "no sensor on this board")
+    absent = Quantity.missing("W", "no sensor on this board")
     check = only(Budget(power_w={"host": 1e9}), None, subject("host", power_w=absent))
     assert not check.passed
     assert check.explanation == "power on host could not be measured: no sensor on this board: not passed"
@@ -79,7 +79,7 @@ def test_a_figure_that_was_not_measured_never_passes_and_says_why() -> None:
 def test_a_figure_that_nobody_recorded_does_not_pass(budget: Budget, told: str) -> None:
     check = only(budget, None, subject("host", latency_p50_ms=ms(0.1)))
     assert not check.passed
-    assert check.found.how == "not measured"
+    assert check.quantity.how == "not measured"
     assert told in check.explanation
 
 

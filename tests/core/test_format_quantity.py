@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.core.format_quantity import amount, change, duration, full, spread, stage_line
+from compress.core.format_quantity import (
+    format_change,
+    format_duration,
+    format_interval,
+    format_stage_line,
+    format_value,
+    format_with_provenance,
+)
 from compress.core.record import Quantity, RunRecord
 from compress.pipeline.report.tables import summary_rows
 
@@ -28,19 +35,19 @@ PREFIX = {"k": 1e3, "M": 1e6, "G": 1e9}
     ],
 )
 def test_amounts_read_well(value: float, unit: str, text: str) -> None:
-    assert amount(value, unit) == text
+    assert format_value(value, unit) == text
 
 
 @given(st.floats(1, 1e12), st.sampled_from(["bytes", "MAC", "1", "ms"]))
 def test_an_amount_read_back_is_within_its_last_digit(value: float, unit: str) -> None:
-    number, *rest = amount(value, unit).replace(",", "").split()
+    number, *rest = format_value(value, unit).replace(",", "").split()
     prefix = rest[0].removesuffix("B") if rest else ""
     assert float(number) * PREFIX.get(prefix, 1.0) == pytest.approx(value, rel=6e-3, abs=0.51 if unit == "bytes" else 0)
 
 
 @given(st.floats(1e-3, 1e6), st.floats(0.002, 0.9))
 def test_ends_of_an_interval_are_told_apart(middle: float, relative: float) -> None:
-    text = spread(Quantity.measured(middle, "ms", interval=(middle * (1 - relative), middle * (1 + relative))))
+    text = format_interval(Quantity.measured(middle, "ms", interval=(middle * (1 - relative), middle * (1 + relative))))
     low, high = (float(end.replace(",", "")) for end in text.removesuffix(" ms").split("–"))
     assert low < high
     assert high == pytest.approx(middle * (1 + relative), rel=6e-3)
@@ -58,44 +65,52 @@ def test_ends_of_an_interval_are_told_apart(middle: float, relative: float) -> N
     ],
 )
 def test_changes_read_well(before: float, after: float, unit: str, text: str) -> None:
-    assert change(Quantity.measured(before, unit), Quantity.measured(after, unit)) == text
+    assert format_change(Quantity.measured(before, unit), Quantity.measured(after, unit)) == text
 
 
 def test_no_change_is_told_where_one_side_is_missing() -> None:
     known = Quantity.measured(1.0, "ms")
-    assert change(Quantity.absent("ms", "no sensor"), known) == change(known, None) == change(None, known) == ""
+    assert (
+        format_change(Quantity.missing("ms", "no sensor"), known)
+        == format_change(known, None)
+        == format_change(None, known)
+        == ""
+    )
 
 
 def test_a_full_figure_says_how_it_came_to_be() -> None:
-    assert full(Quantity.absent("W", "no sensor")) == "○ not measured"
-    assert full(Quantity.estimated(12.0, "ms", "roofline", band=(6.0, 24.0))) == "12.0 ms (6.0–24.0 ms) ◐ estimated"
+    assert format_with_provenance(Quantity.missing("W", "no sensor")) == "○ not measured"
+    assert (
+        format_with_provenance(Quantity.estimated(12.0, "ms", "roofline", band=(6.0, 24.0)))
+        == "12.0 ms (6.0–24.0 ms) ◐ estimated"
+    )
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.12, "4.1 s"), (59.99, "60.0 s"), (200, "3 min 20 s"), (3725, "1 h 02 min")])
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_stage_line_names_all_four_figures_and_fits(record: RunRecord) -> None:
     for stage in record.stages:
-        line = stage_line(stage, stage.before)
+        line = format_stage_line(stage, stage.before)
         assert len(line) <= 120
         assert all(word in line for word in (stage.name, "accuracy", "size", "MACs", "latency"))
-    assert "97.04 % (−0.37)" in stage_line(record.stages[1], record.stages[1].before)
+    assert "97.04 % (−0.37)" in format_stage_line(record.stages[1], record.stages[1].before)
 
 
 def test_a_change_of_latency_is_that_of_the_session_that_timed_both(record: RunRecord) -> None:
     now, gain = Quantity.measured(2.0, "ms", "here"), Quantity.measured(1.25, "1", "in turns")
     stage = record.stages[1].model_copy(update={"after": {"latency_ms": now}, "results": {"speedup_vs_before": gain}})
     slow = {"latency_ms": Quantity.measured(1.0, "ms", "here, an hour ago")}
-    assert "latency 2.00 ms (−20.0%)" in stage_line(stage, slow)
+    assert "latency 2.00 ms (−20.0%)" in format_stage_line(stage, slow)
     apart = stage.model_copy(update={"results": {}})
-    assert "latency 2.00 ms (+100.0%)" in stage_line(apart, slow)
+    assert "latency 2.00 ms (+100.0%)" in format_stage_line(apart, slow)
 
 
 def test_a_stage_line_without_figures_does_not_invent_them(record: RunRecord) -> None:
     bare = record.stages[0].model_copy(update={"after": {"latency_ms": Quantity.estimated(2.0, "ms", "m", band=(1.0, 4.0))}})
-    line = stage_line(bare, {})
+    line = format_stage_line(bare, {})
     assert line.count("—") == 3
     assert "~2.00 ms" in line
 

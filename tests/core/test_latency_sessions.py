@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compress.core.format_quantity import change
-from compress.core.latency_sessions import APART, latency_before, stage_card, teacher_card
+from compress.core.format_quantity import format_change
+from compress.core.latency_sessions import APART, latency_before, stage_metrics, teacher_metrics
 from compress.core.record import Quantity, RunRecord, StageRecord
 from compress.pipeline.report.tables import chain_table
 
@@ -40,15 +40,15 @@ def by_name(record: RunRecord) -> dict[str, StageRecord]:
 
 def test_what_the_session_timed_is_told_by_the_session(slow: RunRecord) -> None:
     stages = by_name(slow)
-    values = {name: stage_card(slow, stage)["latency_ms"].value for name, stage in stages.items()}
-    assert teacher_card(slow)["latency_ms"].value == pytest.approx(28.4)
+    values = {name: stage_metrics(slow, stage)["latency_ms"].value for name, stage in stages.items()}
+    assert teacher_metrics(slow)["latency_ms"].value == pytest.approx(28.4)
     assert values["prune"] == pytest.approx(2.31)  # the float parent of the artifact: `student`
     assert values["quantize"] == values["export"] == values["profile"] == pytest.approx(0.612)
     assert values["distill"] == pytest.approx(2.31 + 10)
 
 
 def test_a_latency_of_another_session_says_so(slow: RunRecord) -> None:
-    details = {name: stage_card(slow, stage)["latency_ms"].detail for name, stage in by_name(slow).items()}
+    details = {name: stage_metrics(slow, stage)["latency_ms"].detail for name, stage in by_name(slow).items()}
     assert details["distill"].endswith(APART.format("stage 1 · distill"))
     assert not any("minutes apart" in details[name] for name in ("prune", "quantize", "export", "profile"))
     assert any("minutes apart from the other rows" in note for note in chain_table(slow).notes)
@@ -58,9 +58,9 @@ def test_changes_are_within_one_session(slow: RunRecord) -> None:
     stages = by_name(slow)
 
     def moved(name: str) -> str:
-        return change(latency_before(slow, stages[name]), stage_card(slow, stages[name])["latency_ms"])
+        return format_change(latency_before(slow, stages[name]), stage_metrics(slow, stages[name])["latency_ms"])
 
-    assert moved("quantize") == change(Quantity.measured(2.31, "ms", ""), Quantity.measured(0.612, "ms", ""))
+    assert moved("quantize") == format_change(Quantity.measured(2.31, "ms", ""), Quantity.measured(0.612, "ms", ""))
     assert moved("prune") == "−50.0 %"  # what its own session said, in turns with the network before
     assert moved("export") == "="
 
@@ -74,16 +74,17 @@ def test_nothing_is_compared_that_was_timed_apart(slow: RunRecord) -> None:
 
 
 def test_without_a_profile_on_this_machine_the_stages_speak_for_themselves(slow: RunRecord) -> None:
-    stages = tuple(stage.model_copy(update={"subjects": ()}) for stage in slow.stages)
+    stages = tuple(stage.model_copy(update={"benchmark_rows": ()}) for stage in slow.stages)
     bare = slow.model_copy(update={"stages": stages})
-    assert stage_card(bare, by_name(bare)["prune"]) == by_name(bare)["prune"].after
+    assert stage_metrics(bare, by_name(bare)["prune"]) == by_name(bare)["prune"].after
     assert latency_before(bare, by_name(bare)["quantize"]) is not None
 
 
 def test_a_profile_of_another_name_for_this_machine_counts(slow: RunRecord) -> None:
     profile = by_name(slow)["profile"]
     rows = tuple(
-        row.model_copy(update={"device": "bench", "here": True}) if row.device == "host" else row for row in profile.subjects
+        row.model_copy(update={"device": "bench", "local": True}) if row.device == "host" else row
+        for row in profile.benchmark_rows
     )
-    other = slow.model_copy(update={"stages": (*slow.stages[:-1], profile.model_copy(update={"subjects": rows}))})
-    assert stage_card(other, by_name(other)["quantize"])["latency_ms"].value == pytest.approx(0.612)
+    other = slow.model_copy(update={"stages": (*slow.stages[:-1], profile.model_copy(update={"benchmark_rows": rows}))})
+    assert stage_metrics(other, by_name(other)["quantize"])["latency_ms"].value == pytest.approx(0.612)

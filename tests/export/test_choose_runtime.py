@@ -148,9 +148,9 @@ def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
 
 
 def test_versions_of_the_runtimes_enter_the_key(here: Device) -> None:
-    both = Export().surroundings((here,))
+    both = Export().cache_inputs((here,))
     assert "openvino" in both["host"]
-    assert Export().surroundings((host(),)) == {"host": "onnxruntime"}
+    assert Export().cache_inputs((host(),)) == {"host": "onnxruntime"}
 
 
 def test_the_openvino_script_runs_alone_and_answers_as_the_file(

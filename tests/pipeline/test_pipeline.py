@@ -83,7 +83,7 @@ def test_the_chain_shrinks_and_every_score_is_marked(finished):
 
 
 def test_devices_out_of_reach_are_estimated_and_said_to_be(finished):
-    rows = {(row.subject, row.device): row for row in finished.record.stages[-1].subjects}
+    rows = {(row.subject, row.device): row for row in finished.record.stages[-1].benchmark_rows}
     assert rows["artifact", "host"].quantities["latency_p50_ms"].how == "measured"
     assert rows["artifact", "jetson_orin_nano"].quantities["latency_p50_ms"].how == "estimated"
 

@@ -31,10 +31,10 @@ def candidate(data, tiny):
 def test_all_three_are_measured_and_compared(candidate, context):
     outcome = Profile(devices=("host", "phone"), seconds=0.05).run(candidate, context)
     assert outcome.candidate is candidate
-    assert [(row.device, row.subject) for row in outcome.subjects] == [
+    assert [(row.device, row.subject) for row in outcome.benchmark_rows] == [
         (device, subject) for device in ("host", "mobile_cpu") for subject in ("teacher", "student", "artifact")
     ]
-    teacher, _, artifact = (row.quantities for row in outcome.subjects[:3])
+    teacher, _, artifact = (row.quantities for row in outcome.benchmark_rows[:3])
     expected = teacher["size_bytes"].value / artifact["size_bytes"].value
     assert outcome.results["size_ratio_vs_teacher"].value == pytest.approx(expected)
     assert outcome.results["speedup_vs_teacher"].how == "measured"
@@ -48,7 +48,7 @@ def test_all_three_are_measured_and_compared(candidate, context):
         "power_w",
         "energy_j",
     ):
-        assert all(name in row.quantities for row in outcome.subjects)
+        assert all(name in row.quantities for row in outcome.benchmark_rows)
     assert any("interleaved" in note for note in outcome.notes)
     assert any("contract not met" in note for note in outcome.notes)
 
@@ -85,7 +85,7 @@ def test_what_was_chosen_before_is_measured_on_its_file_and_not_chosen_again(can
     chosen = Candidate(candidate.spec, files=files, runtimes={"host": "openvino"})
     with_targets = Context(**(vars(context) | {"targets": (device,)}))
     outcome = Profile(seconds=0.05, soak_seconds=0.2).run(chosen, with_targets)
-    artifact = next(row for row in outcome.subjects if row.subject == "artifact")
+    artifact = next(row for row in outcome.benchmark_rows if row.subject == "artifact")
     assert artifact.file == "special.onnx"
     assert artifact.runtime.startswith("OpenVINO")
     assert "OpenVINO" in artifact.quantities["memory_bytes"].detail
@@ -99,7 +99,7 @@ def test_what_cannot_be_estimated_is_skipped_with_the_reason(data, context, save
     nodes = [helper.make_node("NonZero", ["x"], ["i"]), helper.make_node("Cast", ["i"], ["y"], to=1)]
     odd = Candidate(data.spec, files={"onnxruntime": save("odd.onnx", model(nodes, {}, "y"))})
     outcome = Profile(devices=("jetson",)).run(odd, context)
-    assert outcome.subjects == ()
+    assert outcome.benchmark_rows == ()
     ((skip),) = outcome.skipped
     assert "jetson_orin_nano" in skip.what
     assert "not known" in skip.reason
@@ -109,18 +109,18 @@ def test_devices_are_those_of_the_recipe_where_it_has_them(candidate, context):
     own = load_device("mobile_cpu").model_copy(update={"title": "mine"})
     with_targets = Context(**(vars(context) | {"targets": (own,)}))
     outcome = Profile(devices=("phone", "mobile_cpu")).run(candidate, with_targets)
-    assert len(outcome.subjects) == 3
-    assert "mine" in outcome.subjects[0].quantities["latency_p50_ms"].detail
+    assert len(outcome.benchmark_rows) == 3
+    assert "mine" in outcome.benchmark_rows[0].quantities["latency_p50_ms"].detail
 
 
 def test_surroundings_change_with_the_devices():
-    both = Profile(devices=("host", "jetson")).surroundings(())
+    both = Profile(devices=("host", "jetson")).cache_inputs(())
     assert set(both) == {"host", "jetson_orin_nano"}
     assert "onnxruntime" in both["host"]
     changed = load_device("jetson").model_copy(update={"threads": 2})
-    assert Profile(devices=("jetson",)).surroundings((changed,)) != {"jetson_orin_nano": both["jetson_orin_nano"]}
+    assert Profile(devices=("jetson",)).cache_inputs((changed,)) != {"jetson_orin_nano": both["jetson_orin_nano"]}
     with pytest.raises(DeviceError, match="did you mean 'jetson'"):
-        Profile(devices=("jetsn",)).surroundings(())
+        Profile(devices=("jetsn",)).cache_inputs(())
 
 
 def test_several_runtimes_are_tried_and_one_reports(candidate, context):
@@ -131,7 +131,7 @@ def test_several_runtimes_are_tried_and_one_reports(candidate, context):
     assert rows[0]["runtime"] == "onnxruntime"
     assert {row["device"] for row in rows} == {"here"}
     (version,) = (row["version"] for row in rows if row["chosen"])
-    assert {row.runtime for row in outcome.subjects} == {version}
+    assert {row.runtime for row in outcome.benchmark_rows} == {version}
     left_out = {skip.what for skip in outcome.skipped}
     assert "runtime onnxruntime:qnn" in left_out
     assert ("runtime openvino" in left_out) != ("openvino" in {row["runtime"] for row in rows})
@@ -177,13 +177,13 @@ def test_smoke_is_short():
 
 
 def test_size_ratios_need_the_artifact_only_once(candidate, context):
-    rows = Profile(devices=("desktop_gpu",)).run(candidate, context).subjects
+    rows = Profile(devices=("desktop_gpu",)).run(candidate, context).benchmark_rows
     assert size_ratios(rows)["size_ratio_vs_teacher"].value > 1
 
 
 def test_a_recipe_check_imports_nothing_heavy():
     code = (
-        "import sys, compress.profile.stage as s; s.Profile(devices=('host', 'jetson')).surroundings(());"
+        "import sys, compress.profile.stage as s; s.Profile(devices=('host', 'jetson')).cache_inputs(());"
         "print([m for m in ('torch', 'onnx', 'onnxruntime', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,6 +12,7 @@ from torch import nn
 from compress.core.errors import ModelError, TrainingError
 from compress.core.registry import ENTRIES, names
 from compress.core.stage import Candidate, Context
+from compress.profile.latency_meter import LatencyMeter
 from compress.prune import layer_times
 from compress.prune import loop as steps
 from compress.prune.schedule_settings import Kind, Schedule, Scorer, SparseTraining
@@ -46,7 +47,15 @@ WAYS = {
 
 @pytest.fixture
 def context(data, task, tmp_path):
-    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from compress.cli.sensitivity import analyse
 from compress.core.errors import CompressError, ModelError
 from compress.core.stage import Candidate, Context
+from compress.profile.latency_meter import LatencyMeter
 from compress.prune.sensitivity import Sensitivity, ceilings_of
 from compress.prune.stage import Prune
 
@@ -14,7 +15,15 @@ from compress.prune.stage import Prune
 @pytest.fixture
 def context(data, task, tmp_path):
     (tmp_path / "stage").mkdir()
-    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 def _row(layer, ratio, accuracy):

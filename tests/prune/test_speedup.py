@@ -51,7 +51,15 @@ def large(spec):
 
 @pytest.fixture
 def context(data, task, tmp_path):
-    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     from compress.prune.speedup import estimated_ms
 
     device = load_device("mobile_cpu")
-    dense = estimated_ms(context.clock, wide, data.spec, device)
+    dense = estimated_ms(context.latency, wide, data.spec, device)
     stage = Prune(
         target={"latency_ms": 0.8 * dense, "device": "phone"},
         schedule={"kind": "one_shot"},
@@ -178,7 +186,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
         timing_seconds=0,
     )
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
-    reached = estimated_ms(context.clock, outcome.candidate.network(), data.spec, device)
+    reached = estimated_ms(context.latency, outcome.candidate.network(), data.spec, device)
     assert reached <= 0.8 * dense * 1.001
     assert not any("not reached" in note for note in outcome.notes)
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count
+from compress.profile.latency_meter import LatencyMeter
 from compress.prune import loop as steps
 from compress.prune.stage import Prune, Target
 from compress.prune.unstructured.weights import zeros
@@ -19,7 +20,15 @@ WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"ki
 
 @pytest.fixture
 def context(data, task, tmp_path):
-    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_families_follow_the_targets() -> None:
 
 
 def test_surroundings_are_json_and_tell_targets_apart() -> None:
-    assert Quantize().surroundings((JETSON,)) != Quantize().surroundings(())
+    assert Quantize().cache_inputs((JETSON,)) != Quantize().cache_inputs(())
 
 
 @pytest.mark.parametrize(("flags", "expected"), [("avx2 avx512_vnni", False), ("avx2 avx_vnni", False), ("avx2", True)])
@@ -255,7 +255,7 @@ def test_auto_takes_what_the_profile_wants(network: nn.Module, context: Context)
     steps = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
     assert all(onnx.numpy_helper.to_array(step).size == 1 for step in steps)
     assert any("onnxruntime: int8 activations around zero" in note for note in outcome.notes)
-    assert Quantize().surroundings((target,)) != Quantize().surroundings((Target("board", "onnxruntime"),))
+    assert Quantize().cache_inputs((target,)) != Quantize().cache_inputs((Target("board", "onnxruntime"),))
 
 
 def host_precision():  # type: ignore[no-untyped-def]

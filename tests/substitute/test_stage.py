@@ -31,7 +31,15 @@ ALL = {"activations": "relu6", "squeeze_excite": "remove", "depthwise": "3x3", "
 
 @pytest.fixture
 def context(data, task, tmp_path):
-    return Context(data=data, task=task, folder=tmp_path / "stage", cache=tmp_path / "cache", seed=3, device="cpu")
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 @pytest.fixture
@@ -236,8 +244,8 @@ def test_auto_asks_the_cost_model_where_the_target_is_not_here(candidate, contex
 
 def test_the_targets_enter_the_key_only_where_they_decide():
     targets = (load_device("mobile_cpu"),)
-    assert Substitute().surroundings(targets)["devices"][0]["name"] == "mobile_cpu"
-    assert Substitute(**ALL).surroundings(targets) == {}
+    assert Substitute().cache_inputs(targets)["devices"][0]["name"] == "mobile_cpu"
+    assert Substitute(**ALL).cache_inputs(targets) == {}
 
 
 def test_speed_is_measured_against_the_network_as_given(candidate, context):

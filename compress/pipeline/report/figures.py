@@ -11,26 +11,26 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from compress.core.format_quantity import label
-from compress.core.latency_sessions import stage_card
+from compress.core.format_quantity import quantity_label
+from compress.core.latency_sessions import stage_metrics
 from compress.core.plot_style import (
     COLORS,
     GREY,
     INK,
-    NAME,
+    LABEL_STYLE,
     SUBJECT_COLORS,
     Picture,
-    dress,
-    keep_apart,
-    plain,
-    png_of,
+    error_bar,
+    escape_text,
+    new_figure,
     scale_x,
-    sheet,
+    separate_labels,
+    style_axes,
     three_digits,
-    value_of,
-    whiskers,
+    to_png,
+    value_or_none,
 )
-from compress.core.record import BenchmarkRow, Quantity, RunRecord, Scorecard
+from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord
 from compress.pipeline.report.stage_figures import left_by
 from compress.pipeline.report.tables import control_of, final_card, reference_card, subjects_of
 from compress.pipeline.report.training_curves import of_stage
@@ -60,7 +60,7 @@ def _points(record: RunRecord, measure: str) -> list[_Point]:
     """Teacher, student trained alone and every stage that changed something; one that changed nothing adds no point."""
     points: list[_Point] = []
 
-    def add(name: str, card: Scorecard, *, chain: bool) -> None:
+    def add(name: str, card: Metrics, *, chain: bool) -> None:
         x, y = card.get(measure), card.get("accuracy")
         if x is not None and y is not None and x.value is not None and y.value is not None:
             points.append(_Point(name, x, y, chain))
@@ -70,10 +70,10 @@ def _points(record: RunRecord, measure: str) -> list[_Point]:
     control = control_of(record)
     if control:
         add("student alone", {**control[0].after, "accuracy": control[1]}, chain=False)
-    states = [tuple(value_of(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
+    states = [tuple(value_or_none(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
     for stage, state, before in zip(record.stages, states, [(), *states], strict=False):
         if state != before:
-            add(stage.name, final_card(record) if state == states[-1] else stage_card(record, stage), chain=True)
+            add(stage.name, final_card(record) if state == states[-1] else stage_metrics(record, stage), chain=True)
     return points
 
 
@@ -89,7 +89,7 @@ def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float
     points = _points(record, measure)
     if len(points) < 2:
         return None
-    figure = sheet(7.2, 3.7)
+    figure = new_figure(7.2, 3.7)
     axes = figure.add_subplot()
     chain = [point for point in points if point.chain]
     axes.plot(
@@ -104,13 +104,13 @@ def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float
     axes.margins(y=0.25)
     axes.set_xlabel(axis)
     axes.set_ylabel("test accuracy (%)")
-    dress(axes)
-    keep_apart(figure, names)
+    style_axes(axes)
+    separate_labels(figure, names)
     caption = (
         f"Test accuracy against {short} after every stage that changed something; whiskers are 95 % intervals, hollow points "
         "are estimates."
     )
-    return Picture(f"accuracy_{short}", "overview", caption, png_of(figure))
+    return Picture(f"accuracy_{short}", "overview", caption, to_png(figure))
 
 
 def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
@@ -118,12 +118,12 @@ def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
     x, y = (point.x.value or 0) * factor, (point.y.value or 0) * 100
     color = COLORS[0] if point.chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
-    below, above = whiskers(point.y, 100)
-    axes.errorbar(x, y, (below, above), whiskers(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
+    below, above = error_bar(point.y, 100)
+    axes.errorbar(x, y, (below, above), error_bar(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
     place = (x, y + above[0]) if point.chain else (x, y - below[0])
     shift, side = (3, "bottom") if point.chain else (-3, "top")
-    look = {**NAME, "color": color}
-    return axes.annotate(plain(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **look)
+    look = {**LABEL_STYLE, "color": color}
+    return axes.annotate(escape_text(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **look)
 
 
 def _before_after(record: RunRecord) -> Picture | None:
@@ -132,12 +132,12 @@ def _before_after(record: RunRecord) -> Picture | None:
     final = final_card(record)
     ratios = []
     for measure in ("size_bytes", "parameters", "macs", "latency_ms"):
-        before, after = value_of(reference.get(measure)), value_of(final.get(measure))
+        before, after = value_or_none(reference.get(measure)), value_or_none(final.get(measure))
         if before and after and before > 0 and after > 0:
-            ratios.append((label(measure), before / after))
+            ratios.append((quantity_label(measure), before / after))
     if not ratios:
         return None
-    figure = sheet(7.2, 0.6 + 0.42 * len(ratios))
+    figure = new_figure(7.2, 0.6 + 0.42 * len(ratios))
     axes = figure.add_subplot()
     names, times = [pair[0] for pair in ratios], [pair[1] for pair in ratios]
     bars = axes.barh(names, times, color=[COLORS[0] if time >= 1 else COLORS[5] for time in times], height=0.6, left=0)
@@ -147,10 +147,10 @@ def _before_after(record: RunRecord) -> Picture | None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.invert_yaxis()
     axes.set_xlabel(f"times less than the {name} (logarithmic)")
-    dress(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
     caption = f"The artifact against the {name}: how many times less of each."
-    return Picture("before_after", "overview", caption, png_of(figure))
+    return Picture("before_after", "overview", caption, to_png(figure))
 
 
 def _latency(record: RunRecord) -> Picture | None:
@@ -159,15 +159,15 @@ def _latency(record: RunRecord) -> Picture | None:
     for _, subject in subjects_of(record):
         groups.setdefault(subject.device, {})[subject.subject] = subject
     rows = [(device, subject) for device, found in groups.items() for subject in found.values()]
-    known = [value for _, row in rows if (value := value_of(row.quantities.get("latency_p50_ms"))) and value > 0]
+    known = [value for _, row in rows if (value := value_or_none(row.quantities.get("latency_p50_ms"))) and value > 0]
     if not known:
         return None
-    figure = sheet(7.2, 0.9 + 0.24 * len(rows) + 0.16 * len(groups))
+    figure = new_figure(7.2, 0.9 + 0.24 * len(rows) + 0.16 * len(groups))
     axes = figure.add_subplot()
     floor = min(known) / 4
     position, ticks = 0.0, []
     for device, found in groups.items():
-        ticks.append((position + (len(found) - 1) / 2, plain(device)))
+        ticks.append((position + (len(found) - 1) / 2, escape_text(device)))
         for subject in found.values():
             _bar(axes, position, subject, floor)
             position += 1
@@ -181,27 +181,27 @@ def _latency(record: RunRecord) -> Picture | None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.invert_yaxis()
     axes.set_xlabel("latency p50 of one sample (ms, logarithmic)")
-    dress(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
     caption = (
         "Median latency by device: plain bars are measured, hatched ones estimated; whiskers are 95 % intervals or error "
         "bands, the small upright stroke is p99, a dashed line is the budget."
     )
-    return Picture("latency", "devices", caption, png_of(figure))
+    return Picture("latency", "devices", caption, to_png(figure))
 
 
 def _bar(axes: Axes, position: float, subject: BenchmarkRow, floor: float) -> None:
     quantity = subject.quantities.get("latency_p50_ms")
     color = SUBJECT_COLORS.get(subject.subject, COLORS[3])
     if quantity is None or not quantity.value or quantity.value <= 0:
-        axes.text(floor * 1.1, position, f"{plain(subject.subject)}: not measured", va="center", fontsize=8, color=GREY)
+        axes.text(floor * 1.1, position, f"{escape_text(subject.subject)}: not measured", va="center", fontsize=8, color=GREY)
         return
     style = {"color": color} if quantity.how == "measured" else {"facecolor": "white", "edgecolor": color, "hatch": "/////"}
     strokes = {"ecolor": INK, "elinewidth": 1, "capsize": 2}
-    axes.barh(position, quantity.value, height=0.8, xerr=whiskers(quantity, 1.0), error_kw=strokes, **style)  # type: ignore[arg-type]
-    tail = value_of(subject.quantities.get("latency_p99_ms"))
+    axes.barh(position, quantity.value, height=0.8, xerr=error_bar(quantity, 1.0), error_kw=strokes, **style)  # type: ignore[arg-type]
+    tail = value_or_none(subject.quantities.get("latency_p99_ms"))
     if tail:
         axes.plot([tail, tail], [position - 0.3, position + 0.3], color=color, lw=1.5)
     right = max(quantity.value, quantity.high or 0.0, tail or 0.0)
-    text = f"{plain(subject.subject)} {three_digits(quantity.value)}"
-    axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", **NAME)
+    text = f"{escape_text(subject.subject)} {three_digits(quantity.value)}"
+    axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", **LABEL_STYLE)

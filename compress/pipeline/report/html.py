@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compress.core.format_quantity import MARKS
+from compress.core.format_quantity import PROVENANCE_MARKS
 from compress.pipeline.report.sections import Outline
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -23,4 +23,4 @@ def render(report: Outline) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html.j2").render(report=report, marks=MARKS) + "\n"
+    return environment.get_template("report.html.j2").render(report=report, marks=PROVENANCE_MARKS) + "\n"

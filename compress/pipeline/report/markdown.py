@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from compress.core.format_quantity import MARKS
+from compress.core.format_quantity import PROVENANCE_MARKS
 from compress.pipeline.report.sections import Outline, Section
 from compress.pipeline.report.table import Cell, Table
 
@@ -62,7 +62,7 @@ def _cell(cell: Cell) -> str:
     if cell.interval:
         parts.append(f"({escape(cell.interval)})")
     if cell.how:
-        parts.append(MARKS[cell.how] if cell.how != "estimated" else f"{MARKS[cell.how]} estimated")
+        parts.append(PROVENANCE_MARKS[cell.how] if cell.how != "estimated" else f"{PROVENANCE_MARKS[cell.how]} estimated")
     if cell.note is not None:
         parts.append(f"\\[{cell.note}\\]")
     if cell.change:

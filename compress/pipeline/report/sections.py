@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from compress.core.format_quantity import duration, full
+from compress.core.format_quantity import format_duration, format_with_provenance
 from compress.core.record import RunRecord, StageRecord
 from compress.core.sentences import render
 from compress.pipeline.report import tables
@@ -88,7 +88,7 @@ def outline(record: RunRecord, pictures: Sequence[Picture]) -> Outline:
         f"{len(record.spec.classes)} classes",
         f"input {shape}",
         f"started {record.started}",
-        f"took {duration(record.wall_time_s)}",
+        f"took {format_duration(record.wall_time_s)}",
     )
     placed = {place: tuple(p for p in pictures if p.place == place) for place in {p.place for p in pictures}}
     return Outline(record.name, facts, verdict, headline, tuple(_sections(record, placed)))
@@ -100,7 +100,7 @@ def _verdict(record: RunRecord) -> tuple[str, str]:
     missed = [check.limit for check in record.verdict.checks if not check.passed]
     total = len(record.verdict.checks)
     if not missed:
-        estimated = sum(check.found.how == "estimated" for check in record.verdict.checks)
+        estimated = sum(check.quantity.how == "estimated" for check in record.verdict.checks)
         rest = f"; {estimated} of them on an estimate" if estimated else ""
         return "passed", f"All {total} limits are kept{rest}." if total > 1 else f"The one limit is kept{rest}."
     return "missed", f"{len(missed)} of {total} limits missed: {', '.join(missed)}."
@@ -156,11 +156,11 @@ def _lost(record: RunRecord) -> tuple[str, ...]:
     lost = tables.final_card(record).get("accuracy_drop")
     if lost is None:
         return ()
-    return (f"Accuracy lost: {full(lost, 'points')}; {lost.detail}.",)
+    return (f"Accuracy lost: {format_with_provenance(lost, 'points')}; {lost.detail}.",)
 
 
 def _stage(stage: StageRecord, pictures: tuple[Picture, ...]) -> Section:
-    facts = f"Took {duration(stage.wall_time_s)}; seed {stage.seed}; gives {stage.form}; key {stage.key}."
+    facts = f"Took {format_duration(stage.wall_time_s)}; seed {stage.seed}; gives {stage.form}; key {stage.key}."
     found = (tables.results_table(stage), tables.skipped_table(stage), *tables.own_tables(stage))
     return Section(
         f"{stage.index} · {stage.name}",

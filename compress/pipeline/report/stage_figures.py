@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from compress.core.atomic_files import sha256
-from compress.core.plot_style import Picture, file_name
+from compress.core.plot_style import Picture, safe_file_name
 from compress.core.record import StageRecord
 
 FOLDER = "figures"
@@ -33,4 +33,4 @@ def left_by(stage: StageRecord, run: Path) -> Iterator[Picture]:
         with Image.open(io.BytesIO(png)) as image:
             said = str(image.info.get("Description", place.stem))
         caption = f"Stage {stage.index}, {stage.name}: {said}"
-        yield Picture(f"{stage.index:02d}_{file_name(stage.name)}_{place.stem}", f"stage-{stage.index}", caption, png)
+        yield Picture(f"{stage.index:02d}_{safe_file_name(stage.name)}_{place.stem}", f"stage-{stage.index}", caption, png)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compress.core.format_quantity import change, mark, spread, unit_of, value
+from compress.core.format_quantity import display_unit, format_change, format_interval, format_provenance, format_quantity
 from compress.core.record import How, Quantity
 
 
@@ -57,10 +57,10 @@ class Notes:
         origin = (quantity.how, quantity.detail)
         runs = self._runs.setdefault(origin, [])
         runs += [quantity.runs] if quantity.runs is not None else []
-        unit = unit_of(name, quantity)
+        unit = display_unit(name, quantity)
         note = list(self._runs).index(origin) + 1
-        text = value(quantity, unit).removesuffix(" MAC") if name == "macs" else value(quantity, unit)
-        return Cell(text, quantity.how, spread(quantity, unit), note, change(against, quantity))
+        text = format_quantity(quantity, unit).removesuffix(" MAC") if name == "macs" else format_quantity(quantity, unit)
+        return Cell(text, quantity.how, format_interval(quantity, unit), note, format_change(against, quantity))
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each origin, in order."""
@@ -70,4 +70,4 @@ class Notes:
         span = sorted({min(runs), max(runs)}) if runs else []
         counted = f"; n = {' to '.join(f'{count:,}' for count in span)}" if span else ""
         empty = "a plain count, no more recorded" if how == "measured" else "no more recorded"
-        return f"{mark(Quantity(unit='1', how=how))}: {detail or empty}{counted}"
+        return f"{format_provenance(Quantity(unit='1', how=how))}: {detail or empty}{counted}"

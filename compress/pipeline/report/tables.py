@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compress.core.format_quantity import LABELS, POINTS, change, duration, label, mark
-from compress.core.latency_sessions import LATENCY, latency_before, stage_card, teacher_card
-from compress.core.record import BenchmarkRow, Quantity, RunRecord, Scorecard, StageRecord
+from compress.core.format_quantity import LABELS, POINTS, format_change, format_duration, format_provenance, quantity_label
+from compress.core.latency_sessions import LATENCY, latency_before, stage_metrics, teacher_metrics
+from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report.table import Cell, Notes, Table
 
@@ -33,19 +33,19 @@ COLUMNS = ("accuracy", "size_bytes", "parameters", "macs", "latency_ms")
 
 def subjects_of(record: RunRecord) -> tuple[tuple[StageRecord, BenchmarkRow], ...]:
     """All measured or estimated rows, with the stage that gave them."""
-    return tuple((stage, subject) for stage in record.stages for subject in stage.subjects)
+    return tuple((stage, subject) for stage in record.stages for subject in stage.benchmark_rows)
 
 
-def final_card(record: RunRecord) -> Scorecard:
+def final_card(record: RunRecord) -> Metrics:
     """Scorecard of what ships: the last stage's."""
-    return stage_card(record, record.stages[-1]) if record.stages else record.start
+    return stage_metrics(record, record.stages[-1]) if record.stages else record.start
 
 
-def reference_card(record: RunRecord) -> tuple[str, Scorecard]:
+def reference_card(record: RunRecord) -> tuple[str, Metrics]:
     """What the result is held against: the teacher, or the starting network where there is none."""
     if record.teacher is None:
         return "starting network", record.start
-    return "teacher", teacher_card(record)
+    return "teacher", teacher_metrics(record)
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
@@ -63,7 +63,7 @@ def verdict_table(record: RunRecord) -> Table | None:
         (
             Cell(check.limit),
             Cell(check.allowed),
-            notes.cell(check.limit.replace(" ", "_"), check.found),
+            notes.cell(check.limit.replace(" ", "_"), check.quantity),
             Cell("passed" if check.passed else "missed"),
             Cell(check.explanation),
         )
@@ -72,9 +72,9 @@ def verdict_table(record: RunRecord) -> Table | None:
     return Table("Verdict", ("limit", "allowed", "found", "result", "how it stands"), rows, notes.sentences())
 
 
-def _overview(record: RunRecord) -> list[tuple[str, Scorecard, bool]]:
+def _overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
     """Name, scorecard and whether the row is the student trained alone."""
-    rows: list[tuple[str, Scorecard, bool]] = []
+    rows: list[tuple[str, Metrics, bool]] = []
     if record.teacher:
         rows.append((*reference_card(record), False))
     rows.append(("student before" if record.teacher else "starting network", record.start, False))
@@ -82,7 +82,7 @@ def _overview(record: RunRecord) -> list[tuple[str, Scorecard, bool]]:
     if control:
         stage, accuracy = control
         rows.append(("student trained alone", {"accuracy": accuracy}, True))
-        rows.append((f"student after {stage.name}", stage_card(record, stage), False))
+        rows.append((f"student after {stage.name}", stage_metrics(record, stage), False))
     rows.append(("artifact", final_card(record), False))
     return rows
 
@@ -98,9 +98,9 @@ def summary_table(record: RunRecord) -> Table:
             cells = [cells[0], *(Cell("same network") for _ in COLUMNS[1:])]
         rows.append((Cell(title), *cells))
     final = final_card(record)
-    changes = (Cell(change(reference.get(column), final.get(column)) or "—") for column in COLUMNS)
+    changes = (Cell(format_change(reference.get(column), final.get(column)) or "—") for column in COLUMNS)
     rows.append((Cell(f"artifact against {name}"), *changes))
-    return Table("Before and after", ("", *(label(column) for column in COLUMNS)), tuple(rows), notes.sentences())
+    return Table("Before and after", ("", *(quantity_label(column) for column in COLUMNS)), tuple(rows), notes.sentences())
 
 
 def summary_rows(record: RunRecord) -> list[list[str]]:
@@ -108,7 +108,11 @@ def summary_rows(record: RunRecord) -> list[list[str]]:
     table = summary_table(record)
 
     def plain(cell: Cell) -> str:
-        return cell.text if cell.how in (None, "not measured") else f"{cell.text} {mark(Quantity(unit='1', how=cell.how))[0]}"
+        return (
+            cell.text
+            if cell.how in (None, "not measured")
+            else f"{cell.text} {format_provenance(Quantity(unit='1', how=cell.how))[0]}"
+        )
 
     return [list(table.header), *([plain(cell) for cell in row] for row in table.rows)]
 
@@ -116,23 +120,23 @@ def summary_rows(record: RunRecord) -> list[list[str]]:
 def chain_table(record: RunRecord) -> Table:
     """Every stage's scorecard with the change against the stage before."""
     notes = Notes()
-    cards: list[tuple[str, Scorecard, Scorecard]] = []
+    cards: list[tuple[str, Metrics, Metrics]] = []
     if record.teacher:
-        cards.append((f"0 · {record.teacher.name}", teacher_card(record), {}))
+        cards.append((f"0 · {record.teacher.name}", teacher_metrics(record), {}))
     cards.append(("start", record.start, {}))
     for stage in record.stages:
         before = {name: each for name, each in stage.before.items() if name != LATENCY}
         before |= {LATENCY: rival} if (rival := latency_before(record, stage)) else {}
-        cards.append((f"{stage.index} · {stage.name}", stage_card(record, stage), before))
+        cards.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
     columns = _ordered(name for _, card, _ in cards for name in card)
     rows = tuple(
         (Cell(title), *(notes.cell(name, card.get(name), against=_rival(before, name)) for name in columns))
         for title, card, before in cards
     )
-    return Table("Stage by stage", ("stage", *map(label, columns)), rows, notes.sentences())
+    return Table("Stage by stage", ("stage", *map(quantity_label, columns)), rows, notes.sentences())
 
 
-def _rival(before: Scorecard, name: str) -> Quantity | None:
+def _rival(before: Metrics, name: str) -> Quantity | None:
     """What a number is compared with; a difference is one already."""
     return None if name in POINTS else before.get(name)
 
@@ -164,8 +168,8 @@ def _device_table(title: str, subjects: Sequence[BenchmarkRow]) -> Table:
         rows.append((Cell("file"), *(Cell(subject.file) for subject in subjects), *((Cell(""),) * comparable)))
     for name in names:
         cells = [notes.cell(name, subject.quantities.get(name)) for subject in subjects]
-        moved = change(first.quantities.get(name), last.quantities.get(name)) or "—"
-        rows.append((Cell(label(name)), *cells, *((Cell(moved),) * comparable)))
+        moved = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
+        rows.append((Cell(quantity_label(name)), *cells, *((Cell(moved),) * comparable)))
     against = (f"{last.subject} against {first.subject}",) if comparable else ()
     header = ("", *(subject.subject for subject in subjects), *against)
     return Table(title, header, tuple(rows), notes.sentences())
@@ -176,7 +180,7 @@ def results_table(stage: StageRecord) -> Table | None:
     if not stage.results:
         return None
     notes = Notes()
-    rows = tuple((Cell(label(name)), notes.cell(name, stage.results[name])) for name in _ordered(stage.results))
+    rows = tuple((Cell(quantity_label(name)), notes.cell(name, stage.results[name])) for name in _ordered(stage.results))
     return Table("Further results", ("", "value"), rows, notes.sentences())
 
 
@@ -208,7 +212,7 @@ def _own_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _words(key: str) -> str:
-    """A stage's own word for a column; not `label`, which names what is measured on test."""
+    """A stage's own word for a column; not `quantity_label`, which names what is measured on test."""
     return key.replace("_", " ")
 
 
@@ -282,7 +286,7 @@ def seeds_table(record: RunRecord) -> Table:
             Cell(stage.key),
             Cell(stage.parent_key or "—"),
             Cell(stage.started),
-            Cell(duration(stage.wall_time_s)),
+            Cell(format_duration(stage.wall_time_s)),
         )
         for stage in record.every_stage
     )

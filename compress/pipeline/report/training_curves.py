@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from compress.core.plot_style import COLORS, INK, Picture, dress, file_name, plain, png_of, sheet
+from compress.core.plot_style import COLORS, INK, Picture, escape_text, new_figure, safe_file_name, style_axes, to_png
 from compress.core.record import Curve, StageRecord
 
 STEPS = "pruning_steps"
@@ -31,7 +31,7 @@ def of_stage(stage: StageRecord) -> Iterator[Picture]:
 
 
 def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> Picture:
-    name = f"{stage.index:02d}_{file_name(stage.name)}_{what}"
+    name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
     return Picture(name, f"stage-{stage.index}", f"Stage {stage.index}, {stage.name}: {caption}", png)
 
 
@@ -41,7 +41,7 @@ def _number(item: Any) -> float | None:
 
 def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...]) -> Picture:
     """Accuracy before and after each step's recovery; beside it what is left of the network."""
-    figure = sheet(7.2, 2.8)
+    figure = new_figure(7.2, 2.8)
     accuracy, left = figure.subplots(1, 2)
     x = [float(row["step"]) for row in rows]
     for key, name, color in (("accuracy_pruned", "right after the cut", 1), ("accuracy_recovered", "after recovery", 0)):
@@ -55,7 +55,7 @@ def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...]) -> Picture:
     for axes, y_label in ((accuracy, "validation accuracy (%)"), (left, "left of the dense network (%)")):
         _finish(axes, "pruning step", y_label, x, legend=True)
     return _picture(
-        stage, "steps", "validation accuracy and what is left of the network over the pruning steps.", png_of(figure)
+        stage, "steps", "validation accuracy and what is left of the network over the pruning steps.", to_png(figure)
     )
 
 
@@ -76,7 +76,7 @@ def _panels(curves: Mapping[str, Curve]) -> dict[tuple[str, str], dict[str, Curv
 def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]]) -> Picture:
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = math.ceil(len(panels) / columns)
-    figure = sheet(7.2, 2.7 * rows)
+    figure = new_figure(7.2, 2.7 * rows)
     for number, ((x_label, y_label), curves) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
         _panel(axes, curves)
@@ -86,7 +86,7 @@ def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve
     drawn = [(name, curve) for curves in panels.values() for name, curve in curves.items()]
     validated = any(name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) for name, curve in drawn)
     caption = f"{shown}{'; broken lines are on validation' * validated}."
-    return _picture(stage, "curves", caption, png_of(figure))
+    return _picture(stage, "curves", caption, to_png(figure))
 
 
 def _panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
@@ -102,7 +102,7 @@ def _panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
 
 def _line(axes: Axes, x: list[float], y: list[float], name: str, color: str, style: str = "-") -> None:
     axes.plot(
-        x, y, color=color, lw=1.4, ls=style, marker="o" if len(y) <= 12 else None, ms=3, label=plain(name) or "_nolegend_"
+        x, y, color=color, lw=1.4, ls=style, marker="o" if len(y) <= 12 else None, ms=3, label=escape_text(name) or "_nolegend_"
     )
 
 
@@ -111,9 +111,9 @@ def _finish(axes: Axes, x_label: str, y_label: str, x: list[float], *, legend: b
         axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     if x and all(value.is_integer() for value in x):
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.set_xlabel(plain(x_label))
-    axes.set_ylabel(plain(y_label))
-    dress(axes)
+    axes.set_xlabel(escape_text(x_label))
+    axes.set_ylabel(escape_text(y_label))
+    style_axes(axes)
 
 
 def _words(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.core.record import Curve, Quantity, Scorecard
+from compress.core.record import Curve, Metrics, Quantity
 from compress.core.statistics import wilson
 from compress.profile.latency.theil_sen import theil_sen
 
@@ -74,7 +74,7 @@ class Soak:
         picked = np.unique(np.linspace(0, len(self.windows) - 1, min(10, len(self.windows))).astype(int))
         return tuple(self.windows[int(number)] for number in picked)
 
-    def quantities(self) -> Scorecard:
+    def quantities(self) -> Metrics:
         """Figures by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and vitals."""
         how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
         outliers = sum(window.outliers for window in self.windows)
@@ -97,7 +97,7 @@ class Soak:
         """What the latency gained from start to end, as a fraction of its median."""
         found = self._trend([window.median_ms for window in self.windows])
         if found is None:
-            return Quantity.absent("fraction", f"{len(self.windows)} windows are too few for a slope; soak for longer")
+            return Quantity.missing("fraction", f"{len(self.windows)} windows are too few for a slope; soak for longer")
         typical = float(np.median([window.median_ms for window in self.windows]))
         slope, low, high = (value * self.seconds / typical for value in found)
         detail = f"Theil–Sen slope × length ÷ median, {found[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
@@ -106,27 +106,27 @@ class Soak:
     def _growth(self, how: str) -> Quantity:
         found = self._trend([window.resident_bytes for window in self.windows])
         if found is None:
-            return Quantity.absent("bytes/min", f"{len(self.windows)} windows are too few for a slope; soak for longer")
+            return Quantity.missing("bytes/min", f"{len(self.windows)} windows are too few for a slope; soak for longer")
         slope, low, high = (value * 60 for value in found)
         each = found[0] * self.seconds / self.runs
         detail = f"Theil–Sen slope of the resident memory, {each:.3g} bytes a run; {how}"
         return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.windows))
 
-    def _vitals(self, how: str) -> Scorecard:
-        found: Scorecard = {}
+    def _vitals(self, how: str) -> Metrics:
+        found: Metrics = {}
         for name, key, unit, series in (
             ("soak_clock_lowest", "clock", "MHz", [window.clock_mhz for window in self.windows]),
             ("soak_temperature_highest", "temperature", "°C", [window.temperature_c for window in self.windows]),
         ):
             told = [value for value in series if value is not None]
             if not told:
-                found[name] = Quantity.absent(unit, self.missing.get(key, "it could not be read"))
+                found[name] = Quantity.missing(unit, self.missing.get(key, "it could not be read"))
                 continue
             value = min(told) if key == "clock" else max(told)
             detail = f"from {min(told):.0f} to {max(told):.0f} {unit}; {how}"
             found[name] = Quantity.measured(value, unit, detail, runs=len(told))
         if self.throttles is None:
-            found["soak_throttles"] = Quantity.absent("1", self.missing.get("throttles", "it is not counted"))
+            found["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
         else:
             found["soak_throttles"] = Quantity.measured(self.throttles, "1", f"the processors' own count; {how}")
         return found

@@ -81,7 +81,9 @@ class Timing:
         runs = len(self.milliseconds)
         if interval is None:
             needed = runs_needed(q)
-            return Quantity.absent("ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were made; raise `seconds`")
+            return Quantity.missing(
+                "ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were made; raise `seconds`"
+            )
         return Quantity.measured(float(np.quantile(self.milliseconds, q)), "ms", self.detail, interval=interval, runs=runs)
 
     @property
@@ -89,7 +91,7 @@ class Timing:
         """Samples a second, one run after the other, from the median."""
         p50 = self.p50
         if p50.value is None or p50.low is None or p50.high is None:
-            return Quantity.absent("1/s", p50.detail)
+            return Quantity.missing("1/s", p50.detail)
         rate = 1000.0 * self.batch
         return Quantity.measured(
             rate / p50.value, "1/s", self.detail, interval=(rate / p50.high, rate / p50.low), runs=p50.runs
@@ -109,7 +111,7 @@ def speedup(slow: Timing, fast: Timing) -> Quantity:
         interval = drifting_percentile_interval(ratios, 0.5)
         return Quantity.measured(float(np.median(ratios)), "1", detail, interval=interval, runs=len(ratios))
     if min(len(slow.milliseconds), len(fast.milliseconds)) < 2:
-        return Quantity.absent("1", "a ratio needs two runs of each; raise `seconds`")
+        return Quantity.missing("1", "a ratio needs two runs of each; raise `seconds`")
     value, low, high = ratio_interval(slow.milliseconds, fast.milliseconds)
     return Quantity.measured(value, "1", detail, interval=(low, high), runs=len(fast.milliseconds))
 

@@ -69,7 +69,7 @@ def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms
         times = {
             name: duration(kernels, detail_of(layers))
             if kernels
-            else Quantity.absent("ms", "no kernel of its own: fused or gone")
+            else Quantity.missing("ms", "no kernel of its own: fused or gone")
             for name, kernels, layers in zip(names, (old, new), (before, after), strict=True)
         }
         rows.append({"module": module, **_described(new or old), **times})

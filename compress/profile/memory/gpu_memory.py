@@ -34,7 +34,7 @@ class GpuPeak:
     def quantity(self) -> Quantity:
         """The peak, or its reason."""
         if self.reason or not self.peak:
-            return Quantity.absent("bytes", f"NVML: {self.reason or 'it showed no memory of this process'}")
+            return Quantity.missing("bytes", f"NVML: {self.reason or 'it showed no memory of this process'}")
         what = "of the whole board above what was in use before" if self.whole_board else "of the process"
         detail = f"NVML, {what}, the GPU's own context included, read {RATE_HZ:g} times a second"
         return Quantity.measured(self.peak, "bytes", detail, runs=self.readings)

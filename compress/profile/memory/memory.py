@@ -121,7 +121,7 @@ def quantities(
         found, gpu = _run_probe(path, feeds, threads, RUNS, provider)
     except DeviceError as error:
         kept = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
-        return {name: Quantity.absent(unit, str(error)) for name, unit in kept.items()}
+        return {name: Quantity.missing(unit, str(error)) for name, unit in kept.items()}
     runtime = "OpenVINO" if provider == "openvino" else "ONNX Runtime"
     return described(found, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
 
@@ -146,9 +146,9 @@ def described(found: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quan
 def arena(found: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
     """What the runtime's arena took, weights left out where the runtime keeps them elsewhere."""
     if found.arena is None and runtime != "ONNX Runtime":
-        return Quantity.absent("bytes", f"{runtime} does not tell what its allocator takes")
+        return Quantity.missing("bytes", f"{runtime} does not tell what its allocator takes")
     if found.arena is None:
-        return Quantity.absent("bytes", "this ONNX Runtime does not tell its arena in its profile, or was built without one")
+        return Quantity.missing("bytes", "this ONNX Runtime does not tell its arena in its profile, or was built without one")
     used = f"{found.arena_used / 1e6:.2f} MB" if found.arena_used is not None else "an unknown part"
     detail = f"taken from the system by ONNX Runtime's arena, by its own profile; at most {used} of it in use at a time"
     return Quantity.measured(found.arena, "bytes", detail, runs=1)

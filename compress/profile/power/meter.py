@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compress.backends.runner import Array
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.core.statistics import bootstrap_interval
 from compress.profile.power.base import Sensor
 from compress.profile.power.sampler import Trace, sampled
@@ -34,7 +34,7 @@ class _Busy:
 
 def measure(
     actions: Mapping[str, Callable[[], object]], sensors: Sequence[Sensor], *, seconds: float = 1.0, batch: int = 1
-) -> dict[str, Scorecard]:
+) -> dict[str, Metrics]:
     """Power and energy of callables, with the first sensor that works.
 
     Args:
@@ -81,7 +81,7 @@ def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
     return _Busy(trace, runs, elapsed)
 
 
-def _quantities(idle: Trace, busy: _Busy, batch: int) -> Scorecard:
+def _quantities(idle: Trace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
         return _absent(f"{sensor.name}: {reason}")
@@ -122,5 +122,5 @@ def _power(trace: Trace, detail: str) -> Quantity:
     return Quantity.measured(mean, "W", detail, interval=(min(low, mean), max(high, mean)), runs=len(trace.values))
 
 
-def _absent(reason: str) -> Scorecard:
-    return {name: Quantity.absent(unit, reason) for name, unit in UNITS.items()}
+def _absent(reason: str) -> Metrics:
+    return {name: Quantity.missing(unit, reason) for name, unit in UNITS.items()}

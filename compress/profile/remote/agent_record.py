@@ -26,9 +26,9 @@ class Quantity:
         return cls(value, unit, "measured", detail, low, high, runs)
 
     @classmethod
-    def absent(cls, unit: str, reason: str) -> Quantity:
+    def missing(cls, unit: str, reason: str) -> Quantity:
         """A number that nobody measured, and why."""
         return cls(None, unit, "not measured", reason)
 
 
-Scorecard = dict[str, Quantity]
+Metrics = dict[str, Quantity]

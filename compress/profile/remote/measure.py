@@ -236,7 +236,7 @@ def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: D
         quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
     if "reason" in found["memory"]:
         reason = f"{place}: {found['memory']['reason']}"
-        quantities |= {key: Quantity.absent("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
+        quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
         footprint = memory.described(memory.Footprint(**found["memory"]))
         quantities |= {key: one.model_copy(update={"detail": f"{place}: {one.detail}"}) for key, one in footprint.items()}

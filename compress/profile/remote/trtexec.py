@@ -154,7 +154,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
         quarter = len(whole.values) // 4
         busy = Trace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
         if reason := busy.fault() or idle.fault():
-            found[name] = _plain({key: Quantity.absent(unit, f"{sensor.name}: {reason}") for key, unit in POWER_UNITS.items()})
+            found[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {reason}") for key, unit in POWER_UNITS.items()})
             continue
         how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings a second, middle half of a run of trtexec"
         above, low, high = above_idle(busy, idle)

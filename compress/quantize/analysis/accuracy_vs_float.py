@@ -11,7 +11,7 @@ import onnx
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.core.statistics import paired_difference
 from compress.data.interface import Split
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
@@ -31,7 +31,7 @@ def scores_of(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarra
 
 def compare(
     source: Path, made: Path, split: Split, task: Task, kind: str, *, layers: onnx.ModelProto | None = None
-) -> tuple[Scorecard, tuple[dict[str, Any], ...]]:
+) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
     """Agreement, accuracy of both with the paired drop, size, SQNR of the answers and of each layer.
 
     Args:

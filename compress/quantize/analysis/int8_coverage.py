@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.record import Quantity, Scorecard
+from compress.core.record import Metrics, Quantity
 from compress.profile.latency_meter import CONVERTING as CONVERTED
 from compress.profile.latency_meter import OWN, Kernel, Layers, Rows, detail_of, duration, middle_mean, written
 from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, Reasons
@@ -48,7 +48,7 @@ class Fused:
 
     layers: Rows
     conversions: Rows
-    results: Scorecard
+    results: Metrics
     note: str
 
 
@@ -100,7 +100,7 @@ def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
     return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
 
 
-def _note(sums: Scorecard, kernels: Sequence[Kernel]) -> str:
+def _note(sums: Metrics, kernels: Sequence[Kernel]) -> str:
     weighted = [kind_of(kernel) for kernel in kernels if any(name in kernel.operator for name in PRODUCTS)]
     ms = {name: found.value or 0.0 for name, found in sums.items()}
     return (
@@ -115,7 +115,7 @@ def _layer(
     old: list[Kernel], new: list[Kernel], before: Layers, after: Layers, parts: _Parts, reasons: Reasons
 ) -> dict[str, Any]:
     """One row."""
-    gone = Quantity.absent("ms", "no kernel of its own: fused or gone")
+    gone = Quantity.missing("ms", "no kernel of its own: fused or gone")
     charged = [one for kernel in new for one in parts.charged.get(id(kernel), ())]
     shown = new or old
     floats = [kernel for kernel in new if _is_float(kernel)]

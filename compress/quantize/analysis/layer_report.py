@@ -11,7 +11,7 @@ import onnx
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
-from compress.core.record import Fact, Scorecard, Skipped
+from compress.core.record import Fact, Metrics, Skipped
 from compress.core.sentences import render
 from compress.profile.latency_meter import Array, Feeds, Rows, layers
 from compress.quantize.analysis.float_fallback import Reasons
@@ -68,7 +68,7 @@ def place(
 class Section:
     """What a record holds of it; see `StageRecord` for the meaning of the fields."""
 
-    results: Scorecard = field(default_factory=dict)
+    results: Metrics = field(default_factory=dict)
     tables: dict[str, Rows] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()

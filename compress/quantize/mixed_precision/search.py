@@ -144,7 +144,7 @@ class Clock:
         device = here(context.targets)
         if device is None:
             raise ConversionError(no_clock(context.targets))
-        self.attempts, self.device, self.folder, self.clock = attempts, device, folder, context.clock
+        self.attempts, self.device, self.folder, self.clock = attempts, device, folder, context.latency
         self.files: dict[str, tuple[str, ...]] = {}
         self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()
         self.base: float | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from compress.backends.run_split import collect_outputs
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Quantity, Scorecard, Skipped
+from compress.core.record import Curve, Metrics, Quantity, Skipped
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.accuracy_vs_float import scores_of
 from compress.quantize.qat.onnx_to_torch import OnnxModule
@@ -26,7 +26,7 @@ class QATResult:
     """What files are to be made from, and what there is to record."""
 
     static: Static
-    results: Scorecard = field(default_factory=dict)
+    results: Metrics = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -62,7 +62,7 @@ def train_quantized(
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         results, better = (
-            {"accuracy_validation_recovered": Quantity.absent("fraction", f"the file does not run: {error}")},
+            {"accuracy_validation_recovered": Quantity.missing("fraction", f"the file does not run: {error}")},
             False,
         )
     note = (
@@ -77,7 +77,7 @@ def train_quantized(
 
 def _compared(
     before: Static, after: Static, exclude: tuple[str, ...], module: OnnxModule, candidate: Candidate, context: Context
-) -> tuple[Scorecard, bool]:
+) -> tuple[Metrics, bool]:
     """Accuracy of both files, agreement of the second with what was trained; whether the second is worth keeping."""
     split, where = context.data.validation, "ONNX Runtime, validation split"
     calibrated, targets = collect_outputs(before.build(FAMILY, exclude, candidate.spec), split)
@@ -96,7 +96,7 @@ def _compared(
     return results, scores[1] >= scores[0]
 
 
-def _of(history: History) -> Scorecard:
+def _of(history: History) -> Metrics:
     return {
         "epochs": Quantity.measured(history.epochs, "1", "of recovery run, of those asked for"),
         "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from compress.core.budget import Budget, judge
-from compress.core.record import BenchmarkRow, Curve, InputSpec, Quantity, RunRecord, Scorecard, Skipped, StageRecord
+from compress.core.budget import Budget, check_budget
+from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, Skipped, StageRecord
 
 RECIPE = """# What:    ResNet-50 teacher, MobileNetV2 student, for a phone CPU and a Jetson
 name: resnet50_to_mobilenet
@@ -14,7 +14,7 @@ VERSIONS = {"torch": "2.15.0", "onnx": "1.19.0", "onnxruntime": "1.22.0", "numpy
 WILSON = "torch, test split; 95 % Wilson interval"
 
 
-def card(accuracy: float, size: float, parameters: float, macs: float, latency: float, where: str = WILSON) -> Scorecard:
+def card(accuracy: float, size: float, parameters: float, macs: float, latency: float, where: str = WILSON) -> Metrics:
     interval = (accuracy - 0.012, min(1.0, accuracy + 0.009))
     return {
         "accuracy": Quantity.measured(accuracy, "fraction", where, interval=interval, runs=540),
@@ -39,8 +39,8 @@ def rows_on(device: str, runtime: str, factor: float, *, estimated: bool) -> tup
         if estimated:
             model = f"roofline of {device}: int8 peak and bandwidth of its profile; known to be off by up to 2 times"
             quantities = {"latency_p50_ms": Quantity.estimated(p50, "ms", model, band=(p50 / 2, p50 * 2))}
-            quantities["latency_p99_ms"] = Quantity.absent("ms", f"{device} was not reached; an estimate has no spread")
-            quantities["power_w"] = Quantity.absent("W", "no sensor: the board was not connected")
+            quantities["latency_p99_ms"] = Quantity.missing("ms", f"{device} was not reached; an estimate has no spread")
+            quantities["power_w"] = Quantity.missing("W", "no sensor: the board was not connected")
         else:
             session = "ONNX Runtime 1.22, 1 thread, batch 1, interleaved with the others"
             quantities = {
@@ -51,7 +51,7 @@ def rows_on(device: str, runtime: str, factor: float, *, estimated: bool) -> tup
             }
             quantities["throughput_per_s"] = Quantity.measured(1000 / p50, "1/s", session, runs=900)
             quantities["memory_bytes"] = Quantity.measured(size * 1.6 + 31e6, "bytes", "peak resident set of a fresh process")
-            quantities["power_w"] = Quantity.absent("W", "RAPL counters are not readable here (permission denied)")
+            quantities["power_w"] = Quantity.missing("W", "RAPL counters are not readable here (permission denied)")
         quantities["size_bytes"] = Quantity.measured(size, "bytes", "file on disk")
         rows.append(BenchmarkRow(subject=subject, device=device, runtime=runtime, quantities=quantities))
     return tuple(rows)
@@ -62,7 +62,7 @@ def epochs(count: int, start: float, end: float, y_label: str) -> Curve:
     return Curve(x_label="epoch", y_label=y_label, x=tuple(range(1, count + 1)), y=ys)
 
 
-def stage(index: int, name: str, before: Scorecard, after: Scorecard, **more: Any) -> StageRecord:
+def stage(index: int, name: str, before: Metrics, after: Metrics, **more: Any) -> StageRecord:
     return StageRecord(
         index=index,
         name=name,
@@ -141,7 +141,7 @@ def make_record() -> RunRecord:
             results=parity,
             skipped=(Skipped(what="tensorrt", reason="no NVIDIA GPU here"),),
         ),
-        stage(5, "profile", quantized, final, form="onnx", subjects=devices),
+        stage(5, "profile", quantized, final, form="onnx", benchmark_rows=devices),
     )
     return RunRecord(
         name="resnet50_to_mobilenet",
@@ -152,7 +152,7 @@ def make_record() -> RunRecord:
         teacher=stage(0, "teacher", {}, teacher, curves={"training loss": epochs(6, 2.2, 0.1, "loss")}),
         start=start,
         stages=stages,
-        verdict=judge(budget, final=final, subjects=devices),
+        verdict=check_budget(budget, metrics=final, rows=devices),
         environment={"os": "Linux 6.8", "cpu": "Intel Xeon, 2 cores, governor performance", "python": "3.11.9"},
         started="2025-11-21T09:00:00Z",
         wall_time_s=437.2,

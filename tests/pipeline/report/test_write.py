@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from compress.core.errors import StoreError
-from compress.core.format_quantity import MARKS, unit_of, value
+from compress.core.format_quantity import PROVENANCE_MARKS, display_unit, format_quantity
 from compress.core.record import Check, Fact, Quantity, RunRecord, Skipped, Verdict
 from compress.pipeline.report import markdown
 from compress.pipeline.report import write as writing
@@ -118,20 +118,20 @@ def quantities(record: RunRecord) -> Iterator[tuple[str, Quantity]]:
         # latencies are told by the session that timed several networks together: see test_sessions
         cards = (*stage.before.items(), *stage.after.items())
         yield from ((name, each) for name, each in (*cards, *stage.results.items()) if name != "latency_ms")
-        for subject in stage.subjects:
+        for subject in stage.benchmark_rows:
             yield from subject.quantities.items()
     assert record.verdict is not None
-    yield from ((check.limit.replace(" ", "_"), check.found) for check in record.verdict.checks)
+    yield from ((check.limit.replace(" ", "_"), check.quantity) for check in record.verdict.checks)
 
 
 def test_every_quantity_appears_with_its_mark_and_its_origin(record: RunRecord, written: tuple[Path, ...]) -> None:
     text = written[0].read_text(encoding="utf-8")
     page = " ".join("".join(read(written[1]).text).split())
     seen = list(quantities(record))
-    assert {quantity.how for _, quantity in seen} == set(MARKS)
+    assert {quantity.how for _, quantity in seen} == set(PROVENANCE_MARKS)
     for name, quantity in seen:
-        shown = value(quantity, unit_of(name, quantity)).removesuffix(" MAC")
-        sign = MARKS[quantity.how]
+        shown = format_quantity(quantity, display_unit(name, quantity)).removesuffix(" MAC")
+        sign = PROVENANCE_MARKS[quantity.how]
         assert re.search(rf"\| {re.escape(shown)}( \([^|()]*\))? {sign}", text), (name, shown)
         assert f"{shown} {sign}" in page.replace("\N{NO-BREAK SPACE}", " "), (name, shown)
         assert f"{sign} {quantity.how}: {quantity.detail}" in page
@@ -164,9 +164,9 @@ def malicious(record: RunRecord) -> RunRecord:
             "results": {EVIL: Quantity.measured(1.0, EVIL, EVIL)},
         }
     )
-    subjects = tuple(row.model_copy(update={"device": EVIL, "runtime": EVIL}) for row in record.stages[4].subjects[:3])
-    profile = record.stages[4].model_copy(update={"subjects": subjects})
-    check = Check(limit=EVIL, allowed=EVIL, found=Quantity.absent("W", EVIL), passed=False, explanation=EVIL)
+    subjects = tuple(row.model_copy(update={"device": EVIL, "runtime": EVIL}) for row in record.stages[4].benchmark_rows[:3])
+    profile = record.stages[4].model_copy(update={"benchmark_rows": subjects})
+    check = Check(limit=EVIL, allowed=EVIL, quantity=Quantity.missing("W", EVIL), passed=False, explanation=EVIL)
     update: dict[str, Any] = {
         "name": EVIL,
         "recipe_text": f"{EVIL}\n```\n# out of the fence",
@@ -212,7 +212,7 @@ def test_names_with_inner_underscores_stay_readable() -> None:
 
 
 def test_a_record_with_hardly_anything_still_gives_a_report(record: RunRecord, tmp_path: Path) -> None:
-    start = {name: Quantity.absent(quantity.unit, "no network yet") for name, quantity in record.start.items()}
+    start = {name: Quantity.missing(quantity.unit, "no network yet") for name, quantity in record.start.items()}
     bare = record.model_copy(update={"teacher": None, "start": start, "stages": (), "verdict": None})
     written = write(bare, tmp_path)
     assert [path.name for path in written] == ["report.md", "report.html"]
@@ -248,9 +248,9 @@ def test_an_estimate_is_drawn_unlike_a_measurement(record: RunRecord) -> None:
 
     rows = tuple(
         row.model_copy(update={"quantities": {name: as_measured(found) for name, found in row.quantities.items()}})
-        for row in profile.subjects
+        for row in profile.benchmark_rows
     )
-    other = record.model_copy(update={"stages": (*record.stages[:4], profile.model_copy(update={"subjects": rows}))})
+    other = record.model_copy(update={"stages": (*record.stages[:4], profile.model_copy(update={"benchmark_rows": rows}))})
     before, after = (next(p.png for p in draw(each) if p.name == "latency") for each in (record, other))
     difference = np.asarray(Image.open(io.BytesIO(before)).convert("L"), float) - np.asarray(
         Image.open(io.BytesIO(after)).convert("L"), float

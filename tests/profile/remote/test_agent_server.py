@@ -84,13 +84,13 @@ def test_the_bundle_is_the_same_file_each_time_and_python_3_10():
 
 
 def test_the_light_record_has_the_fields_of_the_real_one():
-    assert list(vars(Light.absent("W", "why"))) == list(Quantity.model_fields)
+    assert list(vars(Light.missing("W", "why"))) == list(Quantity.model_fields)
     for made, real in (
         (
             Light.measured(1.0, "W", "how", interval=(0.5, 2.0), runs=3),
             Quantity.measured(1.0, "W", "how", interval=(0.5, 2.0), runs=3),
         ),
-        (Light.absent("W", "why"), Quantity.absent("W", "why")),
+        (Light.missing("W", "why"), Quantity.missing("W", "why")),
     ):
         assert Quantity(**vars(made)) == real
 

@@ -85,10 +85,10 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
     )
     stage = Profile(devices=("my_board",), seconds=0.05, batches=(1, 2))
     outcome = stage.run(Candidate(data.spec, files={"onnxruntime": tiny}), context)
-    assert [(row.device, row.subject) for row in outcome.subjects] == [("my_board", "teacher"), ("my_board", "artifact")]
+    assert [(row.device, row.subject) for row in outcome.benchmark_rows] == [("my_board", "teacher"), ("my_board", "artifact")]
     assert outcome.results["speedup_vs_teacher_on_my_board"].how == "measured"
     assert [skip.what for skip in outcome.skipped] == ["sweep on my_board"]
-    assert "my_board" in stage.surroundings((board,))
+    assert "my_board" in stage.cache_inputs((board,))
 
 
 def test_the_verb_measures_there(device, tiny, tmp_path):

@@ -16,6 +16,7 @@ from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
+from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.mixed_precision import fewest_float_layers as mixed
 from compress.quantize.mixed_precision import under_budget as within
 from compress.quantize.mixed_precision.search import mix
@@ -38,7 +39,12 @@ def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Attemp
     )  # fmt: skip
     data = Data(SPEC, split(120, 0), split(600, 1), split(60, 2))
     folder = tmp_path_factory.mktemp("mixing")
-    return Attempts(static, (), SPEC, Context(data, Classification(), folder, folder / "cache", targets=(host(),)))
+    return Attempts(
+        static,
+        (),
+        SPEC,
+        Context(data, Classification(), folder, folder / "cache", targets=(host(),), latency_meter=LatencyMeter()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +139,9 @@ def test_what_no_target_can_do_is_found_before_anything_runs() -> None:
     from compress.config.devices import load_device
 
     jetson = load_device("jetson")
-    assert "runtimes that have it are tensorrt" in (Quantize(scheme="bf16").unfit((host(), jetson)) or "")
-    assert "runtimes that have it are onnxruntime" in (Quantize(scheme="weight_int4").unfit((jetson,)) or "")
-    assert "add host to the devices" in (Quantize(mixed={"latency_ms": 1.0}).unfit((jetson,)) or "")
+    assert "runtimes that have it are tensorrt" in (Quantize(scheme="bf16").unsupported_reason((host(), jetson)) or "")
+    assert "runtimes that have it are onnxruntime" in (Quantize(scheme="weight_int4").unsupported_reason((jetson,)) or "")
+    assert "add host to the devices" in (Quantize(mixed={"latency_ms": 1.0}).unsupported_reason((jetson,)) or "")
     for stage in (Quantize(), Quantize(scheme="fp16"), Quantize(mixed={"latency_ms": 1.0})):
-        assert stage.unfit((host(), jetson)) is None
-    assert Quantize(scheme="bf16").unfit((jetson,)) is None
+        assert stage.unsupported_reason((host(), jetson)) is None
+    assert Quantize(scheme="bf16").unsupported_reason((jetson,)) is None

@@ -22,6 +22,7 @@ from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Skipped
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
+from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qat import qdq_module as aware
@@ -106,7 +107,15 @@ def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def context_of(data: Data, exported: Path, folder: Path) -> Context:
     folder.mkdir(parents=True, exist_ok=True)
-    return Context(data, Classification(), folder, folder.parent / "cache", to_onnx=lambda _: exported, device="cpu")
+    return Context(
+        data,
+        Classification(),
+        folder,
+        folder.parent / "cache",
+        to_onnx=lambda _: exported,
+        device="cpu",
+        latency_meter=LatencyMeter(),
+    )
 
 
 @pytest.fixture(scope="module")
