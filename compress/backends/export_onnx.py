@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +17,8 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.fold_batchnorm import prepare_for_export
-from compress.core.atomic_files import write_text, write_with
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
-from compress.export.infer_script import infer_script
 
 metadata = graphs.read_metadata
 OPSET = 18
@@ -57,20 +54,6 @@ def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = 
     graphs.check(model)
     graphs.save(model, path)
     return notes
-
-
-def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> None:
-    """What ONNX Runtime or OpenVINO needs on a device: the file, and a script that runs it on an image.
-
-    Args:
-        source: The ONNX file.
-        folder: The device's folder.
-        spec: Its input.
-        crop: Images are cropped to the middle instead of squeezed.
-        runtime: As in a device profile.
-    """
-    write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
-    write_text(folder / "infer.py", infer_script(spec, crop=crop, runtime=runtime))
 
 
 def _check_finite(module: nn.Module) -> None:

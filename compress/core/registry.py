@@ -231,7 +231,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround", "Nagel et al. 2020, arXiv:2004.10568"),
     Entry("rounding", "brecq", "compress.quantize.ptq.brecq:brecq", "Li et al. 2021, arXiv:2102.05426"),
     Entry("rounding", "gptq", "compress.quantize.ptq.gptq:gptq", "Frantar et al. 2023, arXiv:2210.17323"),
-    Entry("format", "onnx", "compress.backends.export_onnx:write", "ONNX specification"),
+    Entry("format", "onnx", "compress.export.write_onnx:write", "ONNX specification"),
     Entry("format", "tensorrt", "compress.export.tensorrt:write", "TensorRT Python API and trtexec"),
     Entry("runner", "onnxruntime", "compress.backends.onnxruntime:Runner", "ONNX Runtime"),
     Entry("runner", "openvino", "compress.backends.openvino:Runner", "OpenVINO"),

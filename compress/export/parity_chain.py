@@ -15,7 +15,7 @@ from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of,
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
-    from compress.export.stage import Tolerance
+    from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
 NO_LIMIT = "none: the budget judges accuracy"

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel, Metrics, Skipped
+from compress.core.record import Metrics, Skipped
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.export.settings import FORMATS, Format, Target, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.record import InputSpec
     from compress.export.choose_runtime import Chosen
     from compress.export.parity import Pairs
-
-Format = Literal["onnx", "tensorrt"]
-FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensorrt": "tensorrt"}
-"""Format by the family of a runtime."""
-
-
-class Target(NamedTuple):
-    """A device, as far as export must know it; `runtime` as in a profile."""
-
-    name: str
-    runtime: str
-
-    @property
-    def family(self) -> str:
-        """The runtime without its execution provider."""
-        return self.runtime.partition(":")[0]
-
-
-class Tolerance(FrozenModel):
-    """How far outputs may be off. Export fails beyond it, naming the first node.
-
-    Attributes:
-        relative: Of a float export against torch, max |a − b| ≤ absolute + relative · max |a|.
-        absolute: Likewise, in units of the outputs.
-        fused: Of ONNX Runtime's int8 kernels against the operators as the file has them, max |a − b| ≤ fused · max |a|.
-        top1: Least fraction of samples whose top class int8 keeps; 0 leaves that to the budget on accuracy.
-    """
-
-    relative: float = Field(default=1e-3, ge=0.0)
-    absolute: float = Field(default=1e-4, ge=0.0)
-    fused: float = Field(default=0.25, ge=0.0)
-    top1: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class Export(Stage):

@@ -1,0 +1,41 @@
+"""The parameters of export that have parts of their own. Light: a recipe is read without numpy."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from compress.core.record import FrozenModel
+
+Format = Literal["onnx", "tensorrt"]
+FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensorrt": "tensorrt"}
+"""Format by the family of a runtime."""
+
+
+class Target(NamedTuple):
+    """A device, as far as export must know it; `runtime` as in a profile."""
+
+    name: str
+    runtime: str
+
+    @property
+    def family(self) -> str:
+        """The runtime without its execution provider."""
+        return self.runtime.partition(":")[0]
+
+
+class Tolerance(FrozenModel):
+    """How far outputs may be off. Export fails beyond it, naming the first node.
+
+    Attributes:
+        relative: Of a float export against torch, max |a − b| ≤ absolute + relative · max |a|.
+        absolute: Likewise, in units of the outputs.
+        fused: Of ONNX Runtime's int8 kernels against the operators as the file has them, max |a − b| ≤ fused · max |a|.
+        top1: Least fraction of samples whose top class int8 keeps; 0 leaves that to the budget on accuracy.
+    """
+
+    relative: float = Field(default=1e-3, ge=0.0)
+    absolute: float = Field(default=1e-4, ge=0.0)
+    fused: float = Field(default=0.25, ge=0.0)
+    top1: float = Field(default=0.0, ge=0.0, le=1.0)
