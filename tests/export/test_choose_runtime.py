@@ -27,7 +27,7 @@ from compress.export.stage import Export
 from compress.pipeline.evaluation import evaluate
 from compress.pipeline.pending_stage import PendingStage, identity
 from compress.pipeline.stage_output import StageOutput, save_output
-from compress.profile import choose_runtime as runtimes
+from compress.backends import open as opening
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
 
@@ -69,7 +69,7 @@ def as_if(monkeypatch: pytest.MonkeyPatch) -> Any:
             def load(self) -> Any:
                 return classes[self.name]
 
-        monkeypatch.setattr(runtimes, "find", lambda family, name: Row(family, name, "", ""))
+        monkeypatch.setattr(opening, "find", lambda family, name: Row(family, name, "", ""))
 
     return put
 
