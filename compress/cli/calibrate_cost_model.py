@@ -13,7 +13,7 @@ from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model.calibration_file import Calibration
 from compress.profile.cost_model.fit import BUDGET_S, calibrate
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.target_requirements import saturates
+from compress.quantize.target_requirements import needs_7bit_weights
 
 SCALES = 0.7, 1.0, 1.3, 1.9
 """Of the ranges, in turn: operators that join tensors of one scale only copy, and those of real networks differ."""
@@ -24,7 +24,7 @@ def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     inputs = [value.name for value in model.graph.input]
     names = [*inputs, *(name for node in model.graph.node for name in node.output)]
     ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
-    return int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=saturates())
+    return int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=needs_7bit_weights())
 
 
 def calibrate_device(

@@ -22,7 +22,7 @@ SECONDS, SMOKE_SECONDS = 1.0, 0.05
 
 
 @dataclass
-class Chosen:
+class RuntimeChoices:
     """What was decided for all profiles of this machine.
 
     Attributes:

@@ -30,7 +30,7 @@ Outputs = Mapping[str, Array]
 """Float outputs by node, in the order in which they are computed."""
 
 
-class Apart(NamedTuple):
+class NodeError(NamedTuple):
     """How far a node is off.
 
     Attributes:
@@ -42,7 +42,7 @@ class Apart(NamedTuple):
     error: float
 
 
-def errors(reference: Outputs, other: Outputs) -> list[Apart]:
+def node_errors(reference: Outputs, other: Outputs) -> list[NodeError]:
     """How far each node is off that both have with outputs of the same shape, in order.
 
     Args:
@@ -55,11 +55,11 @@ def errors(reference: Outputs, other: Outputs) -> list[Apart]:
         if a is None or a.shape != b.shape or a.size == 0:
             continue
         scale = float(np.abs(a).max())
-        found.append(Apart(name, float(np.abs(a.astype(np.float64) - b).max()) / (scale or 1.0)))
+        found.append(NodeError(name, float(np.abs(a.astype(np.float64) - b).max()) / (scale or 1.0)))
     return found
 
 
-def told(reference: Outputs, other: Outputs, limit: float) -> str:
+def describe_divergence(reference: Outputs, other: Outputs, limit: float) -> str:
     """Where two runs part, as the end of a sentence.
 
     Args:
@@ -67,7 +67,7 @@ def told(reference: Outputs, other: Outputs, limit: float) -> str:
         other: b, by node, in order.
         limit: On max |a − b| / max |a| of a node.
     """
-    found = errors(reference, other)
+    found = node_errors(reference, other)
     if not found:
         return "they share no node by which to tell where it begins"
     first = next((each for each in found if not each.error <= limit), None)  # not a number counts as apart
@@ -77,7 +77,7 @@ def told(reference: Outputs, other: Outputs, limit: float) -> str:
     return f"no node alone is so far off, the furthest is {worst.node!r} with {worst.error:.2%} of its largest output"
 
 
-def of_torch(network: nn.Module, inputs: Array) -> dict[str, Array]:
+def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     """Outputs of every module without children, by its name, as the exporter prepares the network.
 
     Args:
@@ -110,7 +110,7 @@ def of_torch(network: nn.Module, inputs: Array) -> dict[str, Array]:
     return found
 
 
-def of_float(path: Path, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
+def float_outputs(path: Path, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
     """Outputs of every named node of a float file, run as written.
 
     Args:
@@ -131,7 +131,7 @@ def of_float(path: Path, inputs: Array, *, activated: bool = False) -> dict[str,
     return _exposed(model, names, inputs, optimised=False)
 
 
-def of_int8(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
+def int8_outputs(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
     """Quantized outputs of an int8 file, as float, by the node that is quantized.
 
     Only outputs of QuantizeLinear are looked at, so that exposing them keeps every fused kernel in place.

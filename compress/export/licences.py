@@ -24,7 +24,7 @@ SHORT = 60
 """A licence field longer than this is the whole text."""
 
 
-class Note(NamedTuple):
+class LicenceNote(NamedTuple):
     """One thing that ships, or that what ships needs.
 
     Attributes:
@@ -38,7 +38,7 @@ class Note(NamedTuple):
     licence: str
 
 
-def notes_of(runtime: str, data_source: str, earlier: Iterable[StageRecord]) -> tuple[Note, ...]:
+def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]) -> tuple[LicenceNote, ...]:
     """All notes of one folder.
 
     Args:
@@ -46,21 +46,23 @@ def notes_of(runtime: str, data_source: str, earlier: Iterable[StageRecord]) -> 
         data_source: As in the recipe.
         earlier: Records of the stages before export, the teachers' first.
     """
-    found = [Note("infer.py, build_engine.sh", f"compress {compress.__version__}", licence_of("compress"))]
+    found = [LicenceNote("infer.py, build_engine.sh", f"compress {compress.__version__}", package_licence("compress"))]
     for record in earlier:
         if network := record.parameters.get("network"):
             found += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
     kind = data_source.partition(":")[0]
     origin = f"{data_source}: {_source('data', kind)}"
-    found.append(Note("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
+    found.append(LicenceNote("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
     for package in RUNTIMES.get(runtime, ()):
         found.append(
-            Note(f"package {package}, which infer.py needs and which is not in this folder", "PyPI", licence_of(package))
+            LicenceNote(
+                f"package {package}, which infer.py needs and which is not in this folder", "PyPI", package_licence(package)
+            )
         )
     return tuple(found)
 
 
-def licence_of(package: str) -> str:
+def package_licence(package: str) -> str:
     """What the installed package's metadata states, in one line."""
     try:
         about = metadata.metadata(package)
@@ -73,7 +75,7 @@ def licence_of(package: str) -> str:
     return f"{stated}, as its metadata says ({about['Version']})" if stated else CHECK
 
 
-def as_text(notes: Iterable[Note]) -> str:
+def as_text(notes: Iterable[LicenceNote]) -> str:
     """The notes as a Markdown page."""
     rows = "\n".join(f"| {' | '.join(each.replace('|', '/') for each in note)} |" for note in notes)
     header = "| what | from | licence |\n| --- | --- | --- |"
@@ -83,21 +85,23 @@ def as_text(notes: Iterable[Note]) -> str:
     )
 
 
-def _of_network(key: Mapping[str, Any], role: str) -> list[Note]:
+def _of_network(key: Mapping[str, Any], role: str) -> list[LicenceNote]:
     settings = key.get("settings")
     if settings is None:
-        return [Note(f"{role}: architecture and weights", f"the caller's own {key.get('class', 'module')}", CHECK)]
+        return [LicenceNote(f"{role}: architecture and weights", f"the caller's own {key.get('class', 'module')}", CHECK)]
     source = settings["architecture"] or settings["source"]
     kind = source.partition(":")[0]
     package = ARCHITECTURES.get(kind)
-    notes = [Note(f"{role}: architecture", source, licence_of(package) if package else CHECK)]
+    notes = [LicenceNote(f"{role}: architecture", source, package_licence(package) if package else CHECK)]
     if settings["weights"]:
         origin = f"{settings['weights']} of {settings['source']}"
-        notes.append(Note(f"{role}: pretrained weights", origin, f"{CHECK}, and so are the terms of the data behind them"))
+        notes.append(
+            LicenceNote(f"{role}: pretrained weights", origin, f"{CHECK}, and so are the terms of the data behind them")
+        )
     elif settings["source"].startswith(("file:", "python:")):
-        notes.append(Note(f"{role}: first weights", settings["source"], CHECK))
+        notes.append(LicenceNote(f"{role}: first weights", settings["source"], CHECK))
     else:
-        notes.append(Note(f"{role}: first weights", "drawn at random in this run", "none of others"))
+        notes.append(LicenceNote(f"{role}: first weights", "drawn at random in this run", "none of others"))
     return notes
 
 

@@ -11,7 +11,7 @@ import compress
 from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import sha256, write_text
 from compress.core.record import InputSpec
-from compress.export.licences import Note, as_text
+from compress.export.licences import LicenceNote, as_text
 
 MANIFEST = "manifest.json"
 
@@ -21,13 +21,13 @@ def write_labels(folder: Path, spec: InputSpec) -> None:
     write_text(folder / "labels.json", json.dumps(list(spec.classes), ensure_ascii=False, indent=0))
 
 
-def write_licences(folder: Path, notes: Sequence[Note]) -> None:
+def write_licences(folder: Path, notes: Sequence[LicenceNote]) -> None:
     """The licence notes, for people."""
     write_text(folder / "LICENCES.md", as_text(notes))
 
 
 def write_manifest(
-    folder: Path, spec: InputSpec, *, device: str, runtime: str, crop: bool, licences: Sequence[Note] = ()
+    folder: Path, spec: InputSpec, *, device: str, runtime: str, crop: bool, licences: Sequence[LicenceNote] = ()
 ) -> None:
     """Describe every other file of the folder; written last, so a folder with a manifest is complete.
 

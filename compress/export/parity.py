@@ -26,7 +26,7 @@ SEARCHED = 16
 
 
 @dataclass(frozen=True)
-class Answers:
+class FormOutputs:
     """Outputs of one form of the network on the first samples of a split.
 
     Attributes:
@@ -40,14 +40,14 @@ class Answers:
     targets: Array
 
 
-def of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> Answers:
+def outputs_of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> FormOutputs:
     """Answers of an ONNX file; `optimised` as for `graphs.create_session`."""
     from compress.backends.run_split import collect_outputs
 
-    return Answers(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
+    return FormOutputs(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
 
 
-def unrunnable(path: Path) -> str | None:
+def cannot_run_reason(path: Path) -> str | None:
     """Why ONNX Runtime here does not run a file that another runtime does; None when nothing speaks against it."""
     import onnx
 
@@ -58,20 +58,20 @@ def unrunnable(path: Path) -> str | None:
     return None
 
 
-def of_network(network: nn.Module, split: Split) -> Answers:
+def outputs_of_network(network: nn.Module, split: Split) -> FormOutputs:
     """Answers of a torch network in eval mode on the CPU."""
     from compress.backends.run_split import collect_outputs
 
-    return Answers("torch", *collect_outputs(network, split, limit=SAMPLES))
+    return FormOutputs("torch", *collect_outputs(network, split, limit=SAMPLES))
 
 
-def inputs_of(split: Split) -> Array:
+def search_inputs(split: Split) -> Array:
     """The samples on which the first node is looked for, float32 (N, C, H, W)."""
     found: Array = next(iter(split.ordered(SEARCHED))).inputs.numpy()
     return found
 
 
-class Pairs:
+class ParityTable:
     """Compares forms of one network pair by pair, and keeps the rows of the record's table `parity`.
 
     Args:
@@ -85,12 +85,12 @@ class Pairs:
         self.task = task
         self.rows: list[dict[str, Any]] = []
 
-    def start(self, first: Answers) -> Answers:
+    def start(self, first: FormOutputs) -> FormOutputs:
         """A row for the form that the others are compared with."""
         self.rows.append(self._row(first.form, first, None, "—"))
         return first
 
-    def add(self, reference: Answers, other: Answers, limit: str) -> OutputAgreement:
+    def add(self, reference: FormOutputs, other: FormOutputs, limit: str) -> OutputAgreement:
         """A row for a pair.
 
         Args:
@@ -107,7 +107,7 @@ class Pairs:
         """A row for a pair that nobody compared."""
         self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
 
-    def _row(self, pair: str, answers: Answers, parity: OutputAgreement | None, limit: str) -> dict[str, Any]:
+    def _row(self, pair: str, answers: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, Any]:
         import torch
 
         correct = self.task.correct(torch.from_numpy(answers.outputs), torch.from_numpy(answers.targets))

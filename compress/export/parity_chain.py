@@ -11,7 +11,16 @@ from compress.core.errors import DeviceError, MissingPackageError
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context
 from compress.export import first_divergence as nodes
-from compress.export.parity import Answers, Pairs, check, check_top1, inputs_of, of_file, of_network, unrunnable
+from compress.export.parity import (
+    FormOutputs,
+    ParityTable,
+    cannot_run_reason,
+    check,
+    check_top1,
+    outputs_of_file,
+    outputs_of_network,
+    search_inputs,
+)
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
@@ -23,7 +32,9 @@ ENGINE_BATCH = 8
 """The largest that an engine is built for."""
 
 
-def compare_float(candidate: Candidate, path: Path, context: Context, tolerance: Tolerance, pairs: Pairs) -> OutputAgreement:
+def compare_float(
+    candidate: Candidate, path: Path, context: Context, tolerance: Tolerance, pairs: ParityTable
+) -> OutputAgreement:
     """Compare torch with its export.
 
     Raises:
@@ -32,17 +43,17 @@ def compare_float(candidate: Candidate, path: Path, context: Context, tolerance:
     network, validation = candidate.network(), context.data.validation
 
     def where(limit: float) -> str:
-        inputs = inputs_of(validation)
-        return nodes.told(nodes.of_torch(network, inputs), nodes.of_float(path, inputs), limit)
+        inputs = search_inputs(validation)
+        return nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(path, inputs), limit)
 
     limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
-    parity = pairs.add(pairs.start(of_network(network, validation)), of_file(FLOAT, path, validation), limit)
+    parity = pairs.add(pairs.start(outputs_of_network(network, validation)), outputs_of_file(FLOAT, path, validation), limit)
     what = "torch against its ONNX export"
     check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)
     return parity
 
 
-def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs) -> OutputAgreement:
+def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: ParityTable) -> OutputAgreement:
     """The float parent against torch, the int8 files against the float parent, fused kernels against the operators as written.
 
     Returns:
@@ -53,60 +64,64 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
     """
     validation = context.data.validation
     path = candidate.files["onnxruntime"]
-    written = of_file(f"{INT8} as written", path, validation, optimised=False)
+    written = outputs_of_file(f"{INT8} as written", path, validation, optimised=False)
     if context.float_file is not None:
         _compare_with_parent(candidate, context, tolerance, pairs, written)
     else:
         pairs.start(written)
 
     def where(limit: float) -> str:
-        inputs = inputs_of(validation)
-        return nodes.told(nodes.of_int8(path, inputs, fused=False), nodes.of_int8(path, inputs, fused=True), limit)
+        inputs = search_inputs(validation)
+        return nodes.describe_divergence(
+            nodes.int8_outputs(path, inputs, fused=False), nodes.int8_outputs(path, inputs, fused=True), limit
+        )
 
     limit = f"{tolerance.fused:g} × largest output"
-    parity = pairs.add(written, of_file("fused kernels", path, validation), limit)
+    parity = pairs.add(written, outputs_of_file("fused kernels", path, validation), limit)
     check(
         parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
     )
     return parity
 
 
-def _compare_with_parent(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: Pairs, written: Answers) -> None:
+def _compare_with_parent(
+    candidate: Candidate, context: Context, tolerance: Tolerance, pairs: ParityTable, written: FormOutputs
+) -> None:
     parent, validation = context.float_file, context.data.validation
     assert parent is not None  # noqa: S101  # asked by the caller
     if context.float_network is not None:
         before = Candidate(candidate.spec, context.float_network())
         compare_float(before, parent, context, tolerance, pairs)
-        exact = of_file(FLOAT, parent, validation)
+        exact = outputs_of_file(FLOAT, parent, validation)
     else:
-        exact = pairs.start(of_file(FLOAT, parent, validation))
+        exact = pairs.start(outputs_of_file(FLOAT, parent, validation))
     limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
     for family, path in candidate.files.items():
         first = path == candidate.files["onnxruntime"]
-        if not first and (reason := unrunnable(path)):
+        if not first and (reason := cannot_run_reason(path)):
             pairs.absent(f"{FLOAT} → ONNX for {family}", reason)
             continue
-        answers = written if first else of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
+        answers = written if first else outputs_of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
         parity = pairs.add(exact, answers, limit)
 
         def where(limit: float, path: Path = path) -> str:
-            inputs = inputs_of(validation)
-            other = nodes.of_int8(path, inputs, fused=False)
-            return nodes.told(nodes.of_float(parent, inputs, activated=True), other, limit)
+            inputs = search_inputs(validation)
+            other = nodes.int8_outputs(path, inputs, fused=False)
+            return nodes.describe_divergence(nodes.float_outputs(parent, inputs, activated=True), other, limit)
 
         check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {answers.form}", where=where)
 
 
-def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
+def compare_engine(path: Path, context: Context, pairs: ParityTable) -> None:
     """The file for TensorRT against the engine that is built of it here; where none can be, a row that says why."""
     validation = context.data.validation
-    if reason := unrunnable(path):
+    if reason := cannot_run_reason(path):
         pairs.absent("ONNX → TensorRT engine", reason)
         return
-    written = of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
+    written = outputs_of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
     try:
         with find("runner", "tensorrt").load()(path) as runner:
-            answers = Answers("TensorRT engine", _in_batches(runner, written, context), written.targets)
+            answers = FormOutputs("TensorRT engine", _in_batches(runner, written, context), written.targets)
     except MissingPackageError:
         pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")
         return
@@ -116,7 +131,7 @@ def compare_engine(path: Path, context: Context, pairs: Pairs) -> None:
     pairs.add(written, answers, NO_LIMIT)
 
 
-def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) -> None:
+def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTable) -> None:
     """A file as written against the runtime that it ships with, where that is not ONNX Runtime's CPU.
 
     Raises:
@@ -124,13 +139,13 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: Pairs) ->
     """
     from compress.backends.open import open_runner
 
-    written = of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
+    written = outputs_of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
     with open_runner(runtime, path) as runner:
-        answers = Answers(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
+        answers = FormOutputs(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
     pairs.add(written, answers, NO_LIMIT)
 
 
-def _in_batches(runner: Any, written: Answers, context: Context) -> np.ndarray[Any, Any]:
+def _in_batches(runner: Any, written: FormOutputs, context: Context) -> np.ndarray[Any, Any]:
     from compress.backends.run_split import collect_outputs
 
     return collect_outputs(runner, context.data.validation, batch_size=ENGINE_BATCH, limit=len(written.targets))[0]

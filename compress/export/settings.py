@@ -13,7 +13,7 @@ FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensor
 """Format by the family of a runtime."""
 
 
-class Target(NamedTuple):
+class ExportTarget(NamedTuple):
     """A device, as far as export must know it; `runtime` as in a profile."""
 
     name: str

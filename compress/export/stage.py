@@ -10,13 +10,13 @@ from pydantic import Field
 from compress.core.record import Metrics, Skipped
 from compress.core.registry import find
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.export.settings import FORMATS, Format, Target, Tolerance
+from compress.export.settings import FORMATS, ExportTarget, Format, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.record import InputSpec
-    from compress.export.choose_runtime import Chosen
-    from compress.export.parity import Pairs
+    from compress.export.choose_runtime import RuntimeChoices
+    from compress.export.parity import ParityTable
 
 
 class Export(Stage):
@@ -47,10 +47,10 @@ class Export(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder for each device."""
-        from compress.export.parity import Pairs
+        from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
 
-        pairs = Pairs(context.task)
+        pairs = ParityTable(context.task)
         outcome, results = self._compared(candidate, context, pairs)
         chosen = self._chosen(outcome, context)
         if chosen.runtimes:
@@ -75,19 +75,19 @@ class Export(Stage):
         tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(chosen.rows)} if chosen.rows else {})
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
-    def _chosen(self, candidate: Candidate, context: Context) -> Chosen:
+    def _chosen(self, candidate: Candidate, context: Context) -> RuntimeChoices:
         """A runtime for each profile of this machine that names several."""
-        from compress.export.choose_runtime import Chosen
+        from compress.export.choose_runtime import RuntimeChoices
 
-        chosen = Chosen()
+        chosen = RuntimeChoices()
         for device in context.targets:
             if device.connection == "local" and device.runtimes:
-                each = [Target(device.name, name) for name in (device.runtime, *device.runtimes)]
+                each = [ExportTarget(device.name, name) for name in (device.runtime, *device.runtimes)]
                 refusals = {target.runtime: reason for target in each if (reason := self._refusal(target, candidate))}
                 chosen.add(device, candidate, context, refusals)
         return chosen
 
-    def _compared(self, candidate: Candidate, context: Context, pairs: Pairs) -> tuple[Candidate, Metrics]:
+    def _compared(self, candidate: Candidate, context: Context, pairs: ParityTable) -> tuple[Candidate, Metrics]:
         from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:
@@ -98,15 +98,15 @@ class Export(Stage):
         outcome = Candidate(candidate.spec, files={"onnxruntime": path}, lineage=candidate.lineage)
         return outcome, parity.quantities("torch against ONNX Runtime, validation split")
 
-    def _refusal(self, target: Target, candidate: Candidate) -> str | None:
-        from compress.export.tensorrt import unfit
+    def _refusal(self, target: ExportTarget, candidate: Candidate) -> str | None:
+        from compress.export.tensorrt import unsupported_reason
 
         wanted = FORMATS.get(target.family)
         if wanted is None:
             return f"no format is known for its runtime {target.runtime!r}"
         if wanted not in self.formats:
             return f"its runtime {target.runtime!r} wants the format {wanted!r}, and formats is {list(self.formats)}"
-        if wanted == "tensorrt" and (reason := unfit(candidate.file_for(target.runtime))):
+        if wanted == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
             return reason
         return None
 
@@ -128,25 +128,25 @@ def _exported(candidate: Candidate, context: Context) -> Path:
     return path
 
 
-def _targets(context: Context, chosen: dict[str, str]) -> tuple[Target, ...]:
-    found = tuple(Target(one.name, chosen.get(one.name, one.runtime)) for one in context.targets)
-    return found or (Target("host", "onnxruntime"),)
+def _targets(context: Context, chosen: dict[str, str]) -> tuple[ExportTarget, ...]:
+    found = tuple(ExportTarget(one.name, chosen.get(one.name, one.runtime)) for one in context.targets)
+    return found or (ExportTarget("host", "onnxruntime"),)
 
 
-def _without_own(target: Target, candidate: Candidate) -> str:
+def _without_own(target: ExportTarget, candidate: Candidate) -> str:
     """What ships where no file was made for a runtime."""
     if candidate.module is not None or target.family == "tensorrt":
         return f"{target.name}: float32 ships, because no int8 file was made for {target.runtime}"
     return f"{target.name}: the file for ONNX Runtime ships, because none was made for {target.runtime}"
 
 
-def _write(target: Target, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:
+def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:
     """The format's own files, labels, licence notes, and last the manifest over all of them."""
-    from compress.export.licences import notes_of
+    from compress.export.licences import licence_notes
     from compress.export.manifest import write_labels, write_licences, write_manifest
 
     crop = context.data.source.startswith("imagefolder")
-    licences = notes_of(target.family, context.data.source, context.earlier)
+    licences = licence_notes(target.family, context.data.source, context.earlier)
     folder.mkdir(parents=True, exist_ok=True)
     find("format", FORMATS[target.family]).load()(source, folder, spec, crop=crop, runtime=target.runtime)
     write_labels(folder, spec)

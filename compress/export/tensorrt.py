@@ -99,7 +99,7 @@ def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: s
     write_text(folder / "infer.py", engine_script(spec, crop=crop))
 
 
-def unfit(path: Path) -> str | None:
+def unsupported_reason(path: Path) -> str | None:
     """Why TensorRT does not take a file; None when nothing speaks against it.
 
     It wants quantized activations to be int8 around zero: of zero points only zero is allowed.

@@ -16,11 +16,11 @@ from compress.core.run_directory import RECORD
 from compress.core.sentences import render
 from compress.pipeline.stage_output import MANIFEST
 from compress.profile.layers.tables import Rows
-from compress.quantize.analysis.layer_report import place, told_by
-from compress.quantize.target_requirements import FILES
+from compress.quantize.analysis.layer_report import compare_layers, known_reasons
+from compress.quantize.target_requirements import MODEL_FILES
 
 ACCEPTANCE = "quantize.acceptance"
-FILE = FILES["onnxruntime"]
+FILE = MODEL_FILES["onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def quantize_report(
         record, folder = _quantize_of(folder)
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
-        told, notes = told_by(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
+        told, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
     if parent is None:
         msg = (
             f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
         )
         raise ConversionError(msg)
-    found, accounts = place(Path(parent), path, told=told, threads=threads, seconds=seconds)
+    found, accounts = compare_layers(Path(parent), path, told=told, threads=threads, seconds=seconds)
     return QuantizeReport(
         path, Path(parent), found.layers, found.conversions, found.results, (found.note, *notes, *accounts)
     )  # fmt: skip

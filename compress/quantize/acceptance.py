@@ -31,7 +31,7 @@ Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Terms:
+class AcceptanceCriteria:
     """What is asked and how it is measured.
 
     Attributes:
@@ -48,7 +48,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class AcceptanceResult:
     """What came of it.
 
     Attributes:
@@ -68,17 +68,17 @@ class Judgement:
     note: str
 
 
-def judge(
+def check_acceptance(
     parent: Path,
     files: Mapping[str, Path],
     runtimes: Sequence[str],
     split: Split,
     scores: Scores,
-    terms: Terms,
+    terms: AcceptanceCriteria,
     *,
     clock: LatencyMeter,
     reporter: Reporter,
-) -> Judgement:
+) -> AcceptanceResult:
     """Compare.
 
     Args:
@@ -132,10 +132,10 @@ def _opened(
 def _verdict(
     timings: Mapping[tuple[str, str], Timing],
     drops: Mapping[str, Quantity],
-    terms: Terms,
+    terms: AcceptanceCriteria,
     skipped: tuple[Skipped, ...],
     clock: LatencyMeter,
-) -> Judgement:
+) -> AcceptanceResult:
     def middle(key: tuple[str, str]) -> float:
         return float(np.median(timings[key].milliseconds))
 
@@ -165,7 +165,9 @@ def _verdict(
         for (network, runtime), timing in timings.items()
     )
     results = {"gate_speedup": gain, "gate_accuracy_drop": drop}
-    return Judgement(passed, best[1] if right else None, rows, results, skipped, f"gate {verdict}; the quantized one {ratio}")
+    return AcceptanceResult(
+        passed, best[1] if right else None, rows, results, skipped, f"gate {verdict}; the quantized one {ratio}"
+    )
 
 
 def _answers(runner: FileRunner, split: Split, scores: Scores) -> np.ndarray:

@@ -2,10 +2,10 @@
 
     bfloat16(x) = x rounded to the nearest of the numbers ± m 2^e with 8 significant bits, ties to even
 
-`brain` gives the network that a runtime with bfloat16 kernels takes: weights and everything between operators in bfloat16,
-input and answers in float32. ONNX allows it for convolutions from opset 22 on. ONNX Runtime's CPU has hardly a kernel of it
-(layer normalisation, and what only moves values), so what such a device would answer is measured with `emulated`: float32
-kernels with every tensor between them rounded, as matrix units do that multiply bfloat16 and add in float32.
+`to_bfloat16` writes the network for a runtime with bfloat16 kernels: weights and intermediate tensors are bfloat16, input and
+outputs float32. ONNX allows bfloat16 convolutions from opset 22 on. ONNX Runtime's CPU has almost no bfloat16 kernels (layer
+normalisation, and operators that only move values), so `emulate_bfloat16` shows what such a device would compute: float32
+kernels with every tensor between them rounded, like matrix units that multiply in bfloat16 and accumulate in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROUNDED = frozenset(
 """Operators whose result is rounded where what they read is."""
 
 
-def brain(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> tuple[onnx.ModelProto, tuple[Skipped, ...]]:
+def to_bfloat16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> tuple[onnx.ModelProto, tuple[Skipped, ...]]:
     """The network in bfloat16.
 
     Args:
@@ -49,7 +49,7 @@ def brain(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> tuple[onnx.
     return made, tuple(writing.skipped)
 
 
-def emulated(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def emulate_bfloat16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """The same arithmetic in float32 kernels: every tensor rounded to bfloat16 and widened again.
 
     Args:

@@ -18,18 +18,26 @@ from compress.core.errors import ConversionError
 from compress.core.record import Curve, Fact, Quantity, Skipped
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
-from compress.quantize.acceptance import Judgement, Terms, judge
-from compress.quantize.analysis.accuracy_vs_float import compare, scores_of
-from compress.quantize.analysis.layer_report import Section, section
+from compress.quantize.acceptance import AcceptanceCriteria, AcceptanceResult, check_acceptance
+from compress.quantize.analysis.accuracy_vs_float import compare_with_float, per_sample_scores
+from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
-from compress.quantize.mixed_precision.search import mix
+from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import FAMILY, train_quantized
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.rewrite_pooling import pool_globally
-from compress.quantize.static_int8 import Static, prepare
-from compress.quantize.target_requirements import FILES, asked, families, here, per_tensor, saturates, symmetric
+from compress.quantize.qdq.rewrite_pooling import reducemean_to_gap
+from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
+from compress.quantize.target_requirements import (
+    MODEL_FILES,
+    here,
+    needs_7bit_weights,
+    per_tensor_weights,
+    runtimes_to_build,
+    symmetric,
+    target_runtimes,
+)
 
 if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
@@ -45,11 +53,11 @@ KEPT_FLOAT = "model.float.onnx"
 def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     """See `Quantize.run`."""
     scheme = "int8" if stage.scheme == "auto" else stage.scheme
-    wanted = families(context.targets)
-    schemes.check_runtimes(scheme, asked(context.targets))
+    wanted = runtimes_to_build(context.targets)
+    schemes.check_runtimes(scheme, target_runtimes(context.targets))
     source = _float_file(candidate, context)
     model = _checked(graphs.load(source))
-    excluded = placement.kept_float(model, stage.keep_float)
+    excluded = placement.match_keep_float(model, stage.keep_float)
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     notes: tuple[Fact | str, ...] = ()
     warnings: tuple[Fact | str, ...] = ()
@@ -63,7 +71,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         skipped, rescaled = [*skipped, *static.skipped], static.rescaled
         found: tuple[str, ...] = ()
         if stage.mixed is not None:
-            mixing = mix(stage.mixed, static, excluded, candidate.spec, context)
+            mixing = search_mixed_precision(stage.mixed, static, excluded, candidate.spec, context)
             found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
             warnings = warnings if mixing.holds else (*warnings, mixing.note)
         if stage.recover is not None:
@@ -74,21 +82,21 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
             static, gained, curves = learned.static, learned.results, learned.curves
             notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
         made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
-        left = {name: int8.left_in_float(file, excluded, found) for name, file in made.items()}
+        left = {name: int8.float_layers(file, excluded, found) for name, file in made.items()}
         skipped += [_in_family(one, name) for name, every in left.items() for one in every]
         around_zero = symmetric(context.targets) if stage.symmetric is None else stage.symmetric
         notes = (*notes, *_notes(stage, wanted, len(left["onnxruntime"]), around_zero))
     else:
-        other = schemes.make(scheme, model, wanted, per_channel=stage.per_channel, exclude=excluded)
+        other = schemes.build_models(scheme, model, wanted, per_channel=stage.per_channel, exclude=excluded)
         made, notes = dict(other.models), other.notes
         skipped += other.skipped
         for one in made.values():
             graphs.strip(one)
             graphs.write_metadata(one, candidate.spec)
-    files = {family: context.folder / FILES[family] for family in wanted}
+    files = {family: context.folder / MODEL_FILES[family] for family in wanted}
     for family, path in files.items():
         graphs.save(made[family], path)
-    results, tables["layer_sqnr"] = compare(
+    results, tables["layer_sqnr"] = compare_with_float(
         source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=rescaled
     )
     seen = _placed(stage, source, files["onnxruntime"], skipped, context)
@@ -117,7 +125,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
 
 def _static(
     stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
-) -> tuple[Static, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[StaticInt8Plan, tuple[str, ...], tuple[str, ...]]:
     """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
     chosen = sample_calibration_set(
         context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
@@ -128,15 +136,15 @@ def _static(
     notes += warnings
     _refuse_constant(chosen)
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    static = prepare(
+    static = plan_static_int8(
         model,
         _parted(chosen, fixed or BATCH),
         wanted,
         stage.calibration,
         stage.ladder,
-        per_channel=stage.per_channel and not per_tensor(context.targets),
+        per_channel=stage.per_channel and not per_tensor_weights(context.targets),
         symmetric=symmetric(context.targets) if stage.symmetric is None else stage.symmetric,
-        saturating=saturates(),
+        seven_bit_weights=needs_7bit_weights(),
         exclude=excluded,
         reporter=context.reporter,
     )
@@ -151,38 +159,40 @@ def _static(
 
 def _bits(stage: Quantize) -> int:
     """Of weights as they are computed with on this machine."""
-    asked = stage.ladder.weights.bits
-    return min(asked, 7) if saturates() else asked
+    bits = stage.ladder.weights.bits
+    return min(bits, 7) if needs_7bit_weights() else bits
 
 
-def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Skipped], context: Context) -> Section:
+def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Skipped], context: Context) -> ReportSection:
     """Layer by layer, what ONNX Runtime computes in int8."""
     if stage.scheme == "bf16":
-        return Section(skipped=(Skipped(what="what runs in bf16", reason="no runtime on this machine computes in bfloat16"),))
+        return ReportSection(
+            skipped=(Skipped(what="what runs in bf16", reason="no runtime on this machine computes in bfloat16"),)
+        )
     device = here(context.targets)
     inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
     seconds = 0.05 if context.smoke else 0.5
-    return section(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
+    return report_layers(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 
 
-def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> Judgement | None:
+def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> AcceptanceResult | None:
     """The gate's answer on this machine; None where it is not asked or no target is this machine."""
     device = here(context.targets)
     if stage.gate is None or device is None or context.smoke:
         return None
-    return judge(
+    return check_acceptance(
         source,
         files,
         (device.runtime, *device.runtimes),
         context.data.validation,
-        partial(scores_of, context.task),
-        Terms(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
+        partial(per_sample_scores, context.task),
+        AcceptanceCriteria(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
         clock=context.latency,
         reporter=context.reporter,
     )
 
 
-def _kept(stage: Quantize, judged: Judgement, source: Path, files: dict[str, Path], context: Context) -> tuple[str, ...]:
+def _kept(stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[str, Path], context: Context) -> tuple[str, ...]:
     """Put the float file in the quantized one's place where the verdict says so."""
     assert stage.gate is not None  # noqa: S101  # there is a judgement
     if judged.passed:
@@ -197,9 +207,9 @@ def _kept(stage: Quantize, judged: Judgement, source: Path, files: dict[str, Pat
 
 
 def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
-    bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if saturates() else "8-bit weights"
-    if (asked := stage.ladder.weights.bits) < 8:
-        bits = f"{asked}-bit weights stored as int8, for want of kernels with fewer bits"
+    bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if needs_7bit_weights() else "8-bit weights"
+    if stage.ladder.weights.bits < 8:
+        bits = f"{stage.ladder.weights.bits}-bit weights stored as int8, for want of kernels with fewer bits"
     activations = "int8 activations around zero" if around_zero else "uint8 activations"
     around = "; the input, and all with layer normalisation, int8 around zero" if stage.symmetric is None else ""
     kinds = {
@@ -237,7 +247,7 @@ def _checked(model: ModelProto) -> ModelProto:
         msg = f"the network has ONNX opset {opset}, and quantization needs {LEAST_OPSET} or later; export it again"
         raise ConversionError(msg)
     graphs.check_finite(model)
-    pool_globally(model)
+    reducemean_to_gap(model)
     return model
 
 

@@ -24,8 +24,8 @@ from compress.core.record import Skipped
 from compress.quantize import bfloat16 as brain
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
-from compress.quantize.target_requirements import RUNTIMES as RUNTIMES
-from compress.quantize.target_requirements import lacking
+from compress.quantize.target_requirements import SCHEME_RUNTIMES as SCHEME_RUNTIMES
+from compress.quantize.target_requirements import unsupported_scheme_reason
 
 GROUP = 32
 """Inputs that share a step in int4."""
@@ -44,12 +44,12 @@ def check_runtimes(scheme: str, families: Sequence[str]) -> None:
     Raises:
         ConversionError: Naming the runtimes that have it.
     """
-    if reason := lacking(scheme, tuple(families)):
+    if reason := unsupported_scheme_reason(scheme, tuple(families)):
         raise ConversionError(reason)
 
 
 @dataclass(frozen=True)
-class Made:
+class QuantizedModels:
     """Files of a scheme.
 
     Attributes:
@@ -63,28 +63,30 @@ class Made:
     notes: tuple[str, ...] = ()
 
 
-def make(
+def build_models(
     scheme: str, model: onnx.ModelProto, families: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
-) -> Made:
+) -> QuantizedModels:
     """The network in a scheme other than static int8.
 
     Args:
-        scheme: A key of `RUNTIMES`.
+        scheme: A key of `SCHEME_RUNTIMES`.
         model: Float network; left as it was.
         families: Runtime families to make files for.
         per_channel: One weight step for each output channel, for `dynamic_int8`.
         exclude: Names of nodes that stay as they are.
     """
     if scheme == "bf16":
-        narrow, skipped = brain.brain(model, exclude=exclude)
-        return Made(dict.fromkeys(families, narrow) | {REFERENCE: brain.emulated(model, exclude=exclude)}, skipped, (EMULATED,))
+        narrow, skipped = brain.to_bfloat16(model, exclude=exclude)
+        return QuantizedModels(
+            dict.fromkeys(families, narrow) | {REFERENCE: brain.emulate_bfloat16(model, exclude=exclude)}, skipped, (EMULATED,)
+        )
     if scheme == "dynamic_int8":
-        made = dynamic(model, per_channel=per_channel, exclude=exclude)
+        made = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
     elif scheme == "fp16":
-        made = half(model, exclude=exclude)
+        made = to_fp16(model, exclude=exclude)
     else:
         made = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
-    return Made(dict.fromkeys(families, made))
+    return QuantizedModels(dict.fromkeys(families, made))
 
 
 def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
@@ -129,7 +131,7 @@ def _behind(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bi
     graph.node.insert(0, make_node("DequantizeLinear", [f"{name}_integers", f"{name}_steps"], [name], **attributes))
 
 
-def dynamic(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """Linear layers as integer products whose inputs are quantized with the range that each run shows.
 
     Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
@@ -157,7 +159,7 @@ def dynamic(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str]
         return onnx.load(path)
 
 
-def half(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """The network in float16, inputs and outputs in float32; values out of float16's range are clipped to it.
 
     Args:

@@ -12,12 +12,12 @@ from compress.train.settings import Recovery
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
-LOSS = 0.01
+DEFAULT_DROP = 0.01
 """Of the metric, allowed where no budget is given."""
 Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
 
 
-class Calibration(FrozenModel):
+class CalibrationSettings(FrozenModel):
     """Where the ranges of activations come from.
 
     Attributes:
@@ -39,7 +39,7 @@ class Calibration(FrozenModel):
     tune: int = Field(default=0, ge=0, le=1000)
 
 
-class Weights(FrozenModel):
+class WeightSettings(FrozenModel):
     """How weights become integers, for scheme `int8`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Weights(FrozenModel):
         return self.rounding in ("adaround", "brecq")
 
 
-class Gate(FrozenModel):
+class AcceptanceSettings(FrozenModel):
     """When the quantized network is not worth having, on a target that is this machine.
 
     Attributes:
@@ -80,7 +80,7 @@ class Gate(FrozenModel):
     seconds: float = Field(default=0.5, gt=0.0)
 
 
-class Mixed(FrozenModel):
+class MixedPrecisionSettings(FrozenModel):
     """Which layers stay in float: the fewest with which the accuracy budget holds, or the most accurate under another budget.
 
     Attributes:
@@ -109,15 +109,15 @@ class Mixed(FrozenModel):
     def drop(self) -> float | None:
         """The accuracy budget; None where another is given."""
         others = (self.size_mb, self.size_bytes, self.latency_ms)
-        return LOSS if self.accuracy_drop is None and others == (None, None, None) else self.accuracy_drop
+        return DEFAULT_DROP if self.accuracy_drop is None and others == (None, None, None) else self.accuracy_drop
 
     @property
-    def most_bytes(self) -> float | None:
+    def max_bytes(self) -> float | None:
         """The size budget; None where another is given."""
         return self.size_mb * 1e6 if self.size_mb is not None else self.size_bytes
 
 
-class Aware(Recovery):
+class QATSettings(Recovery):
     """Training with fake quantization, for what no choice of integers saves.
 
     Attributes:
@@ -143,7 +143,7 @@ class Aware(Recovery):
         return self
 
 
-class Ladder(FrozenModel):
+class PTQSettings(FrozenModel):
     """What is done to a network before and while its weights are rounded, in this order.
 
     Attributes:
@@ -158,12 +158,12 @@ class Ladder(FrozenModel):
 
     equalize: bool = False
     smooth: float | None = Field(default=None, ge=0.0, le=1.0)
-    weights: Weights = Weights()
+    weights: WeightSettings = WeightSettings()
     bias_correction: Literal["none", "analytic", "empirical"] = "none"
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.weights.iterations != Weights().iterations and not self.weights.takes_iterations:
+        if self.weights.iterations != WeightSettings().iterations and not self.weights.takes_iterations:
             msg = f"weights.iterations is for rounding: adaround or brecq, not {self.weights.rounding}; leave it out"
             raise ValueError(msg)
         if self.weights.rounding == "brecq" and self.bias_correction != "none":

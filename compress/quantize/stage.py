@@ -7,8 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.quantize.settings import Aware, Calibration, Gate, Ladder, Mixed, Scheme
-from compress.quantize.target_requirements import asked, families, here, lacking, no_clock, per_tensor, saturates, symmetric
+from compress.quantize.settings import (
+    AcceptanceSettings,
+    CalibrationSettings,
+    MixedPrecisionSettings,
+    PTQSettings,
+    QATSettings,
+    Scheme,
+)
+from compress.quantize.target_requirements import (
+    here,
+    latency_unavailable,
+    needs_7bit_weights,
+    per_tensor_weights,
+    runtimes_to_build,
+    symmetric,
+    target_runtimes,
+    unsupported_scheme_reason,
+)
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -37,18 +53,24 @@ class Quantize(Stage):
     produces: ClassVar[Form | Literal["same"]] = "onnx"
 
     scheme: Scheme = "auto"
-    calibration: Calibration = Calibration()
+    calibration: CalibrationSettings = CalibrationSettings()
     per_channel: bool = True
     symmetric: bool | None = None
-    ladder: Ladder = Ladder()
-    mixed: Mixed | None = None
-    recover: Aware | None = None
+    ladder: PTQSettings = PTQSettings()
+    mixed: MixedPrecisionSettings | None = None
+    recover: QATSettings | None = None
     keep_float: tuple[str, ...] = ()
-    gate: Gate | None = Field(default=Gate())
+    gate: AcceptanceSettings | None = Field(default=AcceptanceSettings())
 
     @model_validator(mode="after")
     def _refuse_what_the_scheme_has_not(self) -> Self:
-        static = {"calibration": Calibration(), "symmetric": None, "ladder": Ladder(), "mixed": None, "recover": None}
+        static = {
+            "calibration": CalibrationSettings(),
+            "symmetric": None,
+            "ladder": PTQSettings(),
+            "mixed": None,
+            "recover": None,
+        }
         given = sorted(name for name, default in static.items() if getattr(self, name) != default)
         if self.scheme not in ("auto", "int8") and given:
             msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
@@ -82,8 +104,8 @@ class Quantize(Stage):
         """Runtime families, whether this machine multiplies int8 without saturating, and where the gate measures."""
         from compress.config.devices import fingerprint
 
-        found: dict[str, Any] = {"families": list(families(targets)), "reduce_range": saturates()}
-        found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor(targets)}
+        found: dict[str, Any] = {"families": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
+        found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor_weights(targets)}
         timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := here(targets)) is not None:
             found["gate"] = fingerprint(device)
@@ -91,10 +113,10 @@ class Quantize(Stage):
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:
         """A runtime that has not the scheme, or a latency that nothing here can measure."""
-        if reason := lacking(self.scheme, asked(targets)):
+        if reason := unsupported_scheme_reason(self.scheme, target_runtimes(targets)):
             return reason
         if self.mixed is not None and self.mixed.latency_ms is not None and here(targets) is None:
-            return no_clock(targets)
+            return latency_unavailable(targets)
         return None
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:

@@ -22,20 +22,20 @@ from compress.quantize.ptq.smoothquant import WHAT, smooth_linear_inputs
 from compress.quantize.ptq.smoothquant_residual import smooth_residual_streams
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.settings import CalibrationSettings, PTQSettings
 
 Ranges = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Static:
+class StaticInt8Plan:
     """What all families' files are made from.
 
     Attributes:
         model: Float network after the ladder.
         ranges: Of activations, by family.
         per_channel: One weight step for each output channel.
-        saturating: This CPU's runtime wants weights of 7 bits.
+        seven_bit_weights: This CPU's runtime wants weights of 7 bits.
         symmetric: Zero point of activations is 0; None lets each runtime say.
         grids: Integers chosen before.
         skipped: What the ladder left alone.
@@ -46,7 +46,7 @@ class Static:
     model: onnx.ModelProto
     ranges: Mapping[str, Ranges]
     per_channel: bool
-    saturating: bool
+    seven_bit_weights: bool
     symmetric: bool | None = None
     grids: Mapping[str, QuantizedWeight] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
@@ -55,38 +55,38 @@ class Static:
 
     def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file of one family."""
-        made = int8.quantize(self.model, self.ranges[family], family, **self._options(family, exclude))
+        made = int8.quantize_static(self.model, self.ranges[family], family, **self._options(family, exclude))
         graphs.write_metadata(made, spec)
         graphs.check(made)
         return made
 
-    def placed(self, family: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
+    def with_qdq(self, family: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
         """The same before names are shortened, for training in its place."""
-        return int8.placed(self.model, self.ranges[family], family, **self._options(family, exclude))[0]
+        return int8.insert_qdq(self.model, self.ranges[family], family, **self._options(family, exclude))[0]
 
     def _options(self, family: str, exclude: tuple[str, ...]) -> dict[str, Any]:
         return {
             "per_channel": self.per_channel,
-            "reduce_range": family != "tensorrt" and self.saturating,
+            "reduce_range": family != "tensorrt" and self.seven_bit_weights,
             "exclude": exclude,
             "grids": self.grids,
             "symmetric": self.symmetric,
         }
 
 
-def prepare(
+def plan_static_int8(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     families: tuple[str, ...],
-    calibration: Calibration,
-    steps: Ladder,
+    calibration: CalibrationSettings,
+    steps: PTQSettings,
     *,
     per_channel: bool,
     symmetric: bool | None,
-    saturating: bool,
+    seven_bit_weights: bool,
     exclude: tuple[str, ...],
     reporter: Reporter,
-) -> Static:
+) -> StaticInt8Plan:
     """Climb the ladder, then find ranges.
 
     Args:
@@ -96,8 +96,8 @@ def prepare(
         calibration: How ranges are found.
         steps: What is done before.
         per_channel: One weight step for each output channel.
-        symmetric: As in `Static`.
-        saturating: Likewise.
+        symmetric: As in `StaticInt8Plan`.
+        seven_bit_weights: Likewise.
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
     """
@@ -118,7 +118,7 @@ def prepare(
         done = blockwise.round_by_blocks(
             done.model,
             batches,
-            bits=min(weights.bits, 7) if saturating else weights.bits,
+            bits=min(weights.bits, 7) if seven_bit_weights else weights.bits,
             per_channel=per_channel,
             search=weights.range == "mse",
             iterations=weights.iterations,
@@ -130,7 +130,7 @@ def prepare(
         done = ladder.round_weights(
             done.model,
             batches,
-            bits=min(weights.bits, 7) if saturating else weights.bits,
+            bits=min(weights.bits, 7) if seven_bit_weights else weights.bits,
             per_channel=per_channel,
             search=weights.range == "mse",
             rounding=weights.rounding,
@@ -141,19 +141,19 @@ def prepare(
         )
         skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
     ranges = _ranges(done.model, batches, families, calibration, symmetric, reporter)
-    return Static(done.model, ranges, per_channel, saturating, symmetric, done.grids, skipped, notes, rescaled)
+    return StaticInt8Plan(done.model, ranges, per_channel, seven_bit_weights, symmetric, done.grids, skipped, notes, rescaled)
 
 
 def _ranges(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     families: tuple[str, ...],
-    calibration: Calibration,
+    calibration: CalibrationSettings,
     symmetric: bool | None,
     reporter: Reporter,
 ) -> dict[str, Ranges]:
     """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
-    names = placement.activations(model, families)
+    names = placement.activations_to_calibrate(model, families)
     counts, relative = calibration.method not in ("minmax", "moving_average", "relative"), calibration.method == "relative"
     seen = calibrate.observe(model, names, batches, counts=counts, relative=relative, reporter=reporter)
     range_of = find("range", calibration.method).load()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compress.config.devices import Device
 
-FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
+MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
 """File by runtime family, in the stage's folder."""
 
-RUNTIMES: dict[str, tuple[str, ...]] = {
+SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
     "dynamic_int8": ("onnxruntime",),
     "weight_int8": ("onnxruntime", "openvino"),
@@ -24,16 +24,16 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
 """Runtime families that take each scheme's ONNX file."""
 
 
-def families(targets: tuple[Device, ...]) -> tuple[str, ...]:
+def runtimes_to_build(targets: tuple[Device, ...]) -> tuple[str, ...]:
     """Runtime families to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
     named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
-    return ("onnxruntime", *sorted((named & set(FILES)) - {"onnxruntime"}))
+    return ("onnxruntime", *sorted((named & set(MODEL_FILES)) - {"onnxruntime"}))
 
 
-def asked(targets: tuple[Device, ...]) -> tuple[str, ...]:
+def target_runtimes(targets: tuple[Device, ...]) -> tuple[str, ...]:
     """Runtime families that the targets themselves run: `onnxruntime` is one only if a target has it, or there is none."""
     named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
-    return tuple(sorted(named & set(FILES))) or ("onnxruntime",)
+    return tuple(sorted(named & set(MODEL_FILES))) or ("onnxruntime",)
 
 
 def symmetric(targets: tuple[Device, ...]) -> bool | None:
@@ -42,23 +42,23 @@ def symmetric(targets: tuple[Device, ...]) -> bool | None:
     return True if wanted == {True} else None
 
 
-def per_tensor(targets: tuple[Device, ...]) -> bool:
+def per_tensor_weights(targets: tuple[Device, ...]) -> bool:
     """Whether every device wants one step for a whole weight."""
     return bool(targets) and not any(device.precision.per_channel_weights for device in targets)
 
 
-def lacking(scheme: str, runtimes: tuple[str, ...]) -> str | None:
+def unsupported_scheme_reason(scheme: str, runtimes: tuple[str, ...]) -> str | None:
     """Which of the runtimes have not a scheme, and which have; None where all of them do."""
-    without = [family for family in runtimes if family not in RUNTIMES.get(scheme, FILES)]
+    without = [family for family in runtimes if family not in SCHEME_RUNTIMES.get(scheme, MODEL_FILES)]
     if not without:
         return None
-    has = ", ".join(RUNTIMES[scheme])
-    others = ", ".join(one for one in RUNTIMES if all(family in RUNTIMES[one] for family in runtimes))
+    has = ", ".join(SCHEME_RUNTIMES[scheme])
+    others = ", ".join(one for one in SCHEME_RUNTIMES if all(family in SCHEME_RUNTIMES[one] for family in runtimes))
     named = ", ".join(without)
     return f"scheme {scheme!r} is asked of {named}; runtimes that have it are {has}, and all targets here have {others}"
 
 
-def no_clock(targets: tuple[Device, ...]) -> str:
+def latency_unavailable(targets: tuple[Device, ...]) -> str:
     """Why a latency cannot be a budget here."""
     named = ", ".join(device.name for device in targets) or "none"
     return f"mixed.latency_ms is measured on this machine, and no target is (targets: {named}); add host to the devices"
@@ -70,7 +70,7 @@ def here(targets: tuple[Device, ...]) -> Device | None:
 
 
 @cache
-def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def needs_7bit_weights(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this CPU adds uint8 × int8 products in 16 bits, which saturate: x86 before VNNI."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False

@@ -29,9 +29,9 @@ from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Quantity
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.timing import measure, speedup
-from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static_int8 import prepare
-from compress.quantize.target_requirements import saturates
+from compress.quantize.settings import CalibrationSettings, PTQSettings
+from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.target_requirements import needs_7bit_weights
 from compress.substitute import apply as replace
 from compress.substitute import find_operators as survey
 from compress.substitute.stage import AUTO, GATE, KERNEL, Substitute
@@ -79,9 +79,9 @@ def variants(network: nn.Module) -> dict[str, nn.Module]:
 
 def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
     """The int8 file of the stage `quantize` for ONNX Runtime."""
-    static = prepare(
-        graphs.load(source), [images], ("onnxruntime",), Calibration(), Ladder(), per_channel=True, symmetric=None,
-        saturating=saturates(), exclude=(), reporter=NullReporter(),
+    static = plan_static_int8(
+        graphs.load(source), [images], ("onnxruntime",), CalibrationSettings(), PTQSettings(), per_channel=True, symmetric=None,
+        seven_bit_weights=needs_7bit_weights(), exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     graphs.save(static.build("onnxruntime", (), SPEC), path)
     return path

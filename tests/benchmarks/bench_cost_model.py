@@ -79,7 +79,7 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     from compress.quantize.calibration import observe as calibrate
     from compress.quantize.qdq import placement
     from compress.quantize.qdq import quantize_graph as int8
-    from compress.quantize.target_requirements import saturates
+    from compress.quantize.target_requirements import needs_7bit_weights
 
     torch.manual_seed(0)
     arguments = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
@@ -95,9 +95,9 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     model = graphs.load(floats)
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 4
     batches = [part.numpy() for part in x.split(fixed)]
-    seen = calibrate.observe(model, placement.activations(model, ("onnxruntime",)), batches, counts=False)
+    seen = calibrate.observe(model, placement.activations_to_calibrate(model, ("onnxruntime",)), batches, counts=False)
     ranges = {key: (one.low, one.high) for key, one in seen.items()}
-    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=saturates())
+    made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=needs_7bit_weights())
     graphs.write_metadata(made, spec)
     graphs.save(made, ints)
 

@@ -33,16 +33,16 @@ from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.profile.latency_meter import LatencyMeter
-from compress.quantize.analysis.accuracy_vs_float import scores_of
+from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.fewest_float_layers import search
-from compress.quantize.mixed_precision.trial import Attempts
+from compress.quantize.mixed_precision.trial import TrialBuilder
 from compress.quantize.ptq.cross_layer_equalization import find_pairs
 from compress.quantize.ptq.weighted_layers import read_weight, with_weights
-from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import prepare
-from compress.quantize.target_requirements import saturates
+from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.target_requirements import needs_7bit_weights
 from compress.tasks.classification import Classification
 
 NETWORKS = {
@@ -117,7 +117,7 @@ class Files:
     def correct(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """1 for each test image that is right, and each one's answer."""
         outputs, targets = collect_outputs(path, self.bench.data.test)
-        return scores_of(Classification(), outputs, targets), outputs.argmax(1)
+        return per_sample_scores(Classification(), outputs, targets), outputs.argmax(1)
 
     def quantized(self, name: str, source: Path, fields: dict[str, Any], module: nn.Module | None = None) -> dict[str, Any]:
         """One quantization by the stage, scored on the test split beside its float parent."""
@@ -262,12 +262,13 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     model = graphs.load(files.dense("chain"))
     bench = files.bench
     images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
-    ladder = Ladder.model_validate({"weights": {"bits": bits}})
-    static = prepare(
-        model, [images], ("onnxruntime",), Calibration(), ladder, per_channel=True, symmetric=None, saturating=saturates(),
+    ladder = PTQSettings.model_validate({"weights": {"bits": bits}})
+    static = plan_static_int8(
+        model, [images], ("onnxruntime",), CalibrationSettings(), ladder, per_channel=True, symmetric=None,
+        seven_bit_weights=needs_7bit_weights(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip
-    attempts = Attempts(
+    attempts = TrialBuilder(
         static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder, latency_meter=LatencyMeter())
     )
     drops = {

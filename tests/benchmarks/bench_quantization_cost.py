@@ -27,9 +27,9 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
-from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static_int8 import prepare
-from compress.quantize.target_requirements import saturates
+from compress.quantize.settings import CalibrationSettings, PTQSettings
+from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.target_requirements import needs_7bit_weights
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def measured(what: str, size: Cost, out: Path) -> None:
             optimizer.step()
     else:
         batches = [images[start : start + 8] for start in range(0, len(images), 8)]
-        prepare(
-            graphs.load(path), batches, ("onnxruntime",), Calibration(samples=size.samples),
-            Ladder.model_validate(STEPS), per_channel=True, symmetric=None, saturating=saturates(),
+        plan_static_int8(
+            graphs.load(path), batches, ("onnxruntime",), CalibrationSettings(samples=size.samples),
+            PTQSettings.model_validate(STEPS), per_channel=True, symmetric=None, seven_bit_weights=needs_7bit_weights(),
             exclude=(), reporter=NullReporter(),
         )  # fmt: skip
     spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}

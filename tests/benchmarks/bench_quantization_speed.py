@@ -37,9 +37,9 @@ from compress.backends.openvino import Runner as OpenVino
 from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.profile.latency.timing import time_runners
-from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static_int8 import prepare
-from compress.quantize.target_requirements import saturates
+from compress.quantize.settings import CalibrationSettings, PTQSettings
+from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.target_requirements import needs_7bit_weights
 
 MEAN_GOAL, WORST_GOAL = 0.95, 1.05
 SIDE = 224
@@ -112,8 +112,9 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
         quantize_static(found["float"], found["defaults"], Images(images))
     model = graphs.load(found["float"])
     families = ("onnxruntime", "openvino")
-    static = prepare(
-        model, [images], families, Calibration(), Ladder(), per_channel=True, symmetric=None, saturating=saturates(),
+    static = plan_static_int8(
+        model, [images], families, CalibrationSettings(), PTQSettings(), per_channel=True, symmetric=None,
+        seven_bit_weights=needs_7bit_weights(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     for family in families:

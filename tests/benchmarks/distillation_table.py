@@ -94,7 +94,7 @@ def table(rows: Sequence[Row], teachers: Mapping[str, float], missing: Sequence[
     return "\n".join(lines)
 
 
-def placed(page: str, tables: str) -> str:
+def with_qdq(page: str, tables: str) -> str:
     """A page with its tables in their place, between two marks; the words around them stay."""
     if BEGIN not in page or END not in page:
         return f"{page}{BEGIN}\n\n{tables}\n{END}\n"

@@ -18,6 +18,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnxruntime
+from compress.backends import open as opening
 from compress.config.devices import Device, host
 from compress.core.record import StageRecord
 from compress.core.registry import Entry
@@ -27,7 +28,6 @@ from compress.export.stage import Export
 from compress.pipeline.evaluation import evaluate
 from compress.pipeline.pending_stage import PendingStage, identity
 from compress.pipeline.stage_output import StageOutput, save_output
-from compress.backends import open as opening
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
 

@@ -19,8 +19,8 @@ def inputs() -> np.ndarray:
 
 
 def test_torch_and_file_have_the_same_outputs_by_node(network: nn.Module, exported: Path, inputs: np.ndarray) -> None:
-    a, b = nodes.of_torch(network, inputs), nodes.of_float(exported, inputs)
-    found = {each.node: each.error for each in nodes.errors(a, b)}
+    a, b = nodes.torch_outputs(network, inputs), nodes.float_outputs(exported, inputs)
+    found = {each.node: each.error for each in nodes.node_errors(a, b)}
     assert {"stem.0", "depthwise.0", "point.0", "wide", "head"} <= set(found)
     assert max(found.values()) < 1e-5
 
@@ -46,7 +46,7 @@ def test_convolution_is_compared_after_its_batch_norm(tmp_path: Path, inputs: np
     export_onnx(net, SPEC, tmp_path / "model.onnx")
     found = {
         each.node: each.error
-        for each in nodes.errors(nodes.of_torch(net, inputs), nodes.of_float(tmp_path / "model.onnx", inputs))
+        for each in nodes.node_errors(nodes.torch_outputs(net, inputs), nodes.float_outputs(tmp_path / "model.onnx", inputs))
     }
     assert found["conv"] < 1e-5
 
@@ -64,24 +64,24 @@ def test_first_node_is_the_one_that_was_changed(
     network: nn.Module, exported: Path, inputs: np.ndarray, tmp_path: Path, tensor: str, node: str
 ) -> None:
     other = changed(exported, tmp_path / "other.onnx", tensor)
-    told = nodes.told(nodes.of_torch(network, inputs), nodes.of_float(other, inputs), 0.01)
+    told = nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(other, inputs), 0.01)
     assert f"begins at node {node!r}" in told
 
 
 def test_furthest_node_is_told_where_none_is_over_the_limit() -> None:
     a = {"one": np.array([1.0, 2.0]), "two": np.array([4.0])}
     b = {"one": np.array([1.0, 2.1]), "two": np.array([4.1])}
-    assert "furthest is 'one' with 5.00%" in nodes.told(a, b, 0.5)
+    assert "furthest is 'one' with 5.00%" in nodes.describe_divergence(a, b, 0.5)
 
 
 def test_not_a_number_is_apart_and_other_shapes_are_left_out() -> None:
     a = {"one": np.zeros(2), "two": np.zeros(3), "three": np.ones(2)}
     b = {"one": np.zeros(2), "two": np.zeros(4), "three": np.array([1.0, np.nan])}
-    assert "begins at node 'three'" in nodes.told(a, b, 1e9)
-    assert "no node" in nodes.told(a, {"four": np.ones(1)}, 0.0)
+    assert "begins at node 'three'" in nodes.describe_divergence(a, b, 1e9)
+    assert "no node" in nodes.describe_divergence(a, {"four": np.ones(1)}, 0.0)
 
 
 def test_networks_given_are_left_as_they_were(network: nn.Module, inputs: np.ndarray) -> None:
-    nodes.of_torch(network, inputs)
+    nodes.torch_outputs(network, inputs)
     assert not any(module._forward_hooks for module in network.modules())
     assert torch.is_grad_enabled()

@@ -4,7 +4,7 @@ import pytest
 
 from compress.core.record import StageRecord
 from compress.export import licences
-from compress.export.licences import as_text, licence_of, notes_of
+from compress.export.licences import as_text, licence_notes, package_licence
 
 
 def record(name: str, **parameters: object) -> StageRecord:
@@ -18,8 +18,8 @@ def network(source: str, weights: str | None = None, architecture: str | None = 
     return {"settings": {"source": source, "weights": weights, "architecture": architecture}, "source": {}}
 
 
-def by_what(*records: StageRecord, data: str = "digits") -> dict[str, licences.Note]:
-    return {note.what: note for note in notes_of("onnxruntime", data, records)}
+def by_what(*records: StageRecord, data: str = "digits") -> dict[str, licences.LicenceNote]:
+    return {note.what: note for note in licence_notes("onnxruntime", data, records)}
 
 
 def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
@@ -46,13 +46,13 @@ def test_weights_of_others_must_be_checked(given: dict[str, object], what: str) 
 
 
 def test_licences_are_those_that_packages_state() -> None:
-    assert licence_of("onnxruntime").startswith("MIT")
-    assert licence_of("compress").startswith("Apache-2.0")
-    assert "not installed" in licence_of("no-such-package")
+    assert package_licence("onnxruntime").startswith("MIT")
+    assert package_licence("compress").startswith("Apache-2.0")
+    assert "not installed" in package_licence("no-such-package")
 
 
 def test_user_data_and_text_make_a_table() -> None:
-    text = as_text(notes_of("onnxruntime", "python:a|b.py:load", ()))
+    text = as_text(licence_notes("onnxruntime", "python:a|b.py:load", ()))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(row.count("|") == 4 for row in rows)
     assert any("a/b.py" in row for row in rows)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.core.errors import ConversionError
-from compress.export.parity import Answers, Pairs, check, check_top1
+from compress.export.parity import FormOutputs, ParityTable, check, check_top1
 from compress.tasks.classification import Classification
 from compress.tasks.output_agreement import compare
 
@@ -46,9 +46,9 @@ def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.n
 
 def test_rows_hold_each_pair_and_the_metric_of_its_second(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = pair
-    pairs = Pairs(Classification())
-    first = pairs.start(Answers("a", a, a.argmax(axis=1)))
-    parity = pairs.add(first, Answers("b", b[:40], a.argmax(axis=1)[:40]), "none")
+    pairs = ParityTable(Classification())
+    first = pairs.start(FormOutputs("a", a, a.argmax(axis=1)))
+    parity = pairs.add(first, FormOutputs("b", b[:40], a.argmax(axis=1)[:40]), "none")
     pairs.absent("b → c", "no c")
     one, two, three = pairs.rows
     assert one["accuracy"] == 1.0

@@ -15,7 +15,7 @@ from compress.backends import tensorrt as runner
 from compress.backends import tensorrt_engine as engine
 from compress.backends.tensorrt_engine import Shapes, build_engine
 from compress.core.errors import MissingPackageError
-from compress.export.tensorrt import build_script, trtexec_command, unfit
+from compress.export.tensorrt import build_script, trtexec_command, unsupported_reason
 from tests.export.tiny import SPEC
 
 NAMES = set((Path(__file__).parents[1] / "backends" / "tensorrt_names.txt").read_text(encoding="utf-8").split())
@@ -140,8 +140,8 @@ def model_with_zero_point(zero: onnx.TensorProto) -> onnx.ModelProto:
 )
 def test_only_int8_around_zero_fits(tmp_path: Path, kind: int, zero: int, fits: bool) -> None:
     onnx.save(model_with_zero_point(onnx.helper.make_tensor("zero", kind, [], [zero])), tmp_path / "model.onnx")
-    assert (unfit(tmp_path / "model.onnx") is None) is fits
+    assert (unsupported_reason(tmp_path / "model.onnx") is None) is fits
 
 
 def test_float_network_fits(exported: Path) -> None:
-    assert unfit(exported) is None
+    assert unsupported_reason(exported) is None

@@ -15,7 +15,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
-from compress.quantize.bfloat16 import OPSET, as_bfloat16, brain, emulated
+from compress.quantize.bfloat16 import OPSET, as_bfloat16, emulate_bfloat16, to_bfloat16
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target, split
 
@@ -38,7 +38,7 @@ def test_rounding_is_torchs_own() -> None:
 def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exported: Path) -> None:
     """Both round every tensor; torch's convolutions may add in another order, so they part where a sum is near a tie."""
     model = graphs.load(exported)
-    exact, found = answers(model), answers(emulated(model))
+    exact, found = answers(model), answers(emulate_bfloat16(model))
     with torch.inference_mode():
         native = copy.deepcopy(network).to(torch.bfloat16)(torch.from_numpy(X).bfloat16()).float().numpy()
     assert decibels(exact, found) > 30
@@ -47,7 +47,7 @@ def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exp
 
 
 def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> None:
-    model = emulated(graphs.load(exported))
+    model = emulate_bfloat16(graphs.load(exported))
     graphs.check(model)
     found = answers(model)
     assert not (found.view(np.uint32) & 0xFFFF).any()
@@ -56,7 +56,7 @@ def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> No
 def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(exported: Path) -> None:
     model = graphs.load(exported)
     before = model.SerializeToString()
-    made, skipped = brain(model)
+    made, skipped = to_bfloat16(model)
     assert (model.SerializeToString(), skipped) == (before, ())
     graphs.check(made)
     assert made.opset_import[0].version == OPSET
@@ -71,13 +71,13 @@ def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(expo
 
 def test_what_is_kept_stays_in_float32_between_casts(exported: Path) -> None:
     model = graphs.load(exported)
-    made, _ = brain(model, exclude=("wide",))
+    made, _ = to_bfloat16(model, exclude=("wide",))
     graphs.check(made)
     kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
     wide = next(node for node in made.graph.node if node.name == "wide")
     assert {kinds[name] for name in wide.input[1:]} == {TensorProto.FLOAT}
     assert [node.op_type for node in made.graph.node].count("Cast") == 4
-    kept = emulated(model, exclude=("wide",))
+    kept = emulate_bfloat16(model, exclude=("wide",))
     assert "wide.weight_bf16" not in {tensor.name for tensor in kept.graph.initializer}
 
 
@@ -93,7 +93,7 @@ def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32()
         nodes, "g", [value("x", TensorProto.FLOAT, [1, 2, 3, 3])], [value("y", TensorProto.FLOAT, None)], [scales]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    made, (skip,) = brain(model)
+    made, (skip,) = to_bfloat16(model)
     graphs.check(made)
     assert {tensor.data_type for tensor in made.graph.initializer} == {TensorProto.FLOAT}
     assert (skip.what, "no bfloat16" in skip.reason) == ("Celu celu", True)

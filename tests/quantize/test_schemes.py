@@ -13,7 +13,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import PLACEMENTS
-from compress.quantize.schemes import GROUP, RUNTIMES, check_runtimes, dynamic, half, weight_only
+from compress.quantize.schemes import GROUP, SCHEME_RUNTIMES, check_runtimes, dynamic_int8, to_fp16, weight_only
 from tests.export.tiny import SPEC, split
 
 X = split(24, 3).inputs.numpy()
@@ -77,7 +77,7 @@ def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
 
 
 def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
-    made = dynamic(model, per_channel=True)
+    made = dynamic_int8(model, per_channel=True)
     operators = {node.op_type for node in made.graph.node}
     assert "MatMulInteger" in operators
     assert "Conv" in operators
@@ -85,7 +85,7 @@ def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> 
 
 
 def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
-    made = half(model)
+    made = to_fp16(model)
     kinds = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
     assert set(stored(made)) == {onnx.TensorProto.FLOAT16}
@@ -105,8 +105,8 @@ def test_every_scheme_and_runtime_is_known() -> None:
 
     from compress.quantize.settings import Scheme
 
-    assert set(get_args(Scheme)) == {"auto", *RUNTIMES}
-    assert {family for families in RUNTIMES.values() for family in families} <= set(PLACEMENTS)
+    assert set(get_args(Scheme)) == {"auto", *SCHEME_RUNTIMES}
+    assert {family for families in SCHEME_RUNTIMES.values() for family in families} <= set(PLACEMENTS)
     check_runtimes("int8", tuple(PLACEMENTS))
 
 
@@ -115,7 +115,7 @@ def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: 
     pytest.importorskip("openvino")
     from compress.backends.open import open_runner
 
-    if "openvino" not in RUNTIMES[f"weight_int{bits}"]:
+    if "openvino" not in SCHEME_RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")
     graphs.save(weight_only(model, bits), tmp_path / "model.onnx")
     with open_runner("openvino", tmp_path / "model.onnx") as runner:

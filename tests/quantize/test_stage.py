@@ -18,7 +18,7 @@ from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.stage import Quantize
-from compress.quantize.target_requirements import families, saturates
+from compress.quantize.target_requirements import needs_7bit_weights, runtimes_to_build
 from tests.export.tiny import SPEC, Target, TinySplit, split
 
 JETSON = Target("jetson", "tensorrt")
@@ -133,8 +133,8 @@ def test_samples_have_limits(samples: int) -> None:
 
 
 def test_families_follow_the_targets() -> None:
-    assert families(()) == ("onnxruntime",)
-    assert families((JETSON, Target("host", "onnxruntime"))) == ("onnxruntime", "tensorrt")
+    assert runtimes_to_build(()) == ("onnxruntime",)
+    assert runtimes_to_build((JETSON, Target("host", "onnxruntime"))) == ("onnxruntime", "tensorrt")
 
 
 def test_surroundings_are_json_and_tell_targets_apart() -> None:
@@ -145,12 +145,12 @@ def test_surroundings_are_json_and_tell_targets_apart() -> None:
 def test_saturation_is_read_off_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
-    assert saturates(tmp_path / "cpuinfo") is expected
+    assert needs_7bit_weights(tmp_path / "cpuinfo") is expected
 
 
 def test_arm_does_not_saturate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert saturates(tmp_path / "none") is False
+    assert needs_7bit_weights(tmp_path / "none") is False
 
 
 def test_samples_are_spread_over_the_classes_and_seeded() -> None:

@@ -17,11 +17,11 @@ from compress.data.interface import Split
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from compress.tasks.base import Task
 
-SEEN = 16
+SQNR_SAMPLES = 16
 """Samples that the layers' SQNR is taken over."""
 
 
-def scores_of(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def per_sample_scores(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The task's score of each sample, (N,), float64."""
     import torch
 
@@ -29,7 +29,7 @@ def scores_of(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarra
     return found
 
 
-def compare(
+def compare_with_float(
     source: Path, made: Path, split: Split, task: Task, kind: str, *, layers: onnx.ModelProto | None = None
 ) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
     """Agreement, accuracy of both with the paired drop, size, SQNR of the answers and of each layer.
@@ -48,7 +48,7 @@ def compare(
     floats, targets = collect_outputs(source, split)
     ints, _ = collect_outputs(made, split)
     runs, where = len(targets), "ONNX Runtime, validation split"
-    before, after = scores_of(task, floats, targets), scores_of(task, ints, targets)
+    before, after = per_sample_scores(task, floats, targets), per_sample_scores(task, ints, targets)
     lost, low, high = paired_difference(before, after)
     results = {
         "agreement": Quantity.measured(float((floats.argmax(1) == ints.argmax(1)).mean()), "fraction", where, runs=runs),
@@ -62,7 +62,7 @@ def compare(
     signal_left = decibels(floats, ints)
     if math.isfinite(signal_left):
         results["sqnr_db"] = Quantity.measured(signal_left, "dB", f"of the logits; {where}", runs=runs)
-    inputs = next(iter(split.ordered(SEEN))).inputs.numpy()
+    inputs = next(iter(split.ordered(SQNR_SAMPLES))).inputs.numpy()
     by_layer = {
         name: value
         for name, value in layer_sqnr(graphs.load(source) if layers is None else layers, graphs.load(made), inputs).items()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from compress.quantize.qdq.rewrite_hardswish import whole
+from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 WITH_WEIGHTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 INTEGER = frozenset(
@@ -29,7 +29,7 @@ BARE = "the file has no Q/DQ pairs around it"
 NORMAL = ": beside layer normalisation only products are quantized"
 
 
-class Reasons:
+class FallbackReasons:
     """Reasons by node of one file.
 
     Args:
@@ -54,7 +54,7 @@ class Reasons:
     def why(self, number: int) -> str:
         """Why the node in this place runs in float."""
         node = self.nodes[number]
-        if (known := self.told.get(whole(node.name))) is not None:
+        if (known := self.told.get(original_node_name(node.name))) is not None:
             return known
         operator = node.op_type
         if operator not in INTEGER:

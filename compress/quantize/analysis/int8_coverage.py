@@ -19,8 +19,8 @@ from typing import Any
 from compress.core.record import Metrics, Quantity
 from compress.profile.latency_meter import CONVERTING as CONVERTED
 from compress.profile.latency_meter import OWN, Kernel, Layers, Rows, detail_of, duration, middle_mean, written
-from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, Reasons
-from compress.quantize.qdq.rewrite_hardswish import whole
+from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, FallbackReasons
+from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 INTEGER_INSIDE = frozenset({"DynamicQuantizeMatMul"})
@@ -34,7 +34,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Fused:
+class Int8Coverage:
     """What came of the comparison.
 
     Attributes:
@@ -52,7 +52,7 @@ class Fused:
     note: str
 
 
-def kind_of(kernel: Kernel) -> str:
+def compute_type(kernel: Kernel) -> str:
     """`int8`, `conversion`, `shapes`, or the float type in which a kernel computes."""
     before, _, after = kernel.number.partition(" → ")
     if kernel.operator == "Shape" or before in WHOLE:
@@ -65,14 +65,14 @@ def kind_of(kernel: Kernel) -> str:
 
 
 def _is_float(kernel: Kernel) -> bool:
-    return kind_of(kernel) not in ("int8", "conversion", "shapes")
+    return compute_type(kernel) not in ("int8", "conversion", "shapes")
 
 
 def _is_integer(kernel: Kernel) -> bool:
-    return kind_of(kernel) in ("int8", "conversion")
+    return compute_type(kernel) in ("int8", "conversion")
 
 
-def fused(before: Layers, after: Layers, reasons: Reasons) -> Fused:
+def compute_coverage(before: Layers, after: Layers, reasons: FallbackReasons) -> Int8Coverage:
     """Compare.
 
     Args:
@@ -87,11 +87,11 @@ def fused(before: Layers, after: Layers, reasons: Reasons) -> Fused:
     sums = {"float_parent_ms": _sum(before.kernels, before), "quantized_ms": _sum(after.kernels, after)}
     kinds: dict[str, list[Kernel]] = {"int8": [], "conversion": [], "float": []}
     for kernel in after.kernels:
-        kind = kind_of(kernel)
+        kind = compute_type(kernel)
         kinds[kind if kind in kinds else "float"].append(kernel)
     named = (("in_int8", "int8"), ("in_float", "float"), ("in_conversions", "conversion"))
     sums |= {f"quantized_{name}_ms": _sum(kinds[kind], after) for name, kind in named}
-    return Fused(written(rows), written(conversions), sums, _note(sums, after.kernels))
+    return Int8Coverage(written(rows), written(conversions), sums, _note(sums, after.kernels))
 
 
 def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
@@ -101,7 +101,7 @@ def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
 
 
 def _note(sums: Metrics, kernels: Sequence[Kernel]) -> str:
-    weighted = [kind_of(kernel) for kernel in kernels if any(name in kernel.operator for name in PRODUCTS)]
+    weighted = [compute_type(kernel) for kernel in kernels if any(name in kernel.operator for name in PRODUCTS)]
     ms = {name: found.value or 0.0 for name, found in sums.items()}
     return (
         f"{weighted.count('int8')} of {len(weighted)} convolutions and products run in int8; kernels of the float parent sum "
@@ -112,7 +112,7 @@ def _note(sums: Metrics, kernels: Sequence[Kernel]) -> str:
 
 
 def _layer(
-    old: list[Kernel], new: list[Kernel], before: Layers, after: Layers, parts: _Parts, reasons: Reasons
+    old: list[Kernel], new: list[Kernel], before: Layers, after: Layers, parts: _Parts, reasons: FallbackReasons
 ) -> dict[str, Any]:
     """One row."""
     gone = Quantity.missing("ms", "no kernel of its own: fused or gone")
@@ -122,9 +122,9 @@ def _layer(
     told = next((kernel for kernel in (*new, *old) if any(node.operator in WITH_WEIGHTS for node in kernel.nodes)), shown[0])
     return {
         "module": _module(told),
-        "nodes": ", ".join(dict.fromkeys(whole(name) for kernel in (*new, *old) for name in kernel.names)),
+        "nodes": ", ".join(dict.fromkeys(original_node_name(name) for kernel in (*new, *old) for name in kernel.names)),
         "operators": ", ".join(dict.fromkeys(kernel.operator for kernel in shown)),
-        "runs_in": ", ".join(dict.fromkeys(kind_of(kernel) for kernel in new)) or "—",
+        "runs_in": ", ".join(dict.fromkeys(compute_type(kernel) for kernel in new)) or "—",
         "before_ms": duration(old, detail_of(before)) if old else gone,
         "after_ms": duration(new, detail_of(after)) if new else gone,
         "conversions_ms": duration(charged, detail_of(after)) if charged else Quantity.measured(0.0, "ms", "none stands here"),
@@ -134,10 +134,10 @@ def _layer(
 
 def _module(kernel: Kernel) -> str:
     """Its torch module; what the runtime added between conversions is its own."""
-    return OWN if kernel.module == CONVERTED and kind_of(kernel) != "conversion" else kernel.module
+    return OWN if kernel.module == CONVERTED and compute_type(kernel) != "conversion" else kernel.module
 
 
-def _why(kernels: Iterable[Kernel], reasons: Reasons) -> str:
+def _why(kernels: Iterable[Kernel], reasons: FallbackReasons) -> str:
     """Reasons of float kernels, each once."""
     found: dict[str, None] = {}
     for kernel in kernels:
@@ -146,7 +146,7 @@ def _why(kernels: Iterable[Kernel], reasons: Reasons) -> str:
     return "; ".join(found)
 
 
-def _conversion(part: _Part, after: Layers, reasons: Reasons) -> dict[str, Any]:
+def _conversion(part: _Part, after: Layers, reasons: FallbackReasons) -> dict[str, Any]:
     counted = Counter("dequantize" if one.number.startswith("int8") else "quantize" for one in part.conversions)
     none = Quantity.measured(0.0, "ms", "no operator")
     return {
@@ -166,9 +166,9 @@ def _groups(before: Sequence[Kernel], after: Sequence[Kernel]) -> list[tuple[lis
     keys: dict[int, str] = {}
     for side, kernels in enumerate((before, after)):
         for kernel in kernels:
-            if side and kind_of(kernel) == "conversion":
+            if side and compute_type(kernel) == "conversion":
                 continue
-            names = [whole(name) for name in kernel.names] or [_module(kernel)]
+            names = [original_node_name(name) for name in kernel.names] or [_module(kernel)]
             keys[id(kernel)] = names[0]
             for name in names[1:]:
                 joined.join(names[0], name)
@@ -259,7 +259,7 @@ class _Parts:
                 part.entered |= any(_is_integer(one) for one in self._before(kernel))
                 part.left |= any(_is_integer(one) for one in self._after(kernel))
         for kernel in self.kernels:
-            if kind_of(kernel) == "conversion":
+            if compute_type(kernel) == "conversion":
                 beside = self._beside(kernel, keys)
                 if beside is not None:
                     self.charged.setdefault(id(beside), []).append(kernel)

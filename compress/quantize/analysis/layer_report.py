@@ -14,9 +14,9 @@ from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Fact, Metrics, Skipped
 from compress.core.sentences import render
 from compress.profile.latency_meter import Array, Feeds, Rows, layers
-from compress.quantize.analysis.float_fallback import Reasons
-from compress.quantize.analysis.int8_coverage import Fused, fused
-from compress.quantize.qdq.rewrite_hardswish import whole
+from compress.quantize.analysis.float_fallback import FallbackReasons
+from compress.quantize.analysis.int8_coverage import Int8Coverage, compute_coverage
+from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 INTEGERS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv",
@@ -31,7 +31,7 @@ LEFT = re.compile(r"^\w+ (?P<name>.+?)(?: \(onnxruntime\))?$")
 """What a skipped operator is called in a record."""
 
 
-def place(
+def compare_layers(
     parent: Path,
     made: Path,
     *,
@@ -39,7 +39,7 @@ def place(
     told: Mapping[str, str] | None = None,
     threads: int = 1,
     seconds: float = 2.0,
-) -> tuple[Fused, tuple[str, ...]]:
+) -> tuple[Int8Coverage, tuple[str, ...]]:
     """Compare.
 
     Args:
@@ -60,12 +60,12 @@ def place(
     before, after = graphs.load(parent), graphs.load(made)
     _check(before, after, parent, made)
     measured = layers.measure({"float": parent, "quantized": made}, feeds, threads=threads, seconds=seconds)
-    found = fused(measured["float"], measured["quantized"], Reasons(after, told))
+    found = compute_coverage(measured["float"], measured["quantized"], FallbackReasons(after, told))
     return found, tuple(f"{name}: {each.account()}" for name, each in measured.items())
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """What a record holds of it; see `StageRecord` for the meaning of the fields."""
 
     results: Metrics = field(default_factory=dict)
@@ -74,7 +74,9 @@ class Section:
     skipped: tuple[Skipped, ...] = ()
 
 
-def section(parent: Path, made: Path, skipped: Iterable[Fact], inputs: Array, *, threads: int, seconds: float) -> Section:
+def report_layers(
+    parent: Path, made: Path, skipped: Iterable[Fact], inputs: Array, *, threads: int, seconds: float
+) -> ReportSection:
     """The comparison for a record; the reason where there is none.
 
     Args:
@@ -87,12 +89,17 @@ def section(parent: Path, made: Path, skipped: Iterable[Fact], inputs: Array, *,
     """
     feeds = {graphs.INPUT: inputs}
     try:
-        found, accounts = place(
-            parent, made, feeds={"float": feeds, "quantized": feeds}, told=told_by(skipped), threads=threads, seconds=seconds
-        )  # fmt: skip
+        found, accounts = compare_layers(
+            parent,
+            made,
+            feeds={"float": feeds, "quantized": feeds},
+            told=known_reasons(skipped),
+            threads=threads,
+            seconds=seconds,
+        )
     except CompressError as error:
-        return Section(skipped=(Skipped(what="what runs in int8", reason=str(error)),))
-    return Section(found.results, {LAYERS: found.layers, CONVERSIONS: found.conversions}, (found.note, *accounts))
+        return ReportSection(skipped=(Skipped(what="what runs in int8", reason=str(error)),))
+    return ReportSection(found.results, {LAYERS: found.layers, CONVERSIONS: found.conversions}, (found.note, *accounts))
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
@@ -101,7 +108,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return bool(INTEGERS & operators) or any(tensor.data_type in HALVES for tensor in model.graph.initializer)
 
 
-def told_by(skipped: Iterable[Fact]) -> dict[str, str]:
+def known_reasons(skipped: Iterable[Fact]) -> dict[str, str]:
     """Reasons by node, as `int8.left_in_float` words them."""
     found = ((LEFT.match(skip.subject), render(skip)) for skip in skipped if render(skip).startswith(TOLD))
     return {match["name"]: reason for match, reason in found if match}
@@ -115,7 +122,7 @@ def _check(before: onnx.ModelProto, after: onnx.ModelProto, parent: Path, made: 
     if is_quantized(before):
         msg = f"{parent} is quantized itself; give the float file that {made.name} was made from"
         raise ConversionError(msg)
-    names = [{whole(node.name) for node in model.graph.node if node.name} for model in (before, after)]
+    names = [{original_node_name(node.name) for node in model.graph.node if node.name} for model in (before, after)]
     if not names[0] & names[1]:
         msg = (
             f"{parent} and {made} have no node name in common, so that one is not the other's float parent; give the right one"

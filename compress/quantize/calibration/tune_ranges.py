@@ -30,7 +30,7 @@ from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, 
 from compress.quantize.qat.fake_quantize import FakeQuantize
 from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key
 from compress.quantize.qat.qdq_module import learned_ranges, to_fake_quantized
-from compress.quantize.static_int8 import Static
+from compress.quantize.static_int8 import StaticInt8Plan
 
 WHAT = "calibration.tune"
 HELD_OUT = 8
@@ -57,7 +57,7 @@ class TunedRanges:
         note: What it brought, in a sentence; empty where nothing was tried.
     """
 
-    static: Static
+    static: StaticInt8Plan
     before: float | None = None
     after: float | None = None
     skipped: tuple[Skipped, ...] = ()
@@ -65,7 +65,7 @@ class TunedRanges:
 
 
 def tune_ranges(
-    static: Static,
+    static: StaticInt8Plan,
     family: str,
     samples: np.ndarray,
     *,
@@ -126,7 +126,7 @@ def tune_ranges(
     return TunedRanges(_taken(static, family, exclude, module), before, after, note=note)
 
 
-def _on_grid(static: Static) -> Static:
+def _on_grid(static: StaticInt8Plan) -> StaticInt8Plan:
     """The same with the weights whose integers were chosen on their grids, where rounding to the nearest leaves them."""
     chosen = [layer for layer in weighted_layers(static.model) if layer.weight in static.grids]
     stored = [
@@ -171,7 +171,7 @@ def _decibels(module: OnnxModule, x: Tensor, z: Tensor, size: int) -> float:
     return _in_decibels(float(torch.cat(errors).mean()))
 
 
-def _taken(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule) -> Static:
+def _taken(static: StaticInt8Plan, family: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
     layers = [layer for layer in weighted_layers(static.model) if layer.bias]
     biases = {layer.bias: module.layers[module_key(layer.name)].bias for layer in layers}
     values = {name: one.detach().numpy() for name, one in biases.items() if isinstance(one, Tensor)}

@@ -22,12 +22,12 @@ from compress.core.progress import NullReporter, Reporter
 
 WAYS = 12
 """Layers tried at each step upward."""
-Try = Callable[[tuple[str, ...]], tuple[float, float]]
+Evaluation = Callable[[tuple[str, ...]], tuple[float, float]]
 """Names of the layers in float → loss of the metric, SQNR of the outputs in dB."""
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class LayerSensitivity:
     """What quantizing one layer alone costs.
 
     Attributes:
@@ -42,7 +42,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Found:
+class FewestFloatResult:
     """What came of the search.
 
     Attributes:
@@ -58,20 +58,20 @@ class Found:
     drop: float
     holds: bool
     complete: bool
-    sensitivities: tuple[Sensitivity, ...]
+    sensitivities: tuple[LayerSensitivity, ...]
     tried: int
 
 
 def search(
     layers: Sequence[str],
-    attempt: Try,
+    attempt: Evaluation,
     *,
     budget: float,
     seconds: float,
     keep: Callable[[tuple[str, ...]], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     reporter: Reporter | None = None,
-) -> Found:
+) -> FewestFloatResult:
     """Search; with nothing in float first, which may hold already.
 
     Args:
@@ -105,7 +105,7 @@ class _Search:
     def __init__(
         self,
         layers: tuple[str, ...],
-        attempt: Try,
+        attempt: Evaluation,
         budget: float,
         end: float,
         keep: Callable[[tuple[str, ...]], None],
@@ -117,7 +117,7 @@ class _Search:
         self.holds = False
         self.seen: dict[tuple[str, ...], tuple[float, float]] = {}
         self.cut = False
-        self.sensed: list[Sensitivity] = []
+        self.sensed: list[LayerSensitivity] = []
 
     def late(self) -> bool:
         """Whether the time is up."""
@@ -144,7 +144,7 @@ class _Search:
     def sense(self, layer: str) -> None:
         """Quantize one layer alone."""
         drop, sqnr_db = self.made(tuple(name for name in self.layers if name != layer))
-        self.sensed.append(Sensitivity(layer, drop, sqnr_db))
+        self.sensed.append(LayerSensitivity(layer, drop, sqnr_db))
 
     def ranked(self) -> list[str]:
         """Most sensitive first; what was not measured last."""
@@ -188,6 +188,6 @@ class _Search:
                     return
             floats = min(tried)[1]
 
-    def found(self) -> Found:
+    def found(self) -> FewestFloatResult:
         """The answer."""
-        return Found(self.best, self.drop, self.holds, not self.cut, tuple(self.sensed), len(self.seen))
+        return FewestFloatResult(self.best, self.drop, self.holds, not self.cut, tuple(self.sensed), len(self.seen))

@@ -16,10 +16,10 @@ from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.quantize.mixed_precision import fewest_float_layers as mixed
 from compress.quantize.mixed_precision import under_budget as within
-from compress.quantize.mixed_precision.trial import FAMILY, Attempts
-from compress.quantize.settings import Mixed
-from compress.quantize.static_int8 import Static
-from compress.quantize.target_requirements import FILES, here, no_clock
+from compress.quantize.mixed_precision.trial import FAMILY, TrialBuilder
+from compress.quantize.settings import MixedPrecisionSettings
+from compress.quantize.static_int8 import StaticInt8Plan
+from compress.quantize.target_requirements import MODEL_FILES, here, latency_unavailable
 
 if TYPE_CHECKING:
     from compress.profile.latency_meter import Timing
@@ -30,7 +30,7 @@ TURN_S, LONG_S = 0.1, 0.5
 
 
 @dataclass(frozen=True)
-class Mixing:
+class MixedPrecisionResult:
     """What the search gives the stage.
 
     Attributes:
@@ -46,7 +46,9 @@ class Mixing:
     holds: bool
 
 
-def mix(settings: Mixed, static: Static, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> Mixing:
+def search_mixed_precision(
+    settings: MixedPrecisionSettings, static: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context
+) -> MixedPrecisionResult:
     """Search; the best network so far is always in the stage's folder.
 
     Args:
@@ -59,26 +61,28 @@ def mix(settings: Mixed, static: Static, excluded: tuple[str, ...], spec: InputS
     Raises:
         ConversionError: A latency is asked for and no target is this machine.
     """
-    attempts = Attempts(static, excluded, spec, context)
-    best = context.folder / FILES["onnxruntime"]
+    attempts = TrialBuilder(static, excluded, spec, context)
+    best = context.folder / MODEL_FILES["onnxruntime"]
 
     def keep(floats: tuple[str, ...]) -> None:
         graphs.save(attempts.build(floats), best)
 
     if settings.drop is not None:
         return _fewest(settings, settings.drop, attempts, keep, context)
-    if settings.most_bytes is not None:
-        asked = f"the budget of {settings.most_bytes:,.0f} bytes"
+    if settings.max_bytes is not None:
+        asked = f"the budget of {settings.max_bytes:,.0f} bytes"
         found = within.search(
-            attempts.layers, attempts.attempt, attempts.size_bytes, budget=settings.most_bytes, seconds=settings.seconds,
+            attempts.layers, attempts.attempt, attempts.size_bytes, budget=settings.max_bytes, seconds=settings.seconds,
             keep=keep, reporter=context.reporter,
         )  # fmt: skip
         return _most(found, attempts, settings, "bytes", f"{found.cost:,.0f} bytes, {asked}")
     with TemporaryDirectory() as folder:
-        return _within_time(settings, attempts, keep, Clock(attempts, context, Path(folder)), context)
+        return _within_time(settings, attempts, keep, LatencyTrial(attempts, context, Path(folder)), context)
 
 
-def _within_time(settings: Mixed, attempts: Attempts, keep: Keep, clock: Clock, context: Context) -> Mixing:
+def _within_time(
+    settings: MixedPrecisionSettings, attempts: TrialBuilder, keep: Keep, clock: LatencyTrial, context: Context
+) -> MixedPrecisionResult:
     """The search under a latency; what it ends with is timed again for longer, and gives layers up until that holds as well."""
     budget = settings.latency_ms
     assert budget is not None  # noqa: S101  # one of the three is given
@@ -98,24 +102,32 @@ def _within_time(settings: Mixed, attempts: Attempts, keep: Keep, clock: Clock, 
     return _most(found, attempts, settings, "ms", f"{took:.3g} ms measured at the end, the budget of {budget:g} ms")
 
 
-def _fewest(settings: Mixed, drop: float, attempts: Attempts, keep: Keep, context: Context) -> Mixing:
+def _fewest(
+    settings: MixedPrecisionSettings, drop: float, attempts: TrialBuilder, keep: Keep, context: Context
+) -> MixedPrecisionResult:
     found = mixed.search(
         attempts.layers, attempts.attempt, budget=drop, seconds=settings.seconds, keep=keep, reporter=context.reporter
     )  # fmt: skip
     rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
     kept = f"drop {found.drop:.4f}, the budget of {drop:g}"
-    return Mixing(found.floats, _note(found, attempts, settings, kept), rows, found.holds)
+    return MixedPrecisionResult(found.floats, _note(found, attempts, settings, kept), rows, found.holds)
 
 
-def _most(found: within.Within, attempts: Attempts, settings: Mixed, unit: str, kept: str) -> Mixing:
+def _most(
+    found: within.BudgetResult, attempts: TrialBuilder, settings: MixedPrecisionSettings, unit: str, kept: str
+) -> MixedPrecisionResult:
     rows = tuple(
         {"layer": one.layer, "drop_saved": one.drop, "noise_saved": one.noise, f"{unit}_more": one.cost}
         for one in found.worths
     )  # fmt: skip
-    return Mixing(found.floats, _note(found, attempts, settings, f"drop {found.drop:.4f}, {kept}"), rows, found.holds)
+    return MixedPrecisionResult(
+        found.floats, _note(found, attempts, settings, f"drop {found.drop:.4f}, {kept}"), rows, found.holds
+    )
 
 
-def _note(found: mixed.Found | within.Within, attempts: Attempts, settings: Mixed, kept: str) -> str:
+def _note(
+    found: mixed.FewestFloatResult | within.BudgetResult, attempts: TrialBuilder, settings: MixedPrecisionSettings, kept: str
+) -> str:
     held = "holds" if found.holds else "does not hold, this is the best found"
     cut = "" if found.complete else f"; the search ended after {settings.seconds:g} s"
     names = ", ".join(found.floats) or "none"
@@ -125,7 +137,7 @@ def _note(found: mixed.Found | within.Within, attempts: Attempts, settings: Mixe
     )
 
 
-class Clock:
+class LatencyTrial:
     """Times networks in ONNX Runtime on this machine, each in turns with the one that has nothing in float.
 
     A machine's speed drifts by more than a layer costs, so what counts is the ratio to that network, times what it took at the
@@ -140,10 +152,10 @@ class Clock:
         ConversionError: No target is this machine.
     """
 
-    def __init__(self, attempts: Attempts, context: Context, folder: Path) -> None:
+    def __init__(self, attempts: TrialBuilder, context: Context, folder: Path) -> None:
         device = here(context.targets)
         if device is None:
-            raise ConversionError(no_clock(context.targets))
+            raise ConversionError(latency_unavailable(context.targets))
         self.attempts, self.device, self.folder, self.clock = attempts, device, folder, context.latency
         self.files: dict[str, tuple[str, ...]] = {}
         self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()

@@ -10,15 +10,15 @@ import onnx
 from compress.backends.run_split import collect_outputs
 from compress.core.record import InputSpec
 from compress.core.stage import Context
-from compress.quantize.analysis.accuracy_vs_float import scores_of
+from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import WEIGHTED
-from compress.quantize.static_int8 import Static
+from compress.quantize.static_int8 import StaticInt8Plan
 
 FAMILY = "onnxruntime"
 
 
-class Attempts:
+class TrialBuilder:
     """Makes and measures, on validation under ONNX Runtime.
 
     Args:
@@ -28,7 +28,7 @@ class Attempts:
         context: Data and task.
     """
 
-    def __init__(self, static: Static, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
+    def __init__(self, static: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
         self.static, self.excluded, self.spec, self.context = static, excluded, spec, context
         self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
         nodes = static.model.graph.node
@@ -48,11 +48,11 @@ class Attempts:
         """Loss of the metric, and SQNR of the outputs in dB."""
         exact, targets, scores = self._parent
         outputs, _ = collect_outputs(self.build(floats), self.context.data.validation)
-        found = scores_of(self.context.task, outputs, targets)
+        found = per_sample_scores(self.context.task, outputs, targets)
         return float(scores.mean() - found.mean()), min(decibels(exact, outputs), 200.0)
 
     @cached_property
     def _parent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Float outputs, targets and scores."""
         outputs, targets = collect_outputs(self.static.model, self.context.data.validation)
-        return outputs, targets, scores_of(self.context.task, outputs, targets)
+        return outputs, targets, per_sample_scores(self.context.task, outputs, targets)

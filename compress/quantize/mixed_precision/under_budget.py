@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.core.progress import NullReporter, Reporter
-from compress.quantize.mixed_precision.fewest_float_layers import Try
+from compress.quantize.mixed_precision.fewest_float_layers import Evaluation
 
 Cost = Callable[[tuple[str, ...]], float]
 """Names of the layers in float → bytes or milliseconds."""
@@ -31,7 +31,7 @@ EXCHANGES = 2
 
 
 @dataclass(frozen=True)
-class Worth:
+class LayerGain:
     """What one layer in float brings, the others in int8.
 
     Attributes:
@@ -48,7 +48,7 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class Within:
+class BudgetResult:
     """What came of the search.
 
     Attributes:
@@ -66,13 +66,13 @@ class Within:
     cost: float
     holds: bool
     complete: bool
-    worths: tuple[Worth, ...]
+    worths: tuple[LayerGain, ...]
     tried: int
 
 
 def search(
     layers: Sequence[str],
-    attempt: Try,
+    attempt: Evaluation,
     cost: Cost,
     *,
     budget: float,
@@ -80,7 +80,7 @@ def search(
     keep: Callable[[tuple[str, ...]], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     reporter: Reporter | None = None,
-) -> Within:
+) -> BudgetResult:
     """Search; with nothing in float first, which must hold for anything to be won.
 
     Args:
@@ -101,12 +101,12 @@ def search(
                 break
             work.weigh(layer)
             bar.advance()
-    work.pack()
+    work.knapsack()
     work.fill()
     return work.found()
 
 
-def pack(worths: Sequence[Worth], room: float) -> tuple[str, ...]:
+def knapsack(worths: Sequence[LayerGain], room: float) -> tuple[str, ...]:
     """Layers that save most noise together for no more than `room`, if both add up; those that cost nothing are always in."""
     free = [one for one in worths if one.cost <= 0 and one.noise >= 0]
     room -= sum(one.cost for one in free)
@@ -136,7 +136,7 @@ class _Search:
     def __init__(
         self,
         layers: tuple[str, ...],
-        attempt: Try,
+        attempt: Evaluation,
         cost: Cost,
         budget: float,
         end: float,
@@ -149,7 +149,7 @@ class _Search:
         self.score = (float("inf"), float("inf"))
         self.cost = float("inf")
         self.seen: dict[tuple[str, ...], tuple[float, float, float]] = {}
-        self.worths: list[Worth] = []
+        self.worths: list[LayerGain] = []
         self.cut = False
 
     @property
@@ -181,19 +181,19 @@ class _Search:
         before, after = self.seen[()], self.consider((layer,))
         insort(
             self.worths,
-            Worth(layer, before[0] - after[0], before[1] - after[1], after[2] - before[2]),
+            LayerGain(layer, before[0] - after[0], before[1] - after[1], after[2] - before[2]),
             key=lambda one: -self.ratio(one),
         )
 
     @staticmethod
-    def ratio(one: Worth) -> float:
+    def ratio(one: LayerGain) -> float:
         """Noise saved for the cost; what costs nothing goes first."""
         return one.noise / one.cost if one.cost > 0 else float("inf")
 
-    def pack(self) -> None:
+    def knapsack(self) -> None:
         """The knapsack, made and measured; layers out again while it costs too much."""
         room = self.budget - self.seen[()][2]
-        chosen = list(pack(self.worths, room))
+        chosen = list(knapsack(self.worths, room))
         by_name = {one.layer: one for one in self.worths}
         while chosen and not self.late() and self.consider(chosen)[2] > self.budget:
             chosen.remove(min(chosen, key=lambda name: self.ratio(by_name[name])))
@@ -232,8 +232,8 @@ class _Search:
                     found.append((new.noise - old.noise, (*rest, new.layer)))
         return [floats for _, floats in sorted(found, key=lambda each: -each[0])]
 
-    def found(self) -> Within:
+    def found(self) -> BudgetResult:
         """The answer."""
-        return Within(
+        return BudgetResult(
             self.best, self.seen[self.best][0], self.cost, self.holds, not self.cut, tuple(self.worths), len(self.seen)
         )

@@ -20,10 +20,10 @@ from compress.quantize.ptq.quantized_weight import QuantizedWeight, int_range, r
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_weights
 from compress.quantize.qat.fake_quantize import FakeQuantize
 from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key, to_torch
-from compress.quantize.static_int8 import Ranges, Static
+from compress.quantize.static_int8 import Ranges, StaticInt8Plan
 
 
-def to_fake_quantized(static: Static, family: str, exclude: tuple[str, ...], *, bits: int, learned: bool) -> OnnxModule:
+def to_fake_quantized(static: StaticInt8Plan, family: str, exclude: tuple[str, ...], *, bits: int, learned: bool) -> OnnxModule:
     """The network of one family with fake quantization, to be trained.
 
     Args:
@@ -38,11 +38,13 @@ def to_fake_quantized(static: Static, family: str, exclude: tuple[str, ...], *, 
     """
     layers = {layer.name: layer for layer in weighted_layers(static.model)}
     weights = {layer.weight: read_weight(static.model, layer.weight) for layer in layers.values()}
-    made = static.placed(family, exclude)
+    made = static.with_qdq(family, exclude)
     return to_torch(made, layers, weights=weights, limits=int_range(bits), learned=learned)
 
 
-def export_learned(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule, *, bits: int) -> Static:
+def export_learned(
+    static: StaticInt8Plan, family: str, exclude: tuple[str, ...], module: OnnxModule, *, bits: int
+) -> StaticInt8Plan:
     """The same as `static` with what a module of `to_fake_quantized` has learned.
 
     Families other than the one that was trained get its weights, and its ranges where they watch the same tensor.
@@ -61,9 +63,9 @@ def export_learned(static: Static, family: str, exclude: tuple[str, ...], module
     return replace(static, model=with_weights(static.model, values), grids=grids, ranges=ranges)
 
 
-def learned_ranges(static: Static, family: str, exclude: tuple[str, ...], module: OnnxModule) -> dict[str, Ranges]:
+def learned_ranges(static: StaticInt8Plan, family: str, exclude: tuple[str, ...], module: OnnxModule) -> dict[str, Ranges]:
     """All families' ranges with what a module of one family has learned, where they watch the same tensor."""
-    found = _reached(static.placed(family, exclude), module)
+    found = _reached(static.with_qdq(family, exclude), module)
     return {
         name: {**own, **{tensor: found[tensor] for tensor in own if tensor in found}} for name, own in static.ranges.items()
     }

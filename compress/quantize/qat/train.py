@@ -9,11 +9,11 @@ from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.record import Curve, Metrics, Quantity, Skipped
 from compress.core.stage import Candidate, Context
-from compress.quantize.analysis.accuracy_vs_float import scores_of
+from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qat.qdq_module import export_learned, to_fake_quantized
-from compress.quantize.settings import Aware
-from compress.quantize.static_int8 import Static
+from compress.quantize.settings import QATSettings
+from compress.quantize.static_int8 import StaticInt8Plan
 from compress.train.finetune import recover
 from compress.train.history import History
 
@@ -25,7 +25,7 @@ FAMILY = "onnxruntime"
 class QATResult:
     """What files are to be made from, and what there is to record."""
 
-    static: Static
+    static: StaticInt8Plan
     results: Metrics = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -33,7 +33,13 @@ class QATResult:
 
 
 def train_quantized(
-    static: Static, exclude: tuple[str, ...], settings: Aware, candidate: Candidate, context: Context, *, bits: int
+    static: StaticInt8Plan,
+    exclude: tuple[str, ...],
+    settings: QATSettings,
+    candidate: Candidate,
+    context: Context,
+    *,
+    bits: int,
 ) -> QATResult:
     """Train in place of the file of `FAMILY`; the weights, steps and ranges go into the files of all families.
 
@@ -76,13 +82,18 @@ def train_quantized(
 
 
 def _compared(
-    before: Static, after: Static, exclude: tuple[str, ...], module: OnnxModule, candidate: Candidate, context: Context
+    before: StaticInt8Plan,
+    after: StaticInt8Plan,
+    exclude: tuple[str, ...],
+    module: OnnxModule,
+    candidate: Candidate,
+    context: Context,
 ) -> tuple[Metrics, bool]:
     """Accuracy of both files, agreement of the second with what was trained; whether the second is worth keeping."""
     split, where = context.data.validation, "ONNX Runtime, validation split"
     calibrated, targets = collect_outputs(before.build(FAMILY, exclude, candidate.spec), split)
     trained, _ = collect_outputs(after.build(FAMILY, exclude, candidate.spec), split)
-    scores = [float(scores_of(context.task, outputs, targets).mean()) for outputs in (calibrated, trained)]
+    scores = [float(per_sample_scores(context.task, outputs, targets).mean()) for outputs in (calibrated, trained)]
     fake, _ = collect_outputs(module, split, batch_size=256)
     same = float((trained.argmax(1) == fake.argmax(1)).mean())
     runs = len(targets)

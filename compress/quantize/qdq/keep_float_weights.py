@@ -23,7 +23,7 @@ CHANNELS = 1
 """Axis of the input that counts channels; of a Gemm's, features."""
 
 
-def fence(model: onnx.ModelProto) -> tuple[str, ...]:
+def block_weight_quantization(model: onnx.ModelProto) -> tuple[str, ...]:
     """Give every layer with a float weight behind a DequantizeLinear one of its own, in place.
 
     Args:
@@ -35,13 +35,13 @@ def fence(model: onnx.ModelProto) -> tuple[str, ...]:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     maker = {name: node for node in graph.node for name in node.output}
-    fenced: list[str] = []
+    protected: list[str] = []
     for node in [one for one in graph.node if one.op_type in TAKEN and one.input[1] in constants]:
         before = maker.get(node.input[0])
         if before is None or before.op_type != "DequantizeLinear" or to_array(constants[before.input[1]]).ndim:
             continue
         channels = _inputs(node, constants[node.input[1]])
-        names = [f"{node.input[0]}_{part}_of_{len(fenced)}" for part in ("steps", "zeros", "channels")]
+        names = [f"{node.input[0]}_{part}_of_{len(protected)}" for part in ("steps", "zeros", "channels")]
         parts = [to_array(constants[name]) for name in before.input[1:3]]
         graph.initializer.extend(
             from_array(np.broadcast_to(part, channels).copy(), name) for part, name in zip(parts, names, strict=False)
@@ -51,8 +51,8 @@ def fence(model: onnx.ModelProto) -> tuple[str, ...]:
         node.input[0] = names[2]
         if not any(before.output[0] in one.input for one in graph.node):
             graph.node.remove(before)
-        fenced.append(node.name)
-    return tuple(fenced)
+        protected.append(node.name)
+    return tuple(protected)
 
 
 def _inputs(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:

@@ -24,7 +24,7 @@ UNIT_RANGE = ("HardSigmoid", "Sigmoid")
 
 
 @dataclass(frozen=True)
-class Placement:
+class QDQPlacement:
     """How one runtime family wants its numbers.
 
     Attributes:
@@ -44,33 +44,33 @@ class Placement:
     operators: tuple[str, ...]
     unsigned: bool
     float_outputs: tuple[str, ...] = ()
-    integer_gates: bool = False
-    fenced: bool = False
+    integer_hardswish: bool = False
+    block_weight_quantization: bool = False
     batch: int | None = None
     signed_input: bool = False
-    early_pools: bool = False
+    quantize_before_pool: bool = False
     products: bool = False
 
 
 _LATE = (*WEIGHTED, "Add", "GlobalAveragePool")
 
-PLACEMENTS: dict[str, Placement] = {
-    "onnxruntime": Placement(
+PLACEMENTS: dict[str, QDQPlacement] = {
+    "onnxruntime": QDQPlacement(
         operators=(*WEIGHTED, "Add", "Mul", "Relu", "Clip", "HardSwish", *UNIT_RANGE, "Concat", "Split", "MaxPool",
                    "AveragePool", "GlobalAveragePool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"),
         unsigned=True,
-        integer_gates=True,
-        fenced=True,
+        integer_hardswish=True,
+        block_weight_quantization=True,
     ),
-    "openvino": Placement(
-        operators=(*_LATE, "MaxPool"), unsigned=True, float_outputs=_LATE, batch=1, signed_input=True, early_pools=True,
-        products=True,
+    "openvino": QDQPlacement(
+        operators=(*_LATE, "MaxPool"), unsigned=True, float_outputs=_LATE, batch=1, signed_input=True,
+        quantize_before_pool=True, products=True,
     ),
-    "tensorrt": Placement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
+    "tensorrt": QDQPlacement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
 }  # fmt: skip
 
 
-def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None = None) -> Placement:
+def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None = None) -> QDQPlacement:
     """What suits a network on a runtime family.
 
     Around layer normalisation only products are computed in int8: sums, GELU and what else stands between them have ranges that
@@ -84,8 +84,8 @@ def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None
     """
     placement = PLACEMENTS[family]
     if symmetric is not None:
-        gates = placement.integer_gates and not symmetric
-        placement = replace(placement, unsigned=not symmetric, integer_gates=gates, signed_input=False)
+        gates = placement.integer_hardswish and not symmetric
+        placement = replace(placement, unsigned=not symmetric, integer_hardswish=gates, signed_input=False)
     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
         products = tuple(one for one in placement.float_outputs if one in WEIGHTED) or ("Gemm", "MatMul")
         unsigned = placement.unsigned and not placement.signed_input
@@ -94,7 +94,7 @@ def placement_for(model: onnx.ModelProto, family: str, *, symmetric: bool | None
     return replace(placement, operators=kept)
 
 
-def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
+def match_keep_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the nodes that the user's globs match.
 
     Raises:
@@ -109,7 +109,7 @@ def kept_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...
     return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))
 
 
-def activations(model: onnx.ModelProto, families: tuple[str, ...]) -> tuple[str, ...]:
+def activations_to_calibrate(model: onnx.ModelProto, families: tuple[str, ...]) -> tuple[str, ...]:
     """Tensors whose ranges the families' placements need.
 
     What only feeds a ReLU or Clip is left out where that operator disappears into the unsigned range of what it gives.
@@ -126,7 +126,7 @@ def activations(model: onnx.ModelProto, families: tuple[str, ...]) -> tuple[str,
     return tuple(found)
 
 
-def with_known(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def add_implied_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """Ranges with those added that follow from the operators: of what a ReLU or Clip absorbs, and of gates."""
     found = dict(ranges)
     absorbed = _absorbed(model)

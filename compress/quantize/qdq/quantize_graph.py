@@ -22,15 +22,15 @@ from compress.core.record import Skipped
 from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers
-from compress.quantize.qdq.keep_float_weights import fence
-from compress.quantize.qdq.placement import LACKING, WEIGHTED, Placement, placement_for, with_known
-from compress.quantize.qdq.rewrite_hardswish import saturate, split_hard_swish, whole
-from compress.quantize.qdq.rewrite_pooling import pool_rounded
+from compress.quantize.qdq.keep_float_weights import block_weight_quantization
+from compress.quantize.qdq.placement import LACKING, WEIGHTED, QDQPlacement, add_implied_ranges, placement_for
+from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd, original_node_name
+from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def quantize(
+def quantize_static(
     model: onnx.ModelProto,
     ranges: Ranges,
     family: str,
@@ -53,7 +53,7 @@ def quantize(
         grids: Integers chosen before, by weight initializer; other weights are rounded to the nearest.
         symmetric: Activations around 0 or not; None as the family wants.
     """
-    made, placement = placed(
+    made, placement = insert_qdq(
         model,
         ranges,
         family,
@@ -67,7 +67,7 @@ def quantize(
     return made
 
 
-def placed(
+def insert_qdq(
     model: onnx.ModelProto,
     ranges: Ranges,
     family: str,
@@ -77,13 +77,13 @@ def placed(
     exclude: tuple[str, ...] = (),
     grids: Mapping[str, QuantizedWeight] | None = None,
     symmetric: bool | None = None,
-) -> tuple[onnx.ModelProto, Placement]:
-    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize`."""
+) -> tuple[onnx.ModelProto, QDQPlacement]:
+    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize_static`."""
     placement = placement_for(model, family, symmetric=symmetric)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if placement.integer_gates:
-        split_hard_swish(copy)
+    if placement.integer_hardswish:
+        decompose_hardswish(copy)
     options = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
@@ -98,7 +98,7 @@ def placed(
             reduce_range,
             QuantType.QInt8,
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
-            _as_tensors_data(with_known(copy, dict(ranges))),
+            _as_tensors_data(add_implied_ranges(copy, dict(ranges))),
             [],
             [*_with_parts(copy, exclude), *(() if placement.products else _computed_products(model))],
             list(placement.operators),
@@ -112,23 +112,23 @@ def placed(
     return made, placement
 
 
-def _finish(made: onnx.ModelProto, placement: Placement) -> None:
+def _finish(made: onnx.ModelProto, placement: QDQPlacement) -> None:
     """What is left to do once nothing is looked up by name any more, in place."""
-    if placement.integer_gates:
-        saturate(made)
-    if placement.early_pools:
-        pool_rounded(made.graph)
+    if placement.integer_hardswish:
+        hardsigmoid_to_qadd(made)
+    if placement.quantize_before_pool:
+        quantize_before_maxpool(made.graph)
     if placement.batch is not None:
         fix_batch(made, placement.batch)
     if placement.unsigned:
         _round_biases(made.graph)
-    if placement.fenced:
-        fence(made)
+    if placement.block_weight_quantization:
+        block_weight_quantization(made)
     graphs.strip(made)
     graphs.shorten_names(made.graph)
 
 
-def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: Placement) -> dict[str, list[dict[str, object]]]:
+def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: QDQPlacement) -> dict[str, list[dict[str, object]]]:
     """Tensors of another type than the rest: inputs with negative values around 0, and what a softmax gives unsigned."""
     found: dict[str, list[dict[str, object]]] = {}
     if placement.signed_input:
@@ -148,7 +148,7 @@ def fix_batch(model: onnx.ModelProto, batch: int) -> None:
 
 def _with_parts(model: onnx.ModelProto, names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of nodes, and of those that they were split into."""
-    return tuple(node.name for node in model.graph.node if whole(node.name) in names)
+    return tuple(node.name for node in model.graph.node if original_node_name(node.name) in names)
 
 
 def _free_outputs(graph: onnx.GraphProto) -> None:
@@ -218,11 +218,11 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def left_in_float(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skipped, ...]:
+def float_layers(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skipped, ...]:
     """Operators with weights that compute in float in a quantized network, with the reason.
 
     Args:
-        model: What `quantize` gave.
+        model: What `quantize_static` gave.
         excluded: Names of nodes that were to stay in float.
         found: Names of those that mixed precision left in float.
     """

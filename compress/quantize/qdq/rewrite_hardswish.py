@@ -23,7 +23,7 @@ LEVELS = 255
 """Steps of the gate, which is in [0, 1]."""
 
 
-def split_hard_swish(model: onnx.ModelProto) -> None:
+def decompose_hardswish(model: onnx.ModelProto) -> None:
     """Write each HardSwish as the product that it is, in place; the function stays the same."""
     graph = model.graph
     for node in [one for one in graph.node if one.op_type == "HardSwish"]:
@@ -35,12 +35,12 @@ def split_hard_swish(model: onnx.ModelProto) -> None:
         graph.node.insert(place + 1, make_node("Mul", [x, gate], [y], f"{node.name}/product"))
 
 
-def whole(name: str) -> str:
+def original_node_name(name: str) -> str:
     """Name of the node that a node was split from; its own where it was not."""
     return name.removesuffix("/gate").removesuffix("/product")
 
 
-def saturate(model: onnx.ModelProto) -> None:
+def hardsigmoid_to_qadd(model: onnx.ModelProto) -> None:
     """Replace each HardSigmoid between Q/DQ pairs by a saturating integer sum, in place.
 
     One whose input or output is float, or whose α or β is outside the range above, stays as it is.

@@ -9,7 +9,7 @@ from onnx.numpy_helper import to_array
 SPATIAL = (2, 3)
 
 
-def pool_globally(model: onnx.ModelProto) -> None:
+def reducemean_to_gap(model: onnx.ModelProto) -> None:
     """Replace ReduceMean over height and width by GlobalAveragePool, flattened where it drops the axes; in place."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -32,7 +32,7 @@ def pool_globally(model: onnx.ModelProto) -> None:
             graph.node.insert(place + 1, make_node("Flatten", [pooled], [y], f"{node.name}/flatten"))
 
 
-def pool_rounded(graph: onnx.GraphProto) -> None:
+def quantize_before_maxpool(graph: onnx.GraphProto) -> None:
     """Round before a MaxPool instead of behind it, in place: x → MaxPool → Q → DQ becomes x → Q → DQ → MaxPool.
 
     Rounding is monotone, so the largest of the rounded is the rounded largest: max_i Q(x_i) = Q(max_i x_i). The numbers stay

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.quantize.analysis.float_fallback import BARE, INTEGER, NORMAL, PRODUCT, Reasons
+from compress.quantize.analysis.float_fallback import BARE, INTEGER, NORMAL, PRODUCT, FallbackReasons
 
 IMAGE = (1, 4, 8, 8)
 ONE, TWO = [IMAGE], [IMAGE, IMAGE]
@@ -92,18 +92,18 @@ def test_every_operator_of_the_table_is_asked_for() -> None:
 
 def test_no_kernel_is_the_first_reason() -> None:
     model = between_pairs("Erf")
-    assert Reasons(model).why(the(model)) == "ONNX Runtime has no int8 kernel of Erf"
+    assert FallbackReasons(model).why(the(model)) == "ONNX Runtime has no int8 kernel of Erf"
 
 
 def test_what_is_known_otherwise_goes_first() -> None:
     model = between_pairs("Erf")
-    assert Reasons(model, {"the": "kept in float by keep_float"}).why(the(model)) == "kept in float by keep_float"
+    assert FallbackReasons(model, {"the": "kept in float by keep_float"}).why(the(model)) == "kept in float by keep_float"
 
 
 def test_a_float_result_is_a_reason_but_for_products(tmp_path: Path) -> None:
     model = between_pairs("Add", outputs=False)
     assert "Add" in optimized(model, tmp_path)
-    assert Reasons(model).why(the(model)) == (
+    assert FallbackReasons(model).why(the(model)) == (
         "its result stays float, and ONNX Runtime has an int8 Add only between quantized tensors"
     )
     assert "MatMulIntegerToFloat" in optimized(between_pairs("MatMul", outputs=False), tmp_path)
@@ -112,7 +112,7 @@ def test_a_float_result_is_a_reason_but_for_products(tmp_path: Path) -> None:
 def test_a_relu_around_zero_does_not_vanish(tmp_path: Path) -> None:
     model = between_pairs("Relu", kind=np.int8)
     assert "Relu" in optimized(model, tmp_path)
-    assert "vanishes only into an unsigned range" in Reasons(model).why(the(model))
+    assert "vanishes only into an unsigned range" in FallbackReasons(model).why(the(model))
 
 
 def chain(*nodes: onnx.NodeProto, weights: dict[str, np.ndarray] | None = None) -> onnx.ModelProto:
@@ -136,7 +136,7 @@ def test_no_pairs_at_all_a_float_input_and_a_weight_alone_are_told_apart() -> No
         helper.make_node("MatMul", ["c", "c"], ["y"], "product"),
         weights=steps,
     )
-    reasons = Reasons(model)
+    reasons = FallbackReasons(model)
     by_name = {node.name: reasons.why(place) for place, node in enumerate(model.graph.node) if node.name}
     assert by_name == {
         "bare": "it reads the network's input in float",
@@ -149,6 +149,6 @@ def test_no_pairs_at_all_a_float_input_and_a_weight_alone_are_told_apart() -> No
 def test_our_own_files_say_why_sums_beside_layer_normalisation_are_bare() -> None:
     norm = helper.make_node("LayerNormalization", ["x", "w"], ["a"], "norm")
     model = chain(norm, helper.make_node("Add", ["a", "a"], ["y"], "sum"), weights={"w": np.ones(8, np.float32)})
-    assert Reasons(model).why(1) == BARE
+    assert FallbackReasons(model).why(1) == BARE
     helper.set_model_props(model, {"compress": "0"})
-    assert Reasons(model).why(1) == BARE + NORMAL
+    assert FallbackReasons(model).why(1) == BARE + NORMAL

@@ -14,12 +14,19 @@ from compress.core.record import Quantity, Skipped
 from compress.profile.layers.kernel_to_node import Origin
 from compress.profile.layers.layer_times import OWN, Kernel, Layers
 from compress.quantize import schemes
-from compress.quantize.analysis.float_fallback import Reasons
-from compress.quantize.analysis.int8_coverage import fused, kind_of
-from compress.quantize.analysis.layer_report import CONVERSIONS, LAYERS, is_quantized, place, section, told_by
+from compress.quantize.analysis.float_fallback import FallbackReasons
+from compress.quantize.analysis.int8_coverage import compute_coverage, compute_type
+from compress.quantize.analysis.layer_report import (
+    CONVERSIONS,
+    LAYERS,
+    compare_layers,
+    is_quantized,
+    known_reasons,
+    report_layers,
+)
 from compress.quantize.calibration.observe import observe
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations
+from compress.quantize.qdq.placement import activations_to_calibrate
 from tests.export.tiny import SPEC, split
 
 SETTINGS = {"runtime": "a runtime", "threads": "1"}
@@ -27,9 +34,9 @@ SETTINGS = {"runtime": "a runtime", "threads": "1"}
 
 def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     model = graphs.load(source)
-    seen = observe(model, activations(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False)
+    seen = observe(model, activations_to_calibrate(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    found = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
+    found = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
     graphs.write_metadata(found, SPEC)
     graphs.save(found, folder / "int8.onnx")
     return folder / "int8.onnx"
@@ -39,7 +46,7 @@ def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
 def compared(exported: Path, tmp_path_factory: pytest.TempPathFactory):
     """The small network with its depthwise convolution in float: a float part between integers."""
     path = made(exported, tmp_path_factory.mktemp("fused"), exclude=("depthwise.0",))
-    found, notes = place(exported, path, told={"depthwise.0": "kept in float by keep_float"}, seconds=0.05)
+    found, notes = compare_layers(exported, path, told={"depthwise.0": "kept in float by keep_float"}, seconds=0.05)
     return found, notes
 
 
@@ -89,9 +96,9 @@ def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) ->
     assert sorted(names) == sorted({node.name for node in graphs.load(exported).graph.node})
 
 
-def kernel(operator: str, number: str, reads: str, gives: str, node: str = "", ms: float = 1.0, place: int = 0) -> Kernel:
+def kernel(operator: str, number: str, reads: str, gives: str, node: str = "", ms: float = 1.0, index: int = 0) -> Kernel:
     nodes = (Origin(node, operator, node),) if node else ()
-    numbers = (place,) if node else ()
+    numbers = (index,) if node else ()
     return Kernel(operator, number, nodes, np.full(8, ms), numbers, tuple(reads.split()), tuple(gives.split()))
 
 
@@ -108,13 +115,15 @@ def test_float_operators_that_hang_together_are_one_part() -> None:
     after = layers_of(
         kernel("QLinearConv", "int8", "q", "a", "conv"),
         kernel("DequantizeLinear", "int8 → float", "a", "b", ms=2.0),
-        kernel("Erf", "float", "b", "c", "one", place=0),
-        kernel("Tanh", "float", "c", "d", "two", place=1),
+        kernel("Erf", "float", "b", "c", "one", index=0),
+        kernel("Tanh", "float", "c", "d", "two", index=1),
         kernel("QuantizeLinear", "float → int8", "d", "e", ms=3.0),
         kernel("QLinearConv", "int8", "e", "f", "last"),
         kernel("DequantizeLinear", "int8 → float", "f", "y", ms=0.5),
     )
-    found = fused(layers_of(kernel("Conv", "float", "x", "y", "conv")), after, Reasons(graph_of("one", "two")))
+    found = compute_coverage(
+        layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("one", "two"))
+    )
     stray, output = found.conversions
     assert (stray["stray"], stray["around"], stray["conversions_ms"]["value"]) == (True, "Erf one, Tanh two", 5.0)
     assert stray["operators_ms"]["value"] == 2.0
@@ -128,7 +137,7 @@ def test_what_either_file_fuses_is_one_layer() -> None:
     conv = Origin("block.conv", "Conv", "block.conv")
     before = layers_of(Kernel("FusedConv", "float", (conv, add), np.full(8, 4.0), (0, 1)))
     after = layers_of(*(Kernel("QLinear", "int8", (one,), np.full(8, 1.0), (0,)) for one in (conv, add)))
-    (row,) = fused(before, after, Reasons(graph_of("a", "b"))).layers
+    (row,) = compute_coverage(before, after, FallbackReasons(graph_of("a", "b"))).layers
     assert (row["module"], row["before_ms"]["value"], row["after_ms"]["value"]) == ("block.conv", 4.0, 2.0)
     assert row["operators"] == "QLinear"
 
@@ -138,7 +147,7 @@ def test_halves_of_a_split_gate_belong_to_the_node_that_they_were() -> None:
     halves = [Origin(f"act/HardSwish/{half}", "Mul", "act.HardSwish") for half in ("gate", "product")]
     before = layers_of(Kernel("HardSwish", "float", (swish,), np.full(8, 1.0), (0,)))
     after = layers_of(*(Kernel("QLinearMul", "int8", (half,), np.full(8, 1.0), (0,)) for half in halves))
-    (row,) = fused(before, after, Reasons(graph_of("a"))).layers
+    (row,) = compute_coverage(before, after, FallbackReasons(graph_of("a"))).layers
     assert (row["nodes"], row["after_ms"]["value"]) == ("act/HardSwish", 2.0)
 
 
@@ -157,13 +166,15 @@ def test_halves_of_a_split_gate_belong_to_the_node_that_they_were() -> None:
     ],
 )
 def test_kinds_of_kernels(operator: str, number: str, kind: str) -> None:
-    assert kind_of(kernel(operator, number, "a", "b")) == kind
+    assert compute_type(kernel(operator, number, "a", "b")) == kind
 
 
 def test_what_the_runtime_adds_is_its_own() -> None:
     pair = (Origin("", "QuantizeLinear", ""),)
     after = layers_of(Kernel("Transpose", "int8", pair, np.ones(8), (0,)))
-    row, _ = fused(layers_of(kernel("Conv", "float", "x", "y", "conv")), after, Reasons(graph_of("a"))).layers
+    row, _ = compute_coverage(
+        layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("a"))
+    ).layers
     assert row["module"] == OWN
 
 
@@ -171,10 +182,12 @@ def test_what_the_runtime_adds_is_its_own() -> None:
 def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: str, kind: str) -> None:
     model = graphs.load(exported)
     other = (
-        schemes.dynamic(model, per_channel=True) if scheme == "dynamic_int8" else schemes.weight_only(model, int(scheme[-1]))
+        schemes.dynamic_int8(model, per_channel=True)
+        if scheme == "dynamic_int8"
+        else schemes.weight_only(model, int(scheme[-1]))
     )
     graphs.save(other, tmp_path / "made.onnx")
-    found, _ = place(exported, tmp_path / "made.onnx", seconds=0.02)
+    found, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
     heads = [row for row in found.layers if "head" in row["nodes"]]
     assert any(kind in row["runs_in"] for row in heads)
     if scheme != "dynamic_int8":
@@ -184,29 +197,29 @@ def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: 
 def test_a_file_that_is_not_quantized_and_a_parent_that_is_not_one_are_refused(exported: Path, tmp_path: Path) -> None:
     path = made(exported, tmp_path)
     with pytest.raises(ConversionError, match="is not quantized"):
-        place(exported, exported)
+        compare_layers(exported, exported)
     with pytest.raises(ConversionError, match="is quantized itself"):
-        place(path, path)
+        compare_layers(path, path)
     stranger = graphs.load(exported)
     for node in stranger.graph.node:
         node.name = f"other.{node.name}"
     graphs.save(stranger, tmp_path / "stranger.onnx")
     with pytest.raises(ConversionError, match="no node name in common"):
-        place(tmp_path / "stranger.onnx", path)
+        compare_layers(tmp_path / "stranger.onnx", path)
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(CompressError, match="is not an ONNX file"):
-        place(exported, tmp_path / "text.onnx")
+        compare_layers(exported, tmp_path / "text.onnx")
     assert not is_quantized(graphs.load(exported))
 
 
 def test_for_a_record_a_fault_is_a_skip_and_reasons_come_from_what_was_skipped(exported: Path, tmp_path: Path) -> None:
     inputs = split(1, 0).inputs.numpy()
-    refused = section(exported, exported, (), inputs, threads=1, seconds=0.02)
+    refused = report_layers(exported, exported, (), inputs, threads=1, seconds=0.02)
     assert refused.tables == {}
     assert "is not quantized" in refused.skipped[0].reason
     skips = (Skipped(what="Gemm head (onnxruntime)", reason="kept in float by keep_float"),)
-    assert told_by(skips) == {"head": "kept in float by keep_float"}
-    good = section(exported, made(exported, tmp_path, exclude=("head",)), skips, inputs, threads=1, seconds=0.02)
+    assert known_reasons(skips) == {"head": "kept in float by keep_float"}
+    good = report_layers(exported, made(exported, tmp_path, exclude=("head",)), skips, inputs, threads=1, seconds=0.02)
     assert set(good.tables) == {LAYERS, CONVERSIONS}
     assert next(row["why"] for row in good.tables[LAYERS] if row["module"] == "head") == "kept in float by keep_float"
 

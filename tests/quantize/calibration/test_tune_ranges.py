@@ -16,9 +16,9 @@ from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.quantize.calibration import tune_ranges as tuning
 from compress.quantize.calibration.tune_ranges import tune_ranges
-from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import Static, prepare
+from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
 from tests.export.tiny import SPEC, split
 
 FAMILIES = ("onnxruntime", "openvino")
@@ -26,11 +26,11 @@ SAMPLES = split(96, 0).inputs.numpy()
 OTHERS = split(64, 5).inputs.numpy()
 
 
-def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> Static:
+def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> StaticInt8Plan:
     """Calibrated, then all ranges so many times as wide."""
-    static = prepare(
-        graphs.load(exported), [SAMPLES], FAMILIES, Calibration(), Ladder.model_validate(ladder), per_channel=True,
-        symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    static = plan_static_int8(
+        graphs.load(exported), [SAMPLES], FAMILIES, CalibrationSettings(), PTQSettings.model_validate(ladder), per_channel=True,
+        symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     ranges = {
         family: {name: (wider * low, wider * high) for name, (low, high) in own.items()}
@@ -39,9 +39,11 @@ def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> Static:
     return replace(static, ranges=ranges)
 
 
-def decibels(static: Static, exported: Path, family: str = "onnxruntime") -> float:
+def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime") -> float:
     """Of the answers to samples that nobody learned from, by ONNX Runtime."""
-    exact, made = (graphs.run(graphs.create_session(one), OTHERS) for one in (graphs.load(exported), static.placed(family, ())))
+    exact, made = (
+        graphs.run(graphs.create_session(one), OTHERS) for one in (graphs.load(exported), static.with_qdq(family, ()))
+    )
     return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
 
 
@@ -68,7 +70,7 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
     tuned = tune_ranges(static, "onnxruntime", SAMPLES, passes=4, bits=4).static
     assert tuned is not static
     before, after = (
-        {one.name: onnx.numpy_helper.to_array(one) for one in made.placed("onnxruntime", ()).graph.initializer}
+        {one.name: onnx.numpy_helper.to_array(one) for one in made.with_qdq("onnxruntime", ()).graph.initializer}
         for made in (static, tuned)
     )
     assert set(before) == set(after)

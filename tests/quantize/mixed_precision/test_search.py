@@ -19,27 +19,28 @@ from compress.data.interface import Data
 from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.mixed_precision import fewest_float_layers as mixed
 from compress.quantize.mixed_precision import under_budget as within
-from compress.quantize.mixed_precision.search import mix
-from compress.quantize.mixed_precision.trial import Attempts
-from compress.quantize.settings import Calibration, Ladder, Mixed, Weights
+from compress.quantize.mixed_precision.search import search_mixed_precision
+from compress.quantize.mixed_precision.trial import TrialBuilder
+from compress.quantize.settings import CalibrationSettings, MixedPrecisionSettings, PTQSettings, WeightSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import prepare
+from compress.quantize.static_int8 import plan_static_int8
 from tests.export.tiny import SPEC, Target, split
 
 
 @pytest.fixture(scope="module")
-def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
+def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBuilder:
     """Three-bit weights, so that layers matter; 600 validation samples, so that 0.2 points are one of them."""
     from compress.tasks.classification import Classification
 
     model = graphs.load(exported)
-    static = prepare(
-        model, [split(64, 0).inputs.numpy()], ("onnxruntime",), Calibration(), Ladder(weights=Weights(bits=3)),
-        per_channel=True, symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    static = plan_static_int8(
+        model, [split(64, 0).inputs.numpy()], ("onnxruntime",), CalibrationSettings(),
+        PTQSettings(weights=WeightSettings(bits=3)), per_channel=True, symmetric=None,
+        seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     data = Data(SPEC, split(120, 0), split(600, 1), split(60, 2))
     folder = tmp_path_factory.mktemp("mixing")
-    return Attempts(
+    return TrialBuilder(
         static,
         (),
         SPEC,
@@ -48,21 +49,21 @@ def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Attemp
 
 
 @pytest.fixture(scope="module")
-def every(attempts: Attempts) -> dict[tuple[str, ...], tuple[float, float, float]]:
+def every(attempts: TrialBuilder) -> dict[tuple[str, ...], tuple[float, float, float]]:
     """Loss, noise in dB below nothing, and bytes of every set of layers in float."""
     sets = [one for size in range(6) for one in itertools.combinations(attempts.layers, size)]
     found = {one: (*attempts.attempt(one), attempts.size_bytes(one)) for one in sets}
     return {one: (drop, -sqnr, size) for one, (drop, sqnr, size) in found.items()}
 
 
-def test_layers_in_float_take_their_noise_away(attempts: Attempts, every: dict) -> None:
+def test_layers_in_float_take_their_noise_away(attempts: TrialBuilder, every: dict) -> None:
     """They are really in float: with all of them there, only activations between them are rounded."""
     assert every[attempts.layers][1] < every[()][1] - 10
     assert every[attempts.layers][2] > every[()][2] + 3 * 4000
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.005, 0.02])
-def test_no_more_layers_in_float_than_the_greedy_optimum(attempts: Attempts, every: dict, budget: float) -> None:
+def test_no_more_layers_in_float_than_the_greedy_optimum(attempts: TrialBuilder, every: dict, budget: float) -> None:
     """Nor than one more than the fewest of any set that holds."""
     found = mixed.search(attempts.layers, attempts.attempt, budget=budget, seconds=60)
     holding = [len(one) for one, (drop, _, _) in every.items() if drop <= budget]
@@ -83,7 +84,7 @@ def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 0.6, 1.0])
-def test_under_a_size_budget_no_set_of_layers_is_better(attempts: Attempts, every: dict, part: float) -> None:
+def test_under_a_size_budget_no_set_of_layers_is_better(attempts: TrialBuilder, every: dict, part: float) -> None:
     least, most = every[()][2], every[attempts.layers][2]
     budget = least + part * (most - least)
     found = within.search(attempts.layers, attempts.attempt, attempts.size_bytes, budget=budget, seconds=60)
@@ -94,23 +95,27 @@ def test_under_a_size_budget_no_set_of_layers_is_better(attempts: Attempts, ever
     assert every[found.floats][1] <= best[1] + 1.0  # within 1 dB of the best of all
 
 
-def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(attempts: Attempts, every: dict) -> None:
-    found = mix(Mixed(latency_ms=1000.0, seconds=30), attempts.static, (), SPEC, attempts.context)
+def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(attempts: TrialBuilder, every: dict) -> None:
+    found = search_mixed_precision(
+        MixedPrecisionSettings(latency_ms=1000.0, seconds=30), attempts.static, (), SPEC, attempts.context
+    )
     assert "1000 ms holds" in found.note
     assert found.holds
     assert every[found.floats][:2] <= every[()][:2]
     assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
     kept = graphs.load(attempts.context.folder / "model.onnx")
     assert kept == attempts.build(found.floats)
-    tight = mix(Mixed(latency_ms=1e-6, seconds=2), attempts.static, (), SPEC, attempts.context)
+    tight = search_mixed_precision(
+        MixedPrecisionSettings(latency_ms=1e-6, seconds=2), attempts.static, (), SPEC, attempts.context
+    )
     assert "does not hold" in tight.note
     assert not tight.holds
 
 
-def test_a_latency_without_this_machine_among_the_targets_is_refused(attempts: Attempts) -> None:
+def test_a_latency_without_this_machine_among_the_targets_is_refused(attempts: TrialBuilder) -> None:
     context = dataclasses.replace(attempts.context, targets=(Target("jetson", "tensorrt"),))
     with pytest.raises(ConversionError, match=r"no target is \(targets: jetson\)"):
-        mix(Mixed(latency_ms=1.0), attempts.static, (), SPEC, context)
+        search_mixed_precision(MixedPrecisionSettings(latency_ms=1.0), attempts.static, (), SPEC, context)
 
 
 def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, context: Context) -> None:
@@ -128,11 +133,15 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
 def test_one_budget_at_a_time_and_001_where_none_is_given() -> None:
     with pytest.raises(ValidationError, match=r"mixed takes one budget of .* and accuracy_drop and size_mb are given"):
         Quantize(mixed={"accuracy_drop": 0.01, "size_mb": 1.0})
-    assert Mixed().drop == 0.01
-    assert Mixed(accuracy_drop=0.0).drop == 0.0
-    assert (Mixed(size_mb=1.5).drop, Mixed(size_mb=1.5).most_bytes, Mixed(size_bytes=7).most_bytes) == (None, 1.5e6, 7)
+    assert MixedPrecisionSettings().drop == 0.01
+    assert MixedPrecisionSettings(accuracy_drop=0.0).drop == 0.0
+    assert (
+        MixedPrecisionSettings(size_mb=1.5).drop,
+        MixedPrecisionSettings(size_mb=1.5).max_bytes,
+        MixedPrecisionSettings(size_bytes=7).max_bytes,
+    ) == (None, 1.5e6, 7)
     again = Quantize.model_validate(Quantize(mixed={"size_mb": 1.0}).model_dump(mode="json"))
-    assert again.mixed == Mixed(size_mb=1.0)
+    assert again.mixed == MixedPrecisionSettings(size_mb=1.0)
 
 
 def test_what_no_target_can_do_is_found_before_anything_runs() -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from compress.quantize.mixed_precision.under_budget import FRONT, Worth, pack, search
+from compress.quantize.mixed_precision.under_budget import FRONT, LayerGain, knapsack, search
 
 LAYERS = tuple("abcdefgh")
 
@@ -103,8 +103,8 @@ def test_no_network_is_made_twice() -> None:
 
 def test_a_knapsack_of_many_layers_is_packed_in_time_and_nearly_full() -> None:
     random = np.random.default_rng(0)
-    worths = [Worth(str(place), 0.0, *random.exponential(1.0, 2).tolist()) for place in range(80)]
-    chosen = pack(worths, 20.0)
+    worths = [LayerGain(str(place), 0.0, *random.exponential(1.0, 2).tolist()) for place in range(80)]
+    chosen = knapsack(worths, 20.0)
     cost = sum(one.cost for one in worths if one.layer in chosen)
     assert cost <= 20.0
     greedy, spent = 0.0, 0.0

@@ -22,7 +22,7 @@ from compress.quantize.ptq.brecq import block_error, brecq
 from compress.quantize.ptq.partition_blocks import partition_blocks
 from compress.quantize.ptq.quantized_weight import int_range
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, with_weights
-from compress.quantize.settings import Ladder
+from compress.quantize.settings import PTQSettings
 from tests.export.tiny import SPEC, split
 
 OPTIONS = {"per_channel": True, "search": True, "iterations": 200}
@@ -189,4 +189,4 @@ def test_samples_are_as_many_as_fit(model: onnx.ModelProto, monkeypatch: pytest.
 
 def test_corrections_that_have_nothing_to_do_are_refused() -> None:
     with pytest.raises(ValidationError, match="rounding: brecq makes the error of outputs least"):
-        Ladder(weights={"rounding": "brecq"}, bias_correction="analytic")
+        PTQSettings(weights={"rounding": "brecq"}, bias_correction="analytic")

@@ -19,7 +19,7 @@ from compress.quantize.ptq.input_statistics import collect_inputs
 from compress.quantize.ptq.layer_by_layer import SequentialRunner
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers, with_weights
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations
+from compress.quantize.qdq.placement import activations_to_calibrate
 from tests.export.tiny import SPEC, split
 
 
@@ -89,9 +89,9 @@ def answers(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
 
 
 def per_tensor(model: onnx.ModelProto) -> np.ndarray:
-    seen = calibrate.observe(model, activations(model, ("onnxruntime",)), [X], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    return answers(int8.quantize(model, ranges, "onnxruntime", per_channel=False, reduce_range=False))
+    return answers(int8.quantize_static(model, ranges, "onnxruntime", per_channel=False, reduce_range=False))
 
 
 def test_layers_are_matrices_and_come_back(model: onnx.ModelProto) -> None:
@@ -232,9 +232,11 @@ def test_grids_stand_in_the_file(model: onnx.ModelProto) -> None:
     prepared = ladder.round_weights(
         model, [X], bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic"
     )
-    seen = calibrate.observe(prepared.model, activations(model, ("onnxruntime",)), [X], counts=False)
+    seen = calibrate.observe(prepared.model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    made = int8.quantize(prepared.model, ranges, "onnxruntime", per_channel=True, reduce_range=False, grids=prepared.grids)
+    made = int8.quantize_static(
+        prepared.model, ranges, "onnxruntime", per_channel=True, reduce_range=False, grids=prepared.grids
+    )
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
     maker = {node.output[0]: node for node in made.graph.node}
     for node in made.graph.node:

@@ -17,9 +17,9 @@ from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.ptq.smoothquant import find_sites, smooth_linear_inputs, smoothing_factors
-from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import prepare
+from compress.quantize.static_int8 import plan_static_int8
 from tests.export.tiny import SPEC, split
 
 
@@ -80,10 +80,10 @@ def answers(model: onnx.ModelProto) -> np.ndarray:
     return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
 
 
-def int8(model: onnx.ModelProto, ladder: Ladder) -> onnx.ModelProto:
-    static = prepare(
-        model, BATCHES, ("onnxruntime",), Calibration(method="minmax"), ladder,
-        per_channel=True, symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+def int8(model: onnx.ModelProto, ladder: PTQSettings) -> onnx.ModelProto:
+    static = plan_static_int8(
+        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), ladder,
+        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     return static.build("onnxruntime", (), SPEC)
 
@@ -120,7 +120,7 @@ def test_factors_by_hand_and_dead_channels_stay() -> None:
 def test_it_lowers_the_error_of_int8_where_channels_stand_out(vit: Path) -> None:
     model = graphs.load(vit)
     exact = answers(model)
-    plain, smoothed = (decibels(exact, answers(int8(model, ladder))) for ladder in (Ladder(), Ladder(smooth=0.5)))
+    plain, smoothed = (decibels(exact, answers(int8(model, ladder))) for ladder in (PTQSettings(), PTQSettings(smooth=0.5)))
     assert smoothed > plain + 6  # half the error and better
 
 

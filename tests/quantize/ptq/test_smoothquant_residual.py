@@ -12,8 +12,8 @@ from compress.core.progress import NullReporter
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.ptq.smoothquant import channel_absmax
 from compress.quantize.ptq.smoothquant_residual import find_streams, smooth_residual_streams
-from compress.quantize.settings import Calibration, Ladder
-from compress.quantize.static_int8 import prepare
+from compress.quantize.settings import CalibrationSettings, PTQSettings
+from compress.quantize.static_int8 import plan_static_int8
 from tests.export.tiny import SPEC, split
 
 BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
@@ -80,9 +80,9 @@ def answers(model: onnx.ModelProto) -> np.ndarray:
 
 
 def int8(model: onnx.ModelProto, **ladder) -> onnx.ModelProto:
-    static = prepare(
-        model, BATCHES, ("onnxruntime",), Calibration(method="minmax"), Ladder(**ladder),
-        per_channel=True, symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    static = plan_static_int8(
+        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), PTQSettings(**ladder),
+        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     return static.build("onnxruntime", (), SPEC)
 
@@ -140,9 +140,9 @@ def test_a_stream_that_only_layers_in_float_read_is_left_alone(tmp_path: Path) -
 
 
 def test_what_is_done_is_told_once_and_nothing_is_said_to_be_left(tmp_path: Path) -> None:
-    static = prepare(
-        exported(nn.ReLU, tmp_path), BATCHES, ("onnxruntime",), Calibration(method="minmax"), Ladder(smooth=0.5),
-        per_channel=True, symmetric=None, saturating=False, exclude=(), reporter=NullReporter(),
+    static = plan_static_int8(
+        exported(nn.ReLU, tmp_path), BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), PTQSettings(smooth=0.5),
+        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     assert any("smoothed streams" in note for note in static.notes)
     assert not any("head" in skip.what for skip in static.skipped)

@@ -29,9 +29,9 @@ from compress.quantize.qat import qdq_module as aware
 from compress.quantize.qat import train as recovery
 from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qdq.placement import placement_for
-from compress.quantize.settings import Calibration, Ladder
+from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import Static, prepare
+from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
 from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
@@ -198,11 +198,11 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
     assert not any("started over" in note for note in found.notes)
 
 
-def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> Static:
+def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:
     samples = sample_calibration_set(data.train, 64, classes=10, seed=0)
-    return prepare(
-        graphs.load(exported), [samples], families, Calibration(), Ladder(weights={"bits": 4}), per_channel=True,
-        symmetric=None, saturating=False, exclude=more.get("exclude", ()), reporter=NullReporter(),
+    return plan_static_int8(
+        graphs.load(exported), [samples], families, CalibrationSettings(), PTQSettings(weights={"bits": 4}), per_channel=True,
+        symmetric=None, seven_bit_weights=False, exclude=more.get("exclude", ()), reporter=NullReporter(),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.backends import onnx_graph as graphs
-from compress.quantize.qdq.keep_float_weights import fence
+from compress.quantize.qdq.keep_float_weights import block_weight_quantization
 
 
 def sandwich(op: str, weight: np.ndarray, shape: tuple[int, ...], **attributes: int) -> onnx.ModelProto:
@@ -63,7 +63,7 @@ def test_the_runtime_makes_integers_of_what_is_to_stay_in_float_and_a_fence_keep
     model = sandwich(operator(case), weight, shape, **attributes)
     integer = {"QLinearConv", "QGemm"}
     assert integer & kernels(model, tmp_path)  # without a fence, in this version of the runtime
-    assert fence(model) == ("layer",)
+    assert block_weight_quantization(model) == ("layer",)
     graphs.check(model)
     assert not integer & kernels(model, tmp_path)
 
@@ -74,7 +74,7 @@ def test_a_fence_changes_no_value(case: str) -> None:
     model = sandwich(operator(case), weight, shape, **attributes)
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     before = graphs.run(graphs.create_session(model, optimised=False), x)
-    fence(model)
+    block_weight_quantization(model)
     np.testing.assert_array_equal(before, graphs.run(graphs.create_session(model, optimised=False), x))
     np.testing.assert_allclose(before, graphs.run(graphs.create_session(model), x), atol=0.051)  # one step of the output
 
@@ -82,9 +82,9 @@ def test_a_fence_changes_no_value(case: str) -> None:
 def test_fenced_twice_is_fenced_once() -> None:
     weight, shape, attributes = CASES["Conv"]
     model = sandwich("Conv", weight, shape, **attributes)
-    fence(model)
+    block_weight_quantization(model)
     before = model.SerializeToString()
-    assert fence(model) == ()
+    assert block_weight_quantization(model) == ()
     assert model.SerializeToString() == before
 
 
@@ -93,7 +93,7 @@ def test_other_readers_keep_their_own() -> None:
     model = sandwich("Conv", weight, shape)
     model.graph.node.insert(3, helper.make_node("Relu", ["d"], ["other"], "other"))
     model.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, None))
-    fence(model)
+    block_weight_quantization(model)
     assert [node.op_type for node in model.graph.node].count("DequantizeLinear") == 3
     graphs.check(model)
 
@@ -102,4 +102,4 @@ def test_what_has_integer_weights_is_left() -> None:
     weight, shape, _ = CASES["Conv"]
     model = sandwich("Conv", weight, shape)
     model.graph.node[2].input[1] = "elsewhere"
-    assert fence(model) == ()
+    assert block_weight_quantization(model) == ()

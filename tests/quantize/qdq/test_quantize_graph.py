@@ -10,7 +10,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import PLACEMENTS, WEIGHTED, activations, kept_float
+from compress.quantize.qdq.placement import PLACEMENTS, WEIGHTED, activations_to_calibrate, match_keep_float
 from tests.export.tiny import SPEC, Residual, split
 
 FAMILIES = tuple(PLACEMENTS)
@@ -23,13 +23,13 @@ def model(exported: Path) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    names = activations(model, FAMILIES)
+    names = activations_to_calibrate(model, FAMILIES)
     seen = calibrate.observe(model, names, [split(64, 3).inputs.numpy()], counts=False)
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 
 def quantized(model: onnx.ModelProto, ranges: int8.Ranges, family: str, **changes: bool) -> onnx.ModelProto:
-    return int8.quantize(model, ranges, family, **({"per_channel": True, "reduce_range": False} | changes))
+    return int8.quantize_static(model, ranges, family, **({"per_channel": True, "reduce_range": False} | changes))
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -112,7 +112,7 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
     vit = graphs.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    seen = calibrate.observe(vit, activations(vit, FAMILIES), [x], counts=False)
+    seen = calibrate.observe(vit, activations_to_calibrate(vit, FAMILIES), [x], counts=False)
     found = {name: (one.low, one.high) for name, one in seen.items()}
     for family, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
         made = quantized(vit, found, family)
@@ -128,7 +128,7 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
 
 
 def test_openvino_gets_all_activations_as_asked(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    made = int8.quantize(model, ranges, "openvino", per_channel=True, reduce_range=False, symmetric=False)
+    made = int8.quantize_static(model, ranges, "openvino", per_channel=True, reduce_range=False, symmetric=False)
     assert activation_types(made) == ({np.dtype(np.uint8)}, False)
 
 
@@ -192,10 +192,10 @@ def test_network_given_is_left_as_it_was(model: onnx.ModelProto, ranges: int8.Ra
 
 
 def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    excluded = kept_float(model, ("wide", "he*"))
+    excluded = match_keep_float(model, ("wide", "he*"))
     assert excluded == ("wide", "head")
-    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=True, exclude=excluded)
-    skips = int8.left_in_float(made, excluded)
+    made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=True, exclude=excluded)
+    skips = int8.float_layers(made, excluded)
     assert [skip.what for skip in skips] == ["Conv wide", "Gemm head"]
     assert all("keep_float" in skip.reason for skip in skips)
 
@@ -208,21 +208,21 @@ def test_product_of_two_activations_stays_float_with_its_reason() -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    seen = calibrate.observe(model, activations(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
     made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
-    (skip,) = int8.left_in_float(made, ())
+    (skip,) = int8.float_layers(made, ())
     assert skip.what == "MatMul attention"
     assert "product of two activations" in skip.reason
 
 
 def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
     with pytest.raises(ConversionError, match=r"'clasifier\*' matches no node.*stem\.0"):
-        kept_float(model, ("clasifier*",))
+        match_keep_float(model, ("clasifier*",))
 
 
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
     x = split(64, 3).inputs
-    seen = calibrate.observe(model, ("input", *activations(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()])
+    seen = calibrate.observe(model, ("input", *activations_to_calibrate(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()])
     assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()
     assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
@@ -267,13 +267,13 @@ def deconvolving() -> onnx.ModelProto:
 
 def test_an_operator_that_the_runtime_has_no_integers_for_stays_in_float_with_its_reason() -> None:
     model = deconvolving()
-    ranges = dict.fromkeys(activations(model, ("onnxruntime",)), (-4.0, 4.0))
-    made = int8.quantize(model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
+    ranges = dict.fromkeys(activations_to_calibrate(model, ("onnxruntime",)), (-4.0, 4.0))
+    made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
     kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
-    (skip,) = int8.left_in_float(made, ())
+    (skip,) = int8.float_layers(made, ())
     assert (skip.what, skip.reason) == ("ConvTranspose up", "ONNX Runtime has no int8 kernel of ConvTranspose")
-    for_tensorrt = int8.quantize(
+    for_tensorrt = int8.quantize_static(
         model, dict.fromkeys("xab", (-4.0, 4.0)), "tensorrt", per_channel=True, reduce_range=False
     )  # fmt: skip
     assert stored_kinds(for_tensorrt) == {onnx.TensorProto.INT8}
@@ -286,10 +286,10 @@ def stored_kinds(model: onnx.ModelProto) -> set[int]:
 def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(model, ranges) -> None:
     add = next(node.name for node in model.graph.node if node.op_type == "Add")
     made = quantized(model, ranges, "onnxruntime")
-    (skip,) = int8.left_in_float(made, (add,))
+    (skip,) = int8.float_layers(made, (add,))
     assert skip.what == f"keep_float of Add {add}"
     assert "keep its neighbours" in skip.reason
-    assert int8.left_in_float(made, ()) == ()
+    assert int8.float_layers(made, ()) == ()
 
 
 def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:

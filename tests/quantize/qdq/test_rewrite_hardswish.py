@@ -12,9 +12,9 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations, kept_float
-from compress.quantize.qdq.rewrite_hardswish import saturate, split_hard_swish
-from compress.quantize.qdq.rewrite_pooling import pool_globally
+from compress.quantize.qdq.placement import activations_to_calibrate, match_keep_float
+from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd
+from compress.quantize.qdq.rewrite_pooling import reducemean_to_gap
 from tests.export.tiny import SPEC, split
 
 
@@ -44,17 +44,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
     path = tmp_path_factory.mktemp("gates") / "model.onnx"
     export_onnx(network, SPEC, path)
     model = graphs.load(path)
-    pool_globally(model)
+    reducemean_to_gap(model)
     return model
 
 
 def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, float]]:
-    seen = calibrate.observe(model, activations(model, (family,)), [split(32, 3).inputs.numpy()], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(model, (family,)), [split(32, 3).inputs.numpy()], counts=False)
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 
 def made_for(model: onnx.ModelProto, family: str, exclude: tuple[str, ...] = ()) -> onnx.ModelProto:
-    return int8.quantize(model, ranges_of(model, family), family, per_channel=True, reduce_range=False, exclude=exclude)
+    return int8.quantize_static(model, ranges_of(model, family), family, per_channel=True, reduce_range=False, exclude=exclude)
 
 
 def kernels_of(model: onnx.ModelProto, folder: Path) -> list[str]:
@@ -70,7 +70,7 @@ def kernels_of(model: onnx.ModelProto, folder: Path) -> list[str]:
 def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    split_hard_swish(copy)
+    decompose_hardswish(copy)
     assert "HardSwish" not in {node.op_type for node in copy.graph.node}
     x = split(8, 1).inputs.numpy()
     before, after = (graphs.run(graphs.create_session(one), x) for one in (model, copy))
@@ -122,7 +122,7 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
         [onnx.numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    saturate(model)
+    hardsigmoid_to_qadd(model)
     assert [one.op_type for one in model.graph.node].count("HardSigmoid") == 0
     q = np.arange(256, dtype=np.uint8)
     wanted = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
@@ -131,7 +131,7 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
 
 def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
     """Two initializers of one name leave it to the runtime which one counts: the scale of the gate or that of its input."""
-    made, graph = made_for(model, "onnxruntime"), int8.placed(model, ranges_of(model, "onnxruntime"), "onnxruntime",
+    made, graph = made_for(model, "onnxruntime"), int8.insert_qdq(model, ranges_of(model, "onnxruntime"), "onnxruntime",
                                                               per_channel=True, reduce_range=False)[0].graph  # fmt: skip
     names = [tensor.name for tensor in made.graph.initializer]
     assert len(set(names)) == len(names)
@@ -147,13 +147,13 @@ def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelPro
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    saturate(copy)
+    hardsigmoid_to_qadd(copy)
     assert copy == model
 
 
 def test_kept_hard_swish_is_kept_whole(model: onnx.ModelProto) -> None:
     (name,) = (node.name for node in model.graph.node if node.op_type == "HardSwish")
-    made = made_for(model, "onnxruntime", kept_float(model, (name,)))
+    made = made_for(model, "onnxruntime", match_keep_float(model, (name,)))
     maker = {output: node for node in made.graph.node for output in node.output}
     (gate,) = (node for node in made.graph.node if node.name == f"{name}/gate")
     assert gate.op_type == "HardSigmoid"

@@ -7,7 +7,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from onnx.numpy_helper import from_array
 
 from compress.backends import onnx_graph as graphs
-from compress.quantize.qdq.rewrite_pooling import pool_globally, pool_rounded
+from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool, reducemean_to_gap
 
 
 def mean_of(axes: tuple[int, ...], keepdims: int, rank: int) -> onnx.ModelProto:
@@ -27,7 +27,7 @@ def test_spatial_mean_becomes_a_pool_of_the_same_function(axes: tuple[int, ...],
     model = mean_of(axes, keepdims, 4)
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     wanted = np.maximum(x, 0).mean((2, 3), keepdims=bool(keepdims))
-    pool_globally(model)
+    reducemean_to_gap(model)
     assert "ReduceMean" not in {node.op_type for node in model.graph.node}
     np.testing.assert_allclose(graphs.run(graphs.create_session(model), x), wanted, rtol=1e-6)
 
@@ -36,7 +36,7 @@ def test_spatial_mean_becomes_a_pool_of_the_same_function(axes: tuple[int, ...],
 def test_any_other_mean_stays(axes: tuple[int, ...], rank: int) -> None:
     model = mean_of(axes, 1, rank)
     before = model.SerializeToString()
-    pool_globally(model)
+    reducemean_to_gap(model)
     assert model.SerializeToString() == before
 
 
@@ -59,7 +59,7 @@ def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
     model = rounded_pool()
     x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
     wanted = graphs.run(graphs.create_session(model), x)
-    pool_rounded(model.graph)
+    quantize_before_maxpool(model.graph)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
     np.testing.assert_array_equal(graphs.run(graphs.create_session(model), x), wanted)
@@ -68,5 +68,5 @@ def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
 def test_a_maximum_that_is_also_read_exactly_stays() -> None:
     model = rounded_pool(extra_reader=True)
     before = model.SerializeToString()
-    pool_rounded(model.graph)
+    quantize_before_maxpool(model.graph)
     assert model.SerializeToString() == before
