@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from compress.config.devices import Device
     from compress.data.interface import Data
-    from compress.profile.latency_meter import LatencyMeter
     from compress.tasks.base import Task
 
 Form = Literal["torch", "onnx"]
@@ -97,7 +96,6 @@ class Context:
         smoke: Toy size: keep every long loop to a few steps.
         base: Folder that relative paths in a stage's parameters start from.
         trust_code: Whether code of the user's own may run.
-        latency_meter: Measures or estimates what time networks take; see `latency`.
     """
 
     data: Data
@@ -117,15 +115,6 @@ class Context:
     smoke: bool = False
     base: Path = field(default_factory=Path.cwd)
     trust_code: bool = False
-    latency_meter: LatencyMeter | None = None
-
-    @property
-    def latency(self) -> LatencyMeter:
-        """What measures or estimates latency."""
-        if self.latency_meter is None:
-            msg = "this context has no latency meter; give it latency_meter=LatencyMeter()"
-            raise TypeError(msg)
-        return self.latency_meter
 
 
 @dataclass(frozen=True)

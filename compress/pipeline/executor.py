@@ -254,7 +254,6 @@ class PipelineExecutor:
         return trained_on(self.data, file)
 
     def _context(self, step: PendingStage, folder: Path, candidate: Candidate) -> Context:
-        from compress.profile.latency_meter import LatencyMeter
 
         known = {id(candidate): step.previous.onnx() if step.previous else None}
         return Context(
@@ -275,7 +274,6 @@ class PipelineExecutor:
             smoke=self.smoke,
             base=self.plan.base,
             trust_code=self.plan.trust_code,
-            latency_meter=LatencyMeter(),
         )
 
 

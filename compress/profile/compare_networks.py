@@ -1,6 +1,7 @@
-"""Torch networks timed in turns against the network that they were made from, in ONNX Runtime on this machine.
+"""Latency of torch networks and ONNX files compared with each other, for stages that change a network's structure.
 
-One thread, batch 1, all within one session. For stages that change a network's structure and want to know what it brings.
+ONNX Runtime, one thread, batch 1, all networks of a comparison timed in turns within one session on this machine; for other
+devices the cost model's estimate.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
+from compress.backends import onnx_graph
+from compress.backends.export_onnx import export_onnx
 from compress.config.devices import Device
-from compress.core.record import InputSpec
+from compress.core.record import InputSpec, Quantity
 from compress.models.count_macs import count
-
-if TYPE_CHECKING:
-    from compress.profile.latency_meter import LatencyMeter, Timing, Work
+from compress.profile.cost_model import estimate as cost
+from compress.profile.cost_model.operator_work import Work, work_of
+from compress.profile.latency import timing
+from compress.profile.latency.timing import Timing
+from compress.profile.layers import kernel_to_node, layer_times
+from compress.profile.layers.ort_profile import middle_mean
 
 BASELINE = "before"
 """Name of the network that the others are timed against."""
-_SHORTEST = 0.05
+_SHORTEST_S = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,82 +48,130 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Time of the other as a fraction of that before."""
+        """Median latency of the other as a fraction of that before."""
         return median_ms(self.after) / median_ms(self.before)
+
+    @property
+    def speedup(self) -> Quantity:
+        """How many times faster the other is, compared within rounds so that drift cancels, with an interval."""
+        return timing.speedup(self.before, self.after)
 
 
 class NetworkTimer:
-    """Times networks against one.
+    """Times networks against a baseline, which is exported once.
 
     Args:
-        clock: Exports and times.
-        before: Exported once.
+        baseline: Network to compare with.
         spec: Its input.
         seconds: Counted time of each network.
     """
 
-    def __init__(self, clock: LatencyMeter, before: nn.Module, spec: InputSpec, *, seconds: float) -> None:
-        self.clock, self.spec, self.seconds = clock, spec, max(seconds, _SHORTEST)
-        self.macs = count(before, spec).macs
-        with tempfile.TemporaryDirectory() as folder:
-            self.exported = clock.export(before, spec, Path(folder) / "before.onnx").read_bytes()
+    def __init__(self, baseline: nn.Module, spec: InputSpec, *, seconds: float) -> None:
+        self.spec, self.seconds = spec, max(seconds, _SHORTEST_S)
+        self.macs = count(baseline, spec).macs
+        with exported({BASELINE: baseline}, spec) as files:
+            self.exported = files[BASELINE].read_bytes()
 
     def time(
         self, networks: Mapping[str, nn.Module], *, seconds: float | None = None
     ) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
-        """Time networks by name and the one before, called `before`, all in turns; with their operators.
+        """Time networks by name, and the baseline as `BASELINE`, all in turns.
 
         Args:
             networks: Not changed.
-            seconds: Counted time of each, where it is not the stopwatch's own.
-        """
-        with exported(self.clock, networks, self.spec) as made, tempfile.TemporaryDirectory() as folder:
-            files = {BASELINE: Path(folder) / "before.onnx", **made}
-            files[BASELINE].write_bytes(self.exported)
-            timings = self.clock.race(files, self.spec.shape, seconds=seconds or self.seconds)
-            return timings, {label: self.clock.work(path) for label, path in files.items()}
+            seconds: Counted time of each, where it is not the timer's own.
 
-    def race(self, network: nn.Module, *, seconds: float | None = None) -> Comparison:
-        """Time one network against the one before."""
+        Returns:
+            Timings and operators, both by name.
+        """
+        with exported(networks, self.spec) as files, self._baseline_file() as baseline:
+            files = {BASELINE: baseline, **files}
+            timings = measure_interleaved(files, self.spec.shape, seconds=seconds or self.seconds)
+            return timings, {name: work_of(path) for name, path in files.items()}
+
+    def compare(self, network: nn.Module, *, seconds: float | None = None) -> Comparison:
+        """Time one network against the baseline."""
         timings, work = self.time({"after": network}, seconds=seconds)
         return Comparison(timings[BASELINE], timings["after"], work["after"])
 
-    def estimated_before_ms(self, device: Device) -> float:
-        """Latency that the cost model gives the network before, ms.
+    def estimated_baseline_ms(self, device: Device) -> float:
+        """Latency of the baseline by the cost model, ms.
 
         Raises:
             DeviceError: The device's profile lacks a figure that the estimate needs.
         """
+        with self._baseline_file() as path:
+            return estimated_file_ms(path, device)
+
+    @contextmanager
+    def _baseline_file(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "before.onnx"
             path.write_bytes(self.exported)
-            return self.clock.estimated_ms(path, device)
+            yield path
+
+
+def measure_interleaved(files: Mapping[str, Path], shape: tuple[int, ...], *, seconds: float) -> dict[str, Timing]:
+    """Time files in turns within one session: ONNX Runtime, one thread, batch 1, zeros of `shape` (C, H, W)."""
+    return timing.measure(files, np.zeros((1, *shape), np.float32), seconds=seconds, warmup_seconds=seconds / 5)
 
 
 @contextmanager
-def exported(clock: LatencyMeter, networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dict[str, Path]]:
+def exported(networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dict[str, Path]]:
     """Float ONNX files of networks by name, for as long as the block runs.
 
     Raises:
         ConversionError: One cannot be exported.
     """
     with tempfile.TemporaryDirectory() as folder:
-        named = list(networks.items())
-        yield {
-            name: clock.export(network, spec, Path(folder) / f"{number}.onnx") for number, (name, network) in enumerate(named)
-        }
+        files = {name: Path(folder) / f"{index}.onnx" for index, name in enumerate(networks)}
+        for name, network in networks.items():
+            export_onnx(network, spec, files[name])
+        yield files
 
 
-def estimated_ms(clock: LatencyMeter, network: nn.Module, spec: InputSpec, device: Device) -> float:
-    """Latency that the cost model gives a network, ms.
+def estimated_ms(network: nn.Module, spec: InputSpec, device: Device) -> float:
+    """Latency of a network by the cost model, ms.
 
     Raises:
         DeviceError: The device's profile lacks a figure that the estimate needs.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        return clock.estimated_ms(clock.export(network, spec, Path(folder) / "network.onnx"), device)
+    with exported({"network": network}, spec) as files:
+        return estimated_file_ms(files["network"], device)
 
 
-def median_ms(timing: Timing) -> float:
-    """Median time of a run, ms."""
-    return float(np.median(timing.milliseconds))
+def estimated_file_ms(path: Path, device: Device) -> float:
+    """Latency of an ONNX file by the cost model, ms.
+
+    Raises:
+        DeviceError: The device's profile lacks a figure that the estimate needs.
+    """
+    return cost.estimate(path, device).latency_ms
+
+
+def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str, float]:
+    """Time of each torch module of a file at batch 1, ms, by name: profiled by the runtime on this machine, else estimated.
+
+    Raises:
+        DeviceError: Neither can be done.
+    """
+    if device.connection == "local":
+        kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
+        times = [(kernel.module, middle_mean(kernel.milliseconds)) for kernel in kernels]
+    else:
+        modules = {node.name: node.module for node in kernel_to_node.origins_of(onnx_graph.load(path)) if node.name}
+        times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device).operators]
+    total: dict[str, float] = {}
+    for module, ms in times:
+        total[module] = total.get(module, 0.0) + ms
+    return total
+
+
+def is_calibrated(device: Device) -> bool:
+    """Whether a calibration of the device's cost model is valid."""
+    return cost.calibration_of(device)[0] is not None
+
+
+def median_ms(measured: Timing) -> float:
+    """Median latency of a run, ms."""
+    return float(np.median(measured.milliseconds))

@@ -62,8 +62,8 @@ def reached(watch: Stopwatch, module: nn.Module, *, asked: float, dense_ms: floa
         dense_ms: Time of the dense network when that was set.
         seconds: Counted time of each.
     """
-    race = watch.race(module, seconds=seconds)
-    gain = watch.clock.speedup(race.before, race.after)
+    race = watch.compare(module, seconds=seconds)
+    gain = race.speedup
     low, high = (1 / gain.high, 1 / gain.low) if gain.low and gain.high else (None, None)
     found = 1 / gain.value if gain.value else race.ratio
     now = median_ms(race.before)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -13,21 +11,16 @@ from compress.config.devices import Device
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
 from compress.core.record import InputSpec
-
-if TYPE_CHECKING:
-    from compress.profile.latency_meter import LatencyMeter
+from compress.profile.compare_networks import exported, module_latency_ms
 
 SECONDS = 1.0
 """Time to spend on a measurement."""
 
 
-def layer_times(
-    clock: LatencyMeter, module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS
-) -> dict[str, float]:
+def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = SECONDS) -> dict[str, float]:
     """Time of each layer at batch 1, ms, by name of its torch module.
 
     Args:
-        clock: Measures or estimates.
         module: Left as it is.
         spec: Its input.
         device: Measured by the runtime's own profile where it is this machine, else estimated by its roofline.
@@ -36,9 +29,8 @@ def layer_times(
     Raises:
         DeviceError: Neither can be done; or no time could be told to belong to a layer.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = clock.export(module, spec, Path(folder) / "network.onnx")
-        found = clock.modules_ms(path, device, seconds=seconds)
+    with exported({"network": module}, spec) as files:
+        found = module_latency_ms(files["network"], device, seconds=seconds)
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in found.items() if name in names and ms > 0}
     if not times:

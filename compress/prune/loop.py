@@ -111,7 +111,7 @@ def _times(
     path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
     found = layer_times.kept(path, key)
     if found is None:
-        found = layer_times.layer_times(context.latency, parent, candidate.spec, prepared.device)
+        found = layer_times.layer_times(parent, candidate.spec, prepared.device)
         layer_times.keep(found, path, key)
     return found
 

@@ -105,7 +105,7 @@ class Prepared:
         if _is_here(self.device):
             timings, _ = self.watch.time({})
             return stopwatch.median_ms(timings[stopwatch.BASELINE])
-        return stopwatch.estimated_ms(self.context.latency, self.parent, self.spec, self.device)
+        return stopwatch.estimated_ms(self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
@@ -163,15 +163,15 @@ class Prepared:
     def _part_of_dense(self, module: nn.Module) -> float:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
-            return self.watch.race(module).ratio
-        return stopwatch.estimated_ms(self.context.latency, module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+            return self.watch.compare(module).ratio
+        return stopwatch.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
     def watch(self) -> speed.Stopwatch:
         """Times networks on this machine; made once it is needed."""
         if self._watch is None:
             seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
-            self._watch = speed.Stopwatch(self.context.latency, self.parent, self.spec, seconds=seconds)
+            self._watch = speed.Stopwatch(self.parent, self.spec, seconds=seconds)
         return self._watch
 
     def timed(self, step: int, module: nn.Module) -> None:

@@ -17,10 +17,10 @@ from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.models.count_macs import count
 from compress.profile import compare_networks as stopwatch
-from compress.profile.compare_networks import estimated_ms, median_ms
+from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms
 
 if TYPE_CHECKING:
-    from compress.profile.latency_meter import Work
+    from compress.profile.cost_model.operator_work import Work
 
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
@@ -35,9 +35,9 @@ class Stopwatch(stopwatch.NetworkTimer):
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
         """What one pruned network gains: predicted, measured, and their ratio."""
-        race = self.race(network)
+        race = self.compare(network)
         by_macs = self.macs / max(count(network, self.spec).macs, 1)
-        found = self.clock.speedup(race.before, race.after)
+        found = race.speedup
         measured = found.value if found.value is not None else 1 / race.ratio
         return {
             "predicted_speedup": by_macs,
@@ -56,10 +56,10 @@ class Stopwatch(stopwatch.NetworkTimer):
 
         On this machine only a calibrated model says more than the measurement beside it.
         """
-        if device.connection == "local" and not self.clock.calibrated(device):
+        if device.connection == "local" and not is_calibrated(device):
             return None
         try:
-            return self.estimated_before_ms(device) / estimated_ms(self.clock, network, self.spec, device)
+            return self.estimated_baseline_ms(device) / estimated_ms(network, self.spec, device)
         except DeviceError:
             return None
 

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.backends.open import open_runner
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Metrics, Quantity, Skipped
 from compress.core.statistics import paired_difference
 from compress.data.interface import Split
+from compress.profile.latency.timing import speedup, time_runners
 
 if TYPE_CHECKING:
-    from compress.profile.latency_meter import FileRunner, LatencyMeter, Timing
+    from compress.backends.runner import FileRunner
+    from compress.profile.latency.timing import Timing
 
 FLOAT, QUANTIZED = "float", "quantized"
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -76,7 +79,6 @@ def check_acceptance(
     scores: Scores,
     terms: AcceptanceCriteria,
     *,
-    clock: LatencyMeter,
     reporter: Reporter,
 ) -> AcceptanceResult:
     """Compare.
@@ -88,30 +90,31 @@ def check_acceptance(
         split: Samples to be right on.
         scores: The task's.
         terms: What is asked.
-        clock: Opens and times files.
         reporter: Shows a bar.
 
     Raises:
         CompressError: The first runtime does not run the files.
     """
     with ExitStack() as stack:
-        runners, skipped = _opened(parent, files, runtimes, terms.threads, clock, stack)
+        runners, skipped = _opened(parent, files, runtimes, terms.threads, stack)
         answers = {key: _answers(runner, split, scores) for key, runner in runners.items()}
         inputs = next(iter(split.ordered(terms.batch))).inputs.numpy()
-        timings = clock.turns(
+        timings = time_runners(
             {" ".join(key): runner for key, runner in runners.items()},
             {" ".join(key): {next(iter(runner.shapes())): inputs} for key, runner in runners.items()},
             batch=terms.batch,
             seconds=terms.seconds,
+            warmup_seconds=terms.seconds / 5,
+            min_runs=10,
             reporter=reporter,
         )
     reference = answers[FLOAT, runtimes[0]]
     drops = {runtime: _drop(reference, answers[QUANTIZED, runtime]) for network, runtime in runners if network == QUANTIZED}
-    return _verdict({key: timings[" ".join(key)] for key in runners}, drops, terms, skipped, clock)
+    return _verdict({key: timings[" ".join(key)] for key in runners}, drops, terms, skipped)
 
 
 def _opened(
-    parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, clock: LatencyMeter, stack: ExitStack
+    parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, stack: ExitStack
 ) -> tuple[dict[tuple[str, str], FileRunner], tuple[Skipped, ...]]:
     """Runners by network and runtime, and the runtimes that do not take both files."""
     runners: dict[tuple[str, str], FileRunner] = {}
@@ -119,7 +122,7 @@ def _opened(
     for runtime in dict.fromkeys(runtimes):
         quantized = files.get(runtime.partition(":")[0], files["onnxruntime"])
         try:
-            both = [stack.enter_context(clock.opened(runtime, path, threads=threads)) for path in (parent, quantized)]
+            both = [stack.enter_context(open_runner(runtime, path, threads=threads)) for path in (parent, quantized)]
         except CompressError as error:
             if not runners:
                 raise
@@ -134,7 +137,6 @@ def _verdict(
     drops: Mapping[str, Quantity],
     terms: AcceptanceCriteria,
     skipped: tuple[Skipped, ...],
-    clock: LatencyMeter,
 ) -> AcceptanceResult:
     def middle(key: tuple[str, str]) -> float:
         return float(np.median(timings[key].milliseconds))
@@ -143,7 +145,7 @@ def _verdict(
     right = [(QUANTIZED, runtime) for runtime, drop in drops.items() if (drop.low or 0.0) <= terms.accuracy_drop]
     candidates = right or [(QUANTIZED, runtime) for runtime in drops]
     best = min(candidates, key=middle)
-    gain = clock.speedup(timings[fast_float], timings[best])
+    gain = speedup(timings[fast_float], timings[best])
     slower = gain.high is not None and gain.high < 1.0
     drop = drops[best[1]]
     passed = bool(right) and not slower

@@ -187,7 +187,6 @@ def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Conte
         context.data.validation,
         partial(per_sample_scores, context.task),
         AcceptanceCriteria(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
-        clock=context.latency,
         reporter=context.reporter,
     )
 

@@ -22,6 +22,7 @@ from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
 from compress.core.record import FrozenModel, InputSpec
 from compress.profile import compare_networks as stopwatch
+from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
 from compress.substitute.stage import AUTO, KINDS
 from compress.train.distributed import accelerated, from_main
@@ -29,7 +30,6 @@ from compress.train.teachers.cached_logits import weights_hash
 
 if TYPE_CHECKING:
     from compress.core.stage import Context
-    from compress.profile.latency_meter import LatencyMeter
     from compress.substitute.find_operators import Found
     from compress.substitute.stage import Substitute
 
@@ -102,10 +102,10 @@ def _tried(
     """A row for each kind and target."""
     variants = {kind: _variant(network, kind, found) for kind in kinds}
     seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
-    with stopwatch.exported(context.latency, {BEFORE: network, **variants}, spec) as files:
+    with stopwatch.exported({BEFORE: network, **variants}, spec) as files:
         for device in context.targets or (host(),):
             here = device.connection == "local"
-            rows = _measured(context.latency, files, spec, seconds) if here else _estimated(context.latency, files, device)
+            rows = _measured(files, spec, seconds) if here else _estimated(files, device)
             yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
 
 
@@ -116,16 +116,16 @@ def _variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
     return module
 
 
-def _measured(clock: LatencyMeter, files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
-    timings = clock.race(files, spec.shape, seconds=seconds)
-    gains = {kind: clock.speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
+def _measured(files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
+    timings = stopwatch.measure_interleaved(files, spec.shape, seconds=seconds)
+    gains = {kind: speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {
         kind: {"how": gain.how, "speedup": gain.value, "low": gain.low, "high": gain.high, "note": gain.detail}
         for kind, gain in gains.items()
     }
 
 
-def _estimated(clock: LatencyMeter, files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
+def _estimated(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
     kinds = [kind for kind in files if kind != BEFORE]
     row: dict[str, Any] = {
         "how": "estimated",
@@ -135,7 +135,7 @@ def _estimated(clock: LatencyMeter, files: Mapping[str, Path], device: Device) -
         "note": "cost model, with and without",
     }
     try:
-        times = {name: clock.estimated_ms(path, device) for name, path in files.items()}
+        times = {name: stopwatch.estimated_file_ms(path, device) for name, path in files.items()}
     except DeviceError as error:
         note = f"neither this machine nor one that can be estimated: {error}"
         return {kind: row | {"how": "not measured", "note": note} for kind in kinds}

@@ -19,13 +19,13 @@ from compress.core.statistics import paired_difference
 from compress.models.count_macs import count
 from compress.pipeline.scorecard import proportion
 from compress.profile import compare_networks as stopwatch
+from compress.profile.latency.timing import speedup
 from compress.substitute.choose_auto import Chosen
 from compress.substitute.find_operators import Found
 from compress.substitute.stage import GATE, KERNEL, KINDS
 from compress.train.history import History
 
 if TYPE_CHECKING:
-    from compress.profile.latency_meter import LatencyMeter
     from compress.substitute.stage import Substitute
 
 Tables = dict[str, tuple[dict[str, Any], ...]]
@@ -98,14 +98,12 @@ def timed(stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSp
     if not is_main():
         return Timed()
     try:
-        with stopwatch.exported(context.latency, {"as given": parent, "adapted": module}, spec) as files:
-            timings = context.latency.race(files, spec.shape, seconds=stage.timing_seconds)
-            elsewhere = tuple(
-                _predicted(context.latency, files, device) for device in context.targets if device.connection != "local"
-            )
+        with stopwatch.exported({"as given": parent, "adapted": module}, spec) as files:
+            timings = stopwatch.measure_interleaved(files, spec.shape, seconds=stage.timing_seconds)
+            elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
         return Timed({"adapt_speedup": Quantity.missing("1", str(error))}, (f"the network was not timed: {error}",))
-    gain = context.latency.speedup(timings["as given"], timings["adapted"])
+    gain = speedup(timings["as given"], timings["adapted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
     found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
     return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
@@ -117,10 +115,10 @@ def _slower(gain: Quantity) -> tuple[str, ...]:
     return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
 
 
-def _predicted(clock: LatencyMeter, files: Mapping[str, Path], device: Device) -> dict[str, Any]:
+def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
     """What the cost model says of a target that is not at hand."""
     try:
-        before, after = (clock.estimated_ms(files[name], device) for name in ("as given", "adapted"))
+        before, after = (stopwatch.estimated_file_ms(files[name], device) for name in ("as given", "adapted"))
     except CompressError as error:
         return {"target": device.name, "estimated_speedup": None, "note": str(error)}
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,7 +32,8 @@ from compress.core.record import InputSpec
 from compress.models.count_macs import count
 from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.profile.latency_meter import LatencyMeter
+from compress.profile.compare_networks import exported, measure_interleaved
+from compress.profile.latency.timing import speedup
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.structured import attention_heads as heads
@@ -123,17 +123,13 @@ def _wake(module: nn.Module) -> None:
 
 
 def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, float]:
-    clock = LatencyMeter()
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: Path(folder) / f"{name}.onnx" for name in ("dense", "small")}
-        for name, network in (("dense", dense), ("small", small)):
-            clock.export(network, spec, files[name])
+    with exported({"dense": dense, "small": small}, spec) as files:
         found = graphs.run(graphs.create_session(graphs.load(files["small"])), x.numpy())
-        timings = clock.race(files, spec.shape, seconds=0.5)
+        timings = measure_interleaved(files, spec.shape, seconds=0.5)
     with torch.no_grad():
         wanted = small(x).numpy()
-    gain = clock.speedup(timings["dense"], timings["small"]).value
+    gain = speedup(timings["dense"], timings["small"]).value
     return float(np.abs(found - wanted).max() / np.abs(wanted).max()), float(gain or float("nan"))
 
 

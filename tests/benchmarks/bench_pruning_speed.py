@@ -25,7 +25,6 @@ from compress.core.record import InputSpec
 from compress.models.count_macs import count
 from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.speedup import Stopwatch
@@ -49,7 +48,7 @@ def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats:
     dense = network(name)
     pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Constraints(round_to=round_to))
     small = pruner.cut(dense, kept, magnitude()).module
-    rows = [Stopwatch(LatencyMeter(), dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
+    rows = [Stopwatch(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
     ratio = count(dense, SPEC).macs / count(small, SPEC).macs
     return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
 
@@ -79,7 +78,7 @@ def second_table(seconds: float) -> list[str]:
     lines = ["| network | rounded to | MACs kept | ms | of the dense time |", "| --- | --- | --- | --- | --- |"]
     for name in NETWORKS:
         dense = network(name)
-        watch = Stopwatch(LatencyMeter(), dense, SPEC, seconds=seconds)
+        watch = Stopwatch(dense, SPEC, seconds=seconds)
         _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Constraints())
         for row in rows:
             if row["latency_ms"] is None:

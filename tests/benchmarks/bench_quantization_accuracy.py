@@ -32,7 +32,6 @@ from compress.backends.run_split import collect_outputs
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
-from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.fewest_float_layers import search
@@ -131,7 +130,6 @@ class Files:
                 folder / "cache",
                 device="cpu",
                 to_onnx=lambda _: source,
-                latency_meter=LatencyMeter(),
             )
             stage = Quantize(**fields, gate=None)
             outcome = (stage.smoke() if self.smoke else stage).run(Candidate(data.spec, module), context)
@@ -268,9 +266,7 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
         seven_bit_weights=needs_7bit_weights(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip
-    attempts = TrialBuilder(
-        static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder, latency_meter=LatencyMeter())
-    )
+    attempts = TrialBuilder(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
     drops = {
         subset: attempts.attempt(subset)[0]
         for count in range(len(attempts.layers) + 1)

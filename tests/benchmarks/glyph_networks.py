@@ -30,7 +30,6 @@ from compress.data.settings import DataSettings
 from compress.models.count_macs import count
 from compress.models.factory import build
 from compress.models.settings import ModelSettings
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune.stage import Prune
 from compress.tasks.classification import Classification
 from compress.train.loop import fit
@@ -172,9 +171,7 @@ class Bench:
         """One pruning by the stage, scored on the test split; its ONNX file is kept beside the figures."""
 
         def compute(folder: Path) -> dict[str, Any]:
-            context = Context(
-                self.data, Classification(), folder, folder / "cache", seed=seed, device="cpu", latency_meter=LatencyMeter()
-            )
+            context = Context(self.data, Classification(), folder, folder / "cache", seed=seed, device="cpu")
             outcome = Prune(**fields, timing_seconds=0.0).run(Candidate(self.data.spec, module), context)
             made = outcome.candidate.network()
             export_onnx(made, self.data.spec, self.out / f"{name}.onnx")

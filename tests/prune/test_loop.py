@@ -12,7 +12,6 @@ from torch import nn
 from compress.core.errors import ModelError, TrainingError
 from compress.core.registry import ENTRIES, names
 from compress.core.stage import Candidate, Context
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune import layer_times
 from compress.prune import loop as steps
 from compress.prune.schedule_settings import Kind, Schedule, Scorer, SparseTraining
@@ -54,7 +53,6 @@ def context(data, task, tmp_path):
         cache=tmp_path / "cache",
         seed=3,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 

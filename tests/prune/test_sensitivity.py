@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from compress.cli.sensitivity import analyse
 from compress.core.errors import CompressError, ModelError
 from compress.core.stage import Candidate, Context
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune.sensitivity import Sensitivity, ceilings_of
 from compress.prune.stage import Prune
 
@@ -22,7 +21,6 @@ def context(data, task, tmp_path):
         cache=tmp_path / "cache",
         seed=3,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 

@@ -12,7 +12,6 @@ from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count
 from compress.profile.compare_networks import Comparison
 from compress.profile.cost_model.operator_work import Work
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune import latency_target as latency
 from compress.prune import setup as prepare
 from compress.prune.base import Constraints
@@ -58,7 +57,6 @@ def context(data, task, tmp_path):
         cache=tmp_path / "cache",
         seed=3,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 
@@ -85,7 +83,7 @@ def test_the_fastest_rounding_wins_and_of_equals_the_smaller():
 
 
 def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reason(wide, large, monkeypatch):
-    watch = Stopwatch(LatencyMeter(), wide, large, seconds=0.05)
+    watch = Stopwatch(wide, large, seconds=0.05)
     limits = Constraints(max_ratio=0.6)
     monkeypatch.setattr(rounding, "CANDIDATES", (1, 8, 64))
     multiple, rows = try_out(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
@@ -101,7 +99,7 @@ def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reas
 
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
     small = Wide(16).eval()
-    row = Stopwatch(LatencyMeter(), wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
+    row = Stopwatch(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
     ratio = count(wide, large).macs / count(small, large).macs
     assert row["predicted_speedup"] == pytest.approx(ratio)
     assert row["measured_speedup"] > 1.5  # a sixteenth of the work
@@ -178,7 +176,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     from compress.prune.speedup import estimated_ms
 
     device = load_device("mobile_cpu")
-    dense = estimated_ms(context.latency, wide, data.spec, device)
+    dense = estimated_ms(wide, data.spec, device)
     stage = Prune(
         target={"latency_ms": 0.8 * dense, "device": "phone"},
         schedule={"kind": "one_shot"},
@@ -186,7 +184,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
         timing_seconds=0,
     )
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
-    reached = estimated_ms(context.latency, outcome.candidate.network(), data.spec, device)
+    reached = estimated_ms(outcome.candidate.network(), data.spec, device)
     assert reached <= 0.8 * dense * 1.001
     assert not any("not reached" in note for note in outcome.notes)
 
@@ -211,18 +209,23 @@ def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, conte
     assert any("the target is met as it is" in warning for warning in outcome.warnings)
 
 
+class SteadyComparison(Comparison):
+    @property
+    def speedup(self):
+        return _quantity(self.before.milliseconds[0] / self.after.milliseconds[0])
+
+
 class Unwavering(Stopwatch):
     """A stopwatch whose ratios are those of the parameters, on a machine that becomes slower with every look."""
 
     slower = 1.0
 
-    def race(self, network, *, seconds=None):  # noqa: ARG002
+    def compare(self, network, *, seconds=None):  # noqa: ARG002
         dense = 2.0 * self.slower
         type(self).slower *= 1.02
         pruned = dense * _size(network) / DENSE
         timing = {name: SimpleNamespace(milliseconds=[ms] * 9) for name, ms in (("dense", dense), ("pruned", pruned))}
-        self.clock = SimpleNamespace(speedup=lambda slow, fast: _quantity(slow.milliseconds[0] / fast.milliseconds[0]))
-        return Comparison(timing["dense"], timing["pruned"], ())
+        return SteadyComparison(timing["dense"], timing["pruned"], ())
 
     def row(self, network, device):
         assert device.name == "host"

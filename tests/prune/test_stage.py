@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune import loop as steps
 from compress.prune.stage import Prune, Target
 from compress.prune.unstructured.weights import zeros
@@ -27,7 +26,6 @@ def context(data, task, tmp_path):
         cache=tmp_path / "cache",
         seed=3,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 

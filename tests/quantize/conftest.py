@@ -5,7 +5,6 @@ from torch import nn
 
 from compress.core.stage import Context
 from compress.data.interface import Data
-from compress.profile.latency_meter import LatencyMeter
 from compress.tasks.classification import Classification
 from tests.export.tiny import SPEC, split, trained
 
@@ -29,4 +28,4 @@ def context(tmp_path: Path, exported: Path) -> Context:
     data = Data(SPEC, split(120, 0), split(60, 1), split(60, 2))
     folder = tmp_path / "stage"
     folder.mkdir()
-    return Context(data, Classification(), folder, tmp_path / "cache", to_onnx=lambda _: exported, latency_meter=LatencyMeter())
+    return Context(data, Classification(), folder, tmp_path / "cache", to_onnx=lambda _: exported)

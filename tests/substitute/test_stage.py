@@ -15,7 +15,6 @@ from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count
-from compress.profile.latency_meter import LatencyMeter
 from compress.substitute import apply as replacing
 from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
@@ -38,7 +37,6 @@ def context(data, task, tmp_path):
         cache=tmp_path / "cache",
         seed=3,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 
@@ -192,18 +190,18 @@ def clock(monkeypatch):
     """Milliseconds by what is left in a network."""
 
     @contextmanager
-    def exported(clock, networks, spec):
+    def exported(networks, spec):
         yield networks
 
-    def race(self, files, shape, *, seconds):
+    def measure_interleaved(files, shape, *, seconds):
         return {name: 10 + sum(COST.get(kind, 0.0) for kind in kinds(network)) for name, network in files.items()}
 
-    def speedup(self, slow, fast):
+    def speedup(slow, fast):
         return Quantity.measured(slow / fast, "1", "by the test's clock", interval=(slow / fast, slow / fast))
 
     monkeypatch.setattr(choices.stopwatch, "exported", exported)
-    monkeypatch.setattr(LatencyMeter, "race", race)
-    monkeypatch.setattr(LatencyMeter, "speedup", speedup)
+    monkeypatch.setattr(choices.stopwatch, "measure_interleaved", measure_interleaved)
+    monkeypatch.setattr(choices, "speedup", speedup)
 
 
 def test_auto_replaces_what_costs_time_and_leaves_the_rest_with_the_reason(candidate, context, clock):

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress.core.record import Metrics, Quantity
-from compress.profile.latency_meter import CONVERTING as CONVERTED
-from compress.profile.latency_meter import OWN, Kernel, Layers, Rows, detail_of, duration, middle_mean, written
+from compress.profile.layers.layer_times import CONVERTING as CONVERTED
+from compress.profile.layers.layer_times import OWN, Kernel, Layers
+from compress.profile.layers.ort_profile import middle_mean
+from compress.profile.layers.tables import Rows, detail_of, duration, written
 from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, FallbackReasons
 from compress.quantize.qdq.rewrite_hardswish import original_node_name
 

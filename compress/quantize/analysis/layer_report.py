@@ -10,10 +10,12 @@ from pathlib import Path
 import onnx
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.runner import Array, Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Fact, Metrics, Skipped
 from compress.core.sentences import render
-from compress.profile.latency_meter import Array, Feeds, Rows, layers
+from compress.profile.layers import layer_times as layers
+from compress.profile.layers.tables import Rows
 from compress.quantize.analysis.float_fallback import FallbackReasons
 from compress.quantize.analysis.int8_coverage import Int8Coverage, compute_coverage
 from compress.quantize.qdq.rewrite_hardswish import original_node_name

@@ -10,10 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.open import open_runner
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
+from compress.profile.latency.timing import time_runners
 from compress.quantize.mixed_precision import fewest_float_layers as mixed
 from compress.quantize.mixed_precision import under_budget as within
 from compress.quantize.mixed_precision.trial import FAMILY, TrialBuilder
@@ -22,7 +24,7 @@ from compress.quantize.static_int8 import StaticInt8Plan
 from compress.quantize.target_requirements import MODEL_FILES, here, latency_unavailable
 
 if TYPE_CHECKING:
-    from compress.profile.latency_meter import Timing
+    from compress.profile.latency.timing import Timing
 
 Keep = Callable[[tuple[str, ...]], None]
 TURN_S, LONG_S = 0.1, 0.5
@@ -156,7 +158,7 @@ class LatencyTrial:
         device = here(context.targets)
         if device is None:
             raise ConversionError(latency_unavailable(context.targets))
-        self.attempts, self.device, self.folder, self.clock = attempts, device, folder, context.latency
+        self.attempts, self.device, self.folder = attempts, device, folder
         self.files: dict[str, tuple[str, ...]] = {}
         self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()
         self.base: float | None = None
@@ -178,10 +180,12 @@ class LatencyTrial:
         """Networks by name, in turns."""
         with ExitStack() as stack:
             files = {name: self._file(name, floats) for name, floats in networks.items()}
-            opened = {name: self.clock.opened(FAMILY, path, threads=self.device.threads) for name, path in files.items()}
+            opened = {name: open_runner(FAMILY, path, threads=self.device.threads) for name, path in files.items()}
             runners = {name: stack.enter_context(runner) for name, runner in opened.items()}
             feeds = {name: {graphs.INPUT: self.inputs} for name in runners}
-            return self.clock.turns(runners, feeds, batch=len(self.inputs), seconds=seconds)
+            return time_runners(
+                runners, feeds, batch=len(self.inputs), seconds=seconds, warmup_seconds=seconds / 5, min_runs=10
+            )
 
     def _file(self, name: str, floats: tuple[str, ...]) -> Path:
         """Where a network stands; written where it is another than before."""

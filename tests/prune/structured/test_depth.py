@@ -9,7 +9,6 @@ from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count
 from compress.models.pruned_attention import is_dropped
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.stage import Prune
@@ -132,9 +131,7 @@ class Block(torch.nn.Module):
 def test_a_recipe_drops_blocks_and_the_record_names_them(spec, data, task, tmp_path):
     torch.manual_seed(0)
     candidate = Candidate(spec=spec, module=Deep().eval())
-    context = Context(
-        data=data, task=task, folder=tmp_path, cache=tmp_path / "cache", device="cpu", latency_meter=LatencyMeter()
-    )
+    context = Context(data=data, task=task, folder=tmp_path, cache=tmp_path / "cache", device="cpu")
     stage = Prune(granularity="layer", target={"macs": 0.7}, schedule={"steps": 2}, recover={"epochs": 1}, timing_seconds=0)
     outcome = stage.run(candidate, context)
     assert outcome.results["macs_ratio"].value <= 0.7

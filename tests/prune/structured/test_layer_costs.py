@@ -3,7 +3,6 @@ from torch import nn
 
 from compress.config.devices import load_device
 from compress.core.errors import DeviceError
-from compress.profile.latency_meter import LatencyMeter
 from compress.prune.layer_times import keep, kept, layer_times
 
 TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head": 16.0}
@@ -11,7 +10,7 @@ TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head
 
 @pytest.mark.parametrize("device", ["host", "mobile_cpu"])
 def test_every_convolution_has_a_time_measured_or_estimated(device, residual, spec):
-    times = layer_times(LatencyMeter(), residual, spec, load_device(device), seconds=0.05)
+    times = layer_times(residual, spec, load_device(device), seconds=0.05)
     convolutions = {name for name, part in residual.named_modules() if isinstance(part, nn.Conv2d)}
     assert convolutions <= set(times)
     assert min(times.values()) > 0
@@ -32,4 +31,4 @@ def test_a_network_without_times_is_refused(spec):
             return x.mean((1, 2, 3))[:, None].expand(-1, 4)
 
     with pytest.raises(DeviceError, match="leave per_millisecond out"):
-        layer_times(LatencyMeter(), Bare(), spec, load_device("mobile_cpu"))
+        layer_times(Bare(), spec, load_device("mobile_cpu"))

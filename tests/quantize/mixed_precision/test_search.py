@@ -16,7 +16,6 @@ from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.mixed_precision import fewest_float_layers as mixed
 from compress.quantize.mixed_precision import under_budget as within
 from compress.quantize.mixed_precision.search import search_mixed_precision
@@ -44,7 +43,7 @@ def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialB
         static,
         (),
         SPEC,
-        Context(data, Classification(), folder, folder / "cache", targets=(host(),), latency_meter=LatencyMeter()),
+        Context(data, Classification(), folder, folder / "cache", targets=(host(),)),
     )
 
 

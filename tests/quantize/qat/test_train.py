@@ -22,7 +22,6 @@ from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Skipped
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.profile.latency_meter import LatencyMeter
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qat import qdq_module as aware
@@ -114,7 +113,6 @@ def context_of(data: Data, exported: Path, folder: Path) -> Context:
         folder.parent / "cache",
         to_onnx=lambda _: exported,
         device="cpu",
-        latency_meter=LatencyMeter(),
     )
 
 
