@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import nn
 
+from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.core.errors import ConversionError
@@ -49,7 +50,7 @@ def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = 
     model, notes = _convert(network, spec, opset)
     _pool_globally(model)
     _name_nodes(model.graph)
-    graphs.strip(model)
+    onnx_cleanup.strip(model)
     graphs.write_metadata(model, spec)
     graphs.check(model)
     graphs.save(model, path)
@@ -195,7 +196,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
     for number, node in enumerate(graph.node):
         layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), None)
         if not layer or layer in taken:
-            module = graphs.module_path(node)
+            module = onnx_cleanup.module_path(node)
             layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{number}"
         node.name = layer if layer not in taken else f"{layer}_{number}"
         taken.add(node.name)

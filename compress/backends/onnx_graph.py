@@ -1,17 +1,22 @@
-"""ONNX files as such: what export and quantization both need of them. Metadata, tidying, checking, saving, running."""
+"""ONNX networks: reading and writing files, the indexed model that graph passes work on, metadata, checks, sessions.
+
+Passes take an `onnx_ir.Model`, in which a value knows its producer, its consumers, its shape and its constant. The functions
+under "Indexed model" add what passes share. ONNX Runtime's quantizer and `onnx.checker` take a `ModelProto`: `to_proto`.
+"""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
+from onnx_ir.passes.common import ShapeInferencePass
 
 import compress
 from compress.core.atomic_files import atomic_write
@@ -21,9 +26,129 @@ from compress.core.record import InputSpec
 INPUT = "input"
 OUTPUT = "logits"
 MAX_PROTOBUF_BYTES = 2**31 - 1
-"""Protocol buffers end here; a network for the edge is far under it."""
-NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where torch's exporter writes the modules around an operator: outermost first, the operator last."""
+"""Size limit of a protocol buffer. A larger network has its weights in a second file, `<name>.data`."""
+EXTERNAL_BYTES = 1024
+"""Tensors of at least this size go into the second file."""
+
+
+# Indexed model
+
+
+def to_ir(model: onnx.ModelProto) -> ir.Model:
+    """The network indexed: producers, consumers, shapes and constants by value. Float `Constant` nodes become initializers.
+
+    A weight that an exporter wrote into a `Constant` node is thus a weight like any other.
+    """
+    indexed: ir.Model = ir.from_proto(model)
+    graph = indexed.graph
+    for node in [node for node in graph if node.op_type == "Constant" and node.domain == ""]:
+        tensor = ir.convenience.get_const_tensor(node.outputs[0])
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or not tensor.shape or node.outputs[0].is_graph_output():
+            continue
+        name = str(node.outputs[0].name)
+        node.outputs[0].name = f"{name}_constant"
+        node.outputs[0].replace_all_uses_with(add_initializer(indexed, name, tensor.numpy()))
+        graph.remove(node, safe=True)
+    return indexed
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """The protocol buffer of an indexed network; nodes, names, order and contents are those of the one it was made from."""
+    proto = ir.to_proto(model)
+    constants = set(model.graph.initializers)  # onnx_ir declares types of initializers, which their tensors hold already
+    declared = [value for value in proto.graph.value_info if value.name not in constants]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(declared)
+    del proto.metadata_props[:]  # onnx_ir sorts them
+    onnx.helper.set_model_props(proto, dict(model.metadata_props))
+    return proto
+
+
+def find_value(model: ir.Model, name: str) -> ir.Value:
+    """The tensor of that name.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return ir.convenience.create_value_mapping(model.graph)[name]
+
+
+def input_names(node: ir.Node) -> tuple[str, ...]:
+    """Names of the tensors that a node reads; an optional input that is left out is empty."""
+    return tuple("" if value is None else str(value.name) for value in node.inputs)
+
+
+def output_names(node: ir.Node) -> tuple[str, ...]:
+    """Names of the tensors that a node writes."""
+    return tuple(str(value.name) for value in node.outputs)
+
+
+def input_name(model: ir.Model) -> str:
+    """Name of the network's first input."""
+    return str(model.graph.inputs[0].name)
+
+
+def attributes(node: ir.Node) -> dict[str, Any]:
+    """Values of a node's attributes by name: numbers, tuples, text, tensors."""
+    return {attribute.name: attribute.value for attribute in node.attributes.values()}
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """Contents of an initializer or of a `Constant` node, read-only; None for a computed tensor or no tensor."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def dims(value: ir.Value | None) -> list[int] | None:
+    """Shape of a tensor, 0 where a dimension is free; None where the shape is not known."""
+    if value is None or value.shape is None:
+        return None
+    return [size if isinstance(size, int) else 0 for size in value.shape]
+
+
+def with_shapes(model: ir.Model) -> ir.Model:
+    """A copy in which every tensor has its inferred type and shape."""
+    return ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model.clone()).model
+
+
+def with_initializers(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> ir.Model:
+    """A copy with some weights replaced, as float32; all other tensors are shared with the original."""
+    copy = model.clone()
+    for name, array in arrays.items():
+        if (value := copy.graph.initializers.get(name)) is not None:
+            value.const_value = ir.tensor(np.ascontiguousarray(array, np.float32), name=name)
+    return copy
+
+
+def add_initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    """Add a constant to the network, in place."""
+    tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    model.graph.register_initializer(value)
+    return value
+
+
+def with_outputs(model: ir.Model, names: Iterable[str], *, only: bool = False) -> ir.Model:
+    """A copy that also outputs the named tensors; with `only` it outputs nothing else, and a runtime skips the rest."""
+    copy = model.clone()
+    outputs = copy.graph.outputs
+    values = ir.convenience.create_value_mapping(copy.graph)
+    wanted = [values[name] for name in dict.fromkeys(names)]
+    if only:
+        outputs.clear()
+    present = {value.name for value in outputs}
+    outputs.extend(value for value in wanted if value.name not in present)
+    return copy
+
+
+def make_node(
+    operator: str, inputs: Sequence[ir.Value | None], outputs: Sequence[str], name: str = "", **settings: Any
+) -> ir.Node:
+    """A node to insert with `graph.insert_before` or `graph.insert_after`; `settings` are its attributes."""
+    return ir.node(operator, list(inputs), settings, outputs=[ir.Value(name=output) for output in outputs], name=name)
+
+
+# Files and metadata
 
 
 def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
@@ -69,96 +194,6 @@ def load(path: Path) -> onnx.ModelProto:
         raise ConversionError(msg) from error
 
 
-def strip(model: onnx.ModelProto) -> None:
-    """Take out what no runtime needs: exporter traces, documentation, inferred shapes, unused and doubled initializers."""
-    graph = model.graph
-    for thing in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        thing.ClearField("doc_string")
-    for thing in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        thing.ClearField("metadata_props")
-    graph.ClearField("value_info")
-    _share_initializers(graph)
-
-
-def _share_initializers(graph: onnx.GraphProto) -> None:
-    used = {name for node in all_nodes(graph) for name in node.input} | {value.name for value in graph.output}
-    first: dict[bytes, str] = {}
-    renamed: dict[str, str] = {}
-    kept = []
-    for tensor in graph.initializer:
-        if tensor.name not in used:
-            continue
-        head = f"{tensor.data_type} {tuple(tensor.dims)} ".encode()
-        digest = hashlib.sha256(head + onnx.numpy_helper.to_array(tensor).tobytes()).digest()
-        renamed[tensor.name] = first.setdefault(digest, tensor.name)
-        if renamed[tensor.name] == tensor.name or tensor.name in {value.name for value in graph.output}:
-            kept.append(tensor)
-    for node in all_nodes(graph):
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-DEFAULTS = {"auto_pad": b"NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
-
-
-def shorten_names(graph: onnx.GraphProto) -> None:
-    """Give tensors short names and leave out attributes that repeat the default: names are 4 % of a small int8 file.
-
-    Inputs, outputs and nodes with weights keep their names; the Q/DQ nodes between lose theirs.
-    """
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {name: name for name in (*kept, "")}
-    for tensor in graph.initializer:
-        tensor.name = names.setdefault(tensor.name, f"w{len(names)}")
-    for node in all_nodes(graph):
-        node.input[:] = [names.setdefault(name, f"t{len(names)}") for name in node.input]
-        node.output[:] = [names.setdefault(name, f"t{len(names)}") for name in node.output]
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            node.name = ""
-        for attribute in [one for one in node.attribute if one.name in DEFAULTS and _value(one) == DEFAULTS[one.name]]:
-            node.attribute.remove(attribute)
-
-
-def _value(attribute: onnx.AttributeProto) -> object:
-    return onnx.helper.get_attribute_value(attribute)
-
-
-def module_path(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ours: bool = False) -> str:
-    """Path of the torch module that a node came from, by what its exporter left; empty where it left nothing.
-
-    Args:
-        node: Of a file by either of torch's exporters, or by this package.
-        weights: Names of the initializers.
-        ours: This package wrote the file: a node is called by its layer, `layer1.0.conv1`, or by module and operator,
-            `layer1.0/Add`.
-    """
-    if scopes := next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), ""):
-        return next((str(name) for name in reversed(ast.literal_eval(scopes)[:-1]) if name), "")
-    if "/" in node.name:
-        return _folded(node.name.strip("/").split("/")[:-1])
-    layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), "")
-    generated = node.name == "" or node.name.startswith((node.op_type, "node_"))
-    return layer or (node.name if ours and not generated else "")
-
-
-def _folded(parts: Iterable[str]) -> str:
-    """`features`, `features.0`, `conv` give `features.0.conv`: children of a Sequential carry their parent's name already."""
-    path = ""
-    for part in parts:
-        path = part if not path or part.startswith(f"{path}.") else f"{path}.{part}"
-    return path
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of branches and loop bodies included."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from all_nodes(inner)
-
-
 def check_finite(model: onnx.ModelProto) -> None:
     """Refuse weights that are not numbers.
 
@@ -179,47 +214,80 @@ def check(model: onnx.ModelProto) -> None:
     Raises:
         ConversionError: It is not valid; the message names the operator.
     """
+    if _weight_bytes(model) > MAX_PROTOBUF_BYTES:
+        model = _large_weights_as_inputs(model)  # the checker reads one protocol buffer
     try:
         onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        msg = f"the graph that was made is not valid ONNX: {error}"
+        msg = f"the graph is not valid ONNX: {error}"
         raise ConversionError(msg) from error
 
 
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file, whole or not at all.
+def _large_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the contents of its large weights, which become inputs of the same type and shape."""
+    light = onnx.ModelProto()
+    for field, content in model.ListFields():
+        if field.name != "graph":
+            light.MergeFrom(onnx.ModelProto(**{field.name: content}))
+    for field, content in model.graph.ListFields():
+        if field.name != "initializer":
+            light.graph.MergeFrom(onnx.GraphProto(**{field.name: content}))
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() < EXTERNAL_BYTES:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
+
+
+def save(model: onnx.ModelProto | ir.Model, path: Path) -> None:
+    """Write a network, whole or not at all: one file, and a second one with the weights where they exceed 2 GB.
 
     Raises:
-        ConversionError: It would be over 2 GB, the limit of an ONNX file.
         StoreError: The folder is not writable, or full.
     """
-    size = sum(tensor.ByteSize() for tensor in model.graph.initializer)
-    if size > MAX_PROTOBUF_BYTES:
-        msg = f"a network of {size / 1e9:.1f} GB does not fit into one ONNX file (2 GB); prune or quantize it first"
-        raise ConversionError(msg)
+    if _weight_bytes(model) > MAX_PROTOBUF_BYTES:
+        indexed = model if isinstance(model, ir.Model) else ir.from_proto(model)
+        with atomic_write(path) as aside:
+            ir.save(indexed, aside, "protobuf", external_data=f"{path.name}.data", size_threshold_bytes=EXTERNAL_BYTES)
+        return
+    proto = to_proto(model) if isinstance(model, ir.Model) else model
     with atomic_write(path) as aside:
-        aside.write_bytes(model.SerializeToString())
+        aside.write_bytes(proto.SerializeToString())
 
 
-def create_session(source: Path | onnx.ModelProto, *, optimised: bool = True, threads: int = 1) -> onnxruntime.InferenceSession:
+def _weight_bytes(model: onnx.ModelProto | ir.Model) -> int:
+    if isinstance(model, ir.Model):
+        return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    return sum(tensor.ByteSize() for tensor in model.graph.initializer)
+
+
+def create_session(
+    source: Path | onnx.ModelProto | ir.Model, *, optimised: bool = True, threads: int = 1
+) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU.
 
     Args:
-        source: A file, or a model in memory.
+        source: A file, or a network in memory.
         optimised: Fuse operators, as a user gets it; False runs each operator as the file has it.
         threads: Threads inside an operator.
 
     Raises:
-        ConversionError: The runtime does not take the graph.
+        ConversionError: The runtime rejects the graph.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    given = str(source) if isinstance(source, Path) else source.SerializeToString()
     try:
-        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        if not isinstance(source, Path) and _weight_bytes(source) > MAX_PROTOBUF_BYTES:
+            with tempfile.TemporaryDirectory() as folder:
+                save(source, Path(folder, "model.onnx"))
+                return onnxruntime.InferenceSession(Path(folder, "model.onnx"), options, providers=["CPUExecutionProvider"])
+        proto = to_proto(source) if isinstance(source, ir.Model) else source
+        content = str(proto) if isinstance(proto, Path) else proto.SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise

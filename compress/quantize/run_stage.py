@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import ModelProto
 
+from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
@@ -91,7 +92,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         made, notes = dict(other.models), other.notes
         skipped += other.skipped
         for one in made.values():
-            graphs.strip(one)
+            onnx_cleanup.strip(one)
             graphs.write_metadata(one, candidate.spec)
     files = {family: context.folder / MODEL_FILES[family] for family in wanted}
     for family, path in files.items():

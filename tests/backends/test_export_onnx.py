@@ -178,11 +178,19 @@ def test_failed_write_keeps_the_old_file(network: nn.Module, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_gigabytes_are_refused(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_network_has_its_weights_in_a_second_file(
+    network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_onnx(network, SPEC, tmp_path / "small.onnx")
     monkeypatch.setattr(graphs, "MAX_PROTOBUF_BYTES", 1000)
-    with pytest.raises(ConversionError, match="2 GB"):
-        export_onnx(network, SPEC, tmp_path / "model.onnx")
-    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "model.onnx"
+    export_onnx(network, SPEC, path)
+    assert {file.name for file in tmp_path.iterdir()} == {"small.onnx", "model.onnx", "model.onnx.data"}
+    assert path.stat().st_size < (tmp_path / "small.onnx").stat().st_size
+    x = torch.randn(3, *SPEC.shape).numpy()
+    expected = graphs.run(graphs.create_session(tmp_path / "small.onnx"), x)
+    for source in (path, graphs.load(path), graphs.to_ir(graphs.load(path))):
+        np.testing.assert_array_equal(graphs.run(graphs.create_session(source), x), expected)
 
 
 def test_export_is_silent(network: nn.Module, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

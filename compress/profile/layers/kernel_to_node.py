@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_cleanup
 
 MARK = re.compile(r"origin(\d+)_")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -47,7 +47,9 @@ def origins_of(model: onnx.ModelProto) -> tuple[Origin, ...]:
     """Every node of the main graph, in order, with the torch module that it came from."""
     weights = frozenset(tensor.name for tensor in model.graph.initializer)
     ours = any(entry.key == "compress" for entry in model.metadata_props)
-    return tuple(Origin(node.name, node.op_type, graphs.module_path(node, weights, ours=ours)) for node in model.graph.node)
+    return tuple(
+        Origin(node.name, node.op_type, onnx_cleanup.module_path(node, weights, ours=ours)) for node in model.graph.node
+    )
 
 
 def marked(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -61,7 +63,7 @@ def marked(model: onnx.ModelProto) -> onnx.ModelProto:
         for place, name in enumerate(node.output):
             if name and name not in kept:
                 renamed[name] = node.output[place] = f"origin{number}_{place}"
-    for node in graphs.all_nodes(copy.graph):
+    for node in onnx_cleanup.all_nodes(copy.graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     copy.graph.ClearField("value_info")
     return copy

@@ -17,7 +17,7 @@ import onnx
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_cleanup
 from compress.core.record import Skipped
 from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
@@ -124,8 +124,8 @@ def _finish(made: onnx.ModelProto, placement: QDQPlacement) -> None:
         _round_biases(made.graph)
     if placement.block_weight_quantization:
         block_weight_quantization(made)
-    graphs.strip(made)
-    graphs.shorten_names(made.graph)
+    onnx_cleanup.strip(made)
+    onnx_cleanup.shorten_names(made.graph)
 
 
 def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: QDQPlacement) -> dict[str, list[dict[str, object]]]:
