@@ -9,9 +9,9 @@ from rich.console import Console
 
 from compress.cli.terminal import table
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
-from compress.core.record import BenchmarkRow, Check, Fact, Quantity
+from compress.core.record import BenchmarkRow, Check, Fact, Metric, Quantity
 from compress.core.sentences import render, render_subject
-from compress.pipeline.report.sections import TOY
+from compress.pipeline.report.outline import SMOKE, deciding_metric
 from compress.pipeline.report.tables import summary_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def show(console: Console, run: Run) -> None:
     """Before and after, the verdict, and the paths written."""
     console.print()
     if run.record.smoke:
-        console.print(f"[bold yellow]{TOY}[/]")
+        console.print(f"[bold yellow]{SMOKE}[/]")
     header, *rows = summary_rows(run.record)
     table(console, "", header, rows)
     if run.verdict is not None:
@@ -33,15 +33,15 @@ def show(console: Console, run: Run) -> None:
         word = "[green]budget met[/]" if run.verdict.passed else "[red]budget missed[/]"
         console.print(f"[bold]{word}[/]")
         for check in run.verdict.checks:
-            console.print(_sentence(check), markup=False, highlight=False, soft_wrap=True)
+            console.print(_sentence(check, deciding_metric(run.record)), markup=False, highlight=False, soft_wrap=True)
     console.print()
     for path in (*run.report[:2], run.folder / "artifacts"):
         if path.exists():
             console.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
 
-def _sentence(check: Check) -> str:
-    unit = display_unit(check.limit.replace(" ", "_"), check.quantity)
+def _sentence(check: Check, metric: Metric) -> str:
+    unit = display_unit(check.quantity_name, check.quantity, metric)
     sign = "✓" if check.passed else "✗"
     return (
         f"  {sign} {check.limit}: {format_with_provenance(check.quantity, unit)}, allowed {check.allowed}: {check.explanation}"

@@ -1,19 +1,20 @@
-"""Limits of a recipe and the verdict on what was found.
+"""Limits of a recipe, and the verdict.
 
-- A figure that nobody measured or estimated never passes: the reason stands in the verdict.
-- A measured or estimated figure is judged on its value. An estimate is said to be one, with its band.
-- An interval or band that reaches over the limit is said, on either side.
+- A quantity that was neither measured nor estimated never passes; the verdict gives the reason.
+- A measured or estimated quantity is judged on its value. An estimate is named as one, with its band.
+- An interval or band that contains the limit is reported, on either side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.format_quantity import format_interval, format_value
-from compress.core.record import BenchmarkRow, Check, FrozenModel, Metrics, Quantity, Verdict
+from compress.core.record import BenchmarkRow, Check, FrozenModel, Metric, Metrics, Quantity, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
 ByDevice = dict[str, Positive]
@@ -26,9 +27,9 @@ class Budget(FrozenModel):
     """The recipe's `budget:` block. Every limit is optional; one at least is given.
 
     Attributes:
-        accuracy_drop: Largest loss of test accuracy, as a fraction (0.01 is one point): against the teacher, or the
-            starting network where there is none.
-        accuracy: Smallest test accuracy, as a fraction.
+        accuracy_drop: Largest loss of the deciding metric on test, as a fraction (0.01 is one point), against the teacher, or
+            the starting network where there is none.
+        accuracy: Bound of the deciding metric on test, as a fraction; the smallest where higher is better.
         size_mb: Largest file that ships, in MB of 10⁶ bytes.
         memory_mb: Largest peak memory by device, in MB.
         latency_ms: Largest median latency of one sample by device.
@@ -55,28 +56,40 @@ class Budget(FrozenModel):
         return tuple(sorted({*self.memory_mb, *self.latency_ms, *self.power_w}))
 
 
-def _compare(limit: str, allowed: float, unit: str, found: Quantity, *, least: bool = False) -> Check:
-    """One check; `allowed` counts like `found`, is shown in `unit`, and is a ceiling unless `least`."""
-    border = f"{'≥' if least else '≤'} {format_value(allowed, unit, exact=True)}"
-    if found.value is None:
-        explanation = f"{limit} could not be measured: {found.detail or 'no reason recorded'}: not passed"
-        return Check(limit=limit, allowed=border, quantity=found, passed=False, explanation=explanation)
-    passed = found.value >= allowed if least else found.value <= allowed
-    return Check(limit=limit, allowed=border, quantity=found, passed=passed, explanation=_explain(found, allowed, unit, passed))
+@dataclass(frozen=True)
+class _Limit:
+    """One limit: its words, its bound and the unit to show it in, the quantity's name, and whether it is a lower bound."""
+
+    words: str
+    bound: float
+    unit: str
+    name: str
+    lower: bool = False
+
+    def check(self, quantity: Quantity) -> Check:
+        """Compare a quantity, in the unit of the bound, with the bound."""
+        allowed = f"{'≥' if self.lower else '≤'} {format_value(self.bound, self.unit, exact=True)}"
+        if quantity.value is None:
+            passed = False
+            text = f"{self.words} could not be measured: {quantity.detail or 'no reason recorded'}: not passed"
+        else:
+            passed = quantity.value >= self.bound if self.lower else quantity.value <= self.bound
+            text = _explain(quantity, self.bound, self.unit, passed)
+        return Check(limit=self.words, allowed=allowed, quantity=quantity, passed=passed, explanation=text, name=self.name)
 
 
-def _explain(found: Quantity, allowed: float, unit: str, passed: bool) -> str:
-    """Say how the figure stands to the limit, how it came to be and whether its interval decides the case."""
-    beyond = float(f"{abs((found.value or 0.0) - allowed):.3g}")
+def _explain(quantity: Quantity, bound: float, unit: str, passed: bool) -> str:
+    """How far the value is from the bound, whether its interval decides the case, and whether it is an estimate."""
+    beyond = float(f"{abs((quantity.value or 0.0) - bound):.3g}")
     by = format_value(beyond, "points" if unit == "fraction" else unit, exact=True)
     text = "within the limit" if passed else f"outside the limit by {by}"
-    if found.low is not None and found.high is not None and found.low < found.high:
-        name = "band" if found.how == "estimated" else "interval"
-        if found.low < allowed < found.high:
-            text += f", but the {name} {format_interval(found, unit)} reaches across it"
+    if quantity.low is not None and quantity.high is not None and quantity.low < quantity.high:
+        name = "band" if quantity.how == "estimated" else "interval"
+        if quantity.low < bound < quantity.high:
+            text += f", but the {name} {format_interval(quantity, unit)} reaches across it"
         else:
-            text += f", with the whole {name} {format_interval(found, unit)}"
-    return f"{text}; estimated, not measured: {found.detail}" if found.how == "estimated" else text
+            text += f", with the whole {name} {format_interval(quantity, unit)}"
+    return f"{text}; estimated, not measured: {quantity.detail}" if quantity.how == "estimated" else text
 
 
 def _final(metrics: Metrics, name: str, unit: str) -> Quantity:
@@ -84,41 +97,44 @@ def _final(metrics: Metrics, name: str, unit: str) -> Quantity:
 
 
 def _on_device(rows: tuple[BenchmarkRow, ...], device: str, name: str, unit: str) -> Quantity:
-    """The artifact's figure on a device; of several rows the last, which is the latest profile's."""
-    found = [row for row in rows if row.subject == "artifact" and row.device == device]
-    if not found:
+    """The artifact's quantity on a device; of several rows the last, which is the latest profile's."""
+    artifact = [row for row in rows if row.subject == "artifact" and row.device == device]
+    if not artifact:
         return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; name it in a profile stage")
-    return found[-1].quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
+    return artifact[-1].quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
 
 
-def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...]) -> Iterator[Check]:
+def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Iterator[Check]:
     if budget.accuracy_drop is not None:
-        yield _compare("accuracy drop", budget.accuracy_drop, "points", _final(metrics, "accuracy_drop", "fraction"))
+        drop = f"{metric.name}_drop"
+        limit = _Limit(f"{metric.label} drop", budget.accuracy_drop, "points", drop)
+        yield limit.check(_final(metrics, drop, "fraction"))
     if budget.accuracy is not None:
-        yield _compare("accuracy", budget.accuracy, "fraction", _final(metrics, "accuracy", "fraction"), least=True)
+        limit = _Limit(metric.label, budget.accuracy, metric.unit, metric.name, lower=metric.higher_is_better)
+        yield limit.check(_final(metrics, metric.name, metric.unit))
     if budget.size_mb is not None:
-        yield _compare("size", budget.size_mb * MB, "bytes", _final(metrics, "size_bytes", "bytes"))
-    for limits, name, quantity, unit, factor in (
+        yield _Limit("size", budget.size_mb * MB, "bytes", "size_bytes").check(_final(metrics, "size_bytes", "bytes"))
+    for limits, words, name, unit, factor in (
         (budget.latency_ms, "latency", "latency_p50_ms", "ms", 1.0),
         (budget.memory_mb, "memory", "memory_bytes", "bytes", MB),
         (budget.power_w, "power", "power_w", "W", 1.0),
     ):
-        for device, allowed in limits.items():
-            found = _on_device(rows, device, quantity, unit)
-            yield _compare(f"{name} on {device}", allowed * factor, unit, found)
+        for device, bound in limits.items():
+            limit = _Limit(f"{words} on {device}", bound * factor, unit, name)
+            yield limit.check(_on_device(rows, device, name, unit))
 
 
-def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...]) -> Verdict:
-    """Hold what was found against the limits.
+def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Verdict:
+    """Check measured quantities against the limits.
 
     Args:
         budget: The limits.
-        metrics: Of what ships, with `accuracy`, `accuracy_drop` (fraction, positive where accuracy was lost) and
-            `size_bytes`.
-        rows: Rows of all profiles; those of `artifact` are looked at.
+        metrics: Of what ships, with the deciding metric, its drop (positive is a loss) and `size_bytes`.
+        rows: Rows of all profiles; those of `artifact` are checked.
+        metric: The metric that decides.
 
     Returns:
         One check for each limit; passed when all are.
     """
-    checks = tuple(_checks(budget, metrics, rows))
+    checks = tuple(_checks(budget, metrics, rows, metric))
     return Verdict(passed=all(check.passed for check in checks), checks=checks)

@@ -9,24 +9,31 @@ import math
 import re
 
 from compress.core.latency_sessions import LATENCY, previous_latency
-from compress.core.record import How, Metrics, Quantity, StageRecord
+from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
 
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
-"""The sign that stands at every number of a report."""
+"""The sign beside every number of a report."""
 
 MINUS = "−"
 
+METRIC_LABELS = {
+    "{}": "test {}",
+    "{}_validation": "validation {}",
+    "{}_drop": "{} drop",
+    "control_{}": "test {} of the student trained alone",
+    "control_{}_validation": "validation {} of the student trained alone",
+    "{}_over_control": "test {} over the student trained alone",
+    "{}_given": "validation {} as given",
+    "{}_replaced": "validation {} after the replacements",
+    "{}_recovered": "validation {} after recovery",
+    "{}_lost": "validation {} lost",
+}
+"""Quantities of the metric that decides, by how their name is built from its name; labels likewise from its label."""
+
+DIFFERENCES = ("{}_drop", "{}_lost", "{}_over_control")
+"""Those that are differences: fractions are shown in points, so that nobody takes them for relative."""
+
 LABELS = {
-    "accuracy": "test accuracy",
-    "accuracy_validation": "validation accuracy",
-    "accuracy_drop": "accuracy drop",
-    "control_accuracy": "test accuracy of the student trained alone",
-    "control_accuracy_validation": "validation accuracy of the student trained alone",
-    "accuracy_over_control": "test accuracy over the student trained alone",
-    "accuracy_given": "validation accuracy as given",
-    "accuracy_replaced": "validation accuracy after the replacements",
-    "accuracy_recovered": "validation accuracy after recovery",
-    "accuracy_lost": "validation accuracy lost",
     "size_bytes": "size",
     "size_compressed_bytes": "size, compressed",
     "weights_bytes": "weights alone",
@@ -54,18 +61,26 @@ LABELS = {
     "latency_first_ms": "latency of the first run",
     "power_w": "power",
     "idle_w": "power at idle",
-    "energy_j": "energy a sample",
+    "energy_j": "energy per sample",
 }
-
-POINTS = frozenset({"accuracy_drop", "accuracy_lost", "accuracy_over_control"})
-"""Names of fractions that are differences: shown in points, so that nobody takes them for relative."""
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def quantity_label(name: str) -> str:
-    """A quantity's name in words."""
-    return LABELS.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
+def quantity_labels(metric: Metric) -> dict[str, str]:
+    """Names and labels of all quantities that have a label of their own, in the order of tables."""
+    return {name.format(metric.name): label.format(metric.label) for name, label in METRIC_LABELS.items()} | LABELS
+
+
+def is_difference(name: str, metric: Metric) -> bool:
+    """Whether a quantity is a difference of the metric that decides."""
+    return name in (template.format(metric.name) for template in DIFFERENCES)
+
+
+def quantity_label(name: str, metric: Metric | None = None) -> str:
+    """A quantity's name in words; those of the metric that decides have their own where `metric` is given."""
+    labels = quantity_labels(metric) if metric else LABELS
+    return labels.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -91,7 +106,7 @@ def _scaled(unit: str, largest: float) -> tuple[float, str, int | None]:
     return 1.0, {"1/s": "/s"}.get(unit, unit), None
 
 
-def _number(value: float, decimals: int) -> str:
+def _format_number(value: float, decimals: int) -> str:
     text = f"{value:,.{decimals}f}"
     return text.replace("-", "" if float(text.replace(",", "")) == 0 else MINUS)
 
@@ -109,13 +124,14 @@ def format_value(value: float, unit: str, *, exact: bool = False) -> str:
     if exact:
         text = f"{scaled:.10g}".replace("-", MINUS)
     else:
-        text = _number(scaled, _decimals(scaled, 3) if decimals is None else decimals)
+        text = _format_number(scaled, _decimals(scaled, 3) if decimals is None else decimals)
     return f"{text} {'point' if text == '1' and shown == 'points' else shown}".strip()
 
 
-def display_unit(name: str, quantity: Quantity) -> str:
+def display_unit(name: str, quantity: Quantity, metric: Metric | None = None) -> str:
     """The unit to show a quantity in: its own, or points for a difference of fractions."""
-    return "points" if name in POINTS and quantity.unit == "fraction" else quantity.unit
+    points = metric is not None and quantity.unit == "fraction" and is_difference(name, metric)
+    return "points" if points else quantity.unit
 
 
 def format_quantity(quantity: Quantity, unit: str | None = None) -> str:
@@ -133,7 +149,7 @@ def format_interval(quantity: Quantity, unit: str | None = None) -> str:
     if decimals is None:
         least = _decimals(max(map(abs, ends)), 3)
         decimals = min(least + 2, max(least, _decimals(ends[1] - ends[0], 1)))
-    first, second = (_number(end, decimals) for end in ends)
+    first, second = (_format_number(end, decimals) for end in ends)
     dash = " to " if MINUS in first + second else "–"
     return f"{first}{dash}{second} {shown}".strip()
 
@@ -161,17 +177,17 @@ def format_change(before: Quantity | None, after: Quantity | None) -> str:
     if after.value == before.value:
         return "="
     if after.unit == "fraction":
-        return _signed(format_value(after.value - before.value, "points"))
+        return _with_sign(format_value(after.value - before.value, "points"))
     if before.value <= 0 or after.value <= 0:
-        return _signed(format_value(after.value - before.value, after.unit))
+        return _with_sign(format_value(after.value - before.value, after.unit))
     ratio = after.value / before.value
     if ratio <= 0.25 or ratio >= 4:
         times = max(ratio, 1 / ratio)
-        return f"{'÷' if ratio < 1 else '×'} {_number(times, _decimals(times, 3))}"
-    return _signed(f"{_number((ratio - 1) * 100, 1)} %")
+        return f"{'÷' if ratio < 1 else '×'} {_format_number(times, _decimals(times, 3))}"
+    return _with_sign(f"{_format_number((ratio - 1) * 100, 1)} %")
 
 
-def _signed(text: str) -> str:
+def _with_sign(text: str) -> str:
     return text if text.startswith((MINUS, "0 ")) else f"+{text}"
 
 
@@ -185,29 +201,30 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _short(quantity: Quantity | None) -> str:
+def _format_short(quantity: Quantity | None) -> str:
     if quantity is None or quantity.value is None:
         return "—"
     return f"{'~' if quantity.how == 'estimated' else ''}{format_quantity(quantity).removesuffix(' MAC')}"
 
 
-def format_stage_line(record: StageRecord, previous: Metrics) -> str:
-    """One line for a finished stage: accuracy, size, MACs, latency, and the change since the stage before.
+def format_stage_line(record: StageRecord, previous: Metrics, metric: Metric) -> str:
+    """One line for a finished stage: metric, size, MACs, latency, and the change since the stage before.
 
     The change of a latency is that of the session which timed both networks in turns, where there was one.
 
     Args:
         record: The finished stage.
-        previous: Scorecard that it started from.
+        previous: Metrics of the stage before.
+        metric: The metric that decides.
 
     Returns:
-        At most 120 columns; an estimate wears a `~`, what was not measured is `—`.
+        At most 120 columns; `~` stands before an estimate, `—` for what was not measured.
     """
     parts = []
-    for name, short in (("accuracy", "accuracy"), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
+    for name, label in ((metric.name, metric.label), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
         now = record.after.get(name)
         before = (previous_latency(record, now) if name == LATENCY else None) or previous.get(name)
-        moved = format_change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
-        parts.append(f"{short} {_short(now)}{f' ({moved})' if moved else ''}")
+        change = format_change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        parts.append(f"{label} {_format_short(now)}{f' ({change})' if change else ''}")
     line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
     return line if len(line) <= 120 else f"{line[:119]}…"

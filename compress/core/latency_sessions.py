@@ -1,30 +1,31 @@
-"""Which session a latency is from: stages are timed minutes apart, in which a machine may change more than the networks differ.
+"""Timing session of a latency.
 
-The last `profile` on this machine timed teacher, student and artifact in turns. Where a stage left one of these, its latency is
-the one of that session; elsewhere it stays that of the stage's own, and says so.
+Stages are timed minutes apart, and a machine may change more in between than the networks differ. The last `profile` on this
+machine timed teacher, student and artifact in turns: where a stage produced one of these, its latency is the one of that
+session. Elsewhere it is that of the stage's own session, and its detail says so.
 """
 
 from __future__ import annotations
 
-from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Fact, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.sentences import render
 
 LATENCY, P50 = "latency_ms", "latency_p50_ms"
-APART = "timed on its own right after {}: minutes apart from the other rows"
 
 
 def teacher_metrics(record: RunRecord) -> Metrics:
-    """Of the teacher, its latency from the interleaved session where there is one."""
-    return _with(record.teacher.after if record.teacher else {}, _timed(record).get("teacher"))
+    """Metrics of the teacher, with its latency from the interleaved session where there is one."""
+    return _with_latency(record.teacher.after if record.teacher else {}, _interleaved(record).get("teacher"))
 
 
 def stage_metrics(record: RunRecord, stage: StageRecord) -> Metrics:
-    """Of what a stage left, likewise; of what the session did not time, the stage's own, with a word on that."""
-    together = _together(record, stage)
+    """Metrics after a stage, likewise; a latency that the session did not measure is the stage's own."""
+    interleaved = _interleaved_latency(record, stage)
     own = stage.after.get(LATENCY)
-    if together is None and own is not None and own.how == "measured" and _timed(record):
-        detail = f"{own.detail}; {APART.format(f'stage {stage.index} · {stage.name}')}"
-        return _with(stage.after, own.model_copy(update={"detail": detail}))
-    return _with(stage.after, together)
+    if interleaved is None and own is not None and own.how == "measured" and _interleaved(record):
+        alone = Fact.of("pipeline.timed_alone", stage.name, index=stage.index)
+        return _with_latency(stage.after, own.model_copy(update={"detail": f"{own.detail}; {render(alone)}"}))
+    return _with_latency(stage.after, interleaved)
 
 
 def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
@@ -34,53 +35,68 @@ def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
     their ratio. None where neither is known.
     """
     now = stage_metrics(record, stage).get(LATENCY)
-    if now is None or stage.after.get(LATENCY) == stage.before.get(LATENCY):
+    if now is None or _same_network(stage.after, stage.before):
         return now
-    before = next((one for one in record.stages if one.index == stage.index - 1), None)
-    if _together(record, stage) and before is not None and (timed := _together(record, before)):
-        return timed
+    before = next((other for other in record.stages if other.index == stage.index - 1), None)
+    if _interleaved_latency(record, stage) and before is not None and (latency := _interleaved_latency(record, before)):
+        return latency
     return previous_latency(stage, now)
 
 
 def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | None:
-    """What the network before takes where this one takes `now`, by the stage's own session of both; None without one."""
-    gain = stage.results.get("speedup_vs_before")
-    if gain is None or gain.value is None or now is None or now.value is None:
+    """Latency of the network before where this one takes `now`, by the session that timed both; None without one."""
+    speedup = stage.results.get("speedup_vs_before")
+    if speedup is None or speedup.value is None or now is None or now.value is None:
         return None
-    return Quantity.measured(now.value * gain.value, now.unit, gain.detail)
+    return Quantity.measured(now.value * speedup.value, now.unit, speedup.detail)
 
 
-def _together(record: RunRecord, stage: StageRecord) -> Quantity | None:
-    """The latency of what a stage left, by the interleaved session; None where that did not time it."""
-    timed = _timed(record)
+def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | None:
+    """Latency of what a stage produced, by the interleaved session; None where that did not time it."""
+    latencies = _interleaved(record)
     profile = _profile(record)
     if profile is None:
         return None
-    floats = [one for one in record.stages if one.form == "torch" and one.index < profile.index]
-    if stage.after.get(LATENCY) == profile.after.get(LATENCY):
-        return timed.get("artifact")
-    if floats and stage.after.get(LATENCY) == floats[-1].after.get(LATENCY):
-        return timed.get("student")
+    floats = [other for other in record.stages if other.form == "torch" and other.index < profile.index]
+    if _same_network(stage.after, profile.after):
+        return latencies.get("artifact")
+    if floats and _same_network(stage.after, floats[-1].after):
+        return latencies.get("student")
     return None
+
+
+def _same_network(first: Metrics, second: Metrics) -> bool:
+    """Whether two stages left the same network: a stage that changes nothing keeps the latency, and so its session.
+
+    Older records name no session; equal quantities, with their details, are of the same one.
+    """
+    one, other = first.get(LATENCY), second.get(LATENCY)
+    if one is not None and other is not None and one.session and other.session:
+        return one.session == other.session
+    return one == other
 
 
 def _profile(record: RunRecord) -> StageRecord | None:
     """The last stage that timed the artifact on this machine."""
-    found = [stage for stage in record.stages if any(row.subject == "artifact" and _here(row) for row in stage.benchmark_rows)]
-    return found[-1] if found else None
+    local = (
+        stage
+        for stage in reversed(record.stages)
+        if any(r.subject == "artifact" and _is_local(r) for r in stage.benchmark_rows)
+    )
+    return next(local, None)
 
 
-def _timed(record: RunRecord) -> dict[str, Quantity]:
+def _interleaved(record: RunRecord) -> dict[str, Quantity]:
     """Latency by subject, of that stage's first device that is this machine."""
     profile = _profile(record)
-    rows = [row for row in profile.benchmark_rows if _here(row)] if profile else []
-    found = {row.subject: row.quantities.get(P50) for row in rows if row.device == rows[0].device}
-    return {name: each for name, each in found.items() if each is not None and each.how == "measured"}
+    rows = [row for row in profile.benchmark_rows if _is_local(row)] if profile else []
+    latencies = {row.subject: row.quantities.get(P50) for row in rows if row.device == rows[0].device}
+    return {subject: latency for subject, latency in latencies.items() if latency is not None and latency.how == "measured"}
 
 
-def _here(row: BenchmarkRow) -> bool:
+def _is_local(row: BenchmarkRow) -> bool:
     return row.local or row.device == "host"  # records older than the field `local`
 
 
-def _with(card: Metrics, latency: Quantity | None) -> Metrics:
-    return card if latency is None else {**card, LATENCY: latency}
+def _with_latency(metrics: Metrics, latency: Quantity | None) -> Metrics:
+    return metrics if latency is None else {**metrics, LATENCY: latency}

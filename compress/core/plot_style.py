@@ -1,4 +1,4 @@
-"""How all pictures of a report look: colours, quiet axes, text that is not read as a formula."""
+"""Style of all pictures of a report: colours, axes without a box, text that is not read as a formula."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a
 SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
 DPI = 144
 LABEL_STYLE: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
-"""Style of a name in a drawing: readable where a line runs behind it."""
+"""Style of a label in a figure: readable where a line runs behind it."""
 LINEAR_BELOW = 5.0
 """Values that span less than this factor are drawn on a linear axis."""
 
@@ -35,25 +35,25 @@ class Picture:
 
     Attributes:
         name: File name without suffix.
-        place: `overview`, `devices` or `stage-N`: where in the report it stands.
+        section: The part of the report that shows it: `overview`, `devices` or `stage-N`.
         caption: What it shows, below it.
         png: Its bytes.
     """
 
     name: str
-    place: str
+    section: str
     caption: str
     png: bytes
 
 
 def escape_text(text: str) -> str:
-    """Text that matplotlib does not read as a formula, of bearable length."""
+    """Text that matplotlib does not read as a formula, of at most 60 characters."""
     shortened = text if len(text) <= 60 else f"{text[:59]}…"
     return re.sub(r"\s+", " ", shortened).replace("$", r"\$").lstrip("_")
 
 
 def to_png(figure: Figure, description: str = "") -> bytes:
-    """A drawn figure's bytes; with a description, which a stage's own figure has as its caption in the report."""
+    """PNG bytes of a figure; the description becomes the caption of a stage's own figure in the report."""
     about = {"Software": None, **({"Description": description} if description else {})}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def style_axes(axes: Axes, *, grid: str = "both") -> None:
-    """Quiet axes: no box, faint grid, small type."""
+    """Axes without a box, with a faint grid and small type."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -82,7 +82,7 @@ def style_axes(axes: Axes, *, grid: str = "both") -> None:
 
 
 def scale_x(axes: Axes, values: Iterable[float]) -> None:
-    """A logarithmic x axis with plain numbers, where the values ask for one."""
+    """A logarithmic x axis with plain numbers, where the values span a factor of `LINEAR_BELOW` or more."""
     positive = [value for value in values if value > 0]
     if not positive or max(positive) / min(positive) < LINEAR_BELOW:
         axes.margins(x=0.2)
@@ -92,27 +92,27 @@ def scale_x(axes: Axes, values: Iterable[float]) -> None:
     axes.set_xlim(min(positive) / 1.8, max(positive) * 2.4)
 
 
-def separate_labels(figure: Figure, names: Iterable[Annotation]) -> None:
-    """Move names that stand on one another apart, up those above their points and down those below."""
+def separate_labels(figure: Figure, labels: Iterable[Annotation]) -> None:
+    """Move overlapping labels apart, those above their points upwards and those below downwards."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
-    taken: list[Bbox] = []
-    for name in names:
-        x, y = name.xyann
-        away = 1 if name.get_verticalalignment() == "bottom" else -1
-        while any(name.get_window_extent(canvas.get_renderer()).overlaps(other) for other in taken):
-            y += away
-            name.xyann = (x, y)
-        taken.append(name.get_window_extent(canvas.get_renderer()))
+    placed: list[Bbox] = []
+    for label in labels:
+        x, y = label.xyann
+        step = 1 if label.get_verticalalignment() == "bottom" else -1
+        while any(label.get_window_extent(canvas.get_renderer()).overlaps(other) for other in placed):
+            y += step
+            label.xyann = (x, y)
+        placed.append(label.get_window_extent(canvas.get_renderer()))
 
 
 def value_or_none(quantity: Quantity | None) -> float | None:
-    """A quantity's number, where there is one."""
+    """A quantity's value, where there is one."""
     return None if quantity is None else quantity.value
 
 
 def error_bar(quantity: Quantity, factor: float) -> tuple[list[float], list[float]]:
-    """Whisker lengths below and above a value."""
+    """Lengths of an error bar below and above a value."""
     value = quantity.value or 0.0
     low = quantity.low if quantity.low is not None else value
     high = quantity.high if quantity.high is not None else value

@@ -48,7 +48,8 @@ class Quantity(FrozenModel):
         detail: Where and how it was measured; or by what model it was estimated; or why it was not measured.
         low: Lower end of the 95 % interval (measured) or of the error band (estimated).
         high: Upper end of it.
-        runs: How many samples stand behind a measurement.
+        runs: Number of samples or runs behind a measurement.
+        session: Of a latency, the key of the stage whose timing session it is from; empty where there is none to name.
     """
 
     value: float | None = None
@@ -58,6 +59,7 @@ class Quantity(FrozenModel):
     low: float | None = None
     high: float | None = None
     runs: int | None = None
+    session: str = ""
 
     @classmethod
     def measured(
@@ -80,7 +82,7 @@ class Quantity(FrozenModel):
 
     @classmethod
     def missing(cls, unit: str, reason: str) -> Self:
-        """A number that nobody measured, and why."""
+        """A number that was not measured, and why."""
         return cls(unit=unit, how="not measured", detail=reason)
 
 
@@ -140,6 +142,22 @@ def _read_fact(value: object) -> object:
 
 
 Facts = tuple[Annotated[Fact, BeforeValidator(_read_fact)], ...]
+
+
+class Metric(FrozenModel):
+    """The metric of a task that decides.
+
+    Attributes:
+        name: As in metrics and results, for example `top1`; `NAME_validation` and `NAME_drop` are built from it.
+        label: In words.
+        unit: As in `Quantity`.
+        higher_is_better: Its direction.
+    """
+
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
 
 
 class Curve(FrozenModel):
@@ -249,18 +267,33 @@ class StageRecord(FrozenModel):
 
 
 class Check(FrozenModel):
-    """One limit of the budget against the quantity that it limits."""
+    """One limit of the budget against the quantity that it limits.
+
+    Attributes:
+        limit: In words.
+        allowed: The bound, with its unit.
+        quantity: What was measured or estimated.
+        passed: Whether it is within the limit.
+        explanation: By how much, and whether the interval decides.
+        name: Name of the quantity.
+    """
 
     limit: str
     allowed: str
     quantity: Quantity
     passed: bool
     explanation: str
+    name: str = ""
     _older = _renamed(found="quantity")
+
+    @property
+    def quantity_name(self) -> str:
+        """Name of the quantity; older records have only the limit's words, which follow it."""
+        return self.name or self.limit.replace(" ", "_")
 
 
 class Verdict(FrozenModel):
-    """The budget's answer. A limit that could not be measured does not pass."""
+    """Whether a run is within its budget. A limit whose quantity could not be measured does not pass."""
 
     passed: bool
     checks: tuple[Check, ...]
@@ -269,7 +302,12 @@ class Verdict(FrozenModel):
 class RunRecord(FrozenModel):
     """A whole run: enough to redraw its report and to repeat it.
 
-    `smoke` says that it was made at toy size, so that no figure of it means anything.
+    Attributes:
+        metric: The metric that decides; None in older records.
+        start: Metrics of the network before the first stage.
+        skipped: What was left out of the data, and why.
+        notes: How the starting network was built.
+        smoke: Whether it ran at toy size, so that none of its numbers means anything.
     """
 
     name: str
@@ -277,8 +315,10 @@ class RunRecord(FrozenModel):
     recipe_text: str
     spec: InputSpec
     data: dict[str, Any]
+    metric: Metric | None = None
     teacher: StageRecord | None
     start: Metrics
+    skipped: Facts = ()
     notes: Facts = ()
     smoke: bool = False
     stages: tuple[StageRecord, ...]

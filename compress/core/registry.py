@@ -237,6 +237,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("runner", "openvino", "compress.backends.openvino:Runner", "OpenVINO"),
     Entry("runner", "tensorrt", "compress.backends.tensorrt:Runner", "TensorRT"),
     Entry("runner", "torch", "compress.backends.torch:Runner", "PyTorch"),
+    Entry("report_section", "verdict", "compress.pipeline.report.sections:verdict", "limits of the budget"),
+    Entry("report_section", "points_for_review", "compress.pipeline.report.sections:points_for_review", "warnings"),
+    Entry("report_section", "before_and_after", "compress.pipeline.report.sections:before_and_after", "teacher to artifact"),
+    Entry("report_section", "stage_by_stage", "compress.pipeline.report.sections:stage_by_stage", "metrics by stage"),
+    Entry("report_section", "devices", "compress.pipeline.report.sections:devices", "measurements by device"),
+    Entry("report_section", "stages", "compress.pipeline.report.sections:stages", "details by stage"),
+    Entry("report_section", "reproduction", "compress.pipeline.report.sections:reproduction", "versions, seeds, recipe"),
+    Entry("report_section", "numbers", "compress.pipeline.report.sections:numbers", "meaning of signs and intervals"),
 )
 
 

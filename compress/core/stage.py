@@ -121,7 +121,7 @@ class Context:
 class Outcome:
     """What a stage gives back. See `StageRecord` for the meaning of the fields after `candidate`.
 
-    `train` is a distilled set in the stage's folder that the stages after it train on instead of the data's training images.
+    `training_set` is a distilled set in the stage's folder, on which later stages train instead of the data's own images.
     """
 
     candidate: Candidate
@@ -132,7 +132,7 @@ class Outcome:
     warnings: tuple[Fact | str, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    train: Path | None = None
+    training_set: Path | None = None
 
 
 class Stage(FrozenModel):
@@ -170,7 +170,7 @@ class Stage(FrozenModel):
         return {}
 
 
-def missing_metrics(reason: str) -> Metrics:
-    """A scorecard in which nothing was measured, for a start that has no network yet."""
-    units = {"accuracy": "fraction", "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
+def missing_metrics(reason: str, metric: str) -> Metrics:
+    """Metrics of which none was measured, for a start that has no network yet; `metric` is the task's deciding one."""
+    units = {metric: "fraction", "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
     return {name: Quantity.missing(unit, reason) for name, unit in units.items()}

@@ -42,7 +42,7 @@ def finished(
         results=results,
         notes=(*_notes(stage, job, networks), *made.notes),
         curves={"matching_loss": curve} if losses else {},
-        train=context.folder / FILE if stage.use else None,
+        training_set=context.folder / FILE if stage.use else None,
     )
 
 

@@ -1,47 +1,72 @@
-"""After each stage: is what it gave usable, and what is it worth."""
+"""Evaluation of what a stage produced: output check, metric, size, parameters, MACs and latency, each with its provenance.
+
+The metric is measured on what ships: an ONNX candidate runs in its runtime, a torch candidate as the module whose float ONNX
+file is compared with it at export.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from safetensors.torch import load_model
+
+from compress.backends.export_onnx import export_onnx
+from compress.backends.run_split import run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
-from compress.core.record import Fact, Metrics
+from compress.core.record import Fact, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
-from compress.pipeline.scorecard import counts, drop, gain, module_correct, proportion, score
+from compress.models import count_macs
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
+from compress.profile.latency.timing import Timing, measure, speedup
+from compress.tasks.metric_quantity import drop, gain, proportion
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import nn
 
-    from compress.pipeline.pending_stage import PendingStage
+    from compress.data.interface import Data, Split
+    from compress.pipeline.stage_output import PendingStage
+    from compress.tasks.base import Task
 
 CONTROL = "control.safetensors"
-CONTROL_NAME = "the student trained alone for as long"
+LATENCY_SECONDS = 0.6
+ONNX_RUNTIME = "onnxruntime"
+COUNTS = ("parameters", "macs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The scorecard after a stage, figures on test that the stage itself must not look at, notes, and which nobody may miss."""
+    """Metrics of a candidate.
 
-    card: Metrics
+    Attributes:
+        metrics: After the stage.
+        results: Further quantities, among them those on the test split, which a stage itself must not use.
+        notes: For the record.
+        warnings: Those of them that stand at the head of the report.
+        scores: Per-sample scores on the test split, float32 (N,), which paired intervals need; None where not measured.
+    """
+
+    metrics: Metrics
     results: Metrics = field(default_factory=dict)
     notes: tuple[Fact | str, ...] = ()
     warnings: tuple[Fact, ...] = ()
+    scores: np.ndarray | None = None
 
 
-def checked(candidate: Candidate, stage: str) -> None:
-    """Refuse a network whose answers have the wrong shape or are not numbers.
+def check_outputs(candidate: Candidate, stage: str) -> None:
+    """Refuse a network whose outputs have the wrong shape or are not finite.
 
     Raises:
-        ModelError: Saying which stage left it so.
+        ModelError: Names the stage that produced it.
     """
     if candidate.module is None:
         return
-    import torch
-
     with torch.no_grad():
         outputs = candidate.module(torch.zeros(2, *candidate.spec.shape))
     expected = (2, len(candidate.spec.classes))
@@ -53,42 +78,87 @@ def checked(candidate: Candidate, stage: str) -> None:
         raise ModelError(msg)
 
 
-def evaluate(
-    step: PendingStage, outcome: Outcome, context: Context, *, reference: StageOutput | None, same: bool
+def evaluate_outcome(
+    pending: PendingStage, outcome: Outcome, context: Context, *, reference: StageOutput | None, unchanged: bool
 ) -> Evaluation:
-    """Measure what a stage gave.
+    """Evaluate what a stage produced.
 
     Args:
-        step: The stage.
-        outcome: What it gave.
-        context: Its surroundings; the float ONNX file and the per-sample scores are left in its folder.
-        reference: What accuracy is compared with; None when this is the first network of all.
-        same: Whether the stage gave back the candidate that it was given.
+        pending: The stage.
+        outcome: What it produced.
+        context: Its context; the float ONNX file and the per-sample scores are written into its folder.
+        reference: What the metric is compared with; None when this is the first network of the run.
+        unchanged: Whether the stage returned its input candidate.
     """
-    candidate = outcome.candidate
-    if not step.trained:
-        return Evaluation(missing_metrics("fresh weights") | counts(candidate.network(), context.data))
-    if same or _same_bytes(candidate, step.previous):
-        if step.previous and (correct := step.previous.correct()) is not None:
-            save_scores(correct, context.folder)
-        return Evaluation(step.before)
+    candidate, previous, task = outcome.candidate, pending.previous, context.task
+    if not pending.trained:
+        return Evaluation(missing_metrics("fresh weights", task.metric) | _counts(candidate.network(), context.data))
+    if unchanged or _same_bytes(candidate, previous):
+        if previous and (scores := previous.scores()) is not None:
+            save_scores(scores, context.folder)
+        return Evaluation(pending.before)
     file, notes = _onnx_file(candidate, context)
-    rival = step.previous.onnx() if step.previous else None
-    scored = score(candidate, file, context.data, context.task, step.before, rival=rival)
-    save_scores(scored.correct, context.folder)
-    card = dict(scored.card)
-    if reference and (correct := reference.correct()) is not None:
-        card[f"{context.task.metric}_drop"] = drop(correct, scored.correct, f"the {reference.record.name}")
-    control = _control(candidate, context, scored.correct)
-    warnings = unearned(control, context.task.metric)
-    return Evaluation(card, scored.gain | control, (*notes, *warnings), warnings)
+    evaluation = evaluate_candidate(
+        candidate, file, context, before=pending.before, baseline=previous.onnx() if previous else None, session=pending.key
+    )
+    scores = evaluation.scores
+    assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
+    save_scores(scores, context.folder)
+    metrics = dict(evaluation.metrics)
+    if reference and (reference_scores := reference.scores()) is not None:
+        metrics[f"{task.metric}_drop"] = drop(reference_scores, scores, f"the {reference.record.name}")
+    control = _control(candidate, context, scores)
+    warnings = no_gain_warning(control, task.metric)
+    return Evaluation(metrics, evaluation.results | control, (*notes, *warnings), warnings, scores)
 
 
-def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[str, ...]]:
+def evaluate_candidate(
+    candidate: Candidate, file: Path, context: Context, *, before: Metrics, baseline: Path | None, session: str
+) -> Evaluation:
+    """Measure one candidate.
+
+    Args:
+        candidate: What to measure.
+        file: Its ONNX file: the candidate itself, or the float export of a torch candidate.
+        context: The splits and the task; the metric is measured on test and, apart, on validation.
+        before: Metrics before the stage; an ONNX candidate keeps its parent's counts, since quantization removes no work.
+        baseline: ONNX file of the previous stage, timed in turns with this one so that drift affects both alike; the result is
+            `speedup_vs_before`.
+        session: Identifies the timing session in the latency's record.
+    """
+    data, metric = context.data, context.task.metric
+    runtime = candidate.shipped[0] if candidate.module is None else ONNX_RUNTIME
+    test, scores = _measure_metric(candidate, data.test, context.task, "test")
+    validation, _ = _measure_metric(candidate, data.validation, context.task, "validation")
+    metrics: Metrics = {metric: test, f"{metric}_validation": validation}
+    if candidate.module is not None:
+        metrics |= _counts(candidate.module, data)
+    else:
+        metrics |= {name: before[name] for name in COUNTS if name in before}
+    metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
+    timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
+    metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
+    if not baseline:
+        return Evaluation(metrics, scores=scores)
+    return Evaluation(metrics, {"speedup_vs_before": speedup(timings["baseline"], timings["this"])}, scores=scores)
+
+
+def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
+    """A warning where distillation gave no significant gain over the control, by the paired interval."""
+    difference = control.get(f"{metric}_over_control")
+    if difference is None or (difference.low or 0.0) > 0:
+        return ()
+    value, low, high = (100 * (bound or 0.0) for bound in (difference.value, difference.low, difference.high))
+    return (
+        Fact.of(
+            "pipeline.no_gain_over_control", metric, difference=value, low=low, high=high, samples=difference.runs
+        ),
+    )  # fmt: skip
+
+
+def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[Fact | str, ...]]:
     if candidate.module is None:
         return candidate.shipped[1], ()
-    from compress.backends.export_onnx import export_onnx
-
     path = context.folder / FLOAT_ONNX
     return path, export_onnx(candidate.module, candidate.spec, path)
 
@@ -98,39 +168,45 @@ def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:
         return False
     before = previous.onnx()
     runtime, file = candidate.shipped
-    return before is not None and runtime == "onnxruntime" and sha256(before) == sha256(file)
+    return before is not None and runtime == ONNX_RUNTIME and sha256(before) == sha256(file)
 
 
-def _control(candidate: Candidate, context: Context, correct: np.ndarray) -> Metrics:
-    """Accuracy on test of the control network that a distilling stage trained, and what the student is better by."""
+def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metrics:
+    """Metric on test of the control, the same network trained without the teacher, and the student's gain over it."""
     path = context.folder / CONTROL
     if not path.exists() or candidate.module is None:
         return {}
-    import copy
-
-    from safetensors.torch import load_model
-
     control = copy.deepcopy(candidate.module)
     load_model(control, path)
-    alone = module_correct(control, context.data.test, context.task)
-    metric, where = context.task.metric, "student trained alone, same epochs; torch, test split"
-    return {f"control_{metric}": proportion(alone, where), f"{metric}_over_control": gain(alone, correct, CONTROL_NAME)}
+    control_scores = run_split(control, context.data.test, context.task).scores
+    metric = context.task.metric
+    return {
+        f"control_{metric}": proportion(control_scores, "student trained alone, same epochs; torch, test split"),
+        f"{metric}_over_control": gain(control_scores, scores, "the student trained alone for as long"),
+    }
 
 
-def unearned(control: Metrics, metric: str) -> tuple[Fact, ...]:
-    """Said where the teacher brought nothing that the test samples can tell."""
-    brought = control.get(f"{metric}_over_control")
-    if brought is None or (brought.low or 0.0) > 0:
-        return ()
-    difference, low, high = (100 * (bound or 0.0) for bound in (brought.value, brought.low, brought.high))
-    return (
-        Fact.of(
-            "pipeline.no_gain_over_control",
-            metric,
-            difference=difference,
-            low=low,
-            high=high,
-            samples=brought.runs,
-            control=CONTROL_NAME,
-        ),
-    )
+def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, np.ndarray]:
+    """Metric of one split with its Wilson interval, and the per-sample scores that it is the mean of."""
+    if candidate.module is not None:
+        scores, where = run_split(candidate.module, split, task).scores, f"torch, {name} split"
+    else:
+        runtime, file = candidate.shipped
+        scores = run_split(file, split, task, runtime=runtime).scores
+        where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
+    return proportion(scores, where), scores
+
+
+def _counts(module: nn.Module, data: Data) -> Metrics:
+    """Parameters and multiply-accumulates of one sample."""
+    total = count_macs.count(module, data.spec)
+    return {
+        "parameters": Quantity.measured(total.parameters, "1", "counted on the module"),
+        "macs": Quantity.measured(total.macs, "MAC", "counted on the module, one sample"),
+    }
+
+
+def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
+    """Time files in turns on one real test image, in ONNX Runtime unless `runtimes` names another."""
+    batch = next(iter(data.test.ordered(1)))
+    return measure(files, batch.inputs.numpy(), threads=1, seconds=LATENCY_SECONDS, runtimes=runtimes)

@@ -33,7 +33,7 @@ class Run:
     """A finished run.
 
     Attributes:
-        record: All that happened.
+        record: The whole run as data.
         folder: The run directory.
         report: The report's files.
     """
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The budget's answer; None without a budget."""
+        """Whether the run is within the budget; None without a budget."""
         return self.record.verdict
 
 
@@ -105,31 +105,31 @@ class Pipeline:
     def run(
         self, *, out: str | Path = "reports", fresh: bool = False, device: str = "auto", reporter: Reporter | None = None
     ) -> Run:
-        """Run what is not finished yet, and write the report.
+        """Run the stages that are not finished, and write the report.
 
         Args:
             out: Folder of all runs.
-            fresh: Compute everything again; what an earlier run left is moved aside, not lost.
+            fresh: Compute everything again; the files of an earlier run are moved aside, not deleted.
             device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
             reporter: Progress; silent by default.
 
         Raises:
-            CompressError: Something the caller can mend; finished stages are kept.
+            CompressError: A fault of the input or the environment; finished stages are kept.
         """
         from compress.pipeline.executor import PipelineExecutor
 
-        folder = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
-        with folder.locked(), disk_faults_named(folder.path):
-            shown = reporter if reporter and is_main() else NullReporter()
-            session = PipelineExecutor(self.plan, folder, device=device, reporter=shown, smoke=self.smoke)
-            record = self._chain(session)
-            return Run(record, folder.path, publish(record, folder.path, session.links) if is_main() else ())
+        directory = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
+        with directory.locked(), disk_faults_named(directory.path):
+            reporter = reporter if reporter and is_main() else NullReporter()
+            executor = PipelineExecutor(self.plan, directory, device=device, reporter=reporter, smoke=self.smoke)
+            record = self._run_stages(executor)
+            return Run(record, directory.path, publish(record, directory.path, executor.outputs) if is_main() else ())
 
-    def _chain(self, session: PipelineExecutor) -> RunRecord:
+    def _run_stages(self, executor: PipelineExecutor) -> RunRecord:
         """The loop."""
         for teacher in self.plan.teachers:
-            session.teach(teacher)
-        session.start()
+            executor.train_teacher(teacher)
+        executor.build_model()
         for index, stage in enumerate(self.plan.stages, start=1):
-            session.advance(index, stage)
-        return session.record()
+            executor.run_stage(index, stage)
+        return executor.record()

@@ -1,4 +1,4 @@
-"""What a finished run shows at the top of its directory: recipe, record, report and the artifacts that ship."""
+"""Files at the top of a run directory: resolved recipe, record, report and the artifacts that ship."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from compress.pipeline.stage_output import StageOutput
 ARTIFACTS = "artifacts"
 
 
-def publish(record: RunRecord, folder: Path, links: Sequence[StageOutput]) -> tuple[Path, ...]:
-    """Write what is not there yet or has changed.
+def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput]) -> tuple[Path, ...]:
+    """Write the files that are missing or have changed.
 
     Returns:
         The report's files.
@@ -27,10 +27,10 @@ def publish(record: RunRecord, folder: Path, links: Sequence[StageOutput]) -> tu
     target = folder / RECORD
     if target.exists() and target.read_text(encoding="utf-8") == text and all(path.exists() for path in expected):
         return (*expected, *sorted((folder / "figures").glob("*.png")))
-    shipped = next((link.folder / ARTIFACTS for link in reversed(links) if (link.folder / ARTIFACTS).is_dir()), None)
-    if shipped:
+    artifacts = next((o.folder / ARTIFACTS for o in reversed(outputs) if (o.folder / ARTIFACTS).is_dir()), None)
+    if artifacts:
         shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
-        take_over(shipped, folder / ARTIFACTS)
+        take_over(artifacts, folder / ARTIFACTS)
     from compress.pipeline.report.write import write
 
     report = write(record, folder)
@@ -47,11 +47,11 @@ def resolved_recipe_yaml(record: RunRecord) -> str:
 
 
 def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
-    """Write the report of a record again.
+    """Render the report of a record again.
 
     Args:
         run: A run directory, or its record.json.
-        out: Where to; the record's own folder when None.
+        out: Folder to write into; the record's own when None.
 
     Raises:
         StoreError: There is no record, or it cannot be read.

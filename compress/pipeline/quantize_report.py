@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from compress.core.errors import ConversionError, StoreError
 from compress.core.record import Metrics, StageRecord
 from compress.core.run_directory import RECORD
 from compress.core.sentences import render
-from compress.pipeline.stage_output import MANIFEST
+from compress.pipeline.stage_output import read_manifest
 from compress.profile.layers.tables import Rows
 from compress.quantize.analysis.layer_report import compare_layers, known_reasons
 from compress.quantize.target_requirements import MODEL_FILES
@@ -122,16 +121,16 @@ def _parent_of(folder: Path) -> Path:
     for earlier in reversed(
         [path for path in _stages(folder.parent) if path.name < folder.name and "teacher" not in path.name]
     ):
-        pointer = _pointer(earlier)
-        name = pointer.get("files", {}).get("onnxruntime")
-        if pointer.get("form") == "torch" and name:
+        manifest = _manifest(earlier)
+        name = manifest.get("files", {}).get("onnxruntime")
+        if manifest.get("form") == "torch" and name:
             return earlier / str(name)
     msg = f"the float file that {folder / FILE} was made from is not in {folder.parent}; name it with --float FLOAT.onnx"
     raise StoreError(msg)
 
 
-def _pointer(folder: Path) -> Mapping[str, Any]:
+def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
-        return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        return read_manifest(folder)
     except (OSError, ValueError):
         return {}

@@ -1,4 +1,4 @@
-"""Finished points of the chain: a record, a folder, and the candidate that loads only when somebody needs it."""
+"""Stages of a run: pending, with what is needed to run one; finished, a record and a folder whose candidate loads on use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.atomic_files import write_text, write_with
-from compress.core.record import InputSpec, StageRecord
-from compress.core.stage import Candidate
+from compress.core.record import Fact, InputSpec, Metrics, StageRecord
+from compress.core.stage import Candidate, Context, Outcome
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,29 +20,63 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 FLOAT_ONNX = "model.onnx"
 MANIFEST = "candidate.json"
-CORRECT = "correct.npy"
+SCORES = "correct.npy"
+
+
+@dataclass(frozen=True)
+class PendingStage:
+    """A stage to run, or to take from an earlier run.
+
+    Attributes:
+        index: Its position in the chain; teachers and the start have 0.
+        name: Names its folder.
+        key: Identifies its result.
+        parameters: For the record.
+        build_input: Builds the candidate that it starts from, with notes on how it was built.
+        run: Does the work.
+        build_reference: Builds the network, with any weights, that checkpoints are read against.
+        previous: Output of the stage before it; None at the start and for teachers.
+        trained: Whether its candidate has trained weights, so that metric and latency are worth measuring.
+        trains: Whether every process of a launch takes part.
+    """
+
+    index: int
+    name: str
+    key: str
+    parameters: dict[str, Any]
+    build_input: Callable[[], tuple[Candidate, tuple[Fact | str, ...]]]
+    run: Callable[[Candidate, Context], Outcome]
+    build_reference: Callable[[], nn.Module]
+    previous: StageOutput | None = None
+    trained: bool = True
+    trains: bool = False
+
+    @property
+    def before(self) -> Metrics:
+        """Metrics of the input candidate."""
+        return self.previous.record.after if self.previous else {}
 
 
 @dataclass(frozen=True)
 class StageOutput:
-    """One finished point.
+    """Output of a finished stage.
 
     Attributes:
-        record: What it says of itself.
+        record: Its record.
         folder: Its files.
-        reference: Gives the network, whatever its weights, that its checkpoint is read against.
-        previous: The point before it; None at the start and for teachers.
+        build_reference: Builds the network, with any weights, that its checkpoint is read against.
+        previous: Output of the stage before it; None at the start and for teachers.
     """
 
     record: StageRecord
     folder: Path
-    reference: Callable[[], nn.Module]
+    build_reference: Callable[[], nn.Module]
     previous: StageOutput | None = None
 
     @property
     def origin(self) -> StageOutput:
-        """The point whose files this candidate is: itself, or the one before when the stage changed nothing."""
-        if not _pointer(self.folder).get("same"):
+        """The output that holds this candidate's files: this one, or an earlier one where the stage changed nothing."""
+        if not read_manifest(self.folder).get("same"):
             return self
         if self.previous is None:
             msg = f"{self.folder / MANIFEST} points before the start of the chain"
@@ -56,26 +90,26 @@ class StageOutput:
 
     def spec(self) -> InputSpec:
         """Input and classes of its candidate."""
-        return InputSpec.model_validate(_pointer(self.folder)["spec"])
+        return InputSpec.model_validate(read_manifest(self.folder)["spec"])
 
     def candidate(self) -> Candidate:
         """Load it."""
         origin = self.origin
-        pointer = _pointer(origin.folder)
-        files = {family: origin.folder / name for family, name in pointer["files"].items()}
+        manifest = read_manifest(origin.folder)
+        files = {runtime: origin.folder / name for runtime, name in manifest["files"].items()}
         module = None
-        if pointer["form"] == "torch":
+        if manifest["form"] == "torch":
             from compress.models.checkpoint import load
             from compress.models.compressed_checkpoint import unpacked
 
             with unpacked(origin.folder / WEIGHTS) as path:
-                module = load(path, self.reference())
-        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, pointer.get("runtimes", {}))
+                module = load(path, self.build_reference())
+        return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, manifest.get("runtimes", {}))
 
     def onnx(self) -> Path | None:
         """Its ONNX file: the candidate itself, or the float export of a torch candidate; None where none was made."""
         origin = self.origin
-        name = _pointer(origin.folder)["files"].get("onnxruntime")
+        name = read_manifest(origin.folder)["files"].get("onnxruntime")
         return origin.folder / name if name else None
 
     def float_onnx(self) -> Path | None:
@@ -90,53 +124,64 @@ class StageOutput:
             return self.candidate().network()
         return self.previous.float_network()
 
-    def train(self) -> Path | None:
-        """The distilled set that the last stage up to here to make one left for those after it; None where none did."""
-        name = _pointer(self.folder).get("train")
+    def training_set(self) -> Path | None:
+        """The distilled set to train on from here, of the last stage that made one; None where none did."""
+        name = read_manifest(self.folder).get("train")
         if name:
             return self.folder / str(name)
-        return self.previous.train() if self.previous else None
+        return self.previous.training_set() if self.previous else None
 
-    def correct(self) -> np.ndarray | None:
-        """Per-sample scores on the test split; None where accuracy was not measured."""
-        path = self.origin.folder / CORRECT
+    def scores(self) -> np.ndarray | None:
+        """Per-sample scores on the test split; None where they were not measured."""
+        path = self.origin.folder / SCORES
         return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def save_output(
-    candidate: Candidate, folder: Path, reference: Callable[[], nn.Module], *, same: bool, train: Path | None = None
+    candidate: Candidate,
+    folder: Path,
+    build_reference: Callable[[], nn.Module],
+    *,
+    unchanged: bool,
+    training_set: Path | None = None,
 ) -> None:
     """Write what `StageOutput.candidate` reads."""
-    names = {family: str(path.relative_to(folder)) for family, path in candidate.files.items()} if not same else {}
-    if candidate.module is not None and not same:
+    names = {runtime: str(path.relative_to(folder)) for runtime, path in candidate.files.items()} if not unchanged else {}
+    if candidate.module is not None and not unchanged:
         from compress.models.checkpoint import save
         from compress.models.compressed_checkpoint import SPARSE, pack, zero_fraction
 
-        save(candidate.module, reference(), folder / WEIGHTS)
+        save(candidate.module, build_reference(), folder / WEIGHTS)
         if zero_fraction(candidate.module) >= SPARSE:
             pack(folder / WEIGHTS)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
-    pointer: dict[str, Any] = {
+    manifest: dict[str, Any] = {
         "form": candidate.form,
-        "same": same,
+        "same": unchanged,
         "files": names,
         "spec": candidate.spec.model_dump(mode="json"),
     }
-    pointer |= {"runtimes": dict(candidate.runtimes)} if candidate.runtimes and not same else {}
-    if train is not None:
-        pointer["train"] = str(train.relative_to(folder))
-    write_text(folder / MANIFEST, json.dumps(pointer, indent=1))
+    manifest |= {"runtimes": dict(candidate.runtimes)} if candidate.runtimes and not unchanged else {}
+    if training_set is not None:
+        manifest["train"] = str(training_set.relative_to(folder))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
 
 
-def save_scores(correct: np.ndarray, folder: Path) -> None:
+def save_scores(scores: np.ndarray, folder: Path) -> None:
     """Write per-sample scores."""
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
-            np.save(file, correct)
+            np.save(file, scores)
 
-    write_with(folder / CORRECT, write)
+    write_with(folder / SCORES, write)
 
 
-def _pointer(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a stage's folder says of its candidate: form, files by runtime, input specification.
+
+    Raises:
+        OSError: The folder has no manifest.
+        ValueError: It is not JSON.
+    """
     return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))

@@ -17,12 +17,12 @@ from compress.core.record import Curve, InputSpec, Quantity, Skipped
 from compress.core.stage import Candidate, Context, Outcome
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count
-from compress.pipeline.scorecard import proportion
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute.choose_auto import Chosen
 from compress.substitute.find_operators import Found
 from compress.substitute.stage import GATE, KERNEL, KINDS
+from compress.tasks.metric_quantity import proportion
 from compress.train.history import History
 
 if TYPE_CHECKING:

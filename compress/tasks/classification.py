@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.core.record import Metric
+from compress.tasks.metrics import ACCURACY
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,10 +17,12 @@ class Classification:
     Attributes:
         name: `classification`.
         metric: `accuracy`, the fraction of samples whose largest logit is the right class.
+        metric_info: Its description.
     """
 
     name: ClassVar[str] = "classification"
-    metric: ClassVar[str] = "accuracy"
+    metric: ClassVar[str] = ACCURACY.name
+    metric_info: ClassVar[Metric] = ACCURACY
 
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, averaged over the batch.

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Check, Metrics, Quantity
+from compress.tasks.metrics import ACCURACY
 
 
 def subject(device: str, *, of: str = "artifact", **quantities: Quantity) -> BenchmarkRow:
@@ -17,7 +18,7 @@ def ms(value: float, *, interval: tuple[float, float] | None = None) -> Quantity
 
 
 def only(budget: Budget, final: Metrics | None = None, *subjects: BenchmarkRow) -> Check:
-    verdict = check_budget(budget, metrics=final or {}, rows=subjects)
+    verdict = check_budget(budget, metrics=final or {}, rows=subjects, metric=ACCURACY)
     (check,) = verdict.checks
     assert verdict.passed == check.passed
     return check
@@ -47,7 +48,9 @@ def test_each_device_limit_looks_at_its_own_figure_of_the_artifact() -> None:
     found = {"latency_p50_ms": ms(0.9), "latency_p99_ms": ms(9.0), "power_w": Quantity.measured(6.0, "W")}
     artifact = subject("host", memory_bytes=Quantity.measured(49e6, "bytes"), **found)
     teacher = subject("host", of="teacher", latency_p50_ms=ms(99.0))
-    verdict = check_budget(budget, metrics={}, rows=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))))
+    verdict = check_budget(
+        budget, metrics={}, rows=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))), metric=ACCURACY
+    )
     assert [(check.limit, check.passed) for check in verdict.checks] == [
         ("latency on host", True),
         ("memory on host", True),

@@ -12,6 +12,7 @@ from compress.core.format_quantity import (
 )
 from compress.core.record import Quantity, RunRecord
 from compress.pipeline.report.tables import summary_rows
+from compress.tasks.metrics import ACCURACY
 
 PREFIX = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -93,24 +94,24 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_stage_line_names_all_four_figures_and_fits(record: RunRecord) -> None:
     for stage in record.stages:
-        line = format_stage_line(stage, stage.before)
+        line = format_stage_line(stage, stage.before, ACCURACY)
         assert len(line) <= 120
         assert all(word in line for word in (stage.name, "accuracy", "size", "MACs", "latency"))
-    assert "97.04 % (−0.37)" in format_stage_line(record.stages[1], record.stages[1].before)
+    assert "97.04 % (−0.37)" in format_stage_line(record.stages[1], record.stages[1].before, ACCURACY)
 
 
 def test_a_change_of_latency_is_that_of_the_session_that_timed_both(record: RunRecord) -> None:
     now, gain = Quantity.measured(2.0, "ms", "here"), Quantity.measured(1.25, "1", "in turns")
     stage = record.stages[1].model_copy(update={"after": {"latency_ms": now}, "results": {"speedup_vs_before": gain}})
     slow = {"latency_ms": Quantity.measured(1.0, "ms", "here, an hour ago")}
-    assert "latency 2.00 ms (−20.0%)" in format_stage_line(stage, slow)
+    assert "latency 2.00 ms (−20.0%)" in format_stage_line(stage, slow, ACCURACY)
     apart = stage.model_copy(update={"results": {}})
-    assert "latency 2.00 ms (+100.0%)" in format_stage_line(apart, slow)
+    assert "latency 2.00 ms (+100.0%)" in format_stage_line(apart, slow, ACCURACY)
 
 
 def test_a_stage_line_without_figures_does_not_invent_them(record: RunRecord) -> None:
     bare = record.stages[0].model_copy(update={"after": {"latency_ms": Quantity.estimated(2.0, "ms", "m", band=(1.0, 4.0))}})
-    line = format_stage_line(bare, {})
+    line = format_stage_line(bare, {}, ACCURACY)
     assert line.count("—") == 3
     assert "~2.00 ms" in line
 
@@ -122,7 +123,7 @@ def test_summary_rows_are_square_and_hold_control_and_change(record: RunRecord) 
     assert names == [
         "",
         "teacher",
-        "student before",
+        "student before distillation",
         "student trained alone",
         "student after distill",
         "artifact",

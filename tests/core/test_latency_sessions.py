@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from compress.core.format_quantity import format_change
-from compress.core.latency_sessions import APART, latency_before, stage_metrics, teacher_metrics
+from compress.core.latency_sessions import latency_before, stage_metrics, teacher_metrics
 from compress.core.record import Quantity, RunRecord, StageRecord
 from compress.pipeline.report.tables import chain_table
 
@@ -29,9 +29,33 @@ def drifted(record: RunRecord) -> RunRecord:
     return record.model_copy(update={"stages": tuple(stages), "teacher": slower(record.teacher, 5, {})})
 
 
-@pytest.fixture
-def slow(record: RunRecord) -> RunRecord:
-    return drifted(record)
+def with_sessions(record: RunRecord) -> RunRecord:
+    """The record as it is written today: every latency names its session, which a stage that changes nothing keeps."""
+
+    def named(metrics: dict[str, Quantity]) -> dict[str, Quantity]:
+        latency = metrics.get("latency_ms")
+        return (
+            metrics if latency is None else metrics | {"latency_ms": latency.model_copy(update={"session": f"{latency.value}"})}
+        )
+
+    stages = tuple(s.model_copy(update={"before": named(s.before), "after": named(s.after)}) for s in record.stages)
+    return record.model_copy(update={"stages": stages})
+
+
+@pytest.fixture(params=[False, True], ids=["older record", "sessions named"])
+def slow(record: RunRecord, request: pytest.FixtureRequest) -> RunRecord:
+    return with_sessions(drifted(record)) if request.param else drifted(record)
+
+
+def test_networks_of_equal_latency_are_told_apart_by_their_session(record: RunRecord) -> None:
+    """Equal figures by chance: without the session the pruned network would pass for the artifact."""
+    run = with_sessions(drifted(record))
+    profile = run.stages[-1]
+    twin = profile.after["latency_ms"].model_copy(update={"session": "another"})
+    distill = run.stages[0].model_copy(update={"after": run.stages[0].after | {"latency_ms": twin}})
+    twins = run.model_copy(update={"stages": (distill, *run.stages[1:])})
+    assert stage_metrics(twins, distill)["latency_ms"].session == "another"
+    assert stage_metrics(twins, profile)["latency_ms"].value == pytest.approx(0.612)
 
 
 def by_name(record: RunRecord) -> dict[str, StageRecord]:
@@ -49,7 +73,7 @@ def test_what_the_session_timed_is_told_by_the_session(slow: RunRecord) -> None:
 
 def test_a_latency_of_another_session_says_so(slow: RunRecord) -> None:
     details = {name: stage_metrics(slow, stage)["latency_ms"].detail for name, stage in by_name(slow).items()}
-    assert details["distill"].endswith(APART.format("stage 1 · distill"))
+    assert details["distill"].endswith("timed on its own right after stage 1 · distill: minutes apart from the other rows")
     assert not any("minutes apart" in details[name] for name in ("prune", "quantize", "export", "profile"))
     assert any("minutes apart from the other rows" in note for note in chain_table(slow).notes)
 

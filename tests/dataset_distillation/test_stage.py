@@ -72,7 +72,7 @@ def test_every_method_leaves_a_whole_set_and_passes_the_network_on(context, name
     outcome = stage(name).run(given, context)
     found = read(context.folder)
     assert outcome.candidate is given
-    assert outcome.train == context.folder / "distilled.safetensors"
+    assert outcome.training_set == context.folder / "distilled.safetensors"
     assert found.images.shape == (12, 3, 8, 8)
     assert found.targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert torch.allclose(found.soft.sum(1), torch.ones(12), atol=1e-5)
@@ -280,7 +280,7 @@ def test_later_stages_train_on_the_set_and_a_rerun_finds_everything(tmp_path, mo
     run = chain(tmp_path)
     assert seen == [12, 12]
     folder = run.folder / "01-distill_data"
-    assert StageOutput(run.record.stages[0], folder, conv_net).train() == folder / "distilled.safetensors"
+    assert StageOutput(run.record.stages[0], folder, conv_net).training_set() == folder / "distilled.safetensors"
     again = chain(tmp_path)
     assert seen == [12, 12]
     assert [each.key for each in again.record.stages] == [each.key for each in run.record.stages]

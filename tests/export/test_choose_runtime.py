@@ -25,9 +25,9 @@ from compress.core.registry import Entry
 from compress.core.stage import Candidate, Context
 from compress.export.infer_script import infer_script
 from compress.export.stage import Export
-from compress.pipeline.evaluation import evaluate
-from compress.pipeline.pending_stage import PendingStage, identity
-from compress.pipeline.stage_output import StageOutput, save_output
+from compress.pipeline.evaluation import evaluate_outcome
+from compress.pipeline.executor import identity
+from compress.pipeline.stage_output import PendingStage, StageOutput, save_output
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
 
@@ -136,15 +136,15 @@ def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
 ) -> None:
     as_if(onnxruntime=Slow, openvino=onnxruntime.Runner)
     outcome = exported(quantized, context, here)
-    save_output(outcome.candidate, context.folder, lambda: None, same=False)  # type: ignore[arg-type, return-value]
+    save_output(outcome.candidate, context.folder, lambda: None, unchanged=False)  # type: ignore[arg-type, return-value]
     record = StageRecord.model_construct(key="k", name="export", form="onnx", after={})
     link = StageOutput(record, context.folder, lambda: None)  # type: ignore[arg-type, return-value]
     assert link.candidate().runtimes == outcome.candidate.runtimes
     assert link.candidate().shipped == outcome.candidate.shipped
     step = PendingStage(1, "export", "k", {}, lambda: (quantized, ()), identity, lambda: None)  # type: ignore[arg-type, return-value]
-    found = evaluate(step, outcome, context, reference=None, same=False)
-    assert "model.openvino.onnx in openvino, test split" in found.card["accuracy"].detail
-    assert found.card["size_bytes"].value == quantized.files["openvino"].stat().st_size
+    found = evaluate_outcome(step, outcome, context, reference=None, unchanged=False)
+    assert "model.openvino.onnx in openvino, test split" in found.metrics["accuracy"].detail
+    assert found.metrics["size_bytes"].value == quantized.files["openvino"].stat().st_size
 
 
 def test_versions_of_the_runtimes_enter_the_key(here: Device) -> None:

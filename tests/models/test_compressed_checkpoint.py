@@ -52,6 +52,6 @@ def test_a_damaged_one_is_told(net, tmp_path):
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_the_store_compresses_sparse_networks_alone(sparse, net, tmp_path):
-    save_output(Candidate(SPEC, _sparse(net) if sparse else net), tmp_path, lambda: net, same=False)
+    save_output(Candidate(SPEC, _sparse(net) if sparse else net), tmp_path, lambda: net, unchanged=False)
     assert (tmp_path / "model.safetensors.gz").exists() == sparse
     assert (tmp_path / "model.safetensors").exists() != sparse

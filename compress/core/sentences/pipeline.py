@@ -6,7 +6,8 @@ from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
     "pipeline.no_gain_over_control": (
-        "the teacher brought no {subject} that {samples} test samples can tell: {difference:+.2f} points over {control} "
-        "(95 % interval {low:+.2f} to {high:+.2f})"
+        "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
+        "{difference:+.2f} points on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
     ),
+    "pipeline.timed_alone": "timed on its own right after stage {index} · {subject}: minutes apart from the other rows",
 }

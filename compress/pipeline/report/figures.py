@@ -1,4 +1,4 @@
-"""Pictures of a report, drawn from records with matplotlib's object interface: no window, no global state.
+"""Figures of a report, drawn from records with matplotlib's object interface: no window, no global state.
 
 Equal records give equal bytes.
 """
@@ -30,22 +30,28 @@ from compress.core.plot_style import (
     to_png,
     value_or_none,
 )
-from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord
-from compress.pipeline.report.stage_figures import left_by
-from compress.pipeline.report.tables import control_of, final_card, reference_card, subjects_of
-from compress.pipeline.report.training_curves import of_stage
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord
+from compress.pipeline.report.outline import deciding_metric
+from compress.pipeline.report.stage_figures import saved_figures
+from compress.pipeline.report.tables import benchmark_rows, control_of, final_metrics, reference_metrics
+from compress.pipeline.report.training_curves import draw_stage
 
 
 def draw(record: RunRecord, run: Path | None = None) -> tuple[Picture, ...]:
-    """All pictures that a record has data for, in the order of the report, and those that stages left in the run directory."""
-    found = [
+    """All figures that a record has data for, in the order of the report, and those that stages saved in the run directory."""
+    overview = [
         _before_after(record),
-        _against_accuracy(record, "size_bytes", "size", 1e-6, "size of the ONNX file (MB)"),
-        _against_accuracy(record, "latency_ms", "latency", 1.0, "latency on the host (ms)"),
+        _metric_against(record, "size_bytes", "size", 1e-6, "size of the ONNX file (MB)"),
+        _metric_against(record, "latency_ms", "latency", 1.0, "latency on the host (ms)"),
         _latency(record),
     ]
-    own = (picture for stage in record.every_stage for picture in (*(left_by(stage, run) if run else ()), *of_stage(stage)))
-    return (*(picture for picture in found if picture), *own)
+    metric = deciding_metric(record)
+    own = (
+        picture
+        for stage in record.every_stage
+        for picture in (*(saved_figures(stage, run) if run else ()), *draw_stage(stage, metric))
+    )
+    return (*(picture for picture in overview if picture), *own)
 
 
 @dataclass(frozen=True)
@@ -53,83 +59,94 @@ class _Point:
     name: str
     x: Quantity
     y: Quantity
-    chain: bool
+    in_chain: bool
 
 
 def _points(record: RunRecord, measure: str) -> list[_Point]:
-    """Teacher, student trained alone and every stage that changed something; one that changed nothing adds no point."""
+    """Teacher, student trained alone and every stage that changed the network."""
     points: list[_Point] = []
+    metric = deciding_metric(record).name
 
-    def add(name: str, card: Metrics, *, chain: bool) -> None:
-        x, y = card.get(measure), card.get("accuracy")
+    def add(name: str, metrics: Metrics, *, in_chain: bool) -> None:
+        x, y = metrics.get(measure), metrics.get(metric)
         if x is not None and y is not None and x.value is not None and y.value is not None:
-            points.append(_Point(name, x, y, chain))
+            points.append(_Point(name, x, y, in_chain))
 
     if record.teacher:
-        add("teacher", reference_card(record)[1], chain=False)
+        add("teacher", reference_metrics(record)[1], in_chain=False)
     control = control_of(record)
     if control:
-        add("student alone", {**control[0].after, "accuracy": control[1]}, chain=False)
-    states = [tuple(value_or_none(stage.after.get(name)) for name in ("accuracy", "size_bytes")) for stage in record.stages]
+        add("student alone", {**control[0].after, metric: control[1]}, in_chain=False)
+    states = [tuple(value_or_none(stage.after.get(name)) for name in (metric, "size_bytes")) for stage in record.stages]
     for stage, state, before in zip(record.stages, states, [(), *states], strict=False):
         if state != before:
-            add(stage.name, final_card(record) if state == states[-1] else stage_metrics(record, stage), chain=True)
+            add(stage.name, final_metrics(record) if state == states[-1] else stage_metrics(record, stage), in_chain=True)
     return points
 
 
 def _limit(record: RunRecord, *path: str) -> float | None:
     """A limit of the recipe's budget."""
-    found: object = record.recipe.get("budget")
+    limit: object = record.recipe.get("budget")
     for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+        limit = limit.get(key) if isinstance(limit, dict) else None
+    return float(limit) if isinstance(limit, int | float) else None
 
 
-def _against_accuracy(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> Picture | None:
+def metric_axis(metric: Metric) -> tuple[float, str]:
+    """Factor and unit in which an axis shows the metric: per cent for a fraction."""
+    return (100.0, "%") if metric.unit == "fraction" else (1.0, metric.unit)
+
+
+def _metric_against(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> Picture | None:
     points = _points(record, measure)
     if len(points) < 2:
         return None
+    metric = deciding_metric(record)
+    scale, unit = metric_axis(metric)
     figure = new_figure(7.2, 3.7)
     axes = figure.add_subplot()
-    chain = [point for point in points if point.chain]
-    axes.plot(
-        [(p.x.value or 0) * factor for p in chain], [(p.y.value or 0) * 100 for p in chain], color=COLORS[0], lw=1, alpha=0.5
-    )
-    names = [_point(axes, point, factor) for point in points]
+    chain = [point for point in points if point.in_chain]
+    x, y = [(p.x.value or 0) * factor for p in chain], [(p.y.value or 0) * scale for p in chain]
+    axes.plot(x, y, color=COLORS[0], lw=1, alpha=0.5)
+    labels = [_point(axes, point, factor, scale) for point in points]
     limit = _limit(record, "size_mb") if measure == "size_bytes" else _limit(record, "latency_ms", "host")
     if limit:
         axes.axvline(limit, color=COLORS[5], lw=1, ls="--", label=f"budget: {limit:g}")
         axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right")
     scale_x(axes, [*((p.x.value or 0) * factor for p in points), *((limit,) if limit else ())])
     axes.margins(y=0.25)
+    if not metric.higher_is_better:
+        axes.invert_yaxis()  # better is up
     axes.set_xlabel(axis)
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel(f"test {metric.label} ({unit})")
     style_axes(axes)
-    separate_labels(figure, names)
+    separate_labels(figure, labels)
     caption = (
-        f"Test accuracy against {short} after every stage that changed something; whiskers are 95 % intervals, hollow points "
-        "are estimates."
+        f"Test {metric.label} against {short} after every stage that changed the network; whiskers are 95 % intervals, hollow "
+        "points are estimates."
     )
-    return Picture(f"accuracy_{short}", "overview", caption, to_png(figure))
+    return Picture(f"{metric.name}_{short}", "overview", caption, to_png(figure))
 
 
-def _point(axes: Axes, point: _Point, factor: float) -> Annotation:
-    """A point with its whiskers; a stage's name stands above them, any other below, in the point's colour. Gives the name."""
-    x, y = (point.x.value or 0) * factor, (point.y.value or 0) * 100
-    color = COLORS[0] if point.chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
+def _point(axes: Axes, point: _Point, factor: float, scale: float) -> Annotation:
+    """Draw a point with its whiskers and its name, a stage's above and any other below; returns the name's annotation."""
+    x, y = (point.x.value or 0) * factor, (point.y.value or 0) * scale
+    color = COLORS[0] if point.in_chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
-    below, above = error_bar(point.y, 100)
+    below, above = error_bar(point.y, scale)
     axes.errorbar(x, y, (below, above), error_bar(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
-    place = (x, y + above[0]) if point.chain else (x, y - below[0])
-    shift, side = (3, "bottom") if point.chain else (-3, "top")
-    look = {**LABEL_STYLE, "color": color}
-    return axes.annotate(escape_text(point.name), place, (0, shift), textcoords="offset points", ha="center", va=side, **look)
+    position = (x, y + above[0]) if point.in_chain else (x, y - below[0])
+    shift, side = (3, "bottom") if point.in_chain else (-3, "top")
+    style = {**LABEL_STYLE, "color": color}
+    return axes.annotate(
+        escape_text(point.name), position, (0, shift), textcoords="offset points", ha="center", va=side, **style
+    )
 
 
 def _before_after(record: RunRecord) -> Picture | None:
     """How many times smaller and faster the artifact is than the reference."""
-    name, reference = reference_card(record)
-    final = final_card(record)
+    name, reference = reference_metrics(record)
+    final = final_metrics(record)
     ratios = []
     for measure in ("size_bytes", "parameters", "macs", "latency_ms"):
         before, after = value_or_none(reference.get(measure)), value_or_none(final.get(measure))
@@ -139,11 +156,12 @@ def _before_after(record: RunRecord) -> Picture | None:
         return None
     figure = new_figure(7.2, 0.6 + 0.42 * len(ratios))
     axes = figure.add_subplot()
-    names, times = [pair[0] for pair in ratios], [pair[1] for pair in ratios]
-    bars = axes.barh(names, times, color=[COLORS[0] if time >= 1 else COLORS[5] for time in times], height=0.6, left=0)
-    axes.bar_label(bars, labels=[f"÷ {three_digits(time)}" for time in times], padding=4, fontsize=9, color=INK)
+    labels, factors = [pair[0] for pair in ratios], [pair[1] for pair in ratios]
+    colors = [COLORS[0] if factor >= 1 else COLORS[5] for factor in factors]
+    bars = axes.barh(labels, factors, color=colors, height=0.6, left=0)
+    axes.bar_label(bars, labels=[f"÷ {three_digits(factor)}" for factor in factors], padding=4, fontsize=9, color=INK)
     axes.set_xscale("log")
-    axes.set_xlim(min(1.0, *times) * 0.9, max(2.0, *times) * 1.6)
+    axes.set_xlim(min(1.0, *factors) * 0.9, max(2.0, *factors) * 1.6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.invert_yaxis()
     axes.set_xlabel(f"times less than the {name} (logarithmic)")
@@ -154,26 +172,26 @@ def _before_after(record: RunRecord) -> Picture | None:
 
 
 def _latency(record: RunRecord) -> Picture | None:
-    """Bars of the median latency of every subject on every device, estimates hatched."""
+    """Bars of the median latency of every network on every device, estimates hatched."""
     groups: dict[str, dict[str, BenchmarkRow]] = {}
-    for _, subject in subjects_of(record):
-        groups.setdefault(subject.device, {})[subject.subject] = subject
-    rows = [(device, subject) for device, found in groups.items() for subject in found.values()]
-    known = [value for _, row in rows if (value := value_or_none(row.quantities.get("latency_p50_ms"))) and value > 0]
+    for _, row in benchmark_rows(record):
+        groups.setdefault(row.device, {})[row.subject] = row
+    rows = [row for group in groups.values() for row in group.values()]
+    known = [value for row in rows if (value := value_or_none(row.quantities.get("latency_p50_ms"))) and value > 0]
     if not known:
         return None
     figure = new_figure(7.2, 0.9 + 0.24 * len(rows) + 0.16 * len(groups))
     axes = figure.add_subplot()
     floor = min(known) / 4
     position, ticks = 0.0, []
-    for device, found in groups.items():
-        ticks.append((position + (len(found) - 1) / 2, escape_text(device)))
-        for subject in found.values():
-            _bar(axes, position, subject, floor)
+    for device, group in groups.items():
+        ticks.append((position + (len(group) - 1) / 2, escape_text(device)))
+        for row in group.values():
+            _bar(axes, position, row, floor)
             position += 1
         limit = _limit(record, "latency_ms", device)
         if limit:
-            axes.plot([limit, limit], [position - len(found) - 0.5, position - 0.5], color=COLORS[5], lw=1.2, ls="--")
+            axes.plot([limit, limit], [position - len(group) - 0.5, position - 0.5], color=COLORS[5], lw=1.2, ls="--")
         position += 0.7
     axes.set_yticks([tick for tick, _ in ticks], [name for _, name in ticks])
     axes.set_xscale("log")
@@ -190,18 +208,18 @@ def _latency(record: RunRecord) -> Picture | None:
     return Picture("latency", "devices", caption, to_png(figure))
 
 
-def _bar(axes: Axes, position: float, subject: BenchmarkRow, floor: float) -> None:
-    quantity = subject.quantities.get("latency_p50_ms")
-    color = SUBJECT_COLORS.get(subject.subject, COLORS[3])
+def _bar(axes: Axes, position: float, row: BenchmarkRow, floor: float) -> None:
+    quantity = row.quantities.get("latency_p50_ms")
+    color = SUBJECT_COLORS.get(row.subject, COLORS[3])
     if quantity is None or not quantity.value or quantity.value <= 0:
-        axes.text(floor * 1.1, position, f"{escape_text(subject.subject)}: not measured", va="center", fontsize=8, color=GREY)
+        axes.text(floor * 1.1, position, f"{escape_text(row.subject)}: not measured", va="center", fontsize=8, color=GREY)
         return
     style = {"color": color} if quantity.how == "measured" else {"facecolor": "white", "edgecolor": color, "hatch": "/////"}
     strokes = {"ecolor": INK, "elinewidth": 1, "capsize": 2}
     axes.barh(position, quantity.value, height=0.8, xerr=error_bar(quantity, 1.0), error_kw=strokes, **style)  # type: ignore[arg-type]
-    tail = value_or_none(subject.quantities.get("latency_p99_ms"))
+    tail = value_or_none(row.quantities.get("latency_p99_ms"))
     if tail:
         axes.plot([tail, tail], [position - 0.3, position + 0.3], color=color, lw=1.5)
     right = max(quantity.value, quantity.high or 0.0, tail or 0.0)
-    text = f"{escape_text(subject.subject)} {three_digits(quantity.value)}"
+    text = f"{escape_text(row.subject)} {three_digits(quantity.value)}"
     axes.annotate(text, (right, position), (5, 0), textcoords="offset points", va="center", **LABEL_STYLE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compress.core.format_quantity import PROVENANCE_MARKS
-from compress.pipeline.report.sections import Outline
+from compress.pipeline.report.outline import Outline
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -18,7 +18,7 @@ def _data_uri(png: bytes) -> str:
 
 
 def render(report: Outline) -> str:
-    """The whole report; every text of the record is escaped."""
+    """The whole report; all text of the record is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

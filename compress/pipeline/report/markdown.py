@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from compress.core.format_quantity import PROVENANCE_MARKS
-from compress.pipeline.report.sections import Outline, Section
+from compress.pipeline.report.outline import Outline, Section
 from compress.pipeline.report.table import Cell, Table
 
 

@@ -1,4 +1,4 @@
-"""Figures that a stage left itself, because the record has not the data to draw them: images, for example."""
+"""Figures that a stage saved itself because the record lacks the data to draw them, for example images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from compress.core.record import StageRecord
 FOLDER = "figures"
 
 
-def left_by(stage: StageRecord, run: Path) -> Iterator[Picture]:
-    """The PNGs in the folder `figures` of a stage, with the caption that each carries as its description.
+def saved_figures(stage: StageRecord, run: Path) -> Iterator[Picture]:
+    """PNG files in a stage's folder `figures`; the caption is the file's description.
 
-    One that is not there any more, or was changed since, is left out.
+    A file that is missing or has changed since is left out.
 
     Args:
         stage: Its record names the files.
@@ -26,11 +26,11 @@ def left_by(stage: StageRecord, run: Path) -> Iterator[Picture]:
     """
     folder = run / f"{stage.index:02d}-{stage.name}"
     for name, digest in stage.files.items():
-        path, place = folder / name, PurePosixPath(name)
-        if place.parts[0] != FOLDER or place.suffix != ".png" or not path.is_file() or sha256(path) != digest:
+        path, relative = folder / name, PurePosixPath(name)
+        if relative.parts[0] != FOLDER or relative.suffix != ".png" or not path.is_file() or sha256(path) != digest:
             continue
         png = path.read_bytes()
         with Image.open(io.BytesIO(png)) as image:
-            said = str(image.info.get("Description", place.stem))
-        caption = f"Stage {stage.index}, {stage.name}: {said}"
-        yield Picture(f"{stage.index:02d}_{safe_file_name(stage.name)}_{place.stem}", f"stage-{stage.index}", caption, png)
+            description = str(image.info.get("Description", relative.stem))
+        caption = f"Stage {stage.index}, {stage.name}: {description}"
+        yield Picture(f"{stage.index:02d}_{safe_file_name(stage.name)}_{relative.stem}", f"stage-{stage.index}", caption, png)

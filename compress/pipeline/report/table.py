@@ -1,11 +1,11 @@
-"""Cells, tables and the notes below them: every number carries its sign and points to a note on where it is from."""
+"""Cells, tables and the notes below them: every number has its sign and refers to a note on its provenance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from compress.core.format_quantity import display_unit, format_change, format_interval, format_provenance, format_quantity
-from compress.core.record import How, Quantity
+from compress.core.record import How, Metric, Quantity
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Cell:
         how: Set for a number.
         interval: Its interval or band; empty without one.
         note: Number of the note below the table.
-        change: What became of it since the row or column it is compared with.
+        change: Against the row or column that it is compared with.
     """
 
     text: str
@@ -46,24 +46,29 @@ class Table:
 
 @dataclass
 class Notes:
-    """Numbers the different origins of the numbers of one table."""
+    """Numbers the different provenances in one table.
 
+    Args:
+        metric: The metric that decides, whose differences are shown in points.
+    """
+
+    metric: Metric
     _runs: dict[tuple[How, str], list[int]] = field(default_factory=dict)
 
     def cell(self, name: str, quantity: Quantity | None, *, against: Quantity | None = None) -> Cell:
         """A quantity's cell, with its change against another."""
         if quantity is None:
             return Cell("—")
-        origin = (quantity.how, quantity.detail)
-        runs = self._runs.setdefault(origin, [])
+        provenance = (quantity.how, quantity.detail)
+        runs = self._runs.setdefault(provenance, [])
         runs += [quantity.runs] if quantity.runs is not None else []
-        unit = display_unit(name, quantity)
-        note = list(self._runs).index(origin) + 1
+        unit = display_unit(name, quantity, self.metric)
+        note = list(self._runs).index(provenance) + 1
         text = format_quantity(quantity, unit).removesuffix(" MAC") if name == "macs" else format_quantity(quantity, unit)
         return Cell(text, quantity.how, format_interval(quantity, unit), note, format_change(against, quantity))
 
     def sentences(self) -> tuple[str, ...]:
-        """One sentence for each origin, in order."""
+        """One sentence for each provenance, in order."""
         return tuple(self._sentence(how, detail, runs) for (how, detail), runs in self._runs.items())
 
     def _sentence(self, how: How, detail: str, runs: list[int]) -> str:

@@ -1,6 +1,6 @@
-"""Tables of a report, as plain rows: records in, no page language yet. Light: also used by the command line.
+"""Tables of a report as plain rows, from records, without markup. Light: also used by the command line.
 
-Every number carries the sign of how it came to be and points to a note below its table that says where, how and how often.
+Every number has the sign of its provenance and refers to a note below its table: where and how it was measured, how often.
 """
 
 from __future__ import annotations
@@ -12,196 +12,207 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compress.core.format_quantity import LABELS, POINTS, format_change, format_duration, format_provenance, quantity_label
+from compress.core.format_quantity import (
+    format_change,
+    format_duration,
+    format_provenance,
+    is_difference,
+    quantity_label,
+    quantity_labels,
+)
 from compress.core.latency_sessions import LATENCY, latency_before, stage_metrics, teacher_metrics
-from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
+from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table
 
 ROWS_SHOWN = 100
-"""Rows of a stage's own table that a page shows; the record holds them all."""
+"""Rows of a stage's own table that a report shows; the record holds them all."""
 
 MANY = 24
 """Files of one folder that the table of files lists one by one."""
 
 SHOWN_OF = {"layers_time": 15}
-"""Rows shown of tables of which the first tell most."""
+"""Rows shown of tables whose first rows matter most."""
 
-COLUMNS = ("accuracy", "size_bytes", "parameters", "macs", "latency_ms")
-"""What the overview tables show of a scorecard."""
-
-
-def subjects_of(record: RunRecord) -> tuple[tuple[StageRecord, BenchmarkRow], ...]:
-    """All measured or estimated rows, with the stage that gave them."""
-    return tuple((stage, subject) for stage in record.stages for subject in stage.benchmark_rows)
+COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
+"""What the overview tables show beside the deciding metric."""
 
 
-def final_card(record: RunRecord) -> Metrics:
-    """Scorecard of what ships: the last stage's."""
+def benchmark_rows(record: RunRecord) -> tuple[tuple[StageRecord, BenchmarkRow], ...]:
+    """All measured or estimated rows, with the stage that produced them."""
+    return tuple((stage, row) for stage in record.stages for row in stage.benchmark_rows)
+
+
+def final_metrics(record: RunRecord) -> Metrics:
+    """Metrics of what ships: the last stage's."""
     return stage_metrics(record, record.stages[-1]) if record.stages else record.start
 
 
-def reference_card(record: RunRecord) -> tuple[str, Metrics]:
-    """What the result is held against: the teacher, or the starting network where there is none."""
+def reference_metrics(record: RunRecord) -> tuple[str, Metrics]:
+    """Name and metrics of what the result is compared with: the teacher, or the starting network where there is none."""
     if record.teacher is None:
         return "starting network", record.start
     return "teacher", teacher_metrics(record)
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
-    """The student trained alone, and the stage that trained it beside the distilled one."""
-    found = ((stage, stage.results["control_accuracy"]) for stage in record.stages if "control_accuracy" in stage.results)
-    return next(found, None)
+    """The stage that trained a control, the student without its teacher, and the control's deciding metric."""
+    name = f"control_{deciding_metric(record).name}"
+    return next(((stage, stage.results[name]) for stage in record.stages if name in stage.results), None)
 
 
 def verdict_table(record: RunRecord) -> Table | None:
-    """Every limit with what was allowed and found; None without a budget."""
+    """Every limit with what is allowed and what was measured; None without a budget."""
     if record.verdict is None:
         return None
-    notes = Notes()
+    notes = Notes(deciding_metric(record))
     rows = tuple(
         (
             Cell(check.limit),
             Cell(check.allowed),
-            notes.cell(check.limit.replace(" ", "_"), check.quantity),
+            notes.cell(check.quantity_name, check.quantity),
             Cell("passed" if check.passed else "missed"),
             Cell(check.explanation),
         )
         for check in record.verdict.checks
     )
-    return Table("Verdict", ("limit", "allowed", "found", "result", "how it stands"), rows, notes.sentences())
+    return Table("Verdict", ("limit", "allowed", "measured", "result", "explanation"), rows, notes.sentences())
 
 
 def _overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
-    """Name, scorecard and whether the row is the student trained alone."""
+    """Name, metrics and whether the row is the control."""
     rows: list[tuple[str, Metrics, bool]] = []
     if record.teacher:
-        rows.append((*reference_card(record), False))
-    rows.append(("student before" if record.teacher else "starting network", record.start, False))
-    control = control_of(record)
-    if control:
-        stage, accuracy = control
-        rows.append(("student trained alone", {"accuracy": accuracy}, True))
+        rows.append((*reference_metrics(record), False))
+    rows.append(("student before distillation" if record.teacher else "starting network", record.start, False))
+    if control := control_of(record):
+        stage, value = control
+        rows.append(("student trained alone", {deciding_metric(record).name: value}, True))
         rows.append((f"student after {stage.name}", stage_metrics(record, stage), False))
-    rows.append(("artifact", final_card(record), False))
+    rows.append(("artifact", final_metrics(record), False))
     return rows
 
 
 def summary_table(record: RunRecord) -> Table:
-    """Before and after, in a few rows: teacher, student, student trained alone, artifact, and what changed."""
-    notes = Notes()
-    name, reference = reference_card(record)
+    """Teacher, student, student trained alone and artifact, one row each, and what changed."""
+    metric = deciding_metric(record)
+    notes, columns = Notes(metric), (metric.name, *COLUMNS)
+    name, reference = reference_metrics(record)
     rows = []
-    for title, card, alone in _overview(record):
-        cells = [notes.cell(column, card.get(column)) for column in COLUMNS]
-        if alone:
-            cells = [cells[0], *(Cell("same network") for _ in COLUMNS[1:])]
+    for title, metrics, is_control in _overview(record):
+        cells = [notes.cell(column, metrics.get(column)) for column in columns]
+        if is_control:
+            cells = [cells[0], *(Cell("same network") for _ in COLUMNS)]
         rows.append((Cell(title), *cells))
-    final = final_card(record)
-    changes = (Cell(format_change(reference.get(column), final.get(column)) or "—") for column in COLUMNS)
+    final = final_metrics(record)
+    changes = (Cell(format_change(reference.get(column), final.get(column)) or "—") for column in columns)
     rows.append((Cell(f"artifact against {name}"), *changes))
-    return Table("Before and after", ("", *(quantity_label(column) for column in COLUMNS)), tuple(rows), notes.sentences())
+    header = ("", *(quantity_label(column, metric) for column in columns))
+    return Table("Before and after", header, tuple(rows), notes.sentences())
 
 
 def summary_rows(record: RunRecord) -> list[list[str]]:
-    """The before and after table for a terminal: a header row, then one row a network; every number with its sign."""
+    """The before and after table for a terminal: a header row, then one row per network; every number with its sign."""
     table = summary_table(record)
 
     def plain(cell: Cell) -> str:
-        return (
-            cell.text
-            if cell.how in (None, "not measured")
-            else f"{cell.text} {format_provenance(Quantity(unit='1', how=cell.how))[0]}"
-        )
+        if cell.how in (None, "not measured"):
+            return cell.text
+        return f"{cell.text} {format_provenance(Quantity(unit='1', how=cell.how))[0]}"
 
     return [list(table.header), *([plain(cell) for cell in row] for row in table.rows)]
 
 
 def chain_table(record: RunRecord) -> Table:
-    """Every stage's scorecard with the change against the stage before."""
-    notes = Notes()
-    cards: list[tuple[str, Metrics, Metrics]] = []
+    """Every stage's metrics with the change against the stage before."""
+    metric = deciding_metric(record)
+    notes = Notes(metric)
+    compared: list[tuple[str, Metrics, Metrics]] = []
     if record.teacher:
-        cards.append((f"0 · {record.teacher.name}", teacher_metrics(record), {}))
-    cards.append(("start", record.start, {}))
+        compared.append(("0 · teacher", teacher_metrics(record), {}))
+    compared.append(("start", record.start, {}))
     for stage in record.stages:
-        before = {name: each for name, each in stage.before.items() if name != LATENCY}
-        before |= {LATENCY: rival} if (rival := latency_before(record, stage)) else {}
-        cards.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
-    columns = _ordered(name for _, card, _ in cards for name in card)
+        before = {name: quantity for name, quantity in stage.before.items() if name != LATENCY}
+        before |= {LATENCY: latency} if (latency := latency_before(record, stage)) else {}
+        compared.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
+    columns = _ordered((name for _, metrics, _ in compared for name in metrics), metric)
+
+    def previous(before: Metrics, name: str) -> Quantity | None:
+        return None if is_difference(name, metric) else before.get(name)  # a difference has no change
+
     rows = tuple(
-        (Cell(title), *(notes.cell(name, card.get(name), against=_rival(before, name)) for name in columns))
-        for title, card, before in cards
+        (Cell(title), *(notes.cell(name, metrics.get(name), against=previous(before, name)) for name in columns))
+        for title, metrics, before in compared
     )
-    return Table("Stage by stage", ("stage", *map(quantity_label, columns)), rows, notes.sentences())
+    header = ("stage", *(quantity_label(name, metric) for name in columns))
+    return Table("Stage by stage", header, rows, notes.sentences())
 
 
-def _rival(before: Metrics, name: str) -> Quantity | None:
-    """What a number is compared with; a difference is one already."""
-    return None if name in POINTS else before.get(name)
-
-
-def _ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, those with a label first, in its order."""
-    seen = dict.fromkeys(names)
-    return (*(name for name in LABELS if name in seen), *(name for name in seen if name not in LABELS))
+def _ordered(names: Iterable[str], metric: Metric) -> tuple[str, ...]:
+    """Each name once: those with a label of their own in the order of the labels, then the others."""
+    unique, labels = dict.fromkeys(names), quantity_labels(metric)
+    return (*(name for name in labels if name in unique), *(name for name in unique if name not in labels))
 
 
 def device_tables(record: RunRecord) -> tuple[Table, ...]:
     """One table for each profile stage and device: teacher, student and artifact side by side."""
     groups: dict[tuple[int, str], list[BenchmarkRow]] = {}
-    for stage, subject in subjects_of(record):
-        groups.setdefault((stage.index, subject.device), []).append(subject)
+    for stage, row in benchmark_rows(record):
+        groups.setdefault((stage.index, row.device), []).append(row)
     several = len({index for index, _ in groups}) > 1
     return tuple(
-        _device_table(f"{device} (stage {index})" if several else device, rows) for (index, device), rows in groups.items()
+        _device_table(f"{device} (stage {index})" if several else device, rows, deciding_metric(record))
+        for (index, device), rows in groups.items()
     )
 
 
-def _device_table(title: str, subjects: Sequence[BenchmarkRow]) -> Table:
-    notes = Notes()
-    names = _ordered(name for subject in subjects for name in subject.quantities)
-    first, last = subjects[0], subjects[-1]
-    comparable = len(subjects) > 1
-    rows = [(Cell("runtime"), *(Cell(subject.runtime) for subject in subjects), *((Cell(""),) * comparable))]
-    if len({subject.file for subject in subjects}) > 1:
-        rows.append((Cell("file"), *(Cell(subject.file) for subject in subjects), *((Cell(""),) * comparable)))
-    for name in names:
-        cells = [notes.cell(name, subject.quantities.get(name)) for subject in subjects]
-        moved = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
-        rows.append((Cell(quantity_label(name)), *cells, *((Cell(moved),) * comparable)))
+def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) -> Table:
+    notes = Notes(metric)
+    first, last = networks[0], networks[-1]
+    comparable = len(networks) > 1
+    blank = (Cell(""),) * comparable
+    rows = [(Cell("runtime"), *(Cell(network.runtime) for network in networks), *blank)]
+    if len({network.file for network in networks}) > 1:
+        rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
+    for name in _ordered((name for network in networks for name in network.quantities), metric):
+        cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
+        change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
+        rows.append((Cell(quantity_label(name, metric)), *cells, *((Cell(change),) * comparable)))
     against = (f"{last.subject} against {first.subject}",) if comparable else ()
-    header = ("", *(subject.subject for subject in subjects), *against)
+    header = ("", *(network.subject for network in networks), *against)
     return Table(title, header, tuple(rows), notes.sentences())
 
 
-def results_table(stage: StageRecord) -> Table | None:
+def results_table(stage: StageRecord, metric: Metric) -> Table | None:
     """Further quantities of a stage; None without any."""
     if not stage.results:
         return None
-    notes = Notes()
-    rows = tuple((Cell(quantity_label(name)), notes.cell(name, stage.results[name])) for name in _ordered(stage.results))
+    notes = Notes(metric)
+    rows = tuple(
+        (Cell(quantity_label(name, metric)), notes.cell(name, stage.results[name])) for name in _ordered(stage.results, metric)
+    )
     return Table("Further results", ("", "value"), rows, notes.sentences())
 
 
 def skipped_table(stage: StageRecord) -> Table | None:
-    """What was left alone, grouped by reason; None where nothing was."""
+    """What the stage left unchanged, grouped by reason; None where it left nothing."""
     if not stage.skipped:
         return None
     groups: dict[str, list[str]] = {}
     for skip in stage.skipped:
         groups.setdefault(render(skip), []).append(render_subject(skip))
-    rows = tuple((Cell(", ".join(things)), Cell(reason)) for reason, things in groups.items())
-    return Table("Left alone", ("what", "reason"), rows)
+    rows = tuple((Cell(", ".join(subjects)), Cell(reason)) for reason, subjects in groups.items())
+    return Table("Skipped", ("what", "reason"), rows)
 
 
-def own_tables(stage: StageRecord) -> tuple[Table, ...]:
+def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
     """A stage's own tables: pruning steps, layers, parity."""
-    return tuple(_own_table(name, rows) for name, rows in stage.tables.items() if rows)
+    return tuple(_own_table(name, rows, metric) for name, rows in stage.tables.items() if rows)
 
 
-def _own_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    notes = Notes()
+def _own_table(name: str, rows: Sequence[Mapping[str, Any]], metric: Metric) -> Table:
+    notes = Notes(metric)
     shown = SHOWN_OF.get(name, ROWS_SHOWN)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     body = tuple(tuple(_json_cell(notes, key, row.get(key)) for key in columns) for row in rows[:shown])
@@ -212,7 +223,7 @@ def _own_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _words(key: str) -> str:
-    """A stage's own word for a column; not `quantity_label`, which names what is measured on test."""
+    """The heading of a stage's own column; not `quantity_label`, which names what is measured on test."""
     return key.replace("_", " ")
 
 
@@ -241,21 +252,21 @@ def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
 
 def versions_table(record: RunRecord) -> Table:
     """Package versions; where stages differ, each with its stages."""
-    found: dict[str, dict[str, list[str]]] = {}
+    packages: dict[str, dict[str, list[str]]] = {}
     for stage in record.every_stage:
         for package, version in stage.versions.items():
-            found.setdefault(package, {}).setdefault(version, []).append(str(stage.index))
+            packages.setdefault(package, {}).setdefault(version, []).append(str(stage.index))
     pairs = {
         package: next(iter(versions))
         if len(versions) == 1
         else "; ".join(f"{version} (stage {', '.join(stages)})" for version, stages in versions.items())
-        for package, versions in sorted(found.items())
+        for package, versions in sorted(packages.items())
     }
     return pairs_table("Package versions", pairs)
 
 
 def files_table(record: RunRecord) -> Table:
-    """Every file that a stage left, with its SHA-256; those of a folder with many are counted."""
+    """Every file of a stage with its SHA-256; those of a folder with many are counted."""
     rows = tuple(
         (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
         for stage in record.every_stage
@@ -265,16 +276,16 @@ def files_table(record: RunRecord) -> Table:
 
 
 def _listed(files: Mapping[str, str]) -> dict[str, str]:
-    """Sums by path; a folder with more than `MANY` files is one entry."""
+    """Hashes by path; a folder with more than `MANY` files is one entry."""
     counts = Counter(path.partition("/")[0] for path in files if "/" in path)
-    found: dict[str, str] = {}
+    shown: dict[str, str] = {}
     for path, digest in files.items():
         folder = path.partition("/")[0]
         if counts[folder] > MANY:
-            found[f"{folder}/"] = f"{counts[folder]} files, whose sums stand in record.json"
+            shown[f"{folder}/"] = f"{counts[folder]} files, whose hashes are in record.json"
         else:
-            found[path] = digest
-    return found
+            shown[path] = digest
+    return shown
 
 
 def seeds_table(record: RunRecord) -> Table:

@@ -1,4 +1,4 @@
-"""Curves of one stage: its training, and what each pruning step cost and saved."""
+"""Figures of one stage: training curves, and the deciding metric and network size over the pruning steps."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from compress.core.plot_style import COLORS, INK, Picture, escape_text, new_figure, safe_file_name, style_axes, to_png
-from compress.core.record import Curve, StageRecord
+from compress.core.record import Curve, Metric, StageRecord
 
 STEPS = "pruning_steps"
-"""A stage's own table that is drawn: `step`, `macs`, `parameters`, `sparsity`, `accuracy_pruned`, `accuracy_recovered`."""
+"""The table of a stage that is drawn: `step`, `macs`, `parameters`, `sparsity`, `METRIC_pruned`, `METRIC_recovered`."""
 
 VALIDATION = "_validation"
 
 
-def of_stage(stage: StageRecord) -> Iterator[Picture]:
-    """Pictures of one stage, where it left something to draw."""
+def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[Picture]:
+    """Figures of one stage, where its record has data to draw."""
     rows = stage.tables.get(STEPS, ())
-    drawn = len(rows) > 1 and all(_number(row.get("step")) is not None for row in rows)
-    if drawn:
-        yield _steps(stage, rows)
-    curves = {name: curve for name, curve in stage.curves.items() if not (drawn and curve.x_label == "pruning step")}
+    has_steps = len(rows) > 1 and all(_number(row.get("step")) is not None for row in rows)
+    if has_steps:
+        yield _steps(stage, rows, metric)
+    curves = {name: curve for name, curve in stage.curves.items() if not (has_steps and curve.x_label == "pruning step")}
     panels = _panels(curves)
     if panels:
         yield _curves(stage, panels)
@@ -39,23 +39,23 @@ def _number(item: Any) -> float | None:
     return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
 
 
-def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...]) -> Picture:
-    """Accuracy before and after each step's recovery; beside it what is left of the network."""
+def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric) -> Picture:
+    """The metric before and after each step's recovery; beside it the remaining size of the network."""
     figure = new_figure(7.2, 2.8)
-    accuracy, left = figure.subplots(1, 2)
+    metric_axes, size_axes = figure.subplots(1, 2)
     x = [float(row["step"]) for row in rows]
-    for key, name, color in (("accuracy_pruned", "right after the cut", 1), ("accuracy_recovered", "after recovery", 0)):
-        _line(accuracy, x, [_percent(_number(row.get(key))) for row in rows], name, COLORS[color])
-    for number, (key, name) in enumerate((("macs", "MACs"), ("parameters", "parameters"))):
+    for key, name, color in (("pruned", "right after the cut", 1), ("recovered", "after recovery", 0)):
+        _line(metric_axes, x, [_percent(_number(row.get(f"{metric.name}_{key}"))) for row in rows], name, COLORS[color])
+    for index, (key, name) in enumerate((("macs", "MACs"), ("parameters", "parameters"))):
         whole = _number(rows[0].get(key)) or math.nan
-        _line(left, x, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[number])
+        _line(size_axes, x, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[index])
     if any(_number(row.get("sparsity")) for row in rows):
-        kept = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
-        _line(left, x, kept, "weights that are not zero", COLORS[2])
-    for axes, y_label in ((accuracy, "validation accuracy (%)"), (left, "left of the dense network (%)")):
+        density = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
+        _line(size_axes, x, density, "weights that are not zero", COLORS[2])
+    for axes, y_label in ((metric_axes, f"validation {metric.label} (%)"), (size_axes, "left of the dense network (%)")):
         _finish(axes, "pruning step", y_label, x, legend=True)
     return _picture(
-        stage, "steps", "validation accuracy and what is left of the network over the pruning steps.", to_png(figure)
+        stage, "steps", f"validation {metric.label} and what is left of the network over the pruning steps.", to_png(figure)
     )
 
 
@@ -77,8 +77,8 @@ def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(7.2, 2.7 * rows)
-    for number, ((x_label, y_label), curves) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number)
+    for index, ((x_label, y_label), curves) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, index)
         _panel(axes, curves)
         alone = len(curves) == 1 and _words(next(iter(curves))) == y_label
         _finish(axes, x_label, y_label, list(next(iter(curves.values())).x), legend=not alone)
@@ -96,8 +96,8 @@ def _panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
         color = colors.setdefault(name.removesuffix(VALIDATION), COLORS[len(colors) % len(COLORS)])
         y = [math.nan if value is None else value for value in curve.y]
         style = "--" if name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) else "-"
-        told = name.endswith(VALIDATION) and name.removesuffix(VALIDATION) in curves
-        _line(axes, list(curve.x), y, "" if told else _words(name), color, style)
+        has_partner = name.endswith(VALIDATION) and name.removesuffix(VALIDATION) in curves
+        _line(axes, list(curve.x), y, "" if has_partner else _words(name), color, style)
 
 
 def _line(axes: Axes, x: list[float], y: list[float], name: str, color: str, style: str = "-") -> None:

@@ -9,7 +9,7 @@ from compress.core.record import RunRecord
 from compress.pipeline.report import html as page
 from compress.pipeline.report import markdown
 from compress.pipeline.report.figures import draw
-from compress.pipeline.report.sections import outline
+from compress.pipeline.report.outline import build_outline
 
 
 def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Path, ...]:
@@ -20,8 +20,8 @@ def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Pat
 
     Args:
         record: The run.
-        folder: Where to; made if it is not there.
-        run: The run directory, whose stages may have left figures of their own; `folder` itself by default.
+        folder: Where to; created if missing.
+        run: The run directory, whose stages may have saved figures of their own; `folder` itself by default.
 
     Returns:
         `report.md`, `report.html`, then the pictures.
@@ -30,7 +30,7 @@ def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Pat
         StoreError: The folder is not writable, or full.
     """
     pictures = draw(record, run or folder)
-    report = outline(record, pictures)
+    report = build_outline(record, pictures)
     texts = {folder / "report.md": markdown.render(report), folder / "report.html": page.render(report)}
     drawn = {folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures}
     for path, png in drawn.items():

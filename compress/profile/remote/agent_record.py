@@ -16,6 +16,7 @@ class Quantity:
     low: float | None = None
     high: float | None = None
     runs: int | None = None
+    session: str = ""
 
     @classmethod
     def measured(

@@ -4,6 +4,7 @@ import pytest
 
 from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, Skipped, StageRecord
+from compress.tasks.metrics import ACCURACY
 
 RECIPE = """# What:    ResNet-50 teacher, MobileNetV2 student, for a phone CPU and a Jetson
 name: resnet50_to_mobilenet
@@ -152,7 +153,7 @@ def make_record() -> RunRecord:
         teacher=stage(0, "teacher", {}, teacher, curves={"training loss": epochs(6, 2.2, 0.1, "loss")}),
         start=start,
         stages=stages,
-        verdict=check_budget(budget, metrics=final, rows=devices),
+        verdict=check_budget(budget, metrics=final, rows=devices, metric=ACCURACY),
         environment={"os": "Linux 6.8", "cpu": "Intel Xeon, 2 cores, governor performance", "python": "3.11.9"},
         started="2025-11-21T09:00:00Z",
         wall_time_s=437.2,

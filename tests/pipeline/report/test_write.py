@@ -18,8 +18,9 @@ from compress.core.record import Check, Fact, Quantity, RunRecord, Skipped, Verd
 from compress.pipeline.report import markdown
 from compress.pipeline.report import write as writing
 from compress.pipeline.report.figures import draw
-from compress.pipeline.report.sections import outline
+from compress.pipeline.report.outline import build_outline
 from compress.pipeline.report.write import write
+from compress.tasks.metrics import ACCURACY
 
 EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \n## heading"
 
@@ -106,7 +107,7 @@ def test_what_nobody_may_miss_stands_at_the_head(record: RunRecord, tmp_path: Pa
     markdown, page = write(record.model_copy(update={"stages": stages}), tmp_path)[:2]
     text = markdown.read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
-    assert headings[:3] == ["Verdict", "What a review must know", "Before and after"]
+    assert headings[:3] == ["Verdict", "Points for review", "Before and after"]
     assert f"{record.stages[0].index} · {record.stages[0].name}: target not reached: macs at 0.8" in text
     assert "0.8 &lt;of&gt; the dense network" in page.read_text(encoding="utf-8")
 
@@ -130,7 +131,7 @@ def test_every_quantity_appears_with_its_mark_and_its_origin(record: RunRecord, 
     seen = list(quantities(record))
     assert {quantity.how for _, quantity in seen} == set(PROVENANCE_MARKS)
     for name, quantity in seen:
-        shown = format_quantity(quantity, display_unit(name, quantity)).removesuffix(" MAC")
+        shown = format_quantity(quantity, display_unit(name, quantity, ACCURACY)).removesuffix(" MAC")
         sign = PROVENANCE_MARKS[quantity.how]
         assert re.search(rf"\| {re.escape(shown)}( \([^|()]*\))? {sign}", text), (name, shown)
         assert f"{shown} {sign}" in page.replace("\N{NO-BREAK SPACE}", " "), (name, shown)
@@ -222,7 +223,7 @@ def test_a_record_with_hardly_anything_still_gives_a_report(record: RunRecord, t
 def test_a_passing_run_says_so_and_counts_its_estimates(record: RunRecord) -> None:
     assert record.verdict is not None
     checks = tuple(check.model_copy(update={"passed": True}) for check in record.verdict.checks[:4])
-    report = outline(record.model_copy(update={"verdict": Verdict(passed=True, checks=checks)}), ())
+    report = build_outline(record.model_copy(update={"verdict": Verdict(passed=True, checks=checks)}), ())
     assert (report.verdict, report.headline) == ("passed", "All 4 limits are kept; 1 of them on an estimate.")
 
 

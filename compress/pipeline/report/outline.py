@@ -1,0 +1,103 @@
+"""Outline of a report: what it says and in which order. The Markdown and the HTML writer both render it.
+
+A section is a function of the record and its pictures, and a row of the registry's family `report_section`, in the order of the
+report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.core.format_quantity import format_duration
+from compress.core.record import Metric, RunRecord
+from compress.core.registry import find, names
+from compress.pipeline.report.table import Table
+from compress.tasks.metrics import ACCURACY
+
+if TYPE_CHECKING:
+    from compress.core.plot_style import Picture
+
+SMOKE = "toy size (--smoke): the numbers mean nothing"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under its own heading.
+
+    Attributes:
+        title: Heading.
+        level: 2 for a part, 3 for a part of a part.
+        paragraphs: Sentences.
+        items: A list, after the paragraphs.
+        tables: Tables, after the list.
+        pictures: Pictures, after the tables.
+        code: Titled texts to show as they are.
+    """
+
+    title: str
+    level: int = 2
+    paragraphs: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    code: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A whole report.
+
+    Attributes:
+        title: The run's name.
+        facts: One line of what, when and how long.
+        verdict: `passed`, `missed`, or `no budget`.
+        headline: The verdict in a sentence.
+        sections: In order.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    verdict: str
+    headline: str
+    sections: tuple[Section, ...]
+
+
+Pictures = Mapping[str, tuple["Picture", ...]]
+"""Pictures by the section that shows them: `overview`, `devices`, `stage-N`."""
+SectionBuilder = Callable[[RunRecord, Pictures], Iterator[Section]]
+
+
+def deciding_metric(record: RunRecord) -> Metric:
+    """The metric that decides; records older than the field are of classification."""
+    return record.metric or ACCURACY
+
+
+def build_outline(record: RunRecord, pictures: Sequence[Picture]) -> Outline:
+    """Lay a record out as a report."""
+    verdict, headline = _verdict(record)
+    facts = (
+        *((SMOKE,) if record.smoke else ()),
+        f"data: {record.data.get('source', 'unknown data')}",
+        f"{len(record.spec.classes)} classes",
+        f"input {'×'.join(map(str, record.spec.shape))}",
+        f"started {record.started}",
+        f"took {format_duration(record.wall_time_s)}",
+    )
+    by_section = {name: tuple(p for p in pictures if p.section == name) for name in {p.section for p in pictures}}
+    builders: list[SectionBuilder] = [find("report_section", name).load() for name in names("report_section")]
+    sections = tuple(section for build in builders for section in build(record, by_section))
+    return Outline(record.name, facts, verdict, headline, sections)
+
+
+def _verdict(record: RunRecord) -> tuple[str, str]:
+    if record.verdict is None:
+        return "no budget", "The recipe sets no budget, so there is no limit to pass or to miss."
+    missed = [check.limit for check in record.verdict.checks if not check.passed]
+    total = len(record.verdict.checks)
+    if not missed:
+        estimated = sum(check.quantity.how == "estimated" for check in record.verdict.checks)
+        rest = f"; {estimated} of them on an estimate" if estimated else ""
+        return "passed", f"All {total} limits are kept{rest}." if total > 1 else f"The one limit is kept{rest}."
+    return "missed", f"{len(missed)} of {total} limits missed: {', '.join(missed)}."
