@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compress.backends.runner import FileRunner
-from compress.core.registry import find
+from compress.core.registry import lookup
 
 
 def open_runner(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
@@ -21,7 +21,7 @@ def open_runner(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
         CompressError: No such runtime.
     """
     name, _, provider = runtime.partition(":")
-    kind = find("runner", name).load()
+    kind = lookup("runner", name).load()
     runner: FileRunner = kind(path, threads=threads, **({"provider": provider} if provider else {}))
     return runner
 

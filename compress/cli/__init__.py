@@ -233,9 +233,9 @@ def report(
 def methods(family: Annotated[str | None, typer.Argument(help="Show one family only.")] = None) -> None:
     """List every method that a recipe can name, with its source."""
     from compress.cli.terminal import table
-    from compress.core.registry import listed
+    from compress.core.registry import entries
 
-    table(open_terminal(), "", ("family", "name", "source"), listed(family))
+    table(open_terminal(), "", ("family", "name", "source"), [(row.family, row.name, row.source) for row in entries(family)])
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from compress.config.cross_checks import Draft, Entry
 from compress.config.yaml_lines import Place, holds
 from compress.core.budget import Budget
-from compress.core.registry import find, names
+from compress.core.registry import lookup, names
 from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings
 
@@ -53,7 +53,7 @@ def _entries(stages: Any, sound: Any) -> Iterator[Entry]:
         named, left = _named(entry), _named(sound[index])
         for name in named if len(named) == 1 else ():
             if name in names("stage"):
-                kind = find("stage", name).load()
+                kind = lookup("stage", name).load()
                 yield Entry(("stages", index, name), name, kind, _try(kind, left[name] or {}) if name in left else None)
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
 
@@ -28,7 +28,7 @@ from compress.config.yaml_lines import Document, dump, parse, spell
 from compress.core.budget import Budget
 from compress.core.errors import Fault, RecipeError
 from compress.core.record import FrozenModel
-from compress.core.registry_field import RegistryField
+from compress.core.registry_field import RegistryField, RegistryName
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings, TeacherSettings
@@ -52,7 +52,7 @@ class Recipe(FrozenModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = Field(default=0, ge=0, lt=2**32)
-    task: Literal["classification"] = "classification"
+    task: Annotated[str, RegistryName("task")] = "classification"
     data: DataSettings
     model: ModelSettings
     teacher: TeacherSettings | Teachers | None = None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from compress.config.yaml_lines import Place, holds, show
 from compress.core.errors import nearest
-from compress.core.registry import find, names
+from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
 
 Finding = tuple[Place, str]
@@ -125,7 +125,7 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
     entry = next((each for each in outer.extra if isinstance(each, RegistryField)), None)
     if entry is not None:
         if part in names(entry.family):
-            yield _Type(find(entry.family, str(part)).load())
+            yield _Type(lookup(entry.family, str(part)).load())
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(part))
         if field is not None:

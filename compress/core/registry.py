@@ -1,241 +1,206 @@
-"""THE table: every family, every name that a recipe may use, where it lives, and the paper it is from.
+"""Registry: every method that a recipe may name, by family, with the place of its code and its source.
 
-Adding a method is one code file, one test file and one row here. Names are looked up here and nowhere else.
+`ENTRIES` is the only list of the methods that come with `compress`; every other list of names (validation, JSON schema,
+`compress methods`) follows from it. A new method is one code file, one test file and one row here. Rows can also come from
+
+- another package: an entry point of the group `compress.methods`, named `family.name`, that points at the method itself or at
+  an `Entry` that describes it;
+- a recipe, for code of the user's own: `python:FILE.py:NAME` as a method's name, where `--trust-code` is given;
+- a running program: `add`, or `temporary` for the length of a `with` block.
+
+Nothing is imported before a row is used.
 """
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from typing import Any
+from compress.core.registry_entry import Entry, Registry
 
-from compress.core.errors import CompressError, nearest
+__all__ = ["ENTRIES", "REGISTRY", "Entry", "add", "code_hashes", "entries", "lookup", "names", "temporary"]
 
+SMALLER_NETWORK = {"measures": ("macs", "params", "bytes", "latency", "latency_ms"), "max_ratio": 0.9, "structured": True}
+ZEROED_WEIGHTS = {"measures": ("sparsity", "params", "bytes"), "max_ratio": 0.99}
+DROP_AND_GROW = {
+    "parameters": {"every": 100, "exchange": 0.3, "until": 0.75},
+    "curve": "one_shot",
+    "granularities": ("weight",),
+    "single_step": True,
+    "exchanges": True,
+    "trains": True,
+}
 
-@dataclass(frozen=True)
-class Entry:
-    """One row.
-
-    Attributes:
-        family: What it is one of.
-        name: As in a recipe.
-        where: `module:attribute`, imported on use.
-        source: Paper, specification or library.
-    """
-
-    family: str
-    name: str
-    where: str
-    source: str
-
-    def load(self) -> Any:
-        """Import what the row points at."""
-        module, _, attribute = self.where.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-
+# fmt: off
 ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "train", "compress.train.stage:Train", "plain training"),
     Entry("stage", "distill", "compress.distill.stage:Distill", "Hinton et al. 2015, arXiv:1503.02531"),
-    Entry(
-        "stage", "distill_data", "compress.dataset_distillation.stage:DatasetDistillation", "Wang et al. 2018, arXiv:1811.10959"
-    ),
+    Entry("stage", "distill_data", "compress.dataset_distillation.stage:DatasetDistillation",
+          "Wang et al. 2018, arXiv:1811.10959"),
     Entry("stage", "prune", "compress.prune.stage:Prune", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
-    Entry(
-        "stage",
-        "adapt",
-        "compress.substitute.stage:Substitute",
-        "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244",
-    ),
+    Entry("stage", "adapt", "compress.substitute.stage:Substitute",
+          "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244"),
     Entry("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
     Entry("stage", "export", "compress.export.stage:Export", "ONNX specification"),
     Entry("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),
+
     Entry("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
-    Entry(
-        "data", "digits", "compress.data.sources.digits:load", "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"
-    ),
+
+    Entry("data", "digits", "compress.data.sources.digits:load",
+          "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
     Entry("data", "glyphs", "compress.data.sources.glyphs:load", "drawn from the fonts that matplotlib ships"),
     Entry("data", "imagefolder", "compress.data.sources.imagefolder:load", "ImageNet's folder layout"),
     Entry("data", "cifar10", "compress.data.sources.cifar:load_cifar10", "Krizhevsky 2009"),
     Entry("data", "cifar100", "compress.data.sources.cifar:load_cifar100", "Krizhevsky 2009"),
     Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that distill_data made"),
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function"),
+
     Entry("model", "torchvision", "compress.models.sources.torchvision:build", "torchvision's classification networks"),
     Entry("model", "timm", "compress.models.sources.timm:build", "Wightman, PyTorch Image Models"),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
+
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),
     Entry("loss", "reverse", "compress.distill.losses.reverse_kl:Reverse", "Gu et al. 2024, MiniLLM, arXiv:2306.08543"),
-    Entry(
-        "loss",
-        "jensen_shannon",
-        "compress.distill.losses.jensen_shannon:JensenShannon",
-        "Agarwal et al. 2024, arXiv:2306.13649",
-    ),
+    Entry("loss", "jensen_shannon", "compress.distill.losses.jensen_shannon:JensenShannon",
+          "Agarwal et al. 2024, arXiv:2306.13649"),
     Entry("loss", "decoupled", "compress.distill.losses.dkd:Decoupled", "Zhao et al. 2022, DKD, arXiv:2203.08679"),
     Entry("loss", "dist", "compress.distill.losses.dist:Dist", "Huang et al. 2022, DIST, arXiv:2205.10536"),
-    Entry(
-        "loss",
-        "standardised",
-        "compress.distill.losses.logit_standardization:Standardised",
-        "Sun et al. 2024, arXiv:2403.01427",
-    ),
+    Entry("loss", "standardised", "compress.distill.losses.logit_standardization:Standardised",
+          "Sun et al. 2024, arXiv:2403.01427"),
     Entry("loss", "soft_labels", "compress.distill.losses.soft_labels:SoftLabels", "Ba & Caruana 2014, arXiv:1312.6184"),
     Entry("loss", "task", "compress.distill.losses.hard_labels:HardLabels", "the task's own loss on hard labels"),
-    Entry(
-        "loss", "label_smoothing", "compress.distill.losses.label_smoothing:LabelSmoothing", "Szegedy 2016, arXiv:1512.00567"
-    ),
-    Entry(
-        "loss",
-        "virtual_teacher",
-        "compress.distill.losses.virtual_teacher:VirtualTeacher",
-        "Yuan et al. 2020, arXiv:1909.11723",
-    ),
-    Entry(
-        "loss", "branches", "compress.distill.losses.self_distillation_exits:Branches", "Zhang et al. 2019, arXiv:1905.08094"
-    ),
+    Entry("loss", "label_smoothing", "compress.distill.losses.label_smoothing:LabelSmoothing",
+          "Szegedy 2016, arXiv:1512.00567"),
+    Entry("loss", "virtual_teacher", "compress.distill.losses.virtual_teacher:VirtualTeacher",
+          "Yuan et al. 2020, arXiv:1909.11723"),
+    Entry("loss", "branches", "compress.distill.losses.self_distillation_exits:Branches",
+          "Zhang et al. 2019, arXiv:1905.08094"),
     Entry("loss", "direct", "compress.distill.losses.features:Direct", "L2 of features as they are"),
     Entry("loss", "hint", "compress.distill.losses.features:Hint", "Romero et al. 2015, FitNets, arXiv:1412.6550"),
     Entry("loss", "cosine", "compress.distill.losses.features:Cosine", "direction of features"),
     Entry("loss", "embedding", "compress.distill.losses.features:Embedding", "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
     Entry("loss", "similarity", "compress.distill.losses.similarity:Similarity", "Tung & Mori 2019, arXiv:1907.09682"),
     Entry("loss", "fsp", "compress.distill.losses.fsp:Fsp", "Yim et al. 2017, CVPR"),
-    Entry(
-        "loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer", "Zagoruyko 2017, arXiv:1612.03928"
-    ),
-    Entry(
-        "loss",
-        "attention_maps",
-        "compress.distill.losses.attention:AttentionMaps",
-        "Wang et al. 2020, MiniLM, arXiv:2002.10957",
-    ),
+    Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",
+          "Zagoruyko 2017, arXiv:1612.03928"),
+    Entry("loss", "attention_maps", "compress.distill.losses.attention:AttentionMaps",
+          "Wang et al. 2020, MiniLM, arXiv:2002.10957"),
     Entry("loss", "rkd_distance", "compress.distill.losses.rkd:RkdDistance", "Park et al. 2019, arXiv:1904.05068"),
     Entry("loss", "rkd_angle", "compress.distill.losses.rkd:RkdAngle", "Park et al. 2019, arXiv:1904.05068"),
     Entry("loss", "contrastive", "compress.distill.losses.contrastive:Contrastive", "Tian et al. 2020, CRD, arXiv:1910.10699"),
     Entry("loss", "jacobian", "compress.distill.losses.jacobian:Jacobian", "Srinivas & Fleuret 2018, arXiv:1803.00443"),
+
     Entry("teacher", "teacher", "compress.distill.teachers.settings:Given", "the recipe's own; several: arXiv:2201.00007"),
     Entry("teacher", "parent", "compress.distill.teachers.settings:Parent", "the network that the stage was given"),
     Entry("teacher", "snapshot", "compress.distill.teachers.settings:Snapshot", "Yang et al. 2019, arXiv:1812.00123"),
-    Entry(
-        "teacher",
-        "moving_average",
-        "compress.distill.teachers.settings:MovingAverage",
-        "Tarvainen & Valpola 2017, arXiv:1703.01780",
-    ),
+    Entry("teacher", "moving_average", "compress.distill.teachers.settings:MovingAverage",
+          "Tarvainen & Valpola 2017, arXiv:1703.01780"),
     Entry("teacher", "ensemble", "compress.distill.teachers.settings:Ensemble", "Laine & Aila 2017, arXiv:1610.02242"),
     Entry("teacher", "born_again", "compress.distill.teachers.settings:BornAgain", "Furlanello et al. 2018, arXiv:1805.04770"),
     Entry("teacher", "mutual", "compress.distill.teachers.settings:Mutual", "Zhang et al. 2018, arXiv:1706.00384"),
     Entry("teacher", "labels", "compress.distill.teachers.settings:Labels", "soft labels from a file"),
-    Entry(
-        "teacher",
-        "distilled",
-        "compress.distill.teachers.settings:Distilled",
-        "soft labels that a distilled training set brings",
-    ),
+    Entry("teacher", "distilled", "compress.distill.teachers.settings:Distilled",
+          "soft labels that a distilled training set brings"),
     Entry("teacher", "oracle", "compress.distill.teachers.settings:Oracle", "the user's own function"),
-    Entry(
-        "synthesis",
-        "gradient",
-        "compress.dataset_distillation.base:Gradient",
-        "Zhao et al. 2021, DC, arXiv:2006.05929; 2102.08259",
-    ),
-    Entry(
-        "synthesis", "distribution", "compress.dataset_distillation.base:Distribution", "Zhao & Bilen 2023, arXiv:2110.04181"
-    ),
-    Entry(
-        "synthesis", "trajectory", "compress.dataset_distillation.base:Trajectory", "Cazenavette et al. 2022, arXiv:2203.11932"
-    ),
+
+    Entry("synthesis", "gradient", "compress.dataset_distillation.base:Gradient",
+          "Zhao et al. 2021, DC, arXiv:2006.05929; 2102.08259"),
+    Entry("synthesis", "distribution", "compress.dataset_distillation.base:Distribution",
+          "Zhao & Bilen 2023, arXiv:2110.04181"),
+    Entry("synthesis", "trajectory", "compress.dataset_distillation.base:Trajectory",
+          "Cazenavette et al. 2022, arXiv:2203.11932"),
     Entry("synthesis", "inversion", "compress.dataset_distillation.base:Inversion", "Yin et al. 2020, arXiv:1912.08795"),
     Entry("synthesis", "herding", "compress.dataset_distillation.base:Herding", "Welling 2009, ICML; arXiv:1611.07725"),
     Entry("synthesis", "random", "compress.dataset_distillation.base:Random", "the control"),
-    Entry(
-        "granularity", "channel", "compress.prune.structured.channels:Channels", "Fang et al. 2023, DepGraph, arXiv:2301.12900"
-    ),
-    Entry("granularity", "layer", "compress.prune.structured.depth:Layers", "Men et al. 2024, ShortGPT, arXiv:2403.03853"),
-    Entry("granularity", "weight", "compress.prune.unstructured.weights:Weights", "Han et al. 2015, arXiv:1506.02626"),
-    Entry("granularity", "block", "compress.prune.unstructured.blocks:blocks", "Narang et al. 2017, arXiv:1711.02782"),
-    Entry("granularity", "n:m", "compress.prune.unstructured.n_m:Fine", "Mishra et al. 2021, arXiv:2104.08378"),
-    Entry("importance", "magnitude", "compress.prune.criteria.norms:magnitude", "Fang et al. 2023, arXiv:2301.12900"),
-    Entry("importance", "l1", "compress.prune.criteria.norms:l1", "Li et al. 2017, arXiv:1608.08710"),
-    Entry("importance", "l2", "compress.prune.criteria.norms:l2", "He et al. 2018, arXiv:1808.06866"),
+
+    Entry("granularity", "channel", "compress.prune.structured.channels:Channels",
+          "Fang et al. 2023, DepGraph, arXiv:2301.12900", SMALLER_NETWORK),
+    Entry("granularity", "layer", "compress.prune.structured.depth:Layers",
+          "Men et al. 2024, ShortGPT, arXiv:2403.03853", SMALLER_NETWORK),
+    Entry("granularity", "weight", "compress.prune.unstructured.weights:Weights",
+          "Han et al. 2015, arXiv:1506.02626", ZEROED_WEIGHTS),
+    Entry("granularity", "block", "compress.prune.unstructured.blocks:blocks",
+          "Narang et al. 2017, arXiv:1711.02782", ZEROED_WEIGHTS),
+    Entry("granularity", "n:m", "compress.prune.unstructured.n_m:Fine",
+          "Mishra et al. 2021, arXiv:2104.08378", {"measures": ("sparsity",), "max_ratio": 1.0}),
+
+    Entry("importance", "magnitude", "compress.prune.criteria.norms:magnitude",
+          "Fang et al. 2023, arXiv:2301.12900", {"magnitude": True}),
+    Entry("importance", "l1", "compress.prune.criteria.norms:l1", "Li et al. 2017, arXiv:1608.08710", {"magnitude": True}),
+    Entry("importance", "l2", "compress.prune.criteria.norms:l2", "He et al. 2018, arXiv:1808.06866", {"magnitude": True}),
     Entry("importance", "lamp", "compress.prune.criteria.norms:lamp", "Lee et al. 2021, arXiv:2010.07611"),
-    Entry("importance", "bn_scale", "compress.prune.criteria.norms:bn_scale", "Liu et al. 2017, arXiv:1708.06519"),
-    Entry("importance", "fpgm", "compress.prune.criteria.fpgm:fpgm", "He et al. 2019, arXiv:1811.00250"),
-    Entry("importance", "taylor", "compress.prune.criteria.gradients:taylor", "Molchanov et al. 2019, arXiv:1906.10771"),
-    Entry("importance", "hessian", "compress.prune.criteria.gradients:hessian", "LeCun et al. 1989, OBD"),
-    Entry("importance", "fisher", "compress.prune.criteria.fisher:fisher", "Liu et al. 2021, arXiv:2108.00708"),
-    Entry("importance", "apoz", "compress.prune.criteria.activations:apoz", "Hu et al. 2016, arXiv:1607.03250"),
-    Entry("importance", "activation", "compress.prune.criteria.activations:activation", "Molchanov 2017, arXiv:1611.06440"),
+    Entry("importance", "bn_scale", "compress.prune.criteria.norms:bn_scale",
+          "Liu et al. 2017, arXiv:1708.06519", {"scores": ("channels",)}),
+    Entry("importance", "fpgm", "compress.prune.criteria.fpgm:fpgm",
+          "He et al. 2019, arXiv:1811.00250", {"scores": ("channels",)}),
+    Entry("importance", "taylor", "compress.prune.criteria.gradients:taylor",
+          "Molchanov et al. 2019, arXiv:1906.10771", {"loss_change": True}),
+    Entry("importance", "hessian", "compress.prune.criteria.gradients:hessian",
+          "LeCun et al. 1989, OBD", {"loss_change": True}),
+    Entry("importance", "fisher", "compress.prune.criteria.fisher:fisher",
+          "Liu et al. 2021, arXiv:2108.00708", {"scores": ("channels",), "loss_change": True}),
+    Entry("importance", "apoz", "compress.prune.criteria.activations:apoz",
+          "Hu et al. 2016, arXiv:1607.03250", {"scores": ("channels",)}),
+    Entry("importance", "activation", "compress.prune.criteria.activations:activation",
+          "Molchanov 2017, arXiv:1611.06440", {"scores": ("channels",)}),
     Entry("importance", "wanda", "compress.prune.criteria.activations:wanda", "Sun et al. 2024, arXiv:2306.11695"),
-    Entry("importance", "snip", "compress.prune.criteria.at_init:snip", "Lee et al. 2019, arXiv:1810.02340"),
-    Entry("importance", "grasp", "compress.prune.criteria.at_init:grasp", "Wang et al. 2020, arXiv:2002.07376"),
-    Entry("importance", "synflow", "compress.prune.criteria.synflow:synflow", "Tanaka et al. 2020, arXiv:2006.05467"),
+    Entry("importance", "snip", "compress.prune.criteria.at_init:snip",
+          "Lee et al. 2019, arXiv:1810.02340", {"scores": ("weights",)}),
+    Entry("importance", "grasp", "compress.prune.criteria.at_init:grasp",
+          "Wang et al. 2020, arXiv:2002.07376", {"scores": ("weights",)}),
+    Entry("importance", "synflow", "compress.prune.criteria.synflow:synflow",
+          "Tanaka et al. 2020, arXiv:2006.05467", {"scores": ("weights",)}),
     Entry("importance", "random", "compress.prune.criteria.random:random", "the control"),
-    Entry("schedule", "one_shot", "compress.prune.schedules:one_shot", "all at once"),
+
+    Entry("schedule", "one_shot", "compress.prune.schedules:one_shot", "all at once", {"single_step": True}),
     Entry("schedule", "linear", "compress.prune.schedules:linear", "equal steps"),
     Entry("schedule", "cubic", "compress.prune.schedules:cubic", "Zhu & Gupta 2017, arXiv:1710.01878"),
     Entry("schedule", "exponential", "compress.prune.schedules:exponential", "the same fraction of what is left"),
-    Entry(
-        "schedule",
-        "guarded",
-        "compress.prune.accuracy_aware_schedule:following",
-        "Yang et al. 2018, NetAdapt, arXiv:1804.03230",
-    ),
-    Entry(
-        "schedule",
-        "lottery",
-        "compress.prune.unstructured.lottery_ticket:rewind",
-        "Frankle & Carbin 2019, arXiv:1803.03635; arXiv:1912.05671",
-    ),
-    Entry(
-        "schedule",
-        "set",
-        "compress.prune.unstructured.dynamic_sparse_training:exchange",
-        "Mocanu et al. 2018, arXiv:1707.04780",
-    ),
-    Entry(
-        "schedule", "rigl", "compress.prune.unstructured.dynamic_sparse_training:exchange", "Evci et al. 2020, arXiv:1911.11134"
-    ),
-    Entry("penalty", "slimming", "compress.prune.sparse_training.penalties:l1", "Liu et al. 2017, arXiv:1708.06519"),
+    Entry("schedule", "guarded", "compress.prune.accuracy_aware_schedule:following",
+          "Yang et al. 2018, NetAdapt, arXiv:1804.03230", {"parameters": {"drop": 0.01, "retries": 2}}),
+    Entry("schedule", "lottery", "compress.prune.unstructured.lottery_ticket:rewind",
+          "Frankle & Carbin 2019, arXiv:1803.03635; arXiv:1912.05671",
+          {"parameters": {"rewind": 0}, "curve": "exponential", "granularities": ("weight", "block"), "trains": True}),
+    Entry("schedule", "set", "compress.prune.unstructured.dynamic_sparse_training:exchange",
+          "Mocanu et al. 2018, arXiv:1707.04780", DROP_AND_GROW),
+    Entry("schedule", "rigl", "compress.prune.unstructured.dynamic_sparse_training:exchange",
+          "Evci et al. 2020, arXiv:1911.11134", DROP_AND_GROW),
+
+    Entry("penalty", "slimming", "compress.prune.sparse_training.penalties:l1",
+          "Liu et al. 2017, arXiv:1708.06519", {"structured": True, "acts_on": "batch norm"}),
     Entry("penalty", "l1", "compress.prune.sparse_training.penalties:l1", "Liu et al. 2015, CVPR"),
-    Entry(
-        "penalty", "group_lasso", "compress.prune.sparse_training.penalties:group_lasso", "Wen et al. 2016, arXiv:1608.03665"
-    ),
-    Entry("penalty", "growing", "compress.prune.sparse_training.greg:growing", "Wang et al. 2021, GReg-1, arXiv:2012.09243"),
-    Entry(
-        "penalty", "growing_all", "compress.prune.sparse_training.greg:stages_of", "Wang et al. 2021, GReg-2, arXiv:2012.09243"
-    ),
+    Entry("penalty", "group_lasso", "compress.prune.sparse_training.penalties:group_lasso",
+          "Wen et al. 2016, arXiv:1608.03665", {"structured": True, "acts_on": "filters"}),
+    Entry("penalty", "growing", "compress.prune.sparse_training.greg:growing",
+          "Wang et al. 2021, GReg-1, arXiv:2012.09243", {"grows": True}),
+    Entry("penalty", "growing_all", "compress.prune.sparse_training.greg:stages_of",
+          "Wang et al. 2021, GReg-2, arXiv:2012.09243", {"grows": True, "picks": True}),
+
     Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "the old response, fitted"),
     Entry("kernel", "crop", "compress.substitute.depthwise:crop", "the middle of the old kernel, rescaled"),
+
     Entry("range", "minmax", "compress.quantize.calibration.range_estimators:minmax", "Jacob et al. 2018, arXiv:1712.05877"),
-    Entry(
-        "range",
-        "moving_average",
-        "compress.quantize.calibration.range_estimators:moving_average",
-        "Jacob et al. 2018, arXiv:1712.05877",
-    ),
+    Entry("range", "moving_average", "compress.quantize.calibration.range_estimators:moving_average",
+          "Jacob et al. 2018, arXiv:1712.05877"),
     Entry("range", "mse", "compress.quantize.calibration.range_estimators:mse", "Nagel et al. 2021, arXiv:2106.08295"),
-    Entry(
-        "range",
-        "relative",
-        "compress.quantize.calibration.range_estimators:sample_normalized_mse",
-        "Nagel et al. 2021, each sample alike",
-    ),
+    Entry("range", "relative", "compress.quantize.calibration.range_estimators:sample_normalized_mse",
+          "Nagel et al. 2021, each sample alike"),
     Entry("range", "entropy", "compress.quantize.calibration.range_estimators:entropy", "Migacz 2017, TensorRT calibration"),
-    Entry(
-        "range", "percentile", "compress.quantize.calibration.range_estimators:percentile", "Wu et al. 2020, arXiv:2004.09602"
-    ),
-    Entry(
-        "rounding", "nearest", "compress.quantize.ptq.quantized_weight:round_to_nearest", "Jacob et al. 2018, arXiv:1712.05877"
-    ),
-    Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround", "Nagel et al. 2020, arXiv:2004.10568"),
-    Entry("rounding", "brecq", "compress.quantize.ptq.brecq:brecq", "Li et al. 2021, arXiv:2102.05426"),
+    Entry("range", "percentile", "compress.quantize.calibration.range_estimators:percentile",
+          "Wu et al. 2020, arXiv:2004.09602"),
+
+    Entry("rounding", "nearest", "compress.quantize.ptq.quantized_weight:round_to_nearest",
+          "Jacob et al. 2018, arXiv:1712.05877"),
+    Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround",
+          "Nagel et al. 2020, arXiv:2004.10568", {"iterative": True}),
+    Entry("rounding", "brecq", "compress.quantize.ptq.brecq:brecq",
+          "Li et al. 2021, arXiv:2102.05426", {"iterative": True, "blockwise": True}),
     Entry("rounding", "gptq", "compress.quantize.ptq.gptq:gptq", "Frantar et al. 2023, arXiv:2210.17323"),
+
     Entry("format", "onnx", "compress.export.write_onnx:write", "ONNX specification"),
     Entry("format", "tensorrt", "compress.export.tensorrt:write", "TensorRT Python API and trtexec"),
-    Entry("runner", "onnxruntime", "compress.backends.onnxruntime:Runner", "ONNX Runtime"),
-    Entry("runner", "openvino", "compress.backends.openvino:Runner", "OpenVINO"),
-    Entry("runner", "tensorrt", "compress.backends.tensorrt:Runner", "TensorRT"),
+
+    Entry("runner", "onnxruntime", "compress.backends.onnxruntime:Runner", "ONNX Runtime", {"format": "onnx"}),
+    Entry("runner", "openvino", "compress.backends.openvino:Runner", "OpenVINO", {"format": "onnx"}),
+    Entry("runner", "tensorrt", "compress.backends.tensorrt:Runner", "TensorRT", {"format": "tensorrt"}),
     Entry("runner", "torch", "compress.backends.torch:Runner", "PyTorch"),
     Entry("report_section", "verdict", "compress.pipeline.report.sections:verdict", "limits of the budget"),
     Entry("report_section", "points_for_review", "compress.pipeline.report.sections:points_for_review", "warnings"),
@@ -246,34 +211,12 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("report_section", "reproduction", "compress.pipeline.report.sections:reproduction", "versions, seeds, recipe"),
     Entry("report_section", "numbers", "compress.pipeline.report.sections:numbers", "meaning of signs and intervals"),
 )
+# fmt: on
 
-
-def names(family: str) -> tuple[str, ...]:
-    """The names of one family, in table order."""
-    return tuple(method.name for method in ENTRIES if method.family == family)
-
-
-def find(family: str, name: str) -> Entry:
-    """Look one row up.
-
-    Raises:
-        CompressError: No such name; the message offers the nearest.
-    """
-    for method in ENTRIES:
-        if method.family == family and method.name == name:
-            return method
-    msg = f"unknown {family} {name!r}: {nearest(name, names(family))}"
-    raise CompressError(msg)
-
-
-def listed(family: str | None = None) -> tuple[tuple[str, str, str], ...]:
-    """Rows of (family, name, source), of one family or of all.
-
-    Raises:
-        CompressError: No such family.
-    """
-    families = tuple(dict.fromkeys(method.family for method in ENTRIES))
-    if family is not None and family not in families:
-        msg = f"unknown family {family!r}: {nearest(family, families)}"
-        raise CompressError(msg)
-    return tuple((row.family, row.name, row.source) for row in ENTRIES if family in (None, row.family))
+REGISTRY = Registry(ENTRIES)
+add = REGISTRY.add
+code_hashes = REGISTRY.code_hashes
+entries = REGISTRY.entries
+lookup = REGISTRY.lookup
+names = REGISTRY.names
+temporary = REGISTRY.temporary

@@ -1,43 +1,99 @@
-"""`- name: {parameters}` in a list, for stages and losses: one key that names a row of the method table.
+"""Pydantic field types for methods of the registry: by name, or as `- name: {parameters}`.
 
     stages:
       - prune: {granularity: channel}     →   Prune(granularity="channel")
       - export                            →   Export()
 
-`Annotated[Stage, RegistryField("stage")]` accepts that form or a ready object, and writes the same form back.
+`Annotated[Stage, RegistryField("stage", Stage)]` accepts that form or a ready object, and writes the same form back.
+`Annotated[str, RegistryName("importance")]` accepts a name: any that is in the registry at the time when a recipe is checked
+or its JSON schema is written.
+
+A name `python:FILE.py:NAME` is loaded on the way, where the validation context has `base` and a true `trust_code`.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, create_model
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
-from compress.core.errors import nearest
-from compress.core.registry import ENTRIES, names
+from compress.core.errors import CompressError, nearest
+from compress.core.registry import REGISTRY, Entry, entries, lookup, names
+from compress.core.registry_entry import USER_CODE
+
+USER_CODE_SCHEMA = {"type": "string", "pattern": r"^python:.+\.py:[A-Za-z_]\w*$"}
 
 
-@cache
-def _table(family: str) -> type[BaseModel]:
-    """A model with one optional field for each name of the family."""
-    fields: dict[str, Any] = {row.name: (row.load() | None, None) for row in ENTRIES if row.family == family}
+@lru_cache(maxsize=64)
+def _table(family: str, rows: tuple[Entry, ...]) -> type[BaseModel]:
+    """A model with one optional field for each row; rows of broken packages are left out."""
+    fields: dict[str, Any] = {}
+    for row in rows:
+        with suppress(CompressError):
+            fields[row.name] = (row.load() | None, None)
     return create_model(f"Any{family.capitalize()}", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
 
 
-def name_of(family: str, thing: BaseModel) -> str:
-    """The name under which an object's class stands in the table; its class name in lower case if it does not."""
-    where = f"{type(thing).__module__}:{type(thing).__name__}"
-    return next((row.name for row in ENTRIES if row.family == family and row.where == where), type(thing).__name__.lower())
+def name_of(family: str, method: BaseModel) -> str:
+    """The name under which an object's class stands in the registry; its class name in lower case if it does not."""
+    target = f"{type(method).__module__}:{type(method).__name__}"
+    return next((row.name for row in entries(family) if row.target == target), type(method).__name__.lower())
+
+
+def _load_user_code(family: str, name: str, context: Mapping[str, Any] | None) -> None:
+    """Add a row for `python:FILE.py:NAME`; one that is there stays when there is no context, as in Python code."""
+    if not name.startswith(USER_CODE) or (context is None and name in names(family)):
+        return
+    given = context or {}
+    try:
+        REGISTRY.add_user_code(family, name, given.get("base", Path()), trust_code=given.get("trust_code", False))
+    except CompressError as error:
+        raise PydanticCustomError("entry", "{message}", {"message": str(error)}) from error
+
+
+class RegistryName:
+    """Annotation of a text field that holds a method's name.
+
+    Args:
+        family: A family of the registry.
+        others: Names that are allowed beside those of the family, such as `auto`.
+    """
+
+    def __init__(self, family: str, *others: str) -> None:
+        self.family = family
+        self.others = others
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """All names."""
+        return (*self.others, *names(self.family))
+
+    def _check(self, value: Any, info: ValidationInfo) -> str:
+        if isinstance(value, str) and value not in self.others:
+            _load_user_code(self.family, value, info.context)
+        if not isinstance(value, str) or value not in self.allowed:
+            *first, last = map(repr, self.allowed)
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}" if first else last})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "enum": [*self.allowed]}, USER_CODE_SCHEMA]}
 
 
 class RegistryField:
     """Annotation of a field that holds one object of a family.
 
     Args:
-        family: A family of the method table whose rows point at pydantic models.
+        family: A family of the registry whose rows point at pydantic models.
         base: Class that ready objects must be instances of.
     """
 
@@ -45,21 +101,26 @@ class RegistryField:
         self.family = family
         self.base = base
 
-    def _parse(self, value: Any) -> Any:
+    def _parse(self, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, self.base):
             return value
         entry = {value: {}} if isinstance(value, str) else value
         if not isinstance(entry, dict) or len(entry) != 1:
             raise PydanticCustomError("entry", "{message}", {"message": self._shape(value)})
         ((name, parameters),) = entry.items()
+        _load_user_code(self.family, str(name), info.context)
         if name not in names(self.family):
             raise PydanticCustomError(
                 "unknown_method",
                 "{message}",
                 {"message": f"unknown {self.family} {name!r}: {nearest(str(name), names(self.family))}", "key": str(name)},
             )
-        table = _table(self.family).model_validate({name: {} if parameters is None else parameters})
-        return getattr(table, name)
+        row = lookup(self.family, name)
+        if not (isinstance(row.load(), type) and issubclass(row.load(), self.base)):
+            message = f"{self.family} {name!r}: {row.target} is not a subclass of {self.base.__name__}"
+            raise PydanticCustomError("entry", "{message}", {"message": message})
+        table = _table(self.family, (row,))
+        return getattr(table.model_validate({name: {} if parameters is None else parameters}, context=info.context), name)
 
     def _shape(self, value: Any) -> str:
         return f"a {self.family} is written `name: {{parameters}}` with one name, got {value!r}"
@@ -68,11 +129,18 @@ class RegistryField:
         return {name_of(self.family, value): value.model_dump(mode="json")}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             self._parse, serialization=core_schema.plain_serializer_function_ser_schema(self._write)
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        listed = list(names(self.family))
-        table = handler(_table(self.family).__pydantic_core_schema__)
-        return {"anyOf": [{"type": "string", "enum": listed}, {"allOf": [table], "minProperties": 1, "maxProperties": 1}]}
+        table = handler(_table(self.family, entries(self.family)).__pydantic_core_schema__)
+        return {
+            "anyOf": [
+                {"type": "string", "enum": list(names(self.family))},
+                {"allOf": [table], "minProperties": 1, "maxProperties": 1},
+                USER_CODE_SCHEMA,
+                {"type": "object", "patternProperties": {USER_CODE_SCHEMA["pattern"]: True}, "additionalProperties": False,
+                 "minProperties": 1, "maxProperties": 1},
+            ]
+        }  # fmt: skip

@@ -14,7 +14,7 @@ from compress.core.errors import CompressError, TrustError, nearest
 
 
 def load_function(reference: str, base: Path, trust_code: bool) -> Callable[..., Any]:
-    """Import a Python file and give one function of it. Files beside it can be imported by it.
+    """Import a Python file and return one of its functions or classes. The file can import the files beside it.
 
     Args:
         reference: `FILE.py:FUNCTION`.
@@ -25,17 +25,22 @@ def load_function(reference: str, base: Path, trust_code: bool) -> Callable[...,
         TrustError: `trust_code` is False.
         CompressError: No such file or function, or the file fails when imported.
     """
-    file, name = source_file(reference, base), reference.rpartition(":")[2]
-    if not trust_code:
-        msg = f"python:{reference} would run the code in {file}; read it, then allow it with --trust-code"
-        raise TrustError(msg)
-    module = _import(file)
+    module, name = load_module(reference, base, trust_code), reference.rpartition(":")[2]
     function = getattr(module, name, None)
     if not callable(function):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        msg = f"{file} has no function {name!r}: {nearest(name, functions)}"
+        msg = f"{source_file(reference, base)} has no function {name!r}: {nearest(name, functions)}"
         raise CompressError(msg)
     return function  # type: ignore[no-any-return]
+
+
+def load_module(reference: str, base: Path, trust_code: bool) -> ModuleType:
+    """Import the file of `FILE.py:FUNCTION`; see `load_function`."""
+    file = source_file(reference, base)
+    if not trust_code:
+        msg = f"python:{reference} would run the code in {file}; read it, then allow it with --trust-code"
+        raise TrustError(msg)
+    return _import(file)
 
 
 def source_file(reference: str, base: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.atomic_files import sha256
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.trusted_code import source_file
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
@@ -30,7 +30,7 @@ def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Dat
         TrustError: A `python:` source without `trust_code`.
     """
     origin = parse(settings.source, base, trust_code=trust_code)
-    data: Data = find("data", origin.name).load()(settings, origin)
+    data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compress.core.record import Metrics, Quantity
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.core.statistics import wilson
 from compress.data.sources.distilled_set import DistilledSet
@@ -44,7 +44,7 @@ def worth(found: DistilledSet, job: Job, context: Context, label: str) -> Quanti
         training,
         data=replace(context.data, train=split),
         task=context.task,
-        terms=(find("loss", "task").load()(),),
+        terms=(lookup("loss", "task").load()(),),
         seed=job.seed,
         folder=job.folder,
         label=label,

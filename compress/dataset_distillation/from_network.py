@@ -13,7 +13,7 @@ from torch import nn
 
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Batch, Data
 from compress.data.sources.distilled_metadata import FILE
@@ -77,7 +77,7 @@ def invert(
     settings = (stage or DatasetDistillation(method=Inversion())).model_copy(update={"teacher": "parent", "control": False})
     context = Context(
         data=Data(spec, Nothing(), Nothing(), Nothing(), source=""),
-        task=find("task", "classification").load()(),
+        task=lookup("task", "classification").load()(),
         folder=folder,
         cache=folder / ".cache",
         seed=seed,

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.core.atomic_files import write_with
 from compress.core.record import Metrics, Quantity
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.distill.presets import filled_in, refuse_other_than_funmatch
@@ -104,7 +104,7 @@ class Distill(Stage, Training):
         curves = dict(history.curves)
         if self.control:
             alone = copy.deepcopy(candidate.network())
-            hard_labels = (find("loss", "task").load()(),)
+            hard_labels = (lookup("loss", "task").load()(),)
             learned = self._fit(alone, context, "control", hard_labels, None)
             curves |= {f"control_{name}": curve for name, curve in learned.curves.items()}
             results |= _control_results(alone, context)

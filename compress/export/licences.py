@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import compress
 from compress.core.errors import CompressError
 from compress.core.record import StageRecord
-from compress.core.registry import find
+from compress.core.registry import lookup
 
 RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""
@@ -107,6 +107,6 @@ def _of_network(key: Mapping[str, Any], role: str) -> list[LicenceNote]:
 
 def _source(family: str, name: str) -> str:
     try:
-        return find(family, name).source
+        return lookup(family, name).source
     except CompressError:
         return "the user's own"

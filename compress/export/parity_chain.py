@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.errors import DeviceError, MissingPackageError
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.export import first_divergence as nodes
 from compress.export.parity import (
@@ -120,7 +120,7 @@ def compare_engine(path: Path, context: Context, pairs: ParityTable) -> None:
         return
     written = outputs_of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
     try:
-        with find("runner", "tensorrt").load()(path) as runner:
+        with lookup("runner", "tensorrt").load()(path) as runner:
             answers = FormOutputs("TensorRT engine", _in_batches(runner, written, context), written.targets)
     except MissingPackageError:
         pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from compress.core.record import Metrics, Skipped
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.export.settings import FORMATS, ExportTarget, Format, Tolerance
 
@@ -148,7 +148,7 @@ def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, co
     crop = context.data.source.startswith("imagefolder")
     licences = licence_notes(target.family, context.data.source, context.earlier)
     folder.mkdir(parents=True, exist_ok=True)
-    find("format", FORMATS[target.family]).load()(source, folder, spec, crop=crop, runtime=target.runtime)
+    lookup("format", FORMATS[target.family]).load()(source, folder, spec, crop=crop, runtime=target.runtime)
     write_labels(folder, spec)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, crop=crop, licences=licences)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, nearest
 from compress.core.record import InputSpec
-from compress.core.registry import find, names
+from compress.core.registry import lookup, names
 from compress.models.settings import ModelSettings, split_source
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def construct(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_cod
     if kind not in names("model"):
         msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
         raise ModelError(msg)
-    draft: Draft = find("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
+    draft: Draft = lookup("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
     if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in
         return Draft(draft.module, draft.classes, (*draft.notes, *stem.shrink(draft.module)))
     return draft

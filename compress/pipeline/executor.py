@@ -15,7 +15,7 @@ from compress.core.errors import StoreError
 from compress.core.format_quantity import format_stage_line
 from compress.core.progress import Reporter
 from compress.core.record import Fact, RunRecord, StageRecord, Verdict
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of
 from compress.core.sentences import render
@@ -59,7 +59,7 @@ class PipelineExecutor:
     @cached_property
     def task(self) -> Task:
         """The task."""
-        task: Task = find("task", self.plan.task).load()()
+        task: Task = lookup("task", self.plan.task).load()()
         return task
 
     @cached_property
@@ -70,7 +70,7 @@ class PipelineExecutor:
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished one."""
         training = network.training
-        stage: Stage | None = find("stage", "train").load()(**training.model_dump()) if training else None
+        stage: Stage | None = lookup("stage", "train").load()(**training.model_dump()) if training else None
         parameters = {"network": network.key, "train": training.model_dump(mode="json") if training else None}
         count = len(self.teachers)
         pending = PendingStage(

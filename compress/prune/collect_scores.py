@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.criteria import Importance, Material
 from compress.prune.unstructured.weights import prunable
@@ -62,7 +62,7 @@ def scored(
         batches: How many to look at.
         times: Milliseconds of each layer where importance counts for each of them.
     """
-    importance: Importance = find("importance", stage.importance).load()(context.seed + k)
+    importance: Importance = lookup("importance", stage.importance).load()(context.seed + k)
     order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
     material = Material(
         tuple(islice(order, batches)),

@@ -17,7 +17,7 @@ from torch import nn
 from compress.backends.run_split import run_split
 from compress.core.errors import ModelError
 from compress.core.record import Curve
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import resettled
 from compress.prune import accuracy_aware_schedule as guarded
@@ -27,6 +27,7 @@ from compress.prune import resume as state
 from compress.prune.base import PrunedModel
 from compress.prune.collect_scores import Scores, scored
 from compress.prune.resume import State
+from compress.prune.schedule_settings import has_option
 from compress.prune.setup import Prepared
 from compress.prune.sparse_training.before_first_cut import Begun, begin
 from compress.prune.structured import iterative_cut as rounds
@@ -151,7 +152,7 @@ def _following(job: Job, done: State) -> float | None:
         return guarded.following(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
     if done.step >= schedule.count:
         return None
-    found: float = find("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
+    found: float = lookup("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
     return found
 
 
@@ -242,7 +243,7 @@ def _recovered(job: Job, cut: PrunedModel, k: int) -> dict[str, Curve]:
 def _exchanging(job: Job, cut: PrunedModel, k: int) -> dynamic.Exchanging | None:
     """The hook of dynamic sparse training, where the schedule asks for it."""
     schedule, recovery = job.stage.schedule, job.stage.recover
-    if schedule.kind not in ("set", "rigl") or not isinstance(cut.after_step, Masks):
+    if not has_option("schedule", schedule.kind, "exchanges") or not isinstance(cut.after_step, Masks):
         return None
     steps = -(-job.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
     exchanges = dynamic.Exchanges(schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps))

@@ -10,7 +10,7 @@ from torch import nn
 from compress.core.record import Quantity
 from compress.core.stage import Candidate
 from compress.models.count_macs import count
-from compress.prune.schedule_settings import REMOVES_CHANNELS
+from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import width_table as coverage
 from compress.prune.unstructured.weights import compressed_bytes, zeros
@@ -39,7 +39,7 @@ def results(
 ) -> dict[str, Quantity]:
     """What was kept of the dense network's cost, by the granularity's own measures."""
     before, after = count(parent, candidate.spec), count(module, candidate.spec)
-    if stage.granularity in REMOVES_CHANNELS:
+    if has_option("granularity", stage.granularity, "structured"):
         return {
             "macs_ratio": Quantity.measured(
                 after.macs / before.macs, "fraction", "multiply-accumulates of one sample, kept of the dense network's; counted"
@@ -75,7 +75,7 @@ SPARSE = {
 
 def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[str, ...]:
     """Sentences a reviewer should read; channels were meant to be multiples of `round_to`."""
-    if stage.granularity not in REMOVES_CHANNELS:
+    if not has_option("granularity", stage.granularity, "structured"):
         return (SPARSE[stage.granularity],)
     if stage.granularity == "layer":
         return ()

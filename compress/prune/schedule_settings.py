@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.record import FrozenModel
+from compress.core.registry import entries, lookup
+from compress.core.registry_field import RegistryName
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
-Scorer = Literal[
-    "magnitude",
-    "l1",
-    "l2",
-    "lamp",
-    "bn_scale",
-    "fpgm",
-    "taylor",
-    "hessian",
-    "fisher",
-    "apoz",
-    "activation",
-    "wanda",
-    "snip",
-    "grasp",
-    "synflow",
-    "random",
-]
-CHANNELS_ONLY = frozenset({"bn_scale", "fpgm", "apoz", "activation", "fisher"})
-"""Say what a channel is worth, and nothing of a single weight."""
-WEIGHTS_ONLY = frozenset({"snip", "grasp", "synflow"})
-"""Score single weights of a network that was not trained yet."""
-LOSS_CHANGES = ("taylor", "hessian", "fisher")
-"""Estimate what the loss changes by, which can be set against what a channel costs."""
-ROUNDED = frozenset(("channel", name) for name in LOSS_CHANGES)
-"""Granularity and importance of cuts that are made in rounds."""
-REMOVES_CHANNELS = frozenset({"channel", "layer"})
-"""Granularities that make a smaller network; the others set weights to zero."""
-
-GROWING = frozenset({"growing", "growing_all"})
-"""Penalties whose factor rises while they train."""
-MAGNITUDES = ("magnitude", "l1", "l2")
-"""Importances that see what `growing_all` drew apart."""
+ImportanceName = Annotated[str, RegistryName("importance")]
 
 TIMED = frozenset({"latency", "latency_ms"})
 """Measures of a target that a clock tells."""
+SCORES = ("channels", "weights")
+"""What an importance scores where the registry does not say otherwise."""
 
-Kind = Literal["one_shot", "linear", "cubic", "exponential", "guarded", "lottery", "set", "rigl"]
-OWN: dict[str, dict[str, Any]] = {
-    "guarded": {"drop": 0.01, "retries": 2},
-    "lottery": {"rewind": 0},
-    "set": {"every": 100, "exchange": 0.3, "until": 0.75},
-    "rigl": {"every": 100, "exchange": 0.3, "until": 0.75},
-}
-"""Parameters that belong to one kind of schedule, with their defaults."""
-SINGLE = frozenset({"one_shot", "set", "rigl"})
-"""Kinds that cut once."""
-CURVES = {"lottery": "exponential", "set": "one_shot", "rigl": "one_shot"}
-"""The curve that a kind follows where it is not one itself."""
-MASKED: dict[str, tuple[str, ...]] = {"lottery": ("weight", "block"), "set": ("weight",), "rigl": ("weight",)}
-"""Granularities that a kind works on, where it needs masks."""
+
+def has_option(family: str, name: str, option: str) -> bool:
+    """Whether the registry says so of a method."""
+    return bool(lookup(family, name).options.get(option))
+
+
+def with_option(family: str, option: str) -> tuple[str, ...]:
+    """Names of the methods of which the registry says so."""
+    return tuple(entry.name for entry in entries(family) if entry.options.get(option))
+
+
+def is_iterative(granularity: str, importance: str) -> bool:
+    """Whether a cut is made in several rounds, with importance computed anew in each."""
+    return granularity == "channel" and has_option("importance", importance, "loss_change")
+
+
+def _own_parameters(kind: str) -> Mapping[str, Any]:
+    """Parameters that belong to this kind of schedule, with their defaults."""
+    parameters: Mapping[str, Any] = lookup("schedule", kind).options.get("parameters", {})
+    return parameters
 
 
 class Schedule(FrozenModel):
@@ -83,7 +62,7 @@ class Schedule(FrozenModel):
         until: `set`, `rigl`: fraction of the training after which nothing is exchanged any more, 0.75 by default.
     """
 
-    kind: Kind = "cubic"
+    kind: Annotated[str, RegistryName("schedule")] = "cubic"
     steps: int = Field(default=4, ge=1, le=100)
     drop: float | None = Field(default=None, gt=0.0, lt=1.0)
     retries: int | None = Field(default=None, ge=0, le=20)
@@ -94,10 +73,14 @@ class Schedule(FrozenModel):
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
-        own = OWN.get(self.kind, {})
-        for name in dict.fromkeys(name for parameters in OWN.values() for name in parameters):
-            if getattr(self, name) is not None and name not in own:
-                kinds = " or ".join(repr(kind) for kind, parameters in OWN.items() if name in parameters)
+        own = _own_parameters(self.kind)
+        kinds_of: dict[str, list[str]] = {}
+        for entry in entries("schedule"):
+            for name in entry.options.get("parameters", ()):
+                kinds_of.setdefault(name, []).append(entry.name)
+        for name, owners in kinds_of.items():
+            if getattr(self, name, None) is not None and name not in own:
+                kinds = " or ".join(map(repr, owners))
                 msg = f"schedule kind {self.kind!r} has no {name}, which belongs to {kinds}; leave it out or change the kind"
                 raise ValueError(msg)
         return self
@@ -105,22 +88,23 @@ class Schedule(FrozenModel):
     def value(self, name: str) -> Any:
         """A parameter of this kind, or its default."""
         given = getattr(self, name)
-        return OWN[self.kind][name] if given is None else given
+        return _own_parameters(self.kind)[name] if given is None else given
 
     @property
     def curve(self) -> str:
         """Name of the curve of removed fractions."""
-        return CURVES.get(self.kind, self.kind)
+        return str(lookup("schedule", self.kind).options.get("curve", self.kind))
 
     def smoke(self) -> Self:
         """One step, rewinding and exchanging as early as can be."""
-        own: dict[str, Any] = {name: 1 for name in ("rewind", "every") if name in OWN.get(self.kind, {}) and self.value(name)}
-        return self.model_copy(update={"steps": 1, **own})
+        own = _own_parameters(self.kind)
+        small: dict[str, Any] = {name: 1 for name in ("rewind", "every") if name in own and self.value(name)}
+        return self.model_copy(update={"steps": 1, **small})
 
     @property
     def count(self) -> int:
         """Steps that really happen."""
-        return 1 if self.kind in SINGLE else self.steps
+        return 1 if has_option("schedule", self.kind, "single_step") else self.steps
 
 
 PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
@@ -143,7 +127,7 @@ class SparseTraining(Training):
         keep: `last` weights, which the penalty had its effect on, or the `best` by validation.
     """
 
-    kind: Literal["slimming", "l1", "group_lasso", "growing", "growing_all"]
+    kind: Annotated[str, RegistryName("penalty")]
     strength: float | None = Field(default=None, gt=0.0)
     every: int = Field(default=10, ge=1)
     ceiling: float = Field(default=1.0, gt=0.0)
@@ -175,41 +159,43 @@ class SparseTraining(Training):
 def misfit(stage: Prune) -> str:
     """What of a stage's settings does not go together, and what would; empty when all does."""
     granularity, kind, before = stage.granularity, stage.schedule.kind, stage.before
-    smaller = granularity in REMOVES_CHANNELS
-    other = WEIGHTS_ONLY if smaller else CHANNELS_ONLY
-    if stage.importance in other:
-        fits = ", ".join(name for name in get_args(Scorer) if name not in other)
+    scored = "channels" if has_option("granularity", granularity, "structured") else "weights"
+    fitting = [entry.name for entry in entries("importance") if scored in entry.options.get("scores", SCORES)]
+    loss_changes = with_option("importance", "loss_change")
+    if scored not in lookup("importance", stage.importance).options.get("scores", SCORES):
+        fits = ", ".join(fitting)
         return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
     if stage.per_millisecond and granularity != "channel":
         return f"per_millisecond weighs channels, and granularity is {granularity!r}; leave it out or use 'channel'"
-    if stage.per_millisecond and stage.importance not in LOSS_CHANGES:
-        takes = ", ".join(LOSS_CHANGES)
+    if stage.per_millisecond and stage.importance not in loss_changes:
+        takes = ", ".join(loss_changes)
         return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
-    if stage.rounds not in (None, 1) and (granularity, stage.importance) not in ROUNDED:
-        takes = ", ".join(LOSS_CHANGES)
+    if stage.rounds not in (None, 1) and not is_iterative(granularity, stage.importance):
+        takes = ", ".join(loss_changes)
         return f"rounds take changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
     if before is not None and (reason := _misfit_before(stage, before)):
         return reason
-    if kind in MASKED and granularity not in MASKED[kind]:
-        takes = " or ".join(map(repr, MASKED[kind]))
+    masked: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
+    if masked is not None and granularity not in masked:
+        takes = " or ".join(map(repr, masked))
         return (
             f"schedule {kind!r} works on masks that keep their places; with granularity {granularity!r} it cannot, use {takes}"
         )
-    if kind in ("set", "rigl") and stage.recover.ema is not None:
+    if has_option("schedule", kind, "exchanges") and stage.recover.ema is not None:
         return f"recover.ema averages networks of different masks, which is not sparse; leave it out with {kind!r}"
-    if kind in ("set", "rigl", "lottery") and stage.recover.epochs == 0:
+    if has_option("schedule", kind, "trains") and stage.recover.epochs == 0:
         return f"schedule {kind!r} is a way to train, and recover.epochs is 0; give it epochs"
     return ""
 
 
 def _misfit_before(stage: Prune, before: SparseTraining) -> str:
     """The same of the training before the first cut."""
-    if before.kind in ("slimming", "group_lasso") and stage.granularity not in REMOVES_CHANNELS:
+    if has_option("penalty", before.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
         return f"before: {before.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or growing"
-    if before.kind in GROWING and stage.granularity == "layer":
+    if has_option("penalty", before.kind, "grows") and stage.granularity == "layer":
         return f"before: {before.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
-    if before.kind == "growing_all" and stage.importance not in MAGNITUDES:
-        takes = ", ".join(MAGNITUDES)
+    if before.kind == "growing_all" and not has_option("importance", stage.importance, "magnitude"):
+        takes = ", ".join(with_option("importance", "magnitude"))
         return f"before: growing_all draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
     if before.kind == "growing_all" and stage.target.timed:
         return f"before: growing_all picks while it trains, when no {stage.target.measure} is measured; use macs or growing"

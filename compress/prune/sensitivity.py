@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from compress.core.stage import Candidate, Context, Outcome, Stage
-from compress.prune.schedule_settings import Scorer
+from compress.prune.schedule_settings import ImportanceName
 
 NAMED = 16
 """Layers that a figure names."""
@@ -38,7 +38,7 @@ class Sensitivity(Stage):
     """
 
     granularity: Literal["channel", "weight"] = "channel"
-    importance: Scorer = "magnitude"
+    importance: ImportanceName = "magnitude"
     ratios: tuple[Ratio, ...] = Field(default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
     drop: float = Field(default=0.01, gt=0.0, lt=1.0)
     round_to: int = Field(default=1, ge=1, le=256)

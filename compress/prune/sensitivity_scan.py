@@ -10,7 +10,7 @@ from torch import nn
 
 from compress.backends.run_split import run_split
 from compress.core.record import Skipped
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints
 from compress.prune.criteria import Importance, Material
@@ -48,7 +48,7 @@ def scan(
         pruner = Channels(parent, candidate.spec, measure="macs", ranking="local", limits=limits)
     else:
         pruner = Weights(parent, candidate.spec, measure="sparsity", ranking="local", limits=limits)
-    importance: Importance = find("importance", stage.importance).load()(context.seed)
+    importance: Importance = lookup("importance", stage.importance).load()(context.seed)
     batches = tuple(islice(context.data.train.epoch(0, stage.batch_size, context.seed), stage.batches))
     names = tuple(prunable(parent, pruner.guarded))
     importance.collect(parent, Material(batches, context.task, device=resolve_device(context.device), prunable=names))

@@ -19,14 +19,14 @@ from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
 from compress.core.record import FrozenModel, Quantity
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.profile import compare_networks as stopwatch
 from compress.prune import latency_target as latency
 from compress.prune import resume as state
 from compress.prune import speedup as speed
 from compress.prune.base import Constraints, Pruner
-from compress.prune.schedule_settings import REMOVES_CHANNELS, TIMED
+from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple as rounding
 from compress.prune.structured.depth import Layers
 from compress.train.distributed import accelerated, from_main
@@ -150,7 +150,7 @@ class Prepared:
             more["pattern"] = stage.shape
         if stage.granularity == "layer":
             more["samples"] = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))).inputs
-        pruner: Pruner = find("granularity", stage.granularity).load()(
+        pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,
             measure=stage.target.measure,
@@ -177,7 +177,7 @@ class Prepared:
     def timed(self, step: int, module: nn.Module) -> None:
         """Time the network that a step left and keep the row; on the first process, and only where asked for."""
         wanted = self.stage.timing_seconds > 0 or (self.stage.target.timed and _is_here(self.device))
-        if not wanted or self.stage.granularity not in REMOVES_CHANNELS or not is_main():
+        if not wanted or not has_option("granularity", self.stage.granularity, "structured") or not is_main():
             return
         try:
             row = {"step": step, **self.watch.row(module, self.device)}
@@ -219,7 +219,7 @@ class Prepared:
 
     def _untimed(self) -> str:
         """Why no step was timed."""
-        if self.stage.granularity not in REMOVES_CHANNELS:
+        if not has_option("granularity", self.stage.granularity, "structured"):
             return "a dense runtime skips no zeros"
         if not self.stage.timing_seconds and not self.stage.target.timed:
             return "timing_seconds is 0"

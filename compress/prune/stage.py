@@ -12,9 +12,11 @@ from pydantic import AfterValidator, Field, model_validator
 from compress.config.devices import fingerprint, load_device
 from compress.core.errors import DeviceError
 from compress.core.record import FrozenModel
+from compress.core.registry import entries, lookup
+from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.max_ratio import Ceilings
-from compress.prune.schedule_settings import ROUNDED, TIMED, Schedule, Scorer, SparseTraining, misfit
+from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, is_iterative, misfit
 from compress.prune.sparsity_pattern import Pattern, block_of, kept_of
 from compress.train.settings import Recovery
 
@@ -24,14 +26,6 @@ if TYPE_CHECKING:
 
 Measure = Literal["macs", "params", "bytes", "latency", "latency_ms", "sparsity"]
 SHRINKS: tuple[Measure, ...] = ("macs", "params", "bytes", "latency", "latency_ms")
-FITS: dict[str, tuple[Measure, ...]] = {
-    "channel": SHRINKS,
-    "layer": SHRINKS,
-    "weight": ("sparsity", "params", "bytes"),
-    "block": ("sparsity", "params", "bytes"),
-    "n:m": ("sparsity",),
-}
-CEILING = {"channel": 0.9, "layer": 0.9, "weight": 0.99, "block": 0.99, "n:m": 1.0}
 MEASURES: tuple[Measure, ...] = (*SHRINKS, "sparsity")
 Multiple = Annotated[int, Field(ge=1, le=256)]
 
@@ -142,9 +136,9 @@ class Prune(Stage):
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     trains: ClassVar[bool] = True
 
-    granularity: Literal["channel", "layer", "weight", "block", "n:m"] = "channel"
+    granularity: Annotated[str, RegistryName("granularity")] = "channel"
     pattern: Pattern | None = None
-    importance: Scorer = "fisher"
+    importance: ImportanceName = "fisher"
     target: Target
     ranking: Literal["global", "local", "erk"] = "global"
     schedule: Schedule = Schedule()
@@ -170,9 +164,12 @@ class Prune(Stage):
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
-        fits = FITS[self.granularity]
+        fits = lookup("granularity", self.granularity).options.get("measures", MEASURES)
         if self.target.measure not in fits:
-            others = ", ".join(repr(name) for name, takes in FITS.items() if self.target.measure in takes)
+            fitting = [
+                row.name for row in entries("granularity") if self.target.measure in row.options.get("measures", MEASURES)
+            ]
+            others = ", ".join(map(repr, fitting))
             msg = (
                 f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes {' or '.join(fits)}; "
                 f"change the target, or use granularity {others}"
@@ -214,12 +211,14 @@ class Prune(Stage):
     @property
     def scorings(self) -> int | None:
         """`rounds`, as far as the importance takes them; None where the network decides."""
-        return self.rounds if (self.granularity, self.importance) in ROUNDED else 1
+        return self.rounds if is_iterative(self.granularity, self.importance) else 1
 
     @property
     def ceiling(self) -> float:
         """Ceiling of layers that `max_ratio` does not name."""
-        return self.max_ratio if isinstance(self.max_ratio, float) else CEILING[self.granularity]
+        if isinstance(self.max_ratio, float):
+            return self.max_ratio
+        return float(lookup("granularity", self.granularity).options.get("max_ratio", 1.0))
 
     @property
     def ceilings(self) -> dict[str, float]:

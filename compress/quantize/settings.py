@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.record import FrozenModel
-from compress.core.registry_field import name_of
+from compress.core.registry import lookup
+from compress.core.registry_field import RegistryName, name_of
 from compress.train.settings import Recovery
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
 DEFAULT_DROP = 0.01
 """Of the metric, allowed where no budget is given."""
-Rounding = Literal["nearest", "adaround", "brecq", "gptq"]
 
 
 class CalibrationSettings(FrozenModel):
@@ -33,7 +33,7 @@ class CalibrationSettings(FrozenModel):
             enough for 256 samples.
     """
 
-    method: Literal["minmax", "moving_average", "percentile", "mse", "relative", "entropy"] = "relative"
+    method: Annotated[str, RegistryName("range")] = "relative"
     samples: int = Field(default=256, ge=16, le=10_000)
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
     tune: int = Field(default=0, ge=0, le=1000)
@@ -55,13 +55,13 @@ class WeightSettings(FrozenModel):
 
     bits: int = Field(default=8, ge=2, le=8)
     range: Literal["minmax", "mse"] = "minmax"
-    rounding: Rounding = "nearest"
+    rounding: Annotated[str, RegistryName("rounding")] = "nearest"
     iterations: int = Field(default=500, ge=1, le=20_000)
 
     @property
     def takes_iterations(self) -> bool:
         """Whether the rounding is learned in steps."""
-        return self.rounding in ("adaround", "brecq")
+        return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
 class AcceptanceSettings(FrozenModel):
@@ -166,10 +166,10 @@ class PTQSettings(FrozenModel):
         if self.weights.iterations != WeightSettings().iterations and not self.weights.takes_iterations:
             msg = f"weights.iterations is for rounding: adaround or brecq, not {self.weights.rounding}; leave it out"
             raise ValueError(msg)
-        if self.weights.rounding == "brecq" and self.bias_correction != "none":
+        if lookup("rounding", self.weights.rounding).options.get("blockwise") and self.bias_correction != "none":
             msg = (
-                f"bias_correction: {self.bias_correction} gives back means that rounding shifts, and rounding: brecq makes the "
-                "error of outputs least, their means included; leave one of them out"
+                f"bias_correction: {self.bias_correction} corrects means that rounding shifts, and rounding: "
+                f"{self.weights.rounding} minimises the error of outputs, their means included; leave one of them out"
             )
             raise ValueError(msg)
         return self

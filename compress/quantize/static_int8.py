@@ -12,7 +12,7 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import Reporter
 from compress.core.record import InputSpec, Skipped
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.ptq import block_reconstruction as blockwise
@@ -156,7 +156,7 @@ def _ranges(
     names = placement.activations_to_calibrate(model, families)
     counts, relative = calibration.method not in ("minmax", "moving_average", "relative"), calibration.method == "relative"
     seen = calibrate.observe(model, names, batches, counts=counts, relative=relative, reporter=reporter)
-    range_of = find("range", calibration.method).load()
+    range_of = lookup("range", calibration.method).load()
     found: dict[str, Ranges] = {}
     for family in families:
         unsigned = placement.placement_for(model, family, symmetric=symmetric).unsigned

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.substitute import fit_batches as samples
 from compress.substitute.trace_calls import Flow
 
@@ -162,7 +162,7 @@ def fit(part: nn.Conv2d, sums: Moments | None, way: str) -> float | None:
     if sums is None:
         shrink(part, w_0)
         return None
-    solve: Fit = find("kernel", way).load()
+    solve: Fit = lookup("kernel", way).load()
     v = solve(sums, w_0.flatten(1))
     shrink(part, v.reshape(w_0.shape).to(w_0))
     return sums.explained(v)

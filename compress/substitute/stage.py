@@ -5,12 +5,13 @@ survey ─► choose (asked for, or `auto`) ─► replace, each with a fit to t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.config.devices import fingerprint
 from compress.core.record import FrozenModel
+from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.train.settings import Recovery
 
@@ -71,7 +72,7 @@ class Substitute(Stage):
     activations: Activation | Activations = "auto"
     squeeze_excite: Literal["auto", "remove", "keep"] = "auto"
     depthwise: Literal["auto", "3x3", "keep"] = "auto"
-    kernel: Literal["least_squares", "crop"] = "least_squares"
+    kernel: Annotated[str, RegistryName("kernel")] = "least_squares"
     protect: tuple[str, ...] = ()
     images: int = Field(default=256, ge=2)
     statistics: bool = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from compress.core.errors import CompressError
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.train.history import History
 from compress.train.loop import fit
@@ -64,7 +64,7 @@ def recover(
 
 def losses_of(recovery: Recovery) -> tuple[LossTerm, ...]:
     """The terms to minimise: those of the settings, or the task's loss where no teacher takes part."""
-    hard_labels: LossTerm = find("loss", "task").load()()
+    hard_labels: LossTerm = lookup("loss", "task").load()()
     return (hard_labels,) if recovery.teacher == "none" else recovery.losses
 
 

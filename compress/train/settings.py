@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field
 
 from compress.core.record import FrozenModel
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField
 from compress.train.loss_term import LossTerm
 
@@ -69,8 +69,8 @@ class Training(FrozenModel):
 def default_losses() -> tuple[LossTerm, ...]:
     """Response distillation and the task's own loss, as in Hinton et al. 2015 (arXiv:1503.02531)."""
     return (
-        find("loss", "response").load()(temperature=4.0, weight=0.7),
-        find("loss", "task").load()(weight=0.3),
+        lookup("loss", "response").load()(temperature=4.0, weight=0.7),
+        lookup("loss", "task").load()(weight=0.3),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 from compress.core.record import Quantity
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.train.settings import Training
 
@@ -34,7 +34,7 @@ class Train(Stage, Training):
             self,
             data=context.data,
             task=context.task,
-            terms=(find("loss", "task").load()(),),
+            terms=(lookup("loss", "task").load()(),),
             seed=context.seed,
             folder=context.folder,
             label="train",

@@ -21,7 +21,7 @@ from torchvision.models.vision_transformer import ConvStemConfig
 from compress.backends.export_onnx import export_onnx
 from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.data.factory import load
@@ -104,7 +104,7 @@ def chain(classes: int) -> nn.Module:
 def train(module: nn.Module, data: Data, seed: int, folder: Path, *, epochs: int, lr: float, label: str) -> nn.Module:
     """Plain training on hard labels, in place."""
     settings = Training(epochs=epochs, batch_size=BATCH, lr=lr, keep="last", warmup=0.15, clip=1.0)
-    terms = (find("loss", "task").load()(),)
+    terms = (lookup("loss", "task").load()(),)
     fit(module, settings, data=data, task=Classification(), terms=terms, seed=seed, folder=folder, label=label, device="cpu")
     return module
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from compress.config.json_schema import attributes, summary
 from compress.config.recipe import schema, shipped
-from compress.core.registry import ENTRIES, find
+from compress.core.registry import ENTRIES, lookup
 
 
 class Base(BaseModel):
@@ -111,5 +111,5 @@ def test_every_key_of_the_schema_is_described(validator):
 def test_every_stage_and_loss_says_what_each_field_means():
     for row in ENTRIES:
         if row.family in ("stage", "loss", "teacher", "synthesis"):
-            kind = find(row.family, row.name).load()
+            kind = lookup(row.family, row.name).load()
             assert set(kind.model_fields) - set(attributes(kind)) == set(), row.name

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compress.config.recipe import Recipe, check, digest, load, loads, resolved_yaml, shipped, targets
 from compress.core.errors import RecipeError
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings, TeacherSettings
 from compress.train.settings import Training
@@ -270,16 +270,16 @@ def test_a_device_given_as_a_file_is_read_beside_the_recipe(tmp_path):
 
 
 def test_a_recipe_made_in_python_is_checked_alike():
-    train = find("stage", "train").load()
+    train = lookup("stage", "train").load()
     parts = {
         "name": "mine",
         "task": "classification",
         "data": DataSettings(),
         "model": ModelSettings(source="torchvision:resnet18"),
     }
-    check(Recipe(**parts, stages=(train(), find("stage", "export").load()())))
+    check(Recipe(**parts, stages=(train(), lookup("stage", "export").load()())))
     with pytest.raises(RecipeError, match="move train before export"):
-        check(Recipe(**parts, stages=(find("stage", "export").load()(), train())))
+        check(Recipe(**parts, stages=(lookup("stage", "export").load()(), train())))
 
 
 # Changes, smoke, round trip.
@@ -360,7 +360,7 @@ def test_the_resolved_recipe_loads_to_an_equal_one():
     teacher=st.booleans(),
 )
 def test_any_recipe_survives_being_written_and_read(seed, lr, clip, precision, name, args, teacher):
-    train = find("stage", "train").load()
+    train = lookup("stage", "train").load()
     recipe = Recipe(
         name=name,
         seed=seed,
@@ -368,7 +368,7 @@ def test_any_recipe_survives_being_written_and_read(seed, lr, clip, precision, n
         data=DataSettings(),
         model=ModelSettings(source="torchvision:resnet18", args=args),
         teacher=TeacherSettings(source="torchvision:resnet34", train=Training(lr=lr)) if teacher else None,
-        stages=(train(lr=lr, clip=clip, precision=precision), find("stage", "export").load()()),
+        stages=(train(lr=lr, clip=clip, precision=precision), lookup("stage", "export").load()()),
     )
     again = loads(resolved_yaml(recipe))
     assert again == recipe

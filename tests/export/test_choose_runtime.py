@@ -69,7 +69,7 @@ def as_if(monkeypatch: pytest.MonkeyPatch) -> Any:
             def load(self) -> Any:
                 return classes[self.name]
 
-        monkeypatch.setattr(opening, "find", lambda family, name: Row(family, name, "", ""))
+        monkeypatch.setattr(opening, "lookup", lambda family, name: Row(family, name, "", ""))
 
     return put
 

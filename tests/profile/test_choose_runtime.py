@@ -47,7 +47,7 @@ def runtime(monkeypatch, **classes):
         def load(self):
             return classes[self.name]
 
-    monkeypatch.setattr(open_module, "find", lambda family, name: Row(family, name, "", ""))
+    monkeypatch.setattr(open_module, "lookup", lambda family, name: Row(family, name, "", ""))
 
 
 def chosen(names, tiny):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.tasks.classification import Classification
 
 TASK = Classification()
@@ -59,6 +59,6 @@ def test_scores_are_zero_or_one(n, k, seed):
 
 
 def test_the_table_finds_it():
-    task = find("task", "classification").load()()
+    task = lookup("task", "classification").load()()
     assert (task.name, task.metric) == ("classification", "accuracy")
     assert task.metric in task.metrics(*drawn())

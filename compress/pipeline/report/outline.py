@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.format_quantity import format_duration
 from compress.core.record import Metric, RunRecord
-from compress.core.registry import find, names
+from compress.core.registry import lookup, names
 from compress.pipeline.report.table import Table
 from compress.tasks.metrics import ACCURACY
 
@@ -86,7 +86,7 @@ def build_outline(record: RunRecord, pictures: Sequence[Picture]) -> Outline:
         f"took {format_duration(record.wall_time_s)}",
     )
     by_section = {name: tuple(p for p in pictures if p.section == name) for name in {p.section for p in pictures}}
-    builders: list[SectionBuilder] = [find("report_section", name).load() for name in names("report_section")]
+    builders: list[SectionBuilder] = [lookup("report_section", name).load() for name in names("report_section")]
     sections = tuple(section for build in builders for section in build(record, by_section))
     return Outline(record.name, facts, verdict, headline, sections)
 

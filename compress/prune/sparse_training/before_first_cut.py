@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.record import Curve
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.collect_scores import scored
 from compress.prune.predict_mask import picked
-from compress.prune.schedule_settings import GROWING, SparseTraining
+from compress.prune.schedule_settings import SparseTraining, has_option
 from compress.prune.setup import Prepared
 from compress.prune.sparse_training.greg import Growth, told
 from compress.prune.sparse_training.penalties import Penalty, penalty_of
@@ -70,7 +70,7 @@ def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared,
         stage.before,
         data=context.data,
         task=context.task,
-        terms=(find("loss", "task").load()(), penalty),
+        terms=(lookup("loss", "task").load()(), penalty),
         seed=context.seed,
         folder=context.folder,
         label=LABEL,
@@ -95,7 +95,7 @@ def _penalty(
     times: Mapping[str, float] | None,
 ) -> tuple[Penalty, Callable[[], None] | None]:
     guarded = prepared.pruner.guarded
-    if before.kind not in GROWING:
+    if not has_option("penalty", before.kind, "grows"):
         return penalty_of(before, module, guarded), None
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def _penalty(
         found = scored(stage, context, work, k=0, removed=prepared.removed, guarded=guarded, times=times, batches=stage.batches)
         return picked(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
 
-    if before.kind == "growing":
+    if not has_option("penalty", before.kind, "picks"):
         growth = Growth(before, pick(module), module)
     else:
         fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}

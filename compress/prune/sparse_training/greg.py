@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.prune.schedule_settings import SparseTraining
+from compress.prune.schedule_settings import SparseTraining, has_option
 
 
 def growing(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
@@ -109,14 +109,14 @@ class Growth:
 
 def picking_step_of(settings: SparseTraining) -> int:
     """When `growing_all` picks; 0 for `growing`, which was told before."""
-    if settings.kind != "growing_all":
+    if not has_option("penalty", settings.kind, "picks"):
         return 0
     return picking_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
 
 
 def factor_at(settings: SparseTraining, t: int) -> float:
     """λ of what is to go after t steps."""
-    if settings.kind != "growing_all":
+    if not has_option("penalty", settings.kind, "picks"):
         return strength_at(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
     return stages_of(
         t,
@@ -131,7 +131,7 @@ def factor_at(settings: SparseTraining, t: int) -> float:
 
 def told(settings: SparseTraining, steps: int) -> tuple[str, ...]:
     """How far the schedule got in a training of so many steps, a sentence for each thing that a reviewer should know."""
-    if settings.kind not in ("growing", "growing_all"):
+    if not has_option("penalty", settings.kind, "grows"):
         return ()
     pick, reached = picking_step_of(settings), factor_at(settings, steps)
     if steps < pick:

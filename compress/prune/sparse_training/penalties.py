@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.registry import lookup
 from compress.prune.schedule_settings import SparseTraining
 from compress.prune.unstructured.weights import prunable
 from compress.train.loss_term import Answers, LossTerm
@@ -73,18 +74,20 @@ def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[s
     """
     parts = [(name, part) for name, part in module.named_modules() if name not in guarded]
     tensors: list[Tensor]
-    if settings.kind == "slimming":
+    entry = lookup("penalty", settings.kind)
+    acts_on = entry.options.get("acts_on", "weights")
+    if acts_on == "batch norm":
         tensors = [part.weight for _, part in parts if isinstance(part, _NORMS) and part.affine]
-    elif settings.kind == "group_lasso":
+    elif acts_on == "filters":
         tensors = [_rows(part) for _, part in parts if isinstance(part, _LAYERS)]
     else:
         tensors = list(prunable(module, guarded).values())
     if not tensors:
-        what = "batch norm with a scale" if settings.kind == "slimming" else "convolution or linear layer"
+        what = "batch norm with a scale" if acts_on == "batch norm" else "convolution or linear layer"
         msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
         raise ModelError(msg)
-    of = group_lasso if settings.kind == "group_lasso" else l1
-    return Penalty.of(settings, lambda: settings.lam * of(tensors))
+    penalty: Callable[[Iterable[Tensor]], Tensor] = entry.load()
+    return Penalty.of(settings, lambda: settings.lam * penalty(tensors))
 
 
 def _rows(part: nn.Module) -> Tensor:

@@ -12,14 +12,12 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compress.core.record import Curve
-
-Growth = Literal["set", "rigl"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Exchanging:
         seed: Of random growth.
     """
 
-    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor], growth: Growth, exchanges: Exchanges, seed: int) -> None:
+    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor], growth: str, exchanges: Exchanges, seed: int) -> None:
         self.module, self.growth, self.exchanges, self.seed = module, growth, exchanges, seed
         self.masks = dict(masks)
         self.dense: dict[str, Tensor] = {}

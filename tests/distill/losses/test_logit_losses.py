@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from compress.core.registry import find
+from compress.core.registry import lookup
 from compress.data.interface import Batch
 from compress.distill.losses.dist import dist
 from compress.distill.losses.dkd import decoupled
@@ -212,7 +212,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_term_is_the_mean_of_its_samples_weighted_where_they_are(name):
-    term = find("loss", name).load()()
+    term = lookup("loss", name).load()()
     targets = torch.arange(N) % K
     each = term.each(answers(targets))
     assert each.shape == (N,)
@@ -223,7 +223,7 @@ def test_a_term_is_the_mean_of_its_samples_weighted_where_they_are(name):
 
 @pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "standardised", "soft_labels"])
 def test_a_temperature_of_the_curriculum_takes_the_place_of_the_terms_own(name):
-    kind = find("loss", name).load()
+    kind = lookup("loss", name).load()
     targets = torch.arange(N) % K
     found = kind(temperature=9.0).value(answers(targets, temperature=torch.full((N,), 3.0)))
     torch.testing.assert_close(found, kind(temperature=3.0).value(answers(targets)))
@@ -236,12 +236,12 @@ def test_samples_without_a_label_do_not_count_in_what_needs_labels():
     expected = torch.nn.functional.cross_entropy(given.student[labelled], targets[labelled])
     torch.testing.assert_close(HardLabels().value(given), expected)
     for name in ("label_smoothing", "virtual_teacher"):
-        each = find("loss", name).load()().each(given)
+        each = lookup("loss", name).load()().each(given)
         assert bool((each[~labelled] == 0).all())
         assert bool((each[labelled] > 0).all())
     none = answers(torch.full((N,), -1))
     assert float(HardLabels().value(none)) == 0.0
-    assert bool(torch.isfinite(find("loss", "decoupled").load()().value(none)))
+    assert bool(torch.isfinite(lookup("loss", "decoupled").load()().value(none)))
 
 
 def test_the_factor_of_a_term_rises_over_its_warm_up():
@@ -254,4 +254,4 @@ def test_the_factor_of_a_term_rises_over_its_warm_up():
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_a_temperature_of_nought_or_less_is_refused(name, value):
     with pytest.raises(ValidationError, match="greater than 0"):
-        find("loss", name).load()(temperature=value)
+        lookup("loss", name).load()(temperature=value)

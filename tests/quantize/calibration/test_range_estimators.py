@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compress.core.registry import find, names
+from compress.core.registry import lookup, names
 from compress.quantize.calibration.range_estimators import (
     BINS,
     ActivationHistogram,
@@ -32,7 +32,7 @@ def values() -> np.ndarray:
 
 
 def test_table_names_every_method() -> None:
-    assert [find("range", name).load() for name in names("range")] == [
+    assert [lookup("range", name).load() for name in names("range")] == [
         minmax,
         moving_average,
         mse,

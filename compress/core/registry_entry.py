@@ -1,0 +1,201 @@
+"""A row of the registry, and the look-up of rows by family and name."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from compress.core.atomic_files import sha256
+from compress.core.errors import CompressError, nearest
+from compress.core.trusted_code import load_function, load_module, source_file
+
+GROUP = "compress.methods"
+"""Entry point group in which other packages declare their methods."""
+USER_CODE = "python:"
+"""Prefix of a method of the user's own: `python:FILE.py:NAME`."""
+
+FAMILIES: Mapping[str, str] = {
+    "stage": "a step of the pipeline",
+    "task": "loss and metrics of a modality",
+    "data": "a source of images",
+    "model": "a source of networks",
+    "loss": "a term of a training loss",
+    "teacher": "what a student learns from",
+    "synthesis": "a method of dataset distillation",
+    "granularity": "what pruning removes",
+    "importance": "a pruning criterion",
+    "schedule": "how much each pruning step removes",
+    "penalty": "a regularizer before the first cut",
+    "kernel": "the first weights of a shrunk depthwise convolution",
+    "range": "an estimator of activation ranges",
+    "rounding": "how weights become integers",
+    "format": "a file format of exported networks",
+    "runner": "a runtime",
+}
+"""The families, each with what its methods are."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row.
+
+    Attributes:
+        family: The kind of method, one of `FAMILIES`.
+        name: The name in a recipe.
+        target: `module:attribute`, imported on use.
+        source: Paper, specification or library.
+        options: Properties that validation must know without importing the method. An absent key is the ordinary case.
+            granularity: `measures` of a target that fit, largest `max_ratio`, `structured` if the network gets smaller;
+            importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
+            schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,
+            `exchanges` connections, `trains`; penalty: `structured`, `acts_on` (`weights` by default), `grows`, `picks`;
+            rounding: `iterative`, `blockwise`; runner: `format` of its file.
+    """
+
+    family: str
+    name: str
+    target: str
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            CompressError: The row is of another package, and its target cannot be imported.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            if module.partition(".")[0] == "compress":
+                raise
+            msg = f"{self.family} {self.name!r} of {self.source} cannot be loaded from {self.target}: {error}"
+            raise CompressError(msg) from error
+
+
+class Registry:
+    """Rows by family and name: those given, those of installed packages, and those added later.
+
+    Args:
+        built_in: Rows that are always there; the others must not repeat their names.
+    """
+
+    def __init__(self, built_in: tuple[Entry, ...]) -> None:
+        self._rows = {(entry.family, entry.name): entry for entry in built_in}
+        self._undescribed: set[tuple[str, str]] = set()
+        self._packages_read = False
+
+    def entries(self, family: str | None = None) -> tuple[Entry, ...]:
+        """The rows of one family, or of all, in table order.
+
+        Raises:
+            CompressError: No such family.
+        """
+        if family is not None:
+            _check_family(family)
+        rows = self._all().values()
+        return tuple(entry for name in FAMILIES if family in (None, name) for entry in rows if entry.family == name)
+
+    def names(self, family: str) -> tuple[str, ...]:
+        """The names of one family, in table order."""
+        return tuple(entry.name for entry in self.entries(family))
+
+    def lookup(self, family: str, name: str) -> Entry:
+        """Find one row.
+
+        Raises:
+            CompressError: No such name; the message offers the nearest. Or the package that declares it is broken.
+        """
+        entry = self._all().get((family, name))
+        if entry is None:
+            msg = f"unknown {family} {name!r}: {nearest(name, self.names(family))}"
+            raise CompressError(msg)
+        if (family, name) in self._undescribed:
+            described = entry.load()
+            if isinstance(described, Entry):
+                entry = self._rows[family, name] = described
+            self._undescribed.discard((family, name))
+        return entry
+
+    def add(self, entry: Entry) -> None:
+        """Add one row.
+
+        Raises:
+            CompressError: No such family, or the name is taken.
+        """
+        _check_family(entry.family)
+        if (entry.family, entry.name) in self._all():
+            msg = f"the {entry.family} {entry.name!r} exists already; choose another name"
+            raise CompressError(msg)
+        self._rows[entry.family, entry.name] = entry
+
+    def add_user_code(self, family: str, name: str, base: Path, *, trust_code: bool) -> None:
+        """Add the method `python:FILE.py:NAME`. A row of that name is replaced, as the file may have been edited.
+
+        Args:
+            family: Its family.
+            name: As in the recipe.
+            base: Folder that a relative FILE starts from.
+            trust_code: Whether it may run.
+
+        Raises:
+            CompressError: It must not run, or cannot be imported; see `load_function`.
+        """
+        reference = name.removeprefix(USER_CODE)
+        load_function(reference, base, trust_code)
+        target = f"{load_module(reference, base, trust_code).__name__}:{reference.rpartition(':')[2]}"
+        self._all()
+        code = {"sha256": sha256(source_file(reference, base))}
+        self._rows[family, name] = Entry(family, name, target, "the user's own code", code)
+
+    def code_hashes(self, tree: Any) -> dict[str, str]:
+        """SHA-256 of the files of all `python:` methods that plain values name, by method."""
+        if isinstance(tree, Mapping):
+            parts = [*tree, *tree.values()]
+        elif isinstance(tree, str):
+            rows = [row for (_, name), row in self._all().items() if name == tree and name.startswith(USER_CODE)]
+            return {row.name: row.options["sha256"] for row in rows}
+        else:
+            parts = list(tree) if isinstance(tree, list | tuple) else []
+        return {name: digest for part in parts for name, digest in self.code_hashes(part).items()}
+
+    @contextmanager
+    def temporary(self, *entries: Entry) -> Iterator[None]:
+        """Add rows while the block runs."""
+        before = dict(self._all())
+        try:
+            for entry in entries:
+                self.add(entry)
+            yield
+        finally:
+            self._rows = before
+
+    def _all(self) -> Mapping[tuple[str, str], Entry]:
+        if not self._packages_read:
+            self._packages_read = True
+            for point in entry_points(group=GROUP):
+                self._add_package(point)
+        return self._rows
+
+    def _add_package(self, point: EntryPoint) -> None:
+        family, _, name = point.name.partition(".")
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        try:
+            self.add(Entry(family, name, point.value, f"package {package}"))
+        except CompressError as error:
+            warnings.warn(f"entry point {point.name!r} of {package} is ignored: {error}", stacklevel=2)
+        else:
+            self._undescribed.add((family, name))
+
+
+def _check_family(family: str) -> None:
+    if family not in FAMILIES:
+        msg = f"unknown family {family!r}: {nearest(family, FAMILIES)}"
+        raise CompressError(msg)
