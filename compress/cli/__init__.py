@@ -178,9 +178,9 @@ def verify(
         return
     from compress.cli.render import show_verification
     from compress.verify.cross_isa import verify as verify_file
-    from compress.verify.inputs import choose
+    from compress.verify.inputs import load_samples
 
-    fed = choose(model, samples, recipe=data, images=images, trust_code=trust_code)
+    fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
     found = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
         typer.echo(found.model_dump_json(indent=1))

@@ -130,8 +130,8 @@ def _point(point: Mapping[str, Any]) -> list[str]:
 
 def show_verification(console: Console, found: Verification) -> None:
     """What was compared, the figures, and what they do not say."""
-    for name, text in (("here", found.here), ("there", found.there), ("fed", found.inputs)):
-        console.print(f"{name:6}{text}", markup=False, highlight=False, soft_wrap=True)
+    for name, text in (("reference", found.reference), ("tested", found.tested), ("inputs", found.inputs)):
+        console.print(f"{name:11}{text}", markup=False, highlight=False, soft_wrap=True)
     rows = [
         (quantity_label(name), format_with_provenance(each, display_unit(name, each)))
         for name, each in found.quantities.items()

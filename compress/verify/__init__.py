@@ -1,1 +1,1 @@
-"""Verify: does an artifact give the same answers on another instruction set? Numbers only, never time."""
+"""Verification of an artifact on another instruction set: its outputs are compared, its time is not measured."""

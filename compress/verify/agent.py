@@ -1,6 +1,6 @@
-"""What runs on the machine under test, emulated or not: a model, inputs in, outputs out. Only NumPy and ONNX Runtime.
+"""Runs a model on the machine under test, emulated or not. Needs NumPy and ONNX Runtime only.
 
-python agent.py SITE MODEL INPUTS.npy FOLDER      leaves FOLDER/outputs.npy and FOLDER/facts.json
+python agent.py SITE MODEL INPUTS.npy FOLDER      writes FOLDER/outputs.npy and FOLDER/facts.json
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 REFUSED = 3
-"""Exit status when the runtime does not take or run the model; the reason is the last line of standard error."""
+"""Exit status when the runtime cannot load or run the model; the reason is the last line of standard error."""
 
 
-def answers(session: Any, inputs: Any) -> Any:
-    """First output for every sample, one sample at a time as a device does it, or in batches of the size that the file fixes.
+def run_batches(session: Any, inputs: Any) -> Any:
+    """First output for every sample, one sample at a time as on a device, or in batches of the size that the file fixes.
 
     Args:
         session: ONNX Runtime session with one input.
@@ -27,19 +27,19 @@ def answers(session: Any, inputs: Any) -> Any:
     """
     import numpy as np
 
-    given = session.get_inputs()[0]
-    size = given.shape[0] if given.shape and isinstance(given.shape[0], int) else 1
-    found = []
+    spec = session.get_inputs()[0]
+    size = spec.shape[0] if spec.shape and isinstance(spec.shape[0], int) else 1
+    outputs = []
     for start in range(0, len(inputs), size):
         batch = inputs[start : start + size]
         missing = size - len(batch)
-        filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
-        found.append(session.run(None, {given.name: filled})[0][: len(batch)])
-    return np.concatenate(found)
+        padded = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
+        outputs.append(session.run(None, {spec.name: padded})[0][: len(batch)])
+    return np.concatenate(outputs)
 
 
 def main(site: str, model: str, inputs: str, folder: str) -> int:
-    """Run and write; gives the exit status."""
+    """Run the model, write outputs and versions; returns the exit status."""
     if site:
         sys.path.insert(0, site)
     import numpy as np
@@ -49,7 +49,7 @@ def main(site: str, model: str, inputs: str, folder: str) -> int:
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        np.save(Path(folder) / "outputs.npy", answers(session, np.load(inputs)))
+        np.save(Path(folder) / "outputs.npy", run_batches(session, np.load(inputs)))
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return REFUSED

@@ -1,4 +1,4 @@
-"""What to feed both sides: samples of a recipe's test split, image files, or noise."""
+"""Inputs to verify on: samples of a recipe's test split, image files, or noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Samples(NamedTuple):
 
     Attributes:
         values: Float32 (N, …), as the network takes them.
-        targets: Right classes, int64 (N,); None where nobody knows.
+        targets: Classes, int64 (N,); None where they are unknown.
         origin: In words.
     """
 
@@ -33,8 +33,8 @@ class Samples(NamedTuple):
     origin: str
 
 
-def choose(model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False) -> Samples:
-    """Samples of the size that a file takes.
+def load_samples(model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False) -> Samples:
+    """Samples of the size that a model takes.
 
     Args:
         model: ONNX file with one float input whose only free dimension is the batch.
@@ -44,23 +44,25 @@ def choose(model: Path, count: int, *, recipe: str | None, images: Sequence[Path
         trust_code: Whether the recipe's own code may run.
 
     Raises:
-        ConversionError: Not such a file.
-        DataError: Both a recipe and images, nothing found, an unreadable image, or samples of another size.
+        ConversionError: Not such a model.
+        DataError: Both a recipe and images, no image, an unreadable image, or samples of another size.
     """
     from compress.backends import onnx_graph as graphs
 
     if recipe is not None and images:
         msg = "both a recipe and images are given; name one of them"
         raise DataError(msg)
-    graphs.load(model)  # tells a missing or broken file apart from one that the runtime refuses
+    graphs.load(model)  # distinguishes a missing or broken file from one that the runtime refuses
     session = graphs.create_session(model)
     shape = sample_shape(model, session)
     if recipe is not None:
         return _of_recipe(recipe, shape, count, trust_code=trust_code)
     if images:
         return _of_images(images, shape, count, session.get_modelmeta().custom_metadata_map)
-    draw = np.random.default_rng(NOISE_SEED)
-    return Samples(draw.standard_normal((count, *shape), np.float32), None, f"{count} samples of noise, mean 0, deviation 1")
+    generator = np.random.default_rng(NOISE_SEED)
+    return Samples(
+        generator.standard_normal((count, *shape), np.float32), None, f"{count} samples of noise, mean 0, deviation 1"
+    )
 
 
 def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[int, ...]:
@@ -71,8 +73,8 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
     """
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-        found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
-        msg = f"{model} has inputs {{{found}}}; networks with one float input can be verified"
+        types = ", ".join(f"{value.name}: {value.type}" for value in inputs)
+        msg = f"{model} has inputs {{{types}}}; networks with one float input can be verified"
         raise ConversionError(msg)
     shape = inputs[0].shape
     if not shape or not all(isinstance(size, int) for size in shape[1:]):
@@ -90,48 +92,53 @@ def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: b
     if data.spec.shape != shape:
         msg = f"{recipe} gives inputs of {data.spec.shape}, the model takes {shape}; name the recipe that made the model"
         raise DataError(msg)
-    wanted = spread(len(data.test), count)
-    values, targets, seen = [], [], 0
+    positions = evenly_spaced(len(data.test), count)
+    values, targets, start = [], [], 0
     for batch in data.test.ordered(64):
-        here = wanted[(wanted >= seen) & (wanted < seen + len(batch.targets))] - seen
-        values.append(batch.inputs.numpy()[here])
-        targets.append(batch.targets.numpy()[here])
-        seen += len(batch.targets)
-    where = f"{len(wanted)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
-    return Samples(np.concatenate(values), np.concatenate(targets), where)
+        end = start + len(batch.targets)
+        rows = positions[(positions >= start) & (positions < end)] - start
+        values.append(batch.inputs.numpy()[rows])
+        targets.append(batch.targets.numpy()[rows])
+        start = end
+    origin = f"{len(positions)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
+    return Samples(np.concatenate(values), np.concatenate(targets), origin)
 
 
-def spread(available: int, count: int) -> npt.NDArray[np.int64]:
-    """Positions of `count` samples evenly over `available`, so that sorted classes all have their share."""
+def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
+    """Positions of `count` samples evenly over `available`, so that every class of a sorted split is represented."""
     return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(np.int64))
 
 
-def _of_images(places: Sequence[Path], shape: tuple[int, ...], count: int, about: dict[str, str]) -> Samples:
+def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: dict[str, str]) -> Samples:
     if len(shape) != 3 or shape[0] not in (1, 3):
         msg = f"images fit networks that take (1 or 3, height, width); this one takes {shape}: leave the images out for noise"
         raise DataError(msg)
-    files = [path for place in places for path in _files(place)]
+    files = [file for path in paths for file in _image_files(path)]
     if not files:
-        msg = f"no images in {', '.join(map(str, places))}; name image files, or folders that hold some"
+        msg = f"no images in {', '.join(map(str, paths))}; name image files, or folders that contain some"
         raise DataError(msg)
-    chosen = [files[index] for index in spread(len(files), count)]
-    ours = "compress" in about
-    mean, std = (np.array(json.loads(about[key]) if ours else neutral) for key, neutral in (("mean", 0.0), ("std", 1.0)))
-    pixels = np.stack([_read(path, shape) for path in chosen])
+    selected = [files[index] for index in evenly_spaced(len(files), count)]
+    has_normalisation = "compress" in metadata
+    mean, std = (
+        np.array(json.loads(metadata[key]) if has_normalisation else neutral) for key, neutral in (("mean", 0.0), ("std", 1.0))
+    )
+    pixels = np.stack([_read(path, shape) for path in selected])
     values = ((pixels - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)).astype(np.float32)
-    scaled = "normalised as the file says" if ours else "scaled to [0, 1], as the file says nothing of normalisation"
-    return Samples(values, None, f"{len(chosen)} of {len(files)} images, squeezed to size, {scaled}")
+    scaled = (
+        "normalised as the file says" if has_normalisation else "scaled to [0, 1], as the file says nothing of normalisation"
+    )
+    return Samples(values, None, f"{len(selected)} of {len(files)} images, squeezed to size, {scaled}")
 
 
-def _files(place: Path) -> Iterator[Path]:
+def _image_files(path: Path) -> Iterator[Path]:
     from compress.data.sources.folder_listing import SUFFIXES
 
-    if place.is_dir():
-        yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    elif place.exists():
-        yield place
+    if path.is_dir():
+        yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    elif path.exists():
+        yield path
     else:
-        msg = f"no such image file or folder: {place}"
+        msg = f"no such image file or folder: {path}"
         raise DataError(msg)
 
 
@@ -141,8 +148,8 @@ def _read(path: Path, shape: tuple[int, ...]) -> Array:
 
     channels, height, width = shape
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
+        with Image.open(path) as file:
+            image = file.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         msg = f"{path} is not a readable image: {error}"
         raise DataError(msg) from error

@@ -1,7 +1,8 @@
-"""Where the agent can run: this machine, or an emulated Arm processor. Each is a command line to put before the agent's own.
+"""Machines that the agent can run on: this one, or an emulated Arm processor. Each is a command line before the agent's own.
 
-The emulator looks up absolute paths below its root first. Each processor has a root of its own, whose programs are links to
-one copy and whose `proc/cpuinfo` is its own: ONNX Runtime chooses its kernels by it, and crashes at import without it.
+The emulator looks up absolute paths below its root first. Each processor has a root of its own: its programs are links to one
+copy, and its `proc/cpuinfo` describes the processor. ONNX Runtime chooses its kernels by that file, and fails to import without
+it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Processor:
 
     Attributes:
         part: Its part number in `/proc/cpuinfo`.
-        features: Instruction set extensions, as Linux names them there.
-        known_from: Boards and phones that have it, for people.
+        features: Instruction set extensions, as that file names them.
+        known_from: Boards and phones that have it.
     """
 
     part: str
@@ -50,14 +51,14 @@ DEFAULT_PROCESSOR = "cortex-a76"
 
 @dataclass(frozen=True)
 class Machine:
-    """Something that can run the agent.
+    """A machine that can run the agent.
 
     Attributes:
-        title: For people.
-        command: What stands before the agent's own arguments.
-        site: Folder of its Python packages; empty where its Python finds them itself.
+        title: Name for messages.
+        command: Comes before the agent's own arguments.
+        site: Folder of its Python packages; empty where its Python finds them without.
         environment: Its whole environment.
-        emulated: Whether its time means nothing.
+        emulated: Whether it is emulated, so that its time means nothing.
     """
 
     title: str
@@ -73,7 +74,7 @@ def native() -> Machine:
 
 
 def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
-    """An emulated Arm processor with the aarch64 build of the ONNX Runtime that this machine has.
+    """An emulated Arm processor with the aarch64 build of this machine's version of ONNX Runtime.
 
     Args:
         processor: One of `PROCESSORS`.
@@ -84,19 +85,19 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
     if processor not in PROCESSORS:
         msg = f"unknown processor {processor!r}: {nearest(processor, PROCESSORS)}"
         raise DeviceError(msg)
-    base, wanted = folder(), metadata.version("onnxruntime")
-    found = version_ready(base)
-    if found is None:
+    base, required = cache_folder(), metadata.version("onnxruntime")
+    installed = installed_version(base)
+    if installed is None:
         msg = f"emulation of aarch64 is not set up in {base}; {HOW_TO_SET_UP} (about 45 MB to download, once)"
         raise DeviceError(msg)
-    if found != wanted:
-        msg = f"emulation of aarch64 is set up with ONNX Runtime {found}, this machine has {wanted}; {HOW_TO_SET_UP}"
+    if installed != required:
+        msg = f"emulation of aarch64 is set up with ONNX Runtime {installed}, this machine has {required}; {HOW_TO_SET_UP}"
         raise DeviceError(msg)
     return emulated(base, processor)
 
 
 def emulated(base: Path, processor: str) -> Machine:
-    """The processor whose files stand in `base`.
+    """The emulated processor whose files are in `base`.
 
     Raises:
         DeviceError: No emulator.
@@ -111,42 +112,42 @@ def emulator() -> str:
     """Path of qemu's user-mode emulator.
 
     Raises:
-        DeviceError: There is none; says how to install it.
+        DeviceError: It is not installed.
     """
-    found = next((path for name in QEMU if (path := shutil.which(name))), None)
-    if found is None:
+    path = next((path for name in QEMU if (path := shutil.which(name))), None)
+    if path is None:
         msg = f"emulating aarch64 needs {QEMU[0]}, which is not on PATH; {INSTALL_QEMU}"
         raise DeviceError(msg)
-    return found
+    return path
 
 
-def folder() -> Path:
-    """Where the emulated machine is kept: `$COMPRESS_CACHE/aarch64`, else below `$XDG_CACHE_HOME` or `~/.cache`."""
-    if own := os.environ.get("COMPRESS_CACHE"):
-        return Path(own).expanduser().absolute() / "aarch64"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache").absolute() / "compress" / "aarch64"
+def cache_folder() -> Path:
+    """Folder of the emulated machine: `$COMPRESS_CACHE/aarch64`, else below `$XDG_CACHE_HOME` or `~/.cache`."""
+    if cache := os.environ.get("COMPRESS_CACHE"):
+        return Path(cache).expanduser().absolute() / "aarch64"
+    user_cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(user_cache) if user_cache else Path.home() / ".cache").absolute() / "compress" / "aarch64"
 
 
-def version_ready(base: Path) -> str | None:
-    """Version of ONNX Runtime that is set up in `base`; None where nothing is, or not the whole."""
+def installed_version(base: Path) -> str | None:
+    """Version of ONNX Runtime that is set up in `base`; None where the setup is missing or incomplete."""
     try:
         return str(json.loads((base / READY).read_text(encoding="utf-8"))["onnxruntime"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def furnish(base: Path) -> None:
-    """Give each processor its root below `base/machines`: links to `base/root`, and what Linux would say of it."""
-    for name, processor in PROCESSORS.items():
-        root = base / "machines" / name
+def link_roots(base: Path) -> None:
+    """Create each processor's root below `base/machines`: links to `base/root`, and the files in which Linux describes it."""
+    for processor_name, processor in PROCESSORS.items():
+        root = base / "machines" / processor_name
         cpus = root / "sys" / "devices" / "system" / "cpu"
-        for place in (root / "proc", cpus):
-            place.mkdir(parents=True, exist_ok=True)
-        for inner in ("usr", "lib", "etc"):
-            (root / inner).symlink_to(Path("../../root") / inner)
-        for fact in ("possible", "present"):
-            (cpus / fact).write_text("0\n", encoding="ascii")
+        for path in (root / "proc", cpus):
+            path.mkdir(parents=True, exist_ok=True)
+        for part in ("usr", "lib", "etc"):
+            (root / part).symlink_to(Path("../../root") / part)
+        for name in ("possible", "present"):
+            (cpus / name).write_text("0\n", encoding="ascii")
         (root / "proc" / "cpuinfo").write_text(
             f"processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: {processor.features}\nCPU implementer\t: 0x41\n"
             f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {processor.part}\nCPU revision\t: 0\n\n",

@@ -2,9 +2,9 @@
 
     Debian's arm64 packages   apt-get, with an index of its own; apt checks signatures and hashes
     NumPy, ONNX Runtime       pip download of the aarch64 wheels, the version of ONNX Runtime being this machine's
-    unpacked together, tried out under the emulator, and only then renamed to their final place
+    unpacked together, tested under the emulator, and only then renamed to their final place
 
-What an interrupted attempt downloaded is used by the next.
+The downloads of an interrupted attempt are used by the next one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,19 @@ from pathlib import Path
 from compress.core.atomic_files import sha256
 from compress.core.errors import BusyError, DeviceError, StoreError
 from compress.core.progress import NullReporter, Reporter
-from compress.verify.machines import DEFAULT_PROCESSOR, INSTALL_QEMU, READY, emulated, emulator, folder, furnish, version_ready
+from compress.verify.machines import (
+    DEFAULT_PROCESSOR,
+    INSTALL_QEMU,
+    READY,
+    cache_folder,
+    emulated,
+    emulator,
+    installed_version,
+    link_roots,
+)
 
 MIRROR = "http://deb.debian.org/debian"
-"""Plain HTTP is enough: the index is signed, and holds the hash of every package."""
+"""Plain HTTP is enough: the index is signed and contains the hash of every package."""
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = (
@@ -35,41 +44,41 @@ PACKAGES = (
     *("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"),
 )
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
-LINES_TOLD = 3
+ERROR_LINES = 3
 
 
 def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
-    """Make the emulated machine, or find it made.
+    """Set up the emulated machine, unless it is set up.
 
     Args:
         isa: Only `aarch64` needs to be set up.
-        reporter: Told of each step.
+        reporter: Reports each step.
 
     Returns:
-        Where it stands.
+        Its folder.
 
     Raises:
-        DeviceError: Another instruction set, a tool is missing, there is no network, or what was made does not run.
+        DeviceError: Another instruction set, a tool is missing, there is no network, or the machine does not run.
         BusyError: Another process is setting it up.
         StoreError: The cache folder is not writable, or full.
     """
     if isa != "aarch64":
         msg = f"nothing to set up for {isa!r}; allowed: aarch64"
         raise DeviceError(msg)
-    say = (reporter or NullReporter()).line
-    base, wanted = folder(), metadata.version("onnxruntime")
-    if version_ready(base) == wanted:
-        say(f"aarch64 is set up already, with ONNX Runtime {wanted}: {base}")
+    report = (reporter or NullReporter()).line
+    base, version = cache_folder(), metadata.version("onnxruntime")
+    if installed_version(base) == version:
+        report(f"aarch64 is set up already, with ONNX Runtime {version}: {base}")
         return base
     _require_tools()
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(base):
-            _make(base.with_name(base.name + ".partial"), base, wanted, say)
+        with _exclusive(base):
+            _build(base.with_name(base.name + ".partial"), base, version, report)
     except OSError as error:
         msg = f"cannot write {base}: {error.strerror or error}; free some space, or name another folder in COMPRESS_CACHE"
         raise StoreError(msg) from error
-    say(f"aarch64 is set up with ONNX Runtime {wanted}: {base}")
+    report(f"aarch64 is set up with ONNX Runtime {version}: {base}")
     return base
 
 
@@ -85,8 +94,8 @@ def _require_tools() -> None:
 
 
 @contextmanager
-def _alone(base: Path) -> Iterator[None]:
-    """Keep a second setup out."""
+def _exclusive(base: Path) -> Iterator[None]:
+    """Refuse a second setup at the same time."""
     with base.with_name(base.name + ".lock").open("w", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,40 +105,40 @@ def _alone(base: Path) -> Iterator[None]:
         yield
 
 
-def _make(partial: Path, base: Path, version: str, say: Callable[[str], None]) -> None:
+def _build(partial: Path, base: Path, version: str, report: Callable[[str], None]) -> None:
     debs, wheels = partial / "debs", partial / "wheels"
-    for place in (debs, wheels):
-        place.mkdir(parents=True, exist_ok=True)
-    say(f"downloading {len(PACKAGES)} arm64 packages of Debian {SUITE}")
+    for folder in (debs, wheels):
+        folder.mkdir(parents=True, exist_ok=True)
+    report(f"downloading {len(PACKAGES)} arm64 packages of Debian {SUITE}")
     _download_debs(debs, partial / "apt")
-    say(f"downloading NumPy and ONNX Runtime {version} for aarch64")
+    report(f"downloading NumPy and ONNX Runtime {version} for aarch64")
     _download_wheels(wheels, version)
-    say("unpacking, and trying it out under the emulator")
-    made = partial / "made"
-    shutil.rmtree(made, ignore_errors=True)
-    sources = _unpack(debs, wheels, made / "root")
-    furnish(made)
-    _try_out(made, version)
+    report("unpacking, and testing under the emulator")
+    machine = partial / "machine"
+    shutil.rmtree(machine, ignore_errors=True)
+    sources = _unpack(debs, wheels, machine / "root")
+    link_roots(machine)
+    _test(machine, version)
     facts = {"onnxruntime": version, "debian": SUITE, "sha256": {path.name: sha256(path) for path in sources}}
-    (made / READY).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    _replace(base, made)
+    (machine / READY).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    _replace(base, machine)
     shutil.rmtree(partial)
 
 
-def _replace(base: Path, made: Path) -> None:
-    """Let the new machine appear, an old one vanish."""
+def _replace(base: Path, machine: Path) -> None:
+    """Put the new machine in place of an old one."""
     old = base.with_name(base.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     with suppress(FileNotFoundError):
         base.rename(old)
-    made.rename(base)
+    machine.rename(base)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _download_debs(debs: Path, apt: Path) -> None:
-    """Newest packages of the suite, by an apt that knows nothing of this machine's own packages."""
-    for inner in ("state/lists/partial", "cache/archives/partial", "etc"):
-        (apt / inner).mkdir(parents=True, exist_ok=True)
+    """Newest packages of the suite, by an apt that ignores this machine's own packages."""
+    for path in ("state/lists/partial", "cache/archives/partial", "etc"):
+        (apt / path).mkdir(parents=True, exist_ok=True)
     (apt / "status").touch()
     (apt / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {SUITE} main\n", encoding="utf-8")
     settings = {
@@ -155,20 +164,20 @@ def _download_debs(debs: Path, apt: Path) -> None:
 
 
 def _proxies() -> list[str]:
-    """This machine's own proxies for apt, as lines of its configuration."""
-    found = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False)  # noqa: S607
-    return [line for line in found.stdout.splitlines() if "::Proxy" in line]
+    """This machine's proxies for apt, as lines of its configuration."""
+    dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False)  # noqa: S607
+    return [line for line in dump.stdout.splitlines() if "::Proxy" in line]
 
 
 def _download_wheels(wheels: Path, version: str) -> None:
     command = (sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:")
     platforms = (part for name in PLATFORMS for part in ("--platform", name))
-    asked = (*command, *platforms, "--python-version=3.11", f"--dest={wheels}", f"onnxruntime=={version}", "numpy")
-    _call(asked, "downloading aarch64 wheels with pip", folder=wheels, network=True)
+    arguments = (*command, *platforms, "--python-version=3.11", f"--dest={wheels}", f"onnxruntime=={version}", "numpy")
+    _call(arguments, "downloading aarch64 wheels with pip", folder=wheels, network=True)
 
 
 def _unpack(debs: Path, wheels: Path, root: Path) -> list[Path]:
-    """Unpack the newest of each package into `root`; gives the files that were used."""
+    """Unpack the newest of each package into `root`; returns the files that were used."""
     site = root / "site"
     site.mkdir(parents=True)
     used = [_newest(debs, f"{name}_*.deb") for name in PACKAGES]
@@ -181,33 +190,33 @@ def _unpack(debs: Path, wheels: Path, root: Path) -> list[Path]:
     return used
 
 
-def _newest(place: Path, pattern: str) -> Path:
-    """An earlier attempt may have left an older version beside it."""
-    found = sorted(place.glob(pattern), key=lambda path: path.stat().st_mtime)
-    if not found:
-        msg = f"{place} holds no {pattern} though its download ended well; remove {place.parent} and set up again"
+def _newest(folder: Path, pattern: str) -> Path:
+    """The newest file: an earlier attempt may have left an older version beside it."""
+    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    if not files:
+        msg = f"{folder} holds no {pattern} although its download succeeded; remove {folder.parent} and set up again"
         raise DeviceError(msg)
-    return found[-1]
+    return files[-1]
 
 
-def _try_out(made: Path, version: str) -> None:
-    machine = emulated(made, DEFAULT_PROCESSOR)
+def _test(folder: Path, version: str) -> None:
+    machine = emulated(folder, DEFAULT_PROCESSOR)
     check = f"import sys; sys.path.insert(0, {machine.site!r}); import onnxruntime as o; assert o.__version__ == {version!r}"
-    _call((*machine.command, "-c", check), "starting ONNX Runtime under the emulator", folder=made)
+    _call((*machine.command, "-c", check), "starting ONNX Runtime under the emulator", folder=folder)
 
 
 def _call(command: Sequence[str], what: str, *, folder: Path, network: bool = False) -> None:
-    """Run a tool to its end.
+    """Run a tool and wait for it.
 
     Raises:
-        DeviceError: It failed; the last lines that it said are told.
+        DeviceError: It failed; the message ends with its last error lines.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
-    if done.returncode == 0:
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
+    if process.returncode == 0:
         return
-    said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    errors = [line for line in said if line.startswith(("E:", "ERROR"))] or said
-    told = "; ".join(errors[-LINES_TOLD:]) or f"exit status {done.returncode} of {shlex.join(command[:4])}"
-    again = "; is the network in reach? What came through is kept: run the same command again to continue" if network else ""
-    msg = f"{what} failed: {told.rstrip('.')}{again}"
+    lines = [line.strip() for line in (process.stderr or process.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines
+    reason = "; ".join(errors[-ERROR_LINES:]) or f"exit status {process.returncode} of {shlex.join(command[:4])}"
+    hint = "; is the network in reach? Finished downloads are kept: run the same command again to continue" if network else ""
+    msg = f"{what} failed: {reason.rstrip('.')}{hint}"
     raise DeviceError(msg)

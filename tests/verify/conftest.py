@@ -34,11 +34,11 @@ def inputs() -> np.ndarray:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A set-up cache whose emulator is a shell script and whose Arm Python is this one."""
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
-    base = machines.folder()
+    base = machines.cache_folder()
     (base / "root" / "usr" / "bin").mkdir(parents=True)
     (base / "root" / "usr" / "bin" / "python3.11").symlink_to(sys.executable)
     (base / "root" / "site").symlink_to(sysconfig.get_path("purelib"))
-    machines.furnish(base)
+    machines.link_roots(base)
     (base / machines.READY).write_text(json.dumps({"onnxruntime": metadata.version("onnxruntime")}))
     emulator(tmp_path, f'shift 5\nexec {sys.executable} "$@"')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

@@ -10,7 +10,7 @@ from PIL import Image
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError, DataError
 from compress.core.record import InputSpec
-from compress.verify.inputs import choose, spread
+from compress.verify.inputs import evenly_spaced, load_samples
 from tests.verify.stand_ins import SHAPE, made
 
 
@@ -21,7 +21,7 @@ def image(path: Path, value: int) -> Path:
 
 
 def test_noise_repeats_and_says_so(model: Path) -> None:
-    one, two = (choose(model, 4, recipe=None, images=()) for _ in range(2))
+    one, two = (load_samples(model, 4, recipe=None, images=()) for _ in range(2))
     np.testing.assert_array_equal(one.values, two.values)
     assert one.values.shape == (4, *SHAPE)
     assert one.values.dtype == np.float32
@@ -33,7 +33,7 @@ def test_images_are_found_in_folders_and_scaled(model: Path, tmp_path: Path) -> 
     image(tmp_path / "pictures" / "a" / "1.png", 255)
     single = image(tmp_path / "one.png", 51)
     (tmp_path / "pictures" / "notes.txt").write_text("no image")
-    found = choose(model, 9, recipe=None, images=[tmp_path / "pictures", single])
+    found = load_samples(model, 9, recipe=None, images=[tmp_path / "pictures", single])
     np.testing.assert_allclose(found.values.mean(axis=(1, 2, 3)), [1.0, 0.2], rtol=1e-6)
     assert "2 of 2 images" in found.origin
 
@@ -43,14 +43,14 @@ def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> 
     spec = InputSpec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
     graphs.write_metadata(described, spec)
     save(described, tmp_path / "m.onnx")
-    found = choose(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
+    found = load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
     np.testing.assert_allclose(found.values, 1.6, rtol=1e-6)
 
 
 def test_samples_are_spread_evenly() -> None:
-    assert spread(10, 3).tolist() == [0, 4, 9]
-    assert spread(3, 10).tolist() == [0, 1, 2]
-    assert len(spread(539, 100)) == 100
+    assert evenly_spaced(10, 3).tolist() == [0, 4, 9]
+    assert evenly_spaced(3, 10).tolist() == [0, 1, 2]
+    assert len(evenly_spaced(539, 100)) == 100
 
 
 def recipe(folder: Path, size: int) -> Path:
@@ -63,7 +63,7 @@ def recipe(folder: Path, size: int) -> Path:
 def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
     nodes = [helper.make_node("Flatten", ["input"], ["logits"])]
     save(made(nodes, ["batch", 3, 32, 32], [], ("batch", 3072)), tmp_path / "m.onnx")
-    found = choose(tmp_path / "m.onnx", 20, recipe=str(recipe(tmp_path, 32)), images=())
+    found = load_samples(tmp_path / "m.onnx", 20, recipe=str(recipe(tmp_path, 32)), images=())
     assert found.values.shape == (20, 3, 32, 32)
     assert found.targets is not None
     assert len(found.targets) == 20
@@ -72,28 +72,28 @@ def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
 
 def test_recipe_of_another_size_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gives inputs of \(3, 32, 32\), the model takes \(3, 8, 8\)"):
-        choose(model, 2, recipe=str(recipe(tmp_path, 32)), images=())
+        load_samples(model, 2, recipe=str(recipe(tmp_path, 32)), images=())
 
 
 def test_wrong_images_are_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="no images in"):
-        choose(model, 1, recipe=None, images=[tmp_path / "empty"])
+        load_samples(model, 1, recipe=None, images=[tmp_path / "empty"])
     with pytest.raises(DataError, match="no such image"):
-        choose(model, 1, recipe=None, images=[tmp_path / "missing"])
+        load_samples(model, 1, recipe=None, images=[tmp_path / "missing"])
     with pytest.raises(DataError, match="not a readable image"):
-        choose(model, 1, recipe=None, images=[tmp_path / "broken.png"])
+        load_samples(model, 1, recipe=None, images=[tmp_path / "broken.png"])
     with pytest.raises(DataError, match="name one of them"):
-        choose(model, 1, recipe="r", images=[tmp_path])
+        load_samples(model, 1, recipe="r", images=[tmp_path])
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
     save(made([helper.make_node("Flatten", ["input"], ["logits"])], ["b", 3, "h", 8], [], ("b", "k")), tmp_path / "m.onnx")
     with pytest.raises(ConversionError, match="only the batch may be free"):
-        choose(tmp_path / "m.onnx", 1, recipe=None, images=())
+        load_samples(tmp_path / "m.onnx", 1, recipe=None, images=())
     with pytest.raises(ConversionError, match="cannot read"):
-        choose(tmp_path / "missing.onnx", 1, recipe=None, images=())
+        load_samples(tmp_path / "missing.onnx", 1, recipe=None, images=())
     save(made([helper.make_node("Flatten", ["input"], ["logits"])], ["b", 5], [], ("b", 5)), tmp_path / "flat.onnx")
     with pytest.raises(DataError, match="images fit networks"):
-        choose(tmp_path / "flat.onnx", 1, recipe=None, images=[tmp_path])
+        load_samples(tmp_path / "flat.onnx", 1, recipe=None, images=[tmp_path])

@@ -86,7 +86,7 @@ def test_failure_leaves_no_machine_and_the_next_attempt_goes_on(cache: Path, ins
         assert list((cache.parent / "aarch64.partial" / "debs").iterdir())
     install()
     setup.set_up()
-    assert machines.version_ready(cache) == VERSION
+    assert machines.installed_version(cache) == VERSION
 
 
 def test_other_version_of_the_runtime_is_told_and_replaced(cache: Path, install: Any) -> None:
@@ -96,7 +96,7 @@ def test_other_version_of_the_runtime_is_told_and_replaced(cache: Path, install:
     with pytest.raises(DeviceError, match=rf"with ONNX Runtime 0\.1, this machine has {VERSION}"):
         machines.aarch64()
     setup.set_up()
-    assert machines.version_ready(cache) == VERSION
+    assert machines.installed_version(cache) == VERSION
 
 
 def test_second_setup_is_kept_out(cache: Path, install: Any) -> None:
@@ -143,17 +143,6 @@ def test_failed_tool_is_quoted_with_its_errors(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"getting it failed: E: Failed to fetch .*; is the network in reach\?") as error:
         setup._call(command, "getting it", folder=tmp_path, network=True)
     assert "W: old" not in str(error.value)
-
-
-def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("COMPRESS_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert machines.folder() == tmp_path / "compress" / "aarch64"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert machines.folder() == tmp_path / ".cache" / "compress" / "aarch64"
-    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "own"))
-    assert machines.folder() == tmp_path / "own" / "aarch64"
 
 
 @pytest.mark.slow
