@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from compress.config.renamed_keys import new_name
 from compress.config.yaml_lines import Document, Place, UnreadableError, show, spell, value_of
 from compress.core.errors import Fault, nearest
 
@@ -63,6 +64,8 @@ def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: Place) -
         name = names[index]
         return [index] if not rest or name is None or rest[0] == name else [index, name]
     found = [index for index, name in enumerate(names) if name == part]
+    if not found and (new := new_name(place, part)):
+        raise UnreadableError(Fault(f"`{part}` is now called `{new}`"))
     if not found:
         raise UnreadableError(Fault(f"{spell(place)} has no entry {part!r}: {nearest(part, {name for name in names if name})}"))
     if len(found) > 1:

@@ -23,6 +23,7 @@ from compress.config.json_schema import describe
 from compress.config.locate import locate, read, shipped, shipped_folder
 from compress.config.overrides import override
 from compress.config.partial_recipe import salvage
+from compress.config.renamed_keys import find_renamed
 from compress.config.validation_messages import Finding, findings, loose_numbers
 from compress.config.yaml_lines import Document, dump, parse, spell
 from compress.core.budget import Budget
@@ -178,11 +179,13 @@ def resolved_yaml(recipe: Recipe) -> str:
 
 def _validate(tree: dict[str, Any], base: Path | None) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, if its values are fine, and every finding."""
-    found = loose_numbers(tree, Recipe)
+    renamed = list(find_renamed(tree))
+    found = renamed + loose_numbers(tree, Recipe)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        found += findings(error, Recipe, tree)
+        explained = {place[:-1] for place, _ in renamed if len(place) > 1 and isinstance(place[-2], int)}
+        found += [(place, message) for place, message in findings(error, Recipe, tree) if place not in explained]
         return None, [*found, *_check(salvage(tree, [place for place, _ in found]), base)[0]]
     more, own = _check(_draft(recipe), base)
     if found or more:

@@ -32,10 +32,10 @@ DROP_AND_GROW = {
 ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "train", "compress.train.stage:Train", "plain training"),
     Entry("stage", "distill", "compress.distill.stage:Distill", "Hinton et al. 2015, arXiv:1503.02531"),
-    Entry("stage", "distill_data", "compress.dataset_distillation.stage:DatasetDistillation",
+    Entry("stage", "dataset_distillation", "compress.dataset_distillation.stage:DatasetDistillation",
           "Wang et al. 2018, arXiv:1811.10959"),
     Entry("stage", "prune", "compress.prune.stage:Prune", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
-    Entry("stage", "adapt", "compress.substitute.stage:Substitute",
+    Entry("stage", "substitute", "compress.substitute.stage:Substitute",
           "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244"),
     Entry("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
     Entry("stage", "export", "compress.export.stage:Export", "ONNX specification"),
@@ -49,7 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("data", "imagefolder", "compress.data.sources.imagefolder:load", "ImageNet's folder layout"),
     Entry("data", "cifar10", "compress.data.sources.cifar:load_cifar10", "Krizhevsky 2009"),
     Entry("data", "cifar100", "compress.data.sources.cifar:load_cifar100", "Krizhevsky 2009"),
-    Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that distill_data made"),
+    Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that dataset_distillation made"),
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function"),
 
     Entry("model", "torchvision", "compress.models.sources.torchvision:build", "torchvision's classification networks"),

@@ -37,6 +37,9 @@ FAMILIES: Mapping[str, str] = {
     "rounding": "how weights become integers",
     "format": "a file format of exported networks",
     "runner": "a runtime",
+    "ptq_pass": "a pass of post-training quantization before Q/DQ nodes are placed",
+    "power_sensor": "a source of power readings",
+    "report_section": "a part of the report, in its order",
 }
 """The families, each with what its methods are."""
 
@@ -88,7 +91,10 @@ class Registry:
     """
 
     def __init__(self, built_in: tuple[Entry, ...]) -> None:
-        self._rows = {(entry.family, entry.name): entry for entry in built_in}
+        self._rows: dict[tuple[str, str], Entry] = {}
+        for entry in built_in:
+            _check_family(entry.family)
+            self._rows[entry.family, entry.name] = entry
         self._undescribed: set[tuple[str, str]] = set()
         self._packages_read = False
 

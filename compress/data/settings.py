@@ -14,7 +14,7 @@ class DataSettings(FrozenModel):
 
     Attributes:
         source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`, `distilled:PATH` (a set that the stage
-            `distill_data` made), or `python:FILE.py:FUNCTION` (needs --trust-code).
+            `dataset_distillation` made), or `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images that tuning may look at.

@@ -1,4 +1,4 @@
-"""How a synthetic set is made: the entry `method:` of `distill_data`. Light: read and checked without torch."""
+"""How a synthetic set is made: the entry `method:` of `dataset_distillation`. Light: read and checked without torch."""
 
 from __future__ import annotations
 

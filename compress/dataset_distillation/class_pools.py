@@ -49,7 +49,7 @@ def gather(split: Split, classes: Sequence[str], *, least: int, most: int, seed:
         DataError: One class only, or one with fewer labelled images than `least`.
     """
     if len(classes) < 2:
-        msg = f"distill_data needs two classes or more, and the data has one ({', '.join(classes)})"
+        msg = f"dataset_distillation needs two classes or more, and the data has one ({', '.join(classes)})"
         raise DataError(msg)
     inputs, labels = [], list[int]()
     chosen = _chosen(split, len(classes), most, seed)
@@ -65,7 +65,7 @@ def gather(split: Split, classes: Sequence[str], *, least: int, most: int, seed:
         more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
         listed = ", ".join(few[:3]) + more
         msg = (
-            f"distill_data is asked for {least} images a class, and of labelled training images class {listed}; "
+            f"dataset_distillation is asked for {least} images a class, and of labelled training images class {listed}; "
             "lower images_per_class, or add labelled images"
         )
         raise DataError(msg)

@@ -51,7 +51,7 @@ def optimised(job: Job, way: Optimised) -> Made:
         lambda number: updates(images, y, number, learned),
         rounds=math.ceil(way.iterations / way.each),
         most=way.iterations,
-        label="distill_data",
+        label="dataset_distillation",
         learned=learned,
     )
     found = {name: float(value.detach()) for name, value in learned.items()}

@@ -1,4 +1,4 @@
-"""The stage `distill_data`: a small synthetic training set is made; the candidate passes unchanged."""
+"""The stage `dataset_distillation`: a small synthetic training set is made; the candidate passes unchanged."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class DatasetDistillation(Stage):
 
         given = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teacher
         if not given and self.asks_teacher:
-            msg = "distill_data asks the recipe's teacher and there is none; add `teacher: {source: …}`, or say teacher: parent"
+            msg = "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or say teacher: parent"
             raise CompressError(msg)
         for one in given:
             if one.spec.classes != context.data.spec.classes:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from compress.substitute.find_operators import Found
     from compress.substitute.stage import Substitute
 
-FILE = "adapt-choices.json"
+FILE = "substitute-choices.json"
 DECIDING_SECONDS = 0.5
 """Least time of a measurement that decides something."""
 BEFORE = "before"

@@ -1,4 +1,4 @@
-"""The work of the stage `adapt`: survey, choose, replace kind by kind, recover, write down.
+"""The work of the stage `substitute`: survey, choose, replace kind by kind, recover, write down.
 
 Everything before the recovery is a function of the network, the stage's fields and the seed, with the choices of `auto` kept on
 disk; so an attempt that continues comes to the same network and goes on with its training.
@@ -59,7 +59,7 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
         (context.folder / choices.FILE).unlink(missing_ok=True)
         return outcome.unchanged(stage, candidate, found, chosen)
     work = _replaced(stage, parent, found, chosen, batches, candidate, context)
-    history = recover(work.module, stage.recover, parent=parent, context=context, label="adapt")
+    history = recover(work.module, stage.recover, parent=parent, context=context, label="substitute")
     if stage.recover.epochs:
         _note(work, "recovered", candidate, context)
     timed = outcome.timed(stage, parent, work.module, candidate.spec, context)
@@ -93,7 +93,7 @@ def _replaced(
     """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
     work = Work(copy.deepcopy(parent))
     made = [choice for choice in chosen.choices if choice.to]
-    with context.reporter.bar("adapt", len(made) + 1) as bar:
+    with context.reporter.bar("substitute", len(made) + 1) as bar:
         _note(work, "as given", candidate, context)
         bar.advance()
         for choice in made:

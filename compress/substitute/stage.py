@@ -1,4 +1,4 @@
-"""`adapt:` in a recipe: operators that a target runs badly give way to others, and the network heals. Light: no torch.
+"""`substitute:` in a recipe: operators that a target runs badly give way to others, and the network heals. Light: no torch.
 
 survey ─► choose (asked for, or `auto`) ─► replace, each with a fit to training images ─► recover ─► time
 """

@@ -1,4 +1,4 @@
-"""What each replacement of the stage `adapt` brings on this machine, in float32 and in int8; one interleaved session a network.
+"""What each replacement of the stage `substitute` gains, in float32 and in int8; one interleaved session a network.
 
     python tests/benchmarks/bench_adapt.py --out /tmp/adapt.md
 

@@ -279,7 +279,7 @@ def test_later_stages_train_on_the_set_and_a_rerun_finds_everything(tmp_path, mo
     monkeypatch.setattr(loop, "fit", lambda *given, **more: seen.append(len(more["data"].train)) or fit(*given, **more))
     run = chain(tmp_path)
     assert seen == [12, 12]
-    folder = run.folder / "01-distill_data"
+    folder = run.folder / "01-dataset_distillation"
     assert StageOutput(run.record.stages[0], folder, conv_net).training_set() == folder / "distilled.safetensors"
     again = chain(tmp_path)
     assert seen == [12, 12]

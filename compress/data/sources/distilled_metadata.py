@@ -50,7 +50,7 @@ def file_of(path: Path) -> Path:
     """
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        msg = f"no distilled set at {file}; give the folder of a distill_data stage, or the {FILE} in it"
+        msg = f"no distilled set at {file}; give the folder of a dataset_distillation stage, or the {FILE} in it"
         raise DataError(msg)
     return file
 
@@ -68,7 +68,7 @@ def about_of(path: Path) -> About:
             header: dict[str, Any] = json.loads(opened.read(min(length, LONGEST)))
         return About.model_validate_json(header["__metadata__"]["about"])
     except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
-        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with the stage distill_data"
+        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
         raise DataError(msg) from error
 
 

@@ -1,4 +1,4 @@
-"""`distilled:PATH`: a small synthetic training set with soft labels, as the stage `distill_data` leaves it.
+"""`distilled:PATH`: a small synthetic training set with soft labels, as the stage `dataset_distillation` leaves it.
 
 One safetensors file holds everything, the pixels exactly:
 
@@ -96,10 +96,10 @@ def read(path: Path) -> DistilledSet:
             About.model_validate_json(metadata["about"]),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with the stage distill_data"
+        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
         raise DataError(msg) from error
     if metadata.get("sum") != contents_of(images, targets, soft):
-        msg = f"{file}: its images or labels were changed since it was written; make it again with the stage distill_data"
+        msg = f"{file}: its images or labels were changed since it was written; make it again with dataset_distillation"
         raise DataError(msg)
     return found
 

@@ -135,8 +135,8 @@ class BroughtLabels(LabelTeacher):
         soft: Tensor | None = getattr(split, "soft", None)
         if soft is None:
             msg = (
-                "teacher `distilled` needs a distilled training set, and this data is none; put a `distill_data` stage before, "
-                "or train on `data: {source: distilled:PATH}`"
+                "teacher `distilled` needs a distilled training set, and this data is none; put a stage "
+                "dataset_distillation before, or train on `data: {source: distilled:PATH}`"
             )
             raise DataError(msg)
         labels = checked(soft, len(split), classes, "the distilled set")

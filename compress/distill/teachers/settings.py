@@ -229,7 +229,7 @@ class Labels(Guide):
 
 
 class Distilled(Guide):
-    """`distilled`: the soft labels that a distilled training set brings, from `distill_data` or `distilled:PATH`."""
+    """`distilled`: the soft labels that a distilled training set brings, from `dataset_distillation` or `distilled:PATH`."""
 
     def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The labels.

@@ -67,7 +67,7 @@ def find_pairs(model: onnx.ModelProto) -> tuple[tuple[LayerPair, ...], tuple[Ski
         if first is None or readers[name] != 1:
             continue
         if through == "Clip":
-            reason = "a clip stands between, which a factor does not pass through; stage `adapt` can replace ReLU6 by ReLU"
+            reason = "a clip stands between, which a factor does not pass through; stage `substitute` can replace ReLU6 by ReLU"
             skipped.append(Skipped(what=f"equalization of {first.name} and {second.name}", reason=reason))
         elif (first.operator == "Conv") == (second.operator == "Conv"):
             found.append(LayerPair(first, second, rectified=through == "Relu"))

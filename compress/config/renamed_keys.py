@@ -1,0 +1,59 @@
+"""Keys and method names of recipes that have been renamed: written the old way, they give an error that names the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from compress.config.yaml_lines import Place
+
+
+class Renamed(NamedTuple):
+    """One renamed word.
+
+    Attributes:
+        where: Glob of the key path of the block that holds the key, or of the key that has the name as its value or in its
+            list; parts are joined by dots, without indices: `stages`, `stages.prune.schedule`, `stages.*.losses`.
+        old: The key or name as it was.
+        new: What to write instead.
+    """
+
+    where: str
+    old: str
+    new: str
+
+
+RENAMED: tuple[Renamed, ...] = (
+    Renamed("stages", "adapt", "substitute"),
+    Renamed("stages", "distill_data", "dataset_distillation"),
+)
+
+
+def find_renamed(tree: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """The place of each old key or name, and a message with the new one.
+
+    Args:
+        tree: The recipe as plain values.
+        place: Where `tree` is in the recipe.
+    """
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if new := new_name(place, key):
+                yield (*place, key), _message(key, new)
+            yield from find_renamed(value, (*place, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from find_renamed(value, (*place, index))
+    elif isinstance(tree, str) and (new := new_name(place, tree)):
+        yield place, _message(tree, new)
+
+
+def new_name(place: Place, word: str) -> str | None:
+    """What is written today for a word at a place; None if it was not renamed."""
+    path = ".".join(part for part in place if isinstance(part, str))
+    return next((row.new for row in RENAMED if row.old == word and fnmatchcase(path, row.where)), None)
+
+
+def _message(old: str, new: str) -> str:
+    return f"`{old}` is now called `{new}`"
