@@ -67,13 +67,13 @@ def test_the_loss_example_is_a_working_term():
 
     from compress.data.interface import Batch
     from compress.tasks.classification import Classification
-    from compress.train.loss_term import Answers
+    from compress.train.loss_term import LossInputs
 
     names: dict[str, type] = {}
     exec(next(block for block in blocks("python") if "class Logits" in block), names)  # noqa: S102
     z_s, z_t = torch.randn(4, 3), torch.randn(4, 3)
-    answers = Answers(Batch(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
-    assert names["Logits"]().value(answers) == pytest.approx(float(((z_s - z_t) ** 2).sum() / 4), rel=1e-5)
+    answers = LossInputs(Batch(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
+    assert names["Logits"]().forward(answers) == pytest.approx(float(((z_s - z_t) ** 2).sum() / 4), rel=1e-5)
 
 
 def test_every_command_line_names_verbs_and_options_that_exist():

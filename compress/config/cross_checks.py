@@ -23,7 +23,7 @@ from compress.data.settings import DataSettings
 from compress.data.source_string import parse
 from compress.models.settings import ModelSettings
 from compress.train.loss_term import LossTerm
-from compress.train.settings import Recovery
+from compress.train.settings import FinetuneSettings
 
 _FUNCTION = re.compile(r"^python:.+\.py:[A-Za-z_]\w*$")
 _FORMS: dict[Form, str] = {"torch": "a torch network", "onnx": "an ONNX file"}
@@ -107,7 +107,7 @@ def check_teacher(chain: Sequence[Entry], *, has_teacher: bool) -> Iterator[Find
     for entry in chain:
         for field in type(entry.stage).model_fields if entry.stage else ():
             value = getattr(entry.stage, field)
-            if isinstance(value, Recovery) and value.teacher == "teacher":
+            if isinstance(value, FinetuneSettings) and value.teacher == "teacher":
                 yield (*entry.place, field, "teacher"), f"{entry.name} recovers with the teacher, but {advice}, or use parent"
         if getattr(entry.stage, "asks_teacher", False):
             yield (*entry.place, "teacher"), f"{entry.name} asks the recipe's teacher, but {advice}, or say teacher: parent"
@@ -119,7 +119,7 @@ def _learns_from_teacher(stage: Stage | None) -> bool:
     """Whether its own losses need answers that only the recipe's teacher can give."""
     losses: tuple[LossTerm, ...] = getattr(stage, "losses", ())
     teacher = getattr(stage, "teacher", "teacher")
-    asked = teacher == "teacher" or getattr(teacher, "of_recipe", False)
+    asked = teacher == "teacher" or getattr(teacher, "uses_recipe_teacher", False)
     return asked and any(term.needs and term.weight > 0 for term in losses)
 
 

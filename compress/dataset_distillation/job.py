@@ -16,7 +16,7 @@ from compress.core.progress import Reporter
 from compress.core.record import InputSpec
 from compress.dataset_distillation.class_pools import Real
 from compress.dataset_distillation.convnet import ConvNet, deepest
-from compress.train.seeding import derived
+from compress.train.seeding import derive_seed
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -76,12 +76,12 @@ class Job:
 
     def seeded(self, *numbers: int) -> torch.Generator:
         """A generator for one use, the same for the same numbers."""
-        return torch.Generator().manual_seed(derived(self.seed, *numbers))
+        return torch.Generator().manual_seed(derive_seed(self.seed, *numbers))
 
     def fresh(self, *numbers: int) -> ConvNet:
         """A network with fresh weights, on the device; the same for the same numbers."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived(self.seed, *numbers))
+            torch.manual_seed(derive_seed(self.seed, *numbers))
             depth = min(self.depth, deepest(self.spec))
             network = ConvNet(self.spec.channels, len(self.spec.classes), self.spec.shape[1:], width=self.width, depth=depth)
         return network.to(self.device)

@@ -21,7 +21,7 @@ Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consis
 """
 
 
-def filled_in(given: Mapping[str, Any]) -> dict[str, Any]:
+def apply_preset(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a stage was given, completed by its mode; what was given stays."""
     if given.get("mode") != "funmatch":
         return dict(given)
@@ -30,14 +30,14 @@ def filled_in(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**FUNMATCH, **given, "curriculum": mixed}
 
 
-def refuse_other_than_funmatch(losses: Sequence[LossTerm], curriculum: Curriculum) -> None:
+def check_funmatch(losses: Sequence[LossTerm], curriculum: Curriculum) -> None:
     """Refuse what is not function matching.
 
     Raises:
         ValueError: A loss that looks at labels or at no teacher, or images that are not mixed.
     """
     for term in losses:
-        if term.weight > 0 and (term.labelled or not term.needs):
+        if term.weight > 0 and (term.uses_labels or not term.needs):
             msg = f"mode `funmatch` matches the teacher and looks at no labels, but losses name `{name_of('loss', term)}`"
             raise ValueError(f"{msg}; write losses that look at the teacher alone, or leave `losses` out")
     if not (curriculum.mixup or curriculum.cutmix):

@@ -14,11 +14,11 @@ from compress.core.record import Metrics, Quantity
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.distill.presets import filled_in, refuse_other_than_funmatch
-from compress.distill.teachers.network_reference import Source, codes
-from compress.distill.teachers.settings import Given, Guide
+from compress.distill.presets import apply_preset, check_funmatch
+from compress.distill.teachers.network_reference import NetworkReference, code_hashes
+from compress.distill.teachers.settings import RecipeTeacher, TeacherConfig
 from compress.train.curriculum.settings import Curriculum
-from compress.train.settings import Keeping, Losses, Training, default_losses
+from compress.train.settings import LogitCache, Losses, Training, default_losses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,31 +55,31 @@ class Distill(Stage, Training):
 
     mode: Literal["funmatch"] | None = None
     losses: Losses = Field(default_factory=default_losses)
-    teacher: Annotated[Guide, RegistryField("teacher", Guide)] = Given()
-    assistants: tuple[Source, ...] = ()
-    cache: Keeping = Keeping()
+    teacher: Annotated[TeacherConfig, RegistryField("teacher", TeacherConfig)] = RecipeTeacher()
+    assistants: tuple[NetworkReference, ...] = ()
+    cache: LogitCache = LogitCache()
     curriculum: Curriculum = Curriculum()
     control: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _filled_in(cls, given: Any) -> Any:
-        return filled_in(given) if isinstance(given, Mapping) else given
+        return apply_preset(given) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.curriculum.mixes and not self.teacher.takes_mixed:
+        if self.curriculum.mixes and not self.teacher.supports_mixing:
             name = name_of("teacher", self.teacher)
             msg = (
                 f"teacher `{name}` learns from whole images, which mixup, cutmix and erase change; use `snapshot`, or no mixing"
             )
             raise ValueError(msg)
-        whole = [name_of("loss", term) for term in self.losses if term.whole and term.weight > 0]
+        whole = [name_of("loss", term) for term in self.losses if term.needs_unmixed and term.weight > 0]
         if self.curriculum.mixes and whole:
             msg = f"loss `{whole[0]}` with a memory learns from whole images, which mixup, cutmix and erase change"
             raise ValueError(f"{msg}; leave `memory` out, or mix nothing")
         if self.mode == "funmatch":
-            refuse_other_than_funmatch(self.losses, self.curriculum)
+            check_funmatch(self.losses, self.curriculum)
         return self
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
@@ -88,17 +88,17 @@ class Distill(Stage, Training):
         Raises:
             CompressError: The recipe has no such teacher, or it does not fit the student.
         """
-        from compress.train.finetune import kept_answers
+        from compress.train.finetune import cached_teacher
 
-        module = self.teacher.student(candidate, context)
+        module = self.teacher.build_student(candidate, context)
         asked = any(term.needs and term.weight > 0 for term in self.losses)
-        teacher = self.teacher.make(candidate, context, self, self.cache.k) if asked else None
+        teacher = self.teacher.build(candidate, context, self, self.cache.k) if asked else None
         results: Metrics = {}
         for number, (name, between) in enumerate(self._between(candidate, context), start=1):
             learned = self._fit(between, context, f"between-{number}", self.losses, teacher)
             detail = f"{name}, on validation, on the way to the student"
             results[f"between_{number}"] = Quantity.measured(learned.best_metric, "fraction", detail)
-            teacher = kept_answers([between], context, k=self.cache.k)
+            teacher = cached_teacher([between], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
         results |= _training_results(history)
         curves = dict(history.curves)
@@ -118,14 +118,16 @@ class Distill(Stage, Training):
         Raises:
             CompressError: One is missing.
         """
-        return self.teacher.files(base) | codes(self.assistants, base)
+        return self.teacher.files(base) | code_hashes(self.assistants, base)
 
     def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names and first weights of the networks to train before the student."""
-        from compress.distill.teachers.self_teachers import built
+        from compress.distill.teachers.self_teachers import build_network
 
         twins = [(f"generation {n}", twin) for n, twin in enumerate(self.teacher.generations(candidate, context), start=1)]
-        assistants = [(source, built(source, context, context.seed + n)) for n, source in enumerate(self.assistants, start=1)]
+        assistants = [
+            (source, build_network(source, context, context.seed + n)) for n, source in enumerate(self.assistants, start=1)
+        ]
         return [*twins, *assistants]
 
     def smoke(self) -> Self:

@@ -197,9 +197,9 @@ class PipelineExecutor:
 
     def _barrier(self) -> None:
         if world_size() > 1:
-            from compress.train.distributed import meet
+            from compress.train.distributed import barrier
 
-            meet(self.device)
+            barrier(self.device)
 
     def _run(self, pending: PendingStage) -> StageRecord:
         from compress.pipeline.evaluation import check_outputs, evaluate_outcome

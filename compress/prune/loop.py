@@ -35,7 +35,7 @@ from compress.prune.unstructured import dynamic_sparse_training as dynamic
 from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import Masks
 from compress.train.distributed import resolve_device
-from compress.train.finetune import recover
+from compress.train.finetune import finetune
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -223,7 +223,7 @@ def _recovered(job: Job, cut: PrunedModel, k: int) -> dict[str, Curve]:
     hook = _exchanging(job, cut, k)
     after_step: Callable[[], None] | None = hook or cut.after_step
     try:
-        history = recover(
+        history = finetune(
             cut.module,
             stage.recover,
             parent=job.begun.teacher,

@@ -29,7 +29,7 @@ from compress.prune.base import Constraints, Pruner
 from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple as rounding
 from compress.prune.structured.depth import Layers
-from compress.train.distributed import accelerated, from_main
+from compress.train.distributed import accelerated, run_on_main
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -256,7 +256,7 @@ class Prepared:
         if world_size() == 1:
             return compute()
         with accelerated(self.context.device, "no") as accelerator:
-            return from_main(accelerator, compute)
+            return run_on_main(accelerator, compute)
 
 
 def _is_here(device: Device) -> bool:

@@ -18,7 +18,7 @@ from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.max_ratio import Ceilings
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, is_iterative, misfit
 from compress.prune.sparsity_pattern import Pattern, block_of, kept_of
-from compress.train.settings import Recovery
+from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -147,7 +147,7 @@ class Prune(Stage):
     round_to: Multiple | Literal["device", "measure"] = 8
     max_ratio: Ceilings | None = None
     protect: tuple[str, ...] = ()
-    recover: Recovery = Field(default_factory=Recovery)
+    recover: FinetuneSettings = Field(default_factory=FinetuneSettings)
     batches: int = Field(default=8, ge=1)
     rounds: int | None = Field(default=None, ge=1, le=100)
     timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)

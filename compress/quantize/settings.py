@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from compress.core.record import FrozenModel
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName, name_of
-from compress.train.settings import Recovery
+from compress.train.settings import FinetuneSettings
 
 Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
@@ -117,7 +117,7 @@ class MixedPrecisionSettings(FrozenModel):
         return self.size_mb * 1e6 if self.size_mb is not None else self.size_bytes
 
 
-class QATSettings(Recovery):
+class QATSettings(FinetuneSettings):
     """Training with fake quantization, for what no choice of integers saves.
 
     Attributes:

@@ -25,7 +25,7 @@ from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
 from compress.substitute.stage import AUTO, KINDS
-from compress.train.distributed import accelerated, from_main
+from compress.train.distributed import accelerated, run_on_main
 from compress.train.teachers.cached_logits import weights_hash
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _from_first(context: Context, compute: Callable[[], Rows]) -> Rows:
     if world_size() == 1:
         return compute()
     with accelerated(context.device, "no") as accelerator:
-        return from_main(accelerator, compute)
+        return run_on_main(accelerator, compute)
 
 
 def _tried(

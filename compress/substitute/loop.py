@@ -26,7 +26,7 @@ from compress.substitute.choose_auto import Chosen
 from compress.substitute.find_operators import Found
 from compress.substitute.stage import GATE, KERNEL
 from compress.train.distributed import resolve_device
-from compress.train.finetune import recover
+from compress.train.finetune import finetune
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
@@ -59,7 +59,7 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
         (context.folder / choices.FILE).unlink(missing_ok=True)
         return outcome.unchanged(stage, candidate, found, chosen)
     work = _replaced(stage, parent, found, chosen, batches, candidate, context)
-    history = recover(work.module, stage.recover, parent=parent, context=context, label="substitute")
+    history = finetune(work.module, stage.recover, parent=parent, context=context, label="substitute")
     if stage.recover.epochs:
         _note(work, "recovered", candidate, context)
     timed = outcome.timed(stage, parent, work.module, candidate.spec, context)

@@ -13,7 +13,7 @@ from compress.config.devices import fingerprint
 from compress.core.record import FrozenModel
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
-from compress.train.settings import Recovery
+from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -77,7 +77,7 @@ class Substitute(Stage):
     images: int = Field(default=256, ge=2)
     statistics: bool = True
     worth: float = Field(default=0.02, gt=0.0, lt=1.0)
-    recover: Recovery = Field(default_factory=Recovery)
+    recover: FinetuneSettings = Field(default_factory=FinetuneSettings)
     timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Hook(Protocol):
+class StatefulHook(Protocol):
     """Called after each optimizer step.
 
     Attributes:
@@ -27,19 +27,19 @@ class Hook(Protocol):
         """Go on from what `state_dict` gave."""
 
 
-def identified(identity: str, after_step: Callable[[], None] | None) -> str:
+def fingerprint_with_hook(identity: str, after_step: Callable[[], None] | None) -> str:
     """Identity of a training together with its hook; its own where the hook has no state."""
-    if not isinstance(after_step, Hook):
+    if not isinstance(after_step, StatefulHook):
         return identity
     return hashlib.sha256(f"{identity}\n{after_step.identity}".encode()).hexdigest()
 
 
-def state_of(after_step: Callable[[], None] | None) -> dict[str, Any]:
+def hook_state(after_step: Callable[[], None] | None) -> dict[str, Any]:
     """What a checkpoint holds of a hook."""
-    return after_step.state_dict() if isinstance(after_step, Hook) else {}
+    return after_step.state_dict() if isinstance(after_step, StatefulHook) else {}
 
 
-def restore(after_step: Callable[[], None] | None, state: dict[str, Any]) -> None:
+def restore_hook(after_step: Callable[[], None] | None, state: dict[str, Any]) -> None:
     """Put it back."""
-    if isinstance(after_step, Hook):
+    if isinstance(after_step, StatefulHook):
         after_step.load_state_dict(state)

@@ -51,61 +51,67 @@ class Checkpoints:
     identity: str
 
     @property
-    def running(self) -> Path:
+    def checkpoint_path(self) -> Path:
         """State at the end of the last epoch; there only while the training is unfinished."""
         return self.folder / f"{self.label}.checkpoint.pt"
 
     @property
-    def weights(self) -> Path:
+    def weights_path(self) -> Path:
         """Weights of the finished training."""
         return self.folder / f"{self.label}.done.safetensors"
 
     @property
-    def summary(self) -> Path:
+    def summary_path(self) -> Path:
         """Identity, history and the hash of `weights`; written last."""
         return self.folder / f"{self.label}.done.json"
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state at an epoch's end: tensors and plain containers only."""
-        write_with(self.running, lambda path: torch.save({"identity": self.identity, **state}, path))
+        write_with(self.checkpoint_path, lambda path: torch.save({"identity": self.identity, **state}, path))
 
     def load(self) -> tuple[dict[str, Any] | None, str]:
         """The state to continue from, or None with a note that says why not (empty when there is none)."""
-        if not self.running.exists():
+        if not self.checkpoint_path.exists():
             return None, ""
         try:
-            with zipfile.ZipFile(self.running) as archive:
+            with zipfile.ZipFile(self.checkpoint_path) as archive:
                 harmed = archive.testzip()  # torch writes checksums but does not look at them
             if harmed is not None:
-                return None, f"checkpoint {self.running.name} is damaged (in {harmed}); the training started over"
-            state: dict[str, Any] = torch.load(self.running, map_location="cpu", weights_only=True)
+                return None, f"checkpoint {self.checkpoint_path.name} is damaged (in {harmed}); the training started over"
+            state: dict[str, Any] = torch.load(self.checkpoint_path, map_location="cpu", weights_only=True)
             identity = state.pop("identity")
         except _UNREADABLE as error:
-            return None, f"checkpoint {self.running.name} is damaged ({type(error).__name__}); the training started over"
+            return (
+                None,
+                f"checkpoint {self.checkpoint_path.name} is damaged ({type(error).__name__}); the training started over",
+            )
         if identity != self.identity:
-            return None, f"checkpoint {self.running.name} is of a training with other settings, data or weights; started over"
+            return (
+                None,
+                f"checkpoint {self.checkpoint_path.name} is of a training with other settings, data or weights; started over",
+            )
         return state, ""
 
     def finish(self, module: nn.Module, history: History) -> None:
         """Write the result and remove the checkpoint."""
-        write_with(self.weights, lambda path: save_model(module, str(path)))
-        summary = {"identity": self.identity, "sha256": sha256(self.weights), "history": history.to_json()}
-        write_text(self.summary, json.dumps(summary, indent=1))
-        self.running.unlink(missing_ok=True)
+        write_with(self.weights_path, lambda path: save_model(module, str(path)))
+        summary = {"identity": self.identity, "sha256": sha256(self.weights_path), "history": history.to_json()}
+        write_text(self.summary_path, json.dumps(summary, indent=1))
+        self.checkpoint_path.unlink(missing_ok=True)
 
     def finished(self, module: nn.Module) -> History | None:
         """Load the result of this very training into `module`; None when there is none, or not an unharmed one."""
         try:
-            summary = json.loads(self.summary.read_text(encoding="utf-8"))
-            if summary["identity"] != self.identity or summary["sha256"] != sha256(self.weights):
+            summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
+            if summary["identity"] != self.identity or summary["sha256"] != sha256(self.weights_path):
                 return None
             history = History.from_json(summary["history"])
-            load_model(module, str(self.weights))
+            load_model(module, str(self.weights_path))
         except (OSError, KeyError, TypeError, ValueError, SafetensorError):
             return None
         return history
 
 
-def copy_of_state(module: nn.Module) -> dict[str, Tensor]:
+def clone_state(module: nn.Module) -> dict[str, Tensor]:
     """Weights and buffers as they are now, in memory of their own."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -18,7 +18,7 @@ from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
 
 
-def refuse_unfit(training: Training, data: Data, terms: tuple[LossTerm, ...], teacher: Teacher | None) -> None:
+def validate(training: Training, data: Data, terms: tuple[LossTerm, ...], teacher: Teacher | None) -> None:
     """Refuse what cannot be trained, before any work.
 
     Raises:
@@ -36,7 +36,7 @@ def refuse_unfit(training: Training, data: Data, terms: tuple[LossTerm, ...], te
         raise TrainingError(msg)
 
 
-def identity(
+def fingerprint(
     module: nn.Module,
     training: Training,
     data: Data,

@@ -87,7 +87,7 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
             state.update(before)
 
 
-def share(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Batch, float]:
+def shard_batch(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Batch, float]:
     """One process's part of a batch and the weight of its mean loss, so that the weights of all processes sum to B / total.
 
     A batch too small to give every process two samples, which batch norm needs, is computed by each of them.
@@ -106,28 +106,28 @@ def share(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Batch, fl
     return part, (stop - start) / total
 
 
-def meet(device: str) -> None:
+def barrier(device: str) -> None:
     """Wait until every process of this launch is here; alone, return at once."""
     if world_size() > 1:
         with accelerated(device, "no") as accelerator:
             accelerator.wait_for_everyone()
 
 
-def from_main(accelerator: Accelerator, compute: Callable[[], Value]) -> Value:
+def run_on_main(accelerator: Accelerator, compute: Callable[[], Value]) -> Value:
     """Compute on the main process alone and give the result to all."""
     box: list[Value | None] = [compute() if accelerator.is_main_process else None]
     value: Value = broadcast_object_list(box)[0]
     return value
 
 
-def same_everywhere(accelerator: Accelerator, module: nn.Module) -> None:
+def broadcast_weights(accelerator: Accelerator, module: nn.Module) -> None:
     """Give all processes the main one's weights and buffers (batch norm statistics differ until then)."""
     if accelerator.num_processes > 1:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor.data, src=0)
 
 
-def parallel(accelerator: Accelerator, module: nn.Module) -> nn.Module:
+def data_parallel(accelerator: Accelerator, module: nn.Module) -> nn.Module:
     """The module itself, or wrapped so that its gradients are averaged over the processes."""
     if accelerator.num_processes == 1:
         return module

@@ -13,14 +13,14 @@ from compress.core.stage import Context
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.loss_term import LossTerm
-from compress.train.settings import Recovery
-from compress.train.teachers.cached_logits import TeacherAnswers, weights_hash
+from compress.train.settings import FinetuneSettings
+from compress.train.teachers.cached_logits import CachedTeacher, weights_hash
 from compress.train.teachers.combine_teachers import Combine
 
 
-def recover(
+def finetune(
     module: nn.Module,
-    recovery: Recovery,
+    recovery: FinetuneSettings,
     *,
     parent: nn.Module,
     context: Context,
@@ -45,7 +45,7 @@ def recover(
     """
     if recovery.epochs == 0:
         return History()
-    terms = losses_of(recovery)
+    terms = finetune_losses(recovery)
     return fit(
         module,
         recovery,
@@ -55,29 +55,29 @@ def recover(
         seed=context.seed,
         folder=context.folder,
         label=label,
-        teacher=answers_for(_teachers(recovery, parent, context), terms, context, k=recovery.cache.k),
+        teacher=cached_teacher_if_needed(_teachers(recovery, parent, context), terms, context, k=recovery.cache.k),
         device=context.device,
         reporter=context.reporter,
         after_step=after_step,
     )
 
 
-def losses_of(recovery: Recovery) -> tuple[LossTerm, ...]:
+def finetune_losses(recovery: FinetuneSettings) -> tuple[LossTerm, ...]:
     """The terms to minimise: those of the settings, or the task's loss where no teacher takes part."""
     hard_labels: LossTerm = lookup("loss", "task").load()()
     return (hard_labels,) if recovery.teacher == "none" else recovery.losses
 
 
-def answers_for(
+def cached_teacher_if_needed(
     teachers: Sequence[nn.Module], terms: Sequence[LossTerm], context: Context, *, k: int | None = None
-) -> TeacherAnswers | None:
+) -> CachedTeacher | None:
     """Answers of these teachers on the training split, kept in the shared cache; None when no term needs them."""
-    return kept_answers(teachers, context, k=k) if any(term.needs and term.weight > 0 for term in terms) else None
+    return cached_teacher(teachers, context, k=k) if any(term.needs and term.weight > 0 for term in terms) else None
 
 
-def kept_answers(
+def cached_teacher(
     teachers: Sequence[nn.Module], context: Context, *, combine: Combine = "mean", k: int | None = None
-) -> TeacherAnswers:
+) -> CachedTeacher:
     """Answers of these teachers on the training split, kept in the shared cache.
 
     Args:
@@ -87,7 +87,7 @@ def kept_answers(
         k: Classes to keep; None for all.
     """
     key = hashlib.sha256("".join(weights_hash(teacher) for teacher in teachers).encode()).hexdigest()
-    return TeacherAnswers(
+    return CachedTeacher(
         teachers,
         context.data.train,
         key=key,
@@ -99,7 +99,7 @@ def kept_answers(
     )
 
 
-def _teachers(recovery: Recovery, parent: nn.Module, context: Context) -> tuple[nn.Module, ...]:
+def _teachers(recovery: FinetuneSettings, parent: nn.Module, context: Context) -> tuple[nn.Module, ...]:
     if recovery.teacher != "teacher":
         return (parent,)
     if not context.teacher:

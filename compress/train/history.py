@@ -43,7 +43,7 @@ class History:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """A training under way: all of it stands in a checkpoint.
 
     Attributes:

@@ -24,19 +24,19 @@ from compress.core.progress import Bar, NullReporter, Reporter
 from compress.data.interface import Data
 from compress.tasks.base import Task
 from compress.train import after_step as hooks
-from compress.train.checkpoints import Checkpoints, copy_of_state
-from compress.train.checks import identity, refuse_unfit
+from compress.train.checkpoints import Checkpoints, clone_state
+from compress.train.checks import fingerprint, validate
 from compress.train.curriculum.settings import Curriculum
-from compress.train.distributed import accelerated, from_main, same_everywhere
+from compress.train.distributed import accelerated, broadcast_weights, run_on_main
 from compress.train.ema import moving_average
-from compress.train.history import History, Progress
+from compress.train.history import History, TrainingProgress
 from compress.train.loss_term import LossTerm
-from compress.train.memory_format import bring_back, put
-from compress.train.optimizer_step import Stepper, grouped
-from compress.train.seeding import derived, own_randomness
+from compress.train.memory_format import to_cpu, to_device
+from compress.train.optimizer_step import TrainStep, group_batches
+from compress.train.seeding import derive_seed, preserve_rng
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
-from compress.train.teachers.online import prepared
+from compress.train.teachers.online import build_feature_matcher
 from compress.train.trackers import Tracker
 
 LOOK_EVERY = 20
@@ -90,19 +90,19 @@ def fit(
         TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing or of other classes.
         ModelError: A layer that a term names does not exist or cannot be joined.
     """
-    refuse_unfit(training, data, terms, teacher)
-    own = identity(module, training, data, task, terms, seed, teacher, curriculum)
-    files = Checkpoints(folder, label, hooks.identified(own, after_step))
+    validate(training, data, terms, teacher)
+    own = fingerprint(module, training, data, task, terms, seed, teacher, curriculum)
+    files = Checkpoints(folder, label, hooks.fingerprint_with_hook(own, after_step))
     history = files.finished(module)
     if history is not None:
         module.eval()
         return history
-    with accelerated(device, training.precision) as accelerator, own_randomness(accelerator.device):
-        put(module, accelerator.device)
+    with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
+        to_device(module, accelerator.device)
         try:
             average = None if training.ema is None else moving_average(module, training.ema)
             weighted = tuple(term for term in terms if term.weight > 0)
-            stepper = Stepper(
+            stepper = TrainStep(
                 accelerator,
                 module,
                 average,
@@ -110,7 +110,9 @@ def fit(
                 task=task,
                 terms=weighted,
                 teacher=teacher,
-                sight=prepared(module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device),
+                matcher=build_feature_matcher(
+                    module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device
+                ),
                 curriculum=curriculum,
                 after_step=after_step,
             )
@@ -120,15 +122,15 @@ def fit(
                 files.finish(module, history)
             accelerator.wait_for_everyone()
         finally:
-            bring_back(module)
+            to_cpu(module)
     return history
 
 
 class _Loop:
     """One training under way. `module` is trained; `kept` is what is evaluated: the module itself or its moving average."""
 
-    def __init__(self, stepper: Stepper, data: Data, seed: int, files: Checkpoints) -> None:
-        self.stepper = stepper
+    def __init__(self, stepper: TrainStep, data: Data, seed: int, files: Checkpoints) -> None:
+        self.train_step = stepper
         self.data = data
         self.seed = seed
         self.files = files
@@ -137,14 +139,14 @@ class _Loop:
         self.module = stepper.module
         self.kept: nn.Module = self.module if stepper.average is None else stepper.average.module
         self.steps = math.ceil(data.train.batches(self.training.batch_size) / self.training.accumulate)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.best: dict[str, Tensor] | None = None
 
     def run(self, reporter: Reporter) -> History:
         """All epochs that are left, then the kept weights go into the module."""
         self._restore()
-        if self.stepper.teacher is not None:
-            self._ask_teacher(self.stepper.teacher)
+        if self.train_step.teacher is not None:
+            self._ask_teacher(self.train_step.teacher)
         main = self.accelerator.is_main_process
         folder = self.files.folder / f"{self.files.label}.tensorboard"
         with (
@@ -159,35 +161,35 @@ class _Loop:
                 if main and not self._over():
                     self.files.save(self._state())
         self._keep()
-        return self.progress.history(self.stepper.task.metric, self.stepper.sight.rows())
+        return self.progress.history(self.train_step.task.metric, self.train_step.matcher.rows())
 
     def _epoch(self, bar: Bar) -> None:
         loss = self._train(bar)
-        self.progress.teacher_s = self.stepper.clock.seconds
-        if self.stepper.teacher is not None:
-            self.stepper.teacher.ended(self.module, self.progress.epoch)
-        loss_validation, metric = from_main(self.accelerator, self._validate)
+        self.progress.teacher_s = self.train_step.teacher_timer.seconds
+        if self.train_step.teacher is not None:
+            self.train_step.teacher.after_epoch(self.module, self.progress.epoch)
+        loss_validation, metric = run_on_main(self.accelerator, self._validate)
         if not math.isfinite(loss_validation):
             raise TrainingError(self._advice(f"the validation loss is {loss_validation} after epoch {self.progress.epoch + 1}"))
         if self.progress.add(loss, loss_validation, metric) and self.training.keep == "best":
-            self.best = copy_of_state(self.kept)
+            self.best = clone_state(self.kept)
 
     def _train(self, bar: Bar) -> float:
         """One pass over the training split; the mean loss of its steps."""
         epoch, training = self.progress.epoch, self.training
-        torch.manual_seed(derived(self.seed, epoch, self.accelerator.process_index))
+        torch.manual_seed(derive_seed(self.seed, epoch, self.accelerator.process_index))
         self.module.train()
         losses: list[float] = []
         waiting: list[Tensor] = []
         every = 1 if self.accelerator.device.type == "cpu" else LOOK_EVERY
         batches = self.data.train.epoch(epoch, training.batch_size, self.seed)
-        for step, group in enumerate(grouped(batches, training.accumulate)):
+        for step, group in enumerate(group_batches(batches, training.accumulate)):
             done, total = epoch * self.steps + step, training.epochs * self.steps
-            waiting.append(self.stepper.gradients(group, done / total))
+            waiting.append(self.train_step.accumulate_gradients(group, done / total))
             if len(waiting) == every:
                 losses += self._look(waiting, len(losses))
                 waiting = []
-            self.stepper.change(done, total)
+            self.train_step.update(done, total)
             bar.advance(1, self._note(losses))
         losses += self._look(waiting, len(losses))
         if not losses:
@@ -211,7 +213,7 @@ class _Loop:
         return losses
 
     def _validate(self) -> tuple[float, float]:
-        result = run_split(self.kept, self.data.validation, self.stepper.task, device=self.accelerator.device)
+        result = run_split(self.kept, self.data.validation, self.train_step.task, device=self.accelerator.device)
         return result.loss, result.metric
 
     def _over(self) -> bool:
@@ -227,30 +229,30 @@ class _Loop:
             self.module.load_state_dict(self.best)
         elif self.kept is not self.module:
             self.module.load_state_dict(self.kept.state_dict())
-        same_everywhere(self.accelerator, self.module)
-        self.progress.notes += self.stepper.found()
+        broadcast_weights(self.accelerator, self.module)
+        self.progress.notes += self.train_step.found()
         if self.progress.epoch < self.training.epochs:
-            metric, patience = self.stepper.task.metric, self.training.patience
+            metric, patience = self.train_step.task.metric, self.training.patience
             note = f"stopped early after epoch {self.progress.epoch} of {self.training.epochs}"
             self.progress.notes.append(f"{note}: no better validation {metric} for {patience} epochs")
 
     def _ask_teacher(self, teacher: Teacher) -> None:
-        kept = not self.stepper.live
-        note = teacher.fill(range(self.progress.epoch, self.training.epochs), self.accelerator) if kept else ""
-        self.progress.notes += [each for each in (note, *self.stepper.notes()) if each and each not in self.progress.notes]
+        kept = not self.train_step.online
+        note = teacher.precompute(range(self.progress.epoch, self.training.epochs), self.accelerator) if kept else ""
+        self.progress.notes += [each for each in (note, *self.train_step.notes()) if each and each not in self.progress.notes]
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds. Best weights that are this epoch's own are not written twice."""
-        scaler, average = self.accelerator.scaler, self.stepper.average
+        scaler, average = self.accelerator.scaler, self.train_step.average
         return {
             "progress": asdict(self.progress),
             "module": self.module.state_dict(),
-            "optimizer": self.stepper.optimizer.state_dict(),
+            "optimizer": self.train_step.optimizer.state_dict(),
             "average": None if average is None else average.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "learned": self.stepper.sight.learned.state_dict(),
-            "teacher": {} if self.stepper.teacher is None else self.stepper.teacher.state(),
-            "hook": hooks.state_of(self.stepper.after_step),
+            "learned": self.train_step.matcher.loss_modules.state_dict(),
+            "teacher": {} if self.train_step.teacher is None else self.train_step.teacher.state_dict(),
+            "hook": hooks.hook_state(self.train_step.after_step),
             "best": None if self.progress.best_epoch == self.progress.epoch else self.best,
         }
 
@@ -260,26 +262,27 @@ class _Loop:
             self.progress.notes.append(note)
         if state is None:
             return
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingProgress(**state["progress"])
         self.module.load_state_dict(state["module"])
-        self.stepper.optimizer.load_state_dict(state["optimizer"])
-        self.stepper.sight.learned.load_state_dict(state["learned"])
-        self.stepper.clock.seconds = self.progress.teacher_s
-        if self.stepper.teacher is not None:
-            self.stepper.teacher.restore(state["teacher"])
-        hooks.restore(self.stepper.after_step, state["hook"])
-        if self.stepper.average is not None:
-            self.stepper.average.load_state_dict(state["average"])
+        self.train_step.optimizer.load_state_dict(state["optimizer"])
+        self.train_step.matcher.loss_modules.load_state_dict(state["learned"])
+        self.train_step.teacher_timer.seconds = self.progress.teacher_s
+        if self.train_step.teacher is not None:
+            self.train_step.teacher.load_state_dict(state["teacher"])
+        hooks.restore_hook(self.train_step.after_step, state["hook"])
+        if self.train_step.average is not None:
+            self.train_step.average.load_state_dict(state["average"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.training.keep == "best":
-            self.best = state["best"] or copy_of_state(self.kept)
+            self.best = state["best"] or clone_state(self.kept)
 
     def _latest(self) -> dict[str, float]:
         progress = self.progress
         series = {"loss": progress.losses, "loss_validation": progress.losses_validation}
         return {
-            name: values[-1] for name, values in {**series, f"{self.stepper.task.metric}_validation": progress.metrics}.items()
+            name: values[-1]
+            for name, values in {**series, f"{self.train_step.task.metric}_validation": progress.metrics}.items()
         }
 
     def _note(self, losses: list[float]) -> str:

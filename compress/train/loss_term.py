@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Need = Literal["teacher_logits", "features", "input_gradient"]
 """`features` and `input_gradient` need the teacher itself at every step, not its kept answers."""
 
-Sight = Literal["maps", "attention", "vector", "embedding"]
+FeatureKind = Literal["maps", "attention", "vector", "embedding"]
 """What is tapped: outputs of layers, attention maps, what the head is given, the output of the embedding layer."""
 
 
-class Match(FrozenModel):
+class LayerMatch(FrozenModel):
     """A layer of the student and the layer of the teacher that it learns from.
 
     Attributes:
@@ -38,12 +38,12 @@ class Match(FrozenModel):
     teacher: str | int
 
 
-Layers = Literal["auto"] | Annotated[tuple[Match | str | int, ...], Field(min_length=1)]
+LayerSelection = Literal["auto"] | Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
 """`auto`, or a list of matches; a name or a number alone means the same in both networks."""
 
 
 @dataclass(frozen=True)
-class Joint:
+class MatchedLayers:
     """Two layers that were matched.
 
     Attributes:
@@ -58,7 +58,7 @@ class Joint:
     student_shape: tuple[int, ...]
     teacher: str
     teacher_shape: tuple[int, ...]
-    number: int = 0
+    teacher_index: int = 0
 
     def __str__(self) -> str:
         small, large = ("×".join(map(str, shape)) for shape in (self.student_shape, self.teacher_shape))
@@ -66,7 +66,7 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Pair:
+class MatchedFeatures:
     """What a matched layer of the student and one of a teacher gave on this batch.
 
     Attributes:
@@ -77,17 +77,17 @@ class Pair:
 
     student: Tensor
     teacher: Tensor
-    number: int = 0
+    teacher_index: int = 0
 
 
 @dataclass(frozen=True)
-class Answers:
+class LossInputs:
     """What a term may look at.
 
     Attributes:
         batch: The batch, on the training device; its inputs carry a gradient for terms that need `input_gradient`.
-        student: Student's outputs, (N, K), with gradient.
-        teacher: Teacher's outputs, (N, K), float32, without gradient; None unless a term needs `teacher_logits`.
+        student_logits: Student's outputs, (N, K), with gradient.
+        teacher_logits: Teacher's outputs, (N, K), float32, without gradient; None unless a term needs `teacher_logits`.
         task: For the task's own loss.
         label_smoothing: Of the task's loss.
         pairs: Matched layers of a term that needs `features`.
@@ -98,24 +98,24 @@ class Answers:
     """
 
     batch: Batch
-    student: Tensor
-    teacher: Tensor | None
+    student_logits: Tensor
+    teacher_logits: Tensor | None
     task: Task
     label_smoothing: float = 0.0
-    pairs: tuple[Pair, ...] = ()
-    gradient: Tensor | None = None
-    learned: nn.Module | None = None
+    features: tuple[MatchedFeatures, ...] = ()
+    teacher_gradient: Tensor | None = None
+    modules: nn.Module | None = None
     temperature: Tensor | None = None
-    importance: Tensor | None = None
+    sample_weights: Tensor | None = None
 
-    def teacher_logits(self) -> Tensor:
-        """Teacher's outputs of a term that declared to need them."""
-        if self.teacher is None:
+    def require_teacher_logits(self) -> Tensor:
+        """The teacher's outputs, for a term that declares to need them."""
+        if self.teacher_logits is None:
             msg = "a term that uses teacher logits must declare needs = ('teacher_logits',)"
             raise TypeError(msg)
-        return self.teacher
+        return self.teacher_logits
 
-    def softness(self, own: float) -> float | Tensor:
+    def temperature_or(self, own: float) -> float | Tensor:
         """The temperature to use: the curriculum's where there is one, else the term's `own`."""
         return own if self.temperature is None else self.temperature
 
@@ -137,26 +137,26 @@ class LossTerm(FrozenModel):
     weight: float = Field(default=1.0, ge=0.0)
     warmup: float = Field(default=0.0, ge=0.0, le=1.0)
     needs: ClassVar[tuple[Need, ...]] = ()
-    sees: ClassVar[Sight | None] = None
-    alone: ClassVar[bool] = False
-    labelled: ClassVar[bool] = False
+    feature_kind: ClassVar[FeatureKind | None] = None
+    student_only: ClassVar[bool] = False
+    uses_labels: ClassVar[bool] = False
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """Loss of each sample, (N,), before weighting."""
         msg = f"{type(self).__name__} must define `each` or `value`"
         raise NotImplementedError(msg)
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar loss, averaged over the batch, before weighting."""
-        each = self.each(answers)
-        return each.mean() if answers.importance is None else (answers.importance * each).mean()
+        each = self.per_sample(inputs)
+        return each.mean() if inputs.sample_weights is None else (inputs.sample_weights * each).mean()
 
     @property
-    def whole(self) -> bool:
+    def needs_unmixed(self) -> bool:
         """Whether it can only look at images as they were drawn, not at mixed or erased ones."""
         return False
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Look at what was matched, before the first step.
 
         Args:
@@ -171,11 +171,11 @@ class LossTerm(FrozenModel):
         """
         return None
 
-    def share(self, progress: float) -> float:
+    def weight_at(self, progress: float) -> float:
         """The factor at a fraction of all steps in [0, 1)."""
         return self.weight * (1.0 if progress >= self.warmup else progress / self.warmup)
 
 
-def live(terms: Sequence[LossTerm]) -> tuple[LossTerm, ...]:
+def online_terms(terms: Sequence[LossTerm]) -> tuple[LossTerm, ...]:
     """Terms for which the teacher itself must run at every step."""
     return tuple(term for term in terms if {"features", "input_gradient"} & set(term.needs))

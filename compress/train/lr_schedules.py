@@ -9,7 +9,7 @@ START = 25.0
 END = 1e4
 
 
-def factor(step: int, total: int, *, kind: Literal["cosine", "onecycle", "constant"], warmup: float) -> float:
+def lr_factor(step: int, total: int, *, kind: Literal["cosine", "onecycle", "constant"], warmup: float) -> float:
     """Learning rate of one step as a fraction of the peak.
 
     With W = warmup · total steps of warm-up:

@@ -25,8 +25,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     return [group for group in groups if group["params"]]
 
 
-def build(
-    name: Literal["adamw", "sgd"], module: nn.Module, *, lr: float, weight_decay: float, learned: nn.Module | None = None
+def build_optimizer(
+    name: Literal["adamw", "sgd"], module: nn.Module, *, lr: float, weight_decay: float, loss_modules: nn.Module | None = None
 ) -> torch.optim.Optimizer:
     """An optimizer over the trained parameters of a module.
 
@@ -38,11 +38,11 @@ def build(
         module: Network, already on its device.
         lr: Peak learning rate.
         weight_decay: See `parameter_groups`.
-        learned: Modules of losses that are trained along.
+        loss_modules: Modules of losses that are trained along.
     """
     groups = parameter_groups(module, weight_decay)
-    if learned is not None:
-        groups += parameter_groups(learned, weight_decay)
+    if loss_modules is not None:
+        groups += parameter_groups(loss_modules, weight_decay)
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for group in groups for p in group["params"])
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=fused)

@@ -74,7 +74,7 @@ def default_losses() -> tuple[LossTerm, ...]:
     )
 
 
-class Keeping(FrozenModel):
+class LogitCache(FrozenModel):
     """How teacher answers are kept on disk.
 
     Attributes:
@@ -85,7 +85,7 @@ class Keeping(FrozenModel):
     k: int | None = Field(default=None, ge=1)
 
 
-class Recovery(Training):
+class FinetuneSettings(Training):
     """How a compressed network heals.
 
     Attributes:
@@ -97,4 +97,4 @@ class Recovery(Training):
     teacher: Literal["parent", "teacher", "none"] = "parent"
     epochs: int = Field(default=2, ge=0)
     losses: Losses = Field(default_factory=default_losses)
-    cache: Keeping = Keeping()
+    cache: LogitCache = LogitCache()

@@ -1,4 +1,4 @@
-"""The sum to minimise: the terms, each with its factor, and what a curriculum does to them."""
+"""The training loss: the weighted sum of the terms, as the curriculum modifies it."""
 
 from __future__ import annotations
 
@@ -10,74 +10,84 @@ from torch import Tensor
 
 from compress.data.interface import Batch
 from compress.tasks.base import Task
-from compress.train.curriculum.mixup import Mix
-from compress.train.curriculum.sample_weighting import entropy_temperature, importance
+from compress.train.curriculum.mixup import MixedBatch
+from compress.train.curriculum.sample_weighting import entropy_temperature, sample_weights
 from compress.train.curriculum.settings import Curriculum
-from compress.train.features.hooks import Seen
-from compress.train.features.matched_layers import Sight
-from compress.train.loss_term import Answers, LossTerm
-from compress.train.teachers.online import Lesson
+from compress.train.features.hooks import Activations
+from compress.train.features.matched_layers import FeatureMatcher
+from compress.train.loss_term import LossInputs, LossTerm
+from compress.train.teachers.online import TeacherOutputs
 
 
-class Objective:
-    """Weighted sum of the terms.
+class WeightedLoss:
+    """Weighted sum of the loss terms.
 
     Args:
-        terms: All terms with a weight.
-        sight: What they see; of the same terms.
-        task: Loss of hard labels.
+        terms: All terms with a weight over 0.
+        matcher: Matched layers and trained modules of the same terms.
+        task: Gives the loss on hard labels.
         label_smoothing: Of the task's loss.
-        curriculum: Changes to weights and temperature.
+        curriculum: Sample weights, temperature, balance of the terms.
     """
 
     def __init__(
-        self, terms: Sequence[LossTerm], sight: Sight, task: Task, label_smoothing: float, curriculum: Curriculum
+        self, terms: Sequence[LossTerm], matcher: FeatureMatcher, task: Task, label_smoothing: float, curriculum: Curriculum
     ) -> None:
-        self.terms, self.sight, self.curriculum = tuple(terms), sight, curriculum
+        self.terms, self.matcher, self.curriculum = tuple(terms), matcher, curriculum
         self.task, self.label_smoothing = task, label_smoothing
 
-    def loss(self, batch: Batch, student: Tensor, own: Seen, taught: Lesson, mix: Mix | None, progress: float) -> Tensor:
-        """Terms that need a teacher count nothing while it has no answers.
+    def loss(
+        self,
+        batch: Batch,
+        logits: Tensor,
+        activations: Activations,
+        teacher: TeacherOutputs,
+        mixed: MixedBatch | None,
+        progress: float,
+    ) -> Tensor:
+        """The loss of one batch, a scalar. While the teacher has no outputs, terms that need a teacher are left out.
 
         Args:
-            batch: On the device, with the labels of the first images of a mix.
-            student: Student's outputs, (N, K).
-            own: What was tapped in the student.
-            taught: What the teacher gave.
-            mix: How the images were put together; None for as they were.
+            batch: On the training device; where images are mixed, with the labels of the first image of each pair.
+            logits: The student's outputs, (N, K).
+            activations: The student's activations at the hooked layers.
+            teacher: The teacher's outputs.
+            mixed: How the images were mixed; None where they were not.
             progress: Fraction of all steps done, in [0, 1).
         """
-        answers = self._tempered(
-            Answers(batch, student, taught.logits, self.task, self.label_smoothing, gradient=taught.gradient), progress
+        inputs = self._with_curriculum(
+            LossInputs(batch, logits, teacher.logits, self.task, self.label_smoothing, teacher_gradient=teacher.input_gradient),
+            progress,
         )
         values: dict[int, Tensor] = {}
         for index, term in enumerate(self.terms):
-            if term.needs and taught.logits is None:
+            if term.needs and teacher.logits is None:
                 continue
-            pairs = self.sight.pairs(index, own, taught.seen)
-            values[index] = _value(term, replace(answers, pairs=pairs, learned=self.sight.learned_by(index)), mix)
-        if "balance" in self.sight.learned:
-            values = self.sight.learned["balance"](values)
-        weighted = [self.terms[index].share(progress) * value for index, value in values.items()]
-        return torch.stack(weighted).sum() if weighted else student.sum() * 0.0
+            features = self.matcher.features(index, activations, teacher.activations)
+            own_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
+            values[index] = _term_loss(term, own_inputs, mixed)
+        if "balance" in self.matcher.loss_modules:
+            values = self.matcher.loss_modules["balance"](values)
+        weighted = [self.terms[index].weight_at(progress) * value for index, value in values.items()]
+        return torch.stack(weighted).sum() if weighted else logits.sum() * 0.0
 
-    def _tempered(self, answers: Answers, progress: float) -> Answers:
-        """Answers with the curriculum's temperature and weights of samples."""
-        curriculum, learned = self.curriculum, self.sight.learned
+    def _with_curriculum(self, inputs: LossInputs, progress: float) -> LossInputs:
+        """The same inputs with the curriculum's sample weights and temperature."""
+        curriculum, loss_modules = self.curriculum, self.matcher.loss_modules
         weights = temperature = None
         if curriculum.mine is not None:
-            weights = importance(answers.student, answers.teacher, answers.batch.targets, curriculum.mine)
-        if curriculum.temperature == "entropy" and answers.teacher is not None:
-            temperature = entropy_temperature(answers.teacher, lowest=curriculum.lowest, highest=curriculum.highest)
-        elif "temperature" in learned:
-            temperature = learned["temperature"](progress).expand(len(answers.student))
-        return replace(answers, importance=weights, temperature=temperature)
+            weights = sample_weights(inputs.student_logits, inputs.teacher_logits, inputs.batch.targets, curriculum.mine)
+        if curriculum.temperature == "entropy" and inputs.teacher_logits is not None:
+            temperature = entropy_temperature(inputs.teacher_logits, lowest=curriculum.lowest, highest=curriculum.highest)
+        elif "temperature" in loss_modules:
+            temperature = loss_modules["temperature"](progress).expand(len(inputs.student_logits))
+        return replace(inputs, sample_weights=weights, temperature=temperature)
 
 
-def _value(term: LossTerm, answers: Answers, mix: Mix | None) -> Tensor:
-    """A term's loss; of mixed images the labels of both count by their share: λ L(y) + (1 − λ) L(y')."""
-    value = term.value(answers)
-    if mix is None or mix.share == 1.0 or not term.labelled:
-        return value
-    other = answers.batch._replace(targets=answers.batch.targets[mix.partner])
-    return mix.share * value + (1 - mix.share) * term.value(replace(answers, batch=other))
+def _term_loss(term: LossTerm, inputs: LossInputs, mixed: MixedBatch | None) -> Tensor:
+    """Loss of one term; on mixed images the labels of both images count: λ L(y) + (1 − λ) L(y')."""
+    loss = term.forward(inputs)
+    if mixed is None or mixed.lam == 1.0 or not term.uses_labels:
+        return loss
+    other = inputs.batch._replace(targets=inputs.batch.targets[mixed.partner])
+    return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=other))

@@ -32,7 +32,7 @@ from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
 from compress.train.loop import fit
 from compress.train.settings import Training, default_losses
-from compress.train.teachers.cached_logits import TeacherAnswers, weights_hash
+from compress.train.teachers.cached_logits import CachedTeacher, weights_hash
 
 TARGET = 1.10
 
@@ -40,7 +40,7 @@ TARGET = 1.10
 PLAIN, KEPT, ASKED = "plain", "distill, answers kept", "distill, teacher asked at every step"
 
 
-class Asked(TeacherAnswers):
+class Asked(CachedTeacher):
     """A teacher whose answers are not kept."""
 
     def fill(self, *_: object) -> str:
@@ -71,7 +71,7 @@ def measure(given: argparse.Namespace) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make = functools.partial(_teacher, large=large, data=data, folder=folder)
-        teachers = {PLAIN: None, KEPT: make(TeacherAnswers), ASKED: make(Asked)}
+        teachers = {PLAIN: None, KEPT: make(CachedTeacher), ASKED: make(Asked)}
         for repeat in range(given.repeats + 1):
             for kind, spent in seconds.items():
                 module = copy.deepcopy(small)
@@ -91,7 +91,7 @@ def measure(given: argparse.Namespace) -> dict[str, list[float]]:
     return {kind: spent[1:] for kind, spent in seconds.items()}  # the first repeat warms up
 
 
-def _teacher(kind: type[TeacherAnswers], *, large: nn.Module, data: Data, folder: Path) -> TeacherAnswers:
+def _teacher(kind: type[CachedTeacher], *, large: nn.Module, data: Data, folder: Path) -> CachedTeacher:
     answers = kind([large], data.train, key=weights_hash(large), cache=folder, device="cpu")
     answers.fill([0])
     return answers

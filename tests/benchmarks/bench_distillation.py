@@ -33,7 +33,7 @@ from compress.data.factory import load
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.distill.stage import Distill
-from compress.distill.teachers.external import write_labels
+from compress.distill.teachers.external import write_soft_labels
 from compress.models.factory import build
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
@@ -169,7 +169,7 @@ class Bench:
     def soft_labels(self, network: nn.Module, data: Data) -> None:
         """Write what a teacher says of the training images as they are."""
         answers = torch.cat([outputs_of_batch(network, batch.inputs) for batch in data.train.ordered(100)])
-        write_labels(self.folder / "soft.parquet", answers.softmax(1), data.train, data.spec.classes)
+        write_soft_labels(self.folder / "soft.parquet", answers.softmax(1), data.train, data.spec.classes)
 
     @staticmethod
     def scores(network: nn.Module, data: Data) -> list[float]:

@@ -15,8 +15,8 @@ from compress.distill.losses.response import response
 from compress.distill.stage import Distill
 from compress.tasks.classification import Classification
 from compress.train.curriculum.settings import Curriculum
-from compress.train.finetune import recover
-from compress.train.settings import Recovery
+from compress.train.finetune import finetune
+from compress.train.settings import FinetuneSettings
 from compress.train.stage import Train
 from tests.train.toy_training import conv_net, toy_data, train
 
@@ -158,7 +158,7 @@ def test_recovery_learns_from_parent_teacher_or_labels_alone(context):
     ends = []
     for teacher in ("parent", "teacher", "none"):
         module = conv_net()
-        history = recover(module, Recovery(**QUICK, teacher=teacher), parent=parent, context=context, label=teacher)
+        history = finetune(module, FinetuneSettings(**QUICK, teacher=teacher), parent=parent, context=context, label=teacher)
         assert history.epochs == 3
         ends.append(module)
     assert not same(ends[0], ends[1])
@@ -169,14 +169,16 @@ def test_recovery_learns_from_parent_teacher_or_labels_alone(context):
 
 def test_recovery_without_epochs_does_nothing(context):
     module = conv_net()
-    assert recover(module, Recovery(epochs=0), parent=conv_net(), context=context, label="x").epochs == 0
+    assert finetune(module, FinetuneSettings(epochs=0), parent=conv_net(), context=context, label="x").epochs == 0
     assert same(module, conv_net())
     assert not context.folder.exists()
 
 
 def test_recovery_from_a_teacher_that_is_not_there_says_what_to_do(context):
     with pytest.raises(CompressError, match="use parent or none"):
-        recover(conv_net(), Recovery(teacher="teacher"), parent=conv_net(), context=replace(context, teacher=()), label="x")
+        finetune(
+            conv_net(), FinetuneSettings(teacher="teacher"), parent=conv_net(), context=replace(context, teacher=()), label="x"
+        )
 
 
 def test_the_stages_are_read_without_torch():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compress.data.interface import Batch
-from compress.train.distributed import share
+from compress.train.distributed import shard_batch
 from tests.train import toy_training
 from tests.train.toy_training import one_of_several
 
@@ -17,7 +17,7 @@ from tests.train.toy_training import one_of_several
 @pytest.mark.parametrize("size", [1, 3, 4, 7, 16])
 def test_shares_weigh_one_batch_together_and_none_is_a_single_sample_that_need_not_be(world, size):
     batch = Batch(torch.arange(size).float(), torch.arange(size))
-    shares = [share(batch, size, rank=rank, world=world) for rank in range(world)]
+    shares = [shard_batch(batch, size, rank=rank, world=world) for rank in range(world)]
     assert sum(weight for _, weight in shares) == pytest.approx(1.0)
     mean = sum(float(part.inputs.mean()) * weight for part, weight in shares)
     assert mean == pytest.approx(float(batch.inputs.mean()))

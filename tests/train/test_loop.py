@@ -214,15 +214,15 @@ def test_one_bar_counts_all_steps(tmp_path):
 
 
 def test_weighted_terms_add_up():
-    from compress.train.loss_term import Answers
+    from compress.train.loss_term import LossInputs
 
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 3, generator=generator)
     batch = next(iter(toy_data().train.ordered(5)))
-    answers = Answers(batch, student, teacher, Classification())
+    answers = LossInputs(batch, student, teacher, Classification())
     hard, soft = HardLabels(weight=0.3), Response(weight=0.7)
-    total = hard.weight * hard.value(answers) + soft.weight * soft.value(answers)
-    reference = 0.3 * nn.functional.cross_entropy(student, batch.targets) + 0.7 * Response().value(answers)
+    total = hard.weight * hard.forward(answers) + soft.weight * soft.forward(answers)
+    reference = 0.3 * nn.functional.cross_entropy(student, batch.targets) + 0.7 * Response().forward(answers)
     torch.testing.assert_close(total, reference)
 
 

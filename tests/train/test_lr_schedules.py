@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from compress.train.lr_schedules import factor
-from compress.train.optimizers import build, parameter_groups
+from compress.train.lr_schedules import lr_factor
+from compress.train.optimizers import build_optimizer, parameter_groups
 from tests.train.toy_training import conv_net
 
 
@@ -14,7 +14,7 @@ def test_onecycle_equals_that_of_torch(warmup):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total, pct_start=warmup, cycle_momentum=False)
     for step in range(total):
-        assert factor(step, total, kind="onecycle", warmup=warmup) == pytest.approx(theirs.get_last_lr()[0])
+        assert lr_factor(step, total, kind="onecycle", warmup=warmup) == pytest.approx(theirs.get_last_lr()[0])
         optimizer.step()
         if step + 1 < total:
             theirs.step()
@@ -24,7 +24,7 @@ def test_onecycle_equals_that_of_torch(warmup):
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("total", [1, 2, 17, 500])
 def test_factors_rise_to_the_peak_and_never_above(kind, warmup, total):
-    factors = [factor(step, total, kind=kind, warmup=warmup) for step in range(total + 3)]
+    factors = [lr_factor(step, total, kind=kind, warmup=warmup) for step in range(total + 3)]
     assert all(0 < value <= 1 for value in factors[:-3] if kind != "cosine" or value)
     top = factors.index(max(factors))
     assert factors[: top + 1] == sorted(factors[: top + 1])
@@ -35,8 +35,8 @@ def test_factors_rise_to_the_peak_and_never_above(kind, warmup, total):
 
 
 def test_cosine_ends_near_nothing_and_constant_at_the_peak():
-    assert factor(99, 100, kind="cosine", warmup=0.1) < 1e-3
-    assert factor(99, 100, kind="constant", warmup=0.1) == 1.0
+    assert lr_factor(99, 100, kind="cosine", warmup=0.1) < 1e-3
+    assert lr_factor(99, 100, kind="constant", warmup=0.1) == 1.0
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
@@ -46,7 +46,7 @@ def test_biases_and_norms_do_not_decay(name):
     groups = parameter_groups(module, 0.1)
     assert {group["weight_decay"]: sorted(p.ndim for p in group["params"]) for group in groups} == {0.1: [2], 0.0: [1, 1, 1, 1]}
     before = {key: value.detach().clone() for key, value in module.named_parameters()}
-    optimizer = build(name, module, lr=0.1, weight_decay=0.1)
+    optimizer = build_optimizer(name, module, lr=0.1, weight_decay=0.1)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from compress.core.errors import ModelError
-from compress.distill.losses.features import mean_of, square
-from compress.distill.losses.projectors import pooled
-from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+from compress.distill.losses.features import mean_over_pairs, mean_squared_error
+from compress.distill.losses.projectors import match_resolution
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,20 +62,20 @@ class AttentionTransfer(LossTerm):
         layers: Which layers; they must give maps.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
         """Refuse what has no height and width."""
         for joint in joints:
             if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
                 raise ModelError(f"activity is mapped over height and width, which {joint} lack; use attention_maps or hint")
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `attention_transfer`."""
-        pairs = [pooled(pair.student, pair.teacher) for pair in answers.pairs]
-        return mean_of([attention_transfer(f_s, f_t) for f_s, f_t in pairs])
+        pairs = [match_resolution(pair.student, pair.teacher) for pair in inputs.features]
+        return mean_over_pairs([attention_transfer(f_s, f_t) for f_s, f_t in pairs])
 
 
 class AttentionMaps(LossTerm):
@@ -87,23 +87,23 @@ class AttentionMaps(LossTerm):
     """
 
     distance: Literal["kl", "mse"] = "kl"
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "attention"
+    feature_kind: ClassVar[FeatureKind | None] = "attention"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
         """Refuse unlike numbers of tokens."""
         for joint in joints:
             if joint.student_shape[1:] != joint.teacher_shape[1:]:
                 raise ModelError(f"attention over unlike numbers of tokens: {joint}; use networks with patches of one size")
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `attention_divergence` and `square`."""
-        compare = attention_divergence if self.distance == "kl" else square
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `attention_divergence` and `mean_squared_error`."""
+        compare = attention_divergence if self.distance == "kl" else mean_squared_error
         values = []
-        for pair in answers.pairs:
+        for pair in inputs.features:
             a_s, a_t = pair.student, pair.teacher
             if a_s.shape[1] != a_t.shape[1]:
                 a_s, a_t = a_s.mean(dim=1, keepdim=True), a_t.mean(dim=1, keepdim=True)
             values.append(compare(a_s, a_t))
-        return mean_of(values)
+        return mean_over_pairs(values)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.record import FrozenModel
-from compress.distill.losses.features import mean_of
-from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+from compress.distill.losses.features import mean_over_pairs
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +49,7 @@ def contrastive(g_s: Tensor, g_t: Tensor, y: Tensor, *, tau: float) -> Tensor:
     return right + wrong
 
 
-class Bank(FrozenModel):
+class MemorySettings(FrozenModel):
     """`memory:` of a contrastive loss: vectors of all training samples, 8 · width bytes for each.
 
     Attributes:
@@ -74,18 +74,18 @@ class Contrastive(LossTerm):
 
     temperature: float = Field(default=0.07, gt=0.0)
     width: int = Field(default=128, ge=2)
-    layers: Layers = "auto"
-    memory: Bank | None = None
+    layers: LayerSelection = "auto"
+    memory: MemorySettings | None = None
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "vector"
-    labelled: ClassVar[bool] = True
+    feature_kind: ClassVar[FeatureKind | None] = "vector"
+    uses_labels: ClassVar[bool] = True
 
     @property
-    def whole(self) -> bool:
+    def needs_unmixed(self) -> bool:
         """A memory keeps vectors of samples as they are."""
         return self.memory is not None
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:
         """The two maps of each pair, and its memory."""
         from torch import nn
 
@@ -94,23 +94,23 @@ class Contrastive(LossTerm):
             small, large = math.prod(joint.student_shape), math.prod(joint.teacher_shape)
             made.append(nn.ModuleList([nn.Linear(small, self.width), nn.Linear(large, self.width)]))
             if self.memory is not None:
-                from compress.distill.losses.crd_memory import Memory
+                from compress.distill.losses.crd_memory import MemoryBank
 
-                made[-1].append(Memory(samples, self.width, **self.memory.model_dump()))
+                made[-1].append(MemoryBank(samples, self.width, **self.memory.model_dump()))
         return nn.ModuleList(made)
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `contrastive`."""
         from torch import nn
         from torch.nn import functional as F
 
         values = []
-        maps = answers.learned if isinstance(answers.learned, nn.ModuleList) else nn.ModuleList()
-        for pair, both in zip(answers.pairs, maps, strict=True):
+        maps = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
+        for pair, both in zip(inputs.features, maps, strict=True):
             own, theirs, *memory = both.children()
             g_s, g_t = F.normalize(own(pair.student.flatten(1)), dim=1), F.normalize(theirs(pair.teacher.flatten(1)), dim=1)
             if memory:
-                values.append(memory[0](g_s, g_t, answers.batch, self.temperature))
+                values.append(memory[0](g_s, g_t, inputs.batch, self.temperature))
             else:
-                values.append(contrastive(g_s, g_t, answers.batch.targets, tau=self.temperature))
-        return mean_of(values)
+                values.append(contrastive(g_s, g_t, inputs.batch.targets, tau=self.temperature))
+        return mean_over_pairs(values)

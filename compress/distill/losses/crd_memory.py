@@ -20,7 +20,7 @@ UNSEEN = -1
 """In place of the class of a sample that has not been seen yet, or has no label."""
 
 
-def remembered(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau: float, log_z: Tensor, samples: int) -> Tensor:
+def nce_loss(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau: float, log_z: Tensor, samples: int) -> Tensor:
     """Noise-contrastive loss of one side against the memory of the other.
 
         h(g, v) = exp(⟨g, v⟩ / τ) / Z,   P_i = h / (h + m_i / n)
@@ -48,7 +48,7 @@ def remembered(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau
     return right + wrong.masked_fill(alike, 0.0).sum(dim=1)
 
 
-class Memory(nn.Module):
+class MemoryBank(nn.Module):
     """Vectors of student and teacher of each training sample; a state that checkpoints hold, without parameters.
 
     At first they are random, each coordinate ~ U(−1, 1) √(3 / d); after each batch v ← normalise(μ v + (1 − μ) g). Z is set
@@ -94,7 +94,7 @@ class Memory(nn.Module):
         for side, (own, memory) in enumerate(sides):
             other, others = memory[samples], memory[drawn]
             log_z = self._normaliser(side, own.detach(), other, others, tau)
-            losses.append(remembered(own, other, others, alike, tau=tau, log_z=log_z, samples=self.samples))
+            losses.append(nce_loss(own, other, others, alike, tau=tau, log_z=log_z, samples=self.samples))
         self._remember(samples, classes, torch.stack([g_s.detach(), g_t.detach()]))
         return losses[0] + losses[1]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EPSILON = 1e-8
 
 
-def correlation(a: Tensor, b: Tensor) -> Tensor:
+def pearson(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of the rows of two matrices, (N, K) → (N,); 0 for a row without variation."""
     from torch.nn import functional as F
 
@@ -40,8 +40,8 @@ def dist(z_s: Tensor, z_t: Tensor, *, beta: float, gamma: float, T: float) -> Te
     Returns:
         Scalar from 0, where both agree, to 2 T² (β + γ).
     """
-    p_s, p_t = log_softened(z_s, T).exp(), log_softened(z_t, T).exp()
-    inter, intra = 1 - correlation(p_s, p_t), 1 - correlation(p_s.T, p_t.T)
+    p_s, p_t = log_softmax(z_s, T).exp(), log_softmax(z_t, T).exp()
+    inter, intra = 1 - pearson(p_s, p_t), 1 - pearson(p_s.T, p_t.T)
     return T**2 * (beta * inter.mean() + gamma * intra.mean())
 
 
@@ -59,6 +59,8 @@ class Dist(LossTerm):
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """See `dist`; a curriculum changes neither its temperature nor the weights of its samples."""
-        return dist(answers.student, answers.teacher_logits(), beta=self.beta, gamma=self.gamma, T=self.temperature)
+        return dist(
+            inputs.student_logits, inputs.require_teacher_logits(), beta=self.beta, gamma=self.gamma, T=self.temperature
+        )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import divergence, log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import kl_divergence, log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def decoupled(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: float | Tensor) -> Tensor:  # noqa: N803
+def dkd(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: float | Tensor) -> Tensor:  # noqa: N803
     """Divergence of the binary answer "y or not", and of the answers among the other classes.
 
         L_n = T² · [ α KL(b_t ‖ b_s) + β KL(q_t ‖ q_s) ]
@@ -41,16 +41,16 @@ def decoupled(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float,
     target = F.one_hot(y.where(y >= 0, z_t.argmax(dim=1)), z_s.shape[1]).bool()
 
     def parts(z: Tensor) -> tuple[Tensor, Tensor]:
-        log_p = log_softened(z, T)
+        log_p = log_softmax(z, T)
         others = log_p.masked_fill(target, -torch.inf).logsumexp(dim=1, keepdim=True)
         binary = torch.cat([log_p[target].unsqueeze(1), others], dim=1)
         return binary, (log_p - others)[~target].view(len(z), -1)
 
     (b_s, q_s), (b_t, q_t) = parts(z_s), parts(z_t)
-    return T**2 * (alpha * divergence(b_t, b_s) + beta * divergence(q_t, q_s))
+    return T**2 * (alpha * kl_divergence(b_t, b_s) + beta * kl_divergence(q_t, q_s))
 
 
-class Decoupled(LossTerm):
+class Dkd(LossTerm):
     """`decoupled:` in a recipe.
 
     Attributes:
@@ -63,10 +63,10 @@ class Decoupled(LossTerm):
     beta: float = Field(default=8.0, ge=0.0)
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
-    labelled: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `decoupled`."""
-        T = answers.softness(self.temperature)  # noqa: N806
-        z_t, y = answers.teacher_logits(), answers.batch.targets
-        return decoupled(answers.student, z_t, y, alpha=self.alpha, beta=self.beta, T=T)
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `dkd`."""
+        T = inputs.temperature_or(self.temperature)  # noqa: N806
+        z_t, y = inputs.require_teacher_logits(), inputs.batch.targets
+        return dkd(inputs.student_logits, z_t, y, alpha=self.alpha, beta=self.beta, T=T)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.distill.losses.projectors import adapters, joined, refuse_widths
-from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+from compress.distill.losses.projectors import build_projectors, check_equal_widths, project
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def square(f_s: Tensor, f_t: Tensor) -> Tensor:
+def mean_squared_error(f_s: Tensor, f_t: Tensor) -> Tensor:
     """Mean squared distance of features.
 
         L_n = mean_i (f_s,i − f_t,i)²,   i over all of a sample's features
@@ -30,7 +30,7 @@ def square(f_s: Tensor, f_t: Tensor) -> Tensor:
     return (f_s - f_t).square().flatten(1).mean(dim=1)
 
 
-def cosine(f_s: Tensor, f_t: Tensor) -> Tensor:
+def cosine_distance(f_s: Tensor, f_t: Tensor) -> Tensor:
     """One minus the cosine of the angle between features.
 
         L_n = 1 − ⟨f_s, f_t⟩ / (‖f_s‖ ‖f_t‖)
@@ -47,7 +47,7 @@ def cosine(f_s: Tensor, f_t: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(f_s.flatten(1), f_t.flatten(1), dim=1)
 
 
-def mean_of(values: Sequence[Tensor]) -> Tensor:
+def mean_over_pairs(values: Sequence[Tensor]) -> Tensor:
     """Mean over the matched pairs."""
     import torch
 
@@ -61,18 +61,18 @@ class Direct(LossTerm):
         layers: Which layers.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Refuse layers of different width."""
-        refuse_widths(joints)
+        check_equal_widths(joints)
         return None
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `square`."""
-        return mean_of([square(f_s, f_t) for f_s, f_t in joined(answers)])
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `mean_squared_error`."""
+        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])
 
 
 class Hint(LossTerm):
@@ -82,17 +82,17 @@ class Hint(LossTerm):
         layers: Which layers.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
-        return adapters(joints)
+        return build_projectors(joints)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `square`."""
-        return mean_of([square(f_s, f_t) for f_s, f_t in joined(answers)])
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `mean_squared_error`."""
+        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])
 
 
 class Cosine(LossTerm):
@@ -102,17 +102,17 @@ class Cosine(LossTerm):
         layers: Which layers.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
-        return adapters(joints)
+        return build_projectors(joints)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `cosine`."""
-        return mean_of([cosine(f_s, f_t) for f_s, f_t in joined(answers)])
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `cosine_distance`."""
+        return mean_over_pairs([cosine_distance(f_s, f_t) for f_s, f_t in project(inputs)])
 
 
 class Embedding(LossTerm):
@@ -122,14 +122,14 @@ class Embedding(LossTerm):
         layers: Which layers; `auto` takes the embedding of words or patches.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "embedding"
+    feature_kind: ClassVar[FeatureKind | None] = "embedding"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters."""
-        return adapters(joints)
+        return build_projectors(joints)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `square`."""
-        return mean_of([square(f_s, f_t) for f_s, f_t in joined(answers)])
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `mean_squared_error`."""
+        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])

@@ -10,15 +10,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.errors import ModelError
-from compress.distill.losses.features import mean_of
-from compress.distill.losses.projectors import adapters, joined
-from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Need, Sight
+from compress.distill.losses.features import mean_over_pairs
+from compress.distill.losses.projectors import build_projectors, project
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def flow(a: Tensor, b: Tensor) -> Tensor:
+def fsp_matrix(a: Tensor, b: Tensor) -> Tensor:
     """Matrix of the flow between two layers: G_ij = 1/(HW) Σ_hw a_i,hw b_j,hw, (N, C_a, C_b).
 
     Args:
@@ -32,7 +32,7 @@ def flow(a: Tensor, b: Tensor) -> Tensor:
     return a.flatten(2) @ b.flatten(2).transpose(1, 2) / b[0, 0].numel()
 
 
-def fsp(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
+def fsp_loss(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
     """Mean squared distance of the flows of student and teacher.
 
         L_n = mean_ij (G_s,ij − G_t,ij)²
@@ -46,7 +46,7 @@ def fsp(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
     Returns:
         Loss of each sample, (N,), 0 where both agree.
     """
-    return (flow(a_s, b_s) - flow(a_t, b_t)).square().flatten(1).mean(dim=1)
+    return (fsp_matrix(a_s, b_s) - fsp_matrix(a_t, b_t)).square().flatten(1).mean(dim=1)
 
 
 class Fsp(LossTerm):
@@ -56,11 +56,11 @@ class Fsp(LossTerm):
         layers: Which layers, two or more, in order.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Adapters.
 
         Raises:
@@ -69,16 +69,16 @@ class Fsp(LossTerm):
         for joint in joints:
             if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
                 raise ModelError(f"a flow needs layers that give maps (C, H, W), got {joint}")
-            if sum(other.number == joint.number for other in joints) < 2:
+            if sum(other.teacher_index == joint.teacher_index for other in joints) < 2:
                 raise ModelError(f"a flow needs two layers or more, got only {joint}; name another")
-        return adapters(joints)
+        return build_projectors(joints)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `fsp`."""
-        pairs = joined(answers)
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `fsp_loss`."""
+        pairs = project(inputs)
         steps = [
-            fsp(a_s, b_s, a_t, b_t)
-            for ((a_s, a_t), (b_s, b_t)), (first, second) in zip(pairwise(pairs), pairwise(answers.pairs), strict=True)
-            if first.number == second.number
+            fsp_loss(a_s, b_s, a_t, b_t)
+            for ((a_s, a_t), (b_s, b_t)), (first, second) in zip(pairwise(pairs), pairwise(inputs.features), strict=True)
+            if first.teacher_index == second.teacher_index
         ]
-        return mean_of(steps)
+        return mean_over_pairs(steps)

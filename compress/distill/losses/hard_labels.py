@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.train.loss_term import Answers, LossTerm
+from compress.train.loss_term import LossInputs, LossTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 class HardLabels(LossTerm):
     """`task:` in a recipe."""
 
-    labelled: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """The task's loss, averaged over the samples that have a label; 0 where none has."""
-        targets, student = answers.batch.targets, answers.student
+        targets, student = inputs.batch.targets, inputs.student_logits
         labelled = targets >= 0
         if not bool(labelled.all()):
             if not bool(labelled.any()):
                 return student.sum() * 0.0
             student, targets = student[labelled], targets[labelled]
-        return answers.task.loss(student, targets, label_smoothing=answers.label_smoothing)
+        return inputs.task.loss(student, targets, label_smoothing=inputs.label_smoothing)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,12 +35,12 @@ class Jacobian(LossTerm):
 
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits", "input_gradient")
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `jacobian`."""
         from compress.train.teachers.online import input_gradient
 
-        if answers.gradient is None:
+        if inputs.teacher_gradient is None:
             msg = "a term that uses the input gradient must declare needs = ('input_gradient',)"
             raise TypeError(msg)
-        c = answers.teacher_logits().argmax(dim=1)
-        return jacobian(input_gradient(answers.student, c, answers.batch.inputs, keep_graph=True), answers.gradient)
+        c = inputs.require_teacher_logits().argmax(dim=1)
+        return jacobian(input_gradient(inputs.student_logits, c, inputs.batch.inputs, keep_graph=True), inputs.teacher_gradient)

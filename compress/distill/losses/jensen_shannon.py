@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import divergence, log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import kl_divergence, log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +31,9 @@ def jensen_shannon(z_s: Tensor, z_t: Tensor, *, beta: float, T: float | Tensor) 
     Returns:
         Loss of each sample, (N,), 0 where both agree, at most T² log 2.
     """
-    log_p_s, log_p_t = log_softened(z_s, T), log_softened(z_t, T)
+    log_p_s, log_p_t = log_softmax(z_s, T), log_softmax(z_t, T)
     log_m = (log_p_t + math.log(beta)).logaddexp(log_p_s + math.log1p(-beta))
-    return T**2 * (beta * divergence(log_p_t, log_m) + (1 - beta) * divergence(log_p_s, log_m))
+    return T**2 * (beta * kl_divergence(log_p_t, log_m) + (1 - beta) * kl_divergence(log_p_s, log_m))
 
 
 class JensenShannon(LossTerm):
@@ -48,7 +48,7 @@ class JensenShannon(LossTerm):
     temperature: float = Field(default=1.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `jensen_shannon`."""
-        T = answers.softness(self.temperature)  # noqa: N806
-        return jensen_shannon(answers.student, answers.teacher_logits(), beta=self.beta, T=T)
+        T = inputs.temperature_or(self.temperature)  # noqa: N806
+        return jensen_shannon(inputs.student_logits, inputs.require_teacher_logits(), beta=self.beta, T=T)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.train.loss_term import Answers, LossTerm
+from compress.train.loss_term import LossInputs, LossTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +43,8 @@ class LabelSmoothing(LossTerm):
     """
 
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
-    labelled: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `label_smoothing`."""
-        return label_smoothing(answers.student, answers.batch.targets, epsilon=self.epsilon)
+        return label_smoothing(inputs.student_logits, inputs.batch.targets, epsilon=self.epsilon)

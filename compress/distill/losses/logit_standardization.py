@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import response
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 EPSILON = 1e-7
 
 
-def standardise(z: Tensor) -> Tensor:
+def standardize(z: Tensor) -> Tensor:
     """Logits with mean 0 and standard deviation 1 in each sample: (z − mean_k z) / (σ_k(z) + ε), (N, K)."""
     return (z - z.mean(dim=1, keepdim=True)) / (z.std(dim=1, correction=0, keepdim=True) + EPSILON)
 
 
-def standardised(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
+def standardized_response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
     """Response loss of standardised logits z̃.
 
         L_n = T² · KL(softmax(z̃_t / T) ‖ softmax(z̃_s / T))
@@ -36,10 +36,10 @@ def standardised(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # n
     Returns:
         Loss of each sample, (N,), 0 where the student's logits are the teacher's up to a shift and a positive factor.
     """
-    return response(standardise(z_s), standardise(z_t), T=T)
+    return response(standardize(z_s), standardize(z_t), T=T)
 
 
-class Standardised(LossTerm):
+class LogitStandardization(LossTerm):
     """`standardised:` in a recipe.
 
     Attributes:
@@ -49,6 +49,8 @@ class Standardised(LossTerm):
     temperature: float = Field(default=2.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `standardised`."""
-        return standardised(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `standardized_response`."""
+        return standardized_response(
+            inputs.student_logits, inputs.require_teacher_logits(), T=inputs.temperature_or(self.temperature)
+        )

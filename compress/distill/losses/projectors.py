@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compress.core.errors import ModelError
-from compress.train.loss_term import Answers, Joint
+from compress.train.loss_term import LossInputs, MatchedLayers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def adapters(joints: Sequence[Joint]) -> nn.ModuleList:
+def build_projectors(joints: Sequence[MatchedLayers]) -> nn.ModuleList:
     """One module for each pair, from the student's width to the teacher's; nothing is learned where they are equal.
 
         maps (C, H, W)    1 × 1 convolution C_s → C_t
@@ -27,7 +27,7 @@ def adapters(joints: Sequence[Joint]) -> nn.ModuleList:
     made: list[nn.Module] = []
     for joint in joints:
         small, large = joint.student_shape, joint.teacher_shape
-        refuse_kinds(joint)
+        check_same_kind(joint)
         spatial = len(small) == 3
         wide, wider = (small[0], large[0]) if spatial else (small[-1], large[-1])
         if wide == wider:
@@ -37,16 +37,18 @@ def adapters(joints: Sequence[Joint]) -> nn.ModuleList:
     return nn.ModuleList(made)
 
 
-def joined(answers: Answers) -> list[tuple[Tensor, Tensor]]:
+def project(inputs: LossInputs) -> list[tuple[Tensor, Tensor]]:
     """The pairs of a term, the student's adapted to the teacher's width, both at the smaller of their resolutions."""
     from torch import nn
 
-    learned = answers.learned
-    through = learned if isinstance(learned, nn.ModuleList) else [nn.Identity()] * len(answers.pairs)
-    return [pooled(adapter(pair.student), pair.teacher) for adapter, pair in zip(through, answers.pairs, strict=True)]
+    learned = inputs.modules
+    through = learned if isinstance(learned, nn.ModuleList) else [nn.Identity()] * len(inputs.features)
+    return [
+        match_resolution(adapter(pair.student), pair.teacher) for adapter, pair in zip(through, inputs.features, strict=True)
+    ]
 
 
-def pooled(f_s: Tensor, f_t: Tensor) -> tuple[Tensor, Tensor]:
+def match_resolution(f_s: Tensor, f_t: Tensor) -> tuple[Tensor, Tensor]:
     """Maps averaged down to the smaller height and width of the two; all else as it is.
 
     Args:
@@ -61,7 +63,7 @@ def pooled(f_s: Tensor, f_t: Tensor) -> tuple[Tensor, Tensor]:
     return F.adaptive_avg_pool2d(f_s, size), F.adaptive_avg_pool2d(f_t, size)
 
 
-def refuse_kinds(joint: Joint) -> None:
+def check_same_kind(joint: MatchedLayers) -> None:
     """Refuse layers that no adapter joins.
 
     Raises:
@@ -76,14 +78,14 @@ def refuse_kinds(joint: Joint) -> None:
         raise ModelError(f"no adapter joins {joint}: {small[0]} and {large[0]} tokens; name layers with as many")
 
 
-def refuse_widths(joints: Sequence[Joint]) -> None:
+def check_equal_widths(joints: Sequence[MatchedLayers]) -> None:
     """Refuse layers that are compared as they are and differ in width.
 
     Raises:
         ModelError: They differ; the message names the loss that learns an adapter.
     """
     for joint in joints:
-        refuse_kinds(joint)
+        check_same_kind(joint)
         small, large = joint.student_shape, joint.teacher_shape
         if (small[0], len(small)) != (large[0], len(large)) or (len(small) < 3 and small != large):
             raise ModelError(f"{joint} differ in width; use `hint`, which learns an adapter, or name layers of equal width")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import divergence, log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import kl_divergence, log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa:
     Returns:
         Loss of each sample, (N,), 0 where both agree.
     """
-    return T**2 * divergence(log_softened(z_t, T), log_softened(z_s, T))
+    return T**2 * kl_divergence(log_softmax(z_t, T), log_softmax(z_s, T))
 
 
 class Response(LossTerm):
@@ -45,6 +45,6 @@ class Response(LossTerm):
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `response`."""
-        return response(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))
+        return response(inputs.student_logits, inputs.require_teacher_logits(), T=inputs.temperature_or(self.temperature))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import divergence, log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import kl_divergence, log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def reverse(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
+def reverse_kl(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
     """Kullback-Leibler divergence with student and teacher exchanged.
 
         L_n = T² · Σ_k p_s log(p_s / p_t),   p = softmax(z / T)
@@ -29,10 +29,10 @@ def reverse(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: 
     Returns:
         Loss of each sample, (N,), 0 where both agree.
     """
-    return T**2 * divergence(log_softened(z_s, T), log_softened(z_t, T))
+    return T**2 * kl_divergence(log_softmax(z_s, T), log_softmax(z_t, T))
 
 
-class Reverse(LossTerm):
+class ReverseKL(LossTerm):
     """`reverse:` in a recipe.
 
     Attributes:
@@ -42,6 +42,6 @@ class Reverse(LossTerm):
     temperature: float = Field(default=1.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `reverse`."""
-        return reverse(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `reverse_kl`."""
+        return reverse_kl(inputs.student_logits, inputs.require_teacher_logits(), T=inputs.temperature_or(self.temperature))

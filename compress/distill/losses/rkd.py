@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.distill.losses.features import mean_of
-from compress.train.loss_term import Answers, Layers, LossTerm, Need, Sight
+from compress.distill.losses.features import mean_over_pairs
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,13 +79,13 @@ class RkdDistance(LossTerm):
         layers: Whose outputs, as vectors; `auto` takes what the heads are given.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "vector"
+    feature_kind: ClassVar[FeatureKind | None] = "vector"
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """See `rkd_distance`."""
-        return mean_of([rkd_distance(pair.student.flatten(1), pair.teacher.flatten(1)) for pair in answers.pairs])
+        return mean_over_pairs([rkd_distance(pair.student.flatten(1), pair.teacher.flatten(1)) for pair in inputs.features])
 
 
 class RkdAngle(LossTerm):
@@ -95,10 +95,10 @@ class RkdAngle(LossTerm):
         layers: Whose outputs, as vectors; `auto` takes what the heads are given.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "vector"
+    feature_kind: ClassVar[FeatureKind | None] = "vector"
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """See `rkd_angle`."""
-        return mean_of([rkd_angle(pair.student.flatten(1), pair.teacher.flatten(1)) for pair in answers.pairs])
+        return mean_over_pairs([rkd_angle(pair.student.flatten(1), pair.teacher.flatten(1)) for pair in inputs.features])

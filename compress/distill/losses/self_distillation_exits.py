@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.errors import ModelError
-from compress.distill.losses.features import mean_of
+from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.label_smoothing import label_smoothing
 from compress.distill.losses.response import response
-from compress.train.loss_term import Answers, Joint, Layers, LossTerm, Sight
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def branch(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Tensor) -> Tensor:  # noqa: N803
+def exit_loss(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Tensor) -> Tensor:  # noqa: N803
     """Loss of one exit.
 
         L_n = (1 − α) (−log softmax(z_b)_y) + α T² KL(softmax(z / T) ‖ softmax(z_b / T))
@@ -38,7 +38,7 @@ def branch(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Tensor
     return (1 - alpha) * label_smoothing(z_b, y, epsilon=0.0) + alpha * response(z_b, z, T=T)
 
 
-class Branches(LossTerm):
+class SelfDistillationExits(LossTerm):
     """`branches:` in a recipe. Needs no teacher.
 
     Attributes:
@@ -49,12 +49,12 @@ class Branches(LossTerm):
 
     alpha: float = Field(default=0.3, ge=0.0, le=1.0)
     temperature: float = Field(default=3.0, gt=0.0)
-    layers: Layers = "auto"
-    sees: ClassVar[Sight | None] = "maps"
-    alone: ClassVar[bool] = True
-    labelled: ClassVar[bool] = True
+    layers: LayerSelection = "auto"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
+    student_only: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
 
-    def prepare(self, joints: Sequence[Joint], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """The exits: the mean over places, then a linear map to the classes.
 
         Raises:
@@ -68,15 +68,15 @@ class Branches(LossTerm):
         widths = [joint.student_shape[0] if len(joint.student_shape) == 3 else joint.student_shape[-1] for joint in joints]
         return nn.ModuleList(nn.Linear(width, joint.teacher_shape[0]) for width, joint in zip(widths, joints, strict=True))
 
-    def each(self, answers: Answers) -> Tensor:
-        """See `branch`."""
+    def per_sample(self, inputs: LossInputs) -> Tensor:
+        """See `exit_loss`."""
         from torch import nn
 
-        T, z = answers.softness(self.temperature), answers.student.detach()  # noqa: N806
-        exits = answers.learned if isinstance(answers.learned, nn.ModuleList) else nn.ModuleList()
+        T, z = inputs.temperature_or(self.temperature), inputs.student_logits.detach()  # noqa: N806
+        exits = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
         losses = []
-        for leave, pair in zip(exits, answers.pairs, strict=True):
+        for leave, pair in zip(exits, inputs.features, strict=True):
             f = pair.student
             f = f.mean(dim=(2, 3)) if f.ndim == 4 else f.mean(dim=1) if f.ndim == 3 else f
-            losses.append(branch(leave(f), z, answers.batch.targets, alpha=self.alpha, T=T))
-        return mean_of(losses)
+            losses.append(exit_loss(leave(f), z, inputs.batch.targets, alpha=self.alpha, T=T))
+        return mean_over_pairs(losses)

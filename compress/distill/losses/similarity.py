@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.distill.losses.features import mean_of
-from compress.train.loss_term import Answers, Layers, LossTerm, Need, Sight
+from compress.distill.losses.features import mean_over_pairs
+from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,10 +43,10 @@ class Similarity(LossTerm):
         layers: Which layers; they need not have the same shape.
     """
 
-    layers: Layers = "auto"
+    layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
-    sees: ClassVar[Sight | None] = "maps"
+    feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def value(self, answers: Answers) -> Tensor:
+    def forward(self, inputs: LossInputs) -> Tensor:
         """See `similarity`."""
-        return mean_of([similarity(pair.student, pair.teacher) for pair in answers.pairs])
+        return mean_over_pairs([similarity(pair.student, pair.teacher) for pair in inputs.features])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import log_softened
-from compress.train.loss_term import Answers, LossTerm, Need
+from compress.distill.losses.temperature import log_softmax
+from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def soft_labels(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # no
     Returns:
         Loss of each sample, (N,); where both agree it is T² times the teacher's entropy and has no gradient.
     """
-    return -(T**2) * (log_softened(z_t, T).exp() * log_softened(z_s, T)).sum(dim=1)
+    return -(T**2) * (log_softmax(z_t, T).exp() * log_softmax(z_s, T)).sum(dim=1)
 
 
 class SoftLabels(LossTerm):
@@ -42,6 +42,6 @@ class SoftLabels(LossTerm):
     temperature: float = Field(default=1.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `soft_labels`."""
-        return soft_labels(answers.student, answers.teacher_logits(), T=answers.softness(self.temperature))
+        return soft_labels(inputs.student_logits, inputs.require_teacher_logits(), T=inputs.temperature_or(self.temperature))

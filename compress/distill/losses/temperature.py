@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def log_softened(z: Tensor, T: float | Tensor) -> Tensor:  # noqa: N803
+def log_softmax(z: Tensor, T: float | Tensor) -> Tensor:  # noqa: N803
     """Logarithms of softmax(z / T), (N, K).
 
     Args:
@@ -18,7 +18,7 @@ def log_softened(z: Tensor, T: float | Tensor) -> Tensor:  # noqa: N803
     return (z / T if isinstance(T, float | int) else z / T.reshape(-1, 1)).log_softmax(dim=1)
 
 
-def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) of each sample, (N,), at least 0.
 
     Args:

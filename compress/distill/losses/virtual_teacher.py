@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import response
-from compress.train.loss_term import Answers, LossTerm
+from compress.train.loss_term import LossInputs, LossTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,9 +48,9 @@ class VirtualTeacher(LossTerm):
 
     correct: float = Field(default=0.99, gt=0.0, lt=1.0)
     temperature: float = Field(default=20.0, gt=0.0)
-    labelled: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = True
 
-    def each(self, answers: Answers) -> Tensor:
+    def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `virtual_teacher`."""
-        T = answers.softness(self.temperature)  # noqa: N806
-        return virtual_teacher(answers.student, answers.batch.targets, a=self.correct, T=T)
+        T = inputs.temperature_or(self.temperature)  # noqa: N806
+        return virtual_teacher(inputs.student_logits, inputs.batch.targets, a=self.correct, T=T)

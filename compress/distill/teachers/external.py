@@ -21,13 +21,13 @@ from compress.core.record import InputSpec
 from compress.core.stage import Context
 from compress.data.interface import Batch, Split
 from compress.train.teachers.base import Teacher
-from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.cached_logits import CachedTeacher
 
 SMALLEST = torch.finfo(torch.float32).tiny
 NAME = "probabilities"
 
 
-def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple[str, ...]) -> None:
+def write_soft_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple[str, ...]) -> None:
     """Write soft labels of a split, with what is needed to know it again.
 
     Args:
@@ -40,8 +40,8 @@ def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple
         DataError: They are no probabilities, or not as many as the split has samples.
         MissingPackageError: Parquet without pyarrow.
     """
-    labels = checked(probabilities, len(split), classes, str(path))
-    about = {"contents": contents(split), "classes": json.dumps(classes)}
+    labels = check_probabilities(probabilities, len(split), classes, str(path))
+    about = {"contents": sample_fingerprint(split), "classes": json.dumps(classes)}
     if path.suffix == ".parquet":
         arrow, parquet = _arrow()
         rows = arrow.FixedSizeListArray.from_arrays(arrow.array(labels.contiguous().flatten().numpy()), len(classes))
@@ -51,12 +51,12 @@ def write_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple
         write_with(path, lambda aside: save_file({NAME: labels.contiguous()}, str(aside), metadata=about))
 
 
-def contents(split: Split) -> str:
+def sample_fingerprint(split: Split) -> str:
     """What identifies the samples of a split, however they are augmented."""
     return getattr(split, "contents", split.fingerprint)
 
 
-def checked(probabilities: Tensor, samples: int, classes: tuple[str, ...], what: str) -> Tensor:
+def check_probabilities(probabilities: Tensor, samples: int, classes: tuple[str, ...], what: str) -> Tensor:
     """Probabilities (N, K) as float32.
 
     Raises:
@@ -78,7 +78,7 @@ def checked(probabilities: Tensor, samples: int, classes: tuple[str, ...], what:
     return values
 
 
-class LabelTeacher(Teacher):
+class FileSoftLabels(Teacher):
     """Soft labels from a file, the same for every view of a sample.
 
     Args:
@@ -91,15 +91,15 @@ class LabelTeacher(Teacher):
         MissingPackageError: Parquet without pyarrow.
     """
 
-    by_sample = True
+    indexed_by_sample = True
 
     def __init__(self, path: Path, split: Split, classes: tuple[str, ...]) -> None:
         if not path.is_file():
-            msg = f"no soft labels at {path}; write them with compress.distill.teachers.external.write_labels"
+            msg = f"no soft labels at {path}; write them with compress.distill.teachers.external.write_soft_labels"
             raise DataError(msg)
         values, about = _read(path)
-        labels = checked(values, len(split), classes, str(path))
-        if about.get("contents") != contents(split):
+        labels = check_probabilities(values, len(split), classes, str(path))
+        if about.get("contents") != sample_fingerprint(split):
             msg = f"{path} was made for other data (its fingerprint differs from the training split's); make it for this data"
             raise DataError(msg)
         if tuple(json.loads(about.get("classes", "[]"))) != classes:
@@ -120,7 +120,7 @@ class LabelTeacher(Teacher):
         return self._logits[batch.samples.cpu()].to(batch.inputs.device)
 
 
-class BroughtLabels(LabelTeacher):
+class DatasetSoftLabels(FileSoftLabels):
     """Soft labels that a distilled training set brings, the same for every view of an image.
 
     Args:
@@ -139,13 +139,13 @@ class BroughtLabels(LabelTeacher):
                 "dataset_distillation before, or train on `data: {source: distilled:PATH}`"
             )
             raise DataError(msg)
-        labels = checked(soft, len(split), classes, "the distilled set")
+        labels = check_probabilities(soft, len(split), classes, "the distilled set")
         values = hashlib.sha256(labels.contiguous().numpy().tobytes()).hexdigest()
-        self.key = f"brought labels {contents(split)} {values}"
+        self.key = f"brought labels {sample_fingerprint(split)} {values}"
         self._logits = labels.clamp(min=SMALLEST).log()
 
 
-class Asked(nn.Module):
+class FunctionModule(nn.Module):
     """A function of images as a network that gives logarithms of its probabilities.
 
     Args:
@@ -164,22 +164,24 @@ class Asked(nn.Module):
         images = inputs * self.get_buffer("std") + self.get_buffer("mean")
         answer = torch.as_tensor(np.asarray(self.function(images.cpu())), dtype=torch.float32)
         name = getattr(self.function, "__name__", "oracle")
-        return checked(answer, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
+        return check_probabilities(answer, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
 
 
-def asked(function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None) -> TeacherAnswers:
+def function_teacher(
+    function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None
+) -> CachedTeacher:
     """A function as a teacher; it is asked once for each sample and view, and its answers are kept.
 
     Args:
-        function: See `Asked`.
+        function: See `FunctionModule`.
         key: Identifies it; another key is asked anew.
         spec: Of the student.
         context: Data and cache folder.
         k: Classes to keep; None for all.
     """
     split, cache = context.data.train, context.cache
-    network = Asked(function, spec)
-    return TeacherAnswers([network], split, key=key, cache=cache, device="cpu", reporter=context.reporter, k=k)
+    network = FunctionModule(function, spec)
+    return CachedTeacher([network], split, key=key, cache=cache, device="cpu", reporter=context.reporter, k=k)
 
 
 def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
@@ -216,7 +218,7 @@ def _rows(column: Any) -> NDArray[np.float32]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_labels")
+    return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_soft_labels")
 
 
 def _arrow() -> tuple[Any, Any]:

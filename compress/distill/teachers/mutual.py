@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from compress.data.interface import Batch, Data
 from compress.distill.losses.response import response
-from compress.distill.teachers.self_teachers import refuse_several
+from compress.distill.teachers.self_teachers import require_single_process
 from compress.tasks.base import Task
 from compress.train.checkpoints import weights_hash
-from compress.train.lr_schedules import factor
-from compress.train.memory_format import put
-from compress.train.optimizers import build
+from compress.train.lr_schedules import lr_factor
+from compress.train.memory_format import to_device
+from compress.train.optimizers import build_optimizer
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
 
@@ -46,23 +46,23 @@ class Peers(Teacher):
         self._optimizer: torch.optim.Optimizer | None = None
         self._answers: list[Tensor] = []
 
-    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+    def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
         """Bring the peers to the device.
 
         Raises:
             TrainingError: Several processes train.
         """
-        refuse_several("mutual")
-        put(self._peers, device).train()
+        require_single_process("mutual")
+        to_device(self._peers, device).train()
         training = self.training
-        self._optimizer = build(training.optimizer, self._peers, lr=training.lr, weight_decay=training.weight_decay)
+        self._optimizer = build_optimizer(training.optimizer, self._peers, lr=training.lr, weight_decay=training.weight_decay)
 
     def logits(self, batch: Batch) -> Tensor:
         """Mean answer of the peers."""
         self._answers = [peer(batch.inputs).float() for peer in self._peers]
         return torch.stack(self._answers).mean(dim=0).detach()
 
-    def learn(self, batch: Batch, student: Tensor) -> None:
+    def after_batch(self, batch: Batch, student: Tensor) -> None:
         """Add up the peers' gradients."""
         labelled = batch.targets >= 0
         everybody = [student, *(answer.detach() for answer in self._answers)]
@@ -74,20 +74,20 @@ class Peers(Teacher):
             (loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
         self._answers = []
 
-    def stepped(self, student: nn.Module) -> None:  # noqa: ARG002
+    def after_step(self, student: nn.Module) -> None:  # noqa: ARG002
         """Change the peers' weights."""
         training, optimizer = self.training, self._working()
         for group in optimizer.param_groups:
-            group["lr"] = training.lr * factor(self.step, self.total, kind=training.schedule, warmup=training.warmup)
+            group["lr"] = training.lr * lr_factor(self.step, self.total, kind=training.schedule, warmup=training.warmup)
         optimizer.step()
         optimizer.zero_grad()
         self.step += 1
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Weights and optimizer."""
         return {"peers": self._peers.state_dict(), "optimizer": self._working().state_dict(), "step": self.step}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Back to them."""
         self._peers.load_state_dict(state["peers"])
         self._working().load_state_dict(state["optimizer"])

@@ -10,19 +10,19 @@ from pydantic import AfterValidator
 
 from compress.core.atomic_files import sha256
 
-SOURCES = ("torchvision", "timm", "python")
+SOURCE_KINDS = ("torchvision", "timm", "python")
 
 
-def known_source(source: str) -> str:
+def check_reference(source: str) -> str:
     """The source itself, if it names a network that can be built with fresh weights."""
     kind, _, name = source.partition(":")
-    if kind not in SOURCES or not name or (kind == "python" and not all(name.rpartition(":")[::2])):
+    if kind not in SOURCE_KINDS or not name or (kind == "python" and not all(name.rpartition(":")[::2])):
         msg = f"{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION"
         raise ValueError(msg)
     return source
 
 
-def codes(sources: Sequence[str], base: Path) -> dict[str, str]:
+def code_hashes(sources: Sequence[str], base: Path) -> dict[str, str]:
     """Hashes of the Python files among these sources.
 
     Raises:
@@ -34,4 +34,4 @@ def codes(sources: Sequence[str], base: Path) -> dict[str, str]:
     return {source: sha256(source_file(reference, base)) for source, reference in files.items()}
 
 
-Source = Annotated[str, AfterValidator(known_source)]
+NetworkReference = Annotated[str, AfterValidator(check_reference)]

@@ -31,7 +31,7 @@ class SnapshotTeacher(Teacher):
         self.ready = False
         self._network: nn.Module = nn.Identity()
 
-    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+    def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
         """Take a copy to write snapshots into."""
         self._network = copy.deepcopy(student).eval().requires_grad_(False)
         self.ready = False
@@ -45,23 +45,23 @@ class SnapshotTeacher(Teacher):
         """The snapshot's answers; None before the first."""
         return self._network(batch.inputs).float() if self.ready else None
 
-    def ended(self, student: nn.Module, epoch: int) -> None:
+    def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Take a snapshot, if it is time."""
         if (epoch + 1) % self.every == 0:
             self._network.load_state_dict(student.state_dict())
             self.ready = True
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The snapshot."""
         return {"ready": self.ready, "network": self._network.state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Back to it."""
         self.ready = state["ready"]
         self._network.load_state_dict(state["network"])
 
 
-class AverageTeacher(Teacher):
+class MovingAverageTeacher(Teacher):
     """A moving average of the student's weights, as in `compress.train.ema`.
 
     Args:
@@ -73,7 +73,7 @@ class AverageTeacher(Teacher):
         self.decay = decay
         self._average: AveragedModel | None = None
 
-    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+    def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
         """Start from the student."""
         self._average = moving_average(student, self.decay).eval().requires_grad_(False)
 
@@ -87,15 +87,15 @@ class AverageTeacher(Teacher):
         answers: Tensor = self._averaged().module(batch.inputs)
         return answers.float()
 
-    def stepped(self, student: nn.Module) -> None:
+    def after_step(self, student: nn.Module) -> None:
         """Follow the student."""
         self._averaged().update_parameters(student)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The average."""
         return {"average": self._averaged().state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Back to it."""
         self._averaged().load_state_dict(state["average"])
 
@@ -123,13 +123,13 @@ class EnsembleTeacher(Teacher):
         self._sums = torch.zeros(samples, classes)
         self._times = torch.zeros(samples, dtype=torch.int64)
 
-    def begin(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
+    def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
         """Forget everything.
 
         Raises:
             TrainingError: Several processes train, each of which would know a part of the answers.
         """
-        refuse_several("ensemble")
+        require_single_process("ensemble")
         self._sums, self._times = torch.zeros_like(self._sums, device=device), torch.zeros_like(self._times, device=device)
 
     def logits(self, batch: Batch) -> Tensor | None:
@@ -141,17 +141,17 @@ class EnsembleTeacher(Teacher):
         mean = self._sums[samples] / (1 - self.momentum ** times.float()).unsqueeze(1)
         return mean.clamp(min=torch.finfo(torch.float32).tiny).log()
 
-    def learn(self, batch: Batch, student: Tensor) -> None:
+    def after_batch(self, batch: Batch, student: Tensor) -> None:
         """Add the student's answers."""
         samples = self._samples(batch)
         self._sums[samples] = self.momentum * self._sums[samples] + (1 - self.momentum) * student.softmax(dim=1)
         self._times[samples] += 1
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The sums."""
         return {"sums": self._sums, "times": self._times}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Back to them."""
         self._sums, self._times = state["sums"].to(self._sums.device), state["times"].to(self._times.device)
 
@@ -162,7 +162,7 @@ class EnsembleTeacher(Teacher):
         return batch.samples.to(self._sums.device)
 
 
-def refuse_several(who: str) -> None:
+def require_single_process(who: str) -> None:
     """Refuse a teacher that would differ from process to process.
 
     Raises:
@@ -173,7 +173,7 @@ def refuse_several(who: str) -> None:
         raise TrainingError(msg)
 
 
-def reborn(module: nn.Module, seed: int) -> nn.Module:
+def reinitialized(module: nn.Module, seed: int) -> nn.Module:
     """A copy with fresh weights: every layer that knows how starts anew.
 
     Args:
@@ -190,7 +190,7 @@ def reborn(module: nn.Module, seed: int) -> nn.Module:
     return twin
 
 
-def built(source: str, context: Context, seed: int) -> nn.Module:
+def build_network(source: str, context: Context, seed: int) -> nn.Module:
     """A network for the data at hand, with fresh weights.
 
     Raises:

@@ -11,7 +11,7 @@ from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError
 from compress.core.record import FrozenModel
 from compress.core.stage import Candidate, Context
-from compress.distill.teachers.network_reference import Source, codes
+from compress.distill.teachers.network_reference import NetworkReference, code_hashes
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compress.train.teachers.base import Teacher
 
 
-class Guide(FrozenModel):
+class TeacherConfig(FrozenModel):
     """Whom the student imitates.
 
     Attributes:
@@ -28,10 +28,10 @@ class Guide(FrozenModel):
         takes_mixed: Whether it can teach on images that were mixed or erased.
     """
 
-    of_recipe: ClassVar[bool] = False
-    takes_mixed: ClassVar[bool] = True
+    uses_recipe_teacher: ClassVar[bool] = False
+    supports_mixing: ClassVar[bool] = True
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
         """The teacher at work.
 
         Args:
@@ -43,7 +43,7 @@ class Guide(FrozenModel):
         msg = f"{type(self).__name__} must define `make`"
         raise NotImplementedError(msg)
 
-    def student(self, candidate: Candidate, context: Context) -> nn.Module:  # noqa: ARG002
+    def build_student(self, candidate: Candidate, context: Context) -> nn.Module:  # noqa: ARG002
         """The network to train, a copy."""
         import copy
 
@@ -62,43 +62,43 @@ class Guide(FrozenModel):
         return {}
 
 
-class Given(Guide):
+class RecipeTeacher(TeacherConfig):
     """`teacher`: the recipe's teacher, or several.
 
     Attributes:
         combine: How several become one: `mean`; `confidence`, weighted by how sure each is; `loss`, by how right each is.
     """
 
-    of_recipe: ClassVar[bool] = True
+    uses_recipe_teacher: ClassVar[bool] = True
     combine: Literal["mean", "confidence", "loss"] = "mean"
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """Kept answers of the recipe's teachers.
 
         Raises:
             CompressError: The recipe has none, or one names its classes otherwise.
         """
-        from compress.train.finetune import kept_answers
+        from compress.train.finetune import cached_teacher
 
         if not context.teacher:
             msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` in its place"
             raise CompressError(msg)
         for number, teacher in enumerate(context.teacher):
-            same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {number}")
-        return kept_answers([one.network() for one in context.teacher], context, combine=self.combine, k=k)
+            check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {number}")
+        return cached_teacher([one.network() for one in context.teacher], context, combine=self.combine, k=k)
 
 
-class Parent(Guide):
+class ParentTeacher(TeacherConfig):
     """`parent`: the network that the stage was given, as it was."""
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """Kept answers of the parent."""
-        from compress.train.finetune import kept_answers
+        from compress.train.finetune import cached_teacher
 
-        return kept_answers([candidate.network()], context, k=k)
+        return cached_teacher([candidate.network()], context, k=k)
 
 
-class Snapshot(Guide):
+class StudentSnapshot(TeacherConfig):
     """`snapshot`: the student as it was at the end of an earlier epoch (Yang et al. 2019, arXiv:1812.00123).
 
     Attributes:
@@ -107,14 +107,14 @@ class Snapshot(Guide):
 
     every: int = Field(default=1, ge=1)
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """Its own past."""
         from compress.distill.teachers.self_teachers import SnapshotTeacher
 
         return SnapshotTeacher(self.every)
 
 
-class MovingAverage(Guide):
+class MovingAverage(TeacherConfig):
     """`moving_average`: a moving average of the student's weights (Tarvainen & Valpola 2017, arXiv:1703.01780).
 
     Attributes:
@@ -123,31 +123,31 @@ class MovingAverage(Guide):
 
     decay: float = Field(default=0.99, gt=0.0, lt=1.0)
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """Its own average."""
-        from compress.distill.teachers.self_teachers import AverageTeacher
+        from compress.distill.teachers.self_teachers import MovingAverageTeacher
 
-        return AverageTeacher(self.decay)
+        return MovingAverageTeacher(self.decay)
 
 
-class Ensemble(Guide):
+class TemporalEnsemble(TeacherConfig):
     """`ensemble`: a running mean of the student's own answers to each sample (Laine & Aila 2017, arXiv:1610.02242).
 
     Attributes:
         momentum: Weight of the earlier answers.
     """
 
-    takes_mixed: ClassVar[bool] = False
+    supports_mixing: ClassVar[bool] = False
     momentum: float = Field(default=0.6, ge=0.0, lt=1.0)
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """Its own answers."""
         from compress.distill.teachers.self_teachers import EnsembleTeacher
 
         return EnsembleTeacher(self.momentum, len(context.data.train), len(candidate.spec.classes))
 
 
-class BornAgain(Guide):
+class BornAgain(TeacherConfig):
     """`born_again`: the network that the stage was given teaches a fresh twin, that one the next (arXiv:1805.04770).
 
     Attributes:
@@ -156,24 +156,24 @@ class BornAgain(Guide):
 
     twins: int = Field(default=1, ge=1, le=20)
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
         """The parent."""
-        return Parent().make(candidate, context, training, k)
+        return ParentTeacher().build(candidate, context, training, k)
 
-    def student(self, candidate: Candidate, context: Context) -> nn.Module:
+    def build_student(self, candidate: Candidate, context: Context) -> nn.Module:
         """A twin with fresh weights."""
-        from compress.distill.teachers.self_teachers import reborn
+        from compress.distill.teachers.self_teachers import reinitialized
 
-        return reborn(candidate.network(), context.seed)
+        return reinitialized(candidate.network(), context.seed)
 
     def generations(self, candidate: Candidate, context: Context) -> tuple[nn.Module, ...]:
         """The twins before the last."""
-        from compress.distill.teachers.self_teachers import reborn
+        from compress.distill.teachers.self_teachers import reinitialized
 
-        return tuple(reborn(candidate.network(), context.seed + number) for number in range(1, self.twins))
+        return tuple(reinitialized(candidate.network(), context.seed + number) for number in range(1, self.twins))
 
 
-class Mutual(Guide):
+class PeerTeachers(TeacherConfig):
     """`mutual`: peers that learn at the same time, from the labels and from each other (Zhang et al. 2018, arXiv:1706.00384).
 
     Attributes:
@@ -182,19 +182,19 @@ class Mutual(Guide):
         temperature: Of the peers' own imitation.
     """
 
-    takes_mixed: ClassVar[bool] = False
-    peers: Annotated[int, Field(ge=1, le=8)] | Annotated[tuple[Source, ...], Field(min_length=1)] = 1
+    supports_mixing: ClassVar[bool] = False
+    peers: Annotated[int, Field(ge=1, le=8)] | Annotated[tuple[NetworkReference, ...], Field(min_length=1)] = 1
     temperature: float = Field(default=1.0, gt=0.0)
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The peers."""
         from compress.distill.teachers.mutual import Peers
-        from compress.distill.teachers.self_teachers import built, reborn
+        from compress.distill.teachers.self_teachers import build_network, reinitialized
 
         if isinstance(self.peers, int):
-            networks = [reborn(candidate.network(), context.seed + 1 + number) for number in range(self.peers)]
+            networks = [reinitialized(candidate.network(), context.seed + 1 + number) for number in range(self.peers)]
         else:
-            networks = [built(source, context, context.seed + 1 + number) for number, source in enumerate(self.peers)]
+            networks = [build_network(source, context, context.seed + 1 + number) for number, source in enumerate(self.peers)]
         return Peers(networks, training, context.data, context.task, self.temperature)
 
     def files(self, base: Path) -> dict[str, Any]:
@@ -203,24 +203,24 @@ class Mutual(Guide):
         Raises:
             CompressError: A file is missing.
         """
-        return codes(self.peers if isinstance(self.peers, tuple) else (), base)
+        return code_hashes(self.peers if isinstance(self.peers, tuple) else (), base)
 
 
-class Labels(Guide):
+class SoftLabelFile(TeacherConfig):
     """`labels`: soft labels from a file, whoever made them.
 
     Attributes:
-        file: `.safetensors` or `.parquet`, as `distill.teachers.external.write_labels` makes it; relative to the recipe.
+        file: `.safetensors` or `.parquet`, as `distill.teachers.external.write_soft_labels` makes it; relative to the recipe.
     """
 
     file: str = Field(pattern=r"\.(safetensors|parquet)$")
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The file, checked against the training split."""
-        from compress.distill.teachers.external import LabelTeacher
+        from compress.distill.teachers.external import FileSoftLabels
 
         path = context.base / Path(self.file).expanduser()
-        return LabelTeacher(path, context.data.train, candidate.spec.classes)
+        return FileSoftLabels(path, context.data.train, candidate.spec.classes)
 
     def files(self, base: Path) -> dict[str, Any]:
         """Hash of the file; a missing one is told when the stage runs."""
@@ -228,21 +228,21 @@ class Labels(Guide):
         return {"labels": sha256(path)} if path.is_file() else {}
 
 
-class Distilled(Guide):
+class DistilledSetLabels(TeacherConfig):
     """`distilled`: the soft labels that a distilled training set brings, from `dataset_distillation` or `distilled:PATH`."""
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The labels.
 
         Raises:
             CompressError: The training images are no distilled set.
         """
-        from compress.distill.teachers.external import BroughtLabels
+        from compress.distill.teachers.external import DatasetSoftLabels
 
-        return BroughtLabels(context.data.train, candidate.spec.classes)
+        return DatasetSoftLabels(context.data.train, candidate.spec.classes)
 
 
-class Oracle(Guide):
+class FunctionTeacher(TeacherConfig):
     """`oracle`: a Python function that gives probabilities for images: a tree search, a rule system, a remote service.
 
     Attributes:
@@ -252,15 +252,15 @@ class Oracle(Guide):
 
     function: str = Field(pattern=r"^python:.+\.py:[A-Za-z_]\w*$")
 
-    def make(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
+    def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The function, its answers kept like a network's."""
         from compress.core.trusted_code import load_function
-        from compress.distill.teachers.external import asked
+        from compress.distill.teachers.external import function_teacher
 
         reference = self.function.removeprefix("python:")
         function = load_function(reference, context.base, context.trust_code)
         key = f"{self.function} {self.files(context.base)['oracle']}"
-        return asked(function, key, candidate.spec, context, k)
+        return function_teacher(function, key, candidate.spec, context, k)
 
     def files(self, base: Path) -> dict[str, Any]:
         """Hash of the Python file.
@@ -273,7 +273,7 @@ class Oracle(Guide):
         return {"oracle": sha256(source_file(self.function.removeprefix("python:"), base))}
 
 
-def same_classes(theirs: tuple[str, ...], own: tuple[str, ...], who: str) -> None:
+def check_same_classes(theirs: tuple[str, ...], own: tuple[str, ...], who: str) -> None:
     """Refuse a teacher whose answers are named otherwise.
 
     Raises:

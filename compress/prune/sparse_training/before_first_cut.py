@@ -21,7 +21,7 @@ from compress.prune.sparse_training.greg import Growth, told
 from compress.prune.sparse_training.penalties import Penalty, penalty_of
 from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import prunable
-from compress.train.finetune import recover
+from compress.train.finetune import finetune
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.settings import Training
@@ -119,7 +119,7 @@ def _dense(stage: Prune, context: Context, parent: nn.Module) -> Begun:
     start = {name: value.clone() for name, value in module.state_dict().items()}
     own = stage.recover if stage.recover.teacher != "parent" else stage.recover.model_copy(update={"teacher": "none"})
     snapshot = lottery.Snapshot(module, step, path) if step else None
-    history = recover(module, own, parent=parent, context=context, label=LABEL, after_step=snapshot)
+    history = finetune(module, own, parent=parent, context=context, label=LABEL, after_step=snapshot)
     if step:
         start = lottery.read_weights(path, step, _steps(own, context))
     else:

@@ -15,7 +15,7 @@ from compress.core.errors import ModelError
 from compress.core.registry import lookup
 from compress.prune.schedule_settings import SparseTraining
 from compress.prune.unstructured.weights import prunable
-from compress.train.loss_term import Answers, LossTerm
+from compress.train.loss_term import LossInputs, LossTerm
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
@@ -59,7 +59,7 @@ class Penalty(LossTerm):
         term._compute = compute
         return term
 
-    def value(self, answers: Answers) -> Tensor:  # noqa: ARG002
+    def forward(self, inputs: LossInputs) -> Tensor:  # noqa: ARG002
         """The penalty as it stands, whatever the batch."""
         return self._compute()
 

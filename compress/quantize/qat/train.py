@@ -14,7 +14,7 @@ from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qat.qdq_module import export_learned, to_fake_quantized
 from compress.quantize.settings import QATSettings
 from compress.quantize.static_int8 import StaticInt8Plan
-from compress.train.finetune import recover
+from compress.train.finetune import finetune
 from compress.train.history import History
 
 FAMILY = "onnxruntime"
@@ -58,7 +58,7 @@ def train_quantized(
     except ConversionError as error:
         return QATResult(static, skipped=(Skipped(what="recover", reason=f"{error}; the network stays as it was calibrated"),))
     exact = settings.model_copy(update={"precision": "no"})
-    history = recover(module, exact, parent=candidate.network(), context=context, label="recover")
+    history = finetune(module, exact, parent=candidate.network(), context=context, label="recover")
     if not is_main():
         return QATResult(static)
     learned = export_learned(static, FAMILY, exclude, module, bits=bits)

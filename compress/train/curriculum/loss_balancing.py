@@ -14,7 +14,7 @@ RATE = 0.025
 """Of the change of a weight at each step; the paper's own."""
 
 
-class Balance(Protocol):
+class LossBalancer(Protocol):
     """What weighs the losses of one training, by their place in the list."""
 
     def __call__(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -24,7 +24,7 @@ class Balance(Protocol):
         """The factors as they are now."""
 
 
-class Uncertainty(nn.Module):
+class UncertaintyWeighting(nn.Module):
     """Weights of the losses that are learned: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 at first.
 
     Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv:1705.07115.
@@ -46,12 +46,12 @@ class Uncertainty(nn.Module):
         return [float(weight) for weight in 0.5 * (-self.s.detach()).exp()]
 
 
-class GradientNorm(nn.Module):
-    """Weights under which the losses train at a common rate; they are a state, not parameters that the optimizer sees.
+class GradNorm(nn.Module):
+    """GradNorm: weights under which all losses train at a similar rate. The weights are buffers, not parameters.
 
-    Chen et al. 2018, "GradNorm: Gradient Normalization for Adaptive Loss Balancing", arXiv:1711.02257. See `turned`. W is the
-    last weight of the network that the gradients of all losses reach: of losses on answers the head's, of losses on features
-    that of an earlier layer.
+    Chen et al. 2018, "GradNorm: Gradient Normalization for Adaptive Loss Balancing", arXiv:1711.02257. See `gradnorm_update`.
+    W is the last weight of the network that receives a gradient from every loss: the head's for losses on logits, that of an
+    earlier layer for losses on features.
 
     Args:
         terms: How many losses, T.
@@ -78,7 +78,7 @@ class GradientNorm(nn.Module):
             norms, values = self._norms(losses)
             first = self.first[there]
             self.first[there] = first = torch.where(first > 0, first, values)
-            self.w[there] = turned(now[there], norms, values, first, alpha=self.alpha, rate=RATE)
+            self.w[there] = gradnorm_update(now[there], norms, values, first, alpha=self.alpha, rate=RATE)
         return {i: now[i] * loss for i, loss in losses.items()}
 
     def weights(self) -> list[float]:
@@ -109,7 +109,7 @@ class GradientNorm(nn.Module):
         return self._shared[key]
 
 
-def turned(w: Tensor, g: Tensor, losses: Tensor, first: Tensor, *, alpha: float, rate: float) -> Tensor:
+def gradnorm_update(w: Tensor, g: Tensor, losses: Tensor, first: Tensor, *, alpha: float, rate: float) -> Tensor:
     """Weights after one step of GradNorm.
 
         G_i = w_i g_i,   Ḡ = mean_i G_i                       norms of the weighted gradients

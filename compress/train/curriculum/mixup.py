@@ -12,21 +12,21 @@ from compress.train.curriculum.settings import Curriculum
 
 
 @dataclass(frozen=True)
-class Mix:
+class MixedBatch:
     """How the images of a batch were put together.
 
     Attributes:
         inputs: What is seen, (N, C, H, W).
         partner: Index of the second image of each, (N,).
-        share: λ, the first image's part, in [0, 1].
+        lam: λ, the weight of the first image, in [0, 1].
     """
 
     inputs: Tensor
     partner: Tensor
-    share: float
+    lam: float
 
 
-def mix(x: Tensor, curriculum: Curriculum) -> Mix:
+def mix_batch(x: Tensor, curriculum: Curriculum) -> MixedBatch:
     """Mix and blank a batch as a curriculum says.
 
     Args:
@@ -46,7 +46,7 @@ def mix(x: Tensor, curriculum: Curriculum) -> Mix:
             x, share = cutmix(x, partner, share, torch.rand(2).tolist())
     if curriculum.erase:
         x = erase(x, torch.rand(len(x)) < curriculum.erase, torch.rand(len(x), 4))
-    return Mix(x, partner.to(x.device), share)
+    return MixedBatch(x, partner.to(x.device), share)
 
 
 def mixup(x: Tensor, partner: Tensor, share: float) -> Tensor:
@@ -99,7 +99,7 @@ def erase(x: Tensor, chosen: Tensor, chance: Tensor) -> Tensor:
     return erased
 
 
-def blended(z: Tensor, changed: Mix) -> Tensor:
+def mix_logits(z: Tensor, changed: MixedBatch) -> Tensor:
     """Answers to single images as one to their mix: log(λ softmax(z) + (1 − λ) softmax(z[partner])), (N, K).
 
     Args:
@@ -107,7 +107,7 @@ def blended(z: Tensor, changed: Mix) -> Tensor:
         changed: How they were mixed.
     """
     p = z.softmax(dim=1)
-    mean = changed.share * p + (1 - changed.share) * p[changed.partner.to(p.device)]
+    mean = changed.lam * p + (1 - changed.lam) * p[changed.partner.to(p.device)]
     return mean.clamp(min=torch.finfo(p.dtype).tiny).log()
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 SMALLEST = 1e-12
 
 
-def importance(student: Tensor, teacher: Tensor | None, y: Tensor, how: str) -> Tensor:
+def sample_weights(student: Tensor, teacher: Tensor | None, y: Tensor, how: str) -> Tensor:
     """Weight of each sample, in proportion to how hard it is, 1 on average.
 
         teacher_error    −log softmax(z_t)_y

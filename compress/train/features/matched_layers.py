@@ -12,24 +12,24 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.registry_field import name_of
-from compress.train.features.discover_layers import Spot, Survey, matched
-from compress.train.features.hooks import Seen, Tap
-from compress.train.loss_term import Joint, Layers, LossTerm, Match, Pair
+from compress.train.features.discover_layers import LayerCatalog, LayerInfo, match_layers
+from compress.train.features.hooks import Activations, HookSpec
+from compress.train.loss_term import LayerMatch, LayerSelection, LossTerm, MatchedFeatures, MatchedLayers
 
-ALONE = -1
+NO_TEACHER = -1
 """In place of a teacher's number where there is none."""
 
 
 @dataclass(frozen=True)
-class Place:
+class HookPair:
     """A tap of the student and one of a teacher."""
 
-    student: Tap
-    teacher: Tap
-    number: int
+    student: HookSpec
+    teacher: HookSpec
+    teacher_index: int
 
 
-class Sight:
+class FeatureMatcher:
     """Resolves the layers that terms name, and makes what they learn.
 
     Attributes:
@@ -52,30 +52,30 @@ class Sight:
     ) -> None:
         self.terms = terms
         self.samples = samples
-        self.learned = nn.ModuleDict()
-        self.joints: dict[int, tuple[Joint, ...]] = {}
-        self._places: dict[int, list[Place]] = {}
-        if any(term.sees for term in terms):
-            own = Survey(student, inputs, "student")
-            theirs = [Survey(teacher, inputs, "teacher") for teacher in teachers]
+        self.loss_modules = nn.ModuleDict()
+        self.matched: dict[int, tuple[MatchedLayers, ...]] = {}
+        self._places: dict[int, list[HookPair]] = {}
+        if any(term.feature_kind for term in terms):
+            own = LayerCatalog(student, inputs, "student")
+            theirs = [LayerCatalog(teacher, inputs, "teacher") for teacher in teachers]
             for index, term in enumerate(terms):
                 self._match(index, term, own, theirs)
         for index, term in enumerate(terms):
-            made = self._prepare(term, self.joints.get(index, ()))
+            made = self._prepare(term, self.matched.get(index, ()))
             if made is not None:
-                self.learned[str(index)] = made
+                self.loss_modules[str(index)] = made
 
     @property
-    def taps(self) -> list[Tap]:
+    def student_hooks(self) -> list[HookSpec]:
         """Of the student."""
         return list(dict.fromkeys(place.student for places in self._places.values() for place in places))
 
-    def teacher_taps(self, number: int) -> list[Tap]:
+    def teacher_hooks(self, number: int) -> list[HookSpec]:
         """Of one teacher."""
-        found = (place.teacher for places in self._places.values() for place in places if place.number == number)
+        found = (place.teacher for places in self._places.values() for place in places if place.teacher_index == number)
         return list(dict.fromkeys(found))
 
-    def pairs(self, index: int, own: Seen, theirs: Sequence[Seen]) -> tuple[Pair, ...]:
+    def features(self, index: int, own: Activations, theirs: Sequence[Activations]) -> tuple[MatchedFeatures, ...]:
         """What a term's layers gave.
 
         Raises:
@@ -83,20 +83,28 @@ class Sight:
         """
         found = []
         for place in self._places.get(index, ()):
-            if place.number == ALONE and place.student in own:
-                found.append(Pair(own[place.student].float(), own[place.student].detach().float(), ALONE))
+            if place.teacher_index == NO_TEACHER and place.student in own:
+                found.append(MatchedFeatures(own[place.student].float(), own[place.student].detach().float(), NO_TEACHER))
                 continue
-            if place.number == ALONE or place.student not in own or place.teacher not in theirs[place.number]:
+            if (
+                place.teacher_index == NO_TEACHER
+                or place.student not in own
+                or place.teacher not in theirs[place.teacher_index]
+            ):
                 msg = (
                     f"layer {place.student.name} of the student or {place.teacher.name} of the teacher did not run; name others"
                 )
                 raise ModelError(msg)
-            found.append(Pair(own[place.student].float(), theirs[place.number][place.teacher].float(), place.number))
+            found.append(
+                MatchedFeatures(
+                    own[place.student].float(), theirs[place.teacher_index][place.teacher].float(), place.teacher_index
+                )
+            )
         return tuple(found)
 
-    def learned_by(self, index: int) -> nn.Module | None:
+    def modules_of(self, index: int) -> nn.Module | None:
         """What a term learns; None for nothing."""
-        return self.learned[str(index)] if str(index) in self.learned else None  # noqa: SIM401 - a ModuleDict has no get
+        return self.loss_modules[str(index)] if str(index) in self.loss_modules else None  # noqa: SIM401 - a ModuleDict has no get
 
     def rows(self) -> tuple[dict[str, Any], ...]:
         """The matches, for the record."""
@@ -105,11 +113,11 @@ class Sight:
                 "loss": name_of("loss", self.terms[index]),
                 "student_layer": joint.student,
                 "student_shape": list(joint.student_shape),
-                "teacher": joint.number,
+                "teacher": joint.teacher_index,
                 "teacher_layer": joint.teacher,
                 "teacher_shape": list(joint.teacher_shape),
             }
-            for index, joints in self.joints.items()
+            for index, joints in self.matched.items()
             for joint in joints
         )
 
@@ -117,30 +125,38 @@ class Sight:
         """The matches, in words."""
         return tuple(
             f"loss {name_of('loss', self.terms[index])!r} matched {'; '.join(map(str, joints))}"
-            for index, joints in self.joints.items()
+            for index, joints in self.matched.items()
         )
 
-    def _match(self, index: int, term: LossTerm, own: Survey, theirs: Sequence[Survey]) -> None:
-        if term.sees is None:
+    def _match(self, index: int, term: LossTerm, own: LayerCatalog, theirs: Sequence[LayerCatalog]) -> None:
+        if term.feature_kind is None:
             return
-        layers: Layers = getattr(term, "layers", "auto")
-        if term.alone:
-            chosen = own.listed(term.sees)[:-1] if layers == "auto" else [own.find(_own(entry), term.sees) for entry in layers]
-            self._places[index] = [Place(spot.tap, spot.tap, ALONE) for spot in chosen]
-            self.joints[index] = tuple(Joint(s.tap.name, s.shape, "its own answer", own.answer, ALONE) for s in chosen)
+        layers: LayerSelection = getattr(term, "layers", "auto")
+        if term.student_only:
+            chosen = (
+                own.layers_of_kind(term.feature_kind)[:-1]
+                if layers == "auto"
+                else [own.find(_own(entry), term.feature_kind) for entry in layers]
+            )
+            self._places[index] = [HookPair(spot.hook, spot.hook, NO_TEACHER) for spot in chosen]
+            self.matched[index] = tuple(
+                MatchedLayers(s.hook.name, s.shape, "its own answer", own.output_shape, NO_TEACHER) for s in chosen
+            )
             return
-        found: list[tuple[Spot, Spot, int]] = []
+        found: list[tuple[LayerInfo, LayerInfo, int]] = []
         for number, survey in enumerate(theirs):
             if layers == "auto":
-                found += [(a, b, number) for a, b in matched(own, survey, term.sees)]
+                found += [(a, b, number) for a, b in match_layers(own, survey, term.feature_kind)]
                 continue
             for entry in layers:
-                match = entry if isinstance(entry, Match) else Match(student=entry, teacher=entry)
-                found.append((own.find(match.student, term.sees), survey.find(match.teacher, term.sees), number))
-        self._places[index] = [Place(a.tap, b.tap, number) for a, b, number in found]
-        self.joints[index] = tuple(Joint(a.tap.name, a.shape, b.tap.name, b.shape, number) for a, b, number in found)
+                match = entry if isinstance(entry, LayerMatch) else LayerMatch(student=entry, teacher=entry)
+                found.append(
+                    (own.find(match.student, term.feature_kind), survey.find(match.teacher, term.feature_kind), number)
+                )
+        self._places[index] = [HookPair(a.hook, b.hook, number) for a, b, number in found]
+        self.matched[index] = tuple(MatchedLayers(a.hook.name, a.shape, b.hook.name, b.shape, number) for a, b, number in found)
 
-    def _prepare(self, term: LossTerm, joints: Sequence[Joint]) -> nn.Module | None:
+    def _prepare(self, term: LossTerm, joints: Sequence[MatchedLayers]) -> nn.Module | None:
         try:
             return term.prepare(joints, self.samples)
         except ModelError as error:
@@ -148,11 +164,11 @@ class Sight:
             raise ModelError(msg) from error
 
 
-def _own(entry: Match | str | int) -> str | int:
-    return entry.student if isinstance(entry, Match) else entry
+def _own(entry: LayerMatch | str | int) -> str | int:
+    return entry.student if isinstance(entry, LayerMatch) else entry
 
 
-class Clock:
+class TeacherTimer:
     """Adds up the seconds that teachers took.
 
     Attributes:

@@ -23,7 +23,7 @@ class Teacher:
 
     key: str
     ready: bool = True
-    by_sample: bool = False
+    indexed_by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:
         """Answers of a batch, float32 (N, K), without gradient, on the device of its inputs; None while there are none yet."""
@@ -34,29 +34,29 @@ class Teacher:
         """Networks that losses on features may look into, on this device in eval mode."""
         return []
 
-    def combined(self, answers: Sequence[Tensor], targets: Tensor) -> Tensor:  # noqa: ARG002
+    def combine(self, answers: Sequence[Tensor], targets: Tensor) -> Tensor:  # noqa: ARG002
         """One answer (N, K) from those of all networks."""
         return torch.stack(list(answers)).mean(dim=0)
 
-    def fill(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> str:  # noqa: ARG002
+    def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> str:  # noqa: ARG002
         """Make ready for these epochs; a note for the record, or nothing."""
         return ""
 
-    def begin(self, student: nn.Module, device: torch.device) -> None:
+    def before_training(self, student: nn.Module, device: torch.device) -> None:
         """Called once before the first step; the student is on its device."""
 
-    def learn(self, batch: Batch, student: Tensor) -> None:
+    def after_batch(self, batch: Batch, student: Tensor) -> None:
         """Called after each batch with the student's outputs, (N, K), without gradient."""
 
-    def stepped(self, student: nn.Module) -> None:
+    def after_step(self, student: nn.Module) -> None:
         """Called after each change of the student's weights."""
 
-    def ended(self, student: nn.Module, epoch: int) -> None:
+    def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Called at the end of each epoch, counted from 0."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold: tensors and plain containers."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave; called after `begin`."""

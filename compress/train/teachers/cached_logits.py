@@ -18,18 +18,18 @@ from compress.core.progress import NullReporter, Reporter
 from compress.data.interface import Batch, Split
 from compress.train.checkpoints import weights_hash
 from compress.train.distributed import resolve_device
-from compress.train.memory_format import put
+from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
-from compress.train.teachers.combine_teachers import Combine, combined
-from compress.train.teachers.logit_shards import SHARD, KeptView, row_type
+from compress.train.teachers.combine_teachers import Combine, combine_logits
+from compress.train.teachers.logit_shards import SHARD_SIZE, LogitShards, row_dtype
 
-__all__ = ["TeacherAnswers", "weights_hash"]
+__all__ = ["CachedTeacher", "weights_hash"]
 
 BATCH_SIZE = 128
 """Divides a shard."""
 
 
-class TeacherAnswers(Teacher):
+class CachedTeacher(Teacher):
     """One answer of one or more teachers to each sample and view of a split.
 
     They lie in a folder named by a hash of the teachers, the split and how they are kept; a file that is cut off, changed or
@@ -62,17 +62,17 @@ class TeacherAnswers(Teacher):
     ) -> None:
         self.teachers = tuple(teachers)
         self.split = split
-        self.combine: Combine = combine
+        self.combine_rule: Combine = combine
         self.k = k
         self.key = key if combine == "mean" and k is None else f"{key} {combine} {k}"
         self.device = torch.device(resolve_device(device))
         self.reporter = reporter if reporter is not None else NullReporter()
         identity = json.dumps([self.key, split.fingerprint, len(split)])
         self.folder = cache / f"answers-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        self._views: dict[int, KeptView] = {}
+        self._views: dict[int, LogitShards] = {}
         self._working: list[nn.Module] | None = None
 
-    def fill(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> str:
+    def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> str:
         """Make the files that these epochs need; with several processes the first one makes them and the others wait.
 
         Returns:
@@ -88,7 +88,7 @@ class TeacherAnswers(Teacher):
             accelerator.wait_for_everyone()
         if self.k is None:
             return ""
-        size = row_type(self.k, 2).itemsize
+        size = row_dtype(self.k, 2).itemsize
         return f"teacher answers were kept as the {self.k} likeliest classes and the mass of the others, {size} bytes a view"
 
     def logits(self, batch: Batch) -> Tensor:
@@ -109,19 +109,19 @@ class TeacherAnswers(Teacher):
     def networks(self, device: torch.device) -> list[nn.Module]:
         """Copies of the teachers, made once."""
         if self._working is None:
-            self._working = [put(copy.deepcopy(teacher).eval(), device) for teacher in self.teachers]
+            self._working = [to_device(copy.deepcopy(teacher).eval(), device) for teacher in self.teachers]
             for network in self._working:
                 network.requires_grad_(False)
         return self._working
 
-    def combined(self, answers: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def combine(self, answers: Sequence[Tensor], targets: Tensor) -> Tensor:
         """See `compress.train.teachers.combine_teachers.combined`."""
-        return combined(answers, targets, self.combine)
+        return combine_logits(answers, targets, self.combine_rule)
 
-    def _view(self, view: int) -> KeptView:
+    def _view(self, view: int) -> LogitShards:
         if view not in self._views:
             identity = {"key": self.key, "split": self.split.fingerprint, "samples": len(self.split), "k": self.k}
-            self._views[view] = KeptView(self.folder, view, len(self.split), identity, self.k)
+            self._views[view] = LogitShards(self.folder, view, len(self.split), identity, self.k)
         return self._views[view]
 
     def _make(self, views: Sequence[int]) -> None:
@@ -129,7 +129,7 @@ class TeacherAnswers(Teacher):
         missing = {view: gaps for view in views if (gaps := self._view(view).missing())}
         if not missing:
             return
-        batches = sum(len(gaps) for gaps in missing.values()) * SHARD // BATCH_SIZE
+        batches = sum(len(gaps) for gaps in missing.values()) * SHARD_SIZE // BATCH_SIZE
         with self.reporter.bar("teacher answers", min(batches, len(missing) * -(-len(self.split) // BATCH_SIZE))) as bar:
             for view, gaps in missing.items():
                 for _ in self._view(view).write(self._answers(view, set(gaps))):
@@ -140,7 +140,7 @@ class TeacherAnswers(Teacher):
         """First sample and answers of each block that lies in these shards."""
         start = 0
         for batch in self.split.view(view, BATCH_SIZE):
-            if start // SHARD in shards:
+            if start // SHARD_SIZE in shards:
                 here = batch._replace(inputs=batch.inputs.to(self.device), targets=batch.targets.to(self.device))
                 yield start, self._ask(here).cpu().numpy()
             start += len(batch.targets)
@@ -149,4 +149,4 @@ class TeacherAnswers(Teacher):
     def _ask(self, batch: Batch) -> Tensor:
         """Answer of the teachers, computed now by copies on the device of the inputs."""
         answers = [teacher(batch.inputs).float() for teacher in self.networks(batch.inputs.device)]
-        return self.combined(answers, batch.targets)
+        return self.combine(answers, batch.targets)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 Combine = Literal["mean", "confidence", "loss"]
 
 
-def combined(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor:
+def combine_logits(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor:
     """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m, Σ_m w_m = 1, the weights for each sample.
 
         mean          w_m = 1 / M
@@ -31,11 +31,11 @@ def combined(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor:
     z = torch.stack(list(answers))
     if how == "mean" or len(z) == 1:
         return z.mean(dim=0)
-    return (weights(z, y, how).unsqueeze(2) * z).sum(dim=0)
+    return (teacher_weights(z, y, how).unsqueeze(2) * z).sum(dim=0)
 
 
-def weights(z: Tensor, y: Tensor, how: Combine) -> Tensor:
-    """The w of `combined`, (M, N), from logits (M, N, K)."""
+def teacher_weights(z: Tensor, y: Tensor, how: Combine) -> Tensor:
+    """The w of `combine_logits`, (M, N), from logits (M, N, K)."""
     count = len(z)
     if how == "confidence":
         sure = z.softmax(dim=2).amax(dim=2)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from compress.core.atomic_files import atomic_write, sha256, write_text
 
-SHARD = 4096
+SHARD_SIZE = 4096
 """Samples in a file."""
 
 Rows = NDArray[Any]
@@ -40,7 +40,7 @@ def encode(z: NDArray[np.float32], k: int | None) -> Rows:
     best = np.argsort(-log_p, axis=1, kind="stable")[:, :k]
     rest = log_p.copy()
     np.put_along_axis(rest, best, -np.inf, axis=1)
-    rows = np.empty(len(z), dtype=row_type(k, classes))
+    rows = np.empty(len(z), dtype=row_dtype(k, classes))
     rows["classes"] = best
     rows["log_p"] = np.take_along_axis(log_p, best, axis=1)
     rows["rest"] = np.logaddexp.reduce(rest, axis=1)
@@ -57,14 +57,14 @@ def decode(rows: Rows, classes: int) -> NDArray[np.float32]:
     return z
 
 
-def row_type(k: int, classes: int) -> np.dtype[Any]:
+def row_dtype(k: int, classes: int) -> np.dtype[Any]:
     """Type of a row of the top-k kind."""
     number = "<u2" if classes <= 1 << 16 else "<u4"
     return np.dtype([("classes", number, (k,)), ("log_p", "<f2", (k,)), ("rest", "<f4")])
 
 
 @dataclass
-class KeptView:
+class LogitShards:
     """The answers to one view of a split, in shards beside their manifests.
 
     Attributes:
@@ -85,18 +85,18 @@ class KeptView:
 
     def missing(self) -> list[int]:
         """Shards that are not there, or not right: cut off, changed, or another's."""
-        return [shard for shard in range(-(-self.samples // SHARD)) if not self._open(shard)]
+        return [shard for shard in range(-(-self.samples // SHARD_SIZE)) if not self._open(shard)]
 
     def read(self, samples: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (n, K) of these samples; all shards must be there."""
-        shards = samples // SHARD
+        shards = samples // SHARD_SIZE
         found = np.unique(shards)
         if len(found) == 1:
-            return decode(self._shards[int(found[0])][samples % SHARD], self._classes)
+            return decode(self._shards[int(found[0])][samples % SHARD_SIZE], self._classes)
         z = np.empty((len(samples), self._classes), dtype=np.float32)
         for shard in found:
             here = shards == shard
-            z[here] = decode(self._shards[int(shard)][samples[here] % SHARD], self._classes)
+            z[here] = decode(self._shards[int(shard)][samples[here] % SHARD_SIZE], self._classes)
         return z
 
     def write(self, answers: Iterable[tuple[int, NDArray[np.float32]]]) -> Iterator[None]:
@@ -112,8 +112,8 @@ class KeptView:
         for start, z in answers:
             blocks.append(z)
             end = start + len(z)
-            if end % SHARD == 0 or end == self.samples:
-                self._save((end - 1) // SHARD, np.concatenate(blocks))
+            if end % SHARD_SIZE == 0 or end == self.samples:
+                self._save((end - 1) // SHARD_SIZE, np.concatenate(blocks))
                 blocks = []
             yield
 

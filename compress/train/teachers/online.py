@@ -12,59 +12,61 @@ from compress.core.errors import TrainingError
 from compress.core.registry_field import name_of
 from compress.data.augment import seed_of
 from compress.data.interface import Batch, Data
-from compress.train.curriculum.loss_balancing import GradientNorm, Uncertainty
+from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeighting
 from compress.train.curriculum.sample_weighting import LearnedTemperature
 from compress.train.curriculum.settings import Curriculum
-from compress.train.features.hooks import Seen, tapped
-from compress.train.features.matched_layers import Clock, Sight
-from compress.train.loss_term import LossTerm, live
-from compress.train.memory_format import put
+from compress.train.features.hooks import Activations, capture
+from compress.train.features.matched_layers import FeatureMatcher, TeacherTimer
+from compress.train.loss_term import LossTerm, online_terms
+from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeacherOutputs:
     """What a teacher gives for one batch.
 
     Attributes:
-        logits: Its answers, (N, K); None while it has none.
-        seen: What was tapped in each of its networks.
-        gradient: ∂ log softmax(z)_c / ∂x with c the teacher's first choice, shaped as the inputs x; None if not asked for.
+        logits: (N, K), combined over its networks; None while it has none.
+        activations: Of the hooked layers, one dictionary for each network.
+        input_gradient: ∂ log softmax(z)_c / ∂x, c the teacher's predicted class, shaped as the inputs x; None unless requested.
     """
 
     logits: Tensor | None = None
-    seen: list[Seen] = field(default_factory=list)
-    gradient: Tensor | None = None
+    activations: list[Activations] = field(default_factory=list)
+    input_gradient: Tensor | None = None
 
 
-def lesson(teacher: Teacher, batch: Batch, sight: Sight, clock: Clock, *, gradient: bool) -> Lesson:
+def run_teacher(
+    teacher: Teacher, batch: Batch, matcher: FeatureMatcher, clock: TeacherTimer, *, gradient: bool
+) -> TeacherOutputs:
     """Run the teacher's networks on a batch.
 
     Args:
         teacher: Whose networks.
         batch: On the device; its inputs are left as they are.
-        sight: What to tap.
+        matcher: What to tap.
         clock: Counts the time.
         gradient: Whether the input gradient is needed.
     """
     if not teacher.ready:
-        return Lesson()
+        return TeacherOutputs()
     with clock:
         networks = teacher.networks(batch.inputs.device)
         inputs = batch.inputs.detach().requires_grad_(gradient)
-        seen: list[Seen] = []
+        seen: list[Activations] = []
         answers: list[Tensor] = []
         with torch.set_grad_enabled(gradient):
             for number, network in enumerate(networks):
-                answer, found = _tapped_pass(network, inputs, sight, number)
+                answer, found = _tapped_pass(network, inputs, matcher, number)
                 seen.append(found)
                 answers.append(answer)
-            logits = teacher.combined(answers, batch.targets)
+            logits = teacher.combine(answers, batch.targets)
             slope = input_gradient(logits, logits.argmax(dim=1), inputs) if gradient else None
-    return Lesson(logits.detach(), seen, slope)
+    return TeacherOutputs(logits.detach(), seen, slope)
 
 
-def prepared(
+def build_feature_matcher(
     module: nn.Module,
     terms: Sequence[LossTerm],
     teacher: Teacher | None,
@@ -73,7 +75,7 @@ def prepared(
     data: Data,
     seed: int,
     device: torch.device,
-) -> Sight:
+) -> FeatureMatcher:
     """What terms see, before the first step; the modules that they learn start from the seed.
 
     Args:
@@ -91,24 +93,26 @@ def prepared(
     """
     torch.manual_seed(seed_of("learned", seed))
     if teacher is not None:
-        teacher.begin(module, device)
+        teacher.before_training(module, device)
     inputs, networks = torch.empty(0, device=device), list[nn.Module]()
-    if any(term.sees for term in terms):
+    if any(term.feature_kind for term in terms):
         inputs = next(iter(data.train.ordered(2))).inputs.to(device)
-    if teacher is not None and live(terms):
+    if teacher is not None and online_terms(terms):
         networks = teacher.networks(device)
         if not networks:
-            msg = f"loss {name_of('loss', live(terms)[0])!r} looks into the teacher's network, but this teacher has none"
+            msg = (
+                f"loss {name_of('loss', online_terms(terms)[0])!r} looks into the teacher's network, but this teacher has none"
+            )
             raise TrainingError(f"{msg}; use losses on its answers, such as `response`")
-    sight = Sight(terms, module, networks, inputs, len(data.train))
+    matcher = FeatureMatcher(terms, module, networks, inputs, len(data.train))
     if curriculum.temperature == "learned":
-        sight.learned["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
+        matcher.loss_modules["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
     if curriculum.balance == "uncertainty":
-        sight.learned["balance"] = Uncertainty(len(terms))
+        matcher.loss_modules["balance"] = UncertaintyWeighting(len(terms))
     elif curriculum.balance == "gradient_norm":
-        sight.learned["balance"] = GradientNorm(len(terms), module, curriculum.restoring)
-    put(sight.learned, device)
-    return sight
+        matcher.loss_modules["balance"] = GradNorm(len(terms), module, curriculum.restoring)
+    to_device(matcher.loss_modules, device)
+    return matcher
 
 
 def input_gradient(z: Tensor, c: Tensor, x: Tensor, *, keep_graph: bool = False) -> Tensor:
@@ -124,7 +128,7 @@ def input_gradient(z: Tensor, c: Tensor, x: Tensor, *, keep_graph: bool = False)
     return torch.autograd.grad(chosen, x, create_graph=keep_graph)[0]
 
 
-def _tapped_pass(network: nn.Module, inputs: Tensor, sight: Sight, number: int) -> tuple[Tensor, Seen]:
-    with tapped(network, sight.teacher_taps(number)) as seen:
+def _tapped_pass(network: nn.Module, inputs: Tensor, matcher: FeatureMatcher, number: int) -> tuple[Tensor, Activations]:
+    with capture(network, matcher.teacher_hooks(number)) as seen:
         answer = network(inputs).float()
     return answer, {tap: tensor.detach() for tap, tensor in seen.items()}

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from compress.core.errors import TrainingError
 from compress.data.interface import Batch
 from compress.distill.losses.contrastive import Contrastive
-from compress.distill.losses.crd_memory import Memory, remembered
+from compress.distill.losses.crd_memory import MemoryBank, nce_loss
 from compress.distill.losses.hard_labels import HardLabels
-from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import SETTINGS, conv_net, toy_data, train
 
 N, D, M, SAMPLES, TAU = 3, 4, 6, 20, 0.5
@@ -29,7 +29,7 @@ def batch(samples, targets):
 
 def memory(seed=0, **more):
     torch.manual_seed(seed)
-    return Memory(SAMPLES, D, **{"negatives": M, "momentum": 0.5, **more})
+    return MemoryBank(SAMPLES, D, **{"negatives": M, "momentum": 0.5, **more})
 
 
 def paper(own, other, others, alike, log_z):
@@ -51,7 +51,7 @@ def test_a_side_equals_the_formula():
     own, other, others = unit(N, D), unit(N, D, seed=1), unit(M, D, seed=2)
     alike = torch.zeros(N, M, dtype=torch.bool)
     alike[0, :2] = alike[2, 3] = True
-    found = remembered(own.float(), other.float(), others.float(), alike, tau=TAU, log_z=torch.tensor(1.3), samples=SAMPLES)
+    found = nce_loss(own.float(), other.float(), others.float(), alike, tau=TAU, log_z=torch.tensor(1.3), samples=SAMPLES)
     expected = paper(own.numpy(), other.numpy(), others.numpy(), alike.tolist(), 1.3)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -123,7 +123,7 @@ def test_what_a_checkpoint_holds_goes_on_alike():
 
 def teach(folder, term, views=2):
     data = toy_data(views)
-    answers = TeacherAnswers([conv_net(7)], data.train, key="t", cache=folder / "cache", device="cpu")
+    answers = CachedTeacher([conv_net(7)], data.train, key="t", cache=folder / "cache", device="cpu")
     student = conv_net()
     train(student, folder, SETTINGS, data=data, terms=(HardLabels(), term), teacher=answers)
     return student

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from compress.distill.losses.attention import attention_divergence, attention_transfer
 from compress.distill.losses.contrastive import contrastive
-from compress.distill.losses.features import cosine, square
-from compress.distill.losses.fsp import fsp
+from compress.distill.losses.features import cosine_distance, mean_squared_error
+from compress.distill.losses.fsp import fsp_loss
 from compress.distill.losses.jacobian import jacobian
 from compress.distill.losses.rkd import rkd_angle, rkd_distance
 from compress.distill.losses.similarity import similarity
@@ -32,13 +32,13 @@ def test_square_equals_the_formula():
     expected = [
         np.mean([(a - b) ** 2 for a, b in zip(s[n].flatten().tolist(), t[n].flatten().tolist(), strict=True)]) for n in range(N)
     ]
-    close(square(s.float(), t.float()), expected)
+    close(mean_squared_error(s.float(), t.float()), expected)
 
 
 def test_cosine_equals_the_formula():
     s, t = draw(N, 6), draw(N, 6, seed=1)
     expected = [1 - np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b)) for a, b in zip(s.numpy(), t.numpy(), strict=True)]
-    close(cosine(s.float(), t.float()), expected)
+    close(cosine_distance(s.float(), t.float()), expected)
 
 
 def test_similarity_equals_the_formula_whatever_the_widths():
@@ -62,7 +62,7 @@ def test_fsp_equals_the_formula():
         )
 
     expected = [((flow(a_s[n].numpy(), b_s[n].numpy()) - flow(a_t[n].numpy(), b_t[n].numpy())) ** 2).mean() for n in range(N)]
-    close(fsp(*(x.float() for x in (a_s, b_s, a_t, b_t))), expected)
+    close(fsp_loss(*(x.float() for x in (a_s, b_s, a_t, b_t))), expected)
 
 
 def test_attention_transfer_equals_the_formula():
@@ -143,10 +143,10 @@ def test_jacobian_equals_the_formula():
 
 
 AGREE = {
-    "square": lambda s, t: square(s, t).mean(),
-    "cosine": lambda s, t: cosine(s, t).mean(),
+    "square": lambda s, t: mean_squared_error(s, t).mean(),
+    "cosine": lambda s, t: cosine_distance(s, t).mean(),
     "similarity": similarity,
-    "fsp": lambda s, t: fsp(s, s.square(), t, t.square()).mean(),
+    "fsp": lambda s, t: fsp_loss(s, s.square(), t, t.square()).mean(),
     "attention_transfer": lambda s, t: attention_transfer(s, t).mean(),
     "attention_divergence": lambda s, t: attention_divergence(s.softmax(-1), t.softmax(-1)).mean(),
     "rkd_distance": lambda s, t: rkd_distance(s.flatten(1), t.flatten(1)),

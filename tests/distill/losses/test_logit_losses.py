@@ -11,17 +11,17 @@ from pydantic import ValidationError
 from compress.core.registry import lookup
 from compress.data.interface import Batch
 from compress.distill.losses.dist import dist
-from compress.distill.losses.dkd import decoupled
+from compress.distill.losses.dkd import dkd
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.jensen_shannon import jensen_shannon
 from compress.distill.losses.label_smoothing import label_smoothing
-from compress.distill.losses.logit_standardization import standardised
+from compress.distill.losses.logit_standardization import standardized_response
 from compress.distill.losses.response import response
-from compress.distill.losses.reverse_kl import reverse
+from compress.distill.losses.reverse_kl import reverse_kl
 from compress.distill.losses.soft_labels import soft_labels
 from compress.distill.losses.virtual_teacher import virtual_teacher
 from compress.tasks.classification import Classification
-from compress.train.loss_term import Answers
+from compress.train.loss_term import LossInputs
 
 N, K = 7, 5
 
@@ -76,10 +76,10 @@ def reference_virtual_teacher(s, t, y, T):
 
 
 EACH = {
-    "reverse": (lambda s, t, y, T: reverse(s, t, T=T), reference_reverse),
+    "reverse": (lambda s, t, y, T: reverse_kl(s, t, T=T), reference_reverse),
     "jensen_shannon": (lambda s, t, y, T: jensen_shannon(s, t, beta=0.3, T=T), reference_jensen_shannon),
-    "decoupled": (lambda s, t, y, T: decoupled(s, t, y, alpha=1.5, beta=4.0, T=T), reference_decoupled),
-    "standardised": (lambda s, t, y, T: standardised(s, t, T=T), reference_standardised),
+    "decoupled": (lambda s, t, y, T: dkd(s, t, y, alpha=1.5, beta=4.0, T=T), reference_decoupled),
+    "standardised": (lambda s, t, y, T: standardized_response(s, t, T=T), reference_standardised),
     "soft_labels": (lambda s, t, y, T: soft_labels(s, t, T=T), reference_soft_labels),
     "label_smoothing": (lambda s, t, y, T: label_smoothing(s, y, epsilon=0.1), reference_label_smoothing),
     "virtual_teacher": (lambda s, t, y, T: virtual_teacher(s, y, a=0.9, T=T), reference_virtual_teacher),
@@ -120,11 +120,11 @@ def test_dist_equals_the_formula(temperature):
 
 AGREE = {
     "response": lambda s, t, y: response(s, t, T=3.0).mean(),
-    "reverse": lambda s, t, y: reverse(s, t, T=3.0).mean(),
+    "reverse": lambda s, t, y: reverse_kl(s, t, T=3.0).mean(),
     "jensen_shannon": lambda s, t, y: jensen_shannon(s, t, beta=0.3, T=3.0).mean(),
-    "decoupled": lambda s, t, y: decoupled(s, t, y, alpha=1.0, beta=8.0, T=3.0).mean(),
+    "decoupled": lambda s, t, y: dkd(s, t, y, alpha=1.0, beta=8.0, T=3.0).mean(),
     "dist": lambda s, t, y: dist(s, t, beta=1.0, gamma=1.0, T=3.0),
-    "standardised": lambda s, t, y: standardised(s, t, T=3.0).mean(),
+    "standardised": lambda s, t, y: standardized_response(s, t, T=3.0).mean(),
 }
 
 
@@ -160,7 +160,7 @@ def test_soft_labels_have_the_gradient_of_response():
 
 def test_the_divergences_meet_at_the_ends_of_beta():
     z_s, z_t, _ = logits(6, scale=0.5)
-    forward, backward = response(z_s, z_t, T=1.0), reverse(z_s, z_t, T=1.0)
+    forward, backward = response(z_s, z_t, T=1.0), reverse_kl(z_s, z_t, T=1.0)
     torch.testing.assert_close(jensen_shannon(z_s, z_t, beta=1e-6, T=1.0) / 1e-6, forward, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(jensen_shannon(z_s, z_t, beta=1 - 1e-6, T=1.0) / 1e-6, backward, rtol=1e-3, atol=1e-6)
 
@@ -168,7 +168,7 @@ def test_the_divergences_meet_at_the_ends_of_beta():
 def test_decoupled_with_the_papers_weights_is_response():
     z_s, z_t, y = logits(7)
     p_t = (z_t / 2).softmax(1).gather(1, y.unsqueeze(1)).squeeze(1)
-    parts = [decoupled(z_s, z_t, y, alpha=a, beta=1.0 - a, T=2.0) for a in (1.0, 0.0)]
+    parts = [dkd(z_s, z_t, y, alpha=a, beta=1.0 - a, T=2.0) for a in (1.0, 0.0)]
     torch.testing.assert_close(parts[0] + (1 - p_t) * parts[1], response(z_s, z_t, T=2.0))
 
 
@@ -181,7 +181,9 @@ def test_dist_does_not_mind_an_affine_change_of_the_probabilities():
 
 def test_standardised_does_not_mind_the_size_of_the_logits():
     z_s, z_t, _ = logits(8)
-    torch.testing.assert_close(standardised(10 * z_s + 3, z_t, T=2.0), standardised(z_s, z_t, T=2.0), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        standardized_response(10 * z_s + 3, z_t, T=2.0), standardized_response(z_s, z_t, T=2.0), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_the_virtual_teacher_is_content_with_its_own_answers():
@@ -193,8 +195,8 @@ def test_the_virtual_teacher_is_content_with_its_own_answers():
 def answers(targets, importance=None, temperature=None):
     z_s, z_t, _ = logits(10)
     z_s, z_t = z_s.float(), z_t.float()
-    return Answers(
-        Batch(torch.zeros(N, 1), targets), z_s, z_t, Classification(), importance=importance, temperature=temperature
+    return LossInputs(
+        Batch(torch.zeros(N, 1), targets), z_s, z_t, Classification(), sample_weights=importance, temperature=temperature
     )
 
 
@@ -214,40 +216,40 @@ NAMES = [
 def test_a_term_is_the_mean_of_its_samples_weighted_where_they_are(name):
     term = lookup("loss", name).load()()
     targets = torch.arange(N) % K
-    each = term.each(answers(targets))
+    each = term.per_sample(answers(targets))
     assert each.shape == (N,)
-    torch.testing.assert_close(term.value(answers(targets)), each.mean())
+    torch.testing.assert_close(term.forward(answers(targets)), each.mean())
     importance = torch.arange(N, dtype=torch.float32)
-    torch.testing.assert_close(term.value(answers(targets, importance)), (importance * each).mean())
+    torch.testing.assert_close(term.forward(answers(targets, importance)), (importance * each).mean())
 
 
 @pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "standardised", "soft_labels"])
 def test_a_temperature_of_the_curriculum_takes_the_place_of_the_terms_own(name):
     kind = lookup("loss", name).load()
     targets = torch.arange(N) % K
-    found = kind(temperature=9.0).value(answers(targets, temperature=torch.full((N,), 3.0)))
-    torch.testing.assert_close(found, kind(temperature=3.0).value(answers(targets)))
+    found = kind(temperature=9.0).forward(answers(targets, temperature=torch.full((N,), 3.0)))
+    torch.testing.assert_close(found, kind(temperature=3.0).forward(answers(targets)))
 
 
 def test_samples_without_a_label_do_not_count_in_what_needs_labels():
     targets = torch.tensor([0, 1, -1, -1, 2, 3, -1])
     labelled = targets >= 0
     given = answers(targets)
-    expected = torch.nn.functional.cross_entropy(given.student[labelled], targets[labelled])
-    torch.testing.assert_close(HardLabels().value(given), expected)
+    expected = torch.nn.functional.cross_entropy(given.student_logits[labelled], targets[labelled])
+    torch.testing.assert_close(HardLabels().forward(given), expected)
     for name in ("label_smoothing", "virtual_teacher"):
-        each = lookup("loss", name).load()().each(given)
+        each = lookup("loss", name).load()().per_sample(given)
         assert bool((each[~labelled] == 0).all())
         assert bool((each[labelled] > 0).all())
     none = answers(torch.full((N,), -1))
-    assert float(HardLabels().value(none)) == 0.0
-    assert bool(torch.isfinite(lookup("loss", "decoupled").load()().value(none)))
+    assert float(HardLabels().forward(none)) == 0.0
+    assert bool(torch.isfinite(lookup("loss", "decoupled").load()().forward(none)))
 
 
 def test_the_factor_of_a_term_rises_over_its_warm_up():
     term = HardLabels(weight=0.8, warmup=0.5)
-    assert [term.share(p) for p in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.0, 0.4, 0.8, 0.8])
-    assert HardLabels(weight=0.8).share(0.0) == 0.8
+    assert [term.weight_at(p) for p in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.0, 0.4, 0.8, 0.8])
+    assert HardLabels(weight=0.8).weight_at(0.0) == 0.8
 
 
 @pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "dist", "standardised", "soft_labels"])

@@ -11,19 +11,19 @@ from pydantic import ValidationError
 from compress.core.errors import CompressError, DataError, MissingPackageError, TrainingError, TrustError
 from compress.core.stage import Candidate, Context
 from compress.distill.stage import Distill
-from compress.distill.teachers.external import LabelTeacher, write_labels
+from compress.distill.teachers.external import FileSoftLabels, write_soft_labels
 from compress.distill.teachers.mutual import Peers
-from compress.distill.teachers.self_teachers import AverageTeacher, EnsembleTeacher, SnapshotTeacher, reborn
+from compress.distill.teachers.self_teachers import EnsembleTeacher, MovingAverageTeacher, SnapshotTeacher, reinitialized
 from compress.distill.teachers.settings import (
     BornAgain,
-    Ensemble,
-    Given,
-    Labels,
+    FunctionTeacher,
     MovingAverage,
-    Mutual,
-    Oracle,
-    Parent,
-    Snapshot,
+    ParentTeacher,
+    PeerTeachers,
+    RecipeTeacher,
+    SoftLabelFile,
+    StudentSnapshot,
+    TemporalEnsemble,
 )
 from compress.tasks.classification import Classification
 from tests.train.toy_training import SETTINGS, ToySplit, conv_net, toy_data
@@ -62,13 +62,19 @@ def probabilities(split, seed=0):
 def guide(name, context):
     if name in ("labels", "parquet"):
         file, seed = {"labels": ("soft.safetensors", 0), "parquet": ("soft.parquet", 1)}[name]
-        write_labels(context.base / file, probabilities(context.data.train, seed), context.data.train, CLASSES)
-        return Labels(file=file)
+        write_soft_labels(context.base / file, probabilities(context.data.train, seed), context.data.train, CLASSES)
+        return SoftLabelFile(file=file)
     return {
-        "mean": Given(), "confidence": Given(combine="confidence"), "loss": Given(combine="loss"), "parent": Parent(),
-        "snapshot": Snapshot(), "average": MovingAverage(decay=0.9), "ensemble": Ensemble(), "born": BornAgain(twins=2),
-        "mutual": Mutual(peers=2),
-    }[name]  # fmt: skip
+        "mean": RecipeTeacher(),
+        "confidence": RecipeTeacher(combine="confidence"),
+        "loss": RecipeTeacher(combine="loss"),
+        "parent": ParentTeacher(),
+        "snapshot": StudentSnapshot(),
+        "average": MovingAverage(decay=0.9),
+        "ensemble": TemporalEnsemble(),
+        "born": BornAgain(twins=2),
+        "mutual": PeerTeachers(peers=2),
+    }[name]
 
 
 NAMES = ["mean", "confidence", "loss", "parent", "snapshot", "average", "ensemble", "born", "mutual", "labels", "parquet"]
@@ -80,17 +86,17 @@ class CutError(Exception):
 
 def cut_after(monkeypatch, step):
     """Let the training die at a step of its second epoch."""
-    from compress.train.optimizer_step import Stepper
+    from compress.train.optimizer_step import TrainStep
 
-    change, steps = Stepper.change, []
+    update, steps = TrainStep.update, []
 
     def dying(self, *args):
         steps.append(1)
         if len(steps) == step:
             raise CutError
-        change(self, *args)
+        update(self, *args)
 
-    monkeypatch.setattr(Stepper, "change", dying)
+    monkeypatch.setattr(TrainStep, "update", dying)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,11 +121,11 @@ def test_each_teacher_makes_another_student(context):
         .candidate.network()
         for name in NAMES
     ]
-    assert not any(same(a, b) for i, a in enumerate(ends) for b in ends[:i])
+    assert [(NAMES[i], NAMES[j]) for i, a in enumerate(ends) for j, b in enumerate(ends[:i]) if same(a, b)] == []
 
 
 def started(teacher, student=None):
-    teacher.begin(student or conv_net(), torch.device("cpu"))
+    teacher.before_training(student or conv_net(), torch.device("cpu"))
     return teacher
 
 
@@ -130,21 +136,21 @@ def batch_of(split=None, size=6):
 def test_a_snapshot_is_the_student_of_the_last_full_period():
     teacher, batch = started(SnapshotTeacher(2)), batch_of()
     later = conv_net(5)
-    teacher.ended(later, 0)
+    teacher.after_epoch(later, 0)
     assert teacher.logits(batch) is None
-    teacher.ended(later, 1)
-    teacher.ended(conv_net(6), 2)
+    teacher.after_epoch(later, 1)
+    teacher.after_epoch(conv_net(6), 2)
     with torch.no_grad():
         torch.testing.assert_close(teacher.logits(batch), later(batch.inputs))
 
 
 def test_the_moving_average_follows_the_student():
     student = conv_net()
-    teacher = started(AverageTeacher(0.9), student)
+    teacher = started(MovingAverageTeacher(0.9), student)
     with torch.no_grad():
         torch.testing.assert_close(teacher.logits(batch_of()), student(batch_of().inputs))
     for _ in range(400):
-        teacher.stepped(conv_net(3))
+        teacher.after_step(conv_net(3))
     with torch.no_grad():
         torch.testing.assert_close(teacher.logits(batch_of()), conv_net(3)(batch_of().inputs), rtol=1e-3, atol=1e-3)
 
@@ -154,7 +160,7 @@ def test_the_ensemble_is_the_weighted_mean_of_the_students_answers():
     assert teacher.logits(batch) is None
     answers = [probabilities(range(6), seed) for seed in range(3)]
     for p in answers:
-        teacher.learn(batch, p.log())
+        teacher.after_batch(batch, p.log())
     weights = [0.6**2, 0.6, 1.0]
     expected = sum(w * p for w, p in zip(weights, answers, strict=True)) / sum(weights)
     torch.testing.assert_close(teacher.logits(batch).exp(), expected)
@@ -173,8 +179,8 @@ def test_peers_learn_from_the_labels_and_from_each_other():
     first = teacher.logits(batch)
     for _ in range(20):
         teacher.logits(batch)
-        teacher.learn(batch, torch.zeros(16, 3))
-        teacher.stepped(conv_net())
+        teacher.after_batch(batch, torch.zeros(16, 3))
+        teacher.after_step(conv_net())
     loss = torch.nn.functional.cross_entropy
     assert loss(teacher.logits(batch), batch.targets) < loss(first, batch.targets)
     assert not any(torch.equal(a, b.state_dict()["0.weight"]) for a, b in zip(before, peers, strict=True))
@@ -183,9 +189,9 @@ def test_peers_learn_from_the_labels_and_from_each_other():
 
 def test_a_network_is_born_again_with_other_weights_from_the_seed():
     net = conv_net()
-    assert not torch.equal(reborn(net, 1)[0].weight, net[0].weight)
-    assert same(reborn(net, 1), reborn(net, 1))
-    assert not same(reborn(net, 1), reborn(net, 2))
+    assert not torch.equal(reinitialized(net, 1)[0].weight, net[0].weight)
+    assert same(reinitialized(net, 1), reinitialized(net, 1))
+    assert not same(reinitialized(net, 1), reinitialized(net, 2))
     assert same(net, conv_net())
 
 
@@ -207,8 +213,8 @@ def test_several_processes_are_refused_where_a_teacher_would_differ_among_them(m
 def test_soft_labels_are_read_for_the_samples_of_a_batch(tmp_path):
     split = ToySplit(48, 1)
     soft = probabilities(split)
-    write_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
-    teacher, batch = LabelTeacher(tmp_path / "a.safetensors", split, CLASSES), batch_of(split)
+    write_soft_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
+    teacher, batch = FileSoftLabels(tmp_path / "a.safetensors", split, CLASSES), batch_of(split)
     torch.testing.assert_close(teacher.logits(batch).softmax(1), soft[batch.samples])
     with pytest.raises(DataError, match="does not tell them"):
         teacher.logits(batch._replace(samples=None))
@@ -218,13 +224,16 @@ def test_soft_labels_are_read_for_the_samples_of_a_batch(tmp_path):
     ("make", "message"),
     [
         (
-            lambda path, split: write_labels(path, probabilities(ToySplit(30, 1)), ToySplit(30, 1), CLASSES),
+            lambda path, split: write_soft_labels(path, probabilities(ToySplit(30, 1)), ToySplit(30, 1), CLASSES),
             r"30×3, needed 48 samples × 3",
         ),
-        (lambda path, split: write_labels(path, probabilities(split), ToySplit(48, 9), CLASSES), r"made for other data"),
-        (lambda path, split: write_labels(path, probabilities(split), split, ("green", "red", "blue")), r"in another order"),
+        (lambda path, split: write_soft_labels(path, probabilities(split), ToySplit(48, 9), CLASSES), r"made for other data"),
+        (
+            lambda path, split: write_soft_labels(path, probabilities(split), split, ("green", "red", "blue")),
+            r"in another order",
+        ),
         (lambda path, split: path.write_bytes(b"nothing"), r"holds no soft labels named 'probabilities'"),
-        (lambda path, split: None, r"no soft labels at .*write_labels"),
+        (lambda path, split: None, r"no soft labels at .*write_soft_labels"),
     ],
 )
 @pytest.mark.parametrize("kind", ["safetensors", "parquet"])
@@ -232,7 +241,7 @@ def test_a_file_of_other_length_data_classes_or_none_is_refused(tmp_path, make, 
     split, path = ToySplit(48, 1), tmp_path / f"a.{kind}"
     make(path, split)
     with pytest.raises(DataError, match=message):
-        LabelTeacher(path, split, CLASSES)
+        FileSoftLabels(path, split, CLASSES)
 
 
 def test_what_is_no_probability_is_not_written(tmp_path):
@@ -240,23 +249,23 @@ def test_what_is_no_probability_is_not_written(tmp_path):
     wrong = probabilities(split)
     wrong[3] *= 2
     with pytest.raises(DataError, match=r"row 3 is no probabilities \(its sum is 2\)"):
-        write_labels(tmp_path / "a.safetensors", wrong, split, CLASSES)
+        write_soft_labels(tmp_path / "a.safetensors", wrong, split, CLASSES)
 
 
 def test_parquet_without_its_package_gives_the_install_line(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingPackageError, match=r"compress\[parquet\]"):
-        write_labels(tmp_path / "a.parquet", probabilities(ToySplit(48, 1)), ToySplit(48, 1), CLASSES)
+        write_soft_labels(tmp_path / "a.parquet", probabilities(ToySplit(48, 1)), ToySplit(48, 1), CLASSES)
 
 
 def test_parquet_holds_the_same(tmp_path):
     split = ToySplit(48, 1)
     soft = probabilities(split)
-    write_labels(tmp_path / "a.parquet", soft, split, CLASSES)
-    teacher, batch = LabelTeacher(tmp_path / "a.parquet", split, CLASSES), batch_of(split)
+    write_soft_labels(tmp_path / "a.parquet", soft, split, CLASSES)
+    teacher, batch = FileSoftLabels(tmp_path / "a.parquet", split, CLASSES), batch_of(split)
     torch.testing.assert_close(teacher.logits(batch), soft[batch.samples].log())
-    write_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
-    assert torch.equal(teacher.logits(batch), LabelTeacher(tmp_path / "a.safetensors", split, CLASSES).logits(batch))
+    write_soft_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
+    assert torch.equal(teacher.logits(batch), FileSoftLabels(tmp_path / "a.safetensors", split, CLASSES).logits(batch))
 
 
 def test_parquet_with_lists_of_any_kind_in_several_groups_is_read(tmp_path):
@@ -265,13 +274,13 @@ def test_parquet_with_lists_of_any_kind_in_several_groups_is_read(tmp_path):
 
     split, path = ToySplit(48, 1), tmp_path / "a.parquet"
     soft = probabilities(split)
-    write_labels(path, soft, split, CLASSES)
+    write_soft_labels(path, soft, split, CLASSES)
     about = pyarrow.parquet.read_schema(path).metadata
     rows = pyarrow.array(soft.double().tolist(), pyarrow.list_(pyarrow.float64()))
     table = pyarrow.table({"probabilities": rows}).replace_schema_metadata(about)
     pyarrow.parquet.write_table(table, path, row_group_size=20)
     batch = batch_of(split)
-    torch.testing.assert_close(LabelTeacher(path, split, CLASSES).logits(batch), soft[batch.samples].log())
+    torch.testing.assert_close(FileSoftLabels(path, split, CLASSES).logits(batch), soft[batch.samples].log())
 
 
 @pytest.mark.parametrize(
@@ -295,7 +304,7 @@ def test_parquet_that_holds_no_table_of_numbers_is_refused(tmp_path, column, row
     else:
         pyarrow.parquet.write_table(pyarrow.table({column: rows}), path)
     with pytest.raises(DataError, match="holds no soft labels named 'probabilities'"):
-        LabelTeacher(path, ToySplit(48, 1), CLASSES)
+        FileSoftLabels(path, ToySplit(48, 1), CLASSES)
 
 
 ORACLE = """
@@ -312,7 +321,7 @@ def wrong(images):
 
 def test_a_function_of_the_users_own_teaches_if_it_is_trusted(context):
     (context.base / "mine.py").write_text(ORACLE)
-    stage = Distill(**QUICK, teacher=Oracle(function="python:mine.py:brightest"))
+    stage = Distill(**QUICK, teacher=FunctionTeacher(function="python:mine.py:brightest"))
     with pytest.raises(TrustError, match="--trust-code"):
         stage.run(candidate(), context)
     trusted = replace(context, trust_code=True)
@@ -320,7 +329,7 @@ def test_a_function_of_the_users_own_teaches_if_it_is_trusted(context):
     assert len(list(context.cache.glob("answers-*/*.npy"))) == 2
     assert outcome.curves["loss"].y[-1] < outcome.curves["loss"].y[0]
     with pytest.raises(DataError, match=r"wrong: soft labels of shape 48×2, needed 48 samples × 3 classes"):
-        Distill(**QUICK, teacher=Oracle(function="python:mine.py:wrong")).run(candidate(), trusted)
+        Distill(**QUICK, teacher=FunctionTeacher(function="python:mine.py:wrong")).run(candidate(), trusted)
 
 
 def test_teachers_with_other_classes_or_another_order_are_refused(context):
@@ -346,7 +355,7 @@ def test_a_chain_of_assistants_comes_from_the_recipe(context, monkeypatch):
         built.append(source)
         return conv_net(seed)
 
-    monkeypatch.setattr("compress.distill.teachers.self_teachers.built", build)
+    monkeypatch.setattr("compress.distill.teachers.self_teachers.build_network", build)
     outcome = Distill(**QUICK, assistants=["torchvision:resnet34", "torchvision:resnet18"]).run(candidate(), context)
     assert built == ["torchvision:resnet34", "torchvision:resnet18"]
     assert outcome.results["between_2"].detail == "torchvision:resnet18, on validation, on the way to the student"

@@ -10,9 +10,9 @@ from torch import nn
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
-from compress.train.curriculum.loss_balancing import RATE, GradientNorm, turned
+from compress.train.curriculum.loss_balancing import RATE, GradNorm, gradnorm_update
 from compress.train.curriculum.settings import Curriculum
-from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import SETTINGS, conv_net, toy_data, train
 
 
@@ -34,7 +34,7 @@ def test_a_turn_equals_the_formulas(alpha):
         up, down = ([v + (e if i == j else 0.0) for j, v in enumerate(log_w)] for e in (1e-6, -1e-6))
         steps.append(math.exp(log_w[i] - 0.025 * (objective(up) - objective(down)) / 2e-6 / mean))
     expected = [3 * value / sum(steps) for value in steps]
-    found = turned(*(torch.tensor(x) for x in (w, g, losses, first)), alpha=alpha, rate=RATE)
+    found = gradnorm_update(*(torch.tensor(x) for x in (w, g, losses, first)), alpha=alpha, rate=RATE)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_without_a_pull_the_gradients_become_equally_long():
     g, losses = torch.tensor([100.0, 1.0, 5.0]), torch.tensor([1.0, 2.0, 3.0])
     w = torch.ones(3)
     for _ in range(500):
-        w = turned(w, g, losses, losses, alpha=0.0, rate=RATE)
+        w = gradnorm_update(w, g, losses, losses, alpha=0.0, rate=RATE)
     norms = w * g
     assert float(w.sum()) == pytest.approx(3.0, abs=1e-5)
     assert float(norms.max() / norms.min()) < 1.2
@@ -50,19 +50,19 @@ def test_without_a_pull_the_gradients_become_equally_long():
 
 def test_a_loss_that_falls_behind_weighs_more():
     g, first = torch.ones(2), torch.ones(2)
-    w = turned(torch.ones(2), g, torch.tensor([0.9, 0.1]), first, alpha=1.5, rate=RATE)
+    w = gradnorm_update(torch.ones(2), g, torch.tensor([0.9, 0.1]), first, alpha=1.5, rate=RATE)
     assert float(w[0]) > 1.0 > float(w[1])
 
 
 @pytest.mark.parametrize(("g", "losses"), [([0.0, 0.0], [1.0, 1.0]), ([1.0, math.inf], [1.0, 1.0])])
 def test_without_a_gradient_the_weights_stay(g, losses):
     w = torch.tensor([0.5, 1.5])
-    assert torch.equal(turned(w, torch.tensor(g), torch.tensor(losses), torch.ones(2), alpha=1.5, rate=RATE), w)
+    assert torch.equal(gradnorm_update(w, torch.tensor(g), torch.tensor(losses), torch.ones(2), alpha=1.5, rate=RATE), w)
 
 
 def test_a_loss_that_began_at_nothing_is_neither_ahead_nor_behind():
     given = (torch.ones(2), torch.ones(2), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.0]))
-    torch.testing.assert_close(turned(*given, alpha=1.5, rate=RATE), torch.ones(2))
+    torch.testing.assert_close(gradnorm_update(*given, alpha=1.5, rate=RATE), torch.ones(2))
 
 
 def test_the_norms_are_taken_at_the_last_weight_that_every_loss_reaches():
@@ -72,7 +72,7 @@ def test_the_norms_are_taken_at_the_last_weight_that_every_loss_reaches():
     hidden = body(x)
     answers, features = head(hidden).square().mean(), hidden.square().mean()
     expected = [torch.autograd.grad(loss, body.weight, retain_graph=True)[0].norm() for loss in (answers, features)]
-    made = GradientNorm(2, network, 0.0)
+    made = GradNorm(2, network, 0.0)
     norms, values = made._norms({0: answers, 1: features})
     torch.testing.assert_close(norms, torch.stack(expected))
     torch.testing.assert_close(values, torch.stack([answers.detach(), features.detach()]))
@@ -84,7 +84,7 @@ def test_the_norms_are_taken_at_the_last_weight_that_every_loss_reaches():
 def test_a_loss_that_is_not_there_yet_keeps_its_weight_and_one_alone_too():
     network = nn.Linear(4, 3)
     losses = [network(torch.ones(2, 4)).square().mean() * scale for scale in (1.0, 50.0, 3.0)]
-    made = GradientNorm(3, network, 0.0)
+    made = GradNorm(3, network, 0.0)
     made({1: losses[1]})
     assert made.weights() == [1.0, 1.0, 1.0]
     weighted = made({0: losses[0], 1: losses[1]})
@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_there_yet_keeps_its_weight_and_one_alone_too():
 @pytest.mark.parametrize("terms", [(HardLabels(weight=0.5), Response()), (HardLabels(), Contrastive(width=8), Response())])
 def test_the_record_says_what_weights_were_found(tmp_path, terms):
     data = toy_data()
-    teacher = TeacherAnswers([conv_net(7)], data.train, key="t", cache=tmp_path / "cache", device="cpu")
+    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=tmp_path / "cache", device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 2})
     curriculum = Curriculum(balance="gradient_norm")
     history = train(conv_net(), tmp_path, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum)

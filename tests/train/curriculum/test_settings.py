@@ -11,15 +11,15 @@ from torch.nn import functional as F
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.distill.stage import Distill
-from compress.distill.teachers.settings import Ensemble
-from compress.train.curriculum.loss_balancing import Uncertainty
-from compress.train.curriculum.mixup import Mix, blended, cutmix, erase, mix, mixup
-from compress.train.curriculum.sample_weighting import LearnedTemperature, entropy_temperature, importance
+from compress.distill.teachers.settings import TemporalEnsemble
+from compress.train.curriculum.loss_balancing import UncertaintyWeighting
+from compress.train.curriculum.mixup import MixedBatch, cutmix, erase, mix_batch, mix_logits, mixup
+from compress.train.curriculum.sample_weighting import LearnedTemperature, entropy_temperature, sample_weights
 from compress.train.curriculum.settings import Curriculum
-from compress.train.features.matched_layers import Sight
-from compress.train.teachers.cached_logits import TeacherAnswers
-from compress.train.teachers.online import Lesson
-from compress.train.weighted_loss import Objective
+from compress.train.features.matched_layers import FeatureMatcher
+from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.online import TeacherOutputs
+from compress.train.weighted_loss import WeightedLoss
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, toy_data, train
 
 
@@ -58,18 +58,18 @@ def test_a_mix_is_the_same_from_the_same_seed():
     found = []
     for _ in range(2):
         torch.manual_seed(5)
-        found.append([mix(x, curriculum) for _ in range(4)])
+        found.append([mix_batch(x, curriculum) for _ in range(4)])
     for a, b in zip(*found, strict=True):
         assert torch.equal(a.inputs, b.inputs)
-        assert a.share == b.share
-    assert len({one.share for one in found[0]}) > 1
+        assert a.lam == b.lam
+    assert len({one.lam for one in found[0]}) > 1
 
 
 def test_answers_to_single_images_are_blended_as_probabilities():
     z = draw(4, 3)
-    changed = Mix(z, torch.tensor([2, 3, 0, 1]), 0.25)
+    changed = MixedBatch(z, torch.tensor([2, 3, 0, 1]), 0.25)
     expected = 0.25 * z.softmax(1) + 0.75 * z.softmax(1)[[2, 3, 0, 1]]
-    torch.testing.assert_close(blended(z, changed).softmax(1), expected)
+    torch.testing.assert_close(mix_logits(z, changed).softmax(1), expected)
 
 
 def test_hard_samples_weigh_in_proportion_to_how_hard_they_are():
@@ -82,8 +82,8 @@ def test_hard_samples_weigh_in_proportion_to_how_hard_they_are():
     }
     for how, score in expected.items():
         full = np.where(np.isnan(score), np.nanmean(score), score)
-        np.testing.assert_allclose(importance(z_s, z_t, y, how), full / full.mean(), rtol=1e-5, atol=1e-5)
-    assert torch.equal(importance(z_s, None, y, "disagreement"), torch.ones(5))
+        np.testing.assert_allclose(sample_weights(z_s, z_t, y, how), full / full.mean(), rtol=1e-5, atol=1e-5)
+    assert torch.equal(sample_weights(z_s, None, y, "disagreement"), torch.ones(5))
 
 
 def test_the_temperature_follows_how_sure_the_teacher_is():
@@ -108,7 +108,7 @@ def test_the_learned_temperature_climbs_against_the_student():
 
 
 def test_uncertainty_settles_where_each_loss_weighs_one_over_itself():
-    made, losses = Uncertainty(2), (torch.tensor(4.0), torch.tensor(0.5))
+    made, losses = UncertaintyWeighting(2), (torch.tensor(4.0), torch.tensor(0.5))
     optimizer = torch.optim.SGD(made.parameters(), lr=0.2)
     for _ in range(300):
         optimizer.zero_grad()
@@ -121,9 +121,11 @@ def test_labels_of_both_images_count_by_their_share():
     data, terms = toy_data(), (HardLabels(), Response())
     batch = next(iter(data.train.ordered(6)))
     student, teacher = draw(6, 3), draw(6, 3, seed=1)
-    objective = Objective(terms, Sight(terms, conv_net(), [], batch.inputs), train_task(), 0.0, Curriculum(mixup=1.0))
+    objective = WeightedLoss(
+        terms, FeatureMatcher(terms, conv_net(), [], batch.inputs), train_task(), 0.0, Curriculum(mixup=1.0)
+    )
     partner = torch.tensor([1, 2, 3, 4, 5, 0])
-    found = objective.loss(batch, student, {}, Lesson(teacher), Mix(batch.inputs, partner, 0.3), 0.5)
+    found = objective.loss(batch, student, {}, TeacherOutputs(teacher), MixedBatch(batch.inputs, partner, 0.3), 0.5)
     hard = 0.3 * F.cross_entropy(student, batch.targets) + 0.7 * F.cross_entropy(student, batch.targets[partner])
     soft = 16 * F.kl_div((student / 4).log_softmax(1), (teacher / 4).softmax(1), reduction="batchmean")
     torch.testing.assert_close(found, hard + soft)
@@ -144,7 +146,7 @@ CURRICULA = [
 
 def teach(folder, curriculum, **more):
     data = toy_data()
-    teacher = TeacherAnswers([conv_net(7)], data.train, key="t", cache=folder / "cache", device="cpu")
+    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=folder / "cache", device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 2})
     module, terms = conv_net(), (HardLabels(weight=0.5), Response())
     history = train(module, folder, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum, **more)
@@ -179,7 +181,7 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
         ),
         ({"curriculum": {"balance": "gradnorm"}}, "gradient_norm"),
         ({"curriculum": {"restoring": -1}}, "greater than or equal to 0"),
-        ({"curriculum": {"mixup": 1.0}, "teacher": Ensemble()}, "teacher `ensemble` learns from whole images"),
+        ({"curriculum": {"mixup": 1.0}, "teacher": TemporalEnsemble()}, "teacher `ensemble` learns from whole images"),
     ],
 )
 def test_what_cannot_be_is_refused_when_the_recipe_is_read(given, message):

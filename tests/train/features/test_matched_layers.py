@@ -16,14 +16,14 @@ from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.jacobian import Jacobian
 from compress.distill.losses.response import Response
 from compress.distill.losses.rkd import RkdAngle, RkdDistance
-from compress.distill.losses.self_distillation_exits import Branches, branch
+from compress.distill.losses.self_distillation_exits import SelfDistillationExits, exit_loss
 from compress.distill.losses.similarity import Similarity
-from compress.train.features.discover_layers import Survey, matched
-from compress.train.features.hooks import Tap, tapped
-from compress.train.features.matched_layers import Sight
-from compress.train.loss_term import Match
+from compress.train.features.discover_layers import LayerCatalog, match_layers
+from compress.train.features.hooks import HookSpec, capture
+from compress.train.features.matched_layers import FeatureMatcher
+from compress.train.loss_term import LayerMatch
 from compress.train.teachers.base import Teacher
-from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, toy_data, train
 
 
@@ -98,38 +98,38 @@ def hooks(module):
 
 
 def pairs(student, teacher, term, inputs=INPUTS):
-    sight = Sight((term,), student, [teacher], inputs)
-    return [(joint.student, joint.teacher) for joint in sight.joints[0]]
+    sight = FeatureMatcher((term,), student, [teacher], inputs)
+    return [(joint.student, joint.teacher) for joint in sight.matched[0]]
 
 
 def test_taps_read_outputs_and_inputs_and_leave_no_hooks():
     net = staged()
-    with torch.no_grad(), tapped(net, [Tap("stage0"), Tap("head", "input")]) as seen:
+    with torch.no_grad(), capture(net, [HookSpec("stage0"), HookSpec("head", "input")]) as seen:
         net(INPUTS)
-        torch.testing.assert_close(seen[Tap("stage0")], net.stage0(INPUTS))
-        torch.testing.assert_close(seen[Tap("head", "input")], net[:4](INPUTS))
+        torch.testing.assert_close(seen[HookSpec("stage0")], net.stage0(INPUTS))
+        torch.testing.assert_close(seen[HookSpec("head", "input")], net[:4](INPUTS))
     assert hooks(net) == 0
 
 
 def test_hooks_are_removed_after_an_error():
     net = staged()
-    with pytest.raises(RuntimeError), tapped(net, [Tap("stage0"), Tap("head", "input")]):
+    with pytest.raises(RuntimeError), capture(net, [HookSpec("stage0"), HookSpec("head", "input")]):
         net(torch.zeros(2, 5, 8, 8))
-    with pytest.raises(AttributeError), tapped(net, [Tap("stage0"), Tap("nowhere")]):
+    with pytest.raises(AttributeError), capture(net, [HookSpec("stage0"), HookSpec("nowhere")]):
         pass
     with pytest.raises(RuntimeError):
-        Survey(net, torch.zeros(2, 5, 8, 8), "student")
+        LayerCatalog(net, torch.zeros(2, 5, 8, 8), "student")
     assert hooks(net) == 0
 
 
 def test_what_a_later_layer_changes_in_place_is_read_as_it_was():
     net = staged()
-    survey = Survey(net, INPUTS, "student")
+    survey = LayerCatalog(net, INPUTS, "student")
     spot = survey.find("stage0.1", "maps")
-    with torch.no_grad(), tapped(net, [spot.tap]) as seen:
+    with torch.no_grad(), capture(net, [spot.hook]) as seen:
         net(INPUTS)
-        torch.testing.assert_close(seen[spot.tap], net.stage0[1](net.stage0[0](INPUTS)))
-    assert float(seen[spot.tap].min()) < 0
+        torch.testing.assert_close(seen[spot.hook], net.stage0[1](net.stage0[0](INPUTS)))
+    assert float(seen[spot.hook].min()) < 0
 
 
 def test_attention_is_read_from_torch_and_timm_and_the_network_is_as_before():
@@ -142,10 +142,10 @@ def test_attention_is_read_from_torch_and_timm_and_the_network_is_as_before():
         net, x = nn.ModuleDict({"a": layer}), torch.randn(3, 5, 8)
         with torch.no_grad():
             before = call(layer, x)
-            with tapped(net, [Tap("a", "attention")]) as seen:
+            with capture(net, [HookSpec("a", "attention")]) as seen:
                 during = call(layer, x)
             after = call(layer, x)
-        found = seen[Tap("a", "attention")]
+        found = seen[HookSpec("a", "attention")]
         assert found.shape == (3, 2, 5, 5)
         torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 5))
         torch.testing.assert_close(before, during)
@@ -184,16 +184,16 @@ def test_torchvisions_networks_are_matched_block_by_block(student, teacher, expe
     from torchvision.models import get_model
 
     inputs = torch.zeros(1, 3, 64, 64)
-    surveys = [Survey(get_model(name).eval(), inputs, who) for name, who in ((student, "student"), (teacher, "teacher"))]
-    found = matched(*surveys, "maps")
-    assert [a.tap.name for a, _ in found] == expected
-    assert [b.tap.name for _, b in found] == ["relu", "layer1", "layer2", "layer3", "layer4"]
+    surveys = [LayerCatalog(get_model(name).eval(), inputs, who) for name, who in ((student, "student"), (teacher, "teacher"))]
+    found = match_layers(*surveys, "maps")
+    assert [a.hook.name for a, _ in found] == expected
+    assert [b.hook.name for _, b in found] == ["relu", "layer1", "layer2", "layer3", "layer4"]
 
 
 def test_layers_are_named_by_name_number_or_both():
     term = Hint(layers=["stage1", -1, {"student": "stage0.0", "teacher": 1}])
     assert pairs(staged(), staged(1), term) == [("stage1", "stage1"), ("stage1", "stage1"), ("stage0.0", "stage1")]
-    assert term.layers[2] == Match(student="stage0.0", teacher=1)
+    assert term.layers[2] == LayerMatch(student="stage0.0", teacher=1)
 
 
 @pytest.mark.parametrize(
@@ -211,19 +211,19 @@ def test_layers_are_named_by_name_number_or_both():
 )
 def test_layers_that_do_not_exist_or_do_not_fit_are_refused(term, message):
     with pytest.raises(ModelError, match=message):
-        Sight((term,), staged(), [staged(1, (8, 8))], INPUTS)
+        FeatureMatcher((term,), staged(), [staged(1, (8, 8))], INPUTS)
 
 
 def test_tokens_and_maps_cannot_be_matched_by_themselves():
     with pytest.raises(ModelError, match="cannot be matched by themselves"):
-        Sight((Hint(),), staged(), [seeded(lambda: Transformer(2))], INPUTS)
+        FeatureMatcher((Hint(),), staged(), [seeded(lambda: Transformer(2))], INPUTS)
     with pytest.raises(ModelError, match="unlike numbers of tokens"):
-        Sight((AttentionMaps(),), seeded(lambda: Transformer(1)), [seeded(lambda: Transformer(1, patch=2))], INPUTS)
+        FeatureMatcher((AttentionMaps(),), seeded(lambda: Transformer(1)), [seeded(lambda: Transformer(1, patch=2))], INPUTS)
 
 
 def teach(student, teacher, term, folder, settings=SETTINGS, **more):
     data = toy_data()
-    answers = TeacherAnswers([teacher], data.train, key="t", cache=folder / "cache", device="cpu")
+    answers = CachedTeacher([teacher], data.train, key="t", cache=folder / "cache", device="cpu")
     return train(student, folder, settings, data=data, terms=(HardLabels(weight=0.5), term), teacher=answers, **more)
 
 
@@ -286,10 +286,10 @@ def test_a_branch_equals_the_formula():
         hard = -log(p(b, 1.0)[y[n]]) if y[n] >= 0 else 0.0
         soft = 4 * sum(t * log(t / s) for t, s in zip(p(row, 2.0), p(b, 2.0), strict=True))
         expected.append(0.7 * hard + 0.3 * soft)
-    torch.testing.assert_close(branch(z_b, z, y, alpha=0.3, T=2.0), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(exit_loss(z_b, z, y, alpha=0.3, T=2.0), torch.tensor(expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("term", [Branches(), Branches(layers=["stage0", -1])])
+@pytest.mark.parametrize("term", [SelfDistillationExits(), SelfDistillationExits(layers=["stage0", -1])])
 def test_branches_teach_earlier_layers_without_a_teacher_and_leave_nothing(tmp_path, term):
     student = staged()
     names = list(student.state_dict())
@@ -306,28 +306,28 @@ def test_branches_teach_earlier_layers_without_a_teacher_and_leave_nothing(tmp_p
 
 def test_branches_need_a_layer_to_leave_from():
     with pytest.raises(ModelError, match="loss 'branches': branches need two layers or more"):
-        Sight((Branches(),), staged(widths=(4,)), [], INPUTS)
+        FeatureMatcher((SelfDistillationExits(),), staged(widths=(4,)), [], INPUTS)
 
 
 def test_hints_bring_the_students_features_to_the_teachers(tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 12, "lr": 0.05})
     data = toy_data()
-    answers = TeacherAnswers([staged(1)], data.train, key="t", cache=tmp_path, device="cpu")
+    answers = CachedTeacher([staged(1)], data.train, key="t", cache=tmp_path, device="cpu")
     loss = train(staged(), tmp_path, settings, data=data, terms=(Hint(),), teacher=answers).curves["loss"].y
     assert loss[-1] < 0.2 * loss[0]
 
 
 def test_adapters_are_trained_with_the_student():
     term = Hint()
-    sight = Sight((term,), staged(), [staged(1, (8, 8))], INPUTS)
-    assert sorted(p.shape for p in sight.learned.parameters()) == sorted([(8, 4, 1, 1), (8,), (8, 6, 1, 1), (8,)])
-    same = Sight((term,), staged(), [staged(1)], INPUTS)
-    assert list(same.learned.parameters()) == []
+    sight = FeatureMatcher((term,), staged(), [staged(1, (8, 8))], INPUTS)
+    assert sorted(p.shape for p in sight.loss_modules.parameters()) == sorted([(8, 4, 1, 1), (8,), (8, 6, 1, 1), (8,)])
+    same = FeatureMatcher((term,), staged(), [staged(1)], INPUTS)
+    assert list(same.loss_modules.parameters()) == []
 
 
 def test_several_teachers_are_all_looked_into(tmp_path):
     data = toy_data()
-    answers = TeacherAnswers([staged(1, (8, 8)), staged(2, (4, 6))], data.train, key="t", cache=tmp_path, device="cpu")
+    answers = CachedTeacher([staged(1, (8, 8)), staged(2, (4, 6))], data.train, key="t", cache=tmp_path, device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 1})
     history = train(staged(), tmp_path, settings, data=data, terms=(HardLabels(), Fsp()), teacher=answers)
     assert [row["teacher"] for row in history.matched] == [0, 0, 1, 1]

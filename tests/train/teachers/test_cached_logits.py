@@ -5,7 +5,7 @@ from torch import nn
 
 from compress.data.interface import Batch
 from compress.distill.losses.response import Response
-from compress.train.teachers.cached_logits import TeacherAnswers
+from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import ToySplit, conv_net, toy_data, train
 
 
@@ -27,7 +27,7 @@ class Counted(nn.Module):
 
 
 def answers(split, cache, teachers, key="k"):
-    return TeacherAnswers(teachers, split, key=key, cache=cache, device="cpu")
+    return CachedTeacher(teachers, split, key=key, cache=cache, device="cpu")
 
 
 def test_kept_answers_agree_with_the_teacher(tmp_path):
@@ -58,10 +58,10 @@ def test_a_batch_of_mixed_views_gets_each_sample_its_own(tmp_path):
 def test_a_second_use_asks_no_teacher(tmp_path):
     split, teacher = ToySplit(30, 1), Counted(conv_net())
     first = answers(split, tmp_path, [teacher])
-    first.fill(range(5))
+    first.precompute(range(5))
     assert int(teacher.count) == 60
     second = answers(split, tmp_path, [teacher])
-    second.fill(range(5))
+    second.precompute(range(5))
     batch = next(iter(split.epoch(1, 8, 0)))
     assert torch.equal(second.logits(batch), first.logits(batch))
     assert int(teacher.count) == 60
@@ -69,7 +69,7 @@ def test_a_second_use_asks_no_teacher(tmp_path):
 
 def test_only_views_that_will_be_seen_are_computed(tmp_path):
     split, teacher = ToySplit(30, 1, views=10), Counted(conv_net())
-    answers(split, tmp_path, [teacher]).fill(range(3))
+    answers(split, tmp_path, [teacher]).precompute(range(3))
     assert int(teacher.count) == 90
 
 
@@ -77,13 +77,13 @@ def test_only_views_that_will_be_seen_are_computed(tmp_path):
 def test_a_harmed_file_is_made_again(tmp_path, harm):
     split, teacher = ToySplit(30, 1), Counted(conv_net())
     found = answers(split, tmp_path, [teacher])
-    found.fill([0])
+    found.precompute([0])
     (table,) = found.folder.glob("*.npy")
     (manifest,) = found.folder.glob("*.json")
     expected = np.load(table)
     if harm == "foreign":
         other = answers(split, tmp_path, [conv_net(4)], key="other")
-        other.fill([0])
+        other.precompute([0])
         table.write_bytes(next(other.folder.glob("*.npy")).read_bytes())
         manifest.write_bytes(next(other.folder.glob("*.json")).read_bytes())
     elif harm == "no manifest":
@@ -92,7 +92,7 @@ def test_a_harmed_file_is_made_again(tmp_path, harm):
         content = bytearray(table.read_bytes())
         content[-1] ^= 255
         table.write_bytes(content[:-40] if harm == "cut" else content)
-    answers(split, tmp_path, [teacher]).fill([0])
+    answers(split, tmp_path, [teacher]).precompute([0])
     assert int(teacher.count) == 60
     np.testing.assert_array_equal(np.load(table), expected)
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from compress.train.teachers import logit_shards as kept
-from compress.train.teachers.cached_logits import TeacherAnswers
-from compress.train.teachers.combine_teachers import combined, weights
-from compress.train.teachers.logit_shards import KeptView, decode, encode, row_type
+from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.combine_teachers import combine_logits, teacher_weights
+from compress.train.teachers.logit_shards import LogitShards, decode, encode, row_dtype
 from tests.train.toy_training import ToySplit, conv_net
 
 
@@ -19,8 +19,8 @@ def softmax(z):
 
 
 def test_ten_classes_cost_at_most_64_bytes_a_view():
-    assert row_type(10, 1000).itemsize == 44
-    assert row_type(10, 70_000).itemsize == 64
+    assert row_dtype(10, 1000).itemsize == 44
+    assert row_dtype(10, 70_000).itemsize == 64
     assert encode(draw(8, 100), 10).nbytes == 8 * 44
 
 
@@ -43,15 +43,15 @@ def test_all_classes_come_back_as_they_are(k):
 
 
 def answers(split, cache, teacher, **more):
-    return TeacherAnswers([teacher], split, key="t", cache=cache, device="cpu", **more)
+    return CachedTeacher([teacher], split, key="t", cache=cache, device="cpu", **more)
 
 
 def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "SHARD", 128)
-    monkeypatch.setattr("compress.train.teachers.cached_logits.SHARD", 128)
+    monkeypatch.setattr(kept, "SHARD_SIZE", 128)
+    monkeypatch.setattr("compress.train.teachers.cached_logits.SHARD_SIZE", 128)
     split, teacher = ToySplit(300, 1, views=1), conv_net()
     whole = answers(split, tmp_path / "whole", teacher)
-    whole.fill([0])
+    whole.precompute([0])
     cut = answers(split, tmp_path / "cut", teacher)
     asked = []
 
@@ -59,22 +59,22 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
         if len(asked) == 2:
             raise KeyboardInterrupt
         asked.append(len(batch.targets))
-        return TeacherAnswers._ask(cut, batch)
+        return CachedTeacher._ask(cut, batch)
 
     monkeypatch.setattr(cut, "_ask", ask)
     with pytest.raises(KeyboardInterrupt):
-        cut.fill([0])
+        cut.precompute([0])
     assert len(list(cut.folder.glob("*.npy"))) == 2
     again = answers(split, tmp_path / "cut", teacher)
-    monkeypatch.setattr(again, "_ask", lambda batch: asked.append(len(batch.targets)) or TeacherAnswers._ask(again, batch))
-    again.fill([0])
+    monkeypatch.setattr(again, "_ask", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._ask(again, batch))
+    again.precompute([0])
     assert asked == [128, 128, 44]
     batch = next(iter(split.epoch(0, 300, 0)))
     assert torch.equal(again.logits(batch), whole.logits(batch))
     next(again.folder.glob("*-00001.npy")).write_bytes(b"cut")
     third = answers(split, tmp_path / "cut", teacher)
-    monkeypatch.setattr(third, "_ask", lambda batch: asked.append(len(batch.targets)) or TeacherAnswers._ask(third, batch))
-    third.fill([0])
+    monkeypatch.setattr(third, "_ask", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._ask(third, batch))
+    third.precompute([0])
     assert asked[3:] == [128]
     assert torch.equal(third.logits(batch), whole.logits(batch))
 
@@ -84,11 +84,14 @@ def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size
     dense, few = answers(split, tmp_path, teacher), answers(split, tmp_path, teacher, k=2)
     assert dense.folder != few.folder
     assert dense.key != few.key
-    assert dense.fill([0]) == ""
-    assert few.fill([0]) == "teacher answers were kept as the 2 likeliest classes and the mass of the others, 12 bytes a view"
+    assert dense.precompute([0]) == ""
+    assert (
+        few.precompute([0])
+        == "teacher answers were kept as the 2 likeliest classes and the mass of the others, 12 bytes a view"
+    )
     batch = next(iter(split.epoch(0, 30, 0)))
     torch.testing.assert_close(few.logits(batch).softmax(1), dense.logits(batch).softmax(1), atol=1e-3, rtol=4e-3)
-    few.fill([0, 1])
+    few.precompute([0, 1])
     mixed = next(iter(split.view(1, 30)))
     views = batch.views.clone()
     views[::2] = 1
@@ -100,13 +103,13 @@ def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size
 def test_a_manifest_that_is_no_manifest_is_made_again(tmp_path):
     split = ToySplit(30, 1)
     first = answers(split, tmp_path, conv_net())
-    first.fill([0])
+    first.precompute([0])
     (manifest,) = first.folder.glob("*.json")
     for text in ("[]", "{}", "nothing"):
         manifest.write_text(text)
-        view = KeptView(first.folder, 0, 30, {})
+        view = LogitShards(first.folder, 0, 30, {})
         assert view.missing() == [0]
-    answers(split, tmp_path, conv_net()).fill([0])
+    answers(split, tmp_path, conv_net()).precompute([0])
     assert manifest.read_text() != "nothing"
 
 
@@ -114,8 +117,8 @@ def test_the_weights_of_several_teachers_equal_the_formulas():
     z, y = torch.from_numpy(np.stack([draw(4, 3, seed) for seed in range(3)])), torch.tensor([0, 2, 1, -1])
     p = np.stack([softmax(one.numpy()) for one in z])
     sure = p.max(2) / p.max(2).sum(0)
-    np.testing.assert_allclose(weights(z, y, "confidence"), sure, rtol=1e-5)
-    right = weights(z, y, "loss").numpy()
+    np.testing.assert_allclose(teacher_weights(z, y, "confidence"), sure, rtol=1e-5)
+    right = teacher_weights(z, y, "loss").numpy()
     for n in range(3):
         inverse = [1 / p[m, n, y[n]] for m in range(3)]  # exp of the cross-entropy
         np.testing.assert_allclose(right[:, n], [(1 - e / sum(inverse)) / 2 for e in inverse], rtol=1e-5)
@@ -125,12 +128,12 @@ def test_the_weights_of_several_teachers_equal_the_formulas():
 @pytest.mark.parametrize("how", ["mean", "confidence", "loss"])
 def test_combined_answers_are_a_weighted_mean(how):
     z, y = torch.from_numpy(np.stack([draw(4, 3, seed) for seed in range(3)])), torch.tensor([0, 2, 1, -1])
-    w = torch.full((3, 4), 1 / 3) if how == "mean" else weights(z, y, how)
+    w = torch.full((3, 4), 1 / 3) if how == "mean" else teacher_weights(z, y, how)
     torch.testing.assert_close(w.sum(0), torch.ones(4))
-    torch.testing.assert_close(combined(list(z), y, how), (w.unsqueeze(2) * z).sum(0))
-    torch.testing.assert_close(combined([z[0]], y, how), z[0])
+    torch.testing.assert_close(combine_logits(list(z), y, how), (w.unsqueeze(2) * z).sum(0))
+    torch.testing.assert_close(combine_logits([z[0]], y, how), z[0])
 
 
 def test_the_teacher_that_is_right_weighs_more():
     right, wrong = torch.tensor([[5.0, 0.0]]), torch.tensor([[0.0, 5.0]])
-    assert float(weights(torch.stack([right, wrong]), torch.tensor([0]), "loss")[0]) > 0.9
+    assert float(teacher_weights(torch.stack([right, wrong]), torch.tensor([0]), "loss")[0]) > 0.9
