@@ -88,7 +88,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "contrastive", "compress.distill.losses.contrastive:Contrastive", "Tian et al. 2020, CRD, arXiv:1910.10699"),
     Entry("loss", "jacobian", "compress.distill.losses.jacobian:Jacobian", "Srinivas & Fleuret 2018, arXiv:1803.00443"),
 
-    Entry("teacher", "teacher", "compress.distill.teachers.settings:RecipeTeacher", "the recipe's own; several: arXiv:2201.00007"),
+    Entry("teacher", "teacher", "compress.distill.teachers.settings:RecipeTeacher",
+          "the recipe's own; several: arXiv:2201.00007"),
     Entry("teacher", "parent", "compress.distill.teachers.settings:ParentTeacher", "the network that the stage was given"),
     Entry("teacher", "snapshot", "compress.distill.teachers.settings:StudentSnapshot", "Yang et al. 2019, arXiv:1812.00123"),
     Entry("teacher", "moving_average", "compress.distill.teachers.settings:MovingAverage",
