@@ -54,7 +54,7 @@ class PipelineExecutor:
     @cached_property
     def data(self) -> Data:
         """The splits."""
-        return self.plan.make_data()
+        return self.plan.load_data()
 
     @cached_property
     def task(self) -> Task:
@@ -157,11 +157,11 @@ class PipelineExecutor:
         return {"data": self.plan.data_key, "task": self.plan.task, "seed": self.plan.seed}
 
     def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
-        return cache(lambda: network.architecture(self.data.spec)[0])
+        return cache(lambda: network.build_architecture(self.data.spec)[0])
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact | str, ...]]:
         """A network as the plan builds it, with notes on it."""
-        module, notes = network.make(self.data.spec)
+        module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes
 
     def _run_or_reuse(self, pending: PendingStage) -> StageOutput:

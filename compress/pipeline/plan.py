@@ -1,7 +1,7 @@
-"""What a pipeline is about to do, whether it came from a recipe or from Python objects.
+"""Execution plan of a pipeline, from a recipe or from Python objects.
 
-Each part is a *key* (what identifies it, as JSON, found without torch) and a way to *make* it. A run in which every
-stage is already finished makes nothing.
+Each part is a *key*, which identifies it as JSON and is computed without torch, and a function that *builds* it. A run in which
+every stage is already finished builds nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.budget import Budget
 from compress.core.errors import Fault, RecipeError
-from compress.core.record import InputSpec
+from compress.core.record import Fact, InputSpec
 from compress.core.stage import Stage
 from compress.train.settings import Training
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
 
-MakeNetwork = Callable[[InputSpec], "tuple[nn.Module, tuple[str, ...]]"]
+BuildNetwork = Callable[[InputSpec], "tuple[nn.Module, tuple[Fact | str, ...]]"]
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,40 @@ class NetworkPlan:
     """One network.
 
     Attributes:
-        key: What identifies it.
-        make: Network with its first weights, and notes on how it was fitted.
-        architecture: The same network, whatever its weights: the reference that checkpoints are read against.
-        trained: Whether its first weights are worth measuring.
+        key: Identifies it.
+        build: Builds the network with its initial weights; with notes on how it was adapted to the data.
+        build_architecture: Builds the same network with any weights: the reference that checkpoints are read against.
+        trained: Whether its initial weights are trained, so that they are worth measuring.
         training: How to train it before use (teachers).
     """
 
     key: dict[str, Any]
-    make: MakeNetwork
-    architecture: MakeNetwork
+    build: BuildNetwork
+    build_architecture: BuildNetwork
     trained: bool
     training: Training | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run, described."""
+    """A whole run.
+
+    Attributes:
+        data_key: Identifies the data.
+        load_data: Loads it.
+        targets: Names of all devices that the recipe names.
+        base: Folder that relative paths start from.
+        digest: Short hash of the resolved recipe; names the run directory.
+        recipe: The resolved recipe, as JSON.
+        recipe_text: The recipe as it was written.
+        trust_code: Whether `python:` sources may run.
+    """
 
     name: str
     seed: int
     task: str
     data_key: dict[str, Any]
-    make_data: Callable[[], Data]
+    load_data: Callable[[], Data]
     model: NetworkPlan
     teachers: tuple[NetworkPlan, ...]
     stages: tuple[Stage, ...]
@@ -80,9 +91,9 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         seed=recipe.seed,
         task=recipe.task,
         data_key={**recipe.data.model_dump(mode="json"), "fingerprint": sources.fingerprint(recipe.data, base)},
-        make_data=lambda: sources.load(recipe.data, base=base, trust_code=trust_code),
+        load_data=lambda: sources.load(recipe.data, base=base, trust_code=trust_code),
         model=_network(recipe.model, recipe.seed, base, trust_code),
-        teachers=tuple(_network(each, recipe.seed, base, trust_code, each.train) for each in teachers),
+        teachers=tuple(_network(teacher, recipe.seed, base, trust_code, teacher.train) for teacher in teachers),
         stages=recipe.stages,
         budget=recipe.budget,
         targets=targets(recipe.stages),
@@ -97,17 +108,17 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
 def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, training: Training | None = None) -> NetworkPlan:
     from compress.models import factory as sources
 
-    def made(chosen: ModelSettings) -> MakeNetwork:
-        def make(spec: InputSpec) -> tuple[nn.Module, tuple[str, ...]]:
-            built = sources.build(chosen, spec, seed=seed, base=base, trust_code=trust_code)
-            return built.module, built.notes
+    def builder(model: ModelSettings) -> BuildNetwork:
+        def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact | str, ...]]:
+            network = sources.build(model, spec, seed=seed, base=base, trust_code=trust_code)
+            return network.module, network.notes
 
-        return make
+        return build
 
     return NetworkPlan(
         key={"settings": settings.model_dump(mode="json"), "source": sources.fingerprint(settings, base)},
-        make=made(settings),
-        architecture=made(_without_weights(settings)),
+        build=builder(settings),
+        build_architecture=builder(_without_weights(settings)),
         trained=settings.weights is not None or settings.source.startswith(("file:", "python:")),
         training=training,
     )
@@ -131,7 +142,7 @@ def from_objects(
     seed: int = 0,
     task: str = "classification",
 ) -> Plan:
-    """The plan of a pipeline made in Python from the caller's own network, loaders and stages.
+    """The plan of a pipeline built in Python from the caller's own network, loaders and stages.
 
     Raises:
         RecipeError: The stages do not fit together; every fault is listed.
@@ -140,7 +151,7 @@ def from_objects(
     from compress.core.registry_field import name_of
     from compress.core.run_directory import key_of
 
-    stages, budget = _checked(name, stages, budget, has_teacher=bool(teachers))
+    stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
@@ -156,9 +167,9 @@ def from_objects(
         seed=seed,
         task=task,
         data_key=recipe["data"],
-        make_data=lambda: data,
-        model=_given(model),
-        teachers=tuple(_given(teacher) for teacher in teachers),
+        load_data=lambda: data,
+        model=_from_module(model),
+        teachers=tuple(_from_module(teacher) for teacher in teachers),
         stages=stages,
         budget=budget,
         targets=targets(stages),
@@ -169,11 +180,11 @@ def from_objects(
     )
 
 
-def _given(module: nn.Module) -> NetworkPlan:
-    def make(spec: InputSpec) -> tuple[nn.Module, tuple[str, ...]]:  # noqa: ARG001
+def _from_module(module: nn.Module) -> NetworkPlan:
+    def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact | str, ...]]:  # noqa: ARG001
         return copy.deepcopy(module).cpu().eval(), ()
 
-    return NetworkPlan(key=_object_key(module), make=make, architecture=make, trained=True)
+    return NetworkPlan(key=_object_key(module), build=build, build_architecture=build, trained=True)
 
 
 def _object_key(module: nn.Module) -> dict[str, Any]:
@@ -182,25 +193,25 @@ def _object_key(module: nn.Module) -> dict[str, Any]:
     return {"class": f"{type(module).__module__}.{type(module).__qualname__}", "weights": weights_hash(module)}
 
 
-def _checked(
+def _validate(
     name: str, stages: Sequence[Stage], budget: Budget | None, *, has_teacher: bool
 ) -> tuple[tuple[Stage, ...], Budget | None]:
-    """The stages and limits, with every device under its own name.
+    """Check stages and limits; returns them with every device under its own name.
 
     Raises:
-        RecipeError: An impossible order, a teacher that is not there, an unknown device, a limit that nobody measures.
+        RecipeError: An impossible order, a missing teacher, an unknown device, a limit that no stage measures.
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices
     from compress.config.yaml_lines import spell
 
     chain = checks.entries(stages)
-    own = devices.resolve(stages, budget, None)
-    found = [
+    resolved = devices.resolve(stages, budget, None)
+    faults = [
         *checks.check_order(chain),
         *checks.check_teacher(chain, has_teacher=has_teacher),
-        *devices.check(chain, budget, own),
+        *devices.check(chain, budget, resolved),
     ]
-    if found:
-        raise RecipeError(f"pipeline {name!r}", [Fault(message, spell(place)) for place, message in found])
-    return devices.rename(stages, budget, own, Path.cwd())
+    if faults:
+        raise RecipeError(f"pipeline {name!r}", [Fault(message, spell(path)) for path, message in faults])
+    return devices.rename(stages, budget, resolved, Path.cwd())
