@@ -1,9 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, Skipped, StageRecord
+from compress.pipeline.report.write import write
 from compress.tasks.metrics import ACCURACY
 
 RECIPE = """# What:    ResNet-50 teacher, MobileNetV2 student, for a phone CPU and a Jetson
@@ -163,3 +165,9 @@ def make_record() -> RunRecord:
 @pytest.fixture(scope="session")
 def record() -> RunRecord:
     return make_record()
+
+
+@pytest.fixture(scope="session")
+def written(record: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """The report of `record`: its files."""
+    return write(record, tmp_path_factory.mktemp("report"))

@@ -1,0 +1,66 @@
+"""Reading of a written report, and a record with hostile text."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from compress.core.record import Check, Fact, Quantity, RunRecord, Skipped, Verdict
+
+EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \n## heading"
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [text or "" for name, text in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(page: Path) -> Reader:
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    return reader
+
+
+def malicious(record: RunRecord) -> RunRecord:
+    """The record with hostile text in every place that a user or a file name fills."""
+    stage = record.stages[0].model_copy(
+        update={
+            "name": EVIL,
+            "notes": (Fact.of("text", text=EVIL),),
+            "skipped": (Skipped(what=EVIL, reason=EVIL),),
+            "tables": {EVIL: ({EVIL: EVIL, "other": None},)},
+            "parameters": {EVIL: EVIL},
+            "curves": {EVIL: record.stages[0].curves["loss"].model_copy(update={"y_label": EVIL})},
+            "results": {EVIL: Quantity.measured(1.0, EVIL, EVIL)},
+        }
+    )
+    subjects = tuple(row.model_copy(update={"device": EVIL, "runtime": EVIL}) for row in record.stages[4].benchmark_rows[:3])
+    profile = record.stages[4].model_copy(update={"benchmark_rows": subjects})
+    check = Check(limit=EVIL, allowed=EVIL, quantity=Quantity.missing("W", EVIL), passed=False, explanation=EVIL)
+    update: dict[str, Any] = {
+        "name": EVIL,
+        "recipe_text": f"{EVIL}\n```\n# out of the fence",
+        "data": {"source": EVIL},
+        "environment": {EVIL: EVIL},
+        "notes": (Fact.of("text", text=EVIL),),
+        "spec": record.spec.model_copy(update={"classes": (EVIL, "b")}),
+        "stages": (stage, *record.stages[1:4], profile),
+        "verdict": Verdict(passed=False, checks=(check,)),
+    }
+    return record.model_copy(update=update)
+
+
+def without_curves(record: RunRecord) -> RunRecord:
+    stages = tuple(stage.model_copy(update={"curves": {}, "tables": {}}) for stage in record.stages)
+    return record.model_copy(update={"stages": stages, "teacher": None})

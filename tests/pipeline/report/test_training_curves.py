@@ -1,0 +1,30 @@
+"""Figures of one stage."""
+
+from compress.core.record import Curve, Metric, RunRecord
+from compress.pipeline.report.training_curves import draw_stage
+from compress.tasks.metrics import ACCURACY
+
+
+def test_a_stage_gets_a_figure_for_what_its_record_holds(record: RunRecord) -> None:
+    distill, prune, quantize = record.stages[:3]
+    assert [picture.name for picture in draw_stage(distill, ACCURACY)] == ["01_distill_curves"]
+    assert [picture.name for picture in draw_stage(prune, ACCURACY)] == ["02_prune_steps", "02_prune_curves"]
+    assert list(draw_stage(quantize, ACCURACY)) == []
+    assert {picture.section for picture in draw_stage(prune, ACCURACY)} == {"stage-2"}
+
+
+def test_pruning_steps_are_drawn_from_the_deciding_metric(record: RunRecord) -> None:
+    prune = record.stages[1]
+    other = Metric(name="map", label="mAP", unit="fraction", higher_is_better=True)
+    accuracy, missing = (next(iter(draw_stage(prune, metric))) for metric in (ACCURACY, other))
+    rows = tuple({key.replace("accuracy", "map"): value for key, value in row.items()} for row in prune.tables["pruning_steps"])
+    renamed = prune.model_copy(update={"tables": {"pruning_steps": rows}})
+    drawn = next(iter(draw_stage(renamed, other)))
+    assert "mAP" in drawn.caption
+    assert drawn.png != missing.png
+    assert accuracy.png != missing.png
+
+
+def test_a_curve_without_values_is_not_drawn(record: RunRecord) -> None:
+    empty = Curve(x_label="epoch", y_label="loss", x=(1, 2), y=(None, None))
+    assert list(draw_stage(record.stages[2].model_copy(update={"curves": {"loss": empty}}), ACCURACY)) == []
