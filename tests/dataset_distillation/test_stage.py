@@ -284,8 +284,8 @@ def test_later_stages_train_on_the_set_and_a_rerun_finds_everything(tmp_path, mo
     again = chain(tmp_path)
     assert seen == [12, 12]
     assert [each.key for each in again.record.stages] == [each.key for each in run.record.stages]
-    assert "figures/01_distill_data_distilled.png" in (run.folder / "report.md").read_text()
-    assert (run.folder / "figures" / "01_distill_data_distilled.png").is_file()
+    assert "figures/01_dataset_distillation_distilled.png" in (run.folder / "report.md").read_text()
+    assert (run.folder / "figures" / "01_dataset_distillation_distilled.png").is_file()
     assert run.record.stages[1].notes == ()
 
 
