@@ -72,16 +72,16 @@ def test_an_interrupted_run_continues_to_the_same_bits(fields, candidate, contex
     stage = Prune(**fields)
     whole = stage.run(candidate, context)
     other = replace(context, folder=tmp_path / "other")
-    real = steps.recover
+    real = steps.finetune
 
     def falls_over(*args, **kwargs):
         real(*args, **kwargs)
         raise KeyboardInterrupt  # trained, and nothing of it written down by the stage
 
-    monkeypatch.setattr(steps, "recover", falls_over)
+    monkeypatch.setattr(steps, "finetune", falls_over)
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, other)
-    monkeypatch.setattr(steps, "recover", real)
+    monkeypatch.setattr(steps, "finetune", real)
     torch.rand(17)
     _same(whole, stage.run(candidate, other))
 
@@ -154,13 +154,13 @@ def test_when_nothing_may_go_the_dense_network_is_kept(candidate, context, monke
 
 def test_a_ticket_is_its_masks_times_the_weights_of_the_step_to_rewind_to(candidate, context, monkeypatch):
     seen = []
-    real = steps.recover
+    real = steps.finetune
 
     def watched(module, *args, **kwargs):
         seen.append({name: p.detach().clone() for name, p in module.named_parameters()})
         return real(module, *args, **kwargs)
 
-    monkeypatch.setattr(steps, "recover", watched)
+    monkeypatch.setattr(steps, "finetune", watched)
     outcome = Prune(**WAYS["lottery"]).run(candidate, context)
     weights = load_file(context.folder / "rewind.safetensors")
     assert not torch.equal(weights["stem.0.weight"], candidate.network().state_dict()["stem.0.weight"])
@@ -223,11 +223,11 @@ def test_layer_times_are_measured_once_and_decide_the_same_after_an_interruption
 
     monkeypatch.setattr(layer_times, "layer_times", measured)
     stage = Prune(**{**CHANNEL, "importance": "taylor", "per_millisecond": True})
-    real = steps.recover
-    monkeypatch.setattr(steps, "recover", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    real = steps.finetune
+    monkeypatch.setattr(steps, "finetune", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, context)
-    monkeypatch.setattr(steps, "recover", real)
+    monkeypatch.setattr(steps, "finetune", real)
     stage.run(candidate, context)
     assert calls == [1]
 

@@ -136,7 +136,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(fields, when, candidate, 
     from dataclasses import replace
 
     other = replace(context, folder=tmp_path / "other")
-    real, calls = steps.recover, []
+    real, calls = steps.finetune, []
 
     def falls_over(*args, **kwargs):
         calls.append(kwargs["label"])
@@ -147,7 +147,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(fields, when, candidate, 
             raise KeyboardInterrupt
         return history
 
-    monkeypatch.setattr(steps, "recover", falls_over)
+    monkeypatch.setattr(steps, "finetune", falls_over)
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, other)
     torch.rand(17)  # whatever else happened in between
@@ -160,17 +160,17 @@ def test_an_interrupted_run_continues_to_the_same_bits(fields, when, candidate, 
 
 
 def test_steps_of_another_setting_are_not_taken_over(candidate, context, monkeypatch):
-    real = steps.recover
+    real = steps.finetune
 
     def stop_at_two(*args, **kwargs):
         if kwargs["label"] == "step-2":
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(steps, "recover", stop_at_two)
+    monkeypatch.setattr(steps, "finetune", stop_at_two)
     with pytest.raises(KeyboardInterrupt):
         Prune(**CHANNEL).run(candidate, context)
-    monkeypatch.setattr(steps, "recover", real)
+    monkeypatch.setattr(steps, "finetune", real)
     rows = Prune(**{**CHANNEL, "target": {"macs": 0.9}}).run(candidate, context).tables["pruning_steps"]
     assert rows[1]["target"] > 0.9
 
@@ -178,17 +178,17 @@ def test_steps_of_another_setting_are_not_taken_over(candidate, context, monkeyp
 @pytest.mark.parametrize("damage", ["state", "weights"])
 def test_a_damaged_step_is_done_again(damage, candidate, context, monkeypatch):
     stage = Prune(**WEIGHT)
-    real = steps.recover
+    real = steps.finetune
 
     def stop_at_two(*args, **kwargs):
         if kwargs["label"] == "step-2":
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(steps, "recover", stop_at_two)
+    monkeypatch.setattr(steps, "finetune", stop_at_two)
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, context)
-    monkeypatch.setattr(steps, "recover", real)
+    monkeypatch.setattr(steps, "finetune", real)
     path = context.folder / ("steps.json" if damage == "state" else "step-1.safetensors")
     path.write_bytes(path.read_bytes()[:40])
     assert [row["step"] for row in stage.run(candidate, context).tables["pruning_steps"]] == [0, 1, 2]

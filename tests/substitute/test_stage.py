@@ -221,7 +221,7 @@ def test_what_auto_measured_is_kept_for_the_next_attempt(candidate, context, clo
         raise InterruptedTestError
 
     monkeypatch.setattr(outcome, "timed", fail)
-    monkeypatch.setattr(steps, "recover", fail)
+    monkeypatch.setattr(steps, "finetune", fail)
     with pytest.raises(InterruptedTestError):
         run(candidate, context, activations="auto")
     kept = json.loads((context.folder / choices.FILE).read_text())
