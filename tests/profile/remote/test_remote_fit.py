@@ -213,7 +213,7 @@ def slow(monkeypatch):
     built = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     monkeypatch.setattr(remote, "specimen", lambda _: built)
     monkeypatch.setattr(remote, "WAVE", 1)
-    monkeypatch.setattr("test_remote_calibrate.quantized", lambda model: model)
+    monkeypatch.setattr("tests.profile.remote.test_remote_fit.quantized", lambda model: model)
 
 
 def test_the_connection_is_lost(device, slow, server):
@@ -244,7 +244,7 @@ def test_a_network_takes_too_long(device, slow):
 def test_ctrl_c_half_way_leaves_nothing_here_or_there(device, server, tmp_path):
     profile = tmp_path / "my_board.yaml"
     profile.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
-    code = "from compress import cli; from compress.profile.remote import calibrate; calibrate.WAVE = 1; cli.main()"
+    code = "from compress import cli; from compress.profile.cost_model import remote_fit; remote_fit.WAVE = 1; cli.main()"
     command = [sys.executable, "-c", code, "devices", "calibrate", str(profile)]
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     with subprocess.Popen(
