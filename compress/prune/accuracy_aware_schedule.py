@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def following(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retries: int) -> float | None:
+def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retries: int) -> float | None:
     """The fraction to remove next, a pure function of what was tried.
 
         before the cliff: s_f · t / n;   after it: halfway between the largest fraction kept and the smallest undone

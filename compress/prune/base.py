@@ -71,8 +71,8 @@ class Pruner(Protocol):
     """
 
     skipped: tuple[Skipped, ...]
-    guarded: frozenset[str]
+    protected: frozenset[str]
 
-    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+    def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Prune a result of an earlier cut, or the dense network, to a fraction of the dense one's cost."""
         ...

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compress.core.registry import lookup
 from compress.core.stage import Context
-from compress.prune.criteria import Importance, Material
+from compress.prune.criteria import Importance, ScoringData
 from compress.prune.unstructured.weights import prunable
 from compress.train.distributed import resolve_device
 
@@ -29,17 +29,17 @@ class Scores:
     """
 
     importance: Importance
-    silent: set[str] = field(default_factory=set)
+    unscored: set[str] = field(default_factory=set)
 
     def notes(self, name: str) -> tuple[str, ...]:
         """What was left alone for want of a score."""
-        if not self.silent:
+        if not self.unscored:
             return ()
-        listed = ", ".join(sorted(self.silent)[:6]) + ", …" * (len(self.silent) > 6)
-        return (f"importance {name} says nothing of the channels of {listed} ({len(self.silent)}), which were left alone",)
+        listed = ", ".join(sorted(self.unscored)[:6]) + ", …" * (len(self.unscored) > 6)
+        return (f"importance {name} says nothing of the channels of {listed} ({len(self.unscored)}), which were left alone",)
 
 
-def scored(
+def compute_scores(
     stage: Prune,
     context: Context,
     module: nn.Module,
@@ -64,7 +64,7 @@ def scored(
     """
     importance: Importance = lookup("importance", stage.importance).load()(context.seed + k)
     order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
-    material = Material(
+    material = ScoringData(
         tuple(islice(order, batches)),
         context.task,
         device=resolve_device(context.device),
@@ -81,7 +81,7 @@ def _watched(importance: Importance) -> Scores:
     def channels(root: str, group: Any) -> Tensor | None:
         scores = importance.channels(root, group)
         if scores is None:
-            found.silent.add(root)
+            found.unscored.add(root)
         return scores
 
     found.importance = replace(importance, channels=channels)

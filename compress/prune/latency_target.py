@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.record import FrozenModel, Quantity
 from compress.profile.compare_networks import median_ms
-from compress.prune.speedup import Stopwatch
+from compress.prune.speedup import SpeedupMeter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ MOVED = 0.05
 HOW = "time of the pruned network ÷ time of the dense one at the end, ONNX Runtime here, 1 thread, batch 1, in turns"
 
 
-class Reached(FrozenModel):
+class LatencyResult(FrozenModel):
     """A last measurement.
 
     Attributes:
@@ -52,7 +52,7 @@ class Reached(FrozenModel):
         return self.dense_ms / self.dense_ms_before - 1
 
 
-def reached(watch: Stopwatch, module: nn.Module, *, asked: float, dense_ms: float, seconds: float) -> Reached:
+def reached(watch: SpeedupMeter, module: nn.Module, *, asked: float, dense_ms: float, seconds: float) -> LatencyResult:
     """Measure the end.
 
     Args:
@@ -67,18 +67,18 @@ def reached(watch: Stopwatch, module: nn.Module, *, asked: float, dense_ms: floa
     low, high = (1 / gain.high, 1 / gain.low) if gain.low and gain.high else (None, None)
     found = 1 / gain.value if gain.value else race.ratio
     now = median_ms(race.before)
-    return Reached(
+    return LatencyResult(
         asked=asked, reached=found, low=low, high=high, dense_ms_before=dense_ms, dense_ms=now, pruned_ms=median_ms(race.after)
     )
 
 
-def quantity(found: Reached) -> Quantity:
+def quantity(found: LatencyResult) -> Quantity:
     """It with its provenance."""
     interval = (found.low, found.high) if found.low is not None and found.high is not None else None
     return Quantity.measured(found.reached, "fraction", HOW, interval=interval)
 
 
-def told(target: Target, found: Reached) -> tuple[str, ...]:
+def told(target: Target, found: LatencyResult) -> tuple[str, ...]:
     """Whether the target is met, and whether the machine's speed moved meanwhile: a sentence for each."""
     between = f" (95 % interval {found.low:.3f} to {found.high:.3f})" if found.low is not None else ""
     asked = f"asked {found.asked:.3f}"
@@ -89,18 +89,18 @@ def told(target: Target, found: Reached) -> tuple[str, ...]:
     return (verdict, *([_drift(target, found)] if abs(found.moved) > MOVED else []))
 
 
-def missed(found: Reached) -> bool:
+def is_missed(found: LatencyResult) -> bool:
     """Whether even the interval's lower end takes longer than was asked."""
     return (found.reached if found.low is None else found.low) > found.asked
 
 
-def _verdict(found: Reached) -> str:
+def _verdict(found: LatencyResult) -> str:
     if found.reached <= found.asked:
         return "met"
-    return "missed" if missed(found) else "met within what the measurement can tell"
+    return "missed" if is_missed(found) else "met within what the measurement can tell"
 
 
-def _drift(target: Target, found: Reached) -> str:
+def _drift(target: Target, found: LatencyResult) -> str:
     way = "slower" if found.moved > 0 else "faster"
     text = (
         f"this machine became {way} meanwhile: the dense network took {found.dense_ms_before:.3g} ms at the start and "

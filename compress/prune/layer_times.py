@@ -39,7 +39,7 @@ def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: 
     return times
 
 
-def kept(path: Path, key: str) -> dict[str, float] | None:
+def read_times(path: Path, key: str) -> dict[str, float] | None:
     """Times that an earlier attempt at this very pruning measured; None when there are none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -48,6 +48,6 @@ def kept(path: Path, key: str) -> dict[str, float] | None:
         return None
 
 
-def keep(times: dict[str, float], path: Path, key: str) -> None:
+def write_times(times: dict[str, float], path: Path, key: str) -> None:
     """Write them for the next attempt, which must choose by the same numbers."""
     write_text(path, json.dumps({"key": key, "times": times}, indent=1))

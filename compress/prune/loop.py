@@ -25,15 +25,15 @@ from compress.prune import layer_times
 from compress.prune import results as outcome
 from compress.prune import resume as state
 from compress.prune.base import PrunedModel
-from compress.prune.collect_scores import Scores, scored
-from compress.prune.resume import State
+from compress.prune.collect_scores import Scores, compute_scores
+from compress.prune.resume import ResumeState
 from compress.prune.schedule_settings import has_option
-from compress.prune.setup import Prepared
-from compress.prune.sparse_training.before_first_cut import Begun, begin
-from compress.prune.structured import iterative_cut as rounds
+from compress.prune.setup import PruningSetup
+from compress.prune.sparse_training.pretraining import InitialState, train_before_pruning
+from compress.prune.structured import iterative_scoring as rounds
 from compress.prune.unstructured import dynamic_sparse_training as dynamic
 from compress.prune.unstructured import lottery_ticket as lottery
-from compress.prune.unstructured.weights import Masks
+from compress.prune.unstructured.weights import WeightMasks
 from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class PruningRun:
     """What every step of one pruning is given.
 
     Attributes:
@@ -59,22 +59,24 @@ class Job:
     candidate: Candidate
     context: Context
     parent: nn.Module
-    prepared: Prepared
-    begun: Begun
+    prepared: PruningSetup
+    begun: InitialState
     times: Mapping[str, float] | None
 
     @property
-    def guarded(self) -> frozenset[str]:
+    def protected(self) -> frozenset[str]:
         """Names of the modules whose weights do not count as prunable."""
-        return self.prepared.pruner.guarded
+        return self.prepared.pruner.protected
 
 
 def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
     """See `Prune.run`."""
     parent = _ready(candidate.network())
-    prepared = Prepared(stage, candidate, context, parent)
+    prepared = PruningSetup(stage, candidate, context, parent)
     times = _times(stage, candidate, context, parent, prepared)
-    job = Job(stage, candidate, context, parent, prepared, begin(stage, context, parent, prepared, times), times)
+    job = PruningRun(
+        stage, candidate, context, parent, prepared, train_before_pruning(stage, context, parent, prepared, times), times
+    )
     done, module = _resume(job)
     with context.reporter.bar("prune", stage.schedule.count) as bar:
         bar.advance(done.step)
@@ -87,7 +89,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         path.unlink(missing_ok=True)  # several processes clean up
     return Outcome(
         candidate=replace(candidate, module=module),
-        results=outcome.results(stage, candidate, parent, module, job.guarded) | prepared.results(),
+        results=outcome.results(stage, candidate, parent, module, job.protected) | prepared.results(),
         skipped=prepared.pruner.skipped,
         notes=(
             *job.begun.notes,
@@ -104,16 +106,16 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
 
 
 def _times(
-    stage: Prune, candidate: Candidate, context: Context, parent: nn.Module, prepared: Prepared
+    stage: Prune, candidate: Candidate, context: Context, parent: nn.Module, prepared: PruningSetup
 ) -> Mapping[str, float] | None:
     """Milliseconds of each layer, once measured the same for every attempt."""
     if not stage.per_millisecond:
         return None
     path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
-    found = layer_times.kept(path, key)
+    found = layer_times.read_times(path, key)
     if found is None:
         found = layer_times.layer_times(parent, candidate.spec, prepared.device)
-        layer_times.keep(found, path, key)
+        layer_times.write_times(found, path, key)
     return found
 
 
@@ -124,7 +126,7 @@ def _ready(network: nn.Module) -> nn.Module:
     return module
 
 
-def _resume(job: Job) -> tuple[State, nn.Module]:
+def _resume(job: PruningRun) -> tuple[ResumeState, nn.Module]:
     """What is finished, and the network to go on with."""
     key = state.key_of(job.stage, job.context, job.parent)
     found = state.read(job.context.folder, key)
@@ -135,32 +137,32 @@ def _resume(job: Job) -> tuple[State, nn.Module]:
             job.context.reporter.line("prune: the checkpoint of the last step cannot be used; starting from the dense network")
     module = copy.deepcopy(job.begun.module)
     row = _row(job, 0, 0.0, module, _accuracy(job.parent, job.context), _accuracy(module, job.context), kept=True)
-    return State(key=key, rows=(row,)), module
+    return ResumeState(key=key, rows=(row,)), module
 
 
-def _last(job: Job, done: State) -> nn.Module:
+def _last(job: PruningRun, done: ResumeState) -> nn.Module:
     """The network that the last kept step left."""
     if not done.kept:
         return copy.deepcopy(job.begun.module)
     return _ready(state.network_of(done, job.candidate.network(), job.context.folder))
 
 
-def _following(job: Job, done: State) -> float | None:
+def _following(job: PruningRun, done: ResumeState) -> float | None:
     """Fraction that is gone after the next step; None when there is none."""
     schedule, s_f = job.stage.schedule, job.prepared.removed
     if schedule.kind == "guarded":
-        return guarded.following(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
+        return guarded.next_ratio(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
     if done.step >= schedule.count:
         return None
     found: float = lookup("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
     return found
 
 
-def _tries(done: State) -> list[tuple[float, bool]]:
+def _tries(done: ResumeState) -> list[tuple[float, bool]]:
     return [(row["removed"], row["kept"]) for row in done.rows[1:]]
 
 
-def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[State, nn.Module]:
+def _step(job: PruningRun, done: ResumeState, module: nn.Module, removed: float) -> tuple[ResumeState, nn.Module]:
     """Choose, remove, recover, write down; a guarded step that lost too much is undone."""
     stage, context, k = job.stage, job.context, done.step + 1
     cut, scores = _cut(job, module, removed, k)
@@ -172,22 +174,24 @@ def _step(job: Job, done: State, module: nn.Module, removed: float) -> tuple[Sta
     row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
     notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
     gone = (*done.gone, outcome.gone(_layers(job, cut.module)))
-    done = State(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes, gone=gone)
+    done = ResumeState(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes, gone=gone)
     if kept:
         job.prepared.timed(k, cut.module)
     state.write(done, cut.module, job.candidate.network(), context.folder)
     return done, cut.module if kept else module
 
 
-def _cut(job: Job, module: nn.Module, removed: float, k: int) -> tuple[PrunedModel, Scores]:
+def _cut(job: PruningRun, module: nn.Module, removed: float, k: int) -> tuple[PrunedModel, Scores]:
     """Make the cut of step k."""
     stage, context = job.stage, job.context
-    count = rounds.count(job.prepared.pruner, stage.scorings)
+    count = rounds.count_scorings(job.prepared.pruner, stage.scorings)
     batches = stage.batches if count == 1 else -(-stage.batches // 2)
 
     def score(each: int, network: nn.Module) -> Scores:
         number = k + stage.schedule.count * each
-        return scored(stage, context, network, k=number, removed=removed, guarded=job.guarded, times=job.times, batches=batches)
+        return compute_scores(
+            stage, context, network, k=number, removed=removed, protected=job.protected, times=job.times, batches=batches
+        )
 
     def resettle(network: nn.Module) -> None:
         device = resolve_device(context.device)
@@ -196,28 +200,28 @@ def _cut(job: Job, module: nn.Module, removed: float, k: int) -> tuple[PrunedMod
         network.to("cpu")
 
     fraction = stage.target.fraction(removed)
-    return rounds.cut(job.prepared.pruner, module, fraction, rounds=count, score=score, resettle=resettle)
+    return rounds.prune_iteratively(job.prepared.pruner, module, fraction, rounds=count, score=score, resettle=resettle)
 
 
-def _layers(job: Job, module: nn.Module) -> tuple[dict[str, Any], ...]:
+def _layers(job: PruningRun, module: nn.Module) -> tuple[dict[str, Any], ...]:
     """Rows of what is left of each layer, or of the blocks that are gone."""
     return job.prepared.dropped(module) or outcome.layers(job.stage, job.parent, module)
 
 
-def _lost(done: State, accuracy: float) -> float:
+def _lost(done: ResumeState, accuracy: float) -> float:
     """Accuracy lost against the network that the stage was given."""
     return float(done.rows[0]["accuracy_pruned"]) - accuracy
 
 
-def _rewound(job: Job, cut: PrunedModel, k: int) -> None:
+def _rewound(job: PruningRun, cut: PrunedModel, k: int) -> None:
     """Lottery tickets: keep the masks and put the weights that are left back to where they were."""
-    if job.stage.schedule.kind == "lottery" and isinstance(cut.after_step, Masks):
+    if job.stage.schedule.kind == "lottery" and isinstance(cut.after_step, WeightMasks):
         lottery.write_masks(cut.after_step.gone, job.context.folder / f"masks-{k}.safetensors")
         lottery.rewind(cut.module, job.begun.weights)
         cut.after_step()
 
 
-def _recovered(job: Job, cut: PrunedModel, k: int) -> dict[str, Curve]:
+def _recovered(job: PruningRun, cut: PrunedModel, k: int) -> dict[str, Curve]:
     """Train what is left; the curves."""
     stage, context, label = job.stage, job.context, f"step-{k}"
     hook = _exchanging(job, cut, k)
@@ -240,18 +244,20 @@ def _recovered(job: Job, cut: PrunedModel, k: int) -> dict[str, Curve]:
     return curves | ({f"{label} connections exchanged": hook.exchanges.curve()} if hook is not None else {})
 
 
-def _exchanging(job: Job, cut: PrunedModel, k: int) -> dynamic.Exchanging | None:
+def _exchanging(job: PruningRun, cut: PrunedModel, k: int) -> dynamic.DropGrow | None:
     """The hook of dynamic sparse training, where the schedule asks for it."""
     schedule, recovery = job.stage.schedule, job.stage.recover
-    if not has_option("schedule", schedule.kind, "exchanges") or not isinstance(cut.after_step, Masks):
+    if not has_option("schedule", schedule.kind, "exchanges") or not isinstance(cut.after_step, WeightMasks):
         return None
     steps = -(-job.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
-    exchanges = dynamic.Exchanges(schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps))
+    exchanges = dynamic.DropGrowSchedule(
+        schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps)
+    )
     masks = {name: ~gone for name, gone in cut.after_step.gone.items()}
-    return dynamic.Exchanging(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
+    return dynamic.DropGrow(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
 
 
-def _cliff(job: Job, done: State) -> tuple[str, ...]:
+def _cliff(job: PruningRun, done: ResumeState) -> tuple[str, ...]:
     """Where a guarded schedule found the cliff, if it did."""
     schedule = job.stage.schedule
     if schedule.kind != "guarded":
@@ -261,12 +267,14 @@ def _cliff(job: Job, done: State) -> tuple[str, ...]:
     return (cliff,) if cliff else ()
 
 
-def _row(job: Job, k: int, removed: float, module: nn.Module, pruned: float, recovered: float, *, kept: bool) -> dict[str, Any]:
+def _row(
+    job: PruningRun, k: int, removed: float, module: nn.Module, pruned: float, recovered: float, *, kept: bool
+) -> dict[str, Any]:
     return {
         "step": k,
         "target": round(job.stage.target.fraction(removed), 6),
         "removed": removed,
-        **outcome.figures(module, job.candidate, job.guarded),
+        **outcome.figures(module, job.candidate, job.protected),
         "accuracy_pruned": pruned,
         "accuracy_recovered": recovered,
         "kept": kept,
@@ -277,7 +285,7 @@ def _accuracy(module: nn.Module, context: Context) -> float:
     return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
 
 
-def _curve(done: State) -> Curve:
+def _curve(done: ResumeState) -> Curve:
     return Curve(
         x_label="pruning step",
         y_label="validation accuracy after recovery",

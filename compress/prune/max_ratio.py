@@ -28,5 +28,5 @@ def _read(value: Any) -> Any:
 
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
-Ceilings = Annotated[Ratio | dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]], BeforeValidator(_read)]
+MaxRatios = Annotated[Ratio | dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]], BeforeValidator(_read)]
 """Largest fraction of a layer that may go: of every layer, or by glob of layer names, the first match counting."""

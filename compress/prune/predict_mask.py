@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from compress.prune.unstructured.weights import Masks
+from compress.prune.unstructured.weights import WeightMasks
 
 if TYPE_CHECKING:
     from compress.prune.base import Pruner
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
-def picked(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
+def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
     """True where a weight goes with a cut, by parameter name.
 
     Masks say it themselves. Of channels it is read off a cut of a network in which every weight holds the number of its output
@@ -45,15 +45,15 @@ def picked(pruner: Pruner, module: nn.Module, fraction: float, importance: Impor
         return weights[name]
 
     recorded = replace(importance, channels=of_channels, weights=of_weights)
-    cut = pruner.cut(module, fraction, recorded)
-    if isinstance(cut.after_step, Masks):
+    cut = pruner.prune(module, fraction, recorded)
+    if isinstance(cut.after_step, WeightMasks):
         return dict(cut.after_step.gone)
     numbered = copy.deepcopy(module)
     with torch.no_grad():
         for part in numbered.modules():
             if isinstance(part, _LAYERS):
                 part.weight.copy_(_spread(torch.arange(_outputs(part)), part))
-    left = pruner.cut(numbered, fraction, recorded)
+    left = pruner.prune(numbered, fraction, recorded)
     return _gone(module, left.module)
 
 

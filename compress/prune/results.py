@@ -13,7 +13,7 @@ from compress.models.count_macs import count
 from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import width_table as coverage
-from compress.prune.unstructured.weights import compressed_bytes, zeros
+from compress.prune.unstructured.weights import compressed_bytes, count_zeros
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -30,7 +30,7 @@ def figures(module: nn.Module, candidate: Candidate, guarded: frozenset[str]) ->
 
 
 def _sparsity(module: nn.Module, guarded: frozenset[str]) -> float:
-    counted = zeros(module, guarded).values()
+    counted = count_zeros(module, guarded).values()
     return sum(zero for zero, _ in counted) / max(sum(n for _, n in counted), 1)
 
 
@@ -48,7 +48,7 @@ def results(
                 after.parameters / before.parameters, "fraction", "parameters kept of the dense network's; counted"
             ),
         }
-    prunable = sum(n for _, n in zeros(module, guarded).values())
+    prunable = sum(n for _, n in count_zeros(module, guarded).values())
     gone = sum(int((p == 0).sum()) for p in module.parameters())
     return {
         "sparsity": Quantity.measured(
@@ -109,7 +109,7 @@ def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, floa
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
     """One row a layer: what it was and what is left."""
     if stage.granularity == "channel":
-        return (*coverage.channel_rows(parent, module), *heads.rows(parent, module))
+        return (*coverage.channel_rows(parent, module), *heads.head_rows(parent, module))
     return tuple(
-        {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in zeros(module).items()
+        {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in count_zeros(module).items()
     )

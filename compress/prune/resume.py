@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STATE = "steps.json"
 
 
-class State(FrozenModel):
+class ResumeState(FrozenModel):
     """What is finished.
 
     Attributes:
@@ -58,16 +58,16 @@ def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def read(folder: Path, key: str) -> State | None:
+def read(folder: Path, key: str) -> ResumeState | None:
     """The state of this very pruning; None when there is none, or not an unharmed one."""
     try:
-        state = State.model_validate_json((folder / STATE).read_text(encoding="utf-8"))
+        state = ResumeState.model_validate_json((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
     return state if state.key == key else None
 
 
-def write(state: State, module: nn.Module, reference: nn.Module, folder: Path) -> None:
+def write(state: ResumeState, module: nn.Module, reference: nn.Module, folder: Path) -> None:
     """Keep a finished step: weights first, then the state, then the older weights go."""
     if state.kept == state.step:
         save(module, reference, weights_of(folder, state.step))
@@ -76,7 +76,7 @@ def write(state: State, module: nn.Module, reference: nn.Module, folder: Path) -
         weights_of(folder, step).unlink(missing_ok=True)
 
 
-def network_of(state: State, reference: nn.Module, folder: Path) -> nn.Module:
+def network_of(state: ResumeState, reference: nn.Module, folder: Path) -> nn.Module:
     """The network that the last kept step left.
 
     Raises:

@@ -65,7 +65,7 @@ class Sensitivity(Stage):
         limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
         found, skipped = scan(self, parent, candidate, context, limits)
         rows = tuple(found)
-        ceilings = ceilings_of(rows, dense, self.drop)
+        ceilings = max_ratios(rows, dense, self.drop)
         text = {"max_ratio": ceilings, "drop": self.drop, "dense_accuracy": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(text, indent=1))
         with atomic_write(context.folder / FIGURE) as aside:
@@ -74,7 +74,7 @@ class Sensitivity(Stage):
         return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
 
 
-def ceilings_of(rows: Sequence[dict[str, Any]], dense: float, drop: float) -> dict[str, float]:
+def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float) -> dict[str, float]:
     """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already."""
     found: dict[str, float] = {}
     over: set[str] = set()

@@ -13,9 +13,9 @@ from compress.core.record import Skipped
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints
-from compress.prune.criteria import Importance, Material
-from compress.prune.structured.channels import Channels
-from compress.prune.unstructured.weights import Weights, prunable
+from compress.prune.criteria import Importance, ScoringData
+from compress.prune.structured.channels import ChannelPruner
+from compress.prune.unstructured.weights import UnstructuredPruner, prunable
 from compress.train.distributed import resolve_device
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ def scan(
     Raises:
         ModelError: The network cannot be traced, or has nothing to prune.
     """
-    pruner: Channels | Weights
+    pruner: ChannelPruner | UnstructuredPruner
     if stage.granularity == "channel":
-        pruner = Channels(parent, candidate.spec, measure="macs", ranking="local", limits=limits)
+        pruner = ChannelPruner(parent, candidate.spec, measure="macs", ranking="local", limits=limits)
     else:
-        pruner = Weights(parent, candidate.spec, measure="sparsity", ranking="local", limits=limits)
+        pruner = UnstructuredPruner(parent, candidate.spec, measure="sparsity", ranking="local", limits=limits)
     importance: Importance = lookup("importance", stage.importance).load()(context.seed)
     batches = tuple(islice(context.data.train.epoch(0, stage.batch_size, context.seed), stage.batches))
-    names = tuple(prunable(parent, pruner.guarded))
-    importance.collect(parent, Material(batches, context.task, device=resolve_device(context.device), prunable=names))
+    names = tuple(prunable(parent, pruner.protected))
+    importance.collect(parent, ScoringData(batches, context.task, device=resolve_device(context.device), prunable=names))
     rows = []
-    with context.reporter.bar("sensitivity", pruner.places * len(stage.ratios)) as bar:
-        for layer, ratio, module in pruner.singly(parent, stage.ratios, importance):
+    with context.reporter.bar("sensitivity", pruner.prunable_layers * len(stage.ratios)) as bar:
+        for layer, ratio, module in pruner.prune_single_layers(parent, stage.ratios, importance):
             rows.append({"layer": layer, "ratio": round(ratio, 6), "accuracy": accuracy_of(module, context)})
             bar.advance(note=f"{layer} without {ratio:.0%}: {rows[-1]['accuracy']:.3f}")
     return rows, pruner.skipped

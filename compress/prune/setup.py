@@ -28,7 +28,7 @@ from compress.prune import speedup as speed
 from compress.prune.base import Constraints, Pruner
 from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple as rounding
-from compress.prune.structured.depth import Layers
+from compress.prune.structured.depth import BlockPruner
 from compress.train.distributed import accelerated, run_on_main
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Measured(FrozenModel):
     speed: tuple[dict[str, Any], ...] = ()
 
 
-class Prepared:
+class PruningSetup:
     """A pruner with its target and rounding resolved, and the clock that times its steps.
 
     Args:
@@ -83,10 +83,10 @@ class Prepared:
     def __init__(self, stage: Prune, candidate: Candidate, context: Context, parent: nn.Module) -> None:
         self.stage, self.spec, self.context, self.parent = stage, candidate.spec, context, parent
         self.device = load_device(stage.target.device)
-        self._watch: speed.Stopwatch | None = None
+        self._watch: speed.SpeedupMeter | None = None
         self._told: list[str] = []
         self._warned: list[str] = []
-        self._reached: latency.Reached | None = None
+        self._reached: latency.LatencyResult | None = None
         key = state.key_of(stage, context, parent)
         self.measured = _read(context.folder / FILE, key) or self._measure(key)
         self.removed = self._removed()
@@ -112,13 +112,13 @@ class Prepared:
         if isinstance(stage.round_to, int):
             return stage.round_to, ()
         if stage.round_to == "device":
-            multiple, source = rounding.wanted_by(self.device)
+            multiple, source = rounding.device_multiple(self.device)
             return multiple, ({"round_to": multiple, "note": f"{self.device.name}: {source}"},)
         kept = 1 - (stage.target.removed or 0.0)
         if stage.target.latency_ms is not None and dense_ms is not None:
             kept = min(stage.target.latency_ms / dense_ms, 0.95)
         asked = stage.target.measure
-        return rounding.try_out(
+        return rounding.benchmark_multiples(
             self.parent,
             self.spec,
             kept,
@@ -167,11 +167,11 @@ class Prepared:
         return stopwatch.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
 
     @property
-    def watch(self) -> speed.Stopwatch:
+    def watch(self) -> speed.SpeedupMeter:
         """Times networks on this machine; made once it is needed."""
         if self._watch is None:
             seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
-            self._watch = speed.Stopwatch(self.parent, self.spec, seconds=seconds)
+            self._watch = speed.SpeedupMeter(self.parent, self.spec, seconds=seconds)
         return self._watch
 
     def timed(self, step: int, module: nn.Module) -> None:
@@ -185,7 +185,7 @@ class Prepared:
             self._told.append(f"step {step} was not timed: {error}")
             return
         earlier = tuple(row for row in self.measured.speed if row["step"] < step)
-        if not speed.stalled(earlier[-1] if earlier else None, row):
+        if not speed.has_no_speedup(earlier[-1] if earlier else None, row):
             row["cause"] = ""
         self.measured = self.measured.model_copy(update={"speed": (*earlier, row)})
         self._write(self.measured)
@@ -197,7 +197,7 @@ class Prepared:
         seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
         asked, dense_ms = 1 - self.removed, self.measured.dense_ms or 1.0
         self._reached = latency.reached(self.watch, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
-        sentences = self._warned if latency.missed(self._reached) else self._told
+        sentences = self._warned if latency.is_missed(self._reached) else self._told
         sentences += latency.told(self.stage.target, self._reached)
 
     def results(self) -> dict[str, Quantity]:
@@ -239,7 +239,7 @@ class Prepared:
 
     def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """Rows of the blocks that a result lacks, where blocks are what goes."""
-        return self.pruner.rows(module) if isinstance(self.pruner, Layers) else ()
+        return self.pruner.rows(module) if isinstance(self.pruner, BlockPruner) else ()
 
     def tables(self) -> dict[str, tuple[dict[str, Any], ...]]:
         """Rows of the times of the steps, and of the roundings tried out."""

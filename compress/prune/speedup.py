@@ -30,7 +30,7 @@ RIDGE = 5.0
 """Operations a byte below which a processor core waits for memory: some 100 GFLOP/s against some 20 GB/s."""
 
 
-class Stopwatch(stopwatch.NetworkTimer):
+class SpeedupMeter(stopwatch.NetworkTimer):
     """Times pruned networks against the dense one."""
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Stopwatch(stopwatch.NetworkTimer):
             "efficiency": measured / by_macs,
             "dense_ms": median_ms(race.before),
             "pruned_ms": median_ms(race.after),
-            "cause": likely_cause(misaligned(network), race.work, median_ms(race.after)),
+            "cause": diagnose(misaligned(network), race.work, median_ms(race.after)),
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
@@ -70,7 +70,7 @@ def misaligned(network: nn.Module) -> int:
     return sum(part.groups == 1 and part.in_channels > ALIGNED and part.in_channels % ALIGNED > 0 for part in convolutions)
 
 
-def likely_cause(misaligned: int, work: Sequence[Work], latency_ms: float) -> str:
+def diagnose(misaligned: int, work: Sequence[Work], latency_ms: float) -> str:
     """Why a network with fewer multiply-accumulates is not faster, most likely first: one sentence.
 
     Args:
@@ -89,7 +89,7 @@ def likely_cause(misaligned: int, work: Sequence[Work], latency_ms: float) -> st
     return "unknown: channels are aligned, operators large and dense; look at compress profile --layers"
 
 
-def stalled(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
+def has_no_speedup(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
     """Whether a step removed multiply-accumulates and gained no time against the step before, or the dense network."""
     predicted, measured = (before["predicted_speedup"], before["measured_speedup"]) if before else (1.0, 1.0)
     return bool(row["predicted_speedup"] > predicted and row["measured_speedup"] <= measured)
@@ -101,7 +101,7 @@ def no_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         f"step {row['step']} removed multiply-accumulates (÷ {row['predicted_speedup']:.2f} against the dense one) and "
         f"gained no time ({row['measured_speedup']:.2f} times the dense speed{_between(row)}); likely cause: {row['cause']}"
         for before, row in zip((None, *rows), rows, strict=False)
-        if stalled(before, row)
+        if has_no_speedup(before, row)
     )
 
 

@@ -15,7 +15,7 @@ from compress.core.record import FrozenModel
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
-from compress.prune.max_ratio import Ceilings
+from compress.prune.max_ratio import MaxRatios
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, is_iterative, misfit
 from compress.prune.sparsity_pattern import Pattern, block_of, kept_of
 from compress.train.settings import FinetuneSettings
@@ -145,7 +145,7 @@ class Prune(Stage):
     per_millisecond: bool = False
     before: SparseTraining | None = None
     round_to: Multiple | Literal["device", "measure"] = 8
-    max_ratio: Ceilings | None = None
+    max_ratio: MaxRatios | None = None
     protect: tuple[str, ...] = ()
     recover: FinetuneSettings = Field(default_factory=FinetuneSettings)
     batches: int = Field(default=8, ge=1)

@@ -37,7 +37,7 @@ from compress.profile.latency.timing import speedup
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.structured import attention_heads as heads
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 from tests.models.families import FAMILIES, Family
 
 KEPT = 0.5
@@ -94,15 +94,15 @@ def measured(family: Family) -> Row:
     dense = build(settings, spec, seed=0, base=Path.cwd()).module.eval()
     _wake(dense)
     try:
-        pruner = Channels(dense, spec, measure="macs", ranking="global", limits=Constraints())
-        cut = pruner.cut(dense, KEPT, magnitude())
+        pruner = ChannelPruner(dense, spec, measure="macs", ranking="global", limits=Constraints())
+        cut = pruner.prune(dense, KEPT, magnitude())
     except CompressError as error:
         row.failed = str(error)
         return row
     before, after = count(dense, spec), count(cut.module, spec)
     row.macs, row.params, row.notes = after.macs / before.macs, after.parameters / before.parameters, list(cut.notes)
-    had = heads.counts(dense)
-    row.heads = f"{sum(heads.counts_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""
+    had = heads.count_heads(dense)
+    row.heads = f"{sum(heads.count_heads_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""
     layers = sum(isinstance(part, (nn.modules.conv._ConvNd, nn.Linear)) for part in dense.modules())
     row.alone = _alone([(skip.what, skip.reason) for skip in pruner.skipped], layers)
     try:

@@ -27,9 +27,9 @@ from compress.models.factory import build
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
-from compress.prune.speedup import Stopwatch
-from compress.prune.structured.channel_multiple import try_out, wanted_by
-from compress.prune.structured.channels import Channels
+from compress.prune.speedup import SpeedupMeter
+from compress.prune.structured.channel_multiple import benchmark_multiples, device_multiple
+from compress.prune.structured.channels import ChannelPruner
 
 GOAL = 0.75
 NETWORKS = ("resnet18", "mobilenet_v2")
@@ -46,16 +46,16 @@ def network(name: str) -> nn.Module:
 def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats: int) -> tuple[float, list[float], list[float]]:
     """Ratio of the multiply-accumulates, and of each repeat the ratio of the times and the efficiency."""
     dense = network(name)
-    pruner = Channels(dense, SPEC, measure="macs", ranking="global", limits=Constraints(round_to=round_to))
-    small = pruner.cut(dense, kept, magnitude()).module
-    rows = [Stopwatch(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
+    pruner = ChannelPruner(dense, SPEC, measure="macs", ranking="global", limits=Constraints(round_to=round_to))
+    small = pruner.prune(dense, kept, magnitude()).module
+    rows = [SpeedupMeter(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
     ratio = count(dense, SPEC).macs / count(small, SPEC).macs
     return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
 
 
 def first_table(seconds: float, repeats: int, fractions: tuple[float, ...]) -> tuple[list[str], float]:
     """Rows of the table of efficiencies, and ResNet-18's at 2×."""
-    multiple, _ = wanted_by(host())
+    multiple, _ = device_multiple(host())
     lines = [
         f"| network | MACs ÷ | rounded to | time ÷ (median of {repeats}) | efficiency | lowest … highest |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -78,8 +78,8 @@ def second_table(seconds: float) -> list[str]:
     lines = ["| network | rounded to | MACs kept | ms | of the dense time |", "| --- | --- | --- | --- | --- |"]
     for name in NETWORKS:
         dense = network(name)
-        watch = Stopwatch(dense, SPEC, seconds=seconds)
-        _, rows = try_out(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Constraints())
+        watch = SpeedupMeter(dense, SPEC, seconds=seconds)
+        _, rows = benchmark_multiples(dense, SPEC, 0.5, watch, measure="macs", ranking="global", limits=Constraints())
         for row in rows:
             if row["latency_ms"] is None:
                 lines.append(f"| {name} | {row['round_to']} | {row['note']} | | |")

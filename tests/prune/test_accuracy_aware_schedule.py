@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.prune.accuracy_aware_schedule import following, told
+from compress.prune.accuracy_aware_schedule import next_ratio, told
 
 
 def _search(cliff, *, s_f, n, retries):
     """Everything up to `cliff` may go."""
     tries = []
-    while (s := following(tries, s_f=s_f, n=n, retries=retries)) is not None:
+    while (s := next_ratio(tries, s_f=s_f, n=n, retries=retries)) is not None:
         tries.append((s, s <= cliff))
     return tries
 

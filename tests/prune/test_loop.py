@@ -14,10 +14,10 @@ from compress.core.stage import Candidate, Context
 from compress.prune import layer_times
 from compress.prune import loop as steps
 from compress.prune.schedule_settings import Schedule
-from compress.prune.sparse_training import before_first_cut as start
+from compress.prune.sparse_training import pretraining as start
 from compress.prune.stage import Prune
 from compress.prune.unstructured import dynamic_sparse_training as dynamic
-from compress.prune.unstructured.weights import prunable, zeros
+from compress.prune.unstructured.weights import count_zeros, prunable
 
 QUICK = {"epochs": 2, "batch_size": 32, "lr": 0.01, "keep": "last", "teacher": "none"}
 WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.7}, "recover": QUICK, "timing_seconds": 0}
@@ -91,7 +91,7 @@ def test_a_sparse_training_continues_in_the_middle_with_its_masks(kind, candidat
     stage = Prune(**WAYS[kind])
     whole = stage.run(candidate, context)
     other = replace(context, folder=tmp_path / "other")
-    real, calls = dynamic.Exchanging.__call__, []
+    real, calls = dynamic.DropGrow.__call__, []
 
     def falls_over(self):
         calls.append(self.t)
@@ -99,7 +99,7 @@ def test_a_sparse_training_continues_in_the_middle_with_its_masks(kind, candidat
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(dynamic.Exchanging, "__call__", falls_over)
+    monkeypatch.setattr(dynamic.DropGrow, "__call__", falls_over)
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, other)
     again = stage.run(candidate, other)
@@ -129,7 +129,7 @@ def test_a_growing_penalty_continues_where_it_was(candidate, context, tmp_path, 
 
 def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context, monkeypatch):
     def accuracy(module, _):
-        counted = zeros(module).values()
+        counted = count_zeros(module).values()
         return 0.9 if sum(z for z, _ in counted) <= 0.5 * sum(n for _, n in counted) else 0.6
 
     monkeypatch.setattr(steps, "_accuracy", accuracy)
@@ -145,7 +145,7 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
 
 
 def test_when_nothing_may_go_the_dense_network_is_kept(candidate, context, monkeypatch):
-    monkeypatch.setattr(steps, "_accuracy", lambda module, _: 0.1 if any(z for z, _ in zeros(module).values()) else 0.9)
+    monkeypatch.setattr(steps, "_accuracy", lambda module, _: 0.1 if any(z for z, _ in count_zeros(module).values()) else 0.9)
     outcome = Prune(**{**WEIGHT, "schedule": {"kind": "guarded", "steps": 1, "retries": 1}}).run(candidate, context)
     dense, made = candidate.network().state_dict(), outcome.candidate.network().state_dict()
     assert all(torch.equal(value, dense[name]) for name, value in made.items())
@@ -193,9 +193,9 @@ def test_sparse_training_ends_with_the_layers_budgets_of_the_cut_and_other_masks
     made = outcome.candidate.network()
     still = Prune(**{**WAYS["rigl"], "schedule": {"kind": "one_shot"}})
     other = still.run(candidate, replace(context, folder=context.folder / "static")).candidate.network()
-    budgets = zeros(other)
+    budgets = count_zeros(other)
     assert sum(gone for gone, _ in budgets.values()) == round(0.7 * sum(n for _, n in budgets.values()))
-    for name, (zero, n) in zeros(made).items():
+    for name, (zero, n) in count_zeros(made).items():
         gone = budgets[name][0]
         assert gone <= zero <= gone + 0.3 * (n - gone)  # a grown one that gets no gradient is still zero
     assert any(not torch.equal(p == 0, prunable(other)[name] == 0) for name, p in prunable(made).items())
@@ -207,7 +207,7 @@ def test_slimming_shrinks_the_scales_before_the_first_cut(candidate, context):
         stage = Prune(**{**WAYS["slimming"], "before": before})
         prepared = steps.Prepared(stage, candidate, context, candidate.network())
         folder = context.folder / str(before["strength"])
-        module = start.begin(stage, replace(context, folder=folder), candidate.network(), prepared, None).module
+        module = start.train_before_pruning(stage, replace(context, folder=folder), candidate.network(), prepared, None).module
         return sum(float(p.detach().abs().sum()) for name, p in module.named_parameters() if "1.weight" in name)
 
     weak, strong = (scales({**BEFORE, "kind": "slimming", "epochs": 3, "lr": 0.05, "strength": lam}) for lam in (1e-9, 1.0))

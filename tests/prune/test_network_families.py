@@ -12,7 +12,7 @@ from compress.models.factory import build
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 
 FAMILIES = {
     "alexnet": 63,
@@ -47,8 +47,8 @@ def test_half_of_the_macs_go(name, tmp_path):
     size = FAMILIES[name]
     spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     net = build(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=tmp_path).module
-    pruner = Channels(net, spec, measure="macs", ranking="global", limits=Constraints())
-    cut = pruner.cut(net, 0.5, magnitude())
+    pruner = ChannelPruner(net, spec, measure="macs", ranking="global", limits=Constraints())
+    cut = pruner.prune(net, 0.5, magnitude())
     ratio = count(cut.module, spec).macs / count(net, spec).macs
     print(f"\n{name}: {ratio:.3f} of the MACs left {cut.notes or ''}")
     for reason, times in Counter(skip.reason for skip in pruner.skipped).items():

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from compress.cli.sensitivity import analyse
 from compress.core.errors import CompressError, ModelError
 from compress.core.stage import Candidate, Context
-from compress.prune.sensitivity import Sensitivity, ceilings_of
+from compress.prune.sensitivity import Sensitivity, max_ratios
 from compress.prune.stage import Prune
 
 
@@ -30,7 +30,7 @@ def _row(layer, ratio, accuracy):
 
 def test_a_ceiling_is_the_largest_ratio_before_the_first_that_costs_too_much():
     rows = [_row("a", 0.2, 0.895), _row("a", 0.6, 0.7), _row("a", 0.8, 0.9), _row("b", 0.2, 0.5), _row("c", 0.2, 0.95)]
-    assert ceilings_of(rows, dense=0.9, drop=0.01) == {"a": 0.2, "b": 0.0, "c": 0.2}
+    assert max_ratios(rows, dense=0.9, drop=0.01) == {"a": 0.2, "b": 0.0, "c": 0.2}
 
 
 @pytest.mark.parametrize("granularity", ["channel", "weight"])

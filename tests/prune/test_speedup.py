@@ -15,10 +15,10 @@ from compress.profile.cost_model.operator_work import Work
 from compress.prune import latency_target as latency
 from compress.prune import setup as prepare
 from compress.prune.base import Constraints
-from compress.prune.speedup import Stopwatch, likely_cause, misaligned, no_gain
+from compress.prune.speedup import SpeedupMeter, diagnose, misaligned, no_gain
 from compress.prune.stage import Prune, Target
 from compress.prune.structured import channel_multiple as rounding
-from compress.prune.structured.channel_multiple import fastest, try_out, wanted_by
+from compress.prune.structured.channel_multiple import benchmark_multiples, device_multiple, fastest
 
 ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound: …"}
 
@@ -73,7 +73,7 @@ def test_the_multiple_follows_from_runtime_precision_and_instructions_with_a_sou
     device = load_device(name)
     if device.hardware is not None:
         device = device.model_copy(update={"hardware": device.hardware.model_copy(update={"instruction_sets": sets})})
-    found, source = wanted_by(device)
+    found, source = device_multiple(device)
     assert found == multiple
     assert "(" in source
 
@@ -83,10 +83,10 @@ def test_the_fastest_rounding_wins_and_of_equals_the_smaller():
 
 
 def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reason(wide, large, monkeypatch):
-    watch = Stopwatch(wide, large, seconds=0.05)
+    watch = SpeedupMeter(wide, large, seconds=0.05)
     limits = Constraints(max_ratio=0.6)
     monkeypatch.setattr(rounding, "CANDIDATES", (1, 8, 64))
-    multiple, rows = try_out(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
+    multiple, rows = benchmark_multiples(wide, large, 0.55, watch, measure="macs", ranking="global", limits=limits)
     assert [row["round_to"] for row in rows] == [1, 8, 64]
     assert rows[2]["latency_ms"] is None
     tried = {row["round_to"]: row for row in rows if row["latency_ms"] is not None}
@@ -94,12 +94,12 @@ def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reas
     assert all(0.3 < row["macs_ratio"] <= 0.55 for row in tried.values())
     assert all(row["note"] for row in rows if row["latency_ms"] is None)
     with pytest.raises(ModelError, match="no rounding at which this network reaches the target"):
-        try_out(wide, large, 0.05, watch, measure="macs", ranking="global", limits=replace(limits, max_ratio=0.3))
+        benchmark_multiples(wide, large, 0.05, watch, measure="macs", ranking="global", limits=replace(limits, max_ratio=0.3))
 
 
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
     small = Wide(16).eval()
-    row = Stopwatch(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
+    row = SpeedupMeter(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
     ratio = count(wide, large).macs / count(small, large).macs
     assert row["predicted_speedup"] == pytest.approx(ratio)
     assert row["measured_speedup"] > 1.5  # a sixteenth of the work
@@ -122,7 +122,7 @@ def _work(operations, elements, number=10):
     ],
 )
 def test_the_likely_cause(odd, work, latency_ms, told):
-    assert told in likely_cause(odd, work, latency_ms)
+    assert told in diagnose(odd, work, latency_ms)
 
 
 def test_convolutions_that_do_not_suit_the_blocks_are_counted():
@@ -165,8 +165,8 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
 
     monkeypatch.setattr(prepare.rounding, "try_out", chosen)
     context.folder.mkdir()
-    first = prepare.Prepared(stage, candidate, context, wide)
-    again = prepare.Prepared(stage, candidate, context, wide)
+    first = prepare.PruningSetup(stage, candidate, context, wide)
+    again = prepare.PruningSetup(stage, candidate, context, wide)
     assert (first.measured.round_to, again.measured.round_to, len(calls)) == (16, 16, 1)
     assert again.tables()["rounding"] == first.tables()["rounding"]
     assert "multiples of 16 (round_to: measure)" in again.notes()[0]
@@ -215,7 +215,7 @@ class SteadyComparison(Comparison):
         return _quantity(self.before.milliseconds[0] / self.after.milliseconds[0])
 
 
-class Unwavering(Stopwatch):
+class Unwavering(SpeedupMeter):
     """A stopwatch whose ratios are those of the parameters, on a machine that becomes slower with every look."""
 
     slower = 1.0
@@ -243,7 +243,7 @@ def _quantity(value):
 def test_a_latency_on_this_machine_is_held_to_as_a_fraction_though_the_machine_becomes_slower(
     target, wide, data, context, monkeypatch
 ):
-    monkeypatch.setattr(prepare.Prepared, "_dense_ms", lambda _: 2.0)
+    monkeypatch.setattr(prepare.PruningSetup, "_dense_ms", lambda _: 2.0)
     monkeypatch.setattr(prepare.speed, "Stopwatch", Unwavering)
     monkeypatch.setattr(Unwavering, "slower", 1.0)
     stage = Prune(target=target, schedule={"kind": "one_shot"}, recover={"epochs": 0})
@@ -277,12 +277,12 @@ REACHED = {"asked": 0.5, "reached": 0.49, "low": 0.48, "high": 0.50, "dense_ms_b
     ],
 )
 def test_the_verdict_on_a_latency_goes_by_its_interval(changes, verdict):
-    (note,) = latency.told(Target(latency=0.5), latency.Reached(**{**REACHED, **changes}))
+    (note,) = latency.told(Target(latency=0.5), latency.LatencyResult(**{**REACHED, **changes}))
     assert note.endswith(f": {verdict}")
 
 
 def test_a_target_in_ms_is_told_at_the_speed_of_the_start():
-    note, moved = latency.told(Target(latency_ms=4.0), latency.Reached(**{**REACHED, "dense_ms": 11.0, "pruned_ms": 5.4}))
+    note, moved = latency.told(Target(latency_ms=4.0), latency.LatencyResult(**{**REACHED, "dense_ms": 11.0, "pruned_ms": 5.4}))
     assert "which is 4 ms at the speed of the start, where it would take 3.92 ms" in note
     assert "became slower meanwhile: the dense network took 8 ms at the start and 11 ms at the end" in moved
     assert "target: {latency: 0.5}" in moved

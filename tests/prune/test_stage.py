@@ -9,7 +9,7 @@ from compress.models.checkpoint import load, save
 from compress.models.count_macs import count
 from compress.prune import loop as steps
 from compress.prune.stage import Prune, Target
-from compress.prune.unstructured.weights import zeros
+from compress.prune.unstructured.weights import count_zeros
 
 QUICK = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
 COMMON = {"recover": QUICK, "timing_seconds": 0}
@@ -116,7 +116,7 @@ def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context)
 def test_masks_survive_recovery_with_exact_sparsity(candidate, context):
     outcome = Prune(**WEIGHT).run(candidate, context)
     made = outcome.candidate.network()
-    counted = zeros(made).values()
+    counted = count_zeros(made).values()
     gone, n = sum(zero for zero, _ in counted), sum(n for _, n in counted)
     assert gone == round(0.8 * n)
     assert outcome.results["sparsity"].value == pytest.approx(0.8, abs=1e-4)

@@ -12,7 +12,7 @@ from compress.models.factory import build
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 from compress.substitute import apply as replace
 from compress.substitute import find_operators as survey
 from compress.substitute.stage import Substitute
@@ -66,7 +66,7 @@ def adapted(source, args, size, found, folder):
 
 
 def prunes(module, net, spec, folder):
-    cut = Channels(module, spec, measure="macs", ranking="global", limits=Constraints()).cut(module, 0.6, magnitude())
+    cut = ChannelPruner(module, spec, measure="macs", ranking="global", limits=Constraints()).prune(module, 0.6, magnitude())
     assert count(cut.module, spec).macs <= 0.6 * count(module, spec).macs
     save(cut.module, net, folder / "pruned.safetensors")
     x = torch.randn(2, *spec.shape)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
-from compress.prune.criteria.base import LAYERS, Importance, Material, not_for_weights, parts_of, scratch, summed
+from compress.prune.criteria.base import LAYERS, Importance, ScoringData, group_scores, layers_of, refuse_weights, working_copy
 
 Seen = Callable[[str, Tensor], None]
 
@@ -27,13 +27,13 @@ def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     live: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
+    def collect(module: nn.Module, given: ScoringData) -> None:
         live.update(_means(module, given, lambda x: (x != 0).to(torch.float64)))
         if all(bool((share == 1).all()) for share in live.values()):
             msg = "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
             raise ModelError(msg)
 
-    return Importance(channels=lambda _, group: _read_by(group, live), weights=not_for_weights, collect=collect)
+    return Importance(channels=lambda _, group: _read_by(group, live), weights=refuse_weights, collect=collect)
 
 
 def activation(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -44,10 +44,10 @@ def activation(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     sizes: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
+    def collect(module: nn.Module, given: ScoringData) -> None:
         sizes.update(_means(module, given, lambda x: x.abs()))
 
-    return Importance(channels=lambda _, group: _read_by(group, sizes), weights=not_for_weights, collect=collect)
+    return Importance(channels=lambda _, group: _read_by(group, sizes), weights=refuse_weights, collect=collect)
 
 
 def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -61,7 +61,7 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
     norms: dict[str, Tensor] = {}
     transposed: set[str] = set()
 
-    def collect(module: nn.Module, given: Material) -> None:
+    def collect(module: nn.Module, given: ScoringData) -> None:
         norms.update({name: mean.sqrt() for name, mean in _means(module, given, torch.square).items()})
         transposed.update(name for name, part in module.named_modules() if getattr(part, "transposed", False))
 
@@ -71,12 +71,12 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
         if key not in norms:
             msg = f"{name} has no input norms; call collect first"
             raise ValueError(msg)
-        return w.detach().abs() * spread(norms[key], w, transposed=layer in transposed)
+        return w.detach().abs() * per_input(norms[key], w, transposed=layer in transposed)
 
-    return Importance(channels=lambda _, group: summed(group, weights), weights=weights, collect=collect)
+    return Importance(channels=lambda _, group: group_scores(group, weights), weights=weights, collect=collect)
 
 
-def spread(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
+def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
     """One number an input channel → the shape of a weight, or one that it broadcasts to.
 
     Args:
@@ -93,7 +93,7 @@ def spread(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
 
 def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
     """Mean over the layers that read a channel; None where nothing reads it but what was not watched."""
-    parts = parts_of(group)
+    parts = layers_of(group)
     if not numbers:
         msg = "no activations were collected; call collect first"
         raise ValueError(msg)
@@ -107,7 +107,7 @@ def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
     return found
 
 
-def _means(module: nn.Module, given: Material, of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+def _means(module: nn.Module, given: ScoringData, of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Mean of `of(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
 
     Attention's two projections stand under `NAME.in_proj_weight` and `NAME.out_proj`.
@@ -120,7 +120,7 @@ def _means(module: nn.Module, given: Material, of: Callable[[Tensor], Tensor]) -
         sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + rows.sum(0).cpu()
         counts[name] = counts.get(name, 0) + len(rows)
 
-    work = scratch(module, given.device)
+    work = working_copy(module, given.device)
     with _watched(work, see), torch.no_grad():
         for batch in given.batches:
             work(batch.inputs.to(given.device))

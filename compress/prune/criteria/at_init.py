@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from compress.prune.criteria.base import Importance, Material, looked_up, not_for_channels, scratch
+from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
 
 TEMPERATURE = 200.0
 """The logits are divided by it, as in the code of GraSP's authors: a fresh network's answers are not to be trusted."""
@@ -21,12 +21,12 @@ def snip(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
-        work = scratch(module, given.device, batch_statistics=True)
+    def collect(module: nn.Module, given: ScoringData) -> None:
+        work = working_copy(module, given.device, batch_statistics=True)
         g = _gradient(work, given, 1.0)
         scores.update({name: (work.get_parameter(name).detach() * g[name]).abs().cpu() for name in given.prunable if name in g})
 
-    return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
+    return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
 
 def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -38,18 +38,18 @@ def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
-        work = scratch(module, given.device, batch_statistics=True)
+    def collect(module: nn.Module, given: ScoringData) -> None:
+        work = working_copy(module, given.device, batch_statistics=True)
         g = _gradient(work, given, TEMPERATURE)
         product = _hessian_product(work, given, g, TEMPERATURE)
         found = {name: (work.get_parameter(name).detach() * product[name]).cpu() for name in given.prunable if name in product}
         least = min(float(s.min()) for s in found.values())
         scores.update({name: s - least for name, s in found.items()})
 
-    return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
+    return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
 
-def _losses(work: nn.Module, given: Material, temperature: float) -> list[Tensor]:
+def _losses(work: nn.Module, given: ScoringData, temperature: float) -> list[Tensor]:
     count = len(given.batches)
     device = given.device
     return [
@@ -58,7 +58,7 @@ def _losses(work: nn.Module, given: Material, temperature: float) -> list[Tensor
     ]
 
 
-def _gradient(work: nn.Module, given: Material, temperature: float) -> dict[str, Tensor]:
+def _gradient(work: nn.Module, given: ScoringData, temperature: float) -> dict[str, Tensor]:
     """Mean gradient over the batches, of the parameters that the loss reaches."""
     named = {name: p for name, p in work.named_parameters() if p.requires_grad}
     total: dict[str, Tensor] = {}
@@ -71,7 +71,7 @@ def _gradient(work: nn.Module, given: Material, temperature: float) -> dict[str,
     return total
 
 
-def _hessian_product(work: nn.Module, given: Material, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
+def _hessian_product(work: nn.Module, given: ScoringData, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
     """H v, by differentiating the product of gradient and v."""
     named = {name: p for name, p in work.named_parameters() if name in v}
     total = {name: torch.zeros_like(p) for name, p in named.items()}

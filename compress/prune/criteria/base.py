@@ -19,7 +19,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 @dataclass(frozen=True)
-class Material:
+class ScoringData:
     """What scores may be computed from.
 
     Attributes:
@@ -37,7 +37,7 @@ class Material:
     prunable: Sequence[str] = ()
 
 
-def _nothing(module: nn.Module, material: Material) -> None:
+def _nothing(module: nn.Module, material: ScoringData) -> None:
     """Collect nothing: the weights alone are enough."""
 
 
@@ -59,25 +59,25 @@ class Importance:
 
     channels: Callable[[str, Any], Tensor | None]
     weights: Callable[[str, Tensor], Tensor]
-    collect: Callable[[nn.Module, Material], None] = field(default=_nothing)
+    collect: Callable[[nn.Module, ScoringData], None] = field(default=_nothing)
     gates: Callable[[str], Tensor] | None = None
     loss_change: bool = False
     times: Mapping[str, float] | None = None
 
 
-def not_for_weights(name: str, w: Tensor) -> Tensor:
+def refuse_weights(name: str, w: Tensor) -> Tensor:
     """Stands where a method has no score for single weights; recipes that would come here are refused."""
     msg = f"{name} {tuple(w.shape)}: this importance scores channels, not single weights"
     raise TypeError(msg)
 
 
-def not_for_channels(root: str, group: Any) -> Tensor | None:  # noqa: ARG001
+def refuse_channels(root: str, group: Any) -> Tensor | None:  # noqa: ARG001
     """Stands where a method has no score for channels; recipes that would come here are refused."""
     msg = f"{root}: this importance scores single weights, not channels"
     raise TypeError(msg)
 
 
-def looked_up(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
+def scores_by_name(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
     """Scores of single weights that `collect` put into a dictionary."""
 
     def weights(name: str, w: Tensor) -> Tensor:
@@ -89,20 +89,20 @@ def looked_up(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
     return weights
 
 
-def parts_of(group: Any) -> dict[str, Any]:
+def layers_of(group: Any) -> dict[str, Any]:
     """Convolutions and linear layers of a torch-pruning group, by name."""
     targets = [dep.target for dep, _ in group]
     return {target.name.partition(" (")[0]: target.module for target in targets if isinstance(target.module, LAYERS)}
 
 
-def summed(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
+def group_scores(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
     """Scores of single weights, added up over each channel's weights and averaged over the layers of its group.
 
     Args:
         group: torch-pruning's, over all channels. The layers' weights are replaced while it is read, and put back.
         score: (parameter's name, parameter) → scores of its shape.
     """
-    parts = parts_of(group)
+    parts = layers_of(group)
     kept = {name: part.weight.data for name, part in parts.items()}
     scores = {name: score(f"{name}.weight", part.weight) for name, part in parts.items()}
     try:
@@ -115,7 +115,7 @@ def summed(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
     return found
 
 
-def scratch(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
+def working_copy(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
     """A copy to compute on: eval mode, parameters with gradients wanted and none held.
 
     Args:

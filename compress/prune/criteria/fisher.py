@@ -18,8 +18,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.prune.criteria.base import LAYERS, Importance, Material, not_for_weights
-from compress.prune.criteria.gradients import accumulate, one_by_one
+from compress.prune.criteria.base import LAYERS, Importance, ScoringData, refuse_weights
+from compress.prune.criteria.gradients import accumulate_gradients, per_sample_gradients
 
 _READS = frozenset({tp.prune_conv_in_channels, tp.prune_linear_in_channels})  # bound methods
 
@@ -32,20 +32,20 @@ def fisher(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     gates: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
+    def collect(module: nn.Module, given: ScoringData) -> None:
         gates.clear()
-        gates.update(gates_of(module, given))
+        gates.update(gate_gradients(module, given))
 
     return Importance(
         channels=lambda _, group: _summed(group, gates),
-        weights=not_for_weights,
+        weights=refuse_weights,
         collect=collect,
         gates=gates.__getitem__,
         loss_change=True,
     )
 
 
-def gates_of(module: nn.Module, given: Material) -> dict[str, Tensor]:
+def gate_gradients(module: nn.Module, given: ScoringData) -> dict[str, Tensor]:
     """∂L_n/∂m of gates on every input of every convolution and linear layer that has a gradient, (samples, in_channels).
 
     Args:
@@ -57,15 +57,15 @@ def gates_of(module: nn.Module, given: Material) -> dict[str, Tensor]:
     rest = dict(readers)
     for batch in given.batches:
         with _listening(readers, len(batch.inputs)) as heard:
-            accumulate(module, [batch], given.task, device=given.device)
+            accumulate_gradients(module, [batch], given.task, device=given.device)
         for name, found in heard.items():
             rest.pop(name, None)
             if found is not None:
                 rows.setdefault(name, []).append(found.cpu() * len(batch.inputs))
     if rest:
-        for _ in one_by_one(module, given):
+        for _ in per_sample_gradients(module, given):
             for name, part in rest.items():
-                rows.setdefault(name, []).append(inputs_of(part).cpu()[None])
+                rows.setdefault(name, []).append(input_gate_gradient(part).cpu()[None])
     return {name: torch.cat(found) for name, found in rows.items()}
 
 
@@ -103,7 +103,7 @@ def _listening(readers: Mapping[str, nn.Module], samples: int) -> Iterator[dict[
             handle.remove()
 
 
-def inputs_of(part: nn.Module) -> Tensor:
+def input_gate_gradient(part: nn.Module) -> Tensor:
     """Gradient of a gate on each input of a convolution or linear layer that holds gradients, (in_channels,)."""
     weight: Any = part.weight
     product: Tensor = (weight * weight.grad).detach()

@@ -8,7 +8,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.prune.criteria.base import LAYERS, Importance, not_for_weights
+from compress.prune.criteria.base import LAYERS, Importance, refuse_weights
 
 _FILTERS = (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
 
@@ -19,7 +19,7 @@ def fpgm(seed: int = 0) -> Importance:  # noqa: ARG001
     He et al. 2019, "Filter Pruning via Geometric Median", arXiv:1811.00250, equation 4; averaged over the layers whose
     channels go together, each divided by its mean. (torch-pruning's own compares |w|² in place of w.)
     """
-    return Importance(channels=lambda _, group: _channels(group), weights=not_for_weights)
+    return Importance(channels=lambda _, group: _channels(group), weights=refuse_weights)
 
 
 def distances(w: Tensor) -> Tensor:

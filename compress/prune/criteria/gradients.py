@@ -9,7 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.data.interface import Batch
-from compress.prune.criteria.base import Importance, Material
+from compress.prune.criteria.base import Importance, ScoringData
 from compress.tasks.base import Task
 
 
@@ -24,7 +24,9 @@ def taylor(seed: int = 0) -> Importance:  # noqa: ARG001
     return Importance(
         channels=lambda _, group: scorer(group),
         weights=lambda name, w: (w.detach() * _held(name, w)).abs(),
-        collect=lambda module, given: _put(module, accumulate(module, given.batches, given.task, device=given.device)),
+        collect=lambda module, given: _put(
+            module, accumulate_gradients(module, given.batches, given.task, device=given.device)
+        ),
         loss_change=True,
     )
 
@@ -58,7 +60,7 @@ def _put(module: nn.Module, count: int) -> None:
     """The gradients already stand in the module."""
 
 
-def accumulate(module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu") -> int:
+def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu") -> int:
     """Fill `.grad` with the mean gradient of the task's loss over some batches, in eval mode.
 
     Eval mode keeps batch-norm statistics untouched and the gradient a function of the batches alone. A parameter that the
@@ -86,7 +88,7 @@ def accumulate(module: nn.Module, batches: Iterable[Batch], task: Task, *, devic
     return count
 
 
-def one_by_one(module: nn.Module, given: Material) -> Iterator[None]:
+def per_sample_gradients(module: nn.Module, given: ScoringData) -> Iterator[None]:
     """Fill `.grad` with the gradient of each sample's loss in turn, in eval mode; a parameter not reached has zeros.
 
     The module is on the material's device meanwhile, and ends on the CPU.
@@ -103,11 +105,11 @@ def one_by_one(module: nn.Module, given: Material) -> Iterator[None]:
     module.to("cpu")
 
 
-def _collect_squares(module: nn.Module, given: Material) -> None:
+def _collect_squares(module: nn.Module, given: ScoringData) -> None:
     """Fill `.grad` with the mean over samples of the squared gradient."""
     sums: dict[str, Tensor] = {}
     samples = 0
-    for _ in one_by_one(module, given):
+    for _ in per_sample_gradients(module, given):
         for name, parameter in module.named_parameters():
             squared = _held(name, parameter).square()
             sums[name] = sums[name] + squared if samples else squared

@@ -6,7 +6,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor
 
-from compress.prune.criteria.base import Importance, not_for_weights
+from compress.prune.criteria.base import Importance, refuse_weights
 
 
 def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -66,4 +66,4 @@ def bn_scale(seed: int = 0) -> Importance:  # noqa: ARG001
     something once the scales were trained under an L1 penalty, which `before: {kind: slimming}` does.
     """
     scorer = tp.importance.BNScaleImportance()
-    return Importance(channels=lambda _, group: scorer(group), weights=not_for_weights)
+    return Importance(channels=lambda _, group: scorer(group), weights=refuse_weights)

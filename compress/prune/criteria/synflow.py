@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.prune.criteria.base import Importance, Material, looked_up, not_for_channels, scratch
+from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
 
 ITERATIONS = 100
 
@@ -24,16 +24,16 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: Material) -> None:
+    def collect(module: nn.Module, given: ScoringData) -> None:
         x = torch.ones(1, *given.batches[0].inputs.shape[1:], dtype=torch.float64, device=given.device)
-        found = iterate(scratch(module, given.device).double(), x, given.removed, given.prunable)
+        found = prune_iteratively(working_copy(module, given.device).double(), x, given.removed, given.prunable)
         least = min(float(s[s > 0].log().min()) for s in found.values() if bool((s > 0).any()))
         scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in found.items()})
 
-    return Importance(channels=not_for_channels, weights=looked_up(scores), collect=collect)
+    return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
 
-def iterate(
+def prune_iteratively(
     module: nn.Module, x: Tensor, removed: float, prunable: Sequence[str], *, iterations: int = ITERATIONS
 ) -> dict[str, Tensor]:
     """Scores of the prunable weights when iterations 1 … n − 1 of n have removed their part.

@@ -4,7 +4,7 @@ Wang et al. 2021, "Neural Pruning via Growing Regularization", arXiv:2012.09243:
 
     penalty = ½ Σ_j λ_j w_j²
 
-GReg-1 (`growing`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
+GReg-1 (`masked_l2`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
 GReg-2 (`growing_all`): first λ_j = δ′ ⌊t / K⌋ for all weights alike. Under the same penalty a weight that the loss holds fast
 (large second derivative) shrinks less than one that it does not, so magnitudes come to tell what the Hessian would. At λ = τ′
 the weights that are to go are picked by magnitude; theirs grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the
@@ -27,23 +27,23 @@ from torch import Tensor, nn
 from compress.prune.schedule_settings import SparseTraining, has_option
 
 
-def growing(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
+def masked_l2(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
     """½ λ Σ w² over the weights that the masks mark."""
     parts = [(w * mask).square().sum() for w, mask in zip(weights, masks, strict=True)]
     return lam / 2 * torch.stack(parts).sum()
 
 
-def strength_at(t: int, *, delta: float, every: int, ceiling: float) -> float:
+def greg1(t: int, *, delta: float, every: int, ceiling: float) -> float:
     """λ after t steps: min(τ, δ · ⌊t / K⌋), δ = `delta`, K = `every`, τ = `ceiling`."""
     return min(ceiling, delta * (t // every))
 
 
-def stages_of(t: int, *, pick: int, delta: float, pick_delta: float, every: int, pick_ceiling: float, ceiling: float) -> float:
+def greg2(t: int, *, pick: int, delta: float, pick_delta: float, every: int, pick_ceiling: float, ceiling: float) -> float:
     """λ of GReg-2 after t steps: of all weights before step `pick`, from then on of those that are to go.
 
     Args:
         t: Steps taken.
-        pick: T, as `picking_step` gives it.
+        pick: T, as `selection_step` gives it.
         delta: δ.
         pick_delta: δ′.
         every: K.
@@ -51,16 +51,16 @@ def stages_of(t: int, *, pick: int, delta: float, pick_delta: float, every: int,
         ceiling: τ.
     """
     if t < pick:
-        return strength_at(t, delta=pick_delta, every=every, ceiling=pick_ceiling)
-    return min(ceiling, pick_ceiling + strength_at(t - pick, delta=delta, every=every, ceiling=ceiling))
+        return greg1(t, delta=pick_delta, every=every, ceiling=pick_ceiling)
+    return min(ceiling, pick_ceiling + greg1(t - pick, delta=delta, every=every, ceiling=ceiling))
 
 
-def picking_step(*, delta: float, every: int, ceiling: float) -> int:
+def selection_step(*, delta: float, every: int, ceiling: float) -> int:
     """The first step after which δ′ ⌊t / K⌋ reaches τ′."""
     return every * math.ceil(ceiling / delta - 1e-9)
 
 
-class Growth:
+class GrowingPenalty:
     """Steps of a growing penalty; a hook of the training loop.
 
     Args:
@@ -96,7 +96,7 @@ class Growth:
         """At the step that is being taken."""
         weights = [self.module.get_parameter(name) for name in self.gone]
         masks = (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True))
-        return growing(weights, masks, factor_at(self.settings, self.t))
+        return masked_l2(weights, masks, factor_at(self.settings, self.t))
 
     def state_dict(self) -> dict[str, Any]:
         """Steps so far, and what was picked."""
@@ -108,17 +108,17 @@ class Growth:
 
 
 def picking_step_of(settings: SparseTraining) -> int:
-    """When `growing_all` picks; 0 for `growing`, which was told before."""
+    """When `growing_all` picks; 0 for `masked_l2`, which was told before."""
     if not has_option("penalty", settings.kind, "picks"):
         return 0
-    return picking_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
+    return selection_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
 
 
 def factor_at(settings: SparseTraining, t: int) -> float:
     """λ of what is to go after t steps."""
     if not has_option("penalty", settings.kind, "picks"):
-        return strength_at(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
-    return stages_of(
+        return greg1(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
+    return greg2(
         t,
         pick=picking_step_of(settings),
         delta=settings.lam,

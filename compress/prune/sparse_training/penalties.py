@@ -40,7 +40,7 @@ def _norms(rows: Tensor) -> Tensor:
     return torch.where(squares > 0, squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt(), 0.0)
 
 
-class Penalty(LossTerm):
+class SparsityPenalty(LossTerm):
     """A penalty of a network as a term of its training loss.
 
     Attributes:
@@ -53,7 +53,7 @@ class Penalty(LossTerm):
     _compute: Callable[[], Tensor] = PrivateAttr()
 
     @classmethod
-    def of(cls, settings: SparseTraining, compute: Callable[[], Tensor]) -> Penalty:
+    def of(cls, settings: SparseTraining, compute: Callable[[], Tensor]) -> SparsityPenalty:
         """Bind it to a network."""
         term = cls(kind=settings.kind, strength=settings.lam)
         term._compute = compute
@@ -64,7 +64,7 @@ class Penalty(LossTerm):
         return self._compute()
 
 
-def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> Penalty:
+def build_penalty(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> SparsityPenalty:
     """L1, slimming or group lasso of a network, protected modules left out.
 
     Slimming: λ Σ |γ| over batch norms, Liu et al. 2017, "Network Slimming", arXiv:1708.06519.
@@ -87,7 +87,7 @@ def penalty_of(settings: SparseTraining, module: nn.Module, guarded: frozenset[s
         msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
         raise ModelError(msg)
     penalty: Callable[[Iterable[Tensor]], Tensor] = entry.load()
-    return Penalty.of(settings, lambda: settings.lam * penalty(tensors))
+    return SparsityPenalty.of(settings, lambda: settings.lam * penalty(tensors))
 
 
 def _rows(part: nn.Module) -> Tensor:

@@ -41,7 +41,7 @@ _WIDTHS = ("all_head_size", "attn_dim")
 
 
 @dataclass(frozen=True)
-class Layout:
+class HeadLayout:
     """Where an attention module keeps its heads.
 
     Attributes:
@@ -67,18 +67,18 @@ class Layout:
         return [*found, (self.outer, 1, 1), *beside]
 
 
-def layout_of(part: nn.Module) -> Layout | None:
+def layout_of(part: nn.Module) -> HeadLayout | None:
     """Where a module keeps its heads; None where it is no self-attention that can lose some."""
     if isinstance(part, nn.MultiheadAttention):
         fits = part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
-        return Layout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
+        return HeadLayout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
     for joint, last in _JOINT:
         if found := _matching(part, (joint,), last, times=3):
             return found
     return next((found for names, last in _APART if (found := _matching(part, names, last, times=1))), None)
 
 
-def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> Layout | None:
+def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> HeadLayout | None:
     """The layout with these names, if the module has them and its shapes agree."""
     own = {name: child for name in (*names, last) if isinstance(child := _inside(part, name), nn.Linear)}
     if len(own) <= len(names) or not own[last].weight.numel():
@@ -88,7 +88,7 @@ def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -
     width = own[last].weight.shape[1]
     if number is None or any(len(own[name].weight) != times * width for name in names):
         return None
-    layout = Layout((inside, number), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
+    layout = HeadLayout((inside, number), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
     return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
 
 
@@ -99,13 +99,13 @@ def _inside(part: nn.Module, path: str) -> Any:
     return part
 
 
-def attentions(module: nn.Module) -> dict[str, Layout]:
+def attentions(module: nn.Module) -> dict[str, HeadLayout]:
     """Self-attention modules with several heads by name."""
     found = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
     return {name: layout for name, layout in found.items() if layout.count(module.get_submodule(name)) > 1}
 
 
-def counts(module: nn.Module) -> dict[str, int]:
+def count_heads(module: nn.Module) -> dict[str, int]:
     """Heads of each attention module."""
     return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
 
@@ -120,12 +120,12 @@ def projections(module: nn.Module) -> frozenset[str]:
     )
 
 
-def smaller(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
+def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
     """The smaller numbers of heads that may be left, descending; at least one stays."""
     return tuple(range(heads - 1, max(1, math.ceil(initial * (1 - max_ratio) - 1e-9)) - 1, -1))
 
 
-def scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
+def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
     """Scores (heads,); None if the importance scores neither gates nor weights.
 
     From gates on what the output projection reads, where the importance has them; else the sum over the head's weights:
@@ -148,7 +148,7 @@ def scores(module: nn.Module, name: str, importance: Importance) -> Tensor | Non
     return (found / found.mean().clamp(min=1e-30)).float()
 
 
-def _known(part: nn.Module, name: str) -> Layout:
+def _known(part: nn.Module, name: str) -> HeadLayout:
     layout = layout_of(part)
     if layout is None:
         msg = f"{name} is no attention module whose heads are known"
@@ -157,7 +157,7 @@ def _known(part: nn.Module, name: str) -> Layout:
 
 
 @torch.no_grad()
-def remove(module: nn.Module, name: str, gone: Sequence[int]) -> None:
+def remove_heads(module: nn.Module, name: str, gone: Sequence[int]) -> None:
     """Take heads out in place.
 
     Args:
@@ -191,7 +191,7 @@ def _set(part: nn.Module, key: str, value: Tensor) -> None:
     setattr(part.get_submodule(owner), leaf, nn.Parameter(value.clone(), requires_grad=before.requires_grad))
 
 
-def _set_numbers(part: nn.Module, layout: Layout, heads: int, width: int) -> None:
+def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) -> None:
     """Plain numbers of the module and of the linear layers inside; `width` was that of all heads together."""
     owner = part.get_submodule(layout.owner[0])
     setattr(owner, layout.owner[1], heads)
@@ -204,7 +204,7 @@ def _set_numbers(part: nn.Module, layout: Layout, heads: int, width: int) -> Non
             child.out_features, child.in_features = child.weight.shape
 
 
-def unfit(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, str]:
+def unprunable_heads(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, str]:
     """Attention modules whose heads cannot go, with the reason: found by halving what fails together.
 
     Without their first heads they must compute what they do with those heads' outputs at zero, in float64.
@@ -235,7 +235,7 @@ def _trial(net: nn.Module, x: Tensor, names: Sequence[str]) -> str:
         weight[:, : weight.shape[1] // layout.count(part)] = 0
     try:
         for name in names:
-            remove(small, name, [0])
+            remove_heads(small, name, [0])
         wrong = float((muted(x) - small(x)).abs().max())
     except Exception as error:  # whatever the user's network says to fewer heads
         return f"with fewer heads the network does not run ({type(error).__name__}: {error})".splitlines()[0]
@@ -244,16 +244,16 @@ def _trial(net: nn.Module, x: Tensor, names: Sequence[str]) -> str:
     return ""
 
 
-def rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
+def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
     """Heads of each attention module, in the form of the table of layers."""
-    left = counts_of(after, tuple(counts(before)))
+    left = count_heads_of(after, tuple(count_heads(before)))
     return [
         {"layer": f"{name} (heads)", "out_before": heads, "out_after": left[name], "in_before": heads, "in_after": heads}
-        for name, heads in counts(before).items()
+        for name, heads in count_heads(before).items()
     ]
 
 
-def counts_of(module: nn.Module, names: Sequence[str]) -> dict[str, int]:
+def count_heads_of(module: nn.Module, names: Sequence[str]) -> dict[str, int]:
     """Heads of attention modules, whether several or one."""
     parts = {name: module.get_submodule(name) for name in names}
     return {name: _known(part, name).count(part) for name, part in parts.items()}

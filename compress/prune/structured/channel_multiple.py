@@ -19,15 +19,15 @@ from compress.models.count_macs import count
 from compress.profile.compare_networks import BASELINE, median_ms
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
-from compress.prune.speedup import Stopwatch
-from compress.prune.structured.channels import Channels
-from compress.prune.structured.layer_costs import Shrinks
+from compress.prune.speedup import SpeedupMeter
+from compress.prune.structured.channels import ChannelPruner
+from compress.prune.structured.layer_costs import CostMeasure
 from compress.prune.structured.select_channels import Ranking
 
 CANDIDATES = (1, 4, 8, 16, 32)
 
 
-def wanted_by(device: Device) -> tuple[int, str]:
+def device_multiple(device: Device) -> tuple[int, str]:
     """Multiple of channels that the kernels of a device compute with, and who says so."""
     if device.kind == "gpu":
         if device.precision.activations == "int8":
@@ -41,13 +41,13 @@ def wanted_by(device: Device) -> tuple[int, str]:
     return 16, "Arm's SDOT takes int8 in vectors of 16 bytes, and ONNX Runtime packs its operands likewise (Arm ISA, MLAS)"
 
 
-def try_out(
+def benchmark_multiples(
     parent: nn.Module,
     spec: InputSpec,
     fraction: float,
-    stopwatch: Stopwatch,
+    stopwatch: SpeedupMeter,
     *,
-    measure: Shrinks,
+    measure: CostMeasure,
     ranking: Ranking,
     limits: Constraints,
 ) -> tuple[int, tuple[dict[str, Any], ...]]:
@@ -74,8 +74,8 @@ def try_out(
     failed: dict[int, str] = {}
     for multiple in CANDIDATES:
         try:
-            pruner = Channels(parent, spec, measure=measure, ranking=ranking, limits=replace(limits, round_to=multiple))
-            cut = pruner.cut(parent, fraction, magnitude())
+            pruner = ChannelPruner(parent, spec, measure=measure, ranking=ranking, limits=replace(limits, round_to=multiple))
+            cut = pruner.prune(parent, fraction, magnitude())
         except ModelError as error:
             failed[multiple] = str(error)
             continue

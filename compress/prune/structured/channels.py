@@ -22,17 +22,17 @@ from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
-from compress.prune.structured.layer_costs import Meter, Shrinks, cost, layer_costs, looked_at, timed
+from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, layer_costs, measure_cost, with_times
 from compress.prune.structured.select_channels import (
-    Choice,
+    GroupChoice,
     Ranking,
-    estimate,
-    lowest,
-    queue,
-    refilled,
-    shortest,
-    weighed,
-    widths,
+    allowed_widths,
+    bisect_min,
+    cost_weighted,
+    estimate_count,
+    fill_budget,
+    lowest_channels,
+    rank_blocks,
     widths_after,
 )
 
@@ -40,7 +40,7 @@ CLOSE = 0.97
 """Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
 
 
-class Channels:
+class ChannelPruner:
     """Prunes channels of one dense network, in as many cuts as wanted.
 
     Args:
@@ -60,35 +60,35 @@ class Channels:
         parent: nn.Module,
         spec: InputSpec,
         *,
-        measure: Shrinks,
+        measure: CostMeasure,
         ranking: Ranking,
         limits: Constraints,
-        meter: Meter | None = None,
+        meter: CostFn | None = None,
     ) -> None:
         self.spec, self.measure, self.ranking, self.limits = spec, measure, ranking, limits
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
-        found = groups.find(groups.trace(work, spec), work)
+        found = groups.find_groups(groups.build_graph(work, spec), work)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.initial = {group.root: group.width for group in found}
-        self.guarded = protected(work, limits.protect)
+        self.protected = protected(work, limits.protect)
         check_globs(limits.ceilings, work)
         bound = heads.projections(work)
-        reasons = {group.root: self._reason(group, self.guarded, bound) for group in found}
+        reasons = {group.root: self._reason(group, self.protected, bound) for group in found}
         picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
-        reasons |= groups.unfit(work, spec, picks)
-        self.open = frozenset(root for root, reason in reasons.items() if not reason)
+        reasons |= groups.unprunable(work, spec, picks)
+        self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, closed = self._heads(work)
-        self.skipped = (*_skips(work, found, reasons, self.guarded), *closed)
-        if not self.open and not self.heads:
+        self.skipped = (*_skips(work, found, reasons, self.protected), *closed)
+        if not self.prunable and not self.heads:
             listed = "; ".join(sorted({skip.reason for skip in self.skipped})) or "it has no convolution and no linear layer"
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.Group, guarded: frozenset[str], bound: frozenset[str]) -> str:
+    def _reason(self, group: groups.ChannelGroup, guarded: frozenset[str], bound: frozenset[str]) -> str:
         named = sorted(guarded & {*group.layers})
-        if group.fixed:
-            return group.fixed
+        if group.fixed_reason:
+            return group.fixed_reason
         if bound & {*group.layers}:
             return heads.BOUND
         if named:
@@ -102,27 +102,27 @@ class Channels:
 
     def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Skipped, ...]]:
         """Heads of the attention modules that may lose some, and the others with the reason."""
-        found = heads.counts(work)
-        reasons = {name: "protected" for name in found if name in self.guarded}
+        found = heads.count_heads(work)
+        reasons = {name: "protected" for name in found if name in self.protected}
         for name, count in found.items():
-            if name not in reasons and not heads.smaller(count, count, self.limits.ceiling([name])):
+            if name not in reasons and not heads.allowed_head_counts(count, count, self.limits.ceiling([name])):
                 reasons[name] = f"{count} heads: max_ratio {self.limits.ceiling([name])} leaves no smaller number"
-        reasons |= heads.unfit(work, self.spec, [name for name in found if name not in reasons])
+        reasons |= heads.unprunable_heads(work, self.spec, [name for name in found if name not in reasons])
         skips = tuple(Skipped(what=f"{name} (heads)", reason=reason) for name, reason in reasons.items())
         return {name: count for name, count in found.items() if name not in reasons}, skips
 
-    def _smaller(self, group: groups.Group) -> tuple[int, ...]:
+    def _smaller(self, group: groups.ChannelGroup) -> tuple[int, ...]:
         limits, initial = self.limits, self.initial[group.root]
         most = limits.ceiling(group.layers)
-        return widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
+        return allowed_widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
 
-    def _first(self, group: groups.Group) -> list[int]:
+    def _first(self, group: groups.ChannelGroup) -> list[int]:
         """Channels for the trial: the smallest removal, spread over the width, so that a wrong order would show."""
         places = (group.width - self._smaller(group)[0]) // group.repeats
         scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width))
-        return lowest(scores, places, repeats=group.repeats, width=group.width)
+        return lowest_channels(scores, places, repeats=group.repeats, width=group.width)
 
-    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+    def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Prune until at most `fraction` of the dense network's cost is left.
 
         The plan is made from each layer's own cost; the result is measured and the plan corrected, so that the cut is the
@@ -142,25 +142,25 @@ class Channels:
         layers = layer_costs(module, self.spec, "params" if self.measure in ("params", "bytes") else "macs")
         choices = self._choices(module, importance)
         if importance.loss_change and self.ranking == "global":
-            choices = weighed(choices, layers if importance.times is None else timed(layers, importance.times))
-        blocks = queue(choices, self.ranking)
+            choices = cost_weighted(choices, layers if importance.times is None else with_times(layers, importance.times))
+        blocks = rank_blocks(choices, self.ranking)
         best: tuple[float, nn.Module] | None = None
 
         def enough(count: int) -> bool:
             nonlocal best
             made = self._make(module, choices, widths_after(choices, blocks, count))
-            left = looked_at(self.cost, made, target, twice=self.measure in TIMED)
+            left = measure_cost(self.cost, made, target, twice=self.measure in TIMED)
             if best is None or left <= target or best[0] > target:
                 best = left, made
             return left <= target
 
         if blocks:
             total = sum(layer.cost for layer in layers.values())
-            guess = estimate(choices, blocks, layers, saving=(now - target) / now * total)
+            guess = estimate_count(choices, blocks, layers, saving=(now - target) / now * total)
             near = CLOSE * target if self.measure in TIMED else math.inf
-            count = shortest(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
+            count = bisect_min(enough, guess, len(blocks), lambda: best is not None and near <= best[0] <= target)
             if best is not None and best[0] < target and self.measure not in TIMED:
-                plan = refilled(choices, blocks, count, layers, spare=(target - best[0]) / now * total)
+                plan = fill_budget(choices, blocks, count, layers, spare=(target - best[0]) / now * total)
                 if plan != widths_after(choices, blocks, count):
                     fuller = self._make(module, choices, plan)
                     if (left := self.cost(fuller)) <= target:
@@ -168,16 +168,16 @@ class Channels:
         left, made = best or (now, copy.deepcopy(module).eval())
         return PrunedModel(made, notes=() if left <= target else (self._shortfall(fraction, left),))
 
-    def share(self, module: nn.Module) -> float:
+    def cost_fraction(self, module: nn.Module) -> float:
         """Cost of a network as a fraction of the dense one's."""
         return self.cost(module) / self.dense
 
     @property
-    def places(self) -> int:
+    def prunable_layers(self) -> int:
         """Groups of channels and attention modules that may shrink."""
-        return len(self.open) + len(self.heads)
+        return len(self.prunable) + len(self.heads)
 
-    def singly(
+    def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
         """Networks in which one group alone is smaller: its root layer, the fraction gone, the network, for each ratio."""
@@ -189,36 +189,40 @@ class Channels:
                 plan = [*whole[:place], width, *whole[place + 1 :]]
                 yield choice.root, 1 - width / choice.initial, self._make(module, choices, plan)
 
-    def _choices(self, module: nn.Module, importance: Importance) -> list[Choice]:
+    def _choices(self, module: nn.Module, importance: Importance) -> list[GroupChoice]:
         work = copy.deepcopy(module).eval()
         for mine, given in zip(work.parameters(), module.parameters(), strict=True):
             mine.grad = None if given.grad is None else given.grad.clone()
         choices = []
-        for group in groups.find(groups.trace(work, self.spec), work):
-            scores = importance.channels(group.root, group.item) if group.root in self.open else None
+        for group in groups.find_groups(groups.build_graph(work, self.spec), work):
+            scores = importance.channels(group.root, group.tp_group) if group.root in self.prunable else None
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
                 smaller = self._smaller(group)
-                choices.append(Choice(group.root, sets, group.width, self.initial[group.root], smaller, group.touches))
+                choices.append(GroupChoice(group.root, sets, group.width, self.initial[group.root], smaller, group.coupled))
         return [*choices, *self._head_choices(work, importance)]
 
-    def _head_choices(self, work: nn.Module, importance: Importance) -> Iterator[Choice]:
+    def _head_choices(self, work: nn.Module, importance: Importance) -> Iterator[GroupChoice]:
         for name, initial in self.heads.items():
-            now = heads.counts_of(work, [name])[name]
-            smaller = heads.smaller(now, initial, self.limits.ceiling([name]))
-            scores = heads.scores(work, name, importance) if smaller else None
+            now = heads.count_heads_of(work, [name])[name]
+            smaller = heads.allowed_head_counts(now, initial, self.limits.ceiling([name]))
+            scores = heads.head_scores(work, name, importance) if smaller else None
             if scores is not None:
-                yield Choice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
+                yield GroupChoice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
 
-    def _make(self, module: nn.Module, choices: Sequence[Choice], plan: Sequence[int]) -> nn.Module:
+    def _make(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
-        picks = {choice.root: choice.lowest(width) for choice, width in zip(choices, plan, strict=True) if width < choice.width}
+        picks = {
+            choice.root: choice.lowest_channels(width)
+            for choice, width in zip(choices, plan, strict=True)
+            if width < choice.width
+        }
         for name in self.heads.keys() & picks.keys():
-            heads.remove(made, name, picks.pop(name))
+            heads.remove_heads(made, name, picks.pop(name))
         if picks:
-            groups.remove(made, groups.trace(made, self.spec), picks)
-        check(made, self.spec)
+            groups.remove_channels(made, groups.build_graph(made, self.spec), picks)
+        check_forward(made, self.spec)
         return made
 
     def _shortfall(self, fraction: float, reached: float) -> str:
@@ -230,7 +234,7 @@ class Channels:
 
 
 def _skips(
-    module: nn.Module, found: Sequence[groups.Group], reasons: Mapping[str, str], guarded: frozenset[str]
+    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], guarded: frozenset[str]
 ) -> tuple[Skipped, ...]:
     """Every convolution and linear layer whose outputs stay, with the reason."""
     why = {layer: reasons[group.root] for group in found for layer in group.layers}
@@ -243,13 +247,13 @@ def _skips(
     return tuple(Skipped(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
 
 
-def check(module: nn.Module, spec: InputSpec) -> None:
+def check_forward(module: nn.Module, spec: InputSpec) -> None:
     """Run two samples through a pruned network.
 
     Raises:
         ModelError: It does not run, or its outputs changed shape; names the last module entered.
     """
-    with groups.last_entered(module) as entered, torch.no_grad():
+    with groups.record_last_module(module) as entered, torch.no_grad():
         try:
             outputs = module(torch.ones(2, *spec.shape))
         except Exception as error:  # whatever the user's network says to its new shape

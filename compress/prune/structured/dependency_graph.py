@@ -31,7 +31,7 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ChannelGroup:
     """Channels that can only go together.
 
     Attributes:
@@ -48,9 +48,9 @@ class Group:
     width: int
     layers: tuple[str, ...]
     repeats: int
-    touches: tuple[tuple[str, Side, float], ...]
-    fixed: str
-    item: Any
+    coupled: tuple[tuple[str, Side, float], ...]
+    fixed_reason: str
+    tp_group: Any
 
 
 class _Graph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
@@ -86,7 +86,7 @@ def _repeats_nothing(dep: Any) -> bool:
 
 
 @contextmanager
-def last_entered(module: nn.Module) -> Iterator[list[str]]:
+def record_last_module(module: nn.Module) -> Iterator[list[str]]:
     """While it runs, the list's one entry is the name of the module whose forward was entered last."""
     entered = ["the network itself"]
     hooks = [
@@ -101,7 +101,7 @@ def last_entered(module: nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
-def trace(module: nn.Module, spec: InputSpec) -> Any:
+def build_graph(module: nn.Module, spec: InputSpec) -> Any:
     """Dependency graph of a module in eval mode; all its parameters then ask for gradients.
 
     Raises:
@@ -110,7 +110,7 @@ def trace(module: nn.Module, spec: InputSpec) -> Any:
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    with last_entered(module) as entered, torch.enable_grad(), warnings.catch_warnings():
+    with record_last_module(module) as entered, torch.enable_grad(), warnings.catch_warnings():
         try:
             warnings.filterwarnings("ignore", "Maximum recursive depth")  # what it then cannot follow, the trial finds
             return _Graph().build_dependency(
@@ -124,14 +124,14 @@ def trace(module: nn.Module, spec: InputSpec) -> Any:
             raise ModelError(msg) from error
 
 
-def find(graph: Any, module: nn.Module) -> list[Group]:
+def find_groups(graph: Any, module: nn.Module) -> list[ChannelGroup]:
     """All groups of coupled channels, in the order of the forward pass; none is left out.
 
     Raises:
         ModelError: The graph cannot be followed; names the layer whose channels were followed last.
     """
     names = {part: name for name, part in module.named_modules()}
-    found: list[Group] = []
+    found: list[ChannelGroup] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Maximum recursive depth")
         try:
@@ -143,10 +143,10 @@ def find(graph: Any, module: nn.Module) -> list[Group]:
     return found
 
 
-def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> Group:
+def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> ChannelGroup:
     root = item[0].dep.target.module
     width = graph.get_out_channels(root)
-    touches: list[tuple[str, Side, float]] = []
+    coupled: list[tuple[str, Side, float]] = []
     fixed, repeats, layers = "", 1, []
     for dep, indices in item:
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
@@ -156,11 +156,11 @@ def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> Group:
             fixed = fixed or ATTENTION
         if part not in names:
             continue
-        touches.append((names[part], "out" if is_out else "in", len(indices) / width))
+        coupled.append((names[part], "out" if is_out else "in", len(indices) / width))
         if is_out and isinstance(part, LAYERS):
             layers.append(names[part])
         repeats = max(repeats, _repeats(part))
-    return Group(names[root], width, tuple(layers), repeats, tuple(touches), fixed, item)
+    return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), fixed, item)
 
 
 def _repeats(part: nn.Module) -> int:
@@ -176,12 +176,12 @@ def _group(graph: Any, module: nn.Module, root: str, channels: Sequence[int]) ->
         return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(channels))
 
 
-def remove(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[int]]) -> None:
+def remove_channels(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[int]]) -> None:
     """Take channels out of `module` in place.
 
     Args:
         module: The network that `graph` was traced from.
-        graph: From `trace`; it follows along.
+        graph: From `build_graph`; it follows along.
         picks: Output channels to remove by root layer.
 
     Raises:
@@ -198,7 +198,7 @@ def remove(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[int]]) ->
 
 
 def _zero(graph: Any, module: nn.Module, root: str, channels: Sequence[int]) -> bool:
-    """Set to zero what `remove` would take out; False where a normalisation over channels makes the two differ."""
+    """Set to zero what `remove_channels` would take out; False where a normalisation over channels makes the two differ."""
     exact = True
     for dep, indices in _group(graph, module, root, channels):
         part = dep.target.module
@@ -216,7 +216,7 @@ def _fill(value: Tensor | None, dim: int, indices: Sequence[int]) -> None:
         value.detach().index_fill_(dim, torch.tensor(indices), 0.0)
 
 
-def trial(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> str:
+def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> str:
     """Try a removal on a copy, in float64.
 
     Returns:
@@ -225,13 +225,13 @@ def trial(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]
     """
     net = copy.deepcopy(module).double().eval()
     x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    graph = trace(net, spec)
+    graph = build_graph(net, spec)
     with torch.no_grad():
         before = net(x)
         try:
             zeroed = [_zero(graph, net, root, channels) for root, channels in picks.items()]
             expected = net(x)
-            remove(net, graph, picks)
+            remove_channels(net, graph, picks)
         except ModelError:
             return "the dependency graph cannot follow its channels (removing some would leave another layer without any)"
         except Exception as error:  # torch-pruning stumbles in many ways over operations that it does not know
@@ -252,9 +252,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def unfit(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def unprunable(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> dict[str, str]:
     """Roots of groups that must be left alone, with the reason: found by halving what fails together."""
-    reason = trial(module, spec, picks) if picks else ""
+    reason = check_equivalence(module, spec, picks) if picks else ""
     if not reason:
         return {}
     roots = list(picks)
@@ -263,5 +263,5 @@ def unfit(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]
     half = len(roots) // 2
     found: dict[str, str] = {}
     for part in (roots[:half], roots[half:]):
-        found |= unfit(module, spec, {root: picks[root] for root in part})
+        found |= unprunable(module, spec, {root: picks[root] for root in part})
     return found

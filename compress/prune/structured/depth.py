@@ -26,8 +26,8 @@ from compress.models.pruned_attention import adapt, is_dropped
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
-from compress.prune.structured.channels import check
-from compress.prune.structured.layer_costs import Meter, Shrinks, cost, looked_at
+from compress.prune.structured.channels import check_forward
+from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
 
 _TOLERANCE = 1e-6
 
@@ -75,7 +75,7 @@ def _passes_on(block: nn.Module, x: Tensor) -> bool:
     return bool(torch.allclose(found, x, atol=_TOLERANCE))
 
 
-def drop(module: nn.Module, name: str) -> None:
+def drop_block(module: nn.Module, name: str) -> None:
     """Take a block out in place: its tensors become empty and it passes its input on."""
     block = module.get_submodule(name)
     for part in block.modules():
@@ -88,7 +88,7 @@ def drop(module: nn.Module, name: str) -> None:
 
 
 @torch.no_grad()
-def changes(module: nn.Module, blocks: tuple[str, ...], x: Tensor) -> dict[str, float]:
+def block_importance(module: nn.Module, blocks: tuple[str, ...], x: Tensor) -> dict[str, float]:
     """I_b of each block on samples x (N, C, H, W)."""
     dense = module(x)
     found = {}
@@ -101,7 +101,7 @@ def changes(module: nn.Module, blocks: tuple[str, ...], x: Tensor) -> dict[str, 
     return found
 
 
-class Layers:
+class BlockPruner:
     """Drops residual blocks of one dense network, in as many cuts as wanted.
 
     Args:
@@ -123,36 +123,36 @@ class Layers:
         spec: InputSpec,
         *,
         samples: Tensor,
-        measure: Shrinks,
+        measure: CostMeasure,
         limits: Constraints,
         ranking: Literal["global", "local"] = "global",  # noqa: ARG002
-        meter: Meter | None = None,
+        meter: CostFn | None = None,
     ) -> None:
         self.spec, self.measure, self.samples, self.limits = spec, measure, samples, limits
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
-        self.guarded = protected(parent, limits.protect)
+        self.protected = protected(parent, limits.protect)
         check_globs(limits.ceilings, parent)
         blocks = residual_blocks(copy.deepcopy(parent).eval(), spec)
-        closed = {name for name in blocks if name in self.guarded or limits.ceiling([name]) == 0}
-        self.open = tuple(name for name in blocks if name not in closed)
+        closed = {name for name in blocks if name in self.protected or limits.ceiling([name]) == 0}
+        self.prunable = tuple(name for name in blocks if name not in closed)
         self.most = int(limits.max_ratio * len(blocks) + 1e-9)
         self.skipped = (
             *(Skipped(what=name, reason="protected") for name in sorted(closed)),
             Skipped(what="everything else", reason="not a residual block, or one that changes the shape of what passes it"),
         )
-        if not self.open or not self.most:
+        if not self.prunable or not self.most:
             told = "all its residual blocks are protected" if closed else "it has no residual block whose removal keeps shapes"
             msg = f"no block of this network may be dropped: {told}; use granularity: channel, or protect less"
             raise ModelError(msg)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
-        self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.open}
+        self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.prunable}
 
     def rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """The blocks that a result of a cut lacks, with the parameters that went with each."""
-        dropped = [name for name in self.open if is_dropped(module.get_submodule(name))]
+        dropped = [name for name in self.prunable if is_dropped(module.get_submodule(name))]
         return tuple({"block": name, "parameters": self.sizes[name]} for name in dropped)
 
-    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:  # noqa: ARG002
+    def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:  # noqa: ARG002
         """Drop blocks, least missed first, until at most `fraction` of the dense network's cost is left.
 
         Args:
@@ -162,17 +162,17 @@ class Layers:
         """
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
-        left = tuple(name for name in self.open if not is_dropped(made.get_submodule(name)))
-        found = changes(made, left, self.samples)
-        spare = self.most - (len(self.open) - len(left))
+        left = tuple(name for name in self.prunable if not is_dropped(made.get_submodule(name)))
+        found = block_importance(made, left, self.samples)
+        spare = self.most - (len(self.prunable) - len(left))
         reached = self.cost(made)
         for name in sorted(left, key=lambda block: found[block]):
             if reached <= fraction * self.dense or spare <= 0 or fraction >= 1:
                 break
-            drop(made, name)
-            reached = looked_at(self.cost, made, fraction * self.dense, twice=self.measure in TIMED)
+            drop_block(made, name)
+            reached = measure_cost(self.cost, made, fraction * self.dense, twice=self.measure in TIMED)
             spare -= 1
-        check(made, self.spec)
+        check_forward(made, self.spec)
         return PrunedModel(
             made, notes=() if reached <= fraction * self.dense or fraction >= 1 else (self._shortfall(fraction, reached),)
         )

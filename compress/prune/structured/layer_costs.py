@@ -11,15 +11,15 @@ import torch_pruning as tp
 from torch import nn
 
 from compress.core.record import InputSpec
-from compress.prune.structured.select_channels import Layer
+from compress.prune.structured.select_channels import LayerCost
 
-Shrinks = Literal["macs", "params", "bytes", "latency", "latency_ms"]
-Meter = Callable[[nn.Module], float]
+CostMeasure = Literal["macs", "params", "bytes", "latency", "latency_ms"]
+CostFn = Callable[[nn.Module], float]
 NEAR = 0.95
 """Part of a target above which a measurement of it is repeated."""
 
 
-def cost(module: nn.Module, spec: InputSpec, measure: Shrinks) -> float:
+def cost(module: nn.Module, spec: InputSpec, measure: CostMeasure) -> float:
     """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
     from compress.models.count_macs import count
 
@@ -29,13 +29,13 @@ def cost(module: nn.Module, spec: InputSpec, measure: Shrinks) -> float:
     return float(counts.macs if measure == "macs" else counts.parameters)
 
 
-def looked_at(cost: Meter, module: nn.Module, target: float, *, twice: bool) -> float:
+def measure_cost(cost: CostFn, module: nn.Module, target: float, *, twice: bool) -> float:
     """Cost of a network; one that only just meets its target is measured twice, since luck would be enough once."""
     found = cost(module)
     return (found + cost(module)) / 2 if twice and NEAR * target < found <= target else found
 
 
-def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, Layer]:
+def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
     """Cost of each layer by name, with the channels that it is proportional to."""
     macs: Mapping[nn.Module, float | None] = {}
     if measure == "macs":
@@ -53,10 +53,10 @@ def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "pa
         else:
             continue
         own = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
-        layers[name] = Layer(float(own or 0.0), *sides)
+        layers[name] = LayerCost(float(own or 0.0), *sides)
     return layers
 
 
-def timed(layers: Mapping[str, Layer], times: Mapping[str, float]) -> dict[str, Layer]:
+def with_times(layers: Mapping[str, LayerCost], times: Mapping[str, float]) -> dict[str, LayerCost]:
     """The same layers, costing milliseconds; one without a time was fused into another and costs nothing of its own."""
     return {name: replace(layer, cost=times.get(name, 0.0)) for name, layer in layers.items()}

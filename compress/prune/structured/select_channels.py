@@ -17,7 +17,7 @@ from torch import Tensor
 Ranking = Literal["global", "local"]
 
 
-def widths(width: int, initial: int, *, repeats: int, round_to: int, max_ratio: float) -> tuple[int, ...]:
+def allowed_widths(width: int, initial: int, *, repeats: int, round_to: int, max_ratio: float) -> tuple[int, ...]:
     """The smaller widths that a group may take, descending.
 
     They are multiples of lcm(round_to, repeats); where that leaves a grouped convolution fewer than two widths, multiples of
@@ -33,12 +33,12 @@ def widths(width: int, initial: int, *, repeats: int, round_to: int, max_ratio: 
     unit = math.lcm(round_to, repeats)
     if repeats > 1 and unit * 2 > initial:
         unit = repeats
-    lowest = max(unit, math.ceil(initial * (1 - max_ratio) / unit - 1e-9) * unit)
-    return tuple(range((width - 1) // unit * unit, lowest - 1, -unit))
+    lowest_channels = max(unit, math.ceil(initial * (1 - max_ratio) / unit - 1e-9) * unit)
+    return tuple(range((width - 1) // unit * unit, lowest_channels - 1, -unit))
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCost:
     """A layer's cost: `cost` is proportional to its remaining outputs times its remaining inputs."""
 
     cost: float
@@ -47,7 +47,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Choice:
+class GroupChoice:
     """One group as the planner sees it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Choice:
         scores: One a set of `repeats` channels, (width / repeats,).
         width: Channels now.
         initial: Channels before any pruning.
-        smaller: What `widths` gives.
+        smaller: What `allowed_widths` gives.
         touches: (layer, side, its channels that go with each channel of this group).
     """
 
@@ -64,16 +64,16 @@ class Choice:
     width: int
     initial: int
     smaller: tuple[int, ...]
-    touches: tuple[tuple[str, Literal["out", "in"], float], ...]
+    coupled: tuple[tuple[str, Literal["out", "in"], float], ...]
 
     @property
     def repeats(self) -> int:
         """Channels in a set."""
         return self.width // len(self.scores)
 
-    def lowest(self, width: int) -> list[int]:
+    def lowest_channels(self, width: int) -> list[int]:
         """The channels that go on the way to `width`."""
-        return lowest(self.scores, (self.width - width) // self.repeats, repeats=self.repeats, width=self.width)
+        return lowest_channels(self.scores, (self.width - width) // self.repeats, repeats=self.repeats, width=self.width)
 
     def keys(self, ranking: Ranking) -> list[float]:
         """Place in the queue of each block: its mean score, or for local ranking the fraction gone after it."""
@@ -85,10 +85,10 @@ class Choice:
 
 
 @dataclass
-class Bill:
+class CostLedger:
     """Running cost of a network while channels leave it."""
 
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, LayerCost]
     removed: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def cost(self, name: str) -> float:
@@ -98,11 +98,11 @@ class Bill:
         into = 1 - self.removed.get((name, "in"), 0.0) / layer.in_channels
         return layer.cost * max(out, 0.0) * max(into, 0.0)
 
-    def remove(self, choice: Choice, channels: int) -> float:
+    def remove(self, choice: GroupChoice, channels: int) -> float:
         """Take channels out of a group; gives what that saves."""
-        touched = {name for name, _, _ in choice.touches if name in self.layers}
+        touched = {name for name, _, _ in choice.coupled if name in self.layers}
         before = sum(self.cost(name) for name in touched)
-        for name, side, each in choice.touches:
+        for name, side, each in choice.coupled:
             self.removed[name, side] = self.removed.get((name, side), 0.0) + each * channels
         return before - sum(self.cost(name) for name in touched)
 
@@ -111,7 +111,7 @@ LEAST = 1e-3
 """Smallest cost of a set of channels, as a fraction of the mean layer's: one that costs nothing is not worth removing."""
 
 
-def weighed(choices: Sequence[Choice], layers: Mapping[str, Layer]) -> list[Choice]:
+def cost_weighted(choices: Sequence[GroupChoice], layers: Mapping[str, LayerCost]) -> list[GroupChoice]:
     """Scores divided by what goes with a set of channels: of two that matter alike, the one that costs more goes first.
 
         score / Σ over layers that lose it of (cost of the layer · its share of that side's channels)
@@ -124,11 +124,11 @@ def weighed(choices: Sequence[Choice], layers: Mapping[str, Layer]) -> list[Choi
         layers: Costs; a layer that is not in it costs nothing.
     """
     least = LEAST * sum(layer.cost for layer in layers.values()) / max(len(layers), 1)
-    saved = [Bill(layers).remove(choice, choice.repeats) for choice in choices]
+    saved = [CostLedger(layers).remove(choice, choice.repeats) for choice in choices]
     return [replace(choice, scores=choice.scores / max(each, least)) for choice, each in zip(choices, saved, strict=True)]
 
 
-def queue(choices: Sequence[Choice], ranking: Ranking) -> list[tuple[int, int]]:
+def rank_blocks(choices: Sequence[GroupChoice], ranking: Ranking) -> list[tuple[int, int]]:
     """All blocks of all groups in the order in which they go, as (group, its width afterwards).
 
     `global`: lowest scores first over the whole network; `local`: all groups by the same fraction.
@@ -139,12 +139,12 @@ def queue(choices: Sequence[Choice], ranking: Ranking) -> list[tuple[int, int]]:
     return [(index, choices[index].smaller[place]) for _, index, place in blocks]
 
 
-def estimate(
-    choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], layers: Mapping[str, Layer], *, saving: float
+def estimate_count(
+    choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], layers: Mapping[str, LayerCost], *, saving: float
 ) -> int:
     """How many blocks of the queue must go to save `saving`, by the layers' own costs; all of them if that is too few."""
     now = [choice.width for choice in choices]
-    bill = Bill(layers)
+    bill = CostLedger(layers)
     for done, (index, width) in enumerate(blocks):
         if saving <= 0:
             return done
@@ -153,7 +153,7 @@ def estimate(
     return len(blocks)
 
 
-def widths_after(choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
+def widths_after(choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
     """Width of each group when the first `count` blocks of the queue are gone."""
     now = [choice.width for choice in choices]
     for index, width in blocks[:count]:
@@ -161,8 +161,13 @@ def widths_after(choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], c
     return tuple(now)
 
 
-def refilled(
-    choices: Sequence[Choice], blocks: Sequence[tuple[int, int]], count: int, layers: Mapping[str, Layer], *, spare: float
+def fill_budget(
+    choices: Sequence[GroupChoice],
+    blocks: Sequence[tuple[int, int]],
+    count: int,
+    layers: Mapping[str, LayerCost],
+    *,
+    spare: float,
 ) -> tuple[int, ...]:
     """Widths when the first `count` blocks are gone but for those that fit into what the last one saved too much.
 
@@ -170,13 +175,13 @@ def refilled(
 
     Args:
         choices: Groups.
-        blocks: As `queue` gives them.
+        blocks: As `rank_blocks` gives them.
         count: How many of them are gone.
         layers: Costs.
         spare: Cost that may be added.
     """
     now = [choice.width for choice in choices]
-    bill, removed = Bill(layers), []
+    bill, removed = CostLedger(layers), []
     for index, width in blocks[:count]:
         bill.remove(choices[index], now[index] - width)
         removed.append((index, now[index]))
@@ -195,7 +200,7 @@ def refilled(
     return tuple(now)
 
 
-def shortest(enough: Callable[[int], bool], start: int, most: int, close: Callable[[], bool] = lambda: False) -> int:
+def bisect_min(enough: Callable[[int], bool], start: int, most: int, close: Callable[[], bool] = lambda: False) -> int:
     """Smallest n in 1 … most for which `enough(n)` holds, by doubling steps from `start`, then halving.
 
     Args:
@@ -216,7 +221,7 @@ def shortest(enough: Callable[[int], bool], start: int, most: int, close: Callab
     return min(high, most)
 
 
-def lowest(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
+def lowest_channels(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
     """The channels with the `count` lowest scores, the same places in each of the `repeats` parts of the width.
 
     With width 6, repeats 2 and place 0 chosen: channels 0 and 3.

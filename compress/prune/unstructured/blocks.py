@@ -53,8 +53,8 @@ SINGLE = Block()
 
 
 def blocks(parent: Any, spec: Any, *, pattern: str, **fields: Any) -> Any:
-    """`weight.Weights` that removes blocks of `pattern`, such as `1x4`; the other arguments are those of `Weights`."""
+    """`UnstructuredPruner` that removes blocks of `pattern`, such as `1x4`; the other arguments are the same."""
     from compress.prune.sparsity_pattern import block_of
-    from compress.prune.unstructured.weights import Weights
+    from compress.prune.unstructured.weights import UnstructuredPruner
 
-    return Weights(parent, spec, block=Block(*block_of(pattern)), **fields)
+    return UnstructuredPruner(parent, spec, block=Block(*block_of(pattern)), **fields)

@@ -23,12 +23,12 @@ _TOLERANCE = 1e-3
 _PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
 
 
-def kept(s: Tensor, n: int, m: int) -> float:
+def retained_magnitude(s: Tensor, n: int, m: int) -> float:
     """Sum of the scores that N:M keeps of a matrix (rows, columns)."""
     return float(torch.unflatten(s, 1, (-1, m)).double().topk(n, dim=-1).values.sum())
 
 
-def search(s: Tensor, n: int, m: int) -> Tensor:
+def search_permutation(s: Tensor, n: int, m: int) -> Tensor:
     """Order of the columns of a score matrix that keeps more under N:M; never less than the given order.
 
     Stripes of M columns meet in pairs, each with each, as in a tournament; a pair swaps the two columns that gain most. A
@@ -52,7 +52,7 @@ def search(s: Tensor, n: int, m: int) -> Tensor:
         gains = [_swap(sample, order, pairs, n, m) for pairs in _fixtures(columns // m)]
         if not any(gains):
             break
-    return order if kept(s[:, order], n, m) > kept(s, n, m) else torch.arange(columns)
+    return order if retained_magnitude(s[:, order], n, m) > retained_magnitude(s, n, m) else torch.arange(columns)
 
 
 def _fixtures(stripes: int) -> Iterator[Tensor]:
@@ -103,7 +103,7 @@ class _Part:
     name: str = ""
 
 
-def reorder(
+def permute_channels(
     module: nn.Module, spec: InputSpec, scores: Mapping[str, Tensor], n: int, m: int
 ) -> tuple[float, dict[str, Tensor], tuple[str, ...]]:
     """Reorder all groups of coupled channels that feed scored layers, in place.
@@ -120,18 +120,18 @@ def reorder(
     """
     owners = {id(module.get_parameter(name)): name for name in scores}
     found = {name: s.clone() for name, s in scores.items()}
-    before = sum(kept(_matrix(s), n, m) for s in found.values())
+    before = sum(retained_magnitude(_matrix(s), n, m) for s in found.values())
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = module(x)
     left = 0
-    for group in groups.find(groups.trace(module, spec), module):
+    for group in groups.find_groups(groups.build_graph(module, spec), module):
         parts = _parts(group, owners)
         fed = [part for part in parts or () if part.name in found and part.dim == 1]
         if parts is None or any(part.start % m for part in fed) or group.width % m:
             left += 1
         elif fed:
-            order = search(torch.cat([_matrix(found[p.name].narrow(1, p.start, group.width)) for p in fed]), n, m)
+            order = search_permutation(torch.cat([_matrix(found[p.name].narrow(1, p.start, group.width)) for p in fed]), n, m)
             _apply(parts, order)
             with torch.no_grad():
                 wrong = float((module(x) - expected).norm())
@@ -140,7 +140,7 @@ def reorder(
                 left += 1
             else:
                 _apply([_Part(found[p.name], p.dim, p.start) for p in parts if p.name in found], order)
-    gain = sum(kept(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
+    gain = sum(retained_magnitude(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
     told = f"{left} group{'s' * (left != 1)} of channels left in order: behind a shuffle, a reshape, attention or the output"
     return gain, found, (told,) if left else ()
 
@@ -157,12 +157,12 @@ def _apply(parts: Sequence[_Part], order: Tensor) -> None:
         place.copy_(place.index_select(part.dim, order))
 
 
-def _parts(group: groups.Group, owners: Mapping[int, str]) -> list[_Part] | None:
+def _parts(group: groups.ChannelGroup, owners: Mapping[int, str]) -> list[_Part] | None:
     """Every tensor that holds channels of a group; None where they cannot be reordered plainly."""
-    if group.fixed or group.repeats > 1:
+    if group.fixed_reason or group.repeats > 1:
         return None
     parts: dict[tuple[int, int, int], _Part] = {}
-    for dep, indices in group.item:
+    for dep, indices in group.tp_group:
         target, start = dep.target.module, indices[0]
         plain = [int(index) for index in indices] == list(range(start, start + group.width))
         tensors = list(_tensors(target, dep))

@@ -21,7 +21,7 @@ from compress.core.record import Curve
 
 
 @dataclass(frozen=True)
-class Exchanges:
+class DropGrowSchedule:
     """When connections are exchanged, and how many.
 
     Attributes:
@@ -47,7 +47,7 @@ class Exchanges:
         return Curve(x_label="optimizer step", y_label="fraction of connections exchanged", x=x, y=y)
 
 
-def exchange(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor:
+def drop_and_grow(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor:
     """Drop the `count` active weights of least magnitude, grow as many where `growth` is largest.
 
     Candidates to grow are all places but those still active, so a dropped one may come back at once (RigL, algorithm 1).
@@ -72,7 +72,7 @@ def exchange(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor:
     return kept.view(mask.shape)
 
 
-class Exchanging:
+class DropGrow:
     """Masks of one network in training, exchanged along the way; a hook of the training loop.
 
     Gradients of inactive weights are kept from the optimizer, so that a grown connection starts from zero without momentum;
@@ -86,7 +86,9 @@ class Exchanging:
         seed: Of random growth.
     """
 
-    def __init__(self, module: nn.Module, masks: Mapping[str, Tensor], growth: str, exchanges: Exchanges, seed: int) -> None:
+    def __init__(
+        self, module: nn.Module, masks: Mapping[str, Tensor], growth: str, exchanges: DropGrowSchedule, seed: int
+    ) -> None:
         self.module, self.growth, self.exchanges, self.seed = module, growth, exchanges, seed
         self.masks = dict(masks)
         self.dense: dict[str, Tensor] = {}
@@ -111,7 +113,7 @@ class Exchanging:
             w = self.module.get_parameter(name)
             mask = self._mask(name, w)
             if fraction:
-                mask = self.masks[name] = exchange(w, mask, self._growth(name, w), int(fraction * int(mask.sum())))
+                mask = self.masks[name] = drop_and_grow(w, mask, self._growth(name, w), int(fraction * int(mask.sum())))
             w.masked_fill_(~mask, 0.0)
         self.dense.clear()
 

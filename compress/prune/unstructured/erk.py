@@ -16,7 +16,9 @@ from math import prod
 _HALVINGS = 100
 
 
-def erk(shapes: Mapping[str, Sequence[int]], density: float, *, least: Mapping[str, float] | None = None) -> dict[str, float]:
+def erk_densities(
+    shapes: Mapping[str, Sequence[int]], density: float, *, least: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Density d_l of each layer; wide layers become sparser than narrow ones.
 
     ε is such that Σ d_l · n_l = density · Σ n_l, where a layer that would need more than 1 is dense and one that would fall
@@ -50,7 +52,7 @@ def erk(shapes: Mapping[str, Sequence[int]], density: float, *, least: Mapping[s
     return found
 
 
-def counts(weights: Mapping[str, float], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
+def share_removals(weights: Mapping[str, float], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
     """Share `count` removals out in proportion to `weights`, in whole numbers that add up exactly.
 
     Args:

@@ -20,7 +20,7 @@ from compress.core.atomic_files import write_with
 from compress.core.errors import TrainingError
 
 
-class Snapshot:
+class WeightRewinder:
     """Writes the weights as they are after optimizer step k; a hook of the training loop.
 
     Args:
@@ -56,7 +56,7 @@ def write_weights(module: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
-    """What `Snapshot` wrote.
+    """What `WeightRewinder` wrote.
 
     Raises:
         TrainingError: It is not there, since the training ended before that step or somebody removed it.

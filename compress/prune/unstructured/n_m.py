@@ -18,11 +18,11 @@ from compress.models.module_globs import check_globs, protected
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.sparsity_pattern import kept_of
-from compress.prune.unstructured.channel_permutation import reorder
-from compress.prune.unstructured.weights import Masks, layer_of, prunable
+from compress.prune.unstructured.channel_permutation import permute_channels
+from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
 
 
-def unfit(shape: tuple[int, ...], m: int) -> str:
+def shape_mismatch(shape: tuple[int, ...], m: int) -> str:
     """Why a weight (out, in, kernel…) has no groups of M inputs; empty if it has."""
     return f"its {shape[1]} inputs for each output do not divide into groups of {m}" if shape[1] % m else ""
 
@@ -49,7 +49,7 @@ def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
     return ~gone.flatten(-2).movedim(-1, 1)
 
 
-class Fine:
+class NMPruner:
     """Prunes one dense network to an N:M pattern, in as many cuts as wanted.
 
     Args:
@@ -82,15 +82,17 @@ class Fine:
         check_globs(limits.ceilings, parent)
         shapes = {name: tuple(p.shape) for name, p in prunable(parent).items()}
         reasons = {name: "protected" for name in shapes if layer_of(name) in hidden}
-        reasons |= {name: why for name, shape in shapes.items() if (why := unfit(shape, self.m)) and name not in reasons}
-        self.guarded = hidden | {layer_of(name) for name in reasons}
+        reasons |= {
+            name: why for name, shape in shapes.items() if (why := shape_mismatch(shape, self.m)) and name not in reasons
+        }
+        self.protected = hidden | {layer_of(name) for name in reasons}
         self.skipped = tuple(Skipped(what=name, reason=reason) for name, reason in reasons.items())
         if len(reasons) == len(shapes):
             first = next(iter(reasons.items()), ("", "it has no convolution and no linear layer"))
             msg = f"no layer of this network takes {pattern}: {': '.join(first)}; protect less, or use granularity: weight"
             raise ModelError(msg)
 
-    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+    def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Set to zero what the pattern removes, or on the way there the part of it that matters least.
 
         Args:
@@ -99,16 +101,16 @@ class Fine:
             importance: Scores.
         """
         work = copy.deepcopy(module).eval()
-        scores = {name: importance.weights(name, p) for name, p in prunable(work, self.guarded).items()}
-        if not any(bool((p == 0).any()) for p in prunable(work, self.guarded).values()):
-            gain, scores, skipped = reorder(work, self.spec, scores, self.n, self.m)
+        scores = {name: importance.weights(name, p) for name, p in prunable(work, self.protected).items()}
+        if not any(bool((p == 0).any()) for p in prunable(work, self.protected).values()):
+            gain, scores, skipped = permute_channels(work, self.spec, scores, self.n, self.m)
             self.told = (f"input channels reordered before the first cut: {gain:.1%} more of the scores kept", *skipped)
         work.zero_grad(set_to_none=True)
         part = min(fraction / (1 - self.n / self.m), 1.0)
         masks = {
             name: keep_mask(scores[name].masked_fill(p.detach() == 0, -1.0), self.n, self.m, part)
-            for name, p in prunable(work, self.guarded).items()
+            for name, p in prunable(work, self.protected).items()
         }
-        after_step = Masks(work, masks)
+        after_step = WeightMasks(work, masks)
         after_step()
         return PrunedModel(work, after_step, self.told)

@@ -43,7 +43,7 @@ def layer_of(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def caps(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
+def max_removals(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
     """How many weights of each layer may go: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
     ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
     return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
@@ -71,14 +71,14 @@ def keep_masks(
     """
     flat = {name: s.detach().flatten().float() for name, s in scores.items()}
     sizes = {name: s.numel() for name, s in flat.items()}
-    ceiling = caps(sizes, max_ratio)
+    ceiling = max_removals(sizes, max_ratio)
     if ranking == "global":
         eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
         picked = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
         gone = dict(zip(flat, torch.split(picked, [s.numel() for s in eligible]), strict=True))
     else:
         weights = _removals(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
-        shares = budgets.counts(weights, ceiling, count)
+        shares = budgets.share_removals(weights, ceiling, count)
         gone = {name: _lowest(s, shares[name]) for name, s in flat.items()}
     return {name: ~gone[name].view(s.shape) for name, s in scores.items()}
 
@@ -91,7 +91,7 @@ def _removals(
     if ranking == "local" or count >= total:
         return {name: float(n) for name, n in sizes.items()}
     least = {name: 1 - ceiling[name] / n for name, n in sizes.items()}
-    density = budgets.erk(shapes, 1 - count / total, least=least)
+    density = budgets.erk_densities(shapes, 1 - count / total, least=least)
     return {name: (1 - density[name]) * n for name, n in sizes.items()}
 
 
@@ -105,7 +105,7 @@ def _lowest(s: Tensor, count: int) -> Tensor:
     return gone
 
 
-class Weights:
+class UnstructuredPruner:
     """Prunes single weights or blocks of one dense network, in as many cuts as wanted.
 
     Args:
@@ -135,8 +135,8 @@ class Weights:
         hidden = protected(parent, limits.protect)
         check_globs(limits.ceilings, parent)
         odd = {name: reason for name, p in prunable(parent, hidden).items() if (reason := block.unfit(p.shape))}
-        self.guarded = hidden | {layer_of(name) for name in odd}
-        sizes = {name: p.numel() for name, p in prunable(parent, self.guarded).items()}
+        self.protected = hidden | {layer_of(name) for name in odd}
+        sizes = {name: p.numel() for name, p in prunable(parent, self.protected).items()}
         if not sizes:
             told = f": {next(iter(odd.values()))}" if odd else ": every convolution and linear layer is protected"
             msg = f"no weight of this network may be pruned{told}; protect less, or use granularity: weight"
@@ -145,19 +145,19 @@ class Weights:
         self.parameters = sum(p.numel() for p in parent.parameters())
         self.ratios = {name: limits.ceiling([layer_of(name)]) for name in sizes}
         blocks = {name: n // block.size for name, n in sizes.items()}
-        self.most = sum(caps(blocks, self.ratios).values()) * block.size
+        self.most = sum(max_removals(blocks, self.ratios).values()) * block.size
         self.dense_bytes = compressed_bytes(parent) if measure == "bytes" else 0
         self.skipped = self._skips(parent, odd)
 
     def _skips(self, parent: nn.Module, odd: Mapping[str, str]) -> tuple[Skipped, ...]:
-        left = sorted(set(prunable(parent)) - set(prunable(parent, self.guarded)))
+        left = sorted(set(prunable(parent)) - set(prunable(parent, self.protected)))
         rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
         others = Skipped(
             what=f"{rest} other parameters", reason="biases, normalisation and embeddings: few, and each matters much"
         )
         return (*(Skipped(what=name, reason=odd.get(name, "protected")) for name in left), others)
 
-    def cut(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
+    def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Set the lowest weights to zero.
 
         Args:
@@ -165,7 +165,7 @@ class Weights:
             fraction: As `measure` says, in (0, 1).
             importance: Scores.
         """
-        weights = prunable(module, self.guarded)
+        weights = prunable(module, self.protected)
         scores = {
             name: self.block.pool(importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)) for name, p in weights.items()
         }
@@ -175,30 +175,30 @@ class Weights:
         return self._made(module, scores, min(round(wanted), self.most), self._shortfall(wanted))
 
     @property
-    def places(self) -> int:
+    def prunable_layers(self) -> int:
         """Weights that may be pruned."""
         return len(self.ratios)
 
-    def singly(
+    def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
         """Networks in which one layer alone is sparse: its name, the fraction gone, the network, for each ratio."""
-        for name, p in prunable(module, self.guarded).items():
+        for name, p in prunable(module, self.protected).items():
             scores = {name: self.block.pool(importance.weights(name, p))}
             for ratio in sorted(ratios):
                 count = round(ratio * scores[name].numel())
                 masks = keep_masks(scores, count, ranking="global", max_ratio=1.0)
                 made = copy.deepcopy(module).eval()
-                Masks(made, {name: self.block.spread(masks[name])})()
+                WeightMasks(made, {name: self.block.spread(masks[name])})()
                 yield layer_of(name), count / scores[name].numel(), made
 
     def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[str, ...] = ()) -> PrunedModel:
         """The network without its `count` lowest weights."""
-        shapes = {name: p.shape for name, p in prunable(module, self.guarded).items()}
+        shapes = {name: p.shape for name, p in prunable(module, self.protected).items()}
         blocks = keep_masks(scores, count // self.block.size, ranking=self.ranking, max_ratio=self.ratios, shapes=shapes)
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
-        after_step = Masks(made, {name: self.block.spread(mask) for name, mask in blocks.items()})
+        after_step = WeightMasks(made, {name: self.block.spread(mask) for name, mask in blocks.items()})
         after_step()
         return PrunedModel(made, after_step, notes)
 
@@ -231,7 +231,7 @@ class Weights:
         return f"limited by {self.limits.told()} in each layer"
 
 
-class Masks:
+class WeightMasks:
     """Sets masked weights to zero each time it is called; follows the module to other devices.
 
     Args:
@@ -252,7 +252,7 @@ class Masks:
             parameter.masked_fill_(self.gone[name], 0.0)
 
 
-def zeros(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
+def count_zeros(module: nn.Module, guarded: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
     """(zeros, weights) of each prunable parameter, counted."""
     return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, guarded).items()}
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.prune.criteria import Material, activation, apoz, wanda
-from compress.prune.criteria.activations import spread
+from compress.prune.criteria import ScoringData, activation, apoz, wanda
+from compress.prune.criteria.activations import per_input
 from compress.prune.structured import dependency_graph as groups
 from compress.prune.unstructured.weights import prunable
 
@@ -33,7 +33,7 @@ def reader():
 
 
 def _material(data, task):
-    return Material([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
+    return ScoringData([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
 
 
 def _inputs(net, given):
@@ -44,7 +44,7 @@ def _inputs(net, given):
 
 @pytest.fixture
 def group(reader, spec):
-    return {found.root: found.item for found in groups.find(groups.trace(reader, spec), reader)}["conv"]
+    return {found.root: found.tp_group for found in groups.find_groups(groups.build_graph(reader, spec), reader)}["conv"]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_every_prunable_weight_has_a_wanda_score(residual, data, task):
 
 def test_input_numbers_meet_the_weights_that_multiply_them():
     x = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    assert spread(x, torch.zeros(4, 2, 1, 1)).squeeze().tolist() == [[1, 2], [1, 2], [3, 4], [3, 4]]
-    assert spread(x, torch.zeros(4, 2, 1, 1), transposed=True).shape == (4, 1, 1, 1)
+    assert per_input(x, torch.zeros(4, 2, 1, 1)).squeeze().tolist() == [[1, 2], [1, 2], [3, 4], [3, 4]]
+    assert per_input(x, torch.zeros(4, 2, 1, 1), transposed=True).shape == (4, 1, 1, 1)
 
 
 def test_scores_asked_for_too_early_say_what_to_do(reader, group):

@@ -4,8 +4,8 @@ from torch import nn
 
 from compress.data.interface import Batch
 from compress.prune.base import Constraints
-from compress.prune.criteria import accumulate, magnitude, random, taylor
-from compress.prune.structured.channels import Channels
+from compress.prune.criteria import accumulate_gradients, magnitude, random, taylor
+from compress.prune.structured.channels import ChannelPruner
 
 
 class Plain(nn.Module):
@@ -27,8 +27,8 @@ def plain():
 
 
 def _halve(net, spec, importance):
-    pruner = Channels(net, spec, measure="params", ranking="global", limits=Constraints(round_to=4))
-    return pruner.cut(net, 0.6, importance).module
+    pruner = ChannelPruner(net, spec, measure="params", ranking="global", limits=Constraints(round_to=4))
+    return pruner.prune(net, 0.6, importance).module
 
 
 def test_magnitude_removes_the_filters_of_smallest_norm(plain, spec):
@@ -46,7 +46,7 @@ def test_taylor_keeps_what_the_loss_depends_on_and_drops_the_dead_however_large(
         plain.conv.weight[:4] = -plain.conv.weight[:4].abs() * 100  # large, and dead: positive inputs, then a ReLU
         plain.conv.weight[4:] = plain.conv.weight[4:].abs() * 0.01
     batches = [Batch(batch.inputs.abs(), batch.targets) for batch in data.train.epoch(0, 32, 0)]
-    assert accumulate(plain, batches, task) == 2
+    assert accumulate_gradients(plain, batches, task) == 2
     assert torch.equal(_halve(plain, spec, taylor()).conv.weight, plain.conv.weight[4:])
     assert torch.equal(_halve(plain, spec, magnitude()).conv.weight, plain.conv.weight[:4])
 
@@ -54,7 +54,7 @@ def test_taylor_keeps_what_the_loss_depends_on_and_drops_the_dead_however_large(
 def test_gradients_are_the_mean_over_batches_and_leave_statistics_alone(residual, data, task):
     before = {name: value.clone() for name, value in residual.state_dict().items()}
     batches = list(data.train.ordered(32))
-    accumulate(residual, batches, task)
+    accumulate_gradients(residual, batches, task)
     loss = sum(task.loss(residual(b.inputs), b.targets) for b in batches) / 2
     expected = torch.autograd.grad(loss, residual.head.weight)[0]
     torch.testing.assert_close(residual.head.weight.grad, expected)

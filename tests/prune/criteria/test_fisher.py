@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from compress.prune.criteria import Material, fisher
-from compress.prune.criteria.fisher import gates_of, inputs_of
-from compress.prune.criteria.gradients import one_by_one
+from compress.prune.criteria import ScoringData, fisher
+from compress.prune.criteria.fisher import gate_gradients, input_gate_gradient
+from compress.prune.criteria.gradients import per_sample_gradients
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
 
 
 def _material(data, task):
-    return Material([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
+    return ScoringData([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
 
 
 class Gated(nn.Module):
@@ -41,13 +41,13 @@ def _squares(net, weights, gates, given):
 
 
 def test_a_channels_score_is_the_squared_gradient_of_a_gate_on_all_that_read_it(residual, data, task, spec):
-    found = {group.root: group for group in groups.find(groups.trace(residual, spec), residual)}
+    found = {group.root: group for group in groups.find_groups(groups.build_graph(residual, spec), residual)}
     given, scorer = _material(data, task), fisher()
     scorer.collect(residual, given)
     shared = next(group for group in found.values() if "project.0" in group.layers)
     mine = {
-        "between": scorer.channels("depth.0", found["depth.0"].item if "depth.0" in found else found["expand.0"].item),
-        "shared": scorer.channels(shared.root, shared.item),
+        "between": scorer.channels("depth.0", found["depth.0"].tp_group if "depth.0" in found else found["expand.0"].tp_group),
+        "shared": scorer.channels(shared.root, shared.tp_group),
     }
     readers = {"between": [residual.project[0]], "shared": [residual.expand[0], residual.head]}
     for what, parts in readers.items():
@@ -76,7 +76,7 @@ def test_a_heads_score_is_the_squared_gradient_of_a_gate_on_its_answer(data, tas
     net = Attentive().eval()
     given, scorer = _material(data, task), fisher()
     scorer.collect(net, given)
-    mine = heads.scores(net, "attention", scorer)
+    mine = heads.head_scores(net, "attention", scorer)
     gates = torch.ones(4, dtype=torch.float64, requires_grad=True)
 
     class ByHead(nn.Module):
@@ -108,7 +108,7 @@ def test_gates_of_a_layer_are_what_autograd_finds_on_its_inputs(part, shape):
     gates = torch.ones(6, dtype=torch.float64, requires_grad=True)
     shaped = gates if len(shape) == 3 else gates.view(1, -1, 1, 1)
     part(x * shaped).square().sum().backward()
-    torch.testing.assert_close(inputs_of(part), gates.grad)
+    torch.testing.assert_close(input_gate_gradient(part), gates.grad)
 
 
 def test_collecting_leaves_the_network_as_it_was(residual, data, task):
@@ -124,12 +124,12 @@ def test_it_has_no_score_for_single_weights():
 
 def test_one_pass_a_batch_finds_what_one_pass_a_sample_finds(residual, data, task):
     given = _material(data, task)
-    found = gates_of(residual, given)
+    found = gate_gradients(residual, given)
     assert "stem.0" not in found  # the image has no gate
     parts, expected = dict(residual.named_modules()), {}
-    for _ in one_by_one(residual, given):
+    for _ in per_sample_gradients(residual, given):
         for name in found:
-            expected.setdefault(name, []).append(inputs_of(parts[name]))
+            expected.setdefault(name, []).append(input_gate_gradient(parts[name]))
     for name, rows in expected.items():
         torch.testing.assert_close(found[name], torch.stack(rows), rtol=1e-3, atol=1e-7)
 
@@ -145,15 +145,15 @@ def test_a_layer_that_is_called_twice_has_one_gate(data, task):
 
     torch.manual_seed(0)
     net, given = Twice().eval(), _material(data, task)
-    found = gates_of(net, given)["again"]
-    rows = [inputs_of(net.again) for _ in one_by_one(net, given)]
+    found = gate_gradients(net, given)["again"]
+    rows = [input_gate_gradient(net.again) for _ in per_sample_gradients(net, given)]
     torch.testing.assert_close(found, torch.stack(rows), rtol=1e-3, atol=1e-7)
 
 
 def test_nothing_of_the_batches_is_held_afterwards(residual, data, task):
     seen = []
     handle = residual.expand[0].register_forward_hook(lambda _, args, __: seen.append(weakref.ref(args[0])))
-    gates_of(residual, _material(data, task))
+    gate_gradients(residual, _material(data, task))
     handle.remove()
     gc.collect()
     assert seen

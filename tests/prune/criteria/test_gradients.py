@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from compress.prune.base import Constraints
-from compress.prune.criteria import Material, grasp, hessian, snip, synflow, taylor
-from compress.prune.criteria.synflow import iterate
+from compress.prune.criteria import ScoringData, grasp, hessian, snip, synflow, taylor
+from compress.prune.criteria.synflow import prune_iteratively
 from compress.prune.structured import dependency_graph as groups
-from compress.prune.unstructured.weights import Weights, prunable, zeros
+from compress.prune.unstructured.weights import UnstructuredPruner, count_zeros, prunable
 
 
 class Small(nn.Module):
@@ -32,7 +32,7 @@ def small():
 
 def _material(data, task, net, count=2, **fields):
     batches = [batch for _, batch in zip(range(count), data.train.ordered(8), strict=False)]
-    return Material(batches, task, prunable=tuple(prunable(net)), **fields)
+    return ScoringData(batches, task, prunable=tuple(prunable(net)), **fields)
 
 
 def _double(net, batch):
@@ -56,10 +56,10 @@ def test_hessian_is_the_mean_squared_gradient_of_single_samples_times_the_square
             squares, samples = squares + g.numpy() ** 2, samples + 1
     expected = squares / samples * small.conv.weight.detach().numpy().astype(np.float64) ** 2
     np.testing.assert_allclose(scorer.weights("conv.weight", small.conv.weight), expected, rtol=1e-3, atol=1e-9)
-    root = next(found for found in groups.find(groups.trace(small, spec), small) if found.root == "conv")
+    root = next(found for found in groups.find_groups(groups.build_graph(small, spec), small) if found.root == "conv")
     own = expected.sum((1, 2, 3))
     head = (small.head.weight.detach() ** 2 * small.head.weight.grad).sum(0).numpy()
-    np.testing.assert_allclose(scorer.channels("conv", root.item), (own + head) / 2, rtol=1e-3)
+    np.testing.assert_allclose(scorer.channels("conv", root.tp_group), (own + head) / 2, rtol=1e-3)
 
 
 def test_snip_is_the_gradient_of_a_gate_on_each_weight(small, data, task):
@@ -108,7 +108,7 @@ def _deep(layers=6, width=24):
 def test_synflow_scores_the_product_of_paths(spec):
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 5, bias=False), nn.ReLU(), nn.Linear(5, 4, bias=False)).double().eval()
     a, b = (net[place].weight.detach().abs().clone() for place in (1, 3))
-    found = iterate(net, torch.ones(1, *spec.shape, dtype=torch.float64), 0.5, ("1.weight", "3.weight"), iterations=1)
+    found = prune_iteratively(net, torch.ones(1, *spec.shape, dtype=torch.float64), 0.5, ("1.weight", "3.weight"), iterations=1)
     torch.testing.assert_close(found["1.weight"], a * b.sum(0)[:, None])
     torch.testing.assert_close(found["3.weight"], b * a.sum(1)[None])
 
@@ -119,9 +119,9 @@ def test_synflow_does_not_collapse_where_one_shot_scores_do(data, task, spec):
     for name, method in (("synflow", synflow), ("snip", snip)):
         scorer = method()
         scorer.collect(net, _material(data, task, net, removed=0.98))
-        pruner = Weights(net, spec, measure="sparsity", ranking="global", limits=Constraints(max_ratio=0.9999))
-        made = pruner.cut(net, 0.98, scorer).module
-        counts[name] = [n - zero for zero, n in zeros(made).values()]
+        pruner = UnstructuredPruner(net, spec, measure="sparsity", ranking="global", limits=Constraints(max_ratio=0.9999))
+        made = pruner.prune(net, 0.98, scorer).module
+        counts[name] = [n - zero for zero, n in count_zeros(made).values()]
         assert sum(counts[name]) == pytest.approx(0.02 * sum(p.numel() for p in prunable(net).values()), abs=1)
     assert min(counts["synflow"]) >= 2 > min(counts["snip"])
 

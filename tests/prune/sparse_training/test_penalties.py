@@ -7,12 +7,12 @@ from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import l1 as l1_norm
 from compress.prune.criteria import magnitude
-from compress.prune.predict_mask import picked
+from compress.prune.predict_mask import predict_mask
 from compress.prune.schedule_settings import SparseTraining
-from compress.prune.sparse_training.greg import Growth, growing, picking_step, stages_of, strength_at, told
-from compress.prune.sparse_training.penalties import group_lasso, l1, penalty_of
-from compress.prune.structured.channels import Channels
-from compress.prune.unstructured.weights import Weights, prunable
+from compress.prune.sparse_training.greg import GrowingPenalty, greg1, greg2, masked_l2, selection_step, told
+from compress.prune.sparse_training.penalties import build_penalty, group_lasso, l1
+from compress.prune.structured.channels import ChannelPruner
+from compress.prune.unstructured.weights import UnstructuredPruner, prunable
 
 
 def _arrays(*shapes):
@@ -28,7 +28,7 @@ def test_the_penalties_are_those_of_plain_numpy():
     assert float(group_lasso(tensors)) == pytest.approx(rows, rel=1e-5)
     masks = [t > 0 for t in tensors]
     squares = sum((a[m.numpy()] ** 2).sum() for a, m in zip(arrays, masks, strict=True))
-    assert float(growing(tensors, masks, 0.3)) == pytest.approx(0.15 * squares, rel=1e-5)
+    assert float(masked_l2(tensors, masks, 0.3)) == pytest.approx(0.15 * squares, rel=1e-5)
 
 
 def test_group_lasso_has_a_gradient_even_at_zero():
@@ -41,7 +41,7 @@ def test_group_lasso_has_a_gradient_even_at_zero():
 
 
 def test_growth_goes_up_in_steps_to_its_ceiling():
-    assert [strength_at(t, delta=0.1, every=5, ceiling=0.25) for t in (0, 4, 5, 14, 15, 900)] == pytest.approx(
+    assert [greg1(t, delta=0.1, every=5, ceiling=0.25) for t in (0, 4, 5, 14, 15, 900)] == pytest.approx(
         [0, 0, 0.1, 0.2, 0.25, 0.25]
     )
 
@@ -49,8 +49,8 @@ def test_growth_goes_up_in_steps_to_its_ceiling():
 @pytest.mark.parametrize("kind", ["slimming", "l1", "group_lasso"])
 def test_protected_layers_are_not_penalised(kind, residual):
     settings = SparseTraining(kind=kind)
-    free = penalty_of(settings, residual, frozenset()).value(None)
-    spared = penalty_of(settings, residual, frozenset({"stem.0", "stem.1"})).value(None)
+    free = build_penalty(settings, residual, frozenset()).value(None)
+    spared = build_penalty(settings, residual, frozenset({"stem.0", "stem.1"})).value(None)
     part = {"slimming": residual.stem[1].weight.detach().abs().sum(), "l1": residual.stem[0].weight.detach().abs().sum()}
     part["group_lasso"] = residual.stem[0].weight.detach().flatten(1).norm(dim=1).sum()
     assert float((free - spared).detach()) == pytest.approx(settings.lam * float(part[kind]), rel=1e-3)
@@ -58,13 +58,13 @@ def test_protected_layers_are_not_penalised(kind, residual):
 
 def test_slimming_without_batch_norm_is_refused():
     with pytest.raises(ModelError, match="no unprotected batch norm"):
-        penalty_of(SparseTraining(kind="slimming"), nn.Linear(3, 3), frozenset())
+        build_penalty(SparseTraining(kind="slimming"), nn.Linear(3, 3), frozenset())
 
 
 def test_what_channels_a_cut_would_take_is_told_before(residual, spec):
-    pruner = Channels(residual, spec, measure="params", ranking="global", limits=Constraints())
-    gone = picked(pruner, residual, 0.6, magnitude())
-    made = pruner.cut(residual, 0.6, magnitude()).module
+    pruner = ChannelPruner(residual, spec, measure="params", ranking="global", limits=Constraints())
+    gone = predict_mask(pruner, residual, 0.6, magnitude())
+    made = pruner.prune(residual, 0.6, magnitude()).module
     for name, part in residual.named_modules():
         if isinstance(part, (nn.Conv2d, nn.Linear)):
             mask, small = gone[f"{name}.weight"], made.get_submodule(name).weight
@@ -78,16 +78,16 @@ def test_what_channels_a_cut_would_take_is_told_before(residual, spec):
 
 
 def test_what_weights_a_cut_would_take_is_told_before(residual, spec):
-    pruner = Weights(residual, spec, measure="sparsity", ranking="global", limits=Constraints(max_ratio=0.99))
-    gone = picked(pruner, residual, 0.5, l1_norm())
-    made = pruner.cut(residual, 0.5, l1_norm()).module
+    pruner = UnstructuredPruner(residual, spec, measure="sparsity", ranking="global", limits=Constraints(max_ratio=0.99))
+    gone = predict_mask(pruner, residual, 0.5, l1_norm())
+    made = pruner.prune(residual, 0.5, l1_norm()).module
     assert all(torch.equal(gone[name], p == 0) for name, p in prunable(made).items())
 
 
 def test_growing_draws_only_what_is_to_go_towards_zero(residual, spec):
-    pruner = Channels(residual, spec, measure="params", ranking="global", limits=Constraints())
-    gone = picked(pruner, residual, 0.6, magnitude())
-    growth = Growth(SparseTraining(kind="growing", strength=1.0, every=1, ceiling=5.0), gone, residual)
+    pruner = ChannelPruner(residual, spec, measure="params", ranking="global", limits=Constraints())
+    gone = predict_mask(pruner, residual, 0.6, magnitude())
+    growth = GrowingPenalty(SparseTraining(kind="growing", strength=1.0, every=1, ceiling=5.0), gone, residual)
     before = {name: residual.get_parameter(name).detach().clone() for name in gone}
     optimizer = torch.optim.SGD(residual.parameters(), lr=0.1)
     for _ in range(6):
@@ -105,9 +105,9 @@ PUBLISHED = {"delta": 1e-4, "pick_delta": 1e-5, "every": 5, "pick_ceiling": 1e-2
 
 
 def test_the_factor_of_all_weights_grows_to_the_picking_and_then_that_of_the_picked_to_the_ceiling():
-    pick = picking_step(delta=1e-5, every=5, ceiling=1e-2)
+    pick = selection_step(delta=1e-5, every=5, ceiling=1e-2)
     assert pick == 5000
-    at = {t: stages_of(t, pick=pick, **PUBLISHED) for t in (0, 4, 5, 2500, 4999, 5000, 5004, 5005, 10_000, 10**6)}
+    at = {t: greg2(t, pick=pick, **PUBLISHED) for t in (0, 4, 5, 2500, 4999, 5000, 5004, 5005, 10_000, 10**6)}
     expected = [0, 0, 1e-5, 0.005, 0.00999, 0.01, 0.01, 0.0101, 0.11, 1.0]
     assert list(at.values()) == pytest.approx(expected)
 
@@ -119,7 +119,7 @@ def _everything(net):
 def test_all_weights_shrink_alike_until_some_are_picked_and_the_others_are_set_free(residual):
     settings = SparseTraining(kind="growing_all", strength=1.0, every=1, ceiling=5.0, pick_strength=0.1, pick_ceiling=0.3)
     marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
-    growth = Growth(settings, _everything(residual), residual, lambda _: marks)
+    growth = GrowingPenalty(settings, _everything(residual), residual, lambda _: marks)
     start = {name: residual.get_parameter(name).detach().clone() for name in marks}
     seen = {}
     optimizer = torch.optim.SGD(residual.parameters(), lr=0.1)
@@ -143,7 +143,7 @@ def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
         net.weight.copy_(torch.tensor([[1.0, 1.0]]))
     curvature = torch.tensor([[5.0, 0.1]])
     settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.01, pick_ceiling=0.3)
-    growth = Growth(
+    growth = GrowingPenalty(
         settings, _everything(net), net, lambda module: {"weight": module.weight.abs() < module.weight.abs().mean()}
     )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -158,7 +158,7 @@ def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
 def test_growth_goes_on_with_what_was_picked(residual):
     settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.1, pick_ceiling=0.1)
     marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
-    growth, again = (Growth(settings, _everything(residual), residual, lambda _: marks) for _ in range(2))
+    growth, again = (GrowingPenalty(settings, _everything(residual), residual, lambda _: marks) for _ in range(2))
     growth()
     again.load_state_dict(growth.state_dict())
     assert float(again.penalty().detach()) == float(growth.penalty().detach())

@@ -15,7 +15,7 @@ from compress.models.count_macs import count
 from compress.prune.base import Constraints
 from compress.prune.criteria import bn_scale, magnitude, random
 from compress.prune.structured import attention_heads as heads
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 
 SIZE = 32
 
@@ -70,12 +70,12 @@ def _mute(net, name, head):
 
 def test_removing_heads_is_muting_them(network, large):
     muted, small = copy.deepcopy(network).double(), copy.deepcopy(network).double()
-    for name, number in heads.counts(network).items():
+    for name, number in heads.count_heads(network).items():
         gone = [0, number - 1] if number > 2 else [1]
         for head in gone:
             _mute(muted, name, head)
-        heads.remove(small, name, gone)
-        assert heads.counts_of(small, [name])[name] == number - len(gone)
+        heads.remove_heads(small, name, gone)
+        assert heads.count_heads_of(small, [name])[name] == number - len(gone)
     x = torch.randn(3, *large.shape, dtype=torch.float64)
     assert torch.allclose(muted(x), small(x), atol=1e-12)
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in network.parameters())
@@ -83,8 +83,8 @@ def test_removing_heads_is_muting_them(network, large):
 
 def test_a_network_with_fewer_heads_trains_and_comes_back_from_its_checkpoint(network, large, tmp_path):
     small = copy.deepcopy(network)
-    for name in heads.counts(network):
-        heads.remove(small, name, [0])
+    for name in heads.count_heads(network):
+        heads.remove_heads(small, name, [0])
     save(small, network, tmp_path / "small.safetensors")
     again = load(tmp_path / "small.safetensors", network)
     x = torch.randn(2, *large.shape)
@@ -95,20 +95,20 @@ def test_a_network_with_fewer_heads_trains_and_comes_back_from_its_checkpoint(ne
 
 
 def test_half_of_the_macs_go_from_a_transformer(network, large):
-    pruner = Channels(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
-    cut = pruner.cut(network, 0.55, magnitude())
+    pruner = ChannelPruner(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
+    cut = pruner.prune(network, 0.55, magnitude())
     assert count(cut.module, large).macs <= 0.55 * count(network, large).macs
     assert cut.notes == ()
-    left = heads.counts_of(cut.module, list(heads.counts(network)))
+    left = heads.count_heads_of(cut.module, list(heads.count_heads(network)))
     assert min(left.values()) >= 1
-    second = pruner.cut(cut.module, 0.45, random(1))
+    second = pruner.prune(cut.module, 0.45, random(1))
     assert count(second.module, large).macs < count(cut.module, large).macs
 
 
 def test_the_weakest_head_goes_first(network, large):
-    name, number = next(iter(heads.counts(network).items()))
+    name, number = next(iter(heads.count_heads(network).items()))
     _mute(network, name, 1)
-    scores = heads.scores(network, name, magnitude())
+    scores = heads.head_scores(network, name, magnitude())
     assert scores.shape == (number,)
     assert int(scores.argmin()) == 1
     assert scores.mean() == pytest.approx(1.0, rel=1e-5)
@@ -117,11 +117,11 @@ def test_the_weakest_head_goes_first(network, large):
 def test_protected_heads_and_those_under_a_ceiling_stay_with_the_reason(large):
     torch.manual_seed(0)
     net = _vit().eval()
-    names = list(heads.counts(net))
+    names = list(heads.count_heads(net))
     limits = Constraints(round_to=4, protect=(names[0],), ceilings={names[1]: 0.1})
-    pruner = Channels(net, large, measure="macs", ranking="global", limits=limits)
-    cut = pruner.cut(net, 0.8, magnitude())
-    assert heads.counts(cut.module) == heads.counts(net)
+    pruner = ChannelPruner(net, large, measure="macs", ranking="global", limits=limits)
+    cut = pruner.prune(net, 0.8, magnitude())
+    assert heads.count_heads(cut.module) == heads.count_heads(net)
     reasons = {skip.what: skip.reason for skip in pruner.skipped}
     assert reasons[f"{names[0]} (heads)"] == "protected"
     assert "max_ratio 0.1 leaves no smaller number" in reasons[f"{names[1]} (heads)"]
@@ -130,14 +130,14 @@ def test_protected_heads_and_those_under_a_ceiling_stay_with_the_reason(large):
 def test_an_importance_of_channels_alone_leaves_heads(large):
     torch.manual_seed(0)
     net = _vit().eval()
-    assert heads.scores(net, next(iter(heads.counts(net))), bn_scale()) is None
+    assert heads.head_scores(net, next(iter(heads.count_heads(net))), bn_scale()) is None
 
 
 def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
     net = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
     with pytest.raises(ValueError, match="all would go"):
-        heads.remove(net, "0", [0, 1])
-    heads.remove(net, "0", [1])
+        heads.remove_heads(net, "0", [0, 1])
+    heads.remove_heads(net, "0", [1])
     x = torch.randn(1, 3, 8)
     with pytest.raises(NotImplementedError, match="key_padding_mask"):
         net[0](x, x, x, key_padding_mask=torch.zeros(1, 3, dtype=torch.bool))
@@ -145,18 +145,18 @@ def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
 
 def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, large):
     bound = heads.projections(network)
-    pruner = Channels(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
+    pruner = ChannelPruner(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
     reasons = {skip.what: skip.reason for skip in pruner.skipped}
     assert all(reasons[name] == heads.BOUND or "does not reach it" in reasons[name] for name in bound)
     assert len(bound) == sum(
-        not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.counts(network)
+        not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.count_heads(network)
     )
 
 
 def test_a_network_with_nothing_left_to_prune_is_refused(large):
     net = _vit().eval()
     with pytest.raises(ModelError, match="no channel of this network may be pruned"):
-        Channels(net, large, measure="macs", ranking="global", limits=Constraints(protect=("*",)))
+        ChannelPruner(net, large, measure="macs", ranking="global", limits=Constraints(protect=("*",)))
 
 
 class Encoder(nn.Module):
@@ -206,12 +206,14 @@ def hugging(request):
 
 
 def test_encoders_of_hugging_face_lose_heads_and_feed_forward_columns(hugging, large, tmp_path):
-    pruner = Channels(hugging, large, measure="macs", ranking="global", limits=Constraints(round_to=4, protect=("patches",)))
-    cut = pruner.cut(hugging, 0.5, magnitude())
+    pruner = ChannelPruner(
+        hugging, large, measure="macs", ranking="global", limits=Constraints(round_to=4, protect=("patches",))
+    )
+    cut = pruner.prune(hugging, 0.5, magnitude())
     assert count(cut.module, large).macs <= 0.5 * count(hugging, large).macs
     assert cut.notes == ()
-    assert len(heads.counts(hugging)) == 2
-    assert sum(heads.counts_of(cut.module, list(heads.counts(hugging))).values()) < 8
+    assert len(heads.count_heads(hugging)) == 2
+    assert sum(heads.count_heads_of(cut.module, list(heads.count_heads(hugging))).values()) < 8
     columns = [part.out_features for name, part in cut.module.named_modules() if name.endswith(("intermediate.dense", "fc1"))]
     assert len(columns) == 2
     assert min(columns) < 64

@@ -12,7 +12,7 @@ from compress.models.count_macs import count
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
 from compress.prune.structured import dependency_graph as groups
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 
 SIZE = 32
 
@@ -35,8 +35,8 @@ def _convolutions(net):
 
 
 def _prune(net, spec, fraction=0.5, measure="macs", ranking="global", importance=None, **limits):
-    pruner = Channels(net, spec, measure=measure, ranking=ranking, limits=Constraints(**limits))
-    return pruner, pruner.cut(net, fraction, importance or magnitude())
+    pruner = ChannelPruner(net, spec, measure=measure, ranking=ranking, limits=Constraints(**limits))
+    return pruner, pruner.prune(net, fraction, importance or magnitude())
 
 
 @pytest.mark.parametrize(("name", "fraction"), [("resnet18", 0.5), ("mobilenet_v2", 0.5), ("vit", 0.7)])
@@ -82,14 +82,14 @@ def test_removing_channels_is_setting_them_to_zero(name, large):
             nn.init.normal_(part.running_mean, std=0.1)
             nn.init.normal_(part.bias, std=0.1)
             nn.init.uniform_(part.weight, 0.5, 1.5)
-    graph = groups.trace(net, large)
-    found = [group for group in groups.find(graph, net) if not group.fixed and group.width > group.repeats][::4]
+    graph = groups.build_graph(net, large)
+    found = [group for group in groups.find_groups(graph, net) if not group.fixed_reason and group.width > group.repeats][::4]
     assert len(found) > 2
     picks = {g.root: [place + part * (g.width // g.repeats) for part in range(g.repeats) for place in (1,)] for g in found}
     small = copy.deepcopy(net)
-    groups.remove(small, groups.trace(small, large), picks)
+    groups.remove_channels(small, groups.build_graph(small, large), picks)
     for group in found:
-        for dep, _ in group.item:
+        for dep, _ in group.tp_group:
             part = dep.target.module
             if dep.target.type in (0, 1, 2, 4) and graph.is_out_channel_pruning_fn(dep.handler):
                 _mute(part, groups._group(graph, net, group.root, picks[group.root]), dep)
@@ -136,7 +136,7 @@ def test_ceilings_by_layer_are_named_where_they_are_what_limits(residual, spec):
 
 
 def test_a_graph_that_cannot_be_followed_says_where_and_what_else_can_be_done(residual, spec, monkeypatch):
-    traced = groups.trace(residual, spec)
+    traced = groups.build_graph(residual, spec)
 
     def failing(**_):
         yield from itertools.islice(type(traced).get_all_groups(traced, root_module_types=groups.LAYERS), 2)
@@ -144,12 +144,12 @@ def test_a_graph_that_cannot_be_followed_says_where_and_what_else_can_be_done(re
 
     monkeypatch.setattr(traced, "get_all_groups", failing)
     with pytest.raises(ModelError, match=r"followed after those of 'project.0': ZeroDivisionError.*granularity: weight"):
-        groups.find(traced, residual)
+        groups.find_groups(traced, residual)
 
 
 def test_cuts_continue_from_each_other_within_the_ceiling_of_the_dense_network(residual, spec):
     pruner, first = _prune(residual, spec, 0.7, max_ratio=0.5)
-    second = pruner.cut(first.module, 0.05, magnitude()).module
+    second = pruner.prune(first.module, 0.05, magnitude()).module
     assert min(part.out_channels for part in second.modules() if isinstance(part, nn.Conv2d)) == 16
 
 

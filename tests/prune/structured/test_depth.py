@@ -12,7 +12,7 @@ from compress.models.pruned_attention import is_dropped
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.stage import Prune
-from compress.prune.structured.depth import Layers, changes, drop, residual_blocks
+from compress.prune.structured.depth import BlockPruner, block_importance, drop_block, residual_blocks
 
 SIZE = 32
 
@@ -37,7 +37,7 @@ def resnet():
 
 def _layers(net, spec, **limits):
     samples = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(3))
-    return Layers(net, spec, samples=samples, measure="macs", limits=Constraints(**limits))
+    return BlockPruner(net, spec, samples=samples, measure="macs", limits=Constraints(**limits))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_residual_blocks_that_keep_shapes_are_found(name, blocks, large):
 
 def test_a_dropped_block_passes_its_input_on(resnet, large):
     small = copy.deepcopy(resnet)
-    drop(small, "layer2.1")
+    drop_block(small, "layer2.1")
     x = torch.randn(2, *large.shape)
     with torch.no_grad():
         expected = copy.deepcopy(resnet)
@@ -70,26 +70,26 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
             norm.bias.zero_()
     before = copy.deepcopy(resnet.state_dict())
     pruner = _layers(resnet, large)
-    found = changes(resnet, pruner.open, pruner.samples)
+    found = block_importance(resnet, pruner.prunable, pruner.samples)
     assert found["layer3.1"] < 1e-6 < min(value for name, value in found.items() if name != "layer3.1")
-    cut = pruner.cut(resnet, 0.95, magnitude())
+    cut = pruner.prune(resnet, 0.95, magnitude())
     assert is_dropped(cut.module.layer3[1])
     assert count(cut.module, large).macs <= 0.95 * count(resnet, large).macs
-    again = pruner.cut(cut.module, 0.6, magnitude())
+    again = pruner.prune(cut.module, 0.6, magnitude())
     assert is_dropped(again.module.layer3[1])
     assert count(again.module, large).macs <= 0.6 * count(resnet, large).macs
     assert all(torch.equal(value, before[key]) for key, value in resnet.state_dict().items())
 
 
 def test_a_target_out_of_reach_is_told_and_the_best_kept(resnet, large):
-    cut = _layers(resnet, large, max_ratio=0.45).cut(resnet, 0.1, magnitude())
+    cut = _layers(resnet, large, max_ratio=0.45).prune(resnet, 0.1, magnitude())
     assert sum(is_dropped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
     assert "target not reached" in cut.notes[0]
     assert "max_ratio 0.45 of the blocks" in cut.notes[0]
 
 
 def test_it_comes_back_from_its_checkpoint(resnet, large, tmp_path):
-    cut = _layers(resnet, large).cut(resnet, 0.7, magnitude())
+    cut = _layers(resnet, large).prune(resnet, 0.7, magnitude())
     save(cut.module, resnet, tmp_path / "small.safetensors")
     x = torch.randn(2, *large.shape)
     with torch.no_grad():

@@ -3,7 +3,7 @@ from torch import nn
 
 from compress.config.devices import load_device
 from compress.core.errors import DeviceError
-from compress.prune.layer_times import keep, kept, layer_times
+from compress.prune.layer_times import layer_times, read_times, write_times
 
 TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head": 16.0}
 
@@ -18,11 +18,11 @@ def test_every_convolution_has_a_time_measured_or_estimated(device, residual, sp
 
 def test_times_are_kept_for_the_same_pruning_only(tmp_path):
     path = tmp_path / "times.json"
-    keep(TIMES, path, "key")
-    assert kept(path, "key") == TIMES
-    assert kept(path, "other") is None
+    write_times(TIMES, path, "key")
+    assert read_times(path, "key") == TIMES
+    assert read_times(path, "other") is None
     path.write_text("[1")
-    assert kept(path, "key") is None
+    assert read_times(path, "key") is None
 
 
 def test_a_network_without_times_is_refused(spec):

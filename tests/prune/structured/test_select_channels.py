@@ -3,15 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.prune.structured.select_channels import (
-    Choice,
-    Layer,
-    estimate,
-    lowest,
-    queue,
-    refilled,
-    shortest,
-    weighed,
-    widths,
+    GroupChoice,
+    LayerCost,
+    allowed_widths,
+    bisect_min,
+    cost_weighted,
+    estimate_count,
+    fill_budget,
+    lowest_channels,
+    rank_blocks,
     widths_after,
 )
 
@@ -23,7 +23,7 @@ from compress.prune.structured.select_channels import (
     max_ratio=st.floats(0.05, 0.95),
 )
 def test_widths_are_smaller_divisible_and_above_the_ceiling(width, repeats, round_to, max_ratio):
-    found = widths(width, width, repeats=repeats, round_to=round_to, max_ratio=max_ratio)
+    found = allowed_widths(width, width, repeats=repeats, round_to=round_to, max_ratio=max_ratio)
     assert list(found) == sorted(set(found), reverse=True)
     for w in found:
         assert 0 < w < width
@@ -34,38 +34,38 @@ def test_widths_are_smaller_divisible_and_above_the_ceiling(width, repeats, roun
 
 
 def test_the_ceiling_counts_from_the_width_before_any_pruning():
-    assert widths(16, 64, repeats=1, round_to=8, max_ratio=0.75) == ()
-    assert widths(24, 64, repeats=1, round_to=8, max_ratio=0.75) == (16,)
+    assert allowed_widths(16, 64, repeats=1, round_to=8, max_ratio=0.75) == ()
+    assert allowed_widths(24, 64, repeats=1, round_to=8, max_ratio=0.75) == (16,)
 
 
 def test_an_odd_width_is_first_cut_to_a_multiple():
-    assert widths(36, 36, repeats=1, round_to=8, max_ratio=0.5) == (32, 24)
+    assert allowed_widths(36, 36, repeats=1, round_to=8, max_ratio=0.5) == (32, 24)
 
 
 def _choice(name, scores, smaller):
-    return Choice(name, torch.tensor(scores), len(scores), len(scores), smaller, ((name, "out", 1.0),))
+    return GroupChoice(name, torch.tensor(scores), len(scores), len(scores), smaller, ((name, "out", 1.0),))
 
 
 def test_global_ranking_takes_the_lowest_blocks_first_and_local_equal_fractions():
     weak, strong = _choice("weak", [1.0, 2.0, 3.0, 4.0], (2, 1)), _choice("strong", [10.0, 20.0, 30.0, 40.0], (2, 1))
-    assert queue([strong, weak], "global") == [(1, 2), (1, 1), (0, 2), (0, 1)]
-    assert queue([strong, weak], "local") == [(0, 2), (1, 2), (0, 1), (1, 1)]
-    assert widths_after([strong, weak], queue([strong, weak], "global"), 3) == (2, 1)
+    assert rank_blocks([strong, weak], "global") == [(1, 2), (1, 1), (0, 2), (0, 1)]
+    assert rank_blocks([strong, weak], "local") == [(0, 2), (1, 2), (0, 1), (1, 1)]
+    assert widths_after([strong, weak], rank_blocks([strong, weak], "global"), 3) == (2, 1)
 
 
 def test_the_estimate_multiplies_outputs_and_inputs():
-    a = Choice("a", torch.arange(4.0), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
-    b = Choice("b", torch.arange(4.0) + 10, 4, 4, (2,), (("b", "out", 1.0),))
-    layers = {"a": Layer(100.0, 4, 3), "b": Layer(100.0, 4, 4)}
-    blocks = queue([a, b], "global")
-    assert estimate([a, b], blocks, layers, saving=100.0) == 1  # half of a, half of b
-    assert estimate([a, b], blocks, layers, saving=100.1) == 2  # and half of the half of b that is left
-    assert estimate([a, b], blocks, layers, saving=125.1) == 2  # all there is
+    a = GroupChoice("a", torch.arange(4.0), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
+    b = GroupChoice("b", torch.arange(4.0) + 10, 4, 4, (2,), (("b", "out", 1.0),))
+    layers = {"a": LayerCost(100.0, 4, 3), "b": LayerCost(100.0, 4, 4)}
+    blocks = rank_blocks([a, b], "global")
+    assert estimate_count([a, b], blocks, layers, saving=100.0) == 1  # half of a, half of b
+    assert estimate_count([a, b], blocks, layers, saving=100.1) == 2  # and half of the half of b that is left
+    assert estimate_count([a, b], blocks, layers, saving=125.1) == 2  # all there is
 
 
 def test_lowest_repeats_places_over_the_parts():
-    assert lowest(torch.tensor([3.0, 1.0, 2.0]), 2, repeats=1, width=3) == [1, 2]
-    assert lowest(torch.tensor([3.0, 1.0, 2.0]), 1, repeats=2, width=6) == [1, 4]
+    assert lowest_channels(torch.tensor([3.0, 1.0, 2.0]), 2, repeats=1, width=3) == [1, 2]
+    assert lowest_channels(torch.tensor([3.0, 1.0, 2.0]), 1, repeats=2, width=6) == [1, 4]
 
 
 @given(most=st.integers(1, 60), edge=st.integers(1, 70), start=st.integers(-5, 80))
@@ -78,38 +78,38 @@ def test_shortest_finds_the_edge_from_any_guess(most, edge, start):
         asked.append(n)
         return n >= edge
 
-    found = shortest(enough, start, most)
+    found = bisect_min(enough, start, most)
     assert found == min(edge, most)
     assert found in asked
 
 
 def test_shortest_ends_where_what_is_known_will_do():
     asked = []
-    found = shortest(lambda n: asked.append(n) or n >= 10, 14, 100, lambda: 10 <= asked[-1] <= 14 if asked else False)
+    found = bisect_min(lambda n: asked.append(n) or n >= 10, 14, 100, lambda: 10 <= asked[-1] <= 14 if asked else False)
     assert (found, asked) == (14, [14])
 
 
 def test_scores_are_divided_by_what_a_set_of_channels_costs():
-    layers = {"a": Layer(8.0, 4, 3), "b": Layer(12.0, 2, 4)}
-    both = Choice("a", torch.tensor([1.0, 2.0, 3.0, 4.0]), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
-    pairs = Choice("b", torch.tensor([5.0]), 2, 2, (1,), (("b", "out", 1.0),))
-    found = weighed([both, pairs], layers)
+    layers = {"a": LayerCost(8.0, 4, 3), "b": LayerCost(12.0, 2, 4)}
+    both = GroupChoice("a", torch.tensor([1.0, 2.0, 3.0, 4.0]), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
+    pairs = GroupChoice("b", torch.tensor([5.0]), 2, 2, (1,), (("b", "out", 1.0),))
+    found = cost_weighted([both, pairs], layers)
     torch.testing.assert_close(found[0].scores, both.scores / (8 / 4 + 12 / 4))
     torch.testing.assert_close(found[1].scores, pairs.scores / 12.0)
 
 
 def test_channels_that_cost_nothing_go_last():
-    layers = {"a": Layer(1.0, 4, 3)}
-    free, dear = (Choice(name, torch.ones(4), 4, 4, (2,), ((name, "out", 1.0),)) for name in ("free", "a"))
-    found = weighed([free, dear], layers)
-    assert queue(found, "global") == [(1, 2), (0, 2)]
+    layers = {"a": LayerCost(1.0, 4, 3)}
+    free, dear = (GroupChoice(name, torch.ones(4), 4, 4, (2,), ((name, "out", 1.0),)) for name in ("free", "a"))
+    found = cost_weighted([free, dear], layers)
+    assert rank_blocks(found, "global") == [(1, 2), (0, 2)]
 
 
 def test_what_the_last_block_saved_too_much_comes_back_most_important_first():
-    layers = {name: Layer(cost, 4, 1) for name, cost in (("a", 4.0), ("b", 8.0), ("c", 400.0))}
-    small, middle, large = (Choice(n, torch.ones(4), 4, 4, (3, 2, 1), ((n, "out", 1.0),)) for n in layers)
+    layers = {name: LayerCost(cost, 4, 1) for name, cost in (("a", 4.0), ("b", 8.0), ("c", 400.0))}
+    small, middle, large = (GroupChoice(n, torch.ones(4), 4, 4, (3, 2, 1), ((n, "out", 1.0),)) for n in layers)
     choices, blocks = [small, middle, large], [(0, 3), (1, 3), (0, 2), (2, 3)]  # costs 1, 2, 1 and 100
-    assert refilled(choices, blocks, 4, layers, spare=0.5) == (2, 3, 3)
-    assert refilled(choices, blocks, 4, layers, spare=1.5) == (3, 3, 3)
-    assert refilled(choices, blocks, 4, layers, spare=2.5) == (4, 3, 3)
-    assert refilled(choices, blocks, 4, layers, spare=99.0) == (4, 4, 3)
+    assert fill_budget(choices, blocks, 4, layers, spare=0.5) == (2, 3, 3)
+    assert fill_budget(choices, blocks, 4, layers, spare=1.5) == (3, 3, 3)
+    assert fill_budget(choices, blocks, 4, layers, spare=2.5) == (4, 3, 3)
+    assert fill_budget(choices, blocks, 4, layers, spare=99.0) == (4, 4, 3)

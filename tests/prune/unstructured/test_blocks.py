@@ -6,14 +6,14 @@ from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.unstructured.blocks import Block, blocks
-from compress.prune.unstructured.weights import compressed_bytes, prunable, zeros
+from compress.prune.unstructured.weights import compressed_bytes, count_zeros, prunable
 
 
 def _cut(net, spec, pattern, fraction=0.5, measure="sparsity", ranking="global", **limits):
     pruner = blocks(
         net, spec, pattern=pattern, measure=measure, ranking=ranking, limits=Constraints(**{"max_ratio": 0.99, **limits})
     )
-    return pruner, pruner.cut(net, fraction, magnitude())
+    return pruner, pruner.prune(net, fraction, magnitude())
 
 
 @pytest.mark.parametrize(("pattern", "rows", "columns"), [("1x4", 1, 4), ("4x1", 4, 1), ("2x2", 2, 2)])
@@ -25,7 +25,7 @@ def test_zeros_come_in_whole_blocks_and_as_many_as_asked(residual, spec, pattern
     for p in fits.values():
         per_block = (p == 0).float().unflatten(1, (-1, columns)).unflatten(0, (-1, rows)).mean((1, 3))
         assert set(per_block.unique().tolist()) <= {0.0, 1.0}
-    gone, n = (sum(part) for part in zip(*zeros(cut.module, pruner.guarded).values(), strict=True))
+    gone, n = (sum(part) for part in zip(*count_zeros(cut.module, pruner.protected).values(), strict=True))
     assert gone == round(0.5 * n) // (rows * columns) * rows * columns
 
 
@@ -65,7 +65,7 @@ def test_bytes_out_of_reach_are_told_and_the_best_kept(residual, spec):
 
 def test_ceilings_of_single_layers_hold_and_globs_that_match_nothing_are_refused(residual, spec):
     _, cut = _cut(residual, spec, "1x4", 0.8, ranking="erk", ceilings={"expand*": 0.25, "project*": 0})
-    counted = zeros(cut.module)
+    counted = count_zeros(cut.module)
     assert counted["expand.0.weight"][0] <= 0.25 * counted["expand.0.weight"][1]
     assert counted["project.0.weight"][0] == 0
     with pytest.raises(ModelError, match="max_ratio 'expnd' matches no module"):

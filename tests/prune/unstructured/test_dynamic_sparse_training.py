@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.prune.unstructured.dynamic_sparse_training import Exchanges, Exchanging, exchange
+from compress.prune.unstructured.dynamic_sparse_training import DropGrow, DropGrowSchedule, drop_and_grow
 
-EVERY_STEP = Exchanges(every=1, alpha=0.4, end=100)
+EVERY_STEP = DropGrowSchedule(every=1, alpha=0.4, end=100)
 
 
 def test_the_fraction_falls_along_a_cosine_and_ends():
-    plan = Exchanges(every=10, alpha=0.3, end=75)
+    plan = DropGrowSchedule(every=10, alpha=0.3, end=75)
     assert plan.fraction(10) == pytest.approx(0.15 * (1 + math.cos(math.pi * 10 / 75)))
     assert [plan.fraction(t) for t in (0, 5, 75, 80)] == [0.0] * 4
     curve = plan.curve()
@@ -25,12 +25,12 @@ def test_the_smallest_go_and_the_largest_gradients_come():
     mask = torch.tensor([[True, True, False], [True, False, False]])
     growth = torch.tensor([[9.0, 0.0, 1.0], [0.0, 3.0, 2.0]])
     expected = [[True, False, False], [False, True, True]]
-    assert exchange(w, mask, growth, 2).tolist() == expected
+    assert drop_and_grow(w, mask, growth, 2).tolist() == expected
 
 
 def test_a_dropped_connection_may_come_back_at_once():
     w, mask = torch.tensor([1.0, 0.1, 0.0]), torch.tensor([True, True, False])
-    assert exchange(w, mask, torch.tensor([0.0, 5.0, 1.0]), 1).tolist() == [True, True, False]
+    assert drop_and_grow(w, mask, torch.tensor([0.0, 5.0, 1.0]), 1).tolist() == [True, True, False]
 
 
 @given(n=st.integers(2, 40), active=st.floats(0.1, 1.0), fraction=st.floats(0.0, 1.0), seed=st.integers(0, 99))
@@ -40,7 +40,7 @@ def test_every_layer_keeps_its_number_of_connections(n, active, fraction, seed):
     mask[torch.randperm(n, generator=generator)[: max(1, int(active * n))]] = True
     w, growth = torch.randn(n, generator=generator) * mask, torch.rand(n, generator=generator)
     count = int(fraction * int(mask.sum()))
-    new = exchange(w, mask, growth, count)
+    new = drop_and_grow(w, mask, growth, count)
     assert int(new.sum()) == int(mask.sum())
     weakest_kept = w.abs()[mask & new]
     dropped = w.abs()[mask & ~new]
@@ -71,7 +71,7 @@ def test_rigl_grows_where_the_dense_gradient_is_largest_and_new_ones_start_from_
     x = torch.randn(16, 6)
     dense = copy.deepcopy(net)
     dense(x).square().mean().backward()
-    hook = Exchanging(net, masks, "rigl", EVERY_STEP, seed=0)
+    hook = DropGrow(net, masks, "rigl", EVERY_STEP, seed=0)
     _one_step(net, x, hook, torch.optim.SGD(net.parameters(), lr=0.01))
     for name, old in masks.items():
         new, w = hook.masks[name], net.get_parameter(name)
@@ -87,7 +87,7 @@ def test_rigl_grows_where_the_dense_gradient_is_largest_and_new_ones_start_from_
 
 def test_what_is_inactive_gathers_no_momentum_and_stays_zero_between_exchanges(sparse):
     net, masks = sparse
-    hook = Exchanging(net, masks, "rigl", Exchanges(every=1000, alpha=0.3, end=2000), seed=0)
+    hook = DropGrow(net, masks, "rigl", DropGrowSchedule(every=1000, alpha=0.3, end=2000), seed=0)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):
         _one_step(net, torch.randn(16, 6), hook, optimizer)
@@ -101,7 +101,7 @@ def test_what_is_inactive_gathers_no_momentum_and_stays_zero_between_exchanges(s
 def test_gradients_added_up_over_batches_are_all_seen(sparse):
     net, masks = sparse
     x = torch.randn(16, 6)
-    hook = Exchanging(net, masks, "rigl", EVERY_STEP, seed=0)
+    hook = DropGrow(net, masks, "rigl", EVERY_STEP, seed=0)
     for part in x.split(8):
         (net(part).square().mean() / 2).backward()
     twice = {name: found.clone() for name, found in hook.dense.items()}
@@ -119,7 +119,7 @@ def test_set_grows_at_random_by_seed_and_ends_where_it_is_told(sparse):
 
     def masks_after(seed, plan, steps=3):
         own = copy.deepcopy(net)
-        hook = Exchanging(own, masks, "set", plan, seed=seed)
+        hook = DropGrow(own, masks, "set", plan, seed=seed)
         optimizer = torch.optim.SGD(own.parameters(), lr=0.01)
         for _ in range(steps):
             _one_step(own, x, hook, optimizer)
@@ -128,12 +128,12 @@ def test_set_grows_at_random_by_seed_and_ends_where_it_is_told(sparse):
     same = [masks_after(seed, EVERY_STEP) for seed in (0, 0, 1)]
     assert all(torch.equal(same[0][name], same[1][name]) for name in masks)
     assert not all(torch.equal(same[0][name], same[2][name]) for name in masks)
-    ended = masks_after(0, Exchanges(every=1, alpha=0.4, end=1))
+    ended = masks_after(0, DropGrowSchedule(every=1, alpha=0.4, end=1))
     assert all(torch.equal(ended[name], masks[name]) for name in masks)
 
 
 def test_closed_it_leaves_gradients_alone(sparse):
     net, masks = sparse
-    Exchanging(net, masks, "rigl", EVERY_STEP, seed=0).close()
+    DropGrow(net, masks, "rigl", EVERY_STEP, seed=0).close()
     net(torch.randn(16, 6)).square().mean().backward()
     assert bool((net.get_parameter("0.weight").grad[~masks["0.weight"]] != 0).any())

@@ -8,8 +8,8 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
-from compress.prune.unstructured.channel_permutation import kept, reorder, search
-from compress.prune.unstructured.n_m import Fine, keep_mask
+from compress.prune.unstructured.channel_permutation import permute_channels, retained_magnitude, search_permutation
+from compress.prune.unstructured.n_m import NMPruner, keep_mask
 from compress.prune.unstructured.weights import prunable
 
 
@@ -37,12 +37,12 @@ def test_a_part_of_the_pattern_takes_the_lowest_of_what_goes_in_the_end():
 
 def test_the_search_never_loses_and_finds_the_best_order_of_a_small_matrix():
     s = torch.rand(7, 8, generator=torch.Generator().manual_seed(1)).square()
-    order = search(s, 2, 4)
+    order = search_permutation(s, 2, 4)
     assert sorted(order.tolist()) == list(range(8))
-    found = kept(s[:, order], 2, 4)
+    found = retained_magnitude(s[:, order], 2, 4)
     splits = {tuple(sorted(p[:4])) for p in permutations(range(8))}
-    best = max(kept(s[:, [*a, *(set(range(8)) - set(a))]], 2, 4) for a in splits)
-    assert kept(s, 2, 4) <= found <= best + 1e-6
+    best = max(retained_magnitude(s[:, [*a, *(set(range(8)) - set(a))]], 2, 4) for a in splits)
+    assert retained_magnitude(s, 2, 4) <= found <= best + 1e-6
     assert found >= best - 0.02 * best
 
 
@@ -50,9 +50,9 @@ def test_the_search_never_loses_and_finds_the_best_order_of_a_small_matrix():
 def test_the_search_puts_strong_columns_apart(m):
     s = torch.ones(5, 4 * m) * 0.01
     s[:, :m] = 1.0
-    order = search(s, m // 2, m)
-    assert kept(s, m // 2, m) < 0.6 * s.sum()
-    assert kept(s[:, order], m // 2, m) > 0.95 * s[:, :m].sum()
+    order = search_permutation(s, m // 2, m)
+    assert retained_magnitude(s, m // 2, m) < 0.6 * s.sum()
+    assert retained_magnitude(s[:, order], m // 2, m) > 0.95 * s[:, :m].sum()
 
 
 def test_reordering_changes_neither_outputs_nor_which_score_belongs_to_which_weight(residual, spec):
@@ -64,7 +64,7 @@ def test_reordering_changes_neither_outputs_nor_which_score_belongs_to_which_wei
     x = torch.randn(3, *spec.shape)
     before = work(x)
     scores = {name: p.detach().abs() for name, p in prunable(work).items() if p.shape[1] % 4 == 0}
-    gain, moved, _ = reorder(work, spec, scores, 2, 4)
+    gain, moved, _ = permute_channels(work, spec, scores, 2, 4)
     assert gain > 0.01
     assert torch.allclose(work(x), before, atol=1e-5)
     assert all(torch.equal(moved[name], work.get_parameter(name).abs()) for name in moved)
@@ -72,8 +72,8 @@ def test_reordering_changes_neither_outputs_nor_which_score_belongs_to_which_wei
 
 
 def _cut(net, spec, pattern="2:4", fraction=0.5, importance=None, **limits):
-    pruner = Fine(net, spec, limits=Constraints(**{"max_ratio": 1.0, **limits}), pattern=pattern)
-    return pruner, pruner.cut(net, fraction, importance or magnitude())
+    pruner = NMPruner(net, spec, limits=Constraints(**{"max_ratio": 1.0, **limits}), pattern=pattern)
+    return pruner, pruner.prune(net, fraction, importance or magnitude())
 
 
 @pytest.mark.parametrize(("pattern", "m"), [("2:4", 4), ("4:8", 8)])
@@ -89,7 +89,7 @@ def test_every_layer_that_divides_has_the_pattern_and_the_others_a_reason(residu
 
 def test_zeros_of_an_earlier_cut_stay_and_masks_survive_training(residual, spec):
     pruner, first = _cut(residual, spec, fraction=0.25)
-    second = pruner.cut(first.module, 0.5, random(3))
+    second = pruner.prune(first.module, 0.5, random(3))
     for name, p in prunable(first.module).items():
         assert (prunable(second.module)[name][p == 0] == 0).all()
     optimizer = torch.optim.SGD(second.module.parameters(), lr=0.1)

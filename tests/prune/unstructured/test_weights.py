@@ -8,16 +8,25 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
-from compress.prune.unstructured.weights import Weights, caps, compressed_bytes, keep_masks, prunable, zeros
+from compress.prune.unstructured.weights import (
+    UnstructuredPruner,
+    compressed_bytes,
+    count_zeros,
+    keep_masks,
+    max_removals,
+    prunable,
+)
 
 
 def _cut(net, spec, fraction=0.8, measure="sparsity", ranking="global", importance=None, **limits):
-    pruner = Weights(net, spec, measure=measure, ranking=ranking, limits=Constraints(**{"max_ratio": 0.99, **limits}))
-    return pruner, pruner.cut(net, fraction, importance or magnitude())
+    pruner = UnstructuredPruner(
+        net, spec, measure=measure, ranking=ranking, limits=Constraints(**{"max_ratio": 0.99, **limits})
+    )
+    return pruner, pruner.prune(net, fraction, importance or magnitude())
 
 
 def _sparsity(net):
-    counted = zeros(net).values()
+    counted = count_zeros(net).values()
     return sum(zero for zero, _ in counted), sum(n for _, n in counted)
 
 
@@ -54,7 +63,7 @@ def test_biases_norms_and_the_dense_network_are_left_alone(residual, spec):
 
 def test_protected_layers_stay_dense(residual, spec):
     pruner, cut = _cut(residual, spec, protect=("head",))
-    assert zeros(cut.module)["head.weight"][0] == 0
+    assert count_zeros(cut.module)["head.weight"][0] == 0
     assert ("head.weight", "protected") in {(skip.what, skip.reason) for skip in pruner.skipped}
 
 
@@ -88,7 +97,7 @@ def test_a_second_cut_keeps_the_zeros_of_the_first_whatever_the_scores(residual,
 def test_a_target_above_the_ceilings_is_told_and_the_best_is_kept(residual, spec):
     _, cut = _cut(residual, spec, 0.9, max_ratio=0.5)
     assert "max_ratio 0.5" in cut.notes[0]
-    assert all(zero == int(0.5 * n) for zero, n in zeros(cut.module).values())
+    assert all(zero == int(0.5 * n) for zero, n in count_zeros(cut.module).values())
 
 
 def test_zeros_compress(residual, spec):
@@ -109,7 +118,7 @@ def test_masks_respect_count_and_ceilings_even_with_ties(sizes, fraction, max_ra
     count = round(fraction * sum(sizes))
     masks = keep_masks(scores, count, ranking=ranking, max_ratio=max_ratio)
     gone = {name: int((~mask).sum()) for name, mask in masks.items()}
-    ceiling = caps({str(i): n for i, n in enumerate(sizes)}, max_ratio)
+    ceiling = max_removals({str(i): n for i, n in enumerate(sizes)}, max_ratio)
     assert all(gone[name] <= ceiling[name] for name in gone)
     if ranking == "global":
         assert sum(gone.values()) == min(count, sum(ceiling.values()))

@@ -18,17 +18,17 @@ from torch import nn
 
 from compress.prune.base import PrunedModel, Pruner
 from compress.prune.collect_scores import Scores
-from compress.prune.structured.channels import Channels
+from compress.prune.structured.channels import ChannelPruner
 
 ROUNDS = 8
 
 
-def count(pruner: Pruner, asked: int | None) -> int:
+def count_scorings(pruner: Pruner, asked: int | None) -> int:
     """Rounds of a step: as many as asked, or by the network: `ROUNDS`, and 1 where heads may go, too."""
-    return asked or (1 if isinstance(pruner, Channels) and pruner.heads else ROUNDS)
+    return asked or (1 if isinstance(pruner, ChannelPruner) and pruner.heads else ROUNDS)
 
 
-def cut(
+def prune_iteratively(
     pruner: Pruner,
     module: nn.Module,
     fraction: float,
@@ -50,20 +50,20 @@ def cut(
     Returns:
         The last cut, with what was said of it, and the last scores.
     """
-    if rounds == 1 or not isinstance(pruner, Channels):
+    if rounds == 1 or not isinstance(pruner, ChannelPruner):
         scores = score(0, module)
-        return pruner.cut(module, fraction, scores.importance), scores
-    now = max(pruner.share(module), fraction)  # a clock may find less; no round goes below what is asked
-    made, silent = PrunedModel(module), set()
+        return pruner.prune(module, fraction, scores.importance), scores
+    now = max(pruner.cost_fraction(module), fraction)  # a clock may find less; no round goes below what is asked
+    made, unscored = PrunedModel(module), set()
     for each in range(rounds):
         scores = score(each, made.module)
-        silent |= scores.silent
+        unscored |= scores.unscored
         before = _size(made.module)
-        made = pruner.cut(made.module, now * (fraction / now) ** ((each + 1) / rounds), scores.importance)
-        silent |= scores.silent
+        made = pruner.prune(made.module, now * (fraction / now) ** ((each + 1) / rounds), scores.importance)
+        unscored |= scores.unscored
         if _size(made.module) < before:
             resettle(made.module)
-    return made, replace(scores, silent=silent)
+    return made, replace(scores, unscored=unscored)
 
 
 def _size(module: nn.Module) -> int:

@@ -4,20 +4,20 @@ from pydantic import ValidationError
 from compress.models.count_macs import count
 from compress.prune.base import Constraints
 from compress.prune.collect_scores import Scores
-from compress.prune.criteria import Material, fisher
+from compress.prune.criteria import ScoringData, fisher
 from compress.prune.stage import Prune
-from compress.prune.structured import iterative_cut as rounds
-from compress.prune.structured.channels import Channels
+from compress.prune.structured import iterative_scoring as rounds
+from compress.prune.structured.channels import ChannelPruner
 
 
 def _pruner(net, spec):
-    return Channels(net, spec, measure="macs", ranking="global", limits=Constraints(round_to=1))
+    return ChannelPruner(net, spec, measure="macs", ranking="global", limits=Constraints(round_to=1))
 
 
 def _score(data, task):
     def score(_, network):
         scorer = fisher()
-        scorer.collect(network, Material([next(data.train.ordered(32))], task))
+        scorer.collect(network, ScoringData([next(data.train.ordered(32))], task))
         return Scores(scorer)
 
     return score
@@ -27,15 +27,15 @@ def test_each_round_scores_what_the_one_before_left_and_keeps_the_same_part_of_i
     pruner, seen, settled = _pruner(residual, spec), [], []
 
     def score(each, network):
-        seen.append((each, pruner.share(network)))
+        seen.append((each, pruner.cost_fraction(network)))
         return _score(data, task)(each, network)
 
-    cut, _ = rounds.cut(pruner, residual, 0.25, rounds=2, score=score, resettle=settled.append)
+    cut, _ = rounds.prune_iteratively(pruner, residual, 0.25, rounds=2, score=score, resettle=settled.append)
     assert [each for each, _ in seen] == [0, 1]
     assert seen[0][1] == 1.0
     assert seen[1][1] == pytest.approx(0.5, abs=0.05)
-    assert pruner.share(cut.module) <= 0.25
-    assert [pruner.share(network) for network in settled] == [seen[1][1], pruner.share(cut.module)]
+    assert pruner.cost_fraction(cut.module) <= 0.25
+    assert [pruner.cost_fraction(network) for network in settled] == [seen[1][1], pruner.cost_fraction(cut.module)]
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.9])
@@ -46,9 +46,9 @@ def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(
     def meter(module):
         return next(looks, count(module, spec).macs / dense)
 
-    pruner = Channels(residual, spec, measure="latency", ranking="global", limits=Constraints(round_to=1), meter=meter)
-    cut, _ = rounds.cut(pruner, residual, fraction, rounds=4, score=_score(data, task), resettle=lambda _: None)
-    assert fraction - 0.05 <= pruner.share(cut.module) <= fraction
+    pruner = ChannelPruner(residual, spec, measure="latency", ranking="global", limits=Constraints(round_to=1), meter=meter)
+    cut, _ = rounds.prune_iteratively(pruner, residual, fraction, rounds=4, score=_score(data, task), resettle=lambda _: None)
+    assert fraction - 0.05 <= pruner.cost_fraction(cut.module) <= fraction
 
 
 @pytest.mark.parametrize("importance", ["magnitude", "random"])

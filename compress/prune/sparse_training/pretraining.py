@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Context
-from compress.prune.collect_scores import scored
-from compress.prune.predict_mask import picked
+from compress.prune.collect_scores import compute_scores
+from compress.prune.predict_mask import predict_mask
 from compress.prune.schedule_settings import SparseTraining, has_option
-from compress.prune.setup import Prepared
-from compress.prune.sparse_training.greg import Growth, told
-from compress.prune.sparse_training.penalties import Penalty, penalty_of
+from compress.prune.setup import PruningSetup
+from compress.prune.sparse_training.greg import GrowingPenalty, told
+from compress.prune.sparse_training.penalties import SparsityPenalty, build_penalty
 from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import prunable
 from compress.train.finetune import finetune
@@ -34,7 +34,7 @@ REWIND = "rewind.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class InitialState:
     """What the first cut starts from.
 
     Attributes:
@@ -52,7 +52,9 @@ class Begun:
     notes: tuple[str, ...] = ()
 
 
-def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared, times: Mapping[str, float] | None) -> Begun:
+def train_before_pruning(
+    stage: Prune, context: Context, parent: nn.Module, prepared: PruningSetup, times: Mapping[str, float] | None
+) -> InitialState:
     """Train where the stage asks for it; asked again after it finished, the result is loaded.
 
     Raises:
@@ -62,7 +64,7 @@ def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared,
     if stage.schedule.kind == "lottery":
         return _dense(stage, context, parent)
     if stage.before is None:
-        return Begun(copy.deepcopy(parent), parent)
+        return InitialState(copy.deepcopy(parent), parent)
     module = copy.deepcopy(parent)
     penalty, after_step = _penalty(stage, stage.before, context, module, prepared, times)
     history = fit(
@@ -78,7 +80,7 @@ def begin(stage: Prune, context: Context, parent: nn.Module, prepared: Prepared,
         reporter=context.reporter,
         after_step=after_step,
     )
-    return Begun(module, parent, curves=_named(history), notes=told(stage.before, _steps(stage.before, context)))
+    return InitialState(module, parent, curves=_named(history), notes=told(stage.before, _steps(stage.before, context)))
 
 
 def _steps(training: Training, context: Context) -> int:
@@ -91,40 +93,42 @@ def _penalty(
     before: SparseTraining,
     context: Context,
     module: nn.Module,
-    prepared: Prepared,
+    prepared: PruningSetup,
     times: Mapping[str, float] | None,
-) -> tuple[Penalty, Callable[[], None] | None]:
-    guarded = prepared.pruner.guarded
+) -> tuple[SparsityPenalty, Callable[[], None] | None]:
+    guarded = prepared.pruner.protected
     if not has_option("penalty", before.kind, "grows"):
-        return penalty_of(before, module, guarded), None
+        return build_penalty(before, module, guarded), None
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
         work = copy.deepcopy(network).cpu().eval()
-        found = scored(stage, context, work, k=0, removed=prepared.removed, guarded=guarded, times=times, batches=stage.batches)
-        return picked(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
+        found = compute_scores(
+            stage, context, work, k=0, removed=prepared.removed, protected=guarded, times=times, batches=stage.batches
+        )
+        return predict_mask(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
 
     if not has_option("penalty", before.kind, "picks"):
-        growth = Growth(before, pick(module), module)
+        growth = GrowingPenalty(before, pick(module), module)
     else:
         fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}
         free = {name: w for name, w in prunable(module, guarded).items() if name not in fixed}
-        growth = Growth(before, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick)
-    return Penalty.of(before, growth.penalty), growth
+        growth = GrowingPenalty(before, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick)
+    return SparsityPenalty.of(before, growth.penalty), growth
 
 
-def _dense(stage: Prune, context: Context, parent: nn.Module) -> Begun:
+def _dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
     """Train the network that was given, keeping the weights of the step to rewind to."""
     step, path = stage.schedule.value("rewind"), context.folder / REWIND
     module = copy.deepcopy(parent)
     start = {name: value.clone() for name, value in module.state_dict().items()}
     own = stage.recover if stage.recover.teacher != "parent" else stage.recover.model_copy(update={"teacher": "none"})
-    snapshot = lottery.Snapshot(module, step, path) if step else None
+    snapshot = lottery.WeightRewinder(module, step, path) if step else None
     history = finetune(module, own, parent=parent, context=context, label=LABEL, after_step=snapshot)
     if step:
         start = lottery.read_weights(path, step, _steps(own, context))
     else:
         lottery.write_weights(parent, path)
-    return Begun(module, copy.deepcopy(module).eval(), weights=start, curves=_named(history))
+    return InitialState(module, copy.deepcopy(module).eval(), weights=start, curves=_named(history))
 
 
 def _named(history: History) -> dict[str, Curve]:
