@@ -67,7 +67,7 @@ class Pruner(Protocol):
 
     Attributes:
         skipped: What it leaves alone, with reasons.
-        guarded: Names of the modules whose weights do not count as prunable.
+        protected: Names of the modules whose weights do not count as prunable.
     """
 
     skipped: tuple[Skipped, ...]

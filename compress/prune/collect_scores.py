@@ -46,7 +46,7 @@ def compute_scores(
     *,
     k: int,
     removed: float,
-    guarded: frozenset[str],
+    protected: frozenset[str],
     times: Mapping[str, float] | None,
     batches: int,
 ) -> Scores:
@@ -58,7 +58,7 @@ def compute_scores(
         module: Its weights and buffers are left as they are; its gradients are not.
         k: Number of the cut; the batches and random scores depend on it.
         removed: Fraction that is gone after it.
-        guarded: Names of modules that are left alone.
+        protected: Names of modules that are left alone.
         batches: How many to look at.
         times: Milliseconds of each layer where importance counts for each of them.
     """
@@ -69,7 +69,7 @@ def compute_scores(
         context.task,
         device=resolve_device(context.device),
         removed=removed,
-        prunable=tuple(prunable(module, guarded)),
+        prunable=tuple(prunable(module, protected)),
     )
     importance.collect(module, material)
     return _watched(replace(importance, times=times))

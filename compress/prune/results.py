@@ -23,19 +23,19 @@ LAYER, BLOCK = "layer", "block"
 """What a row of the table of layers is about."""
 
 
-def figures(module: nn.Module, candidate: Candidate, guarded: frozenset[str]) -> dict[str, Any]:
+def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, Any]:
     """Counts of one network, as a row of the table of steps holds them."""
     counts = count(module, candidate.spec)
-    return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, guarded)}
+    return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, protected)}
 
 
-def _sparsity(module: nn.Module, guarded: frozenset[str]) -> float:
-    counted = count_zeros(module, guarded).values()
+def _sparsity(module: nn.Module, protected: frozenset[str]) -> float:
+    counted = count_zeros(module, protected).values()
     return sum(zero for zero, _ in counted) / max(sum(n for _, n in counted), 1)
 
 
 def results(
-    stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, guarded: frozenset[str]
+    stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, protected: frozenset[str]
 ) -> dict[str, Quantity]:
     """What was kept of the dense network's cost, by the granularity's own measures."""
     before, after = count(parent, candidate.spec), count(module, candidate.spec)
@@ -48,11 +48,11 @@ def results(
                 after.parameters / before.parameters, "fraction", "parameters kept of the dense network's; counted"
             ),
         }
-    prunable = sum(n for _, n in count_zeros(module, guarded).values())
+    prunable = sum(n for _, n in count_zeros(module, protected).values())
     gone = sum(int((p == 0).sum()) for p in module.parameters())
     return {
         "sparsity": Quantity.measured(
-            _sparsity(module, guarded),
+            _sparsity(module, protected),
             "fraction",
             f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
         ),

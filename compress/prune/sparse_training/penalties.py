@@ -64,7 +64,7 @@ class SparsityPenalty(LossTerm):
         return self._compute()
 
 
-def build_penalty(settings: SparseTraining, module: nn.Module, guarded: frozenset[str]) -> SparsityPenalty:
+def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozenset[str]) -> SparsityPenalty:
     """L1, slimming or group lasso of a network, protected modules left out.
 
     Slimming: λ Σ |γ| over batch norms, Liu et al. 2017, "Network Slimming", arXiv:1708.06519.
@@ -72,7 +72,7 @@ def build_penalty(settings: SparseTraining, module: nn.Module, guarded: frozense
     Raises:
         ModelError: It has nothing that the penalty could act on.
     """
-    parts = [(name, part) for name, part in module.named_modules() if name not in guarded]
+    parts = [(name, part) for name, part in module.named_modules() if name not in protected]
     tensors: list[Tensor]
     entry = lookup("penalty", settings.kind)
     acts_on = entry.options.get("acts_on", "weights")
@@ -81,7 +81,7 @@ def build_penalty(settings: SparseTraining, module: nn.Module, guarded: frozense
     elif acts_on == "filters":
         tensors = [_rows(part) for _, part in parts if isinstance(part, _LAYERS)]
     else:
-        tensors = list(prunable(module, guarded).values())
+        tensors = list(prunable(module, protected).values())
     if not tensors:
         what = "batch norm with a scale" if acts_on == "batch norm" else "convolution or linear layer"
         msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"

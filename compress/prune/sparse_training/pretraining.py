@@ -96,14 +96,14 @@ def _penalty(
     prepared: PruningSetup,
     times: Mapping[str, float] | None,
 ) -> tuple[SparsityPenalty, Callable[[], None] | None]:
-    guarded = prepared.pruner.protected
+    protected = prepared.pruner.protected
     if not has_option("penalty", before.kind, "grows"):
-        return build_penalty(before, module, guarded), None
+        return build_penalty(before, module, protected), None
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
         work = copy.deepcopy(network).cpu().eval()
         found = compute_scores(
-            stage, context, work, k=0, removed=prepared.removed, protected=guarded, times=times, batches=stage.batches
+            stage, context, work, k=0, removed=prepared.removed, protected=protected, times=times, batches=stage.batches
         )
         return predict_mask(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
 
@@ -111,7 +111,7 @@ def _penalty(
         growth = GrowingPenalty(before, pick(module), module)
     else:
         fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}
-        free = {name: w for name, w in prunable(module, guarded).items() if name not in fixed}
+        free = {name: w for name, w in prunable(module, protected).items() if name not in fixed}
         growth = GrowingPenalty(before, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick)
     return SparsityPenalty.of(before, growth.penalty), growth
 

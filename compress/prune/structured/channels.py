@@ -85,8 +85,8 @@ class ChannelPruner:
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.ChannelGroup, guarded: frozenset[str], bound: frozenset[str]) -> str:
-        named = sorted(guarded & {*group.layers})
+    def _reason(self, group: groups.ChannelGroup, protected: frozenset[str], bound: frozenset[str]) -> str:
+        named = sorted(protected & {*group.layers})
         if group.fixed_reason:
             return group.fixed_reason
         if bound & {*group.layers}:
@@ -234,11 +234,11 @@ class ChannelPruner:
 
 
 def _skips(
-    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], guarded: frozenset[str]
+    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], protected: frozenset[str]
 ) -> tuple[Skipped, ...]:
     """Every convolution and linear layer whose outputs stay, with the reason."""
     why = {layer: reasons[group.root] for group in found for layer in group.layers}
-    why |= {layer: "protected" for layer, reason in why.items() if layer in guarded and reason}
+    why |= {layer: "protected" for layer, reason in why.items() if layer in protected and reason}
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             why[f"{name}.out_proj"] = groups.ATTENTION
