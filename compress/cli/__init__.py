@@ -33,6 +33,9 @@ Overrides = Annotated[
 Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: every stage, in seconds. The figures mean nothing.")]
 
 
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods in the recipe to run.")]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"compress {__version__}")
@@ -57,7 +60,7 @@ def pipeline(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Continue finished work, or compute all again.")] = True,
     device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, mps.")] = "auto",
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
     from compress.pipeline.pipeline import Pipeline
@@ -75,12 +78,17 @@ def pipeline(
 
 
 @app.command()
-def validate(recipe: RecipeName, overrides: Overrides = [], smoke: Smoke = False) -> None:  # noqa: B006
+def validate(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    smoke: Smoke = False,
+    trust_code: TrustCode = False,
+) -> None:
     """Check a recipe without running it: every fault, with its line."""
     from compress.config.recipe import load
     from compress.core.registry_field import name_of
 
-    loaded = load(recipe, overrides=overrides, smoke=smoke)
+    loaded = load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
     chain = " → ".join(name_of("stage", stage) for stage in loaded.recipe.stages)
     typer.echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
 
@@ -160,7 +168,7 @@ def verify(
     samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
     agreement: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least top-1 agreement; exit with 1 below it.")] = 0.99,
     timeout: Annotated[float, typer.Option(min=1.0, help="Longest run there, in seconds.")] = 900.0,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+    trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare an ONNX file's answers on another instruction set with this machine's. Numbers only, never time."""
@@ -197,7 +205,7 @@ def sensitivity(
     overrides: Overrides = [],  # noqa: B006
     smoke: Smoke = False,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow python: sources in the recipe to run.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Accuracy against the fraction removed, layer by layer: a figure, and a table that `max_ratio` takes."""
     from compress.cli.sensitivity import analyse

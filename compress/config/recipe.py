@@ -97,7 +97,9 @@ class LoadedRecipe:
     base: Path
 
 
-def load(reference: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False) -> LoadedRecipe:
+def load(
+    reference: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False, trust_code: bool = False
+) -> LoadedRecipe:
     """Find, read and check a recipe.
 
     Args:
@@ -105,6 +107,7 @@ def load(reference: str | Path, *, overrides: Sequence[str] = (), smoke: bool = 
             recipes that ship with `compress`.
         overrides: Changes `key=value`, such as `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
         smoke: Shrink to toy size.
+        trust_code: Whether methods named `python:FILE.py:NAME` may be loaded.
 
     Raises:
         RecipeError: Not found, not readable, or faulty; it carries every fault.
@@ -112,25 +115,34 @@ def load(reference: str | Path, *, overrides: Sequence[str] = (), smoke: bool = 
     origin = locate(reference)
     base = Path.cwd() if origin.parent == shipped_folder() else origin.parent
     text = read(origin)
-    recipe = loads(text, origin=str(origin), overrides=overrides, base=base)
+    recipe = loads(text, origin=str(origin), overrides=overrides, base=base, trust_code=trust_code)
     return LoadedRecipe(recipe.smoke() if smoke else recipe, text, origin, base)
 
 
-def loads(text: str, *, origin: str = "recipe", overrides: Sequence[str] = (), base: Path | None = None) -> Recipe:
+def loads(
+    text: str,
+    *,
+    origin: str = "recipe",
+    overrides: Sequence[str] = (),
+    base: Path | None = None,
+    trust_code: bool = False,
+) -> Recipe:
     """Check the text of a recipe.
 
     Args:
         text: YAML.
         origin: The file, for errors.
         overrides: As in `load`.
-        base: Folder whose `devices/` is searched for device profiles; the working folder by default.
+        base: Folder whose `devices/` is searched for device profiles, and that `python:` files start from; the working folder
+            by default.
+        trust_code: As in `load`.
 
     Raises:
         RecipeError: It carries every fault found.
     """
     document = parse(text, origin)
     override(document, overrides)
-    recipe, found = _validate(document.tree, base)
+    recipe, found = _validate(document.tree, base, trust_code=trust_code)
     faults = _faults(document, found)
     if faults or recipe is None:
         raise RecipeError(origin, faults)
@@ -177,12 +189,12 @@ def resolved_yaml(recipe: Recipe) -> str:
     return dump(recipe.model_dump(mode="json"))
 
 
-def _validate(tree: dict[str, Any], base: Path | None) -> tuple[Recipe | None, list[Finding]]:
+def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, if its values are fine, and every finding."""
     renamed = list(find_renamed(tree))
     found = renamed + loose_numbers(tree, Recipe)
     try:
-        recipe = Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree, context={"base": base or Path(), "trust_code": trust_code})
     except ValidationError as error:
         explained = {place[:-1] for place, _ in renamed if len(place) > 1 and isinstance(place[-2], int)}
         found += [(place, message) for place, message in findings(error, Recipe, tree) if place not in explained]

@@ -58,7 +58,10 @@ class Entry:
             importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
             schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,
             `exchanges` connections, `trains`; penalty: `structured`, `acts_on` (`weights` by default), `grows`, `picks`;
-            rounding: `iterative`, `blockwise`; runner: `format` of its file.
+            rounding: `iterative`, `blockwise`; data: `argument` that follows the name;
+            range: what the estimator `observes` (`histogram` by default, `extremes`, `normalized histogram`);
+            runner: `format` of the file that it runs, `own_profile` if a device profile may have it as `runtime` and not only
+            among its `runtimes`, `providers` if `:` and an execution provider may follow its name.
     """
 
     family: str

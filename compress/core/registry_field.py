@@ -63,16 +63,19 @@ class RegistryName:
     Args:
         family: A family of the registry.
         others: Names that are allowed beside those of the family, such as `auto`.
+        option: Only methods that have this option in the registry.
     """
 
-    def __init__(self, family: str, *others: str) -> None:
+    def __init__(self, family: str, *others: str, option: str | None = None) -> None:
         self.family = family
         self.others = others
+        self.option = option
 
     @property
     def allowed(self) -> tuple[str, ...]:
         """All names."""
-        return (*self.others, *names(self.family))
+        rows = entries(self.family)
+        return (*self.others, *(row.name for row in rows if self.option is None or row.options.get(self.option)))
 
     def _check(self, value: Any, info: ValidationInfo) -> str:
         if isinstance(value, str) and value not in self.others:

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -120,8 +121,8 @@ class RunDirectory:
             path.rename(aside / path.name)
 
     def folder(self, index: int, name: str) -> Path:
-        """Where the finished stage stands."""
-        return self.path / f"{index:02d}-{name}"
+        """The folder of a finished stage."""
+        return self.path / f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
 
     def find(self, index: int, name: str, key: str) -> StageRecord | None:
         """The record of a finished stage with this key, sound to the byte; taken over from another run where needed.

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.core.errors import DataError, nearest
-from compress.core.registry import names
-
-_ARGUMENTS = {"imagefolder": "PATH", "distilled": "PATH", "python": "FILE.py:FUNCTION"}
+from compress.core.registry import lookup, names
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def parse(source: str, base: Path, *, trust_code: bool = False) -> Origin:
     if name not in names("data"):
         msg = f"unknown data source {name!r}: {nearest(name, names('data'))}"
         raise DataError(msg)
-    wanted = _ARGUMENTS.get(name)
+    wanted = lookup("data", name).options.get("argument")
     if wanted and not argument:
         msg = f"data source {source!r} lacks its argument: write {name}:{wanted}"
         raise DataError(msg)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 
 from compress.core.record import FrozenModel
-
-Format = Literal["onnx", "tensorrt"]
-FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "onnx", "tensorrt": "tensorrt"}
-"""Format by the family of a runtime."""
+from compress.core.registry import entries
 
 
 class ExportTarget(NamedTuple):
@@ -23,6 +20,12 @@ class ExportTarget(NamedTuple):
     def family(self) -> str:
         """The runtime without its execution provider."""
         return self.runtime.partition(":")[0]
+
+    @property
+    def format(self) -> str | None:
+        """Format of the file that the runtime runs; None where the registry names none."""
+        rows = {row.name: row for row in entries("runner")}
+        return rows[self.family].options.get("format") if self.family in rows else None
 
 
 class Tolerance(FrozenModel):

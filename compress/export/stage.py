@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from compress.core.record import Metrics, Skipped
 from compress.core.registry import lookup
+from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.export.settings import FORMATS, ExportTarget, Format, Tolerance
+from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -33,7 +34,7 @@ class Export(Stage):
     accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
     produces: ClassVar[Form | Literal["same"]] = "onnx"
 
-    formats: tuple[Format, ...] = Field(default=("onnx",), min_length=1)
+    formats: tuple[Annotated[str, RegistryName("format")], ...] = Field(default=("onnx",), min_length=1)
     tolerance: Tolerance = Tolerance()
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class Export(Stage):
     def _refusal(self, target: ExportTarget, candidate: Candidate) -> str | None:
         from compress.export.tensorrt import unsupported_reason
 
-        wanted = FORMATS.get(target.family)
+        wanted = target.format
         if wanted is None:
             return f"no format is known for its runtime {target.runtime!r}"
         if wanted not in self.formats:
@@ -148,7 +149,7 @@ def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, co
     crop = context.data.source.startswith("imagefolder")
     licences = licence_notes(target.family, context.data.source, context.earlier)
     folder.mkdir(parents=True, exist_ok=True)
-    lookup("format", FORMATS[target.family]).load()(source, folder, spec, crop=crop, runtime=target.runtime)
+    lookup("format", str(target.format)).load()(source, folder, spec, crop=crop, runtime=target.runtime)
     write_labels(folder, spec)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, crop=crop, licences=licences)

@@ -15,7 +15,7 @@ from compress.core.errors import StoreError
 from compress.core.format_quantity import format_stage_line
 from compress.core.progress import Reporter
 from compress.core.record import Fact, RunRecord, StageRecord, Verdict
-from compress.core.registry import lookup
+from compress.core.registry import code_hashes, lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of
 from compress.core.sentences import render
@@ -106,7 +106,7 @@ class PipelineExecutor:
         previous = self.outputs[-1]
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
-        inputs = {**stage.cache_inputs(self.targets), **stage.files(self.plan.base)}
+        inputs = {**stage.cache_inputs(self.targets), **stage.files(self.plan.base), **code_hashes({name: parameters})}
         pending = PendingStage(
             index=index,
             name=name,

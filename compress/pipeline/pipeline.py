@@ -90,7 +90,8 @@ class Pipeline:
         """
         from compress.config.recipe import load
 
-        return cls.of(from_recipe(load(recipe, overrides=overrides, smoke=smoke), trust_code=trust_code), smoke=smoke)
+        loaded = load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
+        return cls.of(from_recipe(loaded, trust_code=trust_code), smoke=smoke)
 
     @classmethod
     def of(cls, plan: Plan, *, smoke: bool = False) -> Self:

@@ -154,9 +154,11 @@ def _ranges(
 ) -> dict[str, Ranges]:
     """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
     names = placement.activations_to_calibrate(model, families)
-    counts, relative = calibration.method not in ("minmax", "moving_average", "relative"), calibration.method == "relative"
+    estimator = lookup("range", calibration.method)
+    observes = estimator.options.get("observes", "histogram")
+    counts, relative = observes == "histogram", observes == "normalized histogram"
     seen = calibrate.observe(model, names, batches, counts=counts, relative=relative, reporter=reporter)
-    range_of = lookup("range", calibration.method).load()
+    range_of = estimator.load()
     found: dict[str, Ranges] = {}
     for family in families:
         unsigned = placement.placement_for(model, family, symmetric=symmetric).unsigned

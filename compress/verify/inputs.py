@@ -87,7 +87,7 @@ def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: b
     from compress.config.recipe import load
     from compress.pipeline.plan import from_recipe
 
-    loaded = load(recipe)
+    loaded = load(recipe, trust_code=trust_code)
     data = from_recipe(loaded, trust_code=trust_code).load_data()
     if data.spec.shape != shape:
         msg = f"{recipe} gives inputs of {data.spec.shape}, the model takes {shape}; name the recipe that made the model"

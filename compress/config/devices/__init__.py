@@ -23,10 +23,9 @@ from compress.config.devices.detect_hardware import Hardware, detect
 from compress.config.devices.profile_schema import Contract, Efficiency, Figure, Peaks, Precision
 from compress.core.errors import DeviceError, nearest
 from compress.core.record import FrozenModel
+from compress.core.registry import entries
+from compress.core.registry_field import RegistryName
 
-Runtime = Literal["onnxruntime", "tensorrt"]
-ALTERNATIVE = re.compile(r"onnxruntime(:[a-z]+)?|openvino|tensorrt")
-"""Of `runtimes`."""
 Connection = Annotated[
     Annotated[Literal["local"], Tag("local")] | Annotated[Ssh, Tag("ssh")],
     Discriminator(lambda given: "ssh" if isinstance(given, dict | Ssh) else "local"),
@@ -59,7 +58,7 @@ class Device(FrozenModel):
     title: str = Field(min_length=1)
     kind: Literal["cpu", "gpu"]
     aliases: tuple[str, ...] = ()
-    runtime: Runtime
+    runtime: Annotated[str, RegistryName("runner", option="own_profile")]
     runtimes: tuple[str, ...] = ()
     connection: Connection | None = None
     threads: int = Field(default=1, ge=1)
@@ -73,8 +72,11 @@ class Device(FrozenModel):
     @classmethod
     def _check_runtimes(cls, runtimes: tuple[str, ...]) -> tuple[str, ...]:
         for name in runtimes:
-            if not ALTERNATIVE.fullmatch(name):
-                hint = nearest(name, ("onnxruntime:cuda", "openvino", "tensorrt"))
+            family, colon, provider = name.partition(":")
+            rows = {row.name: row.options for row in entries("runner") if "format" in row.options}
+            with_provider = not colon or (rows.get(family, {}).get("providers") and re.fullmatch("[a-z]+", provider))
+            if family not in rows or not with_provider:
+                hint = nearest(name, [f"{row}:cuda" if options.get("providers") else row for row, options in rows.items()])
                 msg = f"{name!r} is no runtime: {hint}; after onnxruntime: any execution provider, such as qnn or coreml"
                 raise ValueError(msg)
         return runtimes
