@@ -1,7 +1,6 @@
-"""What a run leaves behind, as data: quantities that say how they came to be, stage records, run records.
+"""Records of a run: quantities with their provenance, facts, stage records, the run record.
 
-The report is rendered from these alone; no model is needed to redraw it. Everything here is frozen and round-trips
-through JSON.
+The report is rendered from these alone, without a model. All of them are frozen and round-trip through JSON.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ Value = Scalar | tuple[Scalar, ...]
 Metrics = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 TEXT = "text"
-"""Code of a sentence that an older record holds as it was written."""
+"""Code of a sentence of an older record."""
 SKIPPED = "skipped"
-"""Code of what an older record says was left alone, with the reason as it was written."""
+"""Code of what an older record says was skipped, with its reason in words."""
 
 
 class FrozenModel(BaseModel):
@@ -45,7 +44,7 @@ class Quantity(FrozenModel):
         value: The number; None when not measured.
         unit: Its unit: `fraction`, `ms`, `bytes`, `MAC`, `1`, `W`, `J`.
         how: Measured, estimated or not measured.
-        detail: Where and how it was measured; or by what model it was estimated; or why it was not measured.
+        detail: Where and how it was measured; the model that estimated it; or why it was not measured.
         low: Lower end of the 95 % interval (measured) or of the error band (estimated).
         high: Upper end of it.
         runs: Number of samples or runs behind a measurement.
@@ -71,13 +70,13 @@ class Quantity(FrozenModel):
         interval: tuple[float, float] | None = None,
         runs: int | None = None,
     ) -> Self:
-        """A number that an instrument or a count gave."""
+        """A number from an instrument or a count."""
         low, high = interval or (None, None)
         return cls(value=value, unit=unit, how="measured", detail=detail, low=low, high=high, runs=runs)
 
     @classmethod
     def estimated(cls, value: float, unit: str, model: str, *, band: tuple[float, float]) -> Self:
-        """A number that `model` predicts, with the band that its known error gives."""
+        """A number that `model` predicts, with the band of its known error."""
         return cls(value=value, unit=unit, how="estimated", detail=model, low=band[0], high=band[1])
 
     @classmethod
@@ -87,12 +86,12 @@ class Quantity(FrozenModel):
 
 
 class Fact(FrozenModel):
-    """Something worth reporting, as data: what was left alone and why, a note, a warning.
+    """Something to report: what was skipped and why, a note, a warning.
 
-    The English sentence is made from it in one place, `compress.core.sentences.render`.
+    `compress.core.sentences.render` is the only place that makes an English sentence of it.
 
     Attributes:
-        code: What happened, as `room.what_happened`, for example `prune.target_not_reached`.
+        code: What happened, as `package.what_happened`, for example `prune.target_not_reached`.
         subject: What it happened to: a layer, a device, a runtime, a file, a stage.
         values: The numbers and names that the sentence needs.
     """
@@ -112,14 +111,14 @@ class Fact(FrozenModel):
 
 
 class Skipped(Fact):
-    """A fact in the words of code that does not name its reason by a code yet."""
+    """Something skipped, with the reason in words instead of a code."""
 
     def __init__(self, *, what: str, reason: str) -> None:
         super().__init__(code=SKIPPED, subject=what, values={"reason": reason})
 
     @property
     def what(self) -> str:
-        """What was left alone."""
+        """What was skipped."""
         return self.subject
 
     @property
@@ -129,7 +128,7 @@ class Skipped(Fact):
 
 
 def _read_fact(value: object) -> object:
-    """What older records hold instead of a fact: a sentence, or what was left alone and the reason."""
+    """A fact from what older records have in its place: a sentence, or what was skipped and the reason."""
     match value:
         case str():
             return Fact.of(TEXT, text=value)
@@ -161,7 +160,7 @@ class Metric(FrozenModel):
 
 
 class Curve(FrozenModel):
-    """A series to draw: loss over epochs, accuracy over pruning steps."""
+    """A series to draw, for example the loss over epochs."""
 
     x_label: str
     y_label: str
@@ -170,7 +169,7 @@ class Curve(FrozenModel):
 
 
 class InputSpec(FrozenModel):
-    """What a network eats and how its answers are named; travels with the artifact.
+    """Input specification and class names of a network; shipped with the artifact.
 
     Attributes:
         channels: Image channels.
@@ -195,7 +194,7 @@ class InputSpec(FrozenModel):
 
 
 class BenchmarkRow(FrozenModel):
-    """One measured thing on one device: a row of the profile table.
+    """Measurements of one network on one device: a row of the profile table.
 
     Attributes:
         subject: `teacher`, `student` (the network before compression), `artifact`.
@@ -203,8 +202,8 @@ class BenchmarkRow(FrozenModel):
         runtime: Runtime and version that ran it, or that the estimate assumes.
         quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
             `power_w`, `energy_j`.
-        file: Name of the file that was run, where a network has one for each runtime; else empty.
-        local: Measured on this machine, in one session with the other subjects of the device.
+        file: Name of the file that ran, where a network has one per runtime; else empty.
+        local: Measured on this machine, in one session with the other networks of the device.
     """
 
     subject: str
@@ -217,24 +216,24 @@ class BenchmarkRow(FrozenModel):
 
 
 class StageRecord(FrozenModel):
-    """All that a finished stage says of itself.
+    """Record of a finished stage.
 
     Attributes:
-        index: Place in the chain; 0 is the teacher.
+        index: Position in the chain; 0 is the teacher.
         name: The stage's name in the recipe.
         key: Hash of its parameters, its parent's key and the package version.
-        parent_key: Key of the candidate that it was given.
-        form: `torch` or `onnx`: what it produced.
+        parent_key: Key of the stage before it.
+        form: What it produced: `torch` or `onnx`.
         parameters: Its resolved fields.
-        before: Scorecard of the candidate given.
-        after: Scorecard of the candidate produced.
-        results: Further quantities of this kind of stage.
+        before: Metrics of its input candidate.
+        after: Metrics of its output candidate.
+        results: Further quantities, by the kind of stage.
         benchmark_rows: Rows measured or estimated on devices.
-        skipped: What was left alone, with reasons.
-        notes: What a reviewer should read.
-        warnings: Those of them that nobody may miss: a target that was not reached, time that was not gained, a gate that was
-            not passed. They stand at the head of the report and on the terminal.
-        curves: Series to draw.
+        skipped: What was skipped, with the reason.
+        notes: For a reviewer.
+        warnings: Those of the notes that stand at the head of the report and on the terminal: a missed target, a
+            pruning step without speed-up, a criterion that was not met.
+        curves: Series to draw, by name.
         tables: Rows by table name, for example pruning steps or layers; values are plain JSON.
         seed: Seed of this stage.
         versions: Package versions in use.
@@ -300,7 +299,7 @@ class Verdict(FrozenModel):
 
 
 class RunRecord(FrozenModel):
-    """A whole run: enough to redraw its report and to repeat it.
+    """A whole run: enough to render its report and to repeat it.
 
     Attributes:
         metric: The metric that decides; None in older records.
@@ -329,11 +328,11 @@ class RunRecord(FrozenModel):
 
     @property
     def every_stage(self) -> tuple[StageRecord, ...]:
-        """The teacher's, where there is one, and then the chain's in order."""
+        """Records of the teacher, where there is one, and of the stages in order."""
         return (*((self.teacher,) if self.teacher else ()), *self.stages)
 
     def save(self, path: Path) -> None:
-        """Write as JSON; the caller gives a path aside and renames it."""
+        """Write as JSON; for a whole-or-nothing write the caller passes a temporary path and renames it."""
         path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
     @classmethod

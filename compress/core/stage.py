@@ -1,6 +1,6 @@
-"""What a stage is, what it is given and what it gives back.
+"""A stage, its input and its output.
 
-    Candidate ──► Stage.run(candidate, context) ──► Outcome(candidate, what there is to record)
+    Candidate ──► Stage.run(candidate, context) ──► Outcome(candidate, what to record)
 
 A stage is a frozen pydantic model: its fields are its parameters, so the YAML, the Python API, the JSON schema and the
 help text are one thing. Nothing heavy is imported here: a recipe is read and checked without torch.
@@ -31,15 +31,14 @@ Form = Literal["torch", "onnx"]
 class Candidate:
     """The network at one point of the chain.
 
-    A stage never changes the candidate that it was given: it works on a copy.
+    A stage never changes its input candidate: it works on a copy.
 
     Attributes:
-        spec: Its input and the names of its classes.
+        spec: Input specification and class names.
         module: The network in eval mode on the CPU, for form `torch`; it takes float32 (N, C, H, W), normalised.
-        files: ONNX files by runtime family (`onnxruntime`, `openvino`, `tensorrt`), for form `onnx`; `onnxruntime` is always
-            there.
-        lineage: Keys of the stages that made it, oldest first.
-        runtimes: The runtime that was chosen for a profile of this machine that names several, by the profile's name.
+        files: ONNX files by runtime (`onnxruntime`, `openvino`, `tensorrt`), for form `onnx`; one is for `onnxruntime`.
+        lineage: Keys of the stages that produced it, oldest first.
+        runtimes: The selected runtime by device profile, where a profile of this machine names several.
     """
 
     spec: InputSpec
@@ -54,13 +53,13 @@ class Candidate:
         return "torch" if self.module is not None else "onnx"
 
     @property
-    def shipped(self) -> tuple[str, Path]:
-        """What an `onnx` candidate is on this machine: the runtime that was chosen, and the file made for it."""
+    def artifact(self) -> tuple[str, Path]:
+        """What an `onnx` candidate ships on this machine: the selected runtime, and the file for it."""
         runtime = next(iter(self.runtimes.values()), "onnxruntime")
         return runtime, self.file_for(runtime)
 
     def file_for(self, runtime: str) -> Path:
-        """The file of an `onnx` candidate for a runtime: its family's own, or the one for ONNX Runtime."""
+        """The file of an `onnx` candidate for a runtime (`openvino`, `onnxruntime:cuda`): its own, or that for ONNX Runtime."""
         return self.files.get(runtime.partition(":")[0], self.files["onnxruntime"])
 
     def network(self) -> nn.Module:
@@ -78,24 +77,25 @@ class Context:
     Attributes:
         data: The splits. Stages train on `train`, tune on `validation`, and never look at `test`.
         task: Loss and metrics.
-        folder: The stage's own folder. Files left here are kept with the stage. It outlives an interruption, so a
-            checkpoint written here (write aside, then rename) is found again by the next attempt.
-        cache: Folder for what is costly and shared between stages and runs (teacher answers); entries are keyed by a hash of
-            all that they depend on.
+        folder: The stage's own folder. Files written here are kept with the stage. It survives an interruption, so
+            the next attempt finds a checkpoint that was written here (to a temporary name, then renamed).
+        cache: Folder for costly results that stages and runs share (teacher logits); entries are keyed by a hash of their
+            inputs.
         seed: Seed of this stage.
-        to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); made once and kept.
-        teacher: The recipe's teachers, trained; empty when the recipe has none.
+        to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); exported once.
+        teachers: The recipe's teachers, trained; empty when the recipe has none.
         teacher_files: Float ONNX file of each teacher, in the same order.
-        float_file: Float ONNX file of the last torch network of the chain, the parent of whatever was quantized; None
+        float_file: Float ONNX file of the last torch network of the chain, the parent of a quantized one; None
             before there is one.
-        float_network: Loads the last torch network of the chain, that `float_file` was made from; None before there is one.
+        load_float_network: Loads the last torch network of the chain, which `float_file` is the export of; None before there is
+            one.
         targets: Profiles of all devices that the recipe names.
         device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bars and lines.
-        earlier: Records of the stages before this one, the teacher's first.
+        previous_records: Records of the stages before this one, the teacher's first.
         smoke: Toy size: keep every long loop to a few steps.
         base: Folder that relative paths in a stage's parameters start from.
-        trust_code: Whether code of the user's own may run.
+        trust_code: Whether the user's own code may run.
     """
 
     data: Data
@@ -104,14 +104,14 @@ class Context:
     cache: Path
     seed: int = 0
     to_onnx: Callable[[Candidate], Path] | None = None
-    teacher: tuple[Candidate, ...] = ()
+    teachers: tuple[Candidate, ...] = ()
     teacher_files: tuple[Path, ...] = ()
     float_file: Path | None = None
-    float_network: Callable[[], nn.Module] | None = None
+    load_float_network: Callable[[], nn.Module] | None = None
     targets: tuple[Device, ...] = ()
     device: str = "auto"
     reporter: Reporter = field(default_factory=NullReporter)
-    earlier: tuple[StageRecord, ...] = ()
+    previous_records: tuple[StageRecord, ...] = ()
     smoke: bool = False
     base: Path = field(default_factory=Path.cwd)
     trust_code: bool = False
@@ -119,7 +119,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage gives back. See `StageRecord` for the meaning of the fields after `candidate`.
+    """Output of a stage. See `StageRecord` for the meaning of the fields after `candidate`.
 
     `training_set` is a distilled set in the stage's folder, on which later stages train instead of the data's own images.
     """
@@ -136,7 +136,7 @@ class Outcome:
 
 
 class Stage(FrozenModel):
-    """One step of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
+    """One stage of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
 
     Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone.
     """
@@ -147,22 +147,22 @@ class Stage(FrozenModel):
 
     @abstractmethod
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Do the work. The candidate given is left as it was."""
+        """Do the work, without changing `candidate`."""
 
     def smoke(self) -> Self:
         """The same stage at toy size."""
         return self
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
-        """What else its result depends on, as JSON; enters its key. Computed without torch."""
+        """What its result depends on besides its parameters, as JSON; part of its key. Computed without torch."""
         return {}
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
-        """Why it cannot give these targets what its parameters ask for; None when it can. Found without torch."""
+        """Why these targets do not support its parameters; None where they do. Computed without torch."""
         return None
 
-    def files(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
-        """Hashes of the files that its parameters name, from `base` on; they enter its key. Computed without torch.
+    def file_hashes(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+        """Hashes of the files that its parameters name, relative to `base`; part of its key. Computed without torch.
 
         Raises:
             CompressError: One is missing.

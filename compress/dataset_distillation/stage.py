@@ -98,7 +98,7 @@ class DatasetDistillation(Stage):
         """
         import copy
 
-        given = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teacher
+        given = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teachers
         if not given and self.asks_teacher:
             msg = "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or say teacher: parent"
             raise CompressError(msg)

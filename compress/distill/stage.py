@@ -112,13 +112,13 @@ class Distill(Stage, Training):
         student = replace(candidate, module=module)
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
-    def files(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hashes of the files that the teacher's answers and the assistants come from.
 
         Raises:
             CompressError: One is missing.
         """
-        return self.teacher.files(base) | code_hashes(self.assistants, base)
+        return self.teacher.file_hashes(base) | code_hashes(self.assistants, base)
 
     def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names and first weights of the networks to train before the student."""

@@ -89,8 +89,8 @@ def _compare_with_parent(
 ) -> None:
     parent, validation = context.float_file, context.data.validation
     assert parent is not None  # noqa: S101  # asked by the caller
-    if context.float_network is not None:
-        before = Candidate(candidate.spec, context.float_network())
+    if context.load_float_network is not None:
+        before = Candidate(candidate.spec, context.load_float_network())
         compare_float(before, parent, context, tolerance, pairs)
         exact = outputs_of_file(FLOAT, parent, validation)
     else:

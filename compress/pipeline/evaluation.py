@@ -127,7 +127,7 @@ def evaluate_candidate(
         session: Identifies the timing session in the latency's record.
     """
     data, metric = context.data, context.task.metric
-    runtime = candidate.shipped[0] if candidate.module is None else ONNX_RUNTIME
+    runtime = candidate.artifact[0] if candidate.module is None else ONNX_RUNTIME
     test, scores = _measure_metric(candidate, data.test, context.task, "test")
     validation, _ = _measure_metric(candidate, data.validation, context.task, "validation")
     metrics: Metrics = {metric: test, f"{metric}_validation": validation}
@@ -158,7 +158,7 @@ def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
 
 def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[Fact | str, ...]]:
     if candidate.module is None:
-        return candidate.shipped[1], ()
+        return candidate.artifact[1], ()
     path = context.folder / FLOAT_ONNX
     return path, export_onnx(candidate.module, candidate.spec, path)
 
@@ -167,7 +167,7 @@ def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:
     if candidate.module is not None or previous is None or previous.record.form != "onnx":
         return False
     before = previous.onnx()
-    runtime, file = candidate.shipped
+    runtime, file = candidate.artifact
     return before is not None and runtime == ONNX_RUNTIME and sha256(before) == sha256(file)
 
 
@@ -191,7 +191,7 @@ def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -
     if candidate.module is not None:
         scores, where = run_split(candidate.module, split, task).scores, f"torch, {name} split"
     else:
-        runtime, file = candidate.shipped
+        runtime, file = candidate.artifact
         scores = run_split(file, split, task, runtime=runtime).scores
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
     return proportion(scores, where), scores

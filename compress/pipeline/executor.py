@@ -106,7 +106,7 @@ class PipelineExecutor:
         previous = self.outputs[-1]
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
-        inputs = {**stage.cache_inputs(self.targets), **stage.files(self.plan.base), **code_hashes({name: parameters})}
+        inputs = {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
         pending = PendingStage(
             index=index,
             name=name,
@@ -271,14 +271,14 @@ class PipelineExecutor:
             cache=self.directory.out / ".cache",
             seed=self.plan.seed + pending.index,
             to_onnx=to_onnx,
-            teacher=tuple(teacher.candidate() for teacher in self.teachers),
+            teachers=tuple(teacher.candidate() for teacher in self.teachers),
             teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
             float_file=previous.float_onnx() if previous else None,
-            float_network=previous.float_network if previous else None,
+            load_float_network=previous.float_network if previous else None,
             targets=self.targets,
             device=self.device,
             reporter=self.reporter,
-            earlier=tuple(output.record for output in (*self.teachers, *self.outputs)),
+            previous_records=tuple(output.record for output in (*self.teachers, *self.outputs)),
             smoke=self.smoke,
             base=self.plan.base,
             trust_code=self.plan.trust_code,

@@ -102,7 +102,7 @@ def cached_teacher(
 def _teachers(recovery: FinetuneSettings, parent: nn.Module, context: Context) -> tuple[nn.Module, ...]:
     if recovery.teacher != "teacher":
         return (parent,)
-    if not context.teacher:
+    if not context.teachers:
         msg = "recover.teacher is 'teacher', but the recipe has no `teacher:`; add one, or use parent or none"
         raise CompressError(msg)
-    return tuple(candidate.network() for candidate in context.teacher)
+    return tuple(candidate.network() for candidate in context.teachers)

@@ -149,7 +149,7 @@ class Bench:
             folder=folder,
             cache=self.folder / "cache",
             seed=seed,
-            teacher=teachers,
+            teachers=teachers,
             device="cpu",
             smoke=self.size.smoke,
         )

@@ -124,7 +124,7 @@ class Bench:
             folder=folder,
             cache=self.folder / "answers",
             seed=seed,
-            teacher=teachers,
+            teachers=teachers,
             device="cpu",
             base=self.folder,
             trust_code=True,

@@ -53,7 +53,7 @@ def context(tmp_path):
         task=Classification(),
         folder=tmp_path / "stage",
         cache=tmp_path / "cache",
-        teacher=(Candidate(data.spec, teacher.eval()),),
+        teachers=(Candidate(data.spec, teacher.eval()),),
         device="cpu",
     )
 
@@ -76,7 +76,7 @@ def test_every_method_leaves_a_whole_set_and_passes_the_network_on(context, name
     assert found.images.shape == (12, 3, 8, 8)
     assert found.targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert torch.allclose(found.soft.sum(1), torch.ones(12), atol=1e-5)
-    assert torch.allclose(found.soft, context.teacher[0].network()(found.images).softmax(1), atol=1e-5)
+    assert torch.allclose(found.soft, context.teachers[0].network()(found.images).softmax(1), atol=1e-5)
     assert found.about.method == name
     assert found.about.fingerprint == context.data.train.fingerprint
     assert outcome.results["images"].value == 12
@@ -106,7 +106,7 @@ def test_matching_starts_from_real_images_and_lowers_what_it_minimises(context, 
 
 
 def test_inversion_needs_no_image_and_leaves_the_teacher_as_it_was(context):
-    teacher = context.teacher[0].network()
+    teacher = context.teachers[0].network()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     blind = replace(context, data=replace(context.data, train=Nothing(), validation=Forbidden()))
     outcome = stage("inversion", method={"inversion": {"iterations": 150}}).run(candidate(), blind)
@@ -129,7 +129,7 @@ def test_inversion_in_several_batches_gives_every_class_its_images(context):
 
 def test_inversion_from_a_network_alone_makes_a_source_that_can_be_trained_on(context, tmp_path):
     spec = context.data.spec
-    file = invert(context.teacher[0].network(), spec, tmp_path / "dreamt", stage("inversion"))
+    file = invert(context.teachers[0].network(), spec, tmp_path / "dreamt", stage("inversion"))
     assert file.is_file()
     data = load(DataSettings(source="distilled:dreamt", image_size=8, test=0.25), base=tmp_path)
     assert len(data.train) == 6
@@ -167,7 +167,7 @@ def test_without_a_teacher_labels_are_certain(context):
     assert torch.equal(found.soft.argmax(1), found.targets)
     assert set(found.soft.unique().tolist()) == {0.0, 1.0}
     assert any("no teacher labelled" in note for note in outcome.notes)
-    alone = stage("random").run(candidate(), replace(context, teacher=(), folder=context.folder.with_name("other")))
+    alone = stage("random").run(candidate(), replace(context, teachers=(), folder=context.folder.with_name("other")))
     assert "teacher_agreement" not in alone.results
 
 
@@ -221,9 +221,9 @@ def test_one_class_is_refused(context):
 
 def test_a_teacher_that_is_not_there_or_names_other_classes_is_refused(context):
     with pytest.raises(CompressError, match=r"add `teacher: .*or say teacher: parent"):
-        stage("inversion").run(candidate(), replace(context, teacher=()))
+        stage("inversion").run(candidate(), replace(context, teachers=()))
     spec = context.data.spec.model_copy(update={"classes": ("red", "blue", "green")})
-    other = replace(context, teacher=(replace(context.teacher[0], spec=spec),))
+    other = replace(context, teachers=(replace(context.teachers[0], spec=spec),))
     with pytest.raises(CompressError, match="are not the data's"):
         stage("random").run(candidate(), other)
 

@@ -38,7 +38,7 @@ def context(tmp_path):
         task=Classification(),
         folder=tmp_path / "stage",
         cache=tmp_path / "cache",
-        teacher=(Candidate(data.spec, teacher),),
+        teachers=(Candidate(data.spec, teacher),),
         device="cpu",
     )
 
@@ -63,7 +63,7 @@ def test_a_stage_trains_a_copy_and_tells_its_curves(context, stage):
 
 
 def test_distillation_brings_the_student_to_the_teachers_answers(context):
-    teacher = context.teacher[0].network()
+    teacher = context.teachers[0].network()
     stage = Distill(epochs=8, batch_size=16, lr=0.05, losses=({"response": {"temperature": 2.0}},))
     student = stage.run(candidate(), context).candidate.network()
 
@@ -91,12 +91,12 @@ def test_the_control_is_the_same_training_without_the_teacher(context):
 
 def test_without_a_teacher_distill_says_what_to_do(context):
     with pytest.raises(CompressError, match=r"add `teacher: .*or use `train`"):
-        Distill(**QUICK).run(candidate(), replace(context, teacher=()))
+        Distill(**QUICK).run(candidate(), replace(context, teachers=()))
 
 
 def test_losses_that_ask_nobody_need_no_teacher(context):
     stage = Distill(**QUICK, losses=["branches", {"virtual_teacher": {"weight": 0.1}}, "task"])
-    outcome = stage.run(candidate(), replace(context, teacher=()))
+    outcome = stage.run(candidate(), replace(context, teachers=()))
     assert [row["student_layer"] for row in outcome.tables["matched_layers"]] == ["2"]
     assert outcome.results["epochs"].value == 3
 
@@ -177,7 +177,7 @@ def test_recovery_without_epochs_does_nothing(context):
 def test_recovery_from_a_teacher_that_is_not_there_says_what_to_do(context):
     with pytest.raises(CompressError, match="use parent or none"):
         finetune(
-            conv_net(), FinetuneSettings(teacher="teacher"), parent=conv_net(), context=replace(context, teacher=()), label="x"
+            conv_net(), FinetuneSettings(teacher="teacher"), parent=conv_net(), context=replace(context, teachers=()), label="x"
         )
 
 

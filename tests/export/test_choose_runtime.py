@@ -84,7 +84,7 @@ def test_the_fastest_runtime_ships_with_the_file_made_for_it(
     as_if(onnxruntime=Slow, openvino=onnxruntime.Runner)
     outcome = exported(quantized, context, here)
     assert outcome.candidate.runtimes == {"host": "openvino"}
-    assert outcome.candidate.shipped == ("openvino", context.folder / "model.openvino.onnx")
+    assert outcome.candidate.artifact == ("openvino", context.folder / "model.openvino.onnx")
     folder = context.folder / "artifacts" / "host"
     assert (folder / "model.onnx").read_bytes() == quantized.files["openvino"].read_bytes()
     assert (folder / "model.onnx").read_bytes() != quantized.files["onnxruntime"].read_bytes()
@@ -140,7 +140,7 @@ def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
     record = StageRecord.model_construct(key="k", name="export", form="onnx", after={})
     link = StageOutput(record, context.folder, lambda: None)  # type: ignore[arg-type, return-value]
     assert link.candidate().runtimes == outcome.candidate.runtimes
-    assert link.candidate().shipped == outcome.candidate.shipped
+    assert link.candidate().artifact == outcome.candidate.artifact
     step = PendingStage(1, "export", "k", {}, lambda: (quantized, ()), identity, lambda: None)  # type: ignore[arg-type, return-value]
     found = evaluate_outcome(step, outcome, context, reference=None, unchanged=False)
     assert "model.openvino.onnx in openvino, test split" in found.metrics["accuracy"].detail

@@ -131,7 +131,7 @@ def test_int8_candidate_ships_unchanged_for_each_runtime(network: nn.Module, con
 
 
 def test_all_links_of_the_chain_are_compared(network: nn.Module, context: Context, exported: Path) -> None:
-    context = dataclasses.replace(on(context, HOST, JETSON), float_file=exported, float_network=lambda: network)
+    context = dataclasses.replace(on(context, HOST, JETSON), float_file=exported, load_float_network=lambda: network)
     quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
     outcome = Export(formats=("onnx", "tensorrt")).run(quantized, context)
     rows = outcome.tables["parity"]
@@ -158,7 +158,7 @@ def test_int8_that_answers_otherwise_is_refused_with_the_first_node(
     onnx.save(model, tmp_path / "other.onnx")
     broken = dataclasses.replace(context, to_onnx=lambda _: tmp_path / "other.onnx")
     quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), broken).candidate
-    context = dataclasses.replace(context, float_file=exported, float_network=lambda: network)
+    context = dataclasses.replace(context, float_file=exported, load_float_network=lambda: network)
     with pytest.raises(ConversionError, match=r"ONNX float32 against ONNX int8 .* allowed is 90.0% .* begins at node 'wide'"):
         Export(tolerance={"top1": 0.9}).run(quantized, context)
 
@@ -179,7 +179,7 @@ def test_uint8_is_not_shipped_to_tensorrt(network: nn.Module, context: Context) 
 
 
 def test_bfloat16_ships_and_is_compared_by_its_emulation(network: nn.Module, context: Context, exported: Path) -> None:
-    context = dataclasses.replace(on(context, JETSON), float_file=exported, float_network=lambda: network)
+    context = dataclasses.replace(on(context, JETSON), float_file=exported, load_float_network=lambda: network)
     quantized = Quantize(scheme="bf16").run(Candidate(SPEC, network), context).candidate
     outcome = Export(formats=("tensorrt",)).run(quantized, context)
     shipped = context.folder / "artifacts" / "jetson" / "model.onnx"

@@ -53,7 +53,7 @@ class TeacherConfig(FrozenModel):
         """Networks to train first, each from the one before; the student then learns from the last."""
         return ()
 
-    def files(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+    def file_hashes(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
         """Hashes of the files that its answers depend on.
 
         Raises:
@@ -80,12 +80,12 @@ class RecipeTeacher(TeacherConfig):
         """
         from compress.train.finetune import cached_teacher
 
-        if not context.teacher:
+        if not context.teachers:
             msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` in its place"
             raise CompressError(msg)
-        for number, teacher in enumerate(context.teacher):
+        for number, teacher in enumerate(context.teachers):
             check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {number}")
-        return cached_teacher([one.network() for one in context.teacher], context, combine=self.combine, k=k)
+        return cached_teacher([one.network() for one in context.teachers], context, combine=self.combine, k=k)
 
 
 class ParentTeacher(TeacherConfig):
@@ -197,7 +197,7 @@ class PeerTeachers(TeacherConfig):
             networks = [build_network(source, context, context.seed + 1 + number) for number, source in enumerate(self.peers)]
         return Peers(networks, training, context.data, context.task, self.temperature)
 
-    def files(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hashes of the peers' code.
 
         Raises:
@@ -222,7 +222,7 @@ class SoftLabelFile(TeacherConfig):
         path = context.base / Path(self.file).expanduser()
         return FileSoftLabels(path, context.data.train, candidate.spec.classes)
 
-    def files(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hash of the file; a missing one is told when the stage runs."""
         path = base / Path(self.file).expanduser()
         return {"labels": sha256(path)} if path.is_file() else {}
@@ -259,10 +259,10 @@ class FunctionTeacher(TeacherConfig):
 
         reference = self.function.removeprefix("python:")
         function = load_function(reference, context.base, context.trust_code)
-        key = f"{self.function} {self.files(context.base)['oracle']}"
+        key = f"{self.function} {self.file_hashes(context.base)['oracle']}"
         return function_teacher(function, key, candidate.spec, context, k)
 
-    def files(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hash of the Python file.
 
         Raises:

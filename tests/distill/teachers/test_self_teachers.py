@@ -41,7 +41,7 @@ def context(tmp_path):
         task=Classification(),
         folder=tmp_path / "stage",
         cache=tmp_path / "cache",
-        teacher=teachers,
+        teachers=teachers,
         device="cpu",
         base=tmp_path,
     )
@@ -338,7 +338,7 @@ def test_teachers_with_other_classes_or_another_order_are_refused(context):
         (("red", "green"), "teacher 0 knows 2 classes, the student 3"),
         (("green", "red", "blue"), "teacher 0 has class 'green' at place 0 where the student has 'red'"),
     ):
-        other = replace(context, teacher=(Candidate(spec.model_copy(update={"classes": classes}), conv_net(7)),))
+        other = replace(context, teachers=(Candidate(spec.model_copy(update={"classes": classes}), conv_net(7)),))
         with pytest.raises(CompressError, match=message):
             Distill(**QUICK).run(candidate(), other)
 
@@ -375,15 +375,15 @@ def middle(num_classes):
 def test_a_network_of_the_users_own_may_stand_between_or_beside_if_it_is_trusted(context, given):
     stage = Distill(**QUICK, **given)
     with pytest.raises(CompressError, match="no such file"):
-        stage.files(context.base)
+        stage.file_hashes(context.base)
     (context.base / "mine.py").write_text(NETWORK)
     with pytest.raises(TrustError, match="--trust-code"):
         stage.run(candidate(), context)
     outcome = stage.run(candidate(), replace(context, trust_code=True))
     assert not same(outcome.candidate.network(), conv_net())
-    before = stage.files(context.base)
+    before = stage.file_hashes(context.base)
     (context.base / "mine.py").write_text(NETWORK + "#")
-    assert before != stage.files(context.base)
+    assert before != stage.file_hashes(context.base)
 
 
 @pytest.mark.parametrize(
@@ -419,12 +419,12 @@ def test_a_stage_with_any_teacher_round_trips_through_json():
 def test_a_changed_file_of_labels_or_code_is_another_stage(tmp_path, teacher, name):
     stage = Distill(teacher=teacher)
     (tmp_path / name).write_bytes(b"one")
-    before = stage.files(tmp_path)
-    assert stage.files(tmp_path) == before
+    before = stage.file_hashes(tmp_path)
+    assert stage.file_hashes(tmp_path) == before
     (tmp_path / name).write_bytes(b"two")
-    assert stage.files(tmp_path) != before
+    assert stage.file_hashes(tmp_path) != before
 
 
 def test_an_oracle_without_its_file_is_told_before_anything_runs(tmp_path):
     with pytest.raises(CompressError, match="no such file"):
-        Distill(teacher={"oracle": {"function": "python:mine.py:ask"}}).files(tmp_path)
+        Distill(teacher={"oracle": {"function": "python:mine.py:ask"}}).file_hashes(tmp_path)
