@@ -110,7 +110,7 @@ def test_a_sparse_training_continues_in_the_middle_with_its_masks(kind, candidat
 def test_a_growing_penalty_continues_where_it_was(candidate, context, tmp_path, monkeypatch):
     stage = Prune(**WAYS["growing"])
     whole = stage.run(candidate, context)
-    real, calls = start.Growth.__call__, []
+    real, calls = start.GrowingPenalty.__call__, []
 
     def falls_over(self):
         calls.append(self.t)
@@ -118,7 +118,7 @@ def test_a_growing_penalty_continues_where_it_was(candidate, context, tmp_path, 
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(start.Growth, "__call__", falls_over)
+    monkeypatch.setattr(start.GrowingPenalty, "__call__", falls_over)
     other = replace(context, folder=tmp_path / "other")
     with pytest.raises(KeyboardInterrupt):
         stage.run(candidate, other)

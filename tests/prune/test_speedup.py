@@ -163,7 +163,7 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
         calls.append(1)
         return 16, ({"round_to": 16, "latency_ms": 1.0},)
 
-    monkeypatch.setattr(prepare.rounding, "try_out", chosen)
+    monkeypatch.setattr(prepare.rounding, "benchmark_multiples", chosen)
     context.folder.mkdir()
     first = prepare.PruningSetup(stage, candidate, context, wide)
     again = prepare.PruningSetup(stage, candidate, context, wide)
@@ -244,7 +244,7 @@ def test_a_latency_on_this_machine_is_held_to_as_a_fraction_though_the_machine_b
     target, wide, data, context, monkeypatch
 ):
     monkeypatch.setattr(prepare.PruningSetup, "_dense_ms", lambda _: 2.0)
-    monkeypatch.setattr(prepare.speed, "Stopwatch", Unwavering)
+    monkeypatch.setattr(prepare.speed, "SpeedupMeter", Unwavering)
     monkeypatch.setattr(Unwavering, "slower", 1.0)
     stage = Prune(target=target, schedule={"kind": "one_shot"}, recover={"epochs": 0})
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
