@@ -1,9 +1,10 @@
-"""What a run was made with: package versions, processor, system. Light: nothing is imported to find out."""
+"""Environment of a run: package versions, system, and the processes that were started together."""
 
 from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 
@@ -18,32 +19,28 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     """Versions of the packages that results depend on; those not installed are left out."""
-    found = {"compress": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    by_package = {"compress": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            by_package[package] = metadata.version(package)
+    return by_package
 
 
-@cache
-def environment() -> dict[str, str]:
-    """Where a run was made."""
-    from compress.config.devices import host
+def environment(processor: str) -> dict[str, str]:
+    """Processor, system and package versions of a run.
 
-    machine = host()
-    return {
-        "processor": machine.title,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    } | versions()
+    Args:
+        processor: Name of this machine's processor.
+    """
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return {"processor": processor, "system": system} | versions()
 
 
 def world_size() -> int:
-    """Processes that `accelerate launch` or torchrun started together; 1 without them."""
+    """Number of processes that `accelerate launch` or torchrun started together; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this is the first of them, the one that writes."""
+    """Whether this is the process of rank 0, which writes files and messages."""
     return os.environ.get("RANK", "0") == "0"

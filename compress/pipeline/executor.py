@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.config.devices import load_device
+from compress.config.devices import host, load_device
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
 from compress.core.format_quantity import format_stage_line
@@ -138,7 +138,7 @@ class PipelineExecutor:
             smoke=self.smoke,
             stages=tuple(output.record for output in self.outputs[1:]),
             verdict=self._verdict(),
-            environment=environment(),
+            environment=environment(host().title),
             started=min(record.started for record in records),
             wall_time_s=round(sum(record.wall_time_s for record in records), 3),
         )
