@@ -178,7 +178,7 @@ ENTRIES: tuple[Entry, ...] = (
           "Wang et al. 2021, GReg-2, arXiv:2012.09243", {"grows": True, "picks": True}),
 
     Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "the old response, fitted"),
-    Entry("kernel", "crop", "compress.substitute.depthwise:crop", "the middle of the old kernel, rescaled"),
+    Entry("kernel", "crop", "compress.substitute.depthwise:scaled_center_crop", "the middle of the old kernel, rescaled"),
 
     Entry("range", "minmax", "compress.quantize.calibration.range_estimators:minmax", "Jacob et al. 2018, arXiv:1712.05877",
           {"observes": "extremes"}),

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.models.module_replacement import REPLACEABLE
-from compress.substitute.trace_calls import Call, Flow
+from compress.substitute.trace_calls import CallTrace, FunctionCall
 
-KINDS: Mapping[str, tuple[Callable[[Tensor], Tensor], ...]] = {
+ACTIVATION_FUNCTIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "hardswish": (F.hardswish,),
     "silu": (F.silu,),
     "gelu": (F.gelu, lambda x: F.gelu(x, approximate="tanh"), lambda x: x * torch.sigmoid(1.702 * x)),
@@ -37,7 +37,7 @@ _TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def kind_of(part: nn.Module) -> str | None:
+def activation_kind(part: nn.Module) -> str | None:
     """Which activation a module is, by its values over [−8, 8]; None for any other module.
 
     Args:
@@ -53,35 +53,35 @@ def kind_of(part: nn.Module) -> str | None:
         return None
     if not isinstance(found, Tensor) or found.shape != _GRID.shape:
         return None
-    return next((name for name, ways in KINDS.items() if any(_equal(found, way(_GRID)) for way in ways)), None)
+    return next((name for name, ways in ACTIVATION_FUNCTIONS.items() if any(_equal(found, way(_GRID)) for way in ways)), None)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= _TOLERANCE)
 
 
-def modules(network: nn.Module) -> dict[str, str]:
+def activation_modules(network: nn.Module) -> dict[str, str]:
     """Kind of each activation module by name; one that stands in several places under each of them."""
-    kinds = {part: kind_of(part) for part in network.modules()}
+    kinds = {part: activation_kind(part) for part in network.modules()}
     named = network.named_modules(remove_duplicate=False)
     return {name: kind for name, part in named if name and (kind := kinds[part])}
 
 
-def functional(network: nn.Module, flow: Flow) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
     """Activations that are called as functions, not as modules.
 
     Args:
         network: The network.
-        flow: A pass of it.
+        trace: A pass of it.
 
     Returns:
         Kind by name of the attribute that holds the function; and, of those written into a `forward`, the reason why they stay,
         by name of the module and kind.
     """
-    known = modules(network)
+    known = activation_modules(network)
     held: dict[str, str] = {}
     written: dict[tuple[str, str], str] = {}
-    for name, kind, call in _calls(flow):
+    for name, kind, call in _calls(trace):
         if name in known:
             continue
         part = network.get_submodule(name)
@@ -93,10 +93,10 @@ def functional(network: nn.Module, flow: Flow) -> tuple[dict[str, str], dict[tup
     return held, written
 
 
-def _calls(flow: Flow) -> Iterator[tuple[str, str, Call]]:
+def _calls(trace: CallTrace) -> Iterator[tuple[str, str, FunctionCall]]:
     """Calls of an activation: name of the module, kind, call."""
     gates: dict[int, Tensor] = {}
-    for call in flow.calls:
+    for call in trace.calls:
         if call.function in _CALLED:
             yield call.module, _CALLED[call.function], call
         elif call.function in _SIGMOIDS and call.inputs:

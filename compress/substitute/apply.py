@@ -9,62 +9,62 @@ from torch import Tensor, nn
 
 from compress.models import module_replacement as parts
 from compress.substitute import depthwise, squeeze_excite
-from compress.substitute.squeeze_excite import Home
-from compress.substitute.stage import GATE, KERNEL
+from compress.substitute.squeeze_excite import AbsorbTarget
+from compress.substitute.stage import DEPTHWISE, SQUEEZE_EXCITE
 
 Rows = list[dict[str, Any]]
 
 
-def structure(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> None:
+def replace_without_fit(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> None:
     """Replace without a fit, for a network that is only timed.
 
     Args:
         network: Changed in place.
-        kind: One of `KINDS`.
+        kind: One of `OPERATOR_KINDS`.
         to: What comes in its place.
         names: Where.
     """
-    if kind == KERNEL:
+    if kind == DEPTHWISE:
         for name in names:
-            depthwise.fit(_convolution(network, name), None, "crop")
+            depthwise.fit_kernel(_convolution(network, name), None, "crop")
     else:
-        parts.place(network, dict.fromkeys(names, cast("parts.Part", "identity" if kind == GATE else to)))
+        parts.place(network, dict.fromkeys(names, cast("parts.Part", "identity" if kind == SQUEEZE_EXCITE else to)))
 
 
-def kernels(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], way: str) -> Rows:
+def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], way: str) -> Rows:
     """Depthwise convolutions made 3×3, `way` as in `depthwise.FITS`."""
-    sums = depthwise.moments(network, names, batches)
+    sums = depthwise.collect_moments(network, names, batches)
     rows = []
     for name in names:
         part = _convolution(network, name)
         was = "×".join(map(str, part.kernel_size))
-        kept = depthwise.fit(part, sums.get(name), way)
+        kept = depthwise.fit_kernel(part, sums.get(name), way)
         now = "×".join(map(str, part.kernel_size))
         rows.append({"layer": name, "was": f"depthwise {was}", "now": now, "response_kept": kept})
     return rows
 
 
-def gates(network: nn.Module, homes: Mapping[str, Home], batches: Sequence[Tensor]) -> Rows:
+def remove_gates(network: nn.Module, absorb_targets: Mapping[str, AbsorbTarget], batches: Sequence[Tensor]) -> Rows:
     """Squeeze-excite gates taken out, their means absorbed where they can be."""
-    means = squeeze_excite.mean_gates(network, tuple(homes), batches)
+    means = squeeze_excite.mean_gates(network, tuple(absorb_targets), batches)
     rows = []
-    for name, home in homes.items():
+    for name, target in absorb_targets.items():
         mean = means[name]
-        squeeze_excite.remove(network, name, mean.k, home)
+        squeeze_excite.remove(network, name, mean.k, target)
         rows.append(
             {
                 "layer": name,
                 "was": "squeeze-excite",
                 "now": "nothing",
-                "response_kept": mean.explained if home.layer else mean.explained_by_one,
+                "response_kept": mean.explained if target.layer else mean.explained_by_one,
                 "mean_gate": f"{float(mean.k.mean()):.3f} ({float(mean.k.min()):.3f} to {float(mean.k.max()):.3f})",
-                "its_place": f"absorbed into {home.layer}" if home.layer else f"dropped: {home.reason}",
+                "its_place": f"absorbed into {target.layer}" if target.layer else f"dropped: {target.reason}",
             }
         )
     return rows
 
 
-def activations(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> Rows:
+def replace_activations(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> Rows:
     """Activations of one kind."""
     parts.place(network, dict.fromkeys(names, cast("parts.Part", to)))
     return [{"layer": name, "was": kind, "now": to} for name in names]

@@ -24,13 +24,13 @@ from compress.core.record import FrozenModel, InputSpec
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
-from compress.substitute.stage import AUTO, KINDS
+from compress.substitute.stage import AUTO, OPERATOR_KINDS
 from compress.train.distributed import accelerated, run_on_main
 from compress.train.teachers.cached_logits import weights_hash
 
 if TYPE_CHECKING:
     from compress.core.stage import Context
-    from compress.substitute.find_operators import Found
+    from compress.substitute.find_operators import ReplaceableOperators
     from compress.substitute.stage import Substitute
 
 FILE = "substitute-choices.json"
@@ -41,11 +41,11 @@ _SHORTEST = 0.05
 Rows = tuple[dict[str, Any], ...]
 
 
-class Choice(FrozenModel):
+class Decision(FrozenModel):
     """What becomes of one kind.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `OPERATOR_KINDS`.
         to: What comes in its place; empty where it stays.
         reason: Why.
     """
@@ -55,34 +55,34 @@ class Choice(FrozenModel):
     reason: str
 
 
-class Chosen(FrozenModel):
+class Decisions(FrozenModel):
     """All choices.
 
     Attributes:
         key: Of the adaptation that they belong to.
-        choices: One for each kind that the network has and the stage may replace, in the order of `KINDS`.
+        choices: One for each kind that the network has and the stage may replace, in the order of `OPERATOR_KINDS`.
         rows: What was timed or estimated for `auto`: one row for each kind and target.
     """
 
     key: str
-    choices: tuple[Choice, ...]
+    choices: tuple[Decision, ...]
     rows: tuple[dict[str, Any], ...] = ()
 
 
-def choose(stage: Substitute, found: Found, network: nn.Module, spec: InputSpec, context: Context) -> Chosen:
+def decide(stage: Substitute, found: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context) -> Decisions:
     """Decide for each kind that the network has."""
     key = _key(stage, network, context)
     known = _read(context.folder / FILE, key)
     if known is not None:
         return known
-    wanted = {kind: stage.asked(kind) for kind in KINDS if kind in found.places and stage.asked(kind)}
+    wanted = {kind: stage.asked(kind) for kind in OPERATOR_KINDS if kind in found.places and stage.asked(kind)}
     left = [kind for kind, to in wanted.items() if to == "auto"]
     rows = _from_first(context, lambda: tuple(_tried(stage, found, network, spec, context, left))) if left else ()
     choices = tuple(
-        _judged(kind, rows, stage.worth) if to == "auto" else Choice(kind=kind, to=to, reason="asked for")
+        _judged(kind, rows, stage.worth) if to == "auto" else Decision(kind=kind, to=to, reason="asked for")
         for kind, to in wanted.items()
     )
-    chosen = Chosen(key=key, choices=choices, rows=rows)
+    chosen = Decisions(key=key, choices=choices, rows=rows)
     if is_main():
         write_text(context.folder / FILE, chosen.model_dump_json(indent=1))
     return chosen
@@ -97,7 +97,7 @@ def _from_first(context: Context, compute: Callable[[], Rows]) -> Rows:
 
 
 def _tried(
-    stage: Substitute, found: Found, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
+    stage: Substitute, found: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """A row for each kind and target."""
     variants = {kind: _variant(network, kind, found) for kind in kinds}
@@ -109,10 +109,10 @@ def _tried(
             yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
 
 
-def _variant(network: nn.Module, kind: str, found: Found) -> nn.Module:
+def _variant(network: nn.Module, kind: str, found: ReplaceableOperators) -> nn.Module:
     """A copy in which one kind is replaced, only to be timed."""
     module = copy.deepcopy(network)
-    replace.structure(module, kind, AUTO[kind], found.places[kind])
+    replace.replace_without_fit(module, kind, AUTO[kind], found.places[kind])
     return module
 
 
@@ -142,7 +142,7 @@ def _estimated(files: Mapping[str, Path], device: Device) -> dict[str, dict[str,
     return {kind: row | {"speedup": times[BEFORE] / times[kind]} for kind in kinds}
 
 
-def _judged(kind: str, rows: Rows, worth: float) -> Choice:
+def _judged(kind: str, rows: Rows, worth: float) -> Decision:
     """What `auto` comes to: replaced where one target and more gains."""
     own = [row for row in rows if row["kind"] == kind]
     gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
@@ -152,7 +152,7 @@ def _judged(kind: str, rows: Rows, worth: float) -> Choice:
         else f"{row['target']} not known: {row['note']}"
         for row in own
     )
-    return Choice(kind=kind, to=AUTO[kind] if gains else "", reason=f"auto, from {worth:.0%} of the time saved: {told}")
+    return Decision(kind=kind, to=AUTO[kind] if gains else "", reason=f"auto, from {worth:.0%} of the time saved: {told}")
 
 
 def _key(stage: Substitute, network: nn.Module, context: Context) -> str:
@@ -160,9 +160,9 @@ def _key(stage: Substitute, network: nn.Module, context: Context) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def _read(path: Path, key: str) -> Chosen | None:
+def _read(path: Path, key: str) -> Decisions | None:
     try:
-        found = Chosen.model_validate_json(path.read_text(encoding="utf-8"))
+        found = Decisions.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
     return found if found.key == key else None

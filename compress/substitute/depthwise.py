@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from compress.core.registry import lookup
 from compress.substitute import fit_batches as samples
-from compress.substitute.trace_calls import Flow
+from compress.substitute.trace_calls import CallTrace
 
 SIDE = 3
 _RIDGE = 1e-4
@@ -54,10 +54,10 @@ class Moments:
         return float(1 - error.sum() / self.yy.sum().clamp(min=1e-30))
 
 
-def large(network: nn.Module, flow: Flow) -> dict[str, str]:
+def find_large(network: nn.Module, trace: CallTrace) -> dict[str, str]:
     """Depthwise convolutions with a side over 3, by name, with the reason why one cannot shrink; empty where it can."""
     return {
-        name: _obstacle(part) if flow.uses_weight(part) else "it does not compute with its weight as it is, or not at all"
+        name: _obstacle(part) if trace.uses_weight(part) else "it does not compute with its weight as it is, or not at all"
         for name, part in network.named_modules()
         if isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 and max(part.kernel_size) > SIDE
     }
@@ -84,7 +84,7 @@ def _padding(part: nn.Conv2d) -> tuple[int, ...]:
     return tuple(pad - less for pad, less in zip(part.padding, _trimmed(part), strict=True))
 
 
-def middle(part: nn.Conv2d) -> Tensor:
+def center_crop(part: nn.Conv2d) -> Tensor:
     """w_0: the middle of the kernels, (out, 1, 3, 3), or as narrow as the kernel is."""
     weight = part.weight.detach()
     for dim, side in enumerate(part.kernel_size, start=2):
@@ -93,7 +93,7 @@ def middle(part: nn.Conv2d) -> Tensor:
     return weight.clone()
 
 
-def moments(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor]) -> dict[str, Moments]:
+def collect_moments(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor]) -> dict[str, Moments]:
     """Sums over all patches that training images give, for each layer that they reach."""
     found: dict[str, Moments] = {}
 
@@ -105,7 +105,7 @@ def moments(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor])
             new, old = _moments(part, x[few], y[few]), found.get(name)
             found[name] = new if old is None else Moments(old.a + new.a, old.b + new.b, old.yy + new.yy)
 
-    samples.look(network, names, batches, seen)
+    samples.run_hooks(network, names, batches, seen)
     return found
 
 
@@ -113,7 +113,7 @@ def _moments(part: nn.Conv2d, x: Tensor, y: Tensor) -> Moments:
     """Of one batch: patches are what nine one-hot kernels answer, so that stride, dilation and padding are the layer's own."""
     probe = copy.deepcopy(part)
     probe.bias = None
-    shrink(probe, middle(part))
+    shrink(probe, center_crop(part))
     wanted = (y if part.bias is None else y - part.bias.detach().reshape(1, -1, 1, 1)).double().flatten(2)
     kernels = torch.eye(probe.weight[0].numel()).reshape(-1, 1, 1, *probe.kernel_size)
     rows = []
@@ -139,7 +139,7 @@ def least_squares(sums: Moments, w_0: Tensor) -> Tensor:
     return v
 
 
-def crop(sums: Moments, w_0: Tensor) -> Tensor:
+def scaled_center_crop(sums: Moments, w_0: Tensor) -> Tensor:
     """The middle, times one factor a channel; arguments as those of `least_squares`."""
     w = w_0.double()
     answered = torch.einsum("ci,cij,cj->c", w, sums.a, w)
@@ -147,18 +147,18 @@ def crop(sums: Moments, w_0: Tensor) -> Tensor:
     return alpha[:, None] * w
 
 
-def fit(part: nn.Conv2d, sums: Moments | None, way: str) -> float | None:
+def fit_kernel(part: nn.Conv2d, sums: Moments | None, way: str) -> float | None:
     """Make a layer 3×3 in place.
 
     Args:
-        part: One of `large`.
+        part: One of `find_large`.
         sums: What its old kernel answers; None where no image reaches it, which leaves the middle of the old kernel.
         way: `least_squares` or `crop`.
 
     Returns:
         R² of its response.
     """
-    w_0 = middle(part)
+    w_0 = center_crop(part)
     if sums is None:
         shrink(part, w_0)
         return None

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from compress.core.record import Skipped
 from compress.models.module_globs import protected
-from compress.substitute import activations, depthwise, squeeze_excite
-from compress.substitute import trace_calls as flow
-from compress.substitute.stage import GATE, KERNEL, KINDS
+from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
+from compress.substitute.stage import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
@@ -21,21 +20,21 @@ PROTECTED = "protected"
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ReplaceableOperators:
     """Places by kind.
 
     Attributes:
         places: Names of modules, or of attributes that hold a function, for each kind that the network has.
-        homes: Where the mean of each gate goes.
+        absorb_targets: Where the mean of each gate goes.
         skipped: Places of kinds that the stage replaces and that stay, with the reason.
     """
 
     places: dict[str, tuple[str, ...]]
-    homes: dict[str, squeeze_excite.Home]
+    absorb_targets: dict[str, squeeze_excite.AbsorbTarget]
     skipped: tuple[Skipped, ...]
 
 
-def survey(stage: Substitute, network: nn.Module, inputs: Tensor) -> Found:
+def find_replaceable(stage: Substitute, network: nn.Module, inputs: Tensor) -> ReplaceableOperators:
     """Find everything that the stage may replace.
 
     Args:
@@ -47,21 +46,21 @@ def survey(stage: Substitute, network: nn.Module, inputs: Tensor) -> Found:
         ModelError: The network cannot be followed, or a glob of `protect` matches nothing.
     """
     kept = protected(network, stage.protect)
-    passed = flow.follow(network, inputs)
-    held, written = activations.functional(network, passed)
-    by_place = activations.modules(network) | held
-    by_place |= dict.fromkeys(squeeze_excite.gates(network, passed), GATE)
-    large = depthwise.large(network, passed)
+    trace = trace_calls.trace(network, inputs)
+    held, written = activations.activation_functions(network, trace)
+    by_place = activations.activation_modules(network) | held
+    by_place |= dict.fromkeys(squeeze_excite.find_gates(network, trace), SQUEEZE_EXCITE)
+    large = depthwise.find_large(network, trace)
     reasons = {name: reason for name, reason in large.items() if reason}
-    by_place |= dict.fromkeys((name for name in large if name not in reasons), KERNEL)
+    by_place |= dict.fromkeys((name for name in large if name not in reasons), DEPTHWISE)
     reasons |= {name: PROTECTED for name in by_place if _is_in(name, kept)}
-    asked = {kind for kind in KINDS if stage.asked(kind)}
-    skipped = [Skipped(what=name, reason=reason) for name, reason in reasons.items() if by_place.get(name, KERNEL) in asked]
+    asked = {kind for kind in OPERATOR_KINDS if stage.asked(kind)}
+    skipped = [Skipped(what=name, reason=reason) for name, reason in reasons.items() if by_place.get(name, DEPTHWISE) in asked]
     skipped += [Skipped(what=name, reason=reason) for (name, kind), reason in written.items() if kind in asked]
     left = {name: kind for name, kind in by_place.items() if name not in reasons}
     places = _grouped(left)
-    homes = {name: squeeze_excite.home_of(network, passed, name) for name in places.get(GATE, ())}
-    return Found(places, homes, tuple(skipped))
+    absorb_targets = {name: squeeze_excite.find_absorb_target(network, trace, name) for name in places.get(SQUEEZE_EXCITE, ())}
+    return ReplaceableOperators(places, absorb_targets, tuple(skipped))
 
 
 def _is_in(name: str, kept: frozenset[str]) -> bool:
@@ -69,7 +68,7 @@ def _is_in(name: str, kept: frozenset[str]) -> bool:
 
 
 def _grouped(by_place: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    found = {kind: tuple(name for name, one in by_place.items() if one == kind) for kind in KINDS}
+    found = {kind: tuple(name for name, one in by_place.items() if one == kind) for kind in OPERATOR_KINDS}
     return {kind: names for kind, names in found.items() if names}
 
 

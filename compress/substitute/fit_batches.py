@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.data.interface import Split
 
 BATCH = 32
-Look = Callable[[str, Tensor, Tensor], None]
+OnCall = Callable[[str, Tensor, Tensor], None]
 """Given the name of a module, its input and its output."""
 
 
@@ -26,7 +26,7 @@ def images(split: Split, number: int, seed: int) -> tuple[Tensor, ...]:
 
 
 @torch.no_grad()
-def look(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seen: Look) -> None:
+def run_hooks(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seen: OnCall) -> None:
     """Run a network in eval mode and show what its modules are given and give.
 
     Args:
@@ -35,13 +35,13 @@ def look(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], se
         batches: Its inputs.
         seen: Called for each of the modules and each time that it runs.
     """
-    with watching(network, names, seen):
+    with hooked(network, names, seen):
         for batch in batches:
             network(batch)
 
 
 @contextmanager
-def watching(network: nn.Module, names: Sequence[str], seen: Look) -> Iterator[None]:
+def hooked(network: nn.Module, names: Sequence[str], seen: OnCall) -> Iterator[None]:
     """Call `seen` whenever one of the modules has run; inputs are as they were before it."""
     before: dict[str, Tensor] = {}
     with ExitStack() as stack:

@@ -22,20 +22,20 @@ from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
 from compress.substitute import fit_batches as samples
 from compress.substitute import results as outcome
-from compress.substitute.choose_auto import Chosen
-from compress.substitute.find_operators import Found
-from compress.substitute.stage import GATE, KERNEL
+from compress.substitute.choose_auto import Decisions
+from compress.substitute.find_operators import ReplaceableOperators
+from compress.substitute.stage import DEPTHWISE, SQUEEZE_EXCITE
 from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
 
-NAMES = {KERNEL: "depthwise convolutions 3×3", GATE: "squeeze-excite removed"}
+NAMES = {DEPTHWISE: "depthwise convolutions 3×3", SQUEEZE_EXCITE: "squeeze-excite removed"}
 
 
 @dataclass(eq=False)
-class Work:
+class SubstitutionState:
     """An adaptation under way.
 
     Attributes:
@@ -46,15 +46,15 @@ class Work:
 
     module: nn.Module
     rows: list[dict[str, Any]] = field(default_factory=list)
-    steps: list[outcome.Step] = field(default_factory=list)
+    steps: list[outcome.ReplacementStep] = field(default_factory=list)
 
 
 def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     """See `Substitute.run`."""
     parent = _ready(candidate.network())
     batches = samples.images(context.data.train, stage.images, context.seed)
-    found = survey.survey(stage, parent, batches[0][:2])
-    chosen = choices.choose(stage, found, parent, candidate.spec, context)
+    found = survey.find_replaceable(stage, parent, batches[0][:2])
+    chosen = choices.decide(stage, found, parent, candidate.spec, context)
     if not any(choice.to for choice in chosen.choices):
         (context.folder / choices.FILE).unlink(missing_ok=True)
         return outcome.unchanged(stage, candidate, found, chosen)
@@ -62,12 +62,12 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     history = finetune(work.module, stage.recover, parent=parent, context=context, label="substitute")
     if stage.recover.epochs:
         _note(work, "recovered", candidate, context)
-    timed = outcome.timed(stage, parent, work.module, candidate.spec, context)
+    timed = outcome.measure_speedup(stage, parent, work.module, candidate.spec, context)
     (context.folder / choices.FILE).unlink(missing_ok=True)
     return Outcome(
         candidate=replace(candidate, module=work.module.eval()),
         results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
-        skipped=(*found.skipped, *outcome.left(found, chosen)),
+        skipped=(*found.skipped, *outcome.left_by_auto(found, chosen)),
         notes=(*outcome.notes(chosen, work.rows), *history.notes, *timed.notes),
         curves=outcome.curves(work.steps, history),
         tables=outcome.tables(work.steps, work.rows, chosen) | timed.tables,
@@ -84,14 +84,14 @@ def _ready(network: nn.Module) -> nn.Module:
 def _replaced(
     stage: Substitute,
     parent: nn.Module,
-    found: Found,
-    chosen: Chosen,
+    found: ReplaceableOperators,
+    chosen: Decisions,
     batches: Sequence[Tensor],
     candidate: Candidate,
     context: Context,
-) -> Work:
+) -> SubstitutionState:
     """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
-    work = Work(copy.deepcopy(parent))
+    work = SubstitutionState(copy.deepcopy(parent))
     made = [choice for choice in chosen.choices if choice.to]
     with context.reporter.bar("substitute", len(made) + 1) as bar:
         _note(work, "as given", candidate, context)
@@ -105,18 +105,20 @@ def _replaced(
     return work
 
 
-def _replace(work: Work, kind: str, to: str, found: Found, batches: Sequence[Tensor], way: str) -> None:
+def _replace(
+    work: SubstitutionState, kind: str, to: str, found: ReplaceableOperators, batches: Sequence[Tensor], way: str
+) -> None:
     names = found.places[kind]
-    if kind == KERNEL:
-        work.rows += replacing.kernels(work.module, names, batches, way)
-    elif kind == GATE:
-        work.rows += replacing.gates(work.module, found.homes, batches)
+    if kind == DEPTHWISE:
+        work.rows += replacing.shrink_depthwise(work.module, names, batches, way)
+    elif kind == SQUEEZE_EXCITE:
+        work.rows += replacing.remove_gates(work.module, found.absorb_targets, batches)
     else:
         gone = [row["layer"] for row in work.rows if row["now"] == "nothing"]
-        work.rows += replacing.activations(work.module, kind, to, survey.outside(names, gone))
+        work.rows += replacing.replace_activations(work.module, kind, to, survey.outside(names, gone))
 
 
-def _resettle(work: Work, batches: Sequence[Tensor], context: Context) -> None:
+def _resettle(work: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
     """Statistics of batch norms anew, kept where validation does not lose by it."""
     module, last = copy.deepcopy(work.module), work.steps[-1]
     if not resettled(module, batches):
@@ -127,9 +129,9 @@ def _resettle(work: Work, batches: Sequence[Tensor], context: Context) -> None:
         work.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
 
 
-def _note(work: Work, name: str, candidate: Candidate, context: Context) -> None:
+def _note(work: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
     """Write down what a step left."""
-    work.steps.append(outcome.Step.of(name, work.module, candidate.spec, _correct(work.module, context)))
+    work.steps.append(outcome.ReplacementStep.of(name, work.module, candidate.spec, _correct(work.module, context)))
 
 
 def _correct(module: nn.Module, context: Context) -> np.ndarray:

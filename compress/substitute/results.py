@@ -19,9 +19,9 @@ from compress.core.statistics import paired_difference
 from compress.models.count_macs import count
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
-from compress.substitute.choose_auto import Chosen
-from compress.substitute.find_operators import Found
-from compress.substitute.stage import GATE, KERNEL, KINDS
+from compress.substitute.choose_auto import Decisions
+from compress.substitute.find_operators import ReplaceableOperators
+from compress.substitute.stage import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 from compress.tasks.metric_quantity import proportion
 from compress.train.history import History
 
@@ -32,7 +32,7 @@ Tables = dict[str, tuple[dict[str, Any], ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ReplacementStep:
     """The network at one point.
 
     Attributes:
@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Timed:
+class SpeedupResult:
     """What the clock says."""
 
     results: dict[str, Quantity] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Timed:
     tables: Tables = field(default_factory=dict)
 
 
-def results(stage: Substitute, steps: Sequence[Step], metric: str) -> dict[str, Quantity]:
+def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) -> dict[str, Quantity]:
     """Accuracy on the way, and what is left of the cost."""
     first, last = steps[0], steps[-1]
     healed = stage.recover.epochs > 0
@@ -91,22 +91,24 @@ def results(stage: Substitute, steps: Sequence[Step], metric: str) -> dict[str, 
     return found
 
 
-def timed(stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context) -> Timed:
+def measure_speedup(
+    stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context
+) -> SpeedupResult:
     """Time the adapted network against the one given, in turns; on the first process, and only where asked for."""
     if stage.timing_seconds == 0:
-        return Timed({"adapt_speedup": Quantity.missing("1", "timing_seconds is 0")})
+        return SpeedupResult({"adapt_speedup": Quantity.missing("1", "timing_seconds is 0")})
     if not is_main():
-        return Timed()
+        return SpeedupResult()
     try:
         with stopwatch.exported({"as given": parent, "adapted": module}, spec) as files:
             timings = stopwatch.measure_interleaved(files, spec.shape, seconds=stage.timing_seconds)
             elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
-        return Timed({"adapt_speedup": Quantity.missing("1", str(error))}, (f"the network was not timed: {error}",))
+        return SpeedupResult({"adapt_speedup": Quantity.missing("1", str(error))}, (f"the network was not timed: {error}",))
     gain = speedup(timings["as given"], timings["adapted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
     found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
-    return Timed({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
+    return SpeedupResult({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
 
 
 def _slower(gain: Quantity) -> tuple[str, ...]:
@@ -124,7 +126,7 @@ def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
-def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen) -> Tables:
+def tables(steps: Sequence[ReplacementStep], rows: Sequence[dict[str, Any]], chosen: Decisions) -> Tables:
     """Steps, places, and what `auto` went by."""
     columns = dict.fromkeys(key for row in rows for key in row)
     found: Tables = {
@@ -144,7 +146,7 @@ def tables(steps: Sequence[Step], rows: Sequence[dict[str, Any]], chosen: Chosen
     return {name: entries for name, entries in found.items() if entries}
 
 
-def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
+def curves(steps: Sequence[ReplacementStep], history: History) -> dict[str, Curve]:
     """Accuracy over the steps, and the curves of the recovery."""
     scores = [step.score for step in steps]
     over = Curve(
@@ -157,11 +159,11 @@ def curves(steps: Sequence[Step], history: History) -> dict[str, Curve]:
 
 
 def _counted(kind: str, rows: Sequence[dict[str, Any]]) -> int:
-    was = {KERNEL: "depthwise", GATE: "squeeze-excite"}.get(kind, kind)
+    was = {DEPTHWISE: "depthwise", SQUEEZE_EXCITE: "squeeze-excite"}.get(kind, kind)
     return sum(str(row["was"]).startswith(was) for row in rows)
 
 
-def notes(chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def notes(chosen: Decisions, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """Sentences a reviewer should read."""
     made = [choice for choice in chosen.choices if choice.to]
     told = [f"{choice.kind}: {choice.to} in {_counted(choice.kind, rows)} places ({choice.reason})" for choice in made]
@@ -171,7 +173,7 @@ def notes(chosen: Chosen, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def left(found: Found, chosen: Chosen) -> tuple[Skipped, ...]:
+def left_by_auto(found: ReplaceableOperators, chosen: Decisions) -> tuple[Skipped, ...]:
     """Places of kinds that `auto` leaves."""
     return tuple(
         Skipped(what=name, reason=choice.reason)
@@ -181,9 +183,9 @@ def left(found: Found, chosen: Chosen) -> tuple[Skipped, ...]:
     )
 
 
-def unchanged(stage: Substitute, candidate: Candidate, found: Found, chosen: Chosen) -> Outcome:
+def unchanged(stage: Substitute, candidate: Candidate, found: ReplaceableOperators, chosen: Decisions) -> Outcome:
     """The outcome where nothing is replaced."""
-    absent = [kind for kind in KINDS if stage.asked(kind) and kind not in found.places]
+    absent = [kind for kind in OPERATOR_KINDS if stage.asked(kind) and kind not in found.places]
     told = f"nothing was replaced; the network has no {', no '.join(absent)}" if absent else "nothing was replaced"
-    skipped = (*found.skipped, *left(found, chosen))
+    skipped = (*found.skipped, *left_by_auto(found, chosen))
     return Outcome(candidate, skipped=skipped, notes=(told,), tables={"auto": chosen.rows} if chosen.rows else {})

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from compress.models.module_replacement import place
 from compress.substitute import fit_batches as samples
-from compress.substitute.trace_calls import Flow, Visit
+from compress.substitute.trace_calls import CallTrace, ModuleCall
 
 _SIDE = 5
 _TOLERANCE = 1e-4
@@ -39,7 +39,7 @@ _KNOWN = ("SqueezeExcitation", "SqueezeExcite", "SqueezeExciteCl", "SEModule", "
 
 
 @dataclass(frozen=True)
-class Home:
+class AbsorbTarget:
     """Where a mean gate goes.
 
     Attributes:
@@ -53,14 +53,21 @@ class Home:
     reason: str = ""
 
 
-def gates(network: nn.Module, flow: Flow) -> tuple[str, ...]:
+def find_gates(network: nn.Module, trace: CallTrace) -> tuple[str, ...]:
     """Names of the modules that are gates, in the order of the pass; where one wraps another, the inner one."""
     inner: list[str] = []
-    for visit in flow.visits:
-        x, y = visit.x, visit.y
-        maps = x is not None and y is not None and x.ndim == 4 and x.shape == y.shape and visit.last - visit.first >= 2
-        if maps and visit.module not in inner and x is not None and is_gate(network.get_submodule(visit.module), x.shape[1]):
-            inner.append(visit.module)
+    for module_call in trace.module_calls:
+        x, y = module_call.x, module_call.y
+        maps = (
+            x is not None and y is not None and x.ndim == 4 and x.shape == y.shape and module_call.last - module_call.first >= 2
+        )
+        if (
+            maps
+            and module_call.module not in inner
+            and x is not None
+            and is_gate(network.get_submodule(module_call.module), x.shape[1])
+        ):
+            inner.append(module_call.module)
     return tuple(name for name in inner if not any(other.startswith(f"{name}.") for other in inner))
 
 
@@ -122,7 +129,7 @@ def mean_gates(network: nn.Module, names: Sequence[str], batches: Sequence[Tenso
         new = torch.stack([(x * y).sum((0, 2, 3)), x.square().sum((0, 2, 3)), y.square().sum((0, 2, 3))])
         sums[name] = sums[name] + new if name in sums else new
 
-    samples.look(network, names, batches, seen)
+    samples.run_hooks(network, names, batches, seen)
     return {name: _mean_gate(*sums[name]) for name in names}
 
 
@@ -132,44 +139,44 @@ def _mean_gate(xy: Tensor, xx: Tensor, yy: Tensor) -> MeanGate:
     return MeanGate(k.float(), float((k * xy).sum() / whole), float((2 * xy - xx).sum() / whole))
 
 
-def home_of(network: nn.Module, flow: Flow, name: str) -> Home:
+def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> AbsorbTarget:
     """Where the mean of a gate can go without changing what the network computes with it; `flow` is a pass of the network."""
-    visit = next(one for one in flow.visits if one.module == name)
-    if flow.times(name) != 1:
-        return Home(reason=f"it runs {flow.times(name)} times in one pass")
-    after = _next(network, flow, visit)
+    module_call = next(one for one in trace.module_calls if one.module == name)
+    if trace.times(name) != 1:
+        return AbsorbTarget(reason=f"it runs {trace.times(name)} times in one pass")
+    after = _next(network, trace, module_call)
     if after.layer:
         return after
-    before = _previous(network, flow, visit)
-    return before if before.layer else Home(reason=f"{after.reason}, and {before.reason}")
+    before = _previous(network, trace, module_call)
+    return before if before.layer else AbsorbTarget(reason=f"{after.reason}, and {before.reason}")
 
 
-def _next(network: nn.Module, flow: Flow, visit: Visit) -> Home:
-    takers = {call.module for call in flow.consumers(visit.y, visit.last)} if visit.y is not None else set()
+def _next(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
+    takers = {call.module for call in trace.consumers(module_call.y, module_call.last)} if module_call.y is not None else set()
     if len(takers) != 1:
-        return Home(reason=f"{len(takers)} modules take what it gives")
+        return AbsorbTarget(reason=f"{len(takers)} modules take what it gives")
     (layer,) = takers
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
-        return Home(reason=f"what it gives goes to {layer or 'the network itself'}, which is no convolution")
-    if not flow.uses_weight(part):
-        return Home(reason=f"{layer} computes with another weight than its own")
-    if flow.times(layer) != 1 or _shared(network, part.weight):
-        return Home(reason=f"{layer} is used in several places")
-    return Home(layer, "in")
+        return AbsorbTarget(reason=f"what it gives goes to {layer or 'the network itself'}, which is no convolution")
+    if not trace.uses_weight(part):
+        return AbsorbTarget(reason=f"{layer} computes with another weight than its own")
+    if trace.times(layer) != 1 or _shared(network, part.weight):
+        return AbsorbTarget(reason=f"{layer} is used in several places")
+    return AbsorbTarget(layer, "in")
 
 
-def _previous(network: nn.Module, flow: Flow, visit: Visit) -> Home:
-    call = flow.producer(visit.x, visit.first) if visit.x is not None else None
+def _previous(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
+    call = trace.producer(module_call.x, module_call.first) if module_call.x is not None else None
     part = network.get_submodule(call.module) if call is not None and call.module else None
-    if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not flow.uses_weight(part):
-        return Home(reason="what it is given comes from no convolution or batch norm")
-    inside = flow.consumers(call.output, flow.calls.index(call) + 1)
-    if any(not f"{one.module}.".startswith(f"{visit.module}.") for one in inside):
-        return Home(reason=f"what {call.module} gives goes elsewhere as well")
-    if flow.times(call.module) != 1 or _shared(network, part.weight):
-        return Home(reason=f"{call.module} is used in several places")
-    return Home(call.module, "out")
+    if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not trace.uses_weight(part):
+        return AbsorbTarget(reason="what it is given comes from no convolution or batch norm")
+    inside = trace.consumers(call.output, trace.calls.index(call) + 1)
+    if any(not f"{one.module}.".startswith(f"{module_call.module}.") for one in inside):
+        return AbsorbTarget(reason=f"what {call.module} gives goes elsewhere as well")
+    if trace.times(call.module) != 1 or _shared(network, part.weight):
+        return AbsorbTarget(reason=f"{call.module} is used in several places")
+    return AbsorbTarget(call.module, "out")
 
 
 def _shared(network: nn.Module, weight: Tensor) -> bool:
@@ -196,8 +203,8 @@ def absorb(layer: nn.Module, k: Tensor, side: str) -> None:
     weight.mul_(parted.expand(-1, weight.shape[0] // groups, *[-1] * (weight.ndim - 1)).flatten(0, 1))
 
 
-def remove(network: nn.Module, name: str, k: Tensor, home: Home) -> None:
-    """Take one gate out of a network, in place; with no home its mean is dropped."""
+def remove(network: nn.Module, name: str, k: Tensor, target: AbsorbTarget) -> None:
+    """Take one gate out of a network, in place; with no target its mean is dropped."""
     place(network, {name: "identity"})
-    if home.layer:
-        absorb(network.get_submodule(home.layer), k, home.side)
+    if target.layer:
+        absorb(network.get_submodule(target.layer), k, target.side)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 Activation = Literal["auto", "relu6", "relu", "none"]
 ACTIVATIONS = ("hardswish", "silu", "gelu")
-GATE, KERNEL = "squeeze_excite", "depthwise"
-KINDS = (KERNEL, GATE, *ACTIVATIONS)
+SQUEEZE_EXCITE, DEPTHWISE = "squeeze_excite", "depthwise"
+OPERATOR_KINDS = (DEPTHWISE, SQUEEZE_EXCITE, *ACTIVATIONS)
 """Everything that can be replaced, in the order in which it is."""
-AUTO = {KERNEL: "3x3", GATE: "remove", "hardswish": "relu6", "silu": "relu6", "gelu": "relu"}
+AUTO = {DEPTHWISE: "3x3", SQUEEZE_EXCITE: "remove", "hardswish": "relu6", "silu": "relu6", "gelu": "relu"}
 """What `auto` makes of a kind where it replaces it."""
 
 
@@ -82,7 +82,7 @@ class Substitute(Stage):
 
     @model_validator(mode="after")
     def _has_something_to_do(self) -> Self:
-        if not any(self.asked(kind) for kind in KINDS):
+        if not any(self.asked(kind) for kind in OPERATOR_KINDS):
             msg = (
                 "nothing is to be replaced: activations is none, squeeze_excite and depthwise are keep; "
                 "set one of them, or leave the stage out"
@@ -98,17 +98,17 @@ class Substitute(Stage):
         return self
 
     def asked(self, kind: str) -> str:
-        """What one of `KINDS` becomes: `auto`, the name of what comes in its place, or nothing for it to stay."""
+        """What one of `OPERATOR_KINDS` becomes: `auto`, the name of what comes in its place, or nothing for it to stay."""
         if kind in ACTIVATIONS:
             given = self.activations if isinstance(self.activations, str) else str(getattr(self.activations, kind))
             return "" if given == "none" else given
-        given = self.squeeze_excite if kind == GATE else self.depthwise
+        given = self.squeeze_excite if kind == SQUEEZE_EXCITE else self.depthwise
         return "" if given == "keep" else given
 
     @property
     def automatic(self) -> bool:
         """Whether anything is left to `auto`."""
-        return any(self.asked(kind) == "auto" for kind in KINDS)
+        return any(self.asked(kind) == "auto" for kind in OPERATOR_KINDS)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """The targets, where they have a say in what is replaced."""

@@ -19,7 +19,7 @@ from compress.core.errors import ModelError
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class FunctionCall:
     """One function that gave a tensor.
 
     Attributes:
@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(eq=False)
-class Visit:
+class ModuleCall:
     """One call of a module: the numbers of the first call inside it and of the first after it, and its tensors."""
 
     module: str
@@ -47,46 +47,48 @@ class Visit:
 
 
 @dataclass(eq=False)
-class Flow:
+class CallTrace:
     """A pass.
 
     Attributes:
         calls: In order.
-        visits: In the order in which the modules were entered.
+        module_calls: In the order in which the modules were entered.
     """
 
-    calls: list[Call] = field(default_factory=list)
-    visits: list[Visit] = field(default_factory=list)
+    calls: list[FunctionCall] = field(default_factory=list)
+    module_calls: list[ModuleCall] = field(default_factory=list)
 
-    def consumers(self, tensor: Tensor, start: int) -> tuple[Call, ...]:
+    def consumers(self, tensor: Tensor, start: int) -> tuple[FunctionCall, ...]:
         """Calls from number `start` on that take this tensor, before one works on it in place and including that one."""
-        found = []
+        calls = []
         for call in self.calls[start:]:
-            if any(one is tensor for one in call.inputs):
-                found.append(call)
+            if any(argument is tensor for argument in call.inputs):
+                calls.append(call)
                 if call.output is tensor:
                     break
-        return tuple(found)
+        return tuple(calls)
 
-    def producer(self, tensor: Tensor, end: int) -> Call | None:
+    def producer(self, tensor: Tensor, end: int) -> FunctionCall | None:
         """The last call before number `end` that gave this tensor."""
         return next((call for call in reversed(self.calls[:end]) if call.output is tensor), None)
 
-    def uses_weight(self, part: nn.Module) -> bool:
+    def uses_weight(self, module: nn.Module) -> bool:
         """Whether a layer's weight goes into a convolution or batch norm as it is, and into nothing else.
 
         Standardised and otherwise parametrized weights do not.
         """
-        weight = dict(part.named_parameters(recurse=False)).get("weight")
-        users = {call.function for call in self.calls if weight is not None and any(one is weight for one in call.inputs)}
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
+        users = {
+            call.function for call in self.calls if weight is not None and any(argument is weight for argument in call.inputs)
+        }
         return bool(users) and users <= {F.conv2d, F.batch_norm}
 
     def times(self, module: str) -> int:
         """How often a module was called."""
-        return sum(visit.module == module for visit in self.visits)
+        return sum(module_call.module == module for module_call in self.module_calls)
 
 
-def follow(network: nn.Module, inputs: Tensor) -> Flow:
+def trace(network: nn.Module, inputs: Tensor) -> CallTrace:
     """Run a network once, in the mode that it is in.
 
     Args:
@@ -96,24 +98,24 @@ def follow(network: nn.Module, inputs: Tensor) -> Flow:
     Raises:
         ModelError: It cannot be run; names the last module entered.
     """
-    flow, running = Flow(), [""]
+    call_trace, running = CallTrace(), [""]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer hides what is inside
     try:
-        with torch.no_grad(), _visiting(network, flow, running), _Listening(flow, running):
+        with torch.no_grad(), _recording_modules(network, call_trace, running), _RecordFunctions(call_trace, running):
             network(inputs)
     except Exception as error:  # whatever the user's network raises
         msg = f"the network cannot be followed, last module entered {running[-1] or 'the network itself'!r}: {error}"
         raise ModelError(msg.splitlines()[0]) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    return flow
+    return call_trace
 
 
-class _Listening(TorchFunctionMode):
-    def __init__(self, flow: Flow, running: Sequence[str]) -> None:
+class _RecordFunctions(TorchFunctionMode):
+    def __init__(self, call_trace: CallTrace, running: Sequence[str]) -> None:
         super().__init__()
-        self.flow, self.running = flow, running
+        self.call_trace, self.running = call_trace, running
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -121,8 +123,8 @@ class _Listening(TorchFunctionMode):
         """Call, and write down what it gave if that is a tensor."""
         output = func(*args, **(kwargs or {}))
         inputs = tuple(_tensors((*args, *(kwargs or {}).values())))
-        for one in _tensors([output]):
-            self.flow.calls.append(Call(self.running[-1], func, inputs, one))
+        for result in _tensors([output]):
+            self.call_trace.calls.append(FunctionCall(self.running[-1], func, inputs, result))
         return output
 
 
@@ -135,24 +137,24 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 
 
 @contextlib.contextmanager
-def _visiting(network: nn.Module, flow: Flow, running: list[str]) -> Iterator[None]:
-    under_way: list[Visit] = []
+def _recording_modules(network: nn.Module, call_trace: CallTrace, running: list[str]) -> Iterator[None]:
+    running_calls: list[ModuleCall] = []
 
-    def entered(name: str, inputs: Sequence[Any]) -> None:
+    def on_enter(name: str, inputs: Sequence[Any]) -> None:
         running.append(name)
-        under_way.append(Visit(name, len(flow.calls), next(_tensors(inputs), None)))
-        flow.visits.append(under_way[-1])
+        running_calls.append(ModuleCall(name, len(call_trace.calls), next(_tensors(inputs), None)))
+        call_trace.module_calls.append(running_calls[-1])
 
-    def left(output: Any) -> None:
+    def on_exit(output: Any) -> None:
         running.pop()
-        visit = under_way.pop()
-        visit.last, visit.y = len(flow.calls), next(_tensors([output]), None)
+        module_call = running_calls.pop()
+        module_call.last, module_call.y = len(call_trace.calls), next(_tensors([output]), None)
 
     hooks: list[Any] = []
-    for name, part in network.named_modules():
+    for name, module in network.named_modules():
         if name:
-            hooks.append(part.register_forward_pre_hook(lambda _, inputs, name=name: entered(name, inputs)))
-            hooks.append(part.register_forward_hook(lambda _, __, output: left(output)))
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs, name=name: on_enter(name, inputs)))
+            hooks.append(module.register_forward_hook(lambda _, __, output: on_exit(output)))
     try:
         yield
     finally:

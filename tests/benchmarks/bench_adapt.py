@@ -34,7 +34,7 @@ from compress.quantize.static_int8 import plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 from compress.substitute import apply as replace
 from compress.substitute import find_operators as survey
-from compress.substitute.stage import AUTO, GATE, KERNEL, Substitute
+from compress.substitute.stage import AUTO, DEPTHWISE, SQUEEZE_EXCITE, Substitute
 
 SIDE = 224
 SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
@@ -42,9 +42,9 @@ ACTIVATIONS = ("hardswish", "silu", "gelu")
 VARIANTS = {
     "as given": (),
     "activations": ACTIVATIONS,
-    "squeeze-excite": (GATE,),
-    "depthwise 3×3": (KERNEL,),
-    "all": (KERNEL, GATE, *ACTIVATIONS),
+    "squeeze-excite": (SQUEEZE_EXCITE,),
+    "depthwise 3×3": (DEPTHWISE,),
+    "all": (DEPTHWISE, SQUEEZE_EXCITE, *ACTIVATIONS),
 }
 
 
@@ -64,14 +64,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 def variants(network: nn.Module) -> dict[str, nn.Module]:
     """The network with nothing, one kind and everything replaced; those that change nothing are left out."""
-    places = survey.survey(Substitute(activations="relu6"), network, torch.zeros(2, *SPEC.shape)).places
+    places = survey.find_replaceable(Substitute(activations="relu6"), network, torch.zeros(2, *SPEC.shape)).places
     found = {}
     for name, kinds in VARIANTS.items():
         module = copy.deepcopy(network)
         gone: tuple[str, ...] = ()
         for kind in (kind for kind in kinds if kind in places):
-            replace.structure(module, kind, AUTO[kind], survey.outside(places[kind], gone))
-            gone = places[kind] if kind == GATE else gone
+            replace.replace_without_fit(module, kind, AUTO[kind], survey.outside(places[kind], gone))
+            gone = places[kind] if kind == SQUEEZE_EXCITE else gone
         if not kinds or any(kind in places for kind in kinds):
             found[name] = module
     return found

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from compress.models import module_replacement as parts
 from compress.substitute import activations
-from compress.substitute.trace_calls import follow
+from compress.substitute.trace_calls import trace
 
 
 class ByHand(nn.Module):
@@ -40,7 +40,7 @@ class Quick(nn.Module):
     ],
 )
 def test_an_activation_is_told_by_its_values(part, kind):
-    assert activations.kind_of(part.eval()) == kind
+    assert activations.activation_kind(part.eval()) == kind
 
 
 class Functional(nn.Module):
@@ -59,7 +59,7 @@ class Functional(nn.Module):
 
 def test_functions_in_attributes_are_found_and_those_written_into_a_forward_are_told_with_a_reason():
     net = Functional().eval()
-    held, written = activations.functional(net, follow(net, torch.randn(2, 3, 4, 4)))
+    held, written = activations.activation_functions(net, trace(net, torch.randn(2, 3, 4, 4)))
     assert held == {"act": "silu", "layer.activation": "gelu"}
     assert set(written) == {("the network itself", "hardswish"), ("the network itself", "silu")}
     assert "Functional.forward" in written["the network itself", "hardswish"]
@@ -68,8 +68,8 @@ def test_functions_in_attributes_are_found_and_those_written_into_a_forward_are_
 
 def test_a_gate_is_no_silu_and_a_module_is_no_function():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.Hardswish())
-    assert activations.functional(net, follow(net, torch.randn(1, 3, 4, 4))) == ({}, {})
-    assert activations.modules(net) == {"1": "silu", "2": "hardswish"}
+    assert activations.activation_functions(net, trace(net, torch.randn(1, 3, 4, 4))) == ({}, {})
+    assert activations.activation_modules(net) == {"1": "silu", "2": "hardswish"}
 
 
 @pytest.mark.parametrize("to", ["relu", "relu6"])
@@ -95,6 +95,6 @@ def test_an_attribute_of_a_transformer_layer_is_replaced_in_its_fused_kernel_as_
 def test_a_module_that_stands_in_two_places_is_replaced_by_one_module_in_both():
     act = nn.Hardswish()
     net = nn.Sequential(nn.Conv2d(3, 4, 1), act, nn.Conv2d(4, 4, 1), act)
-    parts.place(net, dict.fromkeys(activations.modules(net), "relu6"))
+    parts.place(net, dict.fromkeys(activations.activation_modules(net), "relu6"))
     assert isinstance(net[1], nn.ReLU6)
     assert net[1] is net[3]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compress.substitute import depthwise
-from compress.substitute.trace_calls import follow
+from compress.substitute.trace_calls import trace
 
 
 def conv(kernel=5, **settings):
@@ -15,7 +15,7 @@ def conv(kernel=5, **settings):
 
 def shrunk(part, x, way):
     net = nn.Sequential(copy.deepcopy(part)).eval()
-    kept = depthwise.fit(net[0], depthwise.moments(net, ["0"], [x])["0"], way)
+    kept = depthwise.fit_kernel(net[0], depthwise.collect_moments(net, ["0"], [x])["0"], way)
     return net[0], kept
 
 
@@ -36,7 +36,7 @@ def shrunk(part, x, way):
 def test_a_kernel_that_is_3x3_at_heart_comes_back_exactly(part):
     torch.manual_seed(0)
     with torch.no_grad():
-        inner = depthwise.middle(part)
+        inner = depthwise.center_crop(part)
         part.weight.zero_()
         tall, wide = ((side - min(side, 3)) // 2 for side in part.kernel_size)
         part.weight[:, :, tall : tall + inner.shape[2], wide : wide + inner.shape[3]] = inner
@@ -97,9 +97,9 @@ class Halves(nn.Conv2d):
 )
 def test_what_cannot_shrink_has_a_reason(part, reason):
     net = nn.Sequential(part).eval()
-    assert reason in depthwise.large(net, follow(net, torch.randn(1, 6, 9, 9)))["0"]
+    assert reason in depthwise.find_large(net, trace(net, torch.randn(1, 6, 9, 9)))["0"]
 
 
 def test_other_convolutions_are_none():
     net = nn.Sequential(conv(3), nn.Conv2d(6, 6, 5, groups=2), nn.Conv2d(6, 1, 5)).eval()
-    assert depthwise.large(net, follow(net, torch.randn(1, 6, 20, 20))) == {}
+    assert depthwise.find_large(net, trace(net, torch.randn(1, 6, 20, 20))) == {}

@@ -47,18 +47,18 @@ def adapted(source, args, size, found, folder):
     settings = ModelSettings(source=source, args=args)
     net, fresh = (build(settings, spec, seed=seed, base=folder).module for seed in (0, 1))
     x = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(0))
-    places = survey.survey(STAGE, net, x[:2])
+    places = survey.find_replaceable(STAGE, net, x[:2])
     gone = places.places.get("squeeze_excite", ())
     counted = {kind: len(survey.outside(names, gone)) for kind, names in places.places.items()}
     assert {kind: number for kind, number in counted.items() if number} == found
     assert places.skipped == ()
     module = copy.deepcopy(net)
-    replace.kernels(module, places.places.get("depthwise", ()), [x], "least_squares")
-    rows = replace.gates(module, places.homes, [x])
+    replace.shrink_depthwise(module, places.places.get("depthwise", ()), [x], "least_squares")
+    rows = replace.remove_gates(module, places.absorb_targets, [x])
     assert all(row["its_place"].startswith("absorbed") for row in rows)
     for kind in ("hardswish", "silu", "gelu"):
-        replace.activations(module, kind, "relu6", survey.outside(places.places.get(kind, ()), gone))
-    assert survey.survey(STAGE, module, x[:2]).places == {}
+        replace.replace_activations(module, kind, "relu6", survey.outside(places.places.get(kind, ()), gone))
+    assert survey.find_replaceable(STAGE, module, x[:2]).places == {}
     save(module, net, folder / "m.safetensors")
     with torch.no_grad():
         assert torch.equal(load(folder / "m.safetensors", fresh)(x), module(x))

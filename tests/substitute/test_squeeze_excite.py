@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from compress.substitute import squeeze_excite as se
-from compress.substitute.trace_calls import follow
+from compress.substitute.trace_calls import trace
 
 
 class Scaled(nn.Module):
@@ -55,8 +55,8 @@ def test_a_gate_is_told_by_what_it_does(part, is_one):
 
 
 def test_a_gate_of_the_users_own_is_found_and_what_wraps_it_is_not(mobile):
-    flow = follow(mobile, torch.randn(2, 3, 16, 16))
-    assert se.gates(mobile, flow) == ("block.body.6",)
+    flow = trace(mobile, torch.randn(2, 3, 16, 16))
+    assert se.find_gates(mobile, flow) == ("block.body.6",)
 
 
 def test_the_mean_gate_is_the_best_number_for_each_channel():
@@ -89,8 +89,8 @@ def test_absorbing_is_the_same_as_multiplying(name):
     torch.manual_seed(0)
     net = NETS[name]().double().eval()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
-    (place,) = se.gates(net, follow(net, x))
-    home = se.home_of(net, follow(net, x), place)
+    (place,) = se.find_gates(net, trace(net, x))
+    home = se.find_absorb_target(net, trace(net, x), place)
     assert home.layer, home.reason
     k = torch.rand(8, dtype=torch.float64) + 0.1
     scaled, removed = copy.deepcopy(net), copy.deepcopy(net)
@@ -128,8 +128,8 @@ class Summed(nn.Module):
     ],
 )
 def test_a_mean_with_nowhere_to_go_has_a_reason(net, reason):
-    flow = follow(net.eval(), torch.randn(2, 3, 8, 8))
-    (place,) = se.gates(net, flow)
-    home = se.home_of(net, flow, place)
+    flow = trace(net.eval(), torch.randn(2, 3, 8, 8))
+    (place,) = se.find_gates(net, flow)
+    home = se.find_absorb_target(net, flow, place)
     assert home.layer == ""
     assert reason in home.reason

@@ -21,7 +21,7 @@ from compress.substitute import find_operators as survey
 from compress.substitute import fit_batches as samples
 from compress.substitute import loop as steps
 from compress.substitute import results as outcome
-from compress.substitute.stage import KINDS
+from compress.substitute.stage import OPERATOR_KINDS
 from compress.train.checkpoints import Checkpoints
 
 QUICK = {"epochs": 2, "batch_size": 32, "lr": 0.01, "keep": "last"}
@@ -108,10 +108,10 @@ def test_fitting_starts_nearer_to_the_network_as_it_was(candidate, context, data
     """Against the same structure without fits: gates dropped, kernels cropped, statistics as they were."""
     batches = samples.images(data.train, 64, 3)
     stage = Substitute(**ALL)
-    found = survey.survey(stage, candidate.module, batches[0][:2])
+    found = survey.find_replaceable(stage, candidate.module, batches[0][:2])
     bare = copy.deepcopy(candidate.module)
     for kind, names in found.places.items():
-        replacing.structure(bare, kind, "relu6", names)
+        replacing.replace_without_fit(bare, kind, "relu6", names)
     fitted = run(candidate, context).candidate.module
     x = torch.cat([batch.inputs for batch in data.validation.ordered(32)])
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_a_network_with_nothing_to_replace_comes_back_as_it_is(spec, context):
     given = Candidate(spec=spec, module=net)
     found = run(given, context)
     assert found.candidate is given
-    assert all(kind in found.notes[0] for kind in KINDS)
+    assert all(kind in found.notes[0] for kind in OPERATOR_KINDS)
 
 
 def test_the_recovery_learns_from_the_parent_and_leaves_its_curve(candidate, context):
@@ -220,7 +220,7 @@ def test_what_auto_measured_is_kept_for_the_next_attempt(candidate, context, clo
     def fail(*_, **__):
         raise InterruptedTestError
 
-    monkeypatch.setattr(outcome, "timed", fail)
+    monkeypatch.setattr(outcome, "measure_speedup", fail)
     monkeypatch.setattr(steps, "finetune", fail)
     with pytest.raises(InterruptedTestError):
         run(candidate, context, activations="auto")
