@@ -37,10 +37,13 @@ EXTERNAL_BYTES = 1024
 def to_ir(model: onnx.ModelProto) -> ir.Model:
     """The network indexed: producers, consumers, shapes and constants by value. Float `Constant` nodes become initializers.
 
-    A weight that an exporter wrote into a `Constant` node is thus a weight like any other.
+    A weight that an exporter wrote into a `Constant` node is thus a weight like any other. Nodes in an order that they cannot
+    run in, as some converters write them, are sorted.
     """
     indexed: ir.Model = ir.from_proto(model)
     graph = indexed.graph
+    if not _is_sorted(graph):
+        graph.sort()
     for node in [node for node in graph if node.op_type == "Constant" and node.domain == ""]:
         tensor = ir.convenience.get_const_tensor(node.outputs[0])
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or not tensor.shape or node.outputs[0].is_graph_output():
@@ -50,6 +53,15 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
         node.outputs[0].replace_all_uses_with(add_initializer(indexed, name, tensor.numpy()))
         graph.remove(node, safe=True)
     return indexed
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
+    computed = set[ir.Value | None]()
+    for node in graph:
+        computed.update(node.outputs)
+        if any(value is not None and value.producer() is not None and value not in computed for value in node.inputs):
+            return False
+    return True
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

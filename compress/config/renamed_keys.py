@@ -27,6 +27,10 @@ class Renamed(NamedTuple):
 RENAMED: tuple[Renamed, ...] = (
     Renamed("stages", "adapt", "substitute"),
     Renamed("stages", "distill_data", "dataset_distillation"),
+    Renamed("stages.quantize", "ladder", "ptq"),
+    Renamed("stages.quantize.calibration", "tune", "learn_epochs"),
+    Renamed("stages.quantize.calibration.method", "relative", "sample_normalized_mse"),
+    Renamed("stages.quantize.recover", "steps", "scales"),
 )
 
 

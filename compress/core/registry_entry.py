@@ -35,6 +35,7 @@ FAMILIES: Mapping[str, str] = {
     "kernel": "the first weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",
     "rounding": "how weights become integers",
+    "bias_correction": "how biases compensate the rounding of weights",
     "format": "a file format of exported networks",
     "runner": "a runtime",
     "ptq_pass": "a pass of post-training quantization before Q/DQ nodes are placed",

@@ -1,4 +1,4 @@
-"""What the quantization stage does: calibrate, climb the ladder, write a file for each runtime family, compare and judge."""
+"""What the quantization stage does: calibrate, quantize, write a file for each runtime family, compare and judge."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     notes: tuple[Fact | str, ...] = ()
     warnings: tuple[Fact | str, ...] = ()
-    skipped: list[Skipped] = []
+    skipped: list[Fact] = []
     gained: dict[str, Quantity] = {}
     curves: dict[str, Curve] = {}
     made: dict[str, ModelProto]
@@ -126,12 +126,14 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
 
 def _static(
     stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
-) -> tuple[StaticInt8Plan, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[StaticInt8Plan, tuple[Fact | str, ...], tuple[str, ...]]:
     """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
     chosen = sample_calibration_set(
         context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
     )
-    notes = [f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"]
+    notes: list[Fact | str] = [
+        f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"
+    ]
     few = f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more"
     warnings = (few,) if len(chosen) < FEW else ()
     notes += warnings
@@ -142,7 +144,7 @@ def _static(
         _parted(chosen, fixed or BATCH),
         wanted,
         stage.calibration,
-        stage.ladder,
+        stage.ptq,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
         symmetric=symmetric(context.targets) if stage.symmetric is None else stage.symmetric,
         seven_bit_weights=needs_7bit_weights(),
@@ -150,21 +152,21 @@ def _static(
         reporter=context.reporter,
     )
     notes += static.notes
-    if passes := stage.calibration.tune:
+    if epochs := stage.calibration.learn_epochs:
         options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
-        found = tune_ranges(static, FAMILY, chosen, passes=passes, bits=_bits(stage), **options)
+        found = tune_ranges(static, FAMILY, chosen, epochs=epochs, bits=_bits(stage), **options)
         static = replace(found.static, skipped=(*static.skipped, *found.skipped))
-        notes += [found.note] * bool(found.note)
+        notes += found.notes
     return static, tuple(notes), warnings
 
 
 def _bits(stage: Quantize) -> int:
     """Of weights as they are computed with on this machine."""
-    bits = stage.ladder.weights.bits
+    bits = stage.ptq.weights.bits
     return min(bits, 7) if needs_7bit_weights() else bits
 
 
-def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Skipped], context: Context) -> ReportSection:
+def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Fact], context: Context) -> ReportSection:
     """Layer by layer, what ONNX Runtime computes in int8."""
     if stage.scheme == "bf16":
         return ReportSection(
@@ -208,8 +210,8 @@ def _kept(stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[s
 
 def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
     bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if needs_7bit_weights() else "8-bit weights"
-    if stage.ladder.weights.bits < 8:
-        bits = f"{stage.ladder.weights.bits}-bit weights stored as int8, for want of kernels with fewer bits"
+    if stage.ptq.weights.bits < 8:
+        bits = f"{stage.ptq.weights.bits}-bit weights stored as int8, for want of kernels with fewer bits"
     activations = "int8 activations around zero" if around_zero else "uint8 activations"
     around = "; the input, and all with layer normalisation, int8 around zero" if stage.symmetric is None else ""
     kinds = {

@@ -19,6 +19,7 @@ import onnx
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array
 
+from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.record import Skipped
 from compress.quantize import bfloat16 as brain
@@ -101,8 +102,9 @@ def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = (
     names = {node.output[0]: node.name for node in model.graph.node}
     for node in copy.graph.node:  # the converter keeps tensors' names and drops those of nodes
         node.name = node.name or names.get(node.output[0], "")
-    for layer in [one for one in weighted_layers(copy) if one.name not in exclude]:
-        _behind(copy, layer, read_weight(copy, layer.weight), bits)
+    indexed = graphs.to_ir(copy)
+    for layer in [layer for layer in weighted_layers(indexed) if layer.name not in exclude]:
+        _behind(copy, layer, read_weight(indexed, layer.weight), bits)
     return copy
 
 

@@ -21,36 +21,34 @@ class CalibrationSettings(FrozenModel):
     """Where the ranges of activations come from.
 
     Attributes:
-        method: `relative` makes the squared error of each sample against its own signal least, so that few samples with large
-            values do not take the levels of all others; `mse` makes the squared error as it is least; `percentile` cuts
-            outliers off; `minmax` takes all that was seen; `moving_average` smooths the extremes over batches; `entropy` loses
-            least information of the histogram, which is not least accuracy: it has cost a pruned MobileNetV2 ten points that
-            the others kept.
+        method: `sample_normalized_mse` minimizes the squared error of each sample divided by the sample's energy, so that few
+            samples with large values do not determine the range; `mse` minimizes the squared error; `percentile` clips
+            outliers; `minmax` covers every value; `moving_average` smooths the extremes over batches; `entropy` minimizes the
+            KL divergence of the histogram, which can cost accuracy: ten points on a pruned MobileNetV2, unlike the others.
         samples: Training images, spread over the classes.
         percentile: Of magnitudes that stay inside the range, for `percentile`.
-        tune: Passes over the samples in which all ranges, and biases with them, are learned together so that the network's
-            answers move least, by gradients, see `tuning`; 0 leaves each range as `method` finds it by itself. 12 are
-            enough for 256 samples.
+        learn_epochs: Passes over the samples in which all ranges and biases are learned together by gradient descent, so that
+            the network's outputs change least, see `tune_ranges`; 0 keeps the ranges of `method`. 12 suffice for 256 samples.
     """
 
-    method: Annotated[str, RegistryName("range")] = "relative"
+    method: Annotated[str, RegistryName("range")] = "sample_normalized_mse"
     samples: int = Field(default=256, ge=16, le=10_000)
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
-    tune: int = Field(default=0, ge=0, le=1000)
+    learn_epochs: int = Field(default=0, ge=0, le=1000)
 
 
 class WeightSettings(FrozenModel):
     """How weights become integers, for scheme `int8`.
 
     Attributes:
-        bits: Levels are 2^bits; fewer than 8 are kept in int8, since no runtime here computes convolutions with fewer, so that
+        bits: Levels are 2^bits. Fewer than 8 bits are stored as int8, since no runtime here computes convolutions with fewer:
             they cost accuracy and bring no speed on this machine.
-        range: `minmax` holds the largest weight; `mse` makes the squared error least, of the weights for `nearest`, of what the
-            layer gives for the others.
-        rounding: `nearest`; `adaround` learns it (Nagel 2020); `gptq` rounds input by input, each correcting the ones before
-            (Frantar 2023), in a tenth of the time. Both go layer by layer and make up for the layers before. `brecq` learns it
-            block by block, each given what the rounded ones before it give (Li 2021), and takes longer.
-        iterations: Steps of `adaround` for each layer, of `brecq` for each block.
+        range: `minmax` covers the largest weight; `mse` minimizes the squared error: of the weights for `nearest`, of the
+            layer's output for the others.
+        rounding: `nearest`; `adaround` learns it (Nagel 2020); `gptq` rounds input by input, each compensating the error of the
+            ones before (Frantar 2023), in a tenth of the time. Both go layer by layer and compensate earlier layers. `brecq`
+            learns it block by block, with the output of the rounded blocks as input (Li 2021), and takes longer.
+        iterations: Iterations of `adaround` per layer, of `brecq` per block.
     """
 
     bits: int = Field(default=8, ge=2, le=8)
@@ -60,7 +58,7 @@ class WeightSettings(FrozenModel):
 
     @property
     def takes_iterations(self) -> bool:
-        """Whether the rounding is learned in steps."""
+        """Whether the rounding is learned in iterations."""
         return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
@@ -118,14 +116,14 @@ class MixedPrecisionSettings(FrozenModel):
 
 
 class QATSettings(FinetuneSettings):
-    """Training with fake quantization, for what no choice of integers saves.
+    """Training with fake quantization, where post-training quantization loses too much accuracy.
 
     Attributes:
-        steps: `learned`: the steps of weights and activations are trained along (LSQ, Esser 2020); `fixed`: they stay where
-            the ladder and calibration put them, and weights alone learn.
+        scales: `learned` trains the scales of weights and activations as well (LSQ, Esser 2020); `fixed` keeps those of
+            post-training quantization and calibration, and trains the weights alone.
     """
 
-    steps: Literal["learned", "fixed"] = "learned"
+    scales: Literal["learned", "fixed"] = "learned"
     epochs: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")
@@ -144,22 +142,22 @@ class QATSettings(FinetuneSettings):
 
 
 class PTQSettings(FrozenModel):
-    """What is done to a network before and while its weights are rounded, in this order.
+    """Passes of post-training quantization before Q/DQ pairs are inserted, in this order.
 
     Attributes:
-        equalize: Rescale channels between layers so that one step fits all (Nagel 2019); high biases are absorbed.
-        smooth: SmoothQuant's α (Xiao 2023): outlier channels of what layers read are moved into their weights, all of it with
-            1, 0.5 for a start; None leaves them. In transformers what linear layers read, in convolutional networks whole
-            residual streams.
+        equalize: Rescale channels between layers so that one scale per tensor fits all (Nagel 2019); high biases are absorbed.
+        smooth: SmoothQuant's α (Xiao 2023): the magnitude of outlier channels of activations is moved into the weights that
+            read them, all of it with 1; start with 0.5. None leaves activations as they are. It applies to the inputs of
+            linear layers in transformers and to whole residual streams in convolutional networks.
         weights: How weights become integers.
-        bias_correction: `analytic` takes the shift of each output's mean from the means of the inputs; `empirical` measures it
-            layer by layer with all before it rounded.
+        bias_correction: `analytic` computes the shift of each output's mean from the means of the inputs; `empirical` measures
+            it layer by layer with all layers before it rounded.
     """
 
     equalize: bool = False
     smooth: float | None = Field(default=None, ge=0.0, le=1.0)
     weights: WeightSettings = WeightSettings()
-    bias_correction: Literal["none", "analytic", "empirical"] = "none"
+    bias_correction: Annotated[str, RegistryName("bias_correction")] = "none"
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

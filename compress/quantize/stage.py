@@ -40,7 +40,7 @@ class Quantize(Stage):
         calibration: How activations get their ranges, for static int8.
         per_channel: One weight scale for each output channel; False for one a tensor.
         symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
-        ladder: What is done to the network before and while weights are rounded, for static int8.
+        ptq: Passes over the float network, and how its weights are rounded, for static int8.
         mixed: Find the layers to leave in float: the fewest, or the most accurate under a budget; None leaves only those of
             `keep_float`.
         recover: Train with fake quantization where Q/DQ pairs stand, the float network being the teacher, for static int8; None
@@ -56,7 +56,7 @@ class Quantize(Stage):
     calibration: CalibrationSettings = CalibrationSettings()
     per_channel: bool = True
     symmetric: bool | None = None
-    ladder: PTQSettings = PTQSettings()
+    ptq: PTQSettings = PTQSettings()
     mixed: MixedPrecisionSettings | None = None
     recover: QATSettings | None = None
     keep_float: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Quantize(Stage):
         static = {
             "calibration": CalibrationSettings(),
             "symmetric": None,
-            "ladder": PTQSettings(),
+            "ptq": PTQSettings(),
             "mixed": None,
             "recover": None,
         }
@@ -75,8 +75,8 @@ class Quantize(Stage):
         if self.scheme not in ("auto", "int8") and given:
             msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
             raise ValueError(msg)
-        if self.recover is not None and (rounding := self.ladder.weights.rounding) != "nearest":
-            msg = f"recover trains the weights on, which undoes ladder.weights.rounding: {rounding}; leave one of them out"
+        if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
+            msg = f"recover trains the weights on, which undoes ptq.weights.rounding: {rounding}; leave one of them out"
             raise ValueError(msg)
         return self
 
@@ -89,11 +89,13 @@ class Quantize(Stage):
         """The same with few samples and steps."""
         changes: dict[str, Any] = {}
         if self.scheme in ("auto", "int8"):
-            changes["calibration"] = self.calibration.model_copy(update={"samples": 16, "tune": min(self.calibration.tune, 1)})
-            weights = self.ladder.weights
+            changes["calibration"] = self.calibration.model_copy(
+                update={"samples": 16, "learn_epochs": min(self.calibration.learn_epochs, 1)}
+            )
+            weights = self.ptq.weights
             if weights.takes_iterations:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
-                changes["ladder"] = self.ladder.model_copy(update={"weights": fewer})
+                changes["ptq"] = self.ptq.model_copy(update={"weights": fewer})
             if self.mixed is not None:
                 changes["mixed"] = self.mixed.model_copy(update={"seconds": min(self.mixed.seconds, 2.0)})
             if self.recover is not None:

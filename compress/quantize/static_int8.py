@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import Reporter
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
 from compress.core.registry import lookup
-from compress.quantize.calibration import observe as calibrate
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
-from compress.quantize.ptq import block_reconstruction as blockwise
-from compress.quantize.ptq import pipeline as ladder
+from compress.quantize.calibration.observe import observe
+from compress.quantize.ptq.pipeline import run_ptq
 from compress.quantize.ptq.quantized_weight import QuantizedWeight
-from compress.quantize.ptq.smoothquant import WHAT, smooth_linear_inputs
-from compress.quantize.ptq.smoothquant_residual import smooth_residual_streams
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.settings import CalibrationSettings, PTQSettings
@@ -32,15 +30,15 @@ class StaticInt8Plan:
     """What all families' files are made from.
 
     Attributes:
-        model: Float network after the ladder.
+        model: Float network after post-training quantization: rescaled, biases corrected.
         ranges: Of activations, by family.
-        per_channel: One weight step for each output channel.
+        per_channel: One weight scale per output channel.
         seven_bit_weights: This CPU's runtime wants weights of 7 bits.
         symmetric: Zero point of activations is 0; None lets each runtime say.
-        grids: Integers chosen before.
-        skipped: What the ladder left alone.
+        grids: Integers and scales of weights, by initializer; other weights are rounded to the nearest.
+        skipped: What post-training quantization left alone.
         notes: What it did.
-        rescaled: The float network with its channels as the ladder rescaled them, nothing rounded: what each layer is to give.
+        rescaled: The float network after its passes, nothing rounded: the reference of each layer.
     """
 
     model: onnx.ModelProto
@@ -49,8 +47,8 @@ class StaticInt8Plan:
     seven_bit_weights: bool
     symmetric: bool | None = None
     grids: Mapping[str, QuantizedWeight] = field(default_factory=dict)
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
+    skipped: tuple[Fact, ...] = ()
+    notes: tuple[Fact, ...] = ()
     rescaled: onnx.ModelProto | None = None
 
     def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
@@ -79,7 +77,7 @@ def plan_static_int8(
     batches: Sequence[np.ndarray],
     families: tuple[str, ...],
     calibration: CalibrationSettings,
-    steps: PTQSettings,
+    ptq: PTQSettings,
     *,
     per_channel: bool,
     symmetric: bool | None,
@@ -87,84 +85,52 @@ def plan_static_int8(
     exclude: tuple[str, ...],
     reporter: Reporter,
 ) -> StaticInt8Plan:
-    """Climb the ladder, then find ranges.
+    """Run post-training quantization of the weights, then calibrate the ranges of activations.
 
     Args:
         model: Float network.
         batches: Calibration inputs.
-        families: To make files for.
-        calibration: How ranges are found.
-        steps: What is done before.
-        per_channel: One weight step for each output channel.
+        families: Runtimes to write files for.
+        calibration: How ranges are estimated.
+        ptq: What is done before.
+        per_channel: One weight scale per output channel.
         symmetric: As in `StaticInt8Plan`.
         seven_bit_weights: Likewise.
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
     """
-    done = ladder.PreparedModel(model)
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
-    if steps.equalize:
-        done = ladder.equalize_model(done.model, batches)
-        skipped, notes = done.skipped, done.notes
-    if steps.smooth is not None:
-        found, left, note = smooth_linear_inputs(done.model, batches, steps.smooth, exclude=exclude, reporter=reporter)
-        found, through, streamed = smooth_residual_streams(found, batches, steps.smooth, exclude=exclude, reporter=reporter)
-        left = tuple(skip for skip in left if skip.what.removeprefix(WHAT) not in through)
-        done, skipped, notes = ladder.PreparedModel(found), (*skipped, *left), (*notes, note, *[streamed] * bool(streamed))
-    rescaled = done.model
-    weights = steps.weights
-    if weights.rounding == "brecq":
-        done = blockwise.round_by_blocks(
-            done.model,
-            batches,
-            bits=min(weights.bits, 7) if seven_bit_weights else weights.bits,
-            per_channel=per_channel,
-            search=weights.range == "mse",
-            iterations=weights.iterations,
-            exclude=exclude,
-            reporter=reporter,
-        )
-        skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
-    elif (weights.bits, weights.range, weights.rounding, steps.bias_correction) != (8, "minmax", "nearest", "none"):
-        done = ladder.round_weights(
-            done.model,
-            batches,
-            bits=min(weights.bits, 7) if seven_bit_weights else weights.bits,
-            per_channel=per_channel,
-            search=weights.range == "mse",
-            rounding=weights.rounding,
-            iterations=weights.iterations,
-            correction=steps.bias_correction,
-            exclude=exclude,
-            reporter=reporter,
-        )
-        skipped, notes = (*skipped, *done.skipped), (*notes, *done.notes)
-    ranges = _ranges(done.model, batches, families, calibration, symmetric, reporter)
-    return StaticInt8Plan(done.model, ranges, per_channel, seven_bit_weights, symmetric, done.grids, skipped, notes, rescaled)
+    bits = min(ptq.weights.bits, 7) if seven_bit_weights else ptq.weights.bits
+    result = run_ptq(graphs.to_ir(model), batches, ptq, bits=bits, per_channel=per_channel, exclude=exclude, reporter=reporter)
+    prepared = result.prepared
+    ranges = _calibrate(prepared.model, batches, families, calibration, symmetric, reporter)
+    return StaticInt8Plan(
+        graphs.to_proto(prepared.model), ranges, per_channel, seven_bit_weights, symmetric, prepared.weights,
+        result.skipped, result.notes, graphs.to_proto(result.rescaled),
+    )  # fmt: skip
 
 
-def _ranges(
-    model: onnx.ModelProto,
+def _calibrate(
+    model: ir.Model,
     batches: Sequence[np.ndarray],
     families: tuple[str, ...],
     calibration: CalibrationSettings,
     symmetric: bool | None,
     reporter: Reporter,
 ) -> dict[str, Ranges]:
-    """Range of each activation, by family: unsigned integers have twice the levels for what is never negative."""
-    names = placement.activations_to_calibrate(model, families)
-    estimator = lookup("range", calibration.method)
-    observes = estimator.options.get("observes", "histogram")
-    counts, relative = observes == "histogram", observes == "normalized histogram"
-    seen = calibrate.observe(model, names, batches, counts=counts, relative=relative, reporter=reporter)
-    range_of = estimator.load()
-    found: dict[str, Ranges] = {}
+    """Range of each activation, by runtime: unsigned integers have twice the levels for a tensor that is never negative."""
+    proto = graphs.to_proto(model)
+    names = placement.activations_to_calibrate(proto, families)
+    method = lookup("range", calibration.method)
+    observes = method.options.get("observes", "histogram")
+    counts, normalized = observes == "histogram", observes == "normalized histogram"
+    histograms = observe(model, names, batches, counts=counts, normalized=normalized, reporter=reporter)
+    estimate = method.load()
+    ranges: dict[str, Ranges] = {}
     for family in families:
-        unsigned = placement.placement_for(model, family, symmetric=symmetric).unsigned
-        own = {
-            name: range_of(one, levels=256 if unsigned and one.low >= 0 else 128, percentile=calibration.percentile)
-            for name, one in seen.items()
+        unsigned = placement.placement_for(proto, family, symmetric=symmetric).unsigned
+        estimated = {
+            name: estimate(histogram, levels=256 if unsigned and histogram.low >= 0 else 128, percentile=calibration.percentile)
+            for name, histogram in histograms.items()
         }
-        found[family] = clip_to_activation(model, own)
-    return found
+        ranges[family] = clip_to_activation(model, estimated)
+    return ranges

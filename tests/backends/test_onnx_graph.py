@@ -48,6 +48,16 @@ def test_weight_in_a_constant_node_becomes_an_initializer_of_the_same_name() -> 
     np.testing.assert_array_equal(graphs.run(graphs.create_session(model), x), x @ W)
 
 
+def test_nodes_in_an_order_that_cannot_run_are_sorted() -> None:
+    model = small()
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    indexed = graphs.to_ir(model)
+    assert [node.op_type for node in indexed.graph] == ["MatMul", "Relu"]
+    assert [node.op_type for node in indexed.clone().graph] == ["MatMul", "Relu"]
+
+
 def test_replaced_weights_do_not_touch_the_original() -> None:
     model = graphs.to_ir(small())
     doubled = graphs.with_initializers(model, {"w": 2 * W, "absent": W})

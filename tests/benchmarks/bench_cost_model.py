@@ -95,7 +95,9 @@ def export(name: str, size: int, floats: Path, ints: Path) -> None:
     model = graphs.load(floats)
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 4
     batches = [part.numpy() for part in x.split(fixed)]
-    seen = calibrate.observe(model, placement.activations_to_calibrate(model, ("onnxruntime",)), batches, counts=False)
+    seen = calibrate.observe(
+        graphs.to_ir(model), placement.activations_to_calibrate(model, ("onnxruntime",)), batches, counts=False
+    )
     ranges = {key: (one.low, one.high) for key, one in seen.items()}
     made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=needs_7bit_weights())
     graphs.write_metadata(made, spec)

@@ -37,7 +37,7 @@ from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.fewest_float_layers import search
 from compress.quantize.mixed_precision.trial import TrialBuilder
 from compress.quantize.ptq.cross_layer_equalization import find_pairs
-from compress.quantize.ptq.weighted_layers import read_weight, with_weights
+from compress.quantize.ptq.weighted_layers import read_weight
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import plan_static_int8
@@ -57,32 +57,32 @@ SKEWED = ("ResNet-18", "RegNetY-400MF")
 EIGHT_BITS: dict[str, dict[str, Any]] = {
     ", percentile": {"calibration": {"method": "percentile"}},
     "": {},
-    ", smooth": {"ladder": {"smooth": 0.5}},
-    ", tuned": {"calibration": {"tune": 12}},
-    ", smooth and tuned": {"calibration": {"tune": 12}, "ladder": {"smooth": 1.0}},
+    ", smooth": {"ptq": {"smooth": 0.5}},
+    ", tuned": {"calibration": {"learn_epochs": 12}},
+    ", smooth and tuned": {"calibration": {"learn_epochs": 12}, "ptq": {"smooth": 1.0}},
 }
 FACTOR = 100.0
 W4 = {"bits": 4}
 MSE = {**W4, "range": "mse"}
 END = "adaround, mse steps, bias correction"
 LADDERS: dict[str, dict[str, Any]] = {
-    "nearest": {"ladder": {"weights": W4}},
-    "nearest, bias correction": {"ladder": {"weights": W4, "bias_correction": "empirical"}},
-    "adaround": {"ladder": {"weights": {**W4, "rounding": "adaround"}}},
-    "gptq, mse steps, bias correction": {"ladder": {"weights": {**MSE, "rounding": "gptq"}, "bias_correction": "empirical"}},
-    "brecq, mse steps": {"ladder": {"weights": {**MSE, "rounding": "brecq"}}},
+    "nearest": {"ptq": {"weights": W4}},
+    "nearest, bias correction": {"ptq": {"weights": W4, "bias_correction": "empirical"}},
+    "adaround": {"ptq": {"weights": {**W4, "rounding": "adaround"}}},
+    "gptq, mse steps, bias correction": {"ptq": {"weights": {**MSE, "rounding": "gptq"}, "bias_correction": "empirical"}},
+    "brecq, mse steps": {"ptq": {"weights": {**MSE, "rounding": "brecq"}}},
     "nearest, then recovery by training": {
-        "ladder": {"weights": W4},
+        "ptq": {"weights": W4},
         "recover": {"epochs": 1, "batch_size": BATCH, "lr": 2e-4, "keep": "last"},
     },
-    END: {"ladder": {"weights": {**MSE, "rounding": "adaround"}, "bias_correction": "empirical"}},
+    END: {"ptq": {"weights": {**MSE, "rounding": "adaround"}, "bias_correction": "empirical"}},
 }
 """Fields of the stage for 4-bit weights; the last is the end of the ladder that the goal is held to."""
 W3 = {"bits": 3}
 ENDS: dict[str, dict[str, Any]] = {
-    "nearest": {"ladder": {"weights": W3}},
-    "nearest, bias correction": {"ladder": {"weights": W3, "bias_correction": "empirical"}},
-    END: {"ladder": {"weights": {**W3, "range": "mse", "rounding": "adaround"}, "bias_correction": "empirical"}},
+    "nearest": {"ptq": {"weights": W3}},
+    "nearest, bias correction": {"ptq": {"weights": W3, "bias_correction": "empirical"}},
+    END: {"ptq": {"weights": {**W3, "range": "mse", "rounding": "adaround"}, "bias_correction": "empirical"}},
 }
 """Fields of the stage for 3-bit weights."""
 
@@ -174,7 +174,7 @@ def w8a8(files: Files) -> None:
 
 def skewed(source: Path, path: Path) -> float:
     """Write the network with channels of each pair rescaled; the largest change of an answer, of the largest answer."""
-    model = graphs.load(source)
+    model = graphs.to_ir(graphs.load(source))
     random = np.random.default_rng(0)
     values: dict[str, np.ndarray] = {}
     for pair in find_pairs(model)[0]:
@@ -187,11 +187,9 @@ def skewed(source: Path, path: Path) -> float:
         each = s.reshape(second.groups, 1, -1)  # inputs of a group's outputs
         grouped = w2.reshape(second.groups, -1, *w2.shape[1:]) / each[..., *[None] * (w2.ndim - 2)]
         values[second.weight] = grouped.reshape(w2.shape)
-    made = with_weights(model, values)
+    made = graphs.with_initializers(model, values)
     graphs.save(made, path)
-    x = np.random.default_rng(1).normal(
-        size=(16, *(one.dim_value for one in model.graph.input[0].type.tensor_type.shape.dim[1:]))
-    )
+    x = np.random.default_rng(1).normal(size=(16, *(graphs.dims(model.graph.inputs[0]) or [])[1:]))
     before, after = (graphs.run(graphs.create_session(one), x.astype(np.float32)) for one in (model, made))
     return float(np.abs(before - after).max() / np.abs(before).max())
 
@@ -209,7 +207,7 @@ def equalize(files: Files) -> None:
             print(f"{name}: rescaling changes answers by {change:.1e} at most", file=sys.stderr)
         plain = files.quantized(f"tensor-{name}", source, {"per_channel": False})
         broken = files.quantized(f"skewed-{name}", path, {"per_channel": False})
-        healed = files.quantized(f"healed-{name}", path, {"per_channel": False, "ladder": {"equalize": True}})
+        healed = files.quantized(f"healed-{name}", path, {"per_channel": False, "ptq": {"equalize": True}})
         lost, cell = drop(healed)
         print(
             f"| {name} | {np.mean(plain['float']):.2%} | {np.mean(plain['correct']):.2%} | {np.mean(broken['correct']):.2%} | "

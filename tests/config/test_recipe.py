@@ -333,7 +333,7 @@ def test_smoke_keeps_the_number_of_teachers():
         "prune: {target: {macs: 0.5}, schedule: {kind: guarded}, before: {kind: slimming, epochs: 1}}",
         "quantize: {scheme: fp16}",
         "quantize: {scheme: weight_int4, gate: null}",
-        "quantize: {mixed: {accuracy_drop: 0.002}, ladder: {equalize: true, weights: {bits: 4, rounding: adaround}}}",
+        "quantize: {mixed: {accuracy_drop: 0.002}, ptq: {equalize: true, weights: {bits: 4, rounding: adaround}}}",
     ],
 )
 def test_the_resolved_recipe_loads_to_an_equal_one_whatever_it_asks_for(stage):

@@ -42,7 +42,7 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
 
     batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
-    seen = calibrate.observe(model, activations_to_calibrate(model, tuple(PLACEMENTS)), batches, counts=False)
+    seen = calibrate.observe(graphs.to_ir(model), activations_to_calibrate(model, tuple(PLACEMENTS)), batches, counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     for kind in PLACEMENTS:
         made = int8.quantize_static(model, ranges, kind, per_channel=True, reduce_range=kind == "onnxruntime")

@@ -13,6 +13,7 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.config.devices import Device, load_device
 from compress.core.errors import ConversionError
+from compress.core.record import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
@@ -73,7 +74,7 @@ def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: C
     assert any("tensorrt" in note for note in outcome.notes)
 
 
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "relative"])
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "sample_normalized_mse"])
 def test_every_method_agrees_with_float(network: nn.Module, context: Context, method: str) -> None:
     outcome = Quantize(calibration={"method": method, "samples": 64}).run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= 0.9
@@ -197,24 +198,24 @@ def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Mod
 
 
 @pytest.mark.parametrize(
-    "extra", [{"calibration": {"samples": 64}}, {"ladder": {"equalize": True}}, {"mixed": {}}, {"symmetric": True}]
+    "extra", [{"calibration": {"samples": 64}}, {"ptq": {"equalize": True}}, {"mixed": {}}, {"symmetric": True}]
 )
 def test_what_only_static_int8_has_is_refused_elsewhere(extra: dict) -> None:
     with pytest.raises(ValidationError, match="is for static int8, and scheme is fp16"):
         Quantize(scheme="fp16", **extra)
 
 
-def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Context) -> None:
-    ladder = {
+def test_all_passes_together_agree_and_are_recorded(network: nn.Module, context: Context) -> None:
+    ptq = {
         "equalize": True,
         "weights": {"bits": 4, "range": "mse", "rounding": "adaround", "iterations": 30},
         "bias_correction": "empirical",
     }
-    stage = Quantize(ladder=ladder, calibration={"samples": 64})
+    stage = Quantize(ptq=ptq, calibration={"samples": 64})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= 0.85
     assert outcome.results["sqnr_worst_layer_db"].value <= min(row["sqnr_db"] for row in outcome.tables["layer_sqnr"]) + 1e-3
-    assert any("pairs of layers equalized" in note for note in outcome.notes)
+    assert "quantize_ptq.pairs_equalized" in [note.code for note in outcome.notes if isinstance(note, Fact)]
     assert any("64 training images, chosen with seed 0" in note for note in outcome.notes)
     assert any("4-bit weights stored as int8" in note for note in outcome.notes)
     first = outcome.candidate.files["onnxruntime"].read_bytes()
@@ -222,15 +223,15 @@ def test_the_whole_ladder_agrees_and_is_recorded(network: nn.Module, context: Co
 
 
 def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
-    stage = Quantize(ladder={"equalize": True, "smooth": 1.0}, gate=None)
+    stage = Quantize(ptq={"equalize": True, "smooth": 1.0}, gate=None)
     outcome = stage.run(Candidate(SPEC, module=network), context)
-    assert any("equalized" in note for note in outcome.notes)
+    assert "quantize_ptq.pairs_equalized" in [note.code for note in outcome.notes if isinstance(note, Fact)]
     assert outcome.results["sqnr_worst_layer_db"].value > 15
 
 
 def test_iterations_without_adaround_are_refused() -> None:
     with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
-        Quantize(ladder={"weights": {"iterations": 10}})
+        Quantize(ptq={"weights": {"iterations": 10}})
 
 
 def test_symmetric_activations_on_request(network: nn.Module, context: Context) -> None:
@@ -270,7 +271,7 @@ def test_the_count_of_what_stays_in_float_is_of_operators_alone(network: nn.Modu
 
 
 def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
-    stage = Quantize(ladder={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
+    stage = Quantize(ptq={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.results["drop_validation"].value <= 0.02
     (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
@@ -325,7 +326,7 @@ def test_gate_records_its_verdict(network: nn.Module, context: Context) -> None:
 
 def test_gate_keeps_the_float_network_where_too_much_is_lost(network: nn.Module, context: Context, exported: Path) -> None:
     context = dataclasses.replace(context, targets=(here(),))
-    stage = Quantize(ladder={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
+    stage = Quantize(ptq={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
     assert outcome.candidate.files["onnxruntime"].parent == context.folder

@@ -19,13 +19,15 @@ from compress.core.sentences import (
     profile,
     prune,
     quantize,
+    quantize_ptq,
     substitute,
     train,
 )
 from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
-    backends, data, dataset_distillation, distill, export, models, pipeline, profile, prune, quantize, substitute, train,
+    backends, data, dataset_distillation, distill, export, models, pipeline, profile, prune, quantize, quantize_ptq,
+    substitute, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}
 SUBJECTS: Sentences = {}

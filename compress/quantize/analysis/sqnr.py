@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 
 from compress.backends import onnx_graph as graphs
-from compress.quantize.calibration.observe import with_outputs
 from compress.quantize.qdq.placement import WEIGHTED
 
 
@@ -43,7 +42,7 @@ def decibels(exact: np.ndarray, found: np.ndarray) -> float:
 
 def _outputs(model: onnx.ModelProto, names: list[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Tensors of the graph as it is written, sample after sample, so that a file with a fixed batch of 1 serves as well."""
-    runner = graphs.create_session(with_outputs(model, names), optimised=False, threads=0)
+    runner = graphs.create_session(graphs.with_outputs(graphs.to_ir(model), names), optimised=False, threads=0)
     given = model.graph.input[0].name
     parts = [runner.run(names, {given: inputs[place : place + 1]}) for place in range(len(inputs))]
     return {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}

@@ -1,16 +1,16 @@
-"""AdaRound: whether each weight is rounded up or down is learned from what the layer reads.
+"""AdaRound: whether each weight is rounded up or down is learned from the inputs of its layer.
 
-Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization, arXiv:2004.10568. With steps s fixed,
+Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization, arXiv:2004.10568. With fixed scales s,
 
     W̃ = s q,   q = clip(⌊W / s⌋ + h(V)),      h(V) = clip(σ(V) (ζ − γ) + γ, 0, 1),   ζ = 1.1, γ = −0.1      (eq. 22, 23)
 
     min over V   E‖f(W x + b) − f(W̃ x̂ + b)‖² / (s² h̄) + λ Σ (1 − |2 h(V) − 1|^β)                           (eq. 25, 24)
 
-x is what the layer reads in the float network and x̂ what it reads once all layers before it are rounded, so that it also
-makes up for them; f is the activation function behind it. Dividing by s² and by h̄, the mean of x̂², counts errors in steps,
-which sets the first term against λ whatever the layer. β falls from 20 to 2, so that every h ends at 0 or 1. Each step of Adam
-sees a few of the vectors. A row whose error over all of them would be above that of rounding to the nearest is rounded to the
-nearest.
+x is the input of the layer in the float network and x̂ its input once all earlier layers are rounded, so that the layer also
+compensates their errors; f is the activation function that follows it. Division by s² and by h̄, the mean of x̂², measures
+errors in units of the scale, which balances the first term against λ for any layer. β falls from 20 to 2, so that every h ends
+at 0 or 1. Each iteration of Adam uses a few of the vectors. A row whose error over all vectors would exceed that of rounding to
+the nearest is rounded to the nearest.
 
 Symbols: W (G, K, D) float32; s, b (G, K); x, x̂ (G, n, D); V (G, K, D).
 """
@@ -18,6 +18,7 @@ Symbols: W (G, K, D) float32; s, b (G, K); x, x̂ (G, n, D); V (G, K, D).
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,102 +27,116 @@ from torch import Tensor
 from compress.quantize.ptq.following_activation import ActivationFunction
 from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest
 
+if TYPE_CHECKING:
+    from compress.quantize.ptq.layer_rounding import LayerRounding
+
 ZETA, GAMMA = 1.1, -0.1
-STRENGTH = 0.3
-"""λ, beside a first term of about D / 12 a row for weights rounded to the nearest."""
-FREE = 0.2
-"""Part of the steps before λ counts."""
-RATE = 3e-2
-SEEN = 256
-"""Vectors in one step."""
+LAMBDA = 0.3
+"""λ; the first term is about D / 12 per row for weights rounded to the nearest."""
+WARM_UP = 0.2
+"""Fraction of the iterations before the regularizer is added."""
+LEARNING_RATE = 3e-2
+BATCH = 256
+"""Vectors per iteration."""
+
+
+def round_layer(layer: LayerRounding) -> np.ndarray:
+    """Row `adaround` of the registry."""
+    inputs = layer.inputs
+    return adaround(
+        layer.w, layer.s, inputs.x, inputs.x_quantized, layer.bits,
+        iterations=layer.iterations, b=layer.bias, activation=layer.activation,
+    )  # fmt: skip
 
 
 def adaround(
     w: np.ndarray,
     s: np.ndarray,
     x: np.ndarray,
-    found: np.ndarray,
+    x_quantized: np.ndarray,
     bits: int,
     *,
     iterations: int,
     b: np.ndarray | None = None,
-    bend: ActivationFunction | None = None,
+    activation: ActivationFunction | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
 
     Args:
         w: W.
-        s: Steps.
+        s: Scales.
         x: Inputs in the float network.
-        found: x̂.
+        x_quantized: x̂.
         bits: Levels are 2^bits.
-        iterations: Steps of Adam.
-        b: Bias; None for none. It matters to f only.
-        bend: f; None for the identity.
-        seed: Of the order in which vectors are seen.
+        iterations: Iterations of Adam.
+        b: Bias; None for zero. It matters to f only.
+        activation: f; None for the identity.
+        seed: Of the order of the vectors.
     """
     low, high = int_range(bits)
-    step = torch.from_numpy(s)[..., None]
-    offset = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
-    wanted = _outputs(torch.from_numpy(x), torch.from_numpy(w), offset, bend)
-    read = torch.from_numpy(found)
-    order = torch.randperm(read.shape[1], generator=torch.Generator().manual_seed(seed))
-    read, wanted, count = read[:, order], wanted[:, order], min(SEEN, read.shape[1])
-    weight = 2 / (step[..., 0] ** 2 * read.square().mean((1, 2)).clamp_min(1e-12)[:, None])[:, None]
-    scaled = torch.from_numpy(w) / step
+    scale = torch.from_numpy(s)[..., None]
+    bias = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
+    target = _outputs(torch.from_numpy(x), torch.from_numpy(w), bias, activation)
+    inputs = torch.from_numpy(x_quantized)
+    order = torch.randperm(inputs.shape[1], generator=torch.Generator().manual_seed(seed))
+    inputs, target, count = inputs[:, order], target[:, order], min(BATCH, inputs.shape[1])
+    factor = 2 / (scale[..., 0] ** 2 * inputs.square().mean((1, 2)).clamp_min(1e-12)[:, None])[:, None]
+    scaled = torch.from_numpy(w) / scale
     floor = scaled.floor()
-    share = (scaled - floor).clamp(0.01, 0.99)
-    v = -torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)
-    optimizer = torch.optim.Adam([v], lr=RATE, fused=True)
-    for turn in range(iterations):
-        start = turn * count % (read.shape[1] - count + 1)
-        batch, target = read[:, start : start + count], wanted[:, start : start + count]
+    fraction = (scaled - floor).clamp(0.01, 0.99)
+    v = -torch.log((ZETA - GAMMA) / (fraction - GAMMA) - 1)
+    optimizer = torch.optim.Adam([v], lr=LEARNING_RATE, fused=True)
+    for iteration in range(iterations):
+        start = iteration * count % (inputs.shape[1] - count + 1)
+        x_batch, y_batch = inputs[:, start : start + count], target[:, start : start + count]
         sigma = torch.sigmoid(v)
-        free = sigma * (ZETA - GAMMA) + GAMMA
-        up = free.clamp(0, 1)
-        q = floor + up
-        pull = _pull(batch, q.clamp(low, high) * step, offset, bend, target, weight / count)
-        slope = (pull.transpose(1, 2) @ batch) * step * ((q >= low) & (q <= high))
-        done = (turn / iterations - FREE) / (1 - FREE)
-        if done > 0:
-            beta = 2 + 18 * 0.5 * (1 + math.cos(done * math.pi))
-            side = 2 * up - 1
-            slope -= 2 * STRENGTH * beta * side.abs().pow_(beta - 1).mul_(side.sign())
-        v.grad = slope.mul_(sigma * (1 - sigma)).mul_((free == up) * (ZETA - GAMMA))
+        unclipped = sigma * (ZETA - GAMMA) + GAMMA
+        h = unclipped.clamp(0, 1)
+        q = floor + h
+        grad_y = _output_gradient(x_batch, q.clamp(low, high) * scale, bias, activation, y_batch, factor / count)
+        grad_h = (grad_y.transpose(1, 2) @ x_batch) * scale * ((q >= low) & (q <= high))
+        progress = (iteration / iterations - WARM_UP) / (1 - WARM_UP)
+        if progress > 0:
+            beta = 2 + 18 * 0.5 * (1 + math.cos(progress * math.pi))
+            side = 2 * h - 1
+            grad_h -= 2 * LAMBDA * beta * side.abs().pow_(beta - 1).mul_(side.sign())
+        v.grad = grad_h.mul_(sigma * (1 - sigma)).mul_((unclipped == h) * (ZETA - GAMMA))
         optimizer.step()
     learned = (floor + (v >= 0)).clamp(low, high).to(torch.int8).numpy()
-    plain = round_to_nearest(w, s, bits)
-    after, before = (_error(q, step, read, offset, bend, wanted) for q in (learned, plain))
-    better: np.ndarray = (after <= before).numpy()
-    return np.where(better[..., None], learned, plain)
+    nearest = round_to_nearest(w, s, bits)
+    error, error_nearest = (_squared_error(q, scale, inputs, bias, activation, target) for q in (learned, nearest))
+    better: np.ndarray = (error <= error_nearest).numpy()
+    return np.where(better[..., None], learned, nearest)
 
 
-def output_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """E[((s q − W) x)²] of each output channel, (G, K), float64; `second` is H = E[x xᵀ], (G, D, D)."""
+def output_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """E[((s q − W) x)²] of each output channel, (G, K), float64; `hessian` is H = E[x xᵀ], (G, D, D)."""
     delta = q.astype(np.float64) * s[..., None] - w
-    found: np.ndarray = ((delta @ second.astype(np.float64)) * delta).sum(-1)
-    return found
+    error: np.ndarray = ((delta @ hessian.astype(np.float64)) * delta).sum(-1)
+    return error
 
 
-def _outputs(x: Tensor, w: Tensor, offset: Tensor, bend: ActivationFunction | None) -> Tensor:
+def _outputs(x: Tensor, w: Tensor, bias: Tensor, activation: ActivationFunction | None) -> Tensor:
     """f(W x + b), (G, n, K)."""
-    y = torch.baddbmm(offset[:, None], x, w.transpose(1, 2))
-    return y if bend is None else bend(y)
+    y = torch.baddbmm(bias[:, None], x, w.transpose(1, 2))
+    return y if activation is None else activation(y)
 
 
-def _pull(x: Tensor, w: Tensor, offset: Tensor, bend: ActivationFunction | None, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of Σ weight (f(W̃ x̂ + b) − wanted)² / 2 by the product, (G, n, K)."""
-    y = _outputs(x, w, offset, None)
-    if bend is None:
-        return (y - wanted) * weight
-    bent = bend(y.requires_grad_())
-    (found,) = torch.autograd.grad(bent, y, (bent.detach() - wanted) * weight)
-    return found
-
-
-def _error(
-    q: np.ndarray, step: Tensor, read: Tensor, offset: Tensor, bend: ActivationFunction | None, wanted: Tensor
+def _output_gradient(
+    x: Tensor, w: Tensor, bias: Tensor, activation: ActivationFunction | None, target: Tensor, factor: Tensor
 ) -> Tensor:
-    """Squared error of each output channel, (G, K)."""
-    return (_outputs(read, torch.from_numpy(q).float() * step, offset, bend) - wanted).square().mean(1)
+    """Gradient of Σ factor (f(W̃ x̂ + b) − target)² / 2 with respect to W̃ x̂ + b, (G, n, K)."""
+    y = _outputs(x, w, bias, None)
+    if activation is None:
+        return (y - target) * factor
+    activated = activation(y.requires_grad_())
+    (gradient,) = torch.autograd.grad(activated, y, (activated.detach() - target) * factor)
+    return gradient
+
+
+def _squared_error(
+    q: np.ndarray, scale: Tensor, x: Tensor, bias: Tensor, activation: ActivationFunction | None, target: Tensor
+) -> Tensor:
+    """Mean squared error of each output channel, (G, K)."""
+    return (_outputs(x, torch.from_numpy(q).float() * scale, bias, activation) - target).square().mean(1)

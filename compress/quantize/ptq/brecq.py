@@ -1,7 +1,7 @@
-"""BRECQ: layers of a block are rounded together, so that the block's output errs least where the loss minds it.
+"""BRECQ: layers of a block are rounded together, so that the error of the block's output, weighted by the loss, is least.
 
-Li et al. 2021, BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv:2102.05426. A block's
-output is z from what the float network gives it, and ẑ from x̂, what the blocks before it give once they are rounded:
+Li et al. 2021, BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv:2102.05426. z is the
+block's output in the float network, and ẑ its output from x̂, the output of the blocks before it once they are rounded:
 
     min over V₁ … V_m   E[ Σ_i f_i (z_i − ẑ_i)² ] + λ Σ (1 − |2 h(V) − 1|^β),        f_i = E[(∂L / ∂z_i)²]       (eq. 10)
 
@@ -9,8 +9,8 @@ output is z from what the float network gives it, and ẑ from x̂, what the blo
 
 f is the diagonal of the Fisher information, its mean over the samples, or 1 where it is not known. AdaRound's are
 h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), β and the regularizer (Nagel et al. 2020, arXiv:2004.10568, eq. 23, 24). The first term is
-in units of what rounding to the nearest costs, times a twelfth of the number of weights, which is its size there. A block whose
-learned integers have more error on the samples than the nearest ones takes those.
+divided by its value for rounding to the nearest and multiplied by a twelfth of the number of weights. A block whose learned
+integers have more error on the samples than the nearest ones takes the nearest ones.
 
 Symbols: W any shape; s > 0, shaped to broadcast against W; x̂, z (N, …); f shaped as one sample of z.
 """
@@ -19,126 +19,106 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from compress.quantize.ptq.adaround import GAMMA, LAMBDA, LEARNING_RATE, WARM_UP, ZETA
 from compress.quantize.ptq.quantized_weight import int_range
 
-ZETA, GAMMA = 1.1, -0.1
-STRENGTH = 0.3
-"""λ."""
-FREE = 0.2
-"""Part of the steps before λ counts."""
-RATE = 3e-2
-
-Block = Callable[[Sequence[Tensor], Tensor], Tensor]
+BlockFunction = Callable[[Sequence[Tensor], Tensor], Tensor]
 """From weights and inputs to outputs."""
 
 
-def brecq(
-    block: Block,
-    weights: Sequence[Tensor],
-    s: Sequence[Tensor],
-    x: Tensor,
-    z: Tensor,
-    bits: int,
-    *,
-    iterations: int,
-    fisher: Tensor | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-) -> tuple[list[Tensor], float, float]:
-    """Integers q of each weight, whose block error is not above that of rounding to the nearest.
+@dataclass(frozen=True, eq=False)
+class BlockProblem:
+    """One block to round.
 
-    Args:
-        block: Computes the block with other weights.
+    Attributes:
+        block: Computes the block with given weights.
         weights: W of each layer.
-        s: Steps of each.
+        s: Scales of each.
         x: x̂, inputs of the block.
         z: Outputs of the float block.
         bits: Levels are 2^bits.
-        iterations: Steps of Adam, over batches of samples.
         fisher: f; None for 1.
-        batch_size: Samples of a step.
+        batch_size: Samples per iteration.
+    """
+
+    block: BlockFunction
+    weights: Sequence[Tensor]
+    s: Sequence[Tensor]
+    x: Tensor
+    z: Tensor
+    bits: int
+    fisher: Tensor | None = None
+    batch_size: int = 32
+
+    @torch.no_grad()
+    def error(self, q: Sequence[Tensor]) -> float:
+        """E[Σ_i f_i (z_i − ẑ_i)²] over the samples, of integers q."""
+        values = [integers * s for integers, s in zip(q, self.s, strict=True)]
+        total = 0.0
+        for start in range(0, len(self.x), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            total += float(_weighted_error(self.block(values, self.x[part]), self.z[part], self.fisher).double())
+        return total / len(self.x)
+
+
+def brecq(problem: BlockProblem, *, iterations: int, seed: int = 0) -> tuple[list[Tensor], float, float]:
+    """Integers q of each weight, whose block error is not above that of rounding to the nearest.
+
+    Args:
+        problem: The block.
+        iterations: Iterations of Adam, over batches of samples.
         seed: Of the order of samples.
 
     Returns:
         q shaped as the weights, int8; the block error of q, and of rounding to the nearest.
     """
-    low, high = int_range(bits)
-    plain = [(w / step).round().clamp(low, high) for w, step in zip(weights, s, strict=True)]
-    error = block_error(block, [q * step for q, step in zip(plain, s, strict=True)], x, z, fisher, batch_size=batch_size)
-    if error == 0 or iterations == 0:
-        return [q.to(torch.int8) for q in plain], error, error
-    unit = sum(w.numel() for w in weights) / 12 / error
-    learned = _learned(block, weights, s, x, z, (low, high), iterations, fisher, batch_size, seed, unit)
-    values = [q * step for q, step in zip(learned, s, strict=True)]
-    found = block_error(block, values, x, z, fisher, batch_size=batch_size)
-    best, least = (learned, found) if found < error else (plain, error)
-    return [q.to(torch.int8) for q in best], least, error
+    low, high = int_range(problem.bits)
+    nearest = [(w / s).round().clamp(low, high) for w, s in zip(problem.weights, problem.s, strict=True)]
+    error_nearest = problem.error(nearest)
+    if error_nearest == 0 or iterations == 0:
+        return [q.to(torch.int8) for q in nearest], error_nearest, error_nearest
+    learned = _learn(problem, sum(w.numel() for w in problem.weights) / 12 / error_nearest, iterations, seed)
+    error = problem.error(learned)
+    best, least = (learned, error) if error < error_nearest else (nearest, error_nearest)
+    return [q.to(torch.int8) for q in best], least, error_nearest
 
 
-def _learned(
-    block: Block,
-    weights: Sequence[Tensor],
-    s: Sequence[Tensor],
-    x: Tensor,
-    z: Tensor,
-    bounds: tuple[int, int],
-    iterations: int,
-    fisher: Tensor | None,
-    batch_size: int,
-    seed: int,
-    unit: float,
-) -> list[Tensor]:
-    scaled = [w / step for w, step in zip(weights, s, strict=True)]
-    floors = [one.floor() for one in scaled]
-    shares = [(one - floor).clamp(0.01, 0.99) for one, floor in zip(scaled, floors, strict=True)]
-    v = [(-torch.log((ZETA - GAMMA) / (share - GAMMA) - 1)).requires_grad_() for share in shares]
-    optimizer = torch.optim.Adam(v, lr=RATE)
+def _learn(problem: BlockProblem, factor: float, iterations: int, seed: int) -> list[Tensor]:
+    """Integers that minimize the error times `factor` plus the regularizer."""
+    bounds = int_range(problem.bits)
+    scaled = [w / s for w, s in zip(problem.weights, problem.s, strict=True)]
+    floors = [values.floor() for values in scaled]
+    fractions = [(values - floor).clamp(0.01, 0.99) for values, floor in zip(scaled, floors, strict=True)]
+    v = [(-torch.log((ZETA - GAMMA) / (fraction - GAMMA) - 1)).requires_grad_() for fraction in fractions]
+    optimizer = torch.optim.Adam(v, lr=LEARNING_RATE)
     order = torch.Generator().manual_seed(seed)
-    for step in range(iterations):
-        some = torch.randperm(len(x), generator=order)[:batch_size]
-        ups = [_up(one) for one in v]
-        values = [(f + u).clamp(*bounds) * one for f, u, one in zip(floors, ups, s, strict=True)]
-        loss = unit * _error(block(values, x[some]), z[some], fisher) / len(some)
-        done = (step / iterations - FREE) / (1 - FREE)
-        if done > 0:
-            beta = 2 + 18 * 0.5 * (1 + math.cos(done * math.pi))
-            loss = loss + STRENGTH * sum(((1 - (2 * u - 1).abs().pow(beta)).sum() for u in ups), torch.zeros(()))
+    for iteration in range(iterations):
+        batch = torch.randperm(len(problem.x), generator=order)[: problem.batch_size]
+        h = [_rectified_sigmoid(v_layer) for v_layer in v]
+        values = [(floor + h_layer).clamp(*bounds) * s for floor, h_layer, s in zip(floors, h, problem.s, strict=True)]
+        outputs = problem.block(values, problem.x[batch])
+        loss = factor * _weighted_error(outputs, problem.z[batch], problem.fisher) / len(batch)
+        progress = (iteration / iterations - WARM_UP) / (1 - WARM_UP)
+        if progress > 0:
+            beta = 2 + 18 * 0.5 * (1 + math.cos(progress * math.pi))
+            loss = loss + LAMBDA * sum(((1 - (2 * h_layer - 1).abs().pow(beta)).sum() for h_layer in h), torch.zeros(()))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return [(f + (_up(one.detach()) >= 0.5)).clamp(*bounds) for f, one in zip(floors, v, strict=True)]
+    up = [_rectified_sigmoid(v_layer.detach()) >= 0.5 for v_layer in v]
+    return [(floor + up_layer).clamp(*bounds) for floor, up_layer in zip(floors, up, strict=True)]
 
 
-@torch.no_grad()
-def block_error(
-    block: Block, values: Sequence[Tensor], x: Tensor, z: Tensor, fisher: Tensor | None = None, *, batch_size: int = 32
-) -> float:
-    """E[Σ_i f_i (z_i − ẑ_i)²] over the samples.
-
-    Args:
-        block: As for `brecq`.
-        values: Ŵ.
-        x: x̂.
-        z: Outputs of the float block.
-        fisher: f; None for 1.
-        batch_size: Samples at a time.
-    """
-    total = 0.0
-    for start in range(0, len(x), batch_size):
-        part = slice(start, start + batch_size)
-        total += float(_error(block(values, x[part]), z[part], fisher).double())
-    return total / len(x)
-
-
-def _error(found: Tensor, z: Tensor, fisher: Tensor | None) -> Tensor:
-    squares = (found - z).square()
+def _weighted_error(outputs: Tensor, z: Tensor, fisher: Tensor | None) -> Tensor:
+    squares = (outputs - z).square()
     return squares.sum() if fisher is None else (fisher * squares).sum()
 
 
-def _up(v: Tensor) -> Tensor:
+def _rectified_sigmoid(v: Tensor) -> Tensor:
     """h(V)."""
     return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)

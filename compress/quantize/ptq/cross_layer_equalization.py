@@ -1,29 +1,32 @@
-"""Cross-layer equalization: channels between two layers are rescaled so that both weights use their range alike.
+"""Cross-layer equalization: channels between two layers are rescaled so that both weights have the same range per channel.
 
-Nagel et al. 2019, Data-Free Quantization, arXiv:1906.04721. Through f with f(s x) = s f(x) for s > 0 (ReLU, identity)
+Nagel et al. 2019, Data-Free Quantization, arXiv:1906.04721. For f with f(s x) = s f(x) for s > 0 (ReLU, identity)
 
     W₂ f(W₁ x + b₁) = (W₂ S) f(S⁻¹ W₁ x + S⁻¹ b₁),     S = diag(s),    s_i = √(r₁_i r₂_i) / r₂_i,
 
-with r₁_i = max |W₁[i, :]| and r₂_i = max |W₂[:, i]| the two ranges of channel i (section 4.1). It is repeated over all pairs
-until the factors are near 1. High biases that this makes are absorbed by the next layer (section 4.1.3), with
-c_i = max(0, μ_i − 3 σ_i):
+where r₁_i = max |W₁[i, :]| and r₂_i = max |W₂[:, i]| are the two ranges of channel i (section 4.1). It is repeated over all
+pairs until the factors are near 1. High biases that this causes are absorbed by the next layer (section 4.1.3): with
+c_i = max(0, μ_i − 3 σ_i)
 
     b₁ ← b₁ − c,   b₂ ← b₂ + W₂ c,
 
-which changes nothing where W₁ x + b₁ > c, nearly always. Not done before a convolution that pads: its border sees zeros, not c.
+which changes nothing where W₁ x + b₁ > c, nearly always. It is not done before a convolution with padding, whose border reads
+zeros instead of c.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
-from compress.core.record import Skipped
-from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases, with_weights
+from compress.backends import onnx_graph as graphs
+from compress.core.record import Fact
+from compress.quantize.ptq.bias_correction import limit_batches, output_moments
+from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases
 
 SWEEPS = 20
 CONVERGED = 1e-3
@@ -32,17 +35,31 @@ DEVIATIONS = 3.0
 
 @dataclass(frozen=True)
 class LayerPair:
-    """Two layers with nothing between them that a positive factor does not pass through.
+    """Two layers between which a positive factor can be moved.
 
     Attributes:
         first: Its outputs are scaled.
         second: Its inputs are scaled back.
-        rectified: A ReLU stands between.
+        relu_between: A ReLU stands between.
     """
 
     first: WeightedLayer
     second: WeightedLayer
-    rectified: bool
+    relu_between: bool
+
+
+def equalize_network(model: ir.Model, inputs: PassInputs) -> PassResult:
+    """The pass `equalize`: cross-layer equalization, then absorption of high biases by statistics of calibration samples."""
+    pairs, skipped = find_pairs(model)
+    if not pairs:
+        return PassResult(model, skipped=(*skipped, Fact.of("quantize_ptq.no_pairs_to_equalize", "equalization")))
+    model, count = equalize(model)
+    outputs = list(dict.fromkeys(pair.first.output for pair in pairs if pair.relu_between))
+    if outputs:
+        moments = output_moments(model, outputs, limit_batches(inputs.batches))
+        means, deviations = ({name: pair[index] for name, pair in moments.items()} for index in (0, 1))
+        model = absorb_high_biases(model, means, deviations)
+    return PassResult(model, skipped=skipped, notes=(Fact.of("quantize_ptq.pairs_equalized", count=count),))
 
 
 def equalization_factors(r1: np.ndarray, r2: np.ndarray) -> np.ndarray:
@@ -52,29 +69,30 @@ def equalization_factors(r1: np.ndarray, r2: np.ndarray) -> np.ndarray:
     return safe
 
 
-def find_pairs(model: onnx.ModelProto) -> tuple[tuple[LayerPair, ...], tuple[Skipped, ...]]:
+def find_pairs(model: ir.Model) -> tuple[tuple[LayerPair, ...], tuple[Fact, ...]]:
     """Pairs that can be equalized without changing the function, and those that cannot, with the reason."""
     layers = {layer.output: layer for layer in weighted_layers(model)}
-    readers = Counter(name for node in model.graph.node for name in node.input)
-    readers.update(value.name for value in model.graph.output)
-    maker = {name: node for node in model.graph.node for name in node.output}
-    found, skipped = [], []
+    pairs, skipped = list[LayerPair](), list[Fact]()
     for second in layers.values():
-        name, through = second.input, None
-        if (node := maker.get(name)) is not None and node.op_type in ("Relu", "Clip") and readers[name] == 1:
-            name, through = node.input[0], node.op_type
-        first = layers.get(name)
-        if first is None or readers[name] != 1:
+        value, between = graphs.find_value(model, second.input), ""
+        node = value.producer()
+        if node is not None and node.op_type in ("Relu", "Clip") and _is_read_once(value) and node.inputs[0] is not None:
+            value, between = node.inputs[0], node.op_type
+        first = layers.get(str(value.name))
+        if first is None or not _is_read_once(value):
             continue
-        if through == "Clip":
-            reason = "a clip stands between, which a factor does not pass through; stage `substitute` can replace ReLU6 by ReLU"
-            skipped.append(Skipped(what=f"equalization of {first.name} and {second.name}", reason=reason))
+        if between == "Clip":
+            skipped.append(Fact.of("quantize_ptq.clip_between_layers", f"{first.name} and {second.name}"))
         elif (first.operator == "Conv") == (second.operator == "Conv"):
-            found.append(LayerPair(first, second, rectified=through == "Relu"))
-    return tuple(found), tuple(skipped)
+            pairs.append(LayerPair(first, second, relu_between=between == "Relu"))
+    return tuple(pairs), tuple(skipped)
 
 
-def equalize(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+def _is_read_once(value: ir.Value) -> bool:
+    return len(value.uses()) + value.is_graph_output() == 1
+
+
+def equalize(model: ir.Model) -> tuple[ir.Model, int]:
     """Equalize all pairs; the function stays the same.
 
     Returns:
@@ -87,13 +105,13 @@ def equalize(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
         change = max((_equalize_pair(values, pair) for pair in pairs), default=0.0)
         if change < CONVERGED:
             break
-    return with_weights(model, values), len(pairs)
+    return graphs.with_initializers(model, values), len(pairs)
 
 
 def _equalize_pair(values: dict[str, np.ndarray], pair: LayerPair) -> float:
-    """Rescale one pair; the largest |log s|."""
+    """Rescale one pair, in place. Returns the largest |log s|."""
     first, second = pair.first, pair.second
-    w1, w2 = first.to_matrix(values[first.weight]), by_input(values[second.weight], second)
+    w1, w2 = first.to_matrix(values[first.weight]), rows_by_input(values[second.weight], second)
     s = equalization_factors(np.abs(w1).max(2).reshape(-1), np.abs(w2).max(1))
     divide_outputs(values, first, s)
     multiply_inputs(values, second, s)
@@ -110,13 +128,11 @@ def divide_outputs(values: dict[str, np.ndarray], layer: WeightedLayer, s: np.nd
 
 def multiply_inputs(values: dict[str, np.ndarray], layer: WeightedLayer, s: np.ndarray) -> None:
     """W ← W diag(s), likewise."""
-    rows = by_input(values[layer.weight], layer) * s[:, None]
-    values[layer.weight] = _from_input(rows, values[layer.weight], layer)
+    rows = rows_by_input(values[layer.weight], layer) * s[:, None]
+    values[layer.weight] = _weight_from_rows(rows, values[layer.weight], layer)
 
 
-def absorb_high_biases(
-    model: onnx.ModelProto, means: Mapping[str, np.ndarray], deviations: Mapping[str, np.ndarray]
-) -> onnx.ModelProto:
+def absorb_high_biases(model: ir.Model, means: Mapping[str, np.ndarray], deviations: Mapping[str, np.ndarray]) -> ir.Model:
     """Move high biases into the next layer.
 
     Args:
@@ -124,7 +140,7 @@ def absorb_high_biases(
         means: μ of each channel of the output of a pair's first layer, before the ReLU, by tensor name, (C,).
         deviations: σ likewise.
     """
-    pairs = [pair for pair in find_pairs(model)[0] if pair.rectified and not _padded(model, pair.second)]
+    pairs = [pair for pair in find_pairs(model)[0] if pair.relu_between and not _is_padded(model, pair.second)]
     model = with_biases(model, [layer for pair in pairs for layer in (pair.first, pair.second)])
     layers = {layer.name: layer for layer in weighted_layers(model)}
     values: dict[str, np.ndarray] = {}
@@ -139,11 +155,11 @@ def absorb_high_biases(
         share = np.repeat(c.reshape(second.groups, -1), kernel, axis=1)
         values[first.bias] = b1 - c
         values[second.bias] = b2 + np.einsum("gkd,gd->gk", w2, share).reshape(-1)
-    return with_weights(model, values)
+    return graphs.with_initializers(model, values)
 
 
-def by_input(weight: np.ndarray, layer: WeightedLayer) -> np.ndarray:
-    """(C, everything else): row i holds all weights that multiply input channel i."""
+def rows_by_input(weight: np.ndarray, layer: WeightedLayer) -> np.ndarray:
+    """The weight as (C, …): row i holds all weights that multiply input channel i."""
     if layer.operator != "Conv":
         return np.moveaxis(weight, 1 - layer.axis, 0).reshape(weight.shape[1 - layer.axis], -1)
     grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])  # (G, K, I, kh, kw)
@@ -151,14 +167,13 @@ def by_input(weight: np.ndarray, layer: WeightedLayer) -> np.ndarray:
     return moved.reshape(layer.groups * weight.shape[1], -1)
 
 
-def _from_input(rows: np.ndarray, like: np.ndarray, layer: WeightedLayer) -> np.ndarray:
+def _weight_from_rows(rows: np.ndarray, like: np.ndarray, layer: WeightedLayer) -> np.ndarray:
     if layer.operator != "Conv":
         return np.ascontiguousarray(np.moveaxis(rows.reshape(np.moveaxis(like, 1 - layer.axis, 0).shape), 0, 1 - layer.axis))
     grouped = rows.reshape(layer.groups, like.shape[1], like.shape[0] // layer.groups, *like.shape[2:])
     return np.ascontiguousarray(np.moveaxis(grouped, 1, 2).reshape(like.shape))
 
 
-def _padded(model: onnx.ModelProto, layer: WeightedLayer) -> bool:
-    node = next(one for one in model.graph.node if one.name == layer.name)
-    given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-    return any(given.get("pads", ())) or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+def _is_padded(model: ir.Model, layer: WeightedLayer) -> bool:
+    settings = graphs.attributes(model.graph.node(layer.name))
+    return any(settings.get("pads", ())) or settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")

@@ -1,13 +1,14 @@
-"""The activation function behind a tensor, as torch computes it: it decides where the tensor must be right."""
+"""The activation function that follows a tensor, as torch computes it. It decides where the tensor must be accurate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx
-from onnx.numpy_helper import to_array
+import onnx_ir as ir
 from torch import Tensor
 from torch.nn import functional as F
+
+from compress.backends import onnx_graph as graphs
 
 ActivationFunction = Callable[[Tensor], Tensor]
 
@@ -16,38 +17,36 @@ GATED: dict[str, ActivationFunction] = {"Sigmoid": F.silu, "HardSigmoid": F.hard
 """What x · gate(x) is."""
 
 
-def activation_after(model: onnx.ModelProto, tensor: str) -> ActivationFunction | None:
+def activation_after(tensor: ir.Value) -> ActivationFunction | None:
     """The function that alone reads a tensor: ReLU, clip, HardSwish, SiLU, GELU or a gate; None for anything else."""
-    readers = [node for node in model.graph.node if tensor in node.input]
-    kinds = sorted(node.op_type for node in readers)
-    if len(readers) == 1:
-        special = {"Clip": _clip, "HardSigmoid": _hard_sigmoid}.get(kinds[0])
-        return PLAIN.get(kinds[0]) if special is None else special(model, readers[0])
-    if len(readers) == 2 and "Mul" in kinds:
-        gate, product = sorted(readers, key=lambda node: node.op_type == "Mul")
-        alpha, _ = _slope(gate)
-        if set(product.input) == {tensor, *gate.output} and (gate.op_type != "HardSigmoid" or abs(alpha - 1 / 6) < 1e-6):
+    consumers = tensor.consumers()
+    if len(consumers) == 1:
+        (node,) = consumers
+        if node.op_type == "Clip":
+            return _clip(node)
+        return _hard_sigmoid(node) if node.op_type == "HardSigmoid" else PLAIN.get(node.op_type)
+    if len(consumers) == 2 and "Mul" in (node.op_type for node in consumers):
+        gate, product = sorted(consumers, key=lambda node: node.op_type == "Mul")
+        inputs = {tensor, *gate.outputs}
+        if set(product.inputs) == inputs and (gate.op_type != "HardSigmoid" or abs(_slope(gate) - 1 / 6) < 1e-6):
             return GATED.get(gate.op_type)
     return None
 
 
-def _slope(node: onnx.NodeProto) -> tuple[float, float]:
-    """α and β of clip(α x + β, 0, 1)."""
-    given = {one.name: one.f for one in node.attribute}
-    return given.get("alpha", 0.2), given.get("beta", 0.5)
+def _slope(node: ir.Node) -> float:
+    """α of HardSigmoid, clip(α x + β, 0, 1)."""
+    return float(graphs.attributes(node).get("alpha", 0.2))
 
 
-def _hard_sigmoid(model: onnx.ModelProto, node: onnx.NodeProto) -> ActivationFunction:  # noqa: ARG001  # as `_clip`
-    alpha, beta = _slope(node)
+def _hard_sigmoid(node: ir.Node) -> ActivationFunction:
+    alpha, beta = _slope(node), float(graphs.attributes(node).get("beta", 0.5))
     return lambda x: (alpha * x + beta).clamp(0, 1)
 
 
-def _clip(model: onnx.ModelProto, node: onnx.NodeProto) -> ActivationFunction | None:
+def _clip(node: ir.Node) -> ActivationFunction | None:
     """Clip with constant limits."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    if any(name and name not in constants for name in node.input[1:]):
+    bounds = [graphs.constant(value) for value in node.inputs[1:]]
+    if any(value is not None and bound is None for value, bound in zip(node.inputs[1:], bounds, strict=True)):
         return None
-    low, high = (
-        float(to_array(constants[name])) if name else None for name in (*node.input[1:], "", "")[:2]
-    )  # fmt: skip
+    low, high = (None if bound is None else float(bound) for bound in (*bounds, None, None)[:2])
     return None if low is None and high is None else lambda x: x.clamp(low, high)

@@ -1,37 +1,39 @@
-"""What one layer reads, in the float network and in the rounded one: all that rounding and bias correction need of the data.
+"""What one layer reads, in the float network and in the quantized one: all that rounding and bias correction need of the data.
 
     μ = E[x],   μ̂ = E[x̂],   H = E[x̂ x̂ᵀ],   C = E[x x̂ᵀ]
 
-x is the vector that one output is a product of: for a convolution a patch (channels × kernel); x̂ is the same vector once all
-layers before are rounded. Means are over all images and places: that of patches is the patch of the mean image, for a patch
-is linear in the image. The vectors themselves, which H and C are sums over, are taken at a few places of each image.
+x is the input vector of one output: for a convolution a patch (channels × kernel); x̂ is the same vector once all layers before
+are rounded. Means are taken over all images and positions: the mean patch is the patch of the mean image, because extracting
+patches is linear. H and C are taken over vectors sampled at a few positions of each image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
-VECTORS = 16_384
-"""Of one layer at most."""
-BYTES = 2**26
-"""Of one layer's vectors at most, or of the outputs that belong to them."""
+MAX_VECTORS = 16_384
+"""Vectors per layer."""
+MAX_BYTES = 2**26
+"""Size of a layer's vectors, or of the outputs that belong to them."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerInputs:
-    """Of the inputs of one layer.
+    """Statistics of the inputs of one layer.
 
     Attributes:
         x: Vectors in the float network, (G, n, D), float32.
-        x_quantized: x̂, the same in the rounded network.
+        x_quantized: x̂, the same in the quantized network.
         mean: μ, (G, D), float64.
         mean_quantized: μ̂, likewise.
     """
@@ -44,36 +46,33 @@ class LayerInputs:
     @property
     def hessian(self) -> np.ndarray:
         """H, (G, D, D), float32."""
-        return _products(self.x_quantized, self.x_quantized)
+        return _mean_product(self.x_quantized, self.x_quantized)
 
     @property
     def cross_moment(self) -> np.ndarray:
         """C, (G, D, D), float32."""
-        return _products(self.x, self.x_quantized)
+        return _mean_product(self.x, self.x_quantized)
 
     def centered(self) -> LayerInputs:
-        """The same about the means, for a layer whose bias will take their shift back."""
-        x, found = (
-            one - mean[:, None].astype(np.float32)
-            for one, mean in ((self.x, self.mean), (self.x_quantized, self.mean_quantized))
-        )
-        return LayerInputs(x, found, self.mean, self.mean_quantized)
+        """The same with the means subtracted, for a layer whose bias will be corrected for their shift."""
+        x = self.x - self.mean[:, None].astype(np.float32)
+        x_quantized = self.x_quantized - self.mean_quantized[:, None].astype(np.float32)
+        return LayerInputs(x, x_quantized, self.mean, self.mean_quantized)
 
-    def error(self, w: np.ndarray, rounded: np.ndarray) -> np.ndarray:
+    def error(self, w: np.ndarray, w_quantized: np.ndarray) -> np.ndarray:
         """E[(W x − W̃ x̂)²] of each output, (G, K)."""
-        outputs = (
-            torch.from_numpy(x) @ torch.from_numpy(one).transpose(1, 2) for x, one in ((self.x, w), (self.x_quantized, rounded))
-        )
-        found: np.ndarray = next(outputs).sub_(next(outputs)).square_().mean(1).numpy()
-        return found
+        y = torch.from_numpy(self.x) @ torch.from_numpy(w).transpose(1, 2)
+        y_quantized = torch.from_numpy(self.x_quantized) @ torch.from_numpy(w_quantized).transpose(1, 2)
+        error: np.ndarray = y.sub_(y_quantized).square_().mean(1).numpy()
+        return error
 
 
 def collect_inputs(
     layer: WeightedLayer,
-    node: onnx.NodeProto,
+    node: ir.Node,
     weight: np.ndarray,
-    exact: Sequence[np.ndarray],
-    found: Sequence[np.ndarray],
+    inputs: Sequence[np.ndarray],
+    inputs_quantized: Sequence[np.ndarray],
     *,
     seed: int,
 ) -> LayerInputs:
@@ -81,50 +80,51 @@ def collect_inputs(
 
     Args:
         layer: The layer.
-        node: Its node, for kernel, padding, stride and dilation.
+        node: Its node, for padding, stride and dilation.
         weight: As stored.
-        exact: Its inputs in the float network, batch by batch: (N, C, H, W) of a convolution, (N, …, D) of a product.
-        found: Likewise in the rounded one; may be the very same arrays.
-        seed: Of the places.
+        inputs: Its inputs in the float network, batch by batch: (N, C, H, W) of a convolution, (N, …, D) of a product.
+        inputs_quantized: Likewise in the quantized one; may be the very same arrays.
+        seed: Of the sampled positions.
     """
     kernel = weight.shape[2:] if layer.operator == "Conv" else None
+    settings = graphs.attributes(node)
     w = layer.to_matrix(weight)
-    images = sum(map(len, exact))
-    affordable = min(VECTORS, BYTES // (4 * w.shape[0] * max(w.shape[1:])))
-    each = max(1, affordable // images)
+    images = sum(map(len, inputs))
+    affordable = min(MAX_VECTORS, MAX_BYTES // (4 * w.shape[0] * max(w.shape[1:])))
+    per_image = max(1, affordable // images)
     vectors: tuple[list[Tensor], list[Tensor]] = ([], [])
     random = np.random.default_rng(seed)
-    for pair in zip(exact, found, strict=True):
-        views = [_view(one, node, kernel) for one in pair]
-        places = np.sort(random.permutation(views[0].shape[1] * views[0].shape[2])[:each])
-        rows, columns = (torch.from_numpy(one) for one in np.divmod(places, views[0].shape[2]))
-        for taken, view in zip(vectors, views, strict=True):
-            taken.append(view[:, rows, columns].reshape(-1, w.shape[0], w.shape[2]))
-    x, other = (np.ascontiguousarray(torch.cat(one).transpose(0, 1).numpy()) for one in vectors)
-    return LayerInputs(x, other, *(_mean(one, node, kernel).reshape(w.shape[0], w.shape[2]) for one in (exact, found)))
+    for batches in zip(inputs, inputs_quantized, strict=True):
+        patches = [_patches(batch, settings, kernel) for batch in batches]
+        positions = np.sort(random.permutation(patches[0].shape[1] * patches[0].shape[2])[:per_image])
+        rows, columns = (torch.from_numpy(indices) for indices in np.divmod(positions, patches[0].shape[2]))
+        for sampled, view in zip(vectors, patches, strict=True):
+            sampled.append(view[:, rows, columns].reshape(-1, w.shape[0], w.shape[2]))
+    x, x_quantized = (np.ascontiguousarray(torch.cat(sampled).transpose(0, 1).numpy()) for sampled in vectors)
+    means = (_mean_vector(batches, settings, kernel).reshape(w.shape[0], w.shape[2]) for batches in (inputs, inputs_quantized))
+    return LayerInputs(x, x_quantized, *means)
 
 
-def _view(values: np.ndarray, node: onnx.NodeProto, kernel: tuple[int, ...] | None) -> Tensor:
-    """All vectors of a batch without copying them, (N, rows, columns, C, kh, kw) or (N, places, 1, D)."""
+def _patches(batch: np.ndarray, settings: Mapping[str, Any], kernel: tuple[int, ...] | None) -> Tensor:
+    """All vectors of a batch without copying them, (N, rows, columns, C, kh, kw) or (N, positions, 1, D)."""
     if kernel is None:
-        return torch.from_numpy(values.reshape(len(values), -1, 1, values.shape[-1]))
-    given: Mapping[str, list[int]] = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-    top, left, bottom, right = given.get("pads", [0, 0, 0, 0])
-    view = torch.nn.functional.pad(torch.from_numpy(values), (left, right, top, bottom))
-    dilation, stride = (tuple(given.get(name, (1, 1))) for name in ("dilations", "strides"))
+        return torch.from_numpy(batch.reshape(len(batch), -1, 1, batch.shape[-1]))
+    top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
+    view = torch.nn.functional.pad(torch.from_numpy(batch), (left, right, top, bottom))
+    dilation, stride = (tuple(settings.get(name, (1, 1))) for name in ("dilations", "strides"))
     for axis in (0, 1):
         view = view.unfold(2 + axis, dilation[axis] * (kernel[axis] - 1) + 1, stride[axis])
     return view[..., :: dilation[0], :: dilation[1]].permute(0, 2, 3, 1, 4, 5)
 
 
-def _mean(batches: Sequence[np.ndarray], node: onnx.NodeProto, kernel: tuple[int, ...] | None) -> np.ndarray:
-    """Mean vector over all images and places, (C · kh · kw,) or (D,), float64."""
-    image = sum(one.sum(0, dtype=np.float64) for one in batches) / sum(map(len, batches))
-    found: np.ndarray = _view(np.asarray(image)[None], node, kernel).mean((0, 1, 2)).numpy().reshape(-1)
-    return found
+def _mean_vector(batches: Sequence[np.ndarray], settings: Mapping[str, Any], kernel: tuple[int, ...] | None) -> np.ndarray:
+    """Mean vector over all images and positions, (C · kh · kw,) or (D,), float64."""
+    image = sum(batch.sum(0, dtype=np.float64) for batch in batches) / sum(map(len, batches))
+    mean: np.ndarray = _patches(np.asarray(image)[None], settings, kernel).mean((0, 1, 2)).numpy().reshape(-1)
+    return mean
 
 
-def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _mean_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """E[a bᵀ], (G, D, D)."""
-    found: np.ndarray = (torch.from_numpy(a).transpose(1, 2) @ torch.from_numpy(b) / a.shape[1]).numpy()
-    return found
+    product: np.ndarray = (torch.from_numpy(a).transpose(1, 2) @ torch.from_numpy(b) / a.shape[1]).numpy()
+    return product

@@ -1,10 +1,9 @@
-"""A float network and the one that it is rounded to, run side by side from one layer to the next.
+"""Run a float network and its partly quantized copy layer by layer, each node once.
 
-    images ─► nodes before layer 1 ─► layer 1 ─► nodes between ─► layer 2 ─► …      once with W, once with what became of W
+    images ─► nodes before layer 1 ─► layer 1 ─► nodes between ─► layer 2 ─► …      once with W, once with quantized weights
 
-At each layer the inputs of both networks are at hand, x and x̂; what the caller puts in place of its weight and bias is what the
-second computes with from there on. Every node runs once in each network, so that learning from the rounded one's own inputs
-costs two runs and not one for each layer. Between two layers only tensors are kept that are still to be read.
+At each layer the inputs in both networks are available, x and x̂. The weights and biases that the caller then sets are the ones
+that the second network computes with from there on. Only tensors that a later node reads are held between two layers.
 """
 
 from __future__ import annotations
@@ -12,133 +11,128 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import onnxruntime
-from onnx.helper import make_graph, make_model, make_tensor_value_info, np_dtype_to_tensor_dtype
 
 from compress.backends import onnx_graph as graphs
-from compress.quantize.calibration.observe import with_outputs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
-KEPT_BYTES = 2**30
-"""Of both networks' tensors between two layers; it decides how many images are used."""
-LEAST = 16
+HELD_BYTES = 2**30
+"""Limit of both networks' tensors between two layers; it decides how many images are used."""
+LEAST_IMAGES = 16
 """Images that are used in any case."""
 
 Tensors = dict[str, np.ndarray]
 
 
 class SequentialRunner:
-    """One walk over a network.
+    """Runs both networks from layer to layer; iterate over it once.
 
     Args:
-        model: Float network, nodes in an order that they can run in.
+        model: Float network, nodes in topological order.
         layers: Where to stop, in graph order.
         batches: Inputs, (N, C, H, W) each.
-        kept_bytes: Take only as many images as keep the tensors between layers under this.
+        held_bytes: Use only as many images as keep the tensors between layers under this limit.
     """
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        model: ir.Model,
         layers: Sequence[WeightedLayer],
         batches: Sequence[np.ndarray],
         *,
-        kept_bytes: int = KEPT_BYTES,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
         self.model, self.layers = model, layers
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        places = {node.name: number for number, node in enumerate(model.graph.node)}
-        self.starts = [places[layer.name] for layer in layers]
-        given = model.graph.input[0].name
-        self.float_tensors: list[Tensors] = [{given: batch} for batch in self._affordable(batches, kept_bytes)]
-        self.quantized_tensors: list[Tensors] = [dict(one) for one in self.float_tensors]
+        self.nodes = list(model.graph)
+        self.position = {node: index for index, node in enumerate(self.nodes)}
+        self.values = ir.convenience.create_value_mapping(model.graph)
+        by_name = {node.name: index for index, node in enumerate(self.nodes)}
+        self.starts = [by_name[layer.name] for layer in layers]
+        self.constants = set(model.graph.initializers)
+        self.float_tensors: list[Tensors] = [
+            {graphs.input_name(model): batch} for batch in self._affordable_batches(batches, held_bytes)
+        ]
+        self.quantized_tensors: list[Tensors] = [dict(tensors) for tensors in self.float_tensors]
         self.changed: dict[str, np.ndarray] = {}
 
     @property
     def images(self) -> int:
         """How many are used."""
-        return sum(len(next(iter(one.values()))) for one in self.float_tensors)
+        return sum(len(next(iter(tensors.values()))) for tensors in self.float_tensors)
 
     def __iter__(self) -> Iterator[tuple[WeightedLayer, list[np.ndarray], list[np.ndarray]]]:
-        """Each layer with its inputs in the float network and in the rounded one, batch by batch."""
-        place = 0
+        """Each layer with its inputs in the float network and in the quantized one, batch by batch."""
+        first = 0
         for layer, start in zip(self.layers, self.starts, strict=True):
-            self._run(range(place, start))
-            place = start
-            yield layer, [one[layer.input] for one in self.float_tensors], [one[layer.input] for one in self.quantized_tensors]
+            self._run(first, start)
+            first = start
+            inputs = [tensors[layer.input] for tensors in self.float_tensors]
+            yield layer, inputs, [tensors[layer.input] for tensors in self.quantized_tensors]
 
-    def node(self, layer: WeightedLayer) -> onnx.NodeProto:
-        """Its node."""
-        return self.model.graph.node[self.starts[self.layers.index(layer)]]
+    def node(self, layer: WeightedLayer) -> ir.Node:
+        """The node of a layer."""
+        return self.nodes[self.starts[self.layers.index(layer)]]
 
-    def set_weights(self, values: Mapping[str, np.ndarray]) -> None:
-        """What the rounded network has in place of some weights and biases."""
-        self.changed |= values
+    def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set weights and biases of the quantized network, by initializer."""
+        self.changed |= arrays
 
-    def _run(self, numbers: range) -> None:
-        """Some nodes in both networks; tensors that nothing reads any more are dropped."""
-        if not numbers:
+    def _run(self, first: int, stop: int) -> None:
+        """Run nodes `first` to `stop` in both networks; drop tensors that no later node reads."""
+        if first == stop:
             return
-        nodes = [self.model.graph.node[number] for number in numbers]
-        later = {name for node in self.model.graph.node[numbers.stop :] for name in node.input}
-        made = {name for node in nodes for name in node.output}
-        wanted = [name for name in dict.fromkeys(name for node in nodes for name in node.output) if name in later]
-        same = not self.changed
-        for tensors, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
-            if tensors is self.quantized_tensors and same:
-                self.quantized_tensors = [dict(one) for one in self.float_tensors]
+        outputs = [
+            str(value.name) for node in self.nodes[first:stop] for value in node.outputs if self._last_use(value) >= stop
+        ]
+        for tensors_of_batches, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
+            if tensors_of_batches is self.quantized_tensors and not self.changed:
+                self.quantized_tensors = [dict(tensors) for tensors in self.float_tensors]
                 continue
-            runner = self._session(nodes, made, wanted, tensors[0], changed)
-            names = [one.name for one in runner.get_inputs()]
-            for one in tensors:
-                results = runner.run(wanted, {name: one[name] for name in names})
-                for name in [name for name in one if name not in later]:
-                    del one[name]
-                one |= zip(wanted, results, strict=True)
+            session = self._session(first, stop, outputs, tensors_of_batches[0], changed)
+            names = [entry.name for entry in session.get_inputs()]
+            for tensors in tensors_of_batches:
+                results = session.run(outputs, {name: tensors[name] for name in names})
+                for name in [name for name in tensors if self._last_use(self.values[name]) < stop]:
+                    del tensors[name]
+                tensors |= zip(outputs, results, strict=True)
+
+    def _last_use(self, value: ir.Value) -> int:
+        """Position of the last node that reads a tensor; -1 without one."""
+        return max((self.position.get(node, -1) for node in value.consumers()), default=-1)
 
     def _session(
-        self,
-        nodes: list[onnx.NodeProto],
-        made: set[str],
-        wanted: list[str],
-        tensors: Tensors,
-        changed: Mapping[str, np.ndarray],
+        self, first: int, stop: int, outputs: Sequence[str], tensors: Tensors, changed: Mapping[str, np.ndarray]
     ) -> onnxruntime.InferenceSession:
-        read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in made)
-        constants = [
-            onnx.numpy_helper.from_array(changed[name], name) if name in changed else self.constants[name]
-            for name in read
-            if name in self.constants
-        ]
-        inputs = [
-            make_tensor_value_info(name, np_dtype_to_tensor_dtype(tensors[name].dtype), [None] * tensors[name].ndim)
-            for name in read
-            if name not in self.constants
-        ]
-        graph = make_graph(nodes, "part", inputs, [onnx.ValueInfoProto(name=name) for name in wanted], constants)
-        part = make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
-        return graphs.create_session(part, threads=0)
+        """Nodes `first` to `stop` as a network of their own."""
+        nodes = self.nodes[first:stop]
+        written = {name for node in nodes for name in graphs.output_names(node)}
+        read = dict.fromkeys(name for node in nodes for name in graphs.input_names(node) if name)
+        inputs = [name for name in read if name not in written and name not in self.constants]
+        part = ir.Model(ir.convenience.extract(self.model.graph, inputs, outputs), ir_version=self.model.ir_version)
+        for value in part.graph.inputs:
+            array = tensors[str(value.name)]
+            value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape([None] * array.ndim)
+        return graphs.create_session(graphs.with_initializers(part, changed), threads=0)
 
-    def _affordable(self, batches: Sequence[np.ndarray], kept_bytes: int) -> list[np.ndarray]:
-        """As many batches as the bytes allow, spread over all."""
-        each = self._bytes_of_one(batches[0][:1]) * 2
-        most = max(LEAST, kept_bytes // max(each, 1))
-        count = min(len(batches), max(1, -(-most // len(batches[0]))))
-        return [batches[number * len(batches) // count] for number in range(count)]
+    def _affordable_batches(self, batches: Sequence[np.ndarray], held_bytes: int) -> list[np.ndarray]:
+        """As many batches as the limit allows, spread over all."""
+        bytes_per_image = self._bytes_per_image(batches[0][:1]) * 2
+        images = max(LEAST_IMAGES, held_bytes // max(bytes_per_image, 1))
+        count = min(len(batches), max(1, -(-images // len(batches[0]))))
+        return [batches[index * len(batches) // count] for index in range(count)]
 
-    def _bytes_of_one(self, image: np.ndarray) -> int:
-        """Largest sum of tensors between two layers, of one image."""
-        given = self.model.graph.input[0].name
-        names = [name for node in self.model.graph.node for name in node.output if name]
-        runner = graphs.create_session(with_outputs(self.model, names), optimised=False, threads=0)
-        fixed = runner.get_inputs()[0].shape[0]
+    def _bytes_per_image(self, image: np.ndarray) -> int:
+        """Largest sum of the tensors held between two layers, for one image."""
+        values = [value for node in self.nodes for value in node.outputs if value.name]
+        names = [str(value.name) for value in values]
+        session = graphs.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)
+        fixed = session.get_inputs()[0].shape[0]
         batch = np.repeat(image, fixed, axis=0) if isinstance(fixed, int) else image
-        sizes: dict[str, int] = {given: image.nbytes}
-        for name, value in zip(names, runner.run(names, {given: batch}), strict=True):
-            sizes[name] = value.nbytes // len(batch)
-        last = {name: number for number, node in enumerate(self.model.graph.node) for name in node.input}
-        first = {name: number for number, node in enumerate(self.model.graph.node) for name in node.output} | {given: -1}
-        return max(
-            sum(size for name, size in sizes.items() if first[name] < start <= last.get(name, -1)) for start in self.starts
-        )
+        arrays = session.run(names, {graphs.input_name(self.model): batch})
+        lifetimes = [(-1, self._last_use(self.model.graph.inputs[0]), image.nbytes)]
+        for value, array in zip(values, arrays, strict=True):
+            producer = value.producer()
+            written = -1 if producer is None else self.position[producer]
+            lifetimes.append((written, self._last_use(value), array.nbytes // len(batch)))
+        return max(sum(size for written, read, size in lifetimes if written < start <= read) for start in self.starts)

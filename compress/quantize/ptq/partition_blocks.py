@@ -1,8 +1,8 @@
-"""Blocks of a network: what stands between two tensors through which everything has to pass.
+"""Blocks of a network: the parts between two tensors that all data passes through.
 
 Where only one tensor is alive in graph order, the network can be cut. Inside a residual block two are, the branch and the skip,
-so it stays whole; a chain can be cut after each layer. Neighbouring cuts inside one module of the size of a block, such as an
-inverted bottleneck with a stride and therefore no skip, are closed again (Li et al. 2021, arXiv:2102.05426, section 3.2).
+so it stays whole; a chain can be cut after each layer. Neighbouring parts inside one module of the size of a block, such as an
+inverted bottleneck with a stride and therefore no skip, are merged again (Li et al. 2021, arXiv:2102.05426, section 3.2).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-import onnx
+import onnx_ir as ir
 
+from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 
@@ -24,82 +25,86 @@ class ReconstructionBlock:
         nodes: In graph order.
         layers: Those with weights to round.
         start: Tensor that it reads.
-        stop: Tensor that it gives.
+        stop: Tensor that it writes.
     """
 
-    nodes: tuple[onnx.NodeProto, ...]
+    nodes: tuple[ir.Node, ...]
     layers: tuple[WeightedLayer, ...]
     start: str
     stop: str
 
     def __str__(self) -> str:
         names = [layer.name for layer in self.layers]
-        return names[0] if len(names) == 1 else ".".join(_common(self.layers)) or f"{names[0]} … {names[-1]}"
+        return names[0] if len(names) == 1 else ".".join(_common_path(self.layers)) or f"{names[0]} … {names[-1]}"
 
 
-def partition_blocks(model: onnx.ModelProto, layers: Sequence[WeightedLayer]) -> tuple[ReconstructionBlock, ...]:
-    """Blocks in graph order that hold all of `layers`; what has no weights goes with the block before it.
+def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[ReconstructionBlock, ...]:
+    """Blocks in graph order that hold all of `layers`; nodes without weights belong to the block before them.
 
     Args:
         model: Float network.
         layers: Those to round.
     """
     known = {layer.name: layer for layer in layers}
-    found: list[ReconstructionBlock] = []
-    start, nodes = model.graph.input[0].name, list[onnx.NodeProto]()
-    for node, cut in _cuts(model):
+    blocks: list[ReconstructionBlock] = []
+    start, nodes = graphs.input_name(model), list[ir.Node]()
+    for node, cut in _cut_points(model):
         nodes.append(node)
         if not cut:
             continue
-        block = ReconstructionBlock(tuple(nodes), tuple(known[one.name] for one in nodes if one.name in known), start, cut)
-        if block.layers or not found:
-            found.append(block)
+        inside = tuple(known[str(node.name)] for node in nodes if node.name in known)
+        block = ReconstructionBlock(tuple(nodes), inside, start, cut)
+        if block.layers or not blocks:
+            blocks.append(block)
         else:
-            found[-1] = _joined(found[-1], block)
+            blocks[-1] = _merge(blocks[-1], block)
         start, nodes = cut, []
-    if len(found) > 1 and not found[0].layers:
-        found[:2] = [_joined(found[0], found[1])]
-    return _closed([block for block in found if block.layers])
+    if len(blocks) > 1 and not blocks[0].layers:
+        blocks[:2] = [_merge(blocks[0], blocks[1])]
+    return _merge_inside_modules([block for block in blocks if block.layers])
 
 
-def _cuts(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
+def _cut_points(model: ir.Model) -> list[tuple[ir.Node, str]]:
     """Each node, with the one tensor that is alive after it; empty where there are several."""
-    nodes = list(model.graph.node)
-    constant = {tensor.name for tensor in model.graph.initializer} | {""}
-    answers = {value.name for value in model.graph.output}
-    last = {name: number for number, node in enumerate(nodes) for name in node.input}
-    alive = {model.graph.input[0].name}
-    found = []
-    for number, node in enumerate(nodes):
-        if all(name in constant for name in node.input):
-            constant |= set(node.output)
+    nodes = list(model.graph)
+    position = {node: index for index, node in enumerate(nodes)}
+    constants = set(model.graph.initializers.values())
+    alive = {model.graph.inputs[0]}
+    cuts = []
+    for index, node in enumerate(nodes):
+        if all(value is None or value in constants for value in node.inputs):
+            constants.update(node.outputs)
         else:
-            alive |= {name for name in node.output if name in last or name in answers}
-        alive = {name for name in alive if last.get(name, -1) > number or name in answers}
-        found.append((node, next(iter(alive)) if len(alive) == 1 else ""))
-    return found
+            alive.update(node.outputs)
+        alive = {
+            value
+            for value in alive
+            if value.is_graph_output() or any(position.get(consumer, -1) > index for consumer in value.consumers())
+        }
+        cuts.append((node, str(next(iter(alive)).name) if len(alive) == 1 else ""))
+    return cuts
 
 
-def _joined(first: ReconstructionBlock, second: ReconstructionBlock) -> ReconstructionBlock:
+def _merge(first: ReconstructionBlock, second: ReconstructionBlock) -> ReconstructionBlock:
     return ReconstructionBlock((*first.nodes, *second.nodes), (*first.layers, *second.layers), first.start, second.stop)
 
 
-def _closed(blocks: list[ReconstructionBlock]) -> tuple[ReconstructionBlock, ...]:
-    """Neighbours inside one module become one, as deep in the network's names as its smallest uncut block."""
-    depths = [len(_common(block.layers)) for block in blocks if len(block.layers) > 1]
+def _merge_inside_modules(blocks: list[ReconstructionBlock]) -> tuple[ReconstructionBlock, ...]:
+    """Merge neighbours inside one module, at the depth in the names of modules of the smallest block with several layers."""
+    depths = [len(_common_path(block.layers)) for block in blocks if len(block.layers) > 1]
     depth = min(depths, default=0)
-    found: list[ReconstructionBlock] = []
+    merged: list[ReconstructionBlock] = []
     for block in blocks:
-        module = _common(block.layers)[:depth]
-        if found and depth and len(module) == depth and module == _common(found[-1].layers)[:depth]:
-            found[-1] = _joined(found[-1], block)
+        module = _common_path(block.layers)[:depth]
+        if merged and depth and len(module) == depth and module == _common_path(merged[-1].layers)[:depth]:
+            merged[-1] = _merge(merged[-1], block)
         else:
-            found.append(block)
-    return tuple(found)
+            merged.append(block)
+    return tuple(merged)
 
 
-def _common(layers: Sequence[WeightedLayer]) -> list[str]:
-    """Names of the modules around all of them; of one layer, its own path."""
+def _common_path(layers: Sequence[WeightedLayer]) -> list[str]:
+    """Names of the modules around all of the layers; of one layer, its own path."""
     paths = [layer.name.split(".") for layer in layers]
     shared = (names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))
     return list(shared)

@@ -1,6 +1,6 @@
-"""Weights on an integer grid: W ≈ s q, q in [−2^(b−1), 2^(b−1) − 1], one step s for each output channel or for the tensor.
+"""Weights as integers: W ≈ s q, q in [−2^(b−1), 2^(b−1) − 1], with one scale s per output channel or per tensor.
 
-Symbols: W (G, K, D) float32, see `layers`; b bits; s (G, K) > 0; q (G, K, D) int8.
+Symbols: W (G, K, D) float32, see `weighted_layers`; b bits; s (G, K) > 0; q (G, K, D) int8.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from onnx.numpy_helper import from_array, to_array
 
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
-TRIED = np.linspace(0.3, 1.0, 71)
-"""Parts of the largest magnitude that the search for the least squared error tries."""
-
-
+SEARCHED_FRACTIONS = np.linspace(0.3, 1.0, 71)
+"""Fractions of the largest magnitude that the search for the least squared error tries."""
 SUFFIX = "_quantized"
-"""What ONNX Runtime's quantizer adds to a weight's name for its integers."""
+"""ONNX Runtime's quantizer appends it to the name of a weight for its integers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +26,8 @@ class QuantizedWeight:
 
     Attributes:
         q: Integers, (G, K, D), int8.
-        s: Steps, (G, K), float32; all equal where the tensor has one.
-        per_channel: One step for each output channel.
+        s: Scales, (G, K), float32; all equal where the tensor has one.
+        per_channel: One scale per output channel.
     """
 
     q: np.ndarray
@@ -37,63 +35,64 @@ class QuantizedWeight:
     per_channel: bool
 
     def dequantize(self) -> np.ndarray:
-        """S q, (G, K, D), float32."""
-        found: np.ndarray = self.q.astype(np.float32) * self.s[..., None]
-        return found
+        """The weight as the integers represent it, s q, (G, K, D), float32."""
+        values: np.ndarray = self.q.astype(np.float32) * self.s[..., None]
+        return values
 
 
 def int_range(bits: int) -> tuple[int, int]:
-    """Smallest and largest integer: ±(2^(b−1) − 1) for 7 and 8 bits, one more below zero for fewer, where each level counts."""
+    """Smallest and largest integer: ±(2^(b−1) − 1) for 7 and 8 bits; −2^(b−1) is used as well for fewer bits."""
     top = 2 ** (bits - 1) - 1
     return (-top if bits >= 7 else -top - 1), top
 
 
 def weight_scales(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) -> np.ndarray:
-    """Steps s, (G, K), that hold the largest magnitude, or those of least squared error Σ (W − s q)².
+    """Scales s, (G, K), that cover the largest magnitude, or those of least squared error Σ (W − s q)².
 
     Args:
         w: W, (G, K, D).
         bits: b.
-        per_channel: One for each output channel.
-        search: Try smaller steps, which saturate some weights, and keep the best; Nagel et al. 2021, arXiv:2106.08295, eq. 24.
+        per_channel: One per output channel; else all are equal.
+        search: Try smaller scales, which saturate some weights, and return the best (Nagel et al. 2021, arXiv:2106.08295,
+            eq. 24).
     """
     rows = w.reshape(-1, w.shape[-1]) if per_channel else w.reshape(1, -1)
     top = int_range(bits)[1]
     largest = np.abs(rows).max(1)
     full = np.where(largest > 0, largest, 1.0) / top
     best, least = full.copy(), np.full(len(rows), np.inf)
-    for part in TRIED if search else (1.0,):
-        s = full * part
+    for fraction in SEARCHED_FRACTIONS if search else (1.0,):
+        s = full * fraction
         error = ((rows - round_to_nearest(rows, s, bits) * s[:, None]) ** 2).sum(1)
         better = error < least
         best[better], least[better] = s[better], error[better]
-    found: np.ndarray = np.broadcast_to(best if per_channel else best[0], w.shape[0] * w.shape[1]).astype(np.float32)
-    return found.reshape(w.shape[:2]).copy()
+    scales: np.ndarray = np.broadcast_to(best if per_channel else best[0], w.shape[0] * w.shape[1]).astype(np.float32)
+    return scales.reshape(w.shape[:2]).copy()
 
 
 def round_to_nearest(w: np.ndarray, s: np.ndarray, bits: int) -> np.ndarray:
-    """Q = clip(round(W / s)), the baseline of all rounding; shapes as above, or any with s one axis shorter."""
+    """Rounding to the nearest, q = clip(round(W / s)); shapes as above, or any with s one axis shorter."""
     low, high = int_range(bits)
-    found: np.ndarray = np.clip(np.rint(w / s[..., None]), low, high).astype(np.int8)
-    return found
+    q: np.ndarray = np.clip(np.rint(w / s[..., None]), low, high).astype(np.int8)
+    return q
 
 
-def write_back(model: onnx.ModelProto, grids: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
-    """Put grids in place of the integers that ONNX Runtime's quantizer rounded to, in place.
+def write_back(model: onnx.ModelProto, weights: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
+    """Replace the integers and scales that ONNX Runtime's quantizer computed by the given ones, in place.
 
     Args:
-        model: Q/DQ graph as its quantizer gave it.
-        grids: By weight initializer of the float network.
+        model: Q/DQ graph as its quantizer returned it.
+        weights: By weight initializer of the float network.
         layers: The layer of each.
     """
-    values = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [one for one in model.graph.node if one.op_type == "DequantizeLinear"]:
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
         name = node.input[0].removesuffix(SUFFIX)
-        if name == node.input[0] or name not in grids or node.input[0] not in values:
+        if name == node.input[0] or name not in weights or node.input[0] not in initializers:
             continue
-        integers, step = values[node.input[0]], values[node.input[1]]
-        layer, grid = layers[name], grids[name]
-        q = layer.from_matrix(grid.q, to_array(integers))
-        s = grid.s.reshape(-1) if grid.per_channel else grid.s.reshape(-1)[0]
+        integers, scale = initializers[node.input[0]], initializers[node.input[1]]
+        layer, weight = layers[name], weights[name]
+        q = layer.from_matrix(weight.q, to_array(integers))
+        s = weight.s.reshape(-1) if weight.per_channel else weight.s.reshape(-1)[0]
         integers.CopyFrom(from_array(q.astype(np.int8), integers.name))
-        step.CopyFrom(from_array(np.asarray(s, np.float32).reshape(to_array(step).shape), step.name))
+        scale.CopyFrom(from_array(np.asarray(s, np.float32).reshape(to_array(scale).shape), scale.name))

@@ -1,15 +1,15 @@
-"""SmoothQuant: outlier channels of activations are moved into the weights that read them.
+"""SmoothQuant: the magnitude of outlier channels of activations is moved into the weights that read them.
 
 Xiao et al. 2023, SmoothQuant, arXiv:2211.10438. A linear layer Y = X W reads X, (…, C), whose channels j differ in range by
-far more than those of W, (C, K), so that one step for all of X loses the small ones. With any s > 0, (C,)
+far more than those of W, (C, K), so that one scale for all of X is too coarse for the small ones. With any s > 0, (C,)
 
     Y = (X diag(s)⁻¹) (diag(s) W),      s_j = max |X_j|^α / max |W_j|^(1−α)      (eq. 4)
 
-α in [0, 1] shares the difficulty out: 0 leaves all of it with the activations, 1 moves all of it into the weights. X / s costs
-nothing where X is made by a layer normalisation, γ ← γ / s and β ← β / s, or by a linear layer (with a ReLU, since
-relu(x / s) = relu(x) / s), W ← W / s and b ← b / s by output. All layers that read X share one s, by the largest of their
-weights. In float the function stays the same. Where X is made by anything else, or read by something that is not linear, no
-factor can be moved, and the reason is told.
+α in [0, 1] distributes the difficulty: 0 leaves it with the activations, 1 moves all of it into the weights. X / s costs
+nothing where X is the output of a layer normalisation, γ ← γ / s and β ← β / s, or of a linear layer (with a ReLU, since
+relu(x / s) = relu(x) / s), W ← W / s and b ← b / s by output. All layers that read X share one s, computed from the largest of
+their weights. The function stays the same in float. Where X is the output of any other operator, or is read by an operator that
+is not linear, no factor can be moved, and the reason is recorded.
 """
 
 from __future__ import annotations
@@ -18,17 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-from onnx.numpy_helper import from_array, to_array
+import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Skipped
-from compress.quantize.calibration.observe import with_outputs
-from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers, with_weights
-
-WHAT = "SmoothQuant of "
-"""Before the name of a layer that is left alone."""
+from compress.core.record import Fact
+from compress.quantize.ptq.ptq_pass import PassResult
+from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
 
 
 @dataclass(frozen=True)
@@ -37,14 +33,14 @@ class SmoothingSite:
 
     Attributes:
         tensor: X.
-        maker: Node that takes 1/s in: a layer normalisation, or a linear layer.
-        added: Node that adds the bias of a MatMul, if there is one.
-        readers: Linear layers that take s in.
+        producer: Output of the node that is divided by s: a layer normalisation, or a linear layer.
+        added: Output of the node that adds the bias of a MatMul; empty without.
+        readers: Linear layers that are multiplied by s.
     """
 
     tensor: str
-    maker: onnx.NodeProto
-    added: onnx.NodeProto | None
+    producer: str
+    added: str
     readers: tuple[WeightedLayer, ...]
 
 
@@ -58,19 +54,19 @@ def smoothing_factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
     """
     alive = (x > 0) & (w > 0) & np.isfinite(x)
     s = np.where(alive, x, 1.0) ** alpha / np.where(alive, w, 1.0) ** (1 - alpha)
-    found: np.ndarray = np.where(alive, s, 1.0).astype(np.float32)
-    return found
+    factors: np.ndarray = np.where(alive, s, 1.0).astype(np.float32)
+    return factors
 
 
 def smooth_linear_inputs(
-    model: onnx.ModelProto,
+    model: ir.Model,
     batches: Sequence[np.ndarray],
     alpha: float,
     *,
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
-) -> tuple[onnx.ModelProto, tuple[Skipped, ...], str]:
-    """Smooth every linear layer that can be.
+) -> PassResult:
+    """Smooth the inputs of every linear layer where that is possible.
 
     Args:
         model: Float network; left as it was.
@@ -78,177 +74,177 @@ def smooth_linear_inputs(
         alpha: α.
         exclude: Names of nodes that stay in float; a tensor that only they read is left alone.
         reporter: Shows a bar.
-
-    Returns:
-        A copy, the linear layers left alone with the reason, and what was done in a sentence.
     """
     sites, skipped = find_sites(model, exclude)
     if not sites:
-        return model, skipped, f"SmoothQuant (α = {alpha:g}): no linear layer reads what a factor can be moved into"
-    seen = channel_absmax(model, [site.tensor for site in sites], batches, reporter or NullReporter())
-    values: dict[str, np.ndarray] = {}
+        return PassResult(model, skipped, (Fact.of("quantize_ptq.nothing_to_smooth", alpha=alpha),))
+    absmax = channel_absmax(model, [site.tensor for site in sites], batches, reporter or NullReporter())
+    weights: dict[str, np.ndarray] = {}
     before, after = [], []
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
+    smoothed = model.clone()
     for site in sites:
-        w = np.max([_by_input(model, layer) for layer in site.readers if layer.name not in exclude], axis=0)
-        s = smoothing_factors(seen[site.tensor], w, alpha)
+        w = np.max([_input_absmax(model, layer) for layer in site.readers if layer.name not in exclude], axis=0)
+        s = smoothing_factors(absmax[site.tensor], w, alpha)
         for layer in site.readers:
-            weight = read_weight(model, layer.weight) if layer.weight not in values else values[layer.weight]
-            values[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
-        _divide(made, site, s, values)
-        before.append(range_ratio(seen[site.tensor]))
-        after.append(range_ratio(seen[site.tensor] / s))
-    count = sum(len(site.readers) for site in sites)
-    note = (
-        f"SmoothQuant (α = {alpha:g}): {count} linear layers read smoothed activations; a channel's range over the median "
-        f"channel's went from {np.median(before):.3g} to {np.median(after):.3g} (largest of a layer, median over layers)"
+            weight = read_weight(model, layer.weight) if layer.weight not in weights else weights[layer.weight]
+            weights[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
+        _divide_producer(smoothed, site, s, weights)
+        before.append(range_ratio(absmax[site.tensor]))
+        after.append(range_ratio(absmax[site.tensor] / s))
+    note = Fact.of(
+        "quantize_ptq.linear_inputs_smoothed",
+        alpha=alpha,
+        layers=sum(len(site.readers) for site in sites),
+        ratio_before=float(np.median(before)),
+        ratio_after=float(np.median(after)),
     )
-    return with_weights(made, values), skipped, note
+    return PassResult(graphs.with_initializers(smoothed, weights), skipped, (note,))
 
 
-def find_sites(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> tuple[tuple[SmoothingSite, ...], tuple[Skipped, ...]]:
+def find_sites(model: ir.Model, exclude: Sequence[str] = ()) -> tuple[tuple[SmoothingSite, ...], tuple[Fact, ...]]:
     """Tensors that can be smoothed, and linear layers that cannot, with the reason."""
-    walk = _Walk(model)
+    finder = _SiteFinder(graphs.with_shapes(model))
     sites: dict[str, SmoothingSite] = {}
     skipped = []
-    for layer in [one for one in walk.layers.values() if one.name not in exclude]:
-        found = walk.site(layer)
-        if isinstance(found, SmoothingSite):
-            sites.setdefault(found.tensor, found)
+    for layer in finder.layers.values():
+        if layer.name in exclude:
+            continue
+        site = finder.find(layer)
+        if isinstance(site, SmoothingSite):
+            sites.setdefault(site.tensor, site)
         else:
-            skipped.append(Skipped(what=f"{WHAT}{layer.name}", reason=found))
+            skipped.append(site)
     return tuple(sites.values()), tuple(skipped)
 
 
-class _Walk:
-    """Finds what makes and what reads the input of a linear layer."""
+class _SiteFinder:
+    """Finds the producer and the readers of the input of a linear layer."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
         self.layers = {layer.name: layer for layer in weighted_layers(model) if layer.operator in LINEAR}
-        self.constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        self.maker = {name: node for node in graph.node for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        self.outputs = {value.name for value in graph.output}
-        values = (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info, *graph.output)
-        self.shapes = {
-            value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-            for value in values
-            if value.type.tensor_type.HasField("shape")
-        }
 
-    def site(self, layer: WeightedLayer) -> SmoothingSite | str:
-        """Where the input of a layer can be smoothed, or why not."""
-        tensor = layer.input
-        while (node := self.maker.get(tensor)) is not None and self._moves(node):
-            tensor = node.input[0]
+    def find(self, layer: WeightedLayer) -> SmoothingSite | Fact:
+        """Where the input of a layer can be smoothed, or why it cannot."""
+        value = graphs.find_value(self.model, layer.input)
+        while (node := value.producer()) is not None and _keeps_channels(node) and node.inputs[0] is not None:
+            value = node.inputs[0]
         if node is None:
-            return "it reads the network's input, which no factor can be moved into"
+            return Fact.of("quantize_ptq.smooth_reads_input", layer.name)
         readers: list[WeightedLayer] = []
-        other = self._others(tensor, readers)
-        if other:
-            return f"what it reads is also read by {other}, which is not a linear layer"
-        channels = self.shapes.get(tensor, [0])[-1]
-        if node.op_type == "Relu" and len(self.readers[node.input[0]]) == 1:
-            node = self.maker.get(node.input[0], node)
-        added = node if node.op_type == "Add" and self._biased(node) else None
+        if other := self._collect_readers(value, readers):
+            return Fact.of("quantize_ptq.smooth_other_reader", layer.name, reader=other)
+        channels = (graphs.dims(value) or [0])[-1]
+        source = node.inputs[0] if node.op_type == "Relu" else None
+        if source is not None and len(source.uses()) == 1:
+            node = source.producer() or node
+        added = node if node.op_type == "Add" and self._adds_bias(node) else None
         if added is not None:
-            node = self.maker[next(name for name in added.input if name not in self.constants)]
-        if node.op_type == "LayerNormalization" and self.constants.get(node.input[1]) == (channels,):
-            return SmoothingSite(tensor, node, None, tuple(readers))
-        if node.name in self.layers and len(self.readers[node.output[0]]) == 1 and self._own_bias(node):
-            return SmoothingSite(tensor, node, added, tuple(readers))
-        return f"it reads the result of {node.op_type} {node.name}, which no factor can be moved into"
+            node = next(producer for value in added.inputs if value is not None and (producer := value.producer()))
+        is_norm = node.op_type == "LayerNormalization" and _constant_shape(node.inputs[1]) == (channels,)
+        is_layer = node.name in self.layers and len(node.outputs[0].uses()) == 1 and _has_own_bias(node)
+        if is_norm or is_layer:
+            bias = "" if added is None or is_norm else graphs.output_names(added)[0]
+            return SmoothingSite(str(value.name), graphs.output_names(node)[0], bias, tuple(readers))
+        return Fact.of("quantize_ptq.smooth_not_absorbable", layer.name, operator=node.op_type, node=str(node.name))
 
-    def _others(self, tensor: str, found: list[WeightedLayer]) -> str:
-        """Collect the linear layers that read a tensor; the name of another reader, empty without one."""
-        if tensor in self.outputs:
+    def _collect_readers(self, value: ir.Value, readers: list[WeightedLayer]) -> str:
+        """Collect the linear layers that read a tensor; returns the name of another reader, empty without one."""
+        if value.is_graph_output():
             return "the network's output"
-        for node in self.readers.get(tensor, ()):
-            layer = self.layers.get(node.name)
-            if layer is not None and layer.input == tensor:
-                found.append(layer)
-            elif self._moves(node) and node.input[0] == tensor:
-                if other := self._others(node.output[0], found):
+        for node in value.consumers():
+            layer = self.layers.get(str(node.name))
+            if layer is not None and layer.input == value.name:
+                readers.append(layer)
+            elif _keeps_channels(node) and node.inputs[0] is value:
+                if other := self._collect_readers(node.outputs[0], readers):
                     return other
             else:
                 return f"{node.op_type} {node.name}".rstrip()
         return ""
 
-    def _moves(self, node: onnx.NodeProto) -> bool:
-        """Whether a node only moves values and keeps the last axis, that of channels."""
-        if node.op_type == "Identity":
-            return True
-        before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0]) if node.output else None
-        if node.op_type == "Transpose":
-            order = next((list(one.ints) for one in node.attribute if one.name == "perm"), [])
-            return bool(order) and order[-1] == len(order) - 1
-        if not before or not after or before[-1] != after[-1] or after[-1] <= 0:
-            return False
-        axis = next((one.i for one in node.attribute if one.name == "axis"), 0)
-        return node.op_type == "Reshape" or (node.op_type == "Gather" and axis % len(before) != len(before) - 1)
-
-    def _biased(self, node: onnx.NodeProto) -> bool:
+    def _adds_bias(self, node: ir.Node) -> bool:
         """Whether an Add adds a bias to the product of a linear layer."""
-        made = [self.maker[name] for name in node.input if name in self.maker]
-        constant = [self.constants[name] for name in node.input if name in self.constants]
-        return len(made) == 1 and made[0].name in self.layers and len(constant) == 1 and len(constant[0]) == 1
+        producers = [value.producer() for value in node.inputs if value is not None and value.producer() is not None]
+        shapes = [shape for value in node.inputs if (shape := _constant_shape(value)) is not None]
+        product = producers[0] if len(producers) == 1 else None
+        return product is not None and product.name in self.layers and len(shapes) == 1 and len(shapes[0]) == 1
 
-    def _own_bias(self, node: onnx.NodeProto) -> bool:
-        return len(node.input) < 3 or len(self.constants.get(node.input[2], ())) == 1
+
+def _keeps_channels(node: ir.Node) -> bool:
+    """Whether a node only moves values and keeps the last axis, that of channels."""
+    if node.op_type == "Identity":
+        return True
+    settings = graphs.attributes(node)
+    if node.op_type == "Transpose":
+        order = settings.get("perm", ())
+        return bool(order) and order[-1] == len(order) - 1
+    if not node.inputs or not node.outputs:
+        return False
+    before, after = graphs.dims(node.inputs[0]), graphs.dims(node.outputs[0])
+    if not before or not after or before[-1] != after[-1] or after[-1] <= 0:
+        return False
+    axis = settings.get("axis", 0)
+    return node.op_type == "Reshape" or (node.op_type == "Gather" and axis % len(before) != len(before) - 1)
+
+
+def _constant_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    array = graphs.constant(value)
+    return None if array is None else array.shape
+
+
+def _has_own_bias(node: ir.Node) -> bool:
+    return len(node.inputs) < 3 or len(_constant_shape(node.inputs[2]) or ()) == 1
 
 
 def channel_absmax(
-    model: onnx.ModelProto, tensors: Sequence[str], batches: Sequence[np.ndarray], reporter: Reporter, *, axis: int = -1
+    model: ir.Model, tensors: Sequence[str], batches: Sequence[np.ndarray], reporter: Reporter, *, axis: int = -1
 ) -> dict[str, np.ndarray]:
-    """Max |X_j| over samples and places, (C,), by tensor; channels are along `axis`."""
-    given = model.graph.input[0].name
-    runner = graphs.create_session(with_outputs(model, tensors), threads=0)
-    found: dict[str, np.ndarray] = {}
+    """Max |X_j| over samples and positions, (C,), by tensor; channels are along `axis`."""
+    input_name = graphs.input_name(model)
+    session = graphs.create_session(graphs.with_outputs(model, tensors), threads=0)
+    absmax: dict[str, np.ndarray] = {}
     with reporter.bar("look at channels", len(batches)) as bar:
         for batch in batches:
-            for name, x in zip(tensors, runner.run(tensors, {given: batch}), strict=True):
-                most = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)
-                found[name] = np.maximum(found[name], most) if name in found else most
+            for name, x in zip(tensors, session.run(tensors, {input_name: batch}), strict=True):
+                largest = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)
+                absmax[name] = np.maximum(absmax[name], largest) if name in absmax else largest
             bar.advance()
-    return found
+    return absmax
 
 
-def _by_input(model: onnx.ModelProto, layer: WeightedLayer) -> np.ndarray:
-    """Max |W_j|, (C,)."""
-    found: np.ndarray = np.abs(read_weight(model, layer.weight)).max(layer.axis)
-    return found
+def _input_absmax(model: ir.Model, layer: WeightedLayer) -> np.ndarray:
+    """Max |W_j| of each input channel, (C,)."""
+    absmax: np.ndarray = np.abs(read_weight(model, layer.weight)).max(layer.axis)
+    return absmax
 
 
-def _divide(model: onnx.ModelProto, site: SmoothingSite, s: np.ndarray, values: dict[str, np.ndarray]) -> None:
-    """Put 1/s into what makes X, in place; weights that others may scale as well go into `values`."""
-    node = next(one for one in model.graph.node if one.output[0] == site.maker.output[0])
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+def _divide_producer(model: ir.Model, site: SmoothingSite, s: np.ndarray, weights: dict[str, np.ndarray]) -> None:
+    """Divide the outputs of X's producer by s, in place; weights that other sites may scale as well go into `weights`."""
 
-    def replace(owner: onnx.NodeProto, place: int) -> None:
-        """A constant of its own, divided by s: runtimes' files share equal ones."""
-        name = f"{site.tensor}_smoothed_{place}"
-        model.graph.initializer.append(from_array((to_array(constants[owner.input[place]]) / s).astype(np.float32), name))
-        owner.input[place] = name
+    def divide_constant(node: ir.Node, index: int) -> None:
+        """Give a node a constant of its own, divided by s: equal constants are shared in a file."""
+        array = np.asarray(graphs.constant(node.inputs[index]))
+        name = f"{site.tensor}_smoothed_{index}"
+        node.replace_input_with(index, graphs.add_initializer(model, name, (array / s).astype(np.float32)))
 
+    node = graphs.find_value(model, site.producer).producer()
+    assert node is not None  # noqa: S101  # a site's producer is a node
     if node.op_type == "LayerNormalization":
-        for place in range(1, len(node.input)):
-            replace(node, place)
+        for index in range(1, len(node.inputs)):
+            divide_constant(node, index)
         return
-    layer = next(one for one in weighted_layers(model) if one.name == node.name)
-    weight = values.get(layer.weight, read_weight(model, layer.weight))
-    values[layer.weight] = weight / (s[None] if layer.axis == 1 else s[:, None])
-    if len(node.input) > 2:
-        replace(node, 2)
-    if site.added is not None:
-        added = next(one for one in model.graph.node if one.output[0] == site.added.output[0])
-        replace(added, next(place for place, name in enumerate(added.input) if name in constants))
+    layer = next(layer for layer in weighted_layers(model) if layer.name == node.name)
+    weight = weights.get(layer.weight, read_weight(model, layer.weight))
+    weights[layer.weight] = weight / (s[None] if layer.axis == 1 else s[:, None])
+    if len(node.inputs) > 2:
+        divide_constant(node, 2)
+    if site.added:
+        added = graphs.find_value(model, site.added).producer()
+        assert added is not None  # noqa: S101  # as above
+        divide_constant(added, next(index for index, value in enumerate(added.inputs) if graphs.constant(value) is not None))
 
 
 def range_ratio(ranges: np.ndarray) -> float:
-    """Largest range of a channel over the median's."""
+    """Largest range of a channel divided by the median range."""
     return float(ranges.max() / max(float(np.median(ranges)), 1e-12))

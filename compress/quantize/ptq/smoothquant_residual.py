@@ -1,32 +1,36 @@
-"""Streams of a convolutional network: tensors of which a channel can be rescaled everywhere at once, the function kept.
+"""SmoothQuant for convolutional networks: channels of a residual stream are rescaled in all tensors of the stream at once.
 
-A convolution makes X, (N, C, H, W), and others read it, with nothing on the way that a positive factor does not pass through:
-residual sums, ReLU, pools, the product with a squeeze-excite gate. With any s > 0, (C,), all makers' outputs are divided
-by s and all readers' inputs multiplied,
+Convolutions write X, (N, C, H, W), others read it, and every operator between them lets a positive factor through: residual
+sums, ReLU, pools, the product with a squeeze-excite gate. With any s > 0, (C,), the outputs of all producers are divided by s
+and the inputs of all readers multiplied,
 
     Y = W ∗ Σ_l f(W_l ∗ x_l + b_l) = (W diag(s)) ∗ Σ_l f(diag(s)⁻¹ W_l ∗ x_l + diag(s)⁻¹ b_l)
 
-with s_j = max |X_j|^α / max |W_j|^(1−α) of SmoothQuant (`smooth`) over all tensors of a stream and all its readers' weights.
-It is cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721) through sums as well: a channel of a residual stream has
-one factor in all its blocks, and ranges come from data. Where anything else makes or reads one of these tensors, no factor can
-be moved.
+with s_j = max |X_j|^α / max |W_j|^(1−α) of SmoothQuant (`smoothquant`) over all tensors of a stream and the weights of all its
+readers. This is cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721) extended through sums, with ranges from data: a
+channel of a residual stream has one factor in all its blocks. Where any other operator writes or reads one of these tensors, no
+factor can be moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
+import onnx_ir as ir
+from scipy.cluster.hierarchy import DisjointSet  # type: ignore[import-untyped]
 
+from compress.backends import onnx_graph as graphs
 from compress.core.progress import Reporter
-from compress.quantize.ptq.cross_layer_equalization import by_input, divide_outputs, multiply_inputs
-from compress.quantize.ptq.smoothquant import channel_absmax, range_ratio, smoothing_factors
-from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_weights
+from compress.core.record import Fact
+from compress.quantize.ptq.cross_layer_equalization import divide_outputs, multiply_inputs, rows_by_input
+from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.smoothquant import channel_absmax, range_ratio, smooth_linear_inputs, smoothing_factors
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers
 
 PASSING = ("Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Dropout")
-"""Operators f with f(x / s) = f(x) / s channel by channel."""
+"""Operators f with f(x / s) = f(x) / s for each channel."""
 RESHAPING = ("Reshape", "Flatten", "Squeeze")
 """Likewise where one value of each channel is left: (N, C, 1, 1) becomes (N, C)."""
 
@@ -36,22 +40,31 @@ class ResidualStream:
     """Tensors that share their factors.
 
     Attributes:
-        tensors: Those that are read by anything but a ReLU, in graph order: what a runtime rounds. At least one convolution
-            makes or reads them; products alone are `smooth`'s.
-        makers: Layers whose outputs are divided.
+        tensors: Those that an operator other than a ReLU reads, in graph order: the ones that a runtime quantizes. At least one
+            convolution writes or reads them; tensors between matrix products alone are handled by `smooth_linear_inputs`.
+        producers: Layers whose outputs are divided.
         readers: Layers whose inputs are multiplied.
         channels: C.
     """
 
     tensors: tuple[str, ...]
-    makers: tuple[WeightedLayer, ...]
+    producers: tuple[WeightedLayer, ...]
     readers: tuple[WeightedLayer, ...]
     channels: int
 
 
+def smooth_network(model: ir.Model, inputs: PassInputs) -> PassResult:
+    """The pass `smooth`: inputs of linear layers, then residual streams of convolutional networks; the setting is α."""
+    alpha, exclude, reporter = inputs.setting, inputs.exclude, inputs.reporter
+    linear = smooth_linear_inputs(model, inputs.batches, alpha, exclude=exclude, reporter=reporter)
+    streams, smoothed = smooth_residual_streams(linear.model, inputs.batches, alpha, exclude=exclude, reporter=reporter)
+    skipped = tuple(fact for fact in linear.skipped if fact.subject not in smoothed)
+    return PassResult(streams.model, skipped, (*linear.notes, *streams.notes))
+
+
 def smooth_residual_streams(
-    model: onnx.ModelProto, batches: Sequence[np.ndarray], alpha: float, *, exclude: Sequence[str], reporter: Reporter
-) -> tuple[onnx.ModelProto, frozenset[str], str]:
+    model: ir.Model, batches: Sequence[np.ndarray], alpha: float, *, exclude: Sequence[str], reporter: Reporter
+) -> tuple[PassResult, frozenset[str]]:
     """Smooth every stream.
 
     Args:
@@ -62,118 +75,124 @@ def smooth_residual_streams(
         reporter: Shows a bar.
 
     Returns:
-        A copy, the names of the layers that read smoothed tensors, and what was done in a sentence, empty for nothing.
+        The result, and the names of the layers that read smoothed tensors.
     """
-    found = [one for one in find_streams(model) if any(layer.name not in exclude for layer in one.readers)]
-    if not found:
-        return model, frozenset(), ""
-    seen = channel_absmax(model, [name for one in found for name in one.tensors], batches, reporter, axis=1)
-    names = {name for one in found for layer in (*one.makers, *one.readers) for name in (layer.weight, layer.bias) if name}
-    values = {name: read_weight(model, name) for name in names}
+    streams = [stream for stream in find_streams(model) if any(layer.name not in exclude for layer in stream.readers)]
+    if not streams:
+        return PassResult(model), frozenset()
+    absmax = channel_absmax(model, [name for stream in streams for name in stream.tensors], batches, reporter, axis=1)
+    layers = [layer for stream in streams for layer in (*stream.producers, *stream.readers)]
+    weights = {name: read_weight(model, name) for layer in layers for name in (layer.weight, layer.bias) if name}
     before, after = [], []
-    for one in found:
-        x = np.max([seen[name] for name in one.tensors], axis=0)
-        w = np.max([np.abs(by_input(values[layer.weight], layer)).max(1) for layer in one.readers], axis=0)
+    for stream in streams:
+        x = np.max([absmax[name] for name in stream.tensors], axis=0)
+        w = np.max([np.abs(rows_by_input(weights[layer.weight], layer)).max(1) for layer in stream.readers], axis=0)
         s = smoothing_factors(x, w, alpha)
-        for layer in one.makers:
-            divide_outputs(values, layer, s)
-        for layer in one.readers:
-            multiply_inputs(values, layer, s)
+        for layer in stream.producers:
+            divide_outputs(weights, layer, s)
+        for layer in stream.readers:
+            multiply_inputs(weights, layer, s)
         before.append(range_ratio(x))
         after.append(range_ratio(x / s))
-    through = frozenset(layer.name for one in found for layer in one.readers)
-    note = (
-        f"SmoothQuant (α = {alpha:g}): {len(through)} convolutional layers read {len(found)} smoothed streams; a channel's "
-        f"range over the median channel's went from {np.median(before):.3g} to {np.median(after):.3g} (largest, median over "
-        "streams)"
+    readers = frozenset(layer.name for stream in streams for layer in stream.readers)
+    note = Fact.of(
+        "quantize_ptq.streams_smoothed",
+        alpha=alpha,
+        layers=len(readers),
+        streams=len(streams),
+        ratio_before=float(np.median(before)),
+        ratio_after=float(np.median(after)),
     )
-    return with_weights(model, values), through, note
+    return PassResult(graphs.with_initializers(model, weights), notes=(note,)), readers
 
 
-def find_streams(model: onnx.ModelProto) -> tuple[ResidualStream, ...]:
+def find_streams(model: ir.Model) -> tuple[ResidualStream, ...]:
     """All streams of a network, in graph order."""
-    walk = _Walk(model)
-    for node in model.graph.node:
-        walk.see(node)
-    return walk.streams()
+    finder = _StreamFinder(graphs.with_shapes(model))
+    for node in finder.model.graph:
+        finder.visit(node)
+    return finder.streams()
 
 
-class _Walk:
+class _StreamFinder:
     """Joins tensors that share their factors; those that can have none are joined with the empty name."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
         self.layers = {layer.name: layer for layer in weighted_layers(model) if layer.operator != "MatMul"}
-        self.constants = {tensor.name for tensor in graph.initializer}
-        self.axes: Mapping[str, list[int]] = {t.name: list(onnx.numpy_helper.to_array(t).reshape(-1)) for t in graph.initializer
-                                              if t.data_type == onnx.TensorProto.INT64}  # fmt: skip
-        values = (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info, *graph.output)
-        self.shapes = {v.name: [dim.dim_value for dim in v.type.tensor_type.shape.dim] for v in values}
-        self.parent: dict[str, str] = {}
-        self.rounded: dict[str, None] = {}
-        self.makers: list[WeightedLayer] = []
+        self.sets = DisjointSet([""])
+        self.read: dict[str, None] = {}
+        self.producers: list[WeightedLayer] = []
         self.readers: list[WeightedLayer] = []
-        for value in (*graph.input, *graph.output):
-            self._close(value.name)
+        for value in (*model.graph.inputs, *model.graph.outputs):
+            self._close(str(value.name))
 
-    def see(self, node: onnx.NodeProto) -> None:
-        """What a node joins or closes."""
-        given = [name for name in node.input if name and name not in self.constants]
+    def visit(self, node: ir.Node) -> None:
+        """Join or close the tensors of a node."""
+        computed = [value for value in node.inputs if value is not None and value.name and not value.is_initializer()]
+        names = [str(value.name) for value in computed]
         if node.op_type != "Relu":
-            self.rounded.update(dict.fromkeys(given))
-        layer = self.layers.get(node.name)
-        if layer is not None and given == [layer.input]:
+            self.read.update(dict.fromkeys(names))
+        layer = self.layers.get(str(node.name))
+        if layer is not None and names == [layer.input]:
             self.readers.append(layer)
-            if layer.bias or len(node.input) < 3:
-                self.makers.append(layer)
+            if layer.bias or len(node.inputs) < 3:
+                self.producers.append(layer)
             else:
                 self._close(layer.output)
-        elif passed := self._passed(node, given):
-            for name in passed:
-                self._join(name, node.output[0])
-            for name in set(given) - set(passed):
+        elif passing := _inputs_passed_on(node, computed):
+            for name in passing:
+                self._join(name, graphs.output_names(node)[0])
+            for name in set(names) - set(passing):
                 self._close(name)
         else:
-            for name in (*given, *node.output):
+            for name in (*names, *graphs.output_names(node)):
                 self._close(name)
 
-    def _passed(self, node: onnx.NodeProto, given: list[str]) -> list[str]:
-        """Inputs whose factors a node passes to its output."""
-        shapes = [self.shapes.get(name, []) for name in (*given, node.output[0])]
-        if node.op_type in PASSING:
-            return given
-        if node.op_type in RESHAPING and [len(one) for one in shapes] == [4, 2]:
-            return given if shapes[0][1:] == [shapes[1][1], 1, 1] else []
-        if node.op_type == "ReduceMean" and [len(one) for one in shapes] in ([4, 4], [4, 2]):
-            axes = next((list(one.ints) for one in node.attribute if one.name == "axes"), None)
-            axes = self.axes.get(node.input[1], []) if axes is None and len(node.input) > 1 else axes or []
-            return given if sorted(axis % 4 for axis in axes) == [2, 3] else []
-        if node.op_type == "Add" and len(given) == len(node.input) and len(shapes[0]) in (2, 4):
-            return given if all(one == shapes[0] for one in shapes) else []
-        if node.op_type == "Mul" and len(given) == 2 and [len(one) for one in shapes] == [4, 4, 4]:
-            gates = [name for name, one in zip(given, shapes, strict=False) if one[2:] == [1, 1]]
-            return [name for name in given if name not in gates] if len(gates) == 1 else []
-        return []
-
     def streams(self) -> tuple[ResidualStream, ...]:
-        """What is left open."""
-        found: dict[str, ResidualStream] = {}
-        for root in dict.fromkeys(self._root(name) for name in self.rounded):
-            makers = tuple(layer for layer in self.makers if self._root(layer.output) == root)
+        """Sets that no operator closed."""
+        roots = dict.fromkeys(self._root(name) for name in self.read)
+        streams = []
+        for root in roots:
+            producers = tuple(layer for layer in self.producers if self._root(layer.output) == root)
             readers = tuple(layer for layer in self.readers if self._root(layer.input) == root)
-            shared = {layer.operator for layer in (*makers, *readers)}
-            if root != self._root("") and makers and readers and "Conv" in shared:
-                tensors = tuple(name for name in self.rounded if self._root(name) == root)
-                found[root] = ResidualStream(tensors, makers, readers, self.shapes[readers[0].input][1])
-        return tuple(found.values())
+            operators = {layer.operator for layer in (*producers, *readers)}
+            if root != self._root("") and producers and readers and "Conv" in operators:
+                tensors = tuple(name for name in self.read if self._root(name) == root)
+                shape = graphs.dims(graphs.find_value(self.model, readers[0].input)) or [0, 0]
+                streams.append(ResidualStream(tensors, producers, readers, shape[1]))
+        return tuple(streams)
 
     def _close(self, name: str) -> None:
         self._join(name, "")
 
-    def _join(self, one: str, other: str) -> None:
-        self.parent[self._root(one)] = self._root(other)
+    def _join(self, first: str, second: str) -> None:
+        self.sets.add(first)
+        self.sets.add(second)
+        self.sets.merge(first, second)
 
     def _root(self, name: str) -> str:
-        while (above := self.parent.setdefault(name, name)) != name:
-            name = above
-        return name
+        self.sets.add(name)
+        return str(self.sets[name])
+
+
+def _inputs_passed_on(node: ir.Node, computed: Sequence[ir.Value]) -> list[str]:
+    """Names of the inputs whose factors a node passes to its output."""
+    names = [str(value.name) for value in computed]
+    shapes = [graphs.dims(value) or [] for value in (*computed, node.outputs[0])]
+    ranks = [len(shape) for shape in shapes]
+    if node.op_type in PASSING:
+        return names
+    if node.op_type in RESHAPING and ranks == [4, 2]:
+        return names if shapes[0][1:] == [shapes[1][1], 1, 1] else []
+    if node.op_type == "ReduceMean" and ranks in ([4, 4], [4, 2]):
+        axes = graphs.attributes(node).get("axes")
+        if axes is None and len(node.inputs) > 1:
+            axes = graphs.constant(node.inputs[1])
+        return names if sorted(int(axis) % 4 for axis in np.ravel([] if axes is None else axes)) == [2, 3] else []
+    if node.op_type == "Add" and len(names) == len(node.inputs) and ranks[0] in (2, 4):
+        return names if all(shape == shapes[0] for shape in shapes) else []
+    if node.op_type == "Mul" and len(names) == 2 and ranks == [4, 4, 4]:
+        gates = [name for name, shape in zip(names, shapes, strict=False) if shape[2:] == [1, 1]]
+        return [name for name in names if name not in gates] if len(gates) == 1 else []
+    return []

@@ -1,17 +1,18 @@
-"""Weighted operators of a float ONNX network as matrices, and putting changed weights back.
+"""Layers with a constant weight in a float ONNX network, their weights as matrices, and networks with other weights.
 
-A weight is seen as W, (G, K, D): G groups, K output channels a group, D inputs of one output (channels × kernel). Linear layers
-have G = 1; a depthwise convolution has one channel a group.
+A weight is seen as W, (G, K, D): G groups, K output channels per group, D inputs per output (channels × kernel). Linear layers
+have G = 1; a depthwise convolution has one channel per group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-from onnx.numpy_helper import from_array, to_array
+import onnx_ir as ir
+
+from compress.backends import onnx_graph as graphs
 
 LINEAR = ("Gemm", "MatMul")
 
@@ -21,14 +22,14 @@ class WeightedLayer:
     """One operator with a constant weight.
 
     Attributes:
-        name: Of its node.
+        name: Name of its node.
         operator: Conv, Gemm or MatMul.
         input: Tensor that it reads.
-        output: Tensor that it gives.
+        output: Tensor that it writes.
         weight: Its weight initializer.
         bias: Its bias initializer; empty without.
         axis: Axis of the weight that counts output channels.
-        groups: Of a convolution; else 1.
+        groups: Groups of a convolution; else 1.
     """
 
     name: str
@@ -51,58 +52,57 @@ class WeightedLayer:
         return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), 0, self.axis))
 
 
-def weighted_layers(model: onnx.ModelProto) -> tuple[WeightedLayer, ...]:
-    """Convolutions and products with a constant weight that no other operator shares, in graph order."""
-    readers: dict[str, int] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
-    constant = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
-    found = []
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", *LINEAR) or constant.get(node.input[1], 0) < 2 or readers[node.input[1]] != 1:
-            continue
-        if node.op_type == "Conv" and constant[node.input[1]] != 4:
-            continue
-        given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        if given.get("transA") or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
-            continue
-        bias = node.input[2] if len(node.input) > 2 and readers[node.input[2]] == 1 else ""
-        axis = 0 if node.op_type == "Conv" or given.get("transB") else constant[node.input[1]] - 1
-        groups = int(given.get("group", 1))
-        found.append(WeightedLayer(node.name, node.op_type, node.input[0], node.output[0], node.input[1], bias, axis, groups))
-    return tuple(found)
+def weighted_layers(model: ir.Model) -> tuple[WeightedLayer, ...]:
+    """2-D convolutions and matrix products with a constant weight that no other operator shares, in graph order."""
+    layers = (_weighted_layer(node) for node in model.graph if node.op_type in ("Conv", *LINEAR))
+    return tuple(layer for layer in layers if layer is not None)
 
 
-def read_weight(model: onnx.ModelProto, name: str) -> np.ndarray:
-    """An initializer, writable."""
-    return np.array(to_array(next(one for one in model.graph.initializer if one.name == name)))
+def _weighted_layer(node: ir.Node) -> WeightedLayer | None:
+    weight = node.inputs[1]
+    if weight is None or not weight.is_initializer() or len(weight.uses()) != 1 or weight.shape is None:
+        return None
+    rank = len(weight.shape)
+    settings = graphs.attributes(node)
+    if rank < 2 or (node.op_type == "Conv" and rank != 4):
+        return None
+    if settings.get("transA") or settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0:
+        return None
+    inputs = graphs.input_names(node)
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    return WeightedLayer(
+        name=str(node.name),
+        operator=node.op_type,
+        input=inputs[0],
+        output=graphs.output_names(node)[0],
+        weight=inputs[1],
+        bias=inputs[2] if bias is not None and len(bias.uses()) == 1 else "",
+        axis=0 if node.op_type == "Conv" or settings.get("transB") else rank - 1,
+        groups=int(settings.get("group", 1)),
+    )
 
 
-def with_weights(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """A copy with some initializers replaced."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
-        if tensor.name in values:
-            tensor.CopyFrom(from_array(values[tensor.name].astype(np.float32), tensor.name))
-    return copy
+def read_weight(model: ir.Model, name: str) -> np.ndarray:
+    """An initializer, as a writable copy.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    return np.array(graphs.constant(model.graph.initializers[name]))
 
 
-def with_biases(model: onnx.ModelProto, layers: Iterable[WeightedLayer]) -> onnx.ModelProto:
+def with_biases(model: ir.Model, layers: Iterable[WeightedLayer]) -> ir.Model:
     """A copy in which each convolution or Gemm of `layers` has a bias of its own; a new one is zero.
 
-    A MatMul takes none: what is to be added to its result has no place there.
+    A MatMul gets none: the operator has no bias input.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    lacking = {layer.name: layer for layer in layers if not layer.bias and layer.operator != "MatMul"}
-    for node in copy.graph.node:
-        layer = lacking.get(node.name)
-        if layer is None or len(node.input) > 2:
+    copy = model.clone()
+    without = {layer.name: layer for layer in layers if not layer.bias and layer.operator != "MatMul"}
+    for node in copy.graph:
+        layer = without.get(str(node.name))
+        if layer is None or len(node.inputs) > 2:
             continue
         channels = read_weight(model, layer.weight).shape[layer.axis]
-        name = f"{node.name}.bias_added"
-        copy.graph.initializer.append(from_array(np.zeros(channels, np.float32), name))
-        node.input.append(name)
+        node.resize_inputs(3)
+        node.replace_input_with(2, graphs.add_initializer(copy, f"{node.name}.bias_added", np.zeros(channels, np.float32)))
     return copy

@@ -15,57 +15,58 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import torch
-from onnx.helper import get_attribute_value
-from onnx.numpy_helper import to_array
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 from compress.quantize.qat.fake_quantize import FakeQuantize
-from compress.quantize.qat.onnx_operators import OPERATORS, Attributes, padded
+from compress.quantize.qat.onnx_operators import OPERATORS, Attributes, pad_input
 from compress.quantize.qdq.placement import UNIT_RANGE
 
 
 class ConvLayer(nn.Conv2d):
-    """A convolution whose weights go through `rounder`; weight and bias as the graph stores them."""
+    """A convolution whose weights pass through `weight_quantizer`; weight and bias as the graph stores them."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, given: Attributes, rounder: nn.Module) -> None:
-        groups, (outputs, inputs, *size) = int(given.get("group", 1)), weight.shape
-        stride, dilation = (tuple(given.get(name, (1, 1))) for name in ("strides", "dilations"))
+    def __init__(self, weight: Tensor, bias: Tensor | None, attributes: Attributes, weight_quantizer: nn.Module) -> None:
+        groups, (outputs, inputs, *size) = int(attributes.get("group", 1)), weight.shape
+        stride, dilation = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
         super().__init__(inputs * groups, outputs, tuple(size), stride, 0, dilation, groups, bias is not None)  # type: ignore[arg-type]
-        self.around, self.rounder = {name: given[name] for name in ("pads", "auto_pad") if name in given}, rounder
+        self.input_padding = {name: attributes[name] for name in ("pads", "auto_pad") if name in attributes}
+        self.weight_quantizer = weight_quantizer
         self.weight = nn.Parameter(weight)
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """The layer's output."""
-        found: Tensor = self._conv_forward(padded(input, self.around, 2), self.rounder(self.weight), self.bias)
-        return found
+        padded = pad_input(input, self.input_padding, 2)
+        output: Tensor = self._conv_forward(padded, self.weight_quantizer(self.weight), self.bias)
+        return output
 
 
 class MatMulLayer(nn.Module):
-    """A matrix product with a constant, whose weights go through `rounder`.
+    """A matrix product with a constant, whose weights pass through `weight_quantizer`.
 
     Args:
         weight: As the graph stores it.
         bias: To add.
-        given: Attributes; with `transB` the weight is (K, D), else (…, D, K).
-        rounder: Its rounding.
+        attributes: Of the node; with `transB` the weight is (K, D), else (…, D, K).
+        weight_quantizer: Its fake quantization.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, given: Attributes, rounder: nn.Module) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, attributes: Attributes, weight_quantizer: nn.Module) -> None:
         super().__init__()
-        self.turned, self.rounder = bool(given.get("transB")), rounder
+        self.transposed, self.weight_quantizer = bool(attributes.get("transB")), weight_quantizer
         self.weight = nn.Parameter(weight)
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output."""
-        w = self.rounder(self.weight)
-        y = F.linear(x, w) if self.turned else x @ w
+        w = self.weight_quantizer(self.weight)
+        y = F.linear(x, w) if self.transposed else x @ w
         return y if self.bias is None else y + self.bias
 
 
@@ -74,20 +75,20 @@ class GraphStep:
     """One node.
 
     Attributes:
-        operator: Its type; `Layer` and `Round` are submodules.
-        inputs: What it reads.
-        outputs: What it gives.
-        given: Its attributes.
+        operator: Its type; `Layer` and `FakeQuantize` are submodules.
+        inputs: Tensors that it reads.
+        outputs: Tensors that it writes.
+        attributes: Its attributes.
         key: Of the submodule.
-        done: Tensors that no later step reads.
+        last_uses: Tensors that no later step reads.
     """
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    given: Attributes
+    attributes: Attributes
     key: str = ""
-    done: tuple[str, ...] = ()
+    last_uses: tuple[str, ...] = ()
 
 
 def module_key(name: str) -> str:
@@ -100,75 +101,76 @@ class GraphConstants(nn.Module):
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         super().__init__()
-        self.places: dict[str, str] = {}
+        self.buffer_names: dict[str, str] = {}
         self.shapes: dict[str, Tensor] = {}
         for name, array in arrays.items():
             value = torch.from_numpy(np.array(array))
             if value.is_floating_point():
-                self.places[name] = f"c{len(self.places)}"
-                self.register_buffer(self.places[name], value)
+                self.buffer_names[name] = f"c{len(self.buffer_names)}"
+                self.register_buffer(self.buffer_names[name], value)
             else:
                 self.shapes[name] = value
 
     def read(self, name: str) -> Tensor:
-        """One of them."""
-        found: Tensor = getattr(self, self.places[name]) if name in self.places else self.shapes[name]
-        return found
+        """The constant of that name."""
+        value: Tensor = getattr(self, self.buffer_names[name]) if name in self.buffer_names else self.shapes[name]
+        return value
 
 
 class OnnxModule(nn.Module):
-    """A graph from one tensor to another, made by `to_torch`.
+    """A graph from one tensor to another, built by `to_torch`.
 
     Attributes:
-        start: Tensor that it is given.
-        stop: Tensor that it gives.
+        start: Name of its input.
+        stop: Name of its output.
         layers: By name of the node, dots as slashes.
-        rounders: Of activations, by name of the scale, dots as slashes.
+        quantizers: Fake quantization of activations, by name of the scale, dots as slashes.
         steps: In order.
     """
 
     def __init__(
-        self, steps: Sequence[GraphStep], layers: Mapping[str, nn.Module], rounders: Mapping[str, nn.Module],
+        self, steps: Sequence[GraphStep], layers: Mapping[str, nn.Module], quantizers: Mapping[str, nn.Module],
         constants: Mapping[str, np.ndarray], start: str, stop: str,
     ) -> None:  # fmt: skip
         super().__init__()
         self.start, self.stop = start, stop
-        self.layers, self.rounders, self.constants = nn.ModuleDict(layers), nn.ModuleDict(rounders), GraphConstants(constants)
-        self.steps = _released(steps, stop)
+        self.layers, self.quantizers = nn.ModuleDict(layers), nn.ModuleDict(quantizers)
+        self.constants = GraphConstants(constants)
+        self.steps = _with_last_uses(steps, stop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """In float32, whatever precision a training computes in: integers have more digits than bfloat16."""
+        """In float32, whatever precision training computes in: bfloat16 has fewer digits than the integers."""
         with torch.autocast(x.device.type, enabled=False):
-            found: dict[str, Any] = {"": None, self.start: x.float()}
+            tensors: dict[str, Any] = {"": None, self.start: x.float()}
             for step in self.steps:
-                inputs = [found[name] if name in found else self.constants.read(name) for name in step.inputs]
-                made = self._compute(step, inputs)
-                found.update(zip(step.outputs, made if isinstance(made, tuple) else (made,), strict=False))
-                for name in step.done:
-                    del found[name]
-            answer: Tensor = found[self.stop]
-            return answer
+                inputs = [tensors[name] if name in tensors else self.constants.read(name) for name in step.inputs]
+                outputs = self._compute(step, inputs)
+                tensors.update(zip(step.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
+                for name in step.last_uses:
+                    del tensors[name]
+            output: Tensor = tensors[self.stop]
+            return output
 
     def _compute(self, step: GraphStep, inputs: list[Any]) -> Any:
         if step.operator == "Layer":
             return self.layers[step.key](inputs[0])
-        if step.operator == "Round":
-            return self.rounders[step.key](inputs[0])
+        if step.operator == "FakeQuantize":
+            return self.quantizers[step.key](inputs[0])
         try:
-            return OPERATORS[step.operator](step.given, inputs)
+            return OPERATORS[step.operator](step.attributes, inputs)
         except NotImplementedError as error:
             msg = f"{step.operator} with {error} has no counterpart with gradients here"
             raise ConversionError(msg) from error
 
 
 def to_torch(
-    model: onnx.ModelProto,
+    model: ir.Model,
     layers: Mapping[str, WeightedLayer],
     *,
     weights: Mapping[str, np.ndarray] | None = None,
     limits: tuple[int, int] = (-127, 127),
     learned: bool = True,
-    nodes: Sequence[onnx.NodeProto] | None = None,
+    nodes: Sequence[ir.Node] | None = None,
     start: str = "",
     stop: str = "",
 ) -> OnnxModule:
@@ -179,7 +181,7 @@ def to_torch(
         layers: Those whose weights and own biases are parameters, by name of the node; all else is frozen.
         weights: Float weights, by initializer, of layers that the model has as integers.
         limits: Smallest and largest integer of weights.
-        learned: Whether the steps of Q/DQ pairs may be trained.
+        learned: Whether the scales of Q/DQ pairs may be trained.
         nodes: The part, in graph order; None for all.
         start: Tensor that it starts from; the network's input where empty.
         stop: Tensor that it ends with; the network's first output where empty.
@@ -188,96 +190,97 @@ def to_torch(
         ConversionError: An operator has no counterpart here; it is named.
     """
     builder = _Builder(model, layers, weights or {}, limits, learned=learned)
-    steps = [builder.step(node) for node in (model.graph.node if nodes is None else nodes)]
-    kept = [step for step in steps if step is not None]
-    read = {name for step in kept for name in step.inputs}
+    steps = [step for node in (model.graph if nodes is None else nodes) if (step := builder.add(node)) is not None]
+    read = {name for step in steps for name in step.inputs}
     constants = {name: array for name, array in builder.arrays.items() if name in read}
-    ends = start or model.graph.input[0].name, stop or model.graph.output[0].name
-    return OnnxModule(kept, builder.layers, builder.rounders, constants, *ends).eval()
+    ends = start or graphs.input_name(model), stop or str(model.graph.outputs[0].name)
+    return OnnxModule(steps, builder.layers, builder.quantizers, constants, *ends).eval()
 
 
 class _Builder:
-    """Reads nodes one after the other."""
+    """Translates nodes one after the other."""
 
     def __init__(
-        self, model: onnx.ModelProto, layers: Mapping[str, WeightedLayer], weights: Mapping[str, np.ndarray],
+        self, model: ir.Model, layers: Mapping[str, WeightedLayer], weights: Mapping[str, np.ndarray],
         limits: tuple[int, int], *, learned: bool,
     ) -> None:  # fmt: skip
         self.known, self.weights, self.limits, self.learned = layers, weights, limits, learned
-        self.arrays = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+        self.arrays = {name: np.asarray(graphs.constant(value)) for name, value in model.graph.initializers.items()}
         self.layers: dict[str, nn.Module] = {}
-        self.rounders: dict[str, nn.Module] = {}
-        self.integers: dict[str, onnx.NodeProto] = {}
-        self.fixed = {node.output[0] for node in model.graph.node if node.op_type in UNIT_RANGE}
+        self.quantizers: dict[str, nn.Module] = {}
 
-    def step(self, node: onnx.NodeProto) -> GraphStep | None:
-        """One node's step; None for one that only stores a constant."""
-        given = {one.name: get_attribute_value(one) for one in node.attribute}
-        plain = GraphStep(node.op_type, tuple(node.input), tuple(node.output), given)
+    def add(self, node: ir.Node) -> GraphStep | None:
+        """The step of one node; None for one that only stores a constant."""
+        inputs, attributes = graphs.input_names(node), graphs.attributes(node)
+        step = GraphStep(node.op_type, inputs, graphs.output_names(node), attributes)
         if node.op_type == "QuantizeLinear":
-            return replace(plain, operator="Round", inputs=plain.inputs[:1], key=self._rounder(node))
+            return replace(step, operator="FakeQuantize", inputs=inputs[:1], key=self._add_quantizer(node))
         if node.op_type == "DequantizeLinear":
-            if node.input[0] not in self.arrays:
-                return replace(plain, operator="Identity", inputs=plain.inputs[:1])
-            self.integers[node.output[0]] = node
-            self.arrays[node.output[0]] = self._dequantized(node)
+            if inputs[0] not in self.arrays:
+                return replace(step, operator="Identity", inputs=inputs[:1])
+            self.arrays[step.outputs[0]] = self._dequantize(inputs, attributes)
             return None
-        layer = self.known.get(node.name)
-        if layer is not None and layer.operator == node.op_type and node.input[1] in self.arrays:
-            return replace(plain, operator="Layer", inputs=plain.inputs[:1], key=self._layer(node, layer, given))
+        layer = self.known.get(str(node.name))
+        if layer is not None and layer.operator == node.op_type and inputs[1] in self.arrays:
+            return replace(step, operator="Layer", inputs=inputs[:1], key=self._add_layer(node, layer, attributes))
         if node.op_type not in OPERATORS:
             msg = f"operator {node.op_type} ({node.name}) has no counterpart with gradients here"
             raise ConversionError(msg)
-        return plain
+        return step
 
-    def _rounder(self, node: onnx.NodeProto) -> str:
-        key = module_key(node.input[1])
-        if key not in self.rounders:
-            s, z = self.arrays[node.input[1]], self.arrays[node.input[2]]
+    def _add_quantizer(self, node: ir.Node) -> str:
+        _, scale, zero_point = graphs.input_names(node)
+        key = module_key(scale)
+        if key not in self.quantizers:
+            s, z = self.arrays[scale], self.arrays[zero_point]
             limits = np.iinfo(z.dtype)
             low, high = int(limits.min) - int(z), int(limits.max) - int(z)
-            learned = self.learned and node.input[0] not in self.fixed
-            self.rounders[key] = FakeQuantize(torch.tensor(float(s)), low, high, batched=True, learned=learned)
+            producer = None if node.inputs[0] is None else node.inputs[0].producer()
+            learned = self.learned and (producer is None or producer.op_type not in UNIT_RANGE)
+            self.quantizers[key] = FakeQuantize(torch.tensor(float(s)), low, high, batched=True, learned=learned)
         return key
 
-    def _layer(self, node: onnx.NodeProto, layer: WeightedLayer, given: Attributes) -> str:
-        made_of_integers = self.integers.get(node.input[1])
-        rounder: nn.Module = nn.Identity()
-        weight = self.arrays[node.input[1]]
-        if made_of_integers is not None:
+    def _add_layer(self, node: ir.Node, layer: WeightedLayer, attributes: Attributes) -> str:
+        inputs = graphs.input_names(node)
+        weight, bias = self.arrays[inputs[1]], self.arrays[inputs[2]] if len(inputs) > 2 else None
+        quantizer: nn.Module = nn.Identity()
+        dequantize = None if node.inputs[1] is None else node.inputs[1].producer()
+        if dequantize is not None and dequantize.op_type == "DequantizeLinear":
             weight = self.weights[layer.weight]
-            s = torch.from_numpy(np.array(self.arrays[made_of_integers.input[1]], np.float32))
+            s = torch.from_numpy(np.array(self.arrays[graphs.input_names(dequantize)[1]], np.float32))
             axis = layer.axis if s.numel() > 1 else None
-            rounder = FakeQuantize(s if axis is not None else s.reshape(()), *self.limits, axis=axis, learned=self.learned)
-        bias = self.arrays[node.input[2]] if len(node.input) > 2 else None
-        kind = ConvLayer if node.op_type == "Conv" else MatMulLayer
-        own = [None if one is None else torch.from_numpy(np.array(one, np.float32)) for one in (weight, bias)]
-        made = kind(own[0], own[1], given, rounder)  # type: ignore[arg-type]
-        if made.bias is not None:
-            made.bias.requires_grad_(bool(layer.bias))
-        key = module_key(node.name)
-        self.layers[key] = made
+            quantizer = FakeQuantize(s if axis is not None else s.reshape(()), *self.limits, axis=axis, learned=self.learned)
+        build = ConvLayer if node.op_type == "Conv" else MatMulLayer
+        module = build(_to_float(weight), None if bias is None else _to_float(bias), attributes, quantizer)
+        if module.bias is not None:
+            module.bias.requires_grad_(bool(layer.bias))
+        key = module_key(layer.name)
+        self.layers[key] = module
         return key
 
-    def _dequantized(self, node: onnx.NodeProto) -> np.ndarray:
-        q, s = (self.arrays[name] for name in node.input[:2])
-        z = self.arrays[node.input[2]] if len(node.input) > 2 else np.zeros((), q.dtype)
-        axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+    def _dequantize(self, inputs: tuple[str, ...], attributes: Attributes) -> np.ndarray:
+        q, s = (self.arrays[name] for name in inputs[:2])
+        z = self.arrays[inputs[2]] if len(inputs) > 2 else np.zeros((), q.dtype)
         if s.size > 1:
-            shape = [-1 if place == axis % q.ndim else 1 for place in range(q.ndim)]
+            axis = attributes.get("axis", 1) % q.ndim
+            shape = [-1 if dimension == axis else 1 for dimension in range(q.ndim)]
             s, z = s.reshape(shape), np.broadcast_to(z, s.shape).reshape(shape)
-        found: np.ndarray = (q.astype(np.float32) - z.astype(np.float32)) * s
-        return found
+        values: np.ndarray = (q.astype(np.float32) - z.astype(np.float32)) * s
+        return values
 
 
-def _released(steps: Sequence[GraphStep], stop: str) -> tuple[GraphStep, ...]:
-    """The steps, each with the tensors that can go after it."""
+def _to_float(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))
+
+
+def _with_last_uses(steps: Sequence[GraphStep], stop: str) -> tuple[GraphStep, ...]:
+    """The steps, each with the tensors that can be freed after it."""
     last: dict[str, int] = {}
-    made = {name for step in steps for name in step.outputs}
-    for number, step in enumerate(steps):
-        last |= dict.fromkeys((*step.inputs, *step.outputs), number)
-    gone: dict[int, list[str]] = {}
-    for name, number in last.items():
-        if name in made and name not in ("", stop):
-            gone.setdefault(number, []).append(name)
-    return tuple(replace(step, done=tuple(gone.get(number, ()))) for number, step in enumerate(steps))
+    computed = {name for step in steps for name in step.outputs}
+    for index, step in enumerate(steps):
+        last |= dict.fromkeys((*step.inputs, *step.outputs), index)
+    freed: dict[int, list[str]] = {}
+    for name, index in last.items():
+        if name in computed and name not in ("", stop):
+            freed.setdefault(index, []).append(name)
+    return tuple(replace(step, last_uses=tuple(freed.get(index, ()))) for index, step in enumerate(steps))

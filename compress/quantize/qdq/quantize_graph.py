@@ -18,6 +18,7 @@ from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from compress.backends import onnx_cleanup
+from compress.backends.onnx_graph import to_ir
 from compress.core.record import Skipped
 from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
@@ -107,7 +108,7 @@ def insert_qdq(
         made: onnx.ModelProto = quantizer.quantize_model()
         quantizer.model.topological_sort()
     if grids:
-        write_back(made, grids, {layer.weight: layer for layer in weighted_layers(model)})
+        write_back(made, grids, {layer.weight: layer for layer in weighted_layers(to_ir(model))})
     _free_outputs(made.graph)
     return made, placement
 

@@ -34,7 +34,9 @@ SETTINGS = {"runtime": "a runtime", "threads": "1"}
 
 def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     model = graphs.load(source)
-    seen = observe(model, activations_to_calibrate(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False)
+    seen = observe(
+        graphs.to_ir(model), activations_to_calibrate(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False
+    )
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     found = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
     graphs.write_metadata(found, SPEC)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.backends import onnx_graph as graphs
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.ptq.following_activation import activation_after
 from tests.quantize.bent import BENT, STRAIGHT, built
@@ -17,7 +18,7 @@ EXACT = {"HardSwish": -3.0, "hard SiLU": -3.0, "Relu": 0.0, "Clip": 0.0}
 
 
 def narrowed(nodes: list[onnx.NodeProto], low: float, high: float) -> tuple[float, float]:
-    return clip_to_activation(built(nodes), {"y": (low, high)})["y"]
+    return clip_to_activation(graphs.to_ir(built(nodes)), {"y": (low, high)})["y"]
 
 
 @pytest.mark.parametrize("name", BENT)
@@ -25,7 +26,7 @@ def narrowed(nodes: list[onnx.NodeProto], low: float, high: float) -> tuple[floa
 def test_saturation_costs_half_a_step_of_the_result(name: str, limits: tuple[float, float]) -> None:
     low, high = narrowed(BENT[name], *limits)
     assert limits[0] <= low <= 0 <= high <= limits[1]
-    bend = activation_after(built(BENT[name]), "y")
+    bend = activation_after(graphs.find_value(graphs.to_ir(built(BENT[name])), "y"))
     assert bend is not None
     x = torch.linspace(*limits, 10_001, dtype=torch.float64)
     y, saturated = bend(x), bend(x.clamp(low, high))

@@ -13,6 +13,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.quantize.calibration import tune_ranges as tuning
 from compress.quantize.calibration.tune_ranges import tune_ranges
@@ -26,10 +27,10 @@ SAMPLES = split(96, 0).inputs.numpy()
 OTHERS = split(64, 5).inputs.numpy()
 
 
-def static_of(exported: Path, *, wider: float = 1.0, **ladder: Any) -> StaticInt8Plan:
+def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Plan:
     """Calibrated, then all ranges so many times as wide."""
     static = plan_static_int8(
-        graphs.load(exported), [SAMPLES], FAMILIES, CalibrationSettings(), PTQSettings.model_validate(ladder), per_channel=True,
+        graphs.load(exported), [SAMPLES], FAMILIES, CalibrationSettings(), PTQSettings.model_validate(ptq), per_channel=True,
         symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     ranges = {
@@ -50,24 +51,26 @@ def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime"
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
     static = static_of(exported, wider=6.0)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=12, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12, bits=8)
     assert found.before is not None
     assert found.after is not None
     assert found.after > found.before + 3
     assert decibels(found.static, exported, family) > decibels(static, exported, family) + 3
-    assert found.note.startswith("ranges and biases tuned together, 12 passes over 84 samples")
-    assert found.note.endswith("on 12 others")
+    (note,) = found.notes
+    assert (note.code, note.values["epochs"], note.values["samples"]) == ("quantize_ptq.ranges_learned", 12, 84)
+    assert render(note).startswith("ranges and biases learned together, 12 epochs over 84 samples")
+    assert render(note).endswith("on 12 others")
 
 
 def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
     static = static_of(exported)
-    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), passes=1, bits=8)
+    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), epochs=1, bits=8)
     assert held.before == pytest.approx(decibels(static, exported), abs=1.0)
 
 
 def test_weights_and_zero_points_stay(exported: Path) -> None:
     static = static_of(exported, wider=3.0, weights={"bits": 4, "rounding": "gptq"})
-    tuned = tune_ranges(static, "onnxruntime", SAMPLES, passes=4, bits=4).static
+    tuned = tune_ranges(static, "onnxruntime", SAMPLES, epochs=4, bits=4).static
     assert tuned is not static
     before, after = (
         {one.name: onnx.numpy_helper.to_array(one) for one in made.with_qdq("onnxruntime", ()).graph.initializer}
@@ -82,12 +85,14 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
 
 
 def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "RATE", 5.0)
+    monkeypatch.setattr(tuning, "LEARNING_RATE", 5.0)
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1, bits=8)
     assert found.static is static
-    assert found.note.endswith("they stay as they were calibrated")
-    assert "1 pass over" in found.note
+    (note,) = found.notes
+    assert note.code == "quantize_ptq.learned_ranges_discarded"
+    assert "1 epoch over" in render(note)
+    assert render(note).endswith("they stay as they were calibrated")
 
 
 def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:
@@ -98,7 +103,7 @@ def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None
     moved.CopyFrom(static.model)
     bias = next(one for one in moved.graph.initializer if one.name == name)
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1.0, name))
-    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, passes=40, bits=8)
+    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40, bits=8)
     assert decibels(found.static, exported) > decibels(replace(static, model=moved), exported) + 6
 
 
@@ -116,12 +121,12 @@ def test_a_fixed_batch_is_kept(exported: Path) -> None:
     model = graphs.load(fixed(exported, 8))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
-    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], passes=2, bits=8)
-    assert "over 32 samples" in found.note
-    assert "on 8 others" in found.note
-    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], passes=2, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2, bits=8)
+    assert (found.notes[0].values["samples"], found.notes[0].values["held_out"]) == (32, 8)
+    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], epochs=2, bits=8)
     assert few.static is static
-    assert "give 16 or more" in few.skipped[0].reason
+    assert few.skipped[0].code == "quantize_ptq.too_few_to_learn_ranges"
+    assert render(few.skipped[0]).endswith("give 16 or more")
 
 
 def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,16 +134,17 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
     monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, passes=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1, bits=8)
     assert found.static is static
-    assert "GlobalAveragePool" in found.skipped[0].reason
+    assert found.skipped[0].code == "quantize_ptq.ranges_not_learned"
+    assert "GlobalAveragePool" in str(found.skipped[0].values["error"])
 
 
 def test_the_stage_tunes_when_asked(network: nn.Module, context: Context) -> None:
-    stage = Quantize(calibration={"samples": 64, "tune": 2}, gate=None)
+    stage = Quantize(calibration={"samples": 64, "learn_epochs": 2}, gate=None)
     outcome = stage.run(Candidate(SPEC, network), context)
-    (note,) = (note for note in outcome.notes if "tuned together" in note)
-    assert "2 passes over 56 samples" in note
-    assert stage.smoke().calibration.tune == 1
+    (note,) = (note for note in outcome.notes if "learned together" in render(note))
+    assert "2 epochs over 56 samples" in render(note)
+    assert stage.smoke().calibration.learn_epochs == 1
     plain = Quantize(calibration={"samples": 64}, gate=None).run(Candidate(SPEC, network), context)
-    assert not any("tuned" in note for note in plain.notes)
+    assert not any("learned together" in render(note) for note in plain.notes)

@@ -82,8 +82,8 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
         x = (random.normal(size=(1, 1000, 20)) @ random.normal(size=(1, 20, 20)) + 0.5).astype(np.float32)
         s = weight_scales(w, 3, per_channel=True, search=False)
         b = np.full(s.shape, -15.0, np.float32)
-        for place, bend in enumerate((None, torch.relu)):
-            q = adaround(w, s, x, x, 3, iterations=300, b=b, bend=bend)
+        for place, activation in enumerate((None, torch.relu)):
+            q = adaround(w, s, x, x, 3, iterations=300, b=b, activation=activation)
             before, after = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
             errors[place] += float(np.square(before - after).sum())
     assert errors[1] < 0.99 * errors[0]

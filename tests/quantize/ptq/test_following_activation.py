@@ -14,7 +14,7 @@ from tests.quantize.bent import BENT, STRAIGHT, built
 @pytest.mark.parametrize("name", BENT)
 def test_it_is_what_the_runtime_computes(name: str) -> None:
     model = built(BENT[name])
-    bend = activation_after(model, "y")
+    bend = activation_after(graphs.find_value(graphs.to_ir(model), "y"))
     assert bend is not None
     x = np.linspace(-8, 8, 64, dtype=np.float32).reshape(-1, 4)
     np.testing.assert_allclose(bend(torch.from_numpy(x)).numpy(), graphs.run(graphs.create_session(model), x), atol=1e-5)
@@ -23,4 +23,4 @@ def test_it_is_what_the_runtime_computes(name: str) -> None:
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_anything_else_is_none(name: str) -> None:
     model = built(STRAIGHT[name])
-    assert activation_after(model, "y") is None
+    assert activation_after(graphs.find_value(graphs.to_ir(model), "y")) is None

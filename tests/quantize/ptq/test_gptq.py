@@ -39,13 +39,13 @@ def brute(w, s, second):
 
 def test_columns_are_those_of_solving_for_all_that_are_left(layer):
     w, s, curvature = layer
-    q, _ = gptq._columns(w, s, curvature.upper, BITS)
+    q, _ = gptq._round_columns(w, s, curvature.upper, BITS)
     assert (q == brute(w, s, curvature.hessian)).mean() > 0.995  # ties and float32
 
 
 def test_the_cost_is_the_quadratic_form(layer):
     w, s, curvature = layer
-    q, cost = gptq._columns(w, s, curvature.upper, BITS)
+    q, cost = gptq._round_columns(w, s, curvature.upper, BITS)
     delta = w - s[..., None] * q.astype(np.float64)
     np.testing.assert_allclose(cost, np.einsum("gki,gij,gkj->gk", delta, damped(curvature.hessian), delta), rtol=2e-3)
 
@@ -53,10 +53,10 @@ def test_the_cost_is_the_quadratic_form(layer):
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_steps_are_those_of_least_cost_among_all_parts(layer, per_channel):
     w, s, curvature = layer
-    costs = np.stack([gptq._columns(w, np.float32(part) * s, curvature.upper, BITS)[1] for part in gptq.PARTS])
+    costs = np.stack([gptq._round_columns(w, np.float32(part) * s, curvature.upper, BITS)[1] for part in gptq.FRACTIONS])
     best = costs.argmin(0) if per_channel else np.full(s.shape, costs.sum((1, 2)).argmin())
     found = gptq.best_scale(s, curvature, BITS, target=w, per_channel=per_channel)
-    np.testing.assert_allclose(found, s * np.asarray(gptq.PARTS, np.float32)[best])
+    np.testing.assert_allclose(found, s * np.asarray(gptq.FRACTIONS, np.float32)[best])
 
 
 def test_an_input_that_is_always_zero_does_no_harm(layer):

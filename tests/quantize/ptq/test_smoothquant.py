@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.ptq.smoothquant import find_sites, smooth_linear_inputs, smoothing_factors
@@ -76,13 +78,13 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
 
 
-def answers(model: onnx.ModelProto) -> np.ndarray:
+def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
     return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
 
 
-def int8(model: onnx.ModelProto, ladder: PTQSettings) -> onnx.ModelProto:
+def int8(model: onnx.ModelProto, ptq: PTQSettings) -> onnx.ModelProto:
     static = plan_static_int8(
-        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), ladder,
+        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), ptq,
         per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
     )  # fmt: skip
     return static.build("onnxruntime", (), SPEC)
@@ -90,24 +92,22 @@ def int8(model: onnx.ModelProto, ladder: PTQSettings) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.8, 1.0])
 def test_the_function_stays_the_same_in_float(vit: Path, alpha: float) -> None:
-    model = graphs.load(vit)
-    before = model.SerializeToString()
-    made, _, _ = smooth_linear_inputs(model, BATCHES, alpha)
-    assert model.SerializeToString() == before
-    graphs.check(made)
+    model = graphs.to_ir(graphs.load(vit))
+    made = smooth_linear_inputs(model, BATCHES, alpha).model
+    assert graphs.to_proto(model).SerializeToString() == vit.read_bytes()
+    graphs.check(graphs.to_proto(made))
     exact = answers(model)
     np.testing.assert_allclose(answers(made), exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_the_ranges_are_those_of_the_formula(vit: Path) -> None:
     """After smoothing with α, max |X_j / s_j| = max |X_j|^(1−α) max |W_j|^(1−α): the two difficulties are one."""
-    model = graphs.load(vit)
-    made, _, _ = smooth_linear_inputs(model, BATCHES, 0.5)
+    made = smooth_linear_inputs(graphs.to_ir(graphs.load(vit)), BATCHES, 0.5).model
     (site, *_), _ = find_sites(made)
-    from compress.quantize.ptq.smoothquant import _by_input, channel_absmax
+    from compress.quantize.ptq.smoothquant import _input_absmax, channel_absmax
 
     x = channel_absmax(made, [site.tensor], BATCHES, NullReporter())[site.tensor]
-    np.testing.assert_allclose(x, _by_input(made, site.readers[0]), rtol=1e-4)
+    np.testing.assert_allclose(x, _input_absmax(made, site.readers[0]), rtol=1e-4)
 
 
 def test_factors_by_hand_and_dead_channels_stay() -> None:
@@ -120,17 +120,18 @@ def test_factors_by_hand_and_dead_channels_stay() -> None:
 def test_it_lowers_the_error_of_int8_where_channels_stand_out(vit: Path) -> None:
     model = graphs.load(vit)
     exact = answers(model)
-    plain, smoothed = (decibels(exact, answers(int8(model, ladder))) for ladder in (PTQSettings(), PTQSettings(smooth=0.5)))
+    plain, smoothed = (decibels(exact, answers(int8(model, ptq))) for ptq in (PTQSettings(), PTQSettings(smooth=0.5)))
     assert smoothed > plain + 6  # half the error and better
 
 
 def test_norms_and_heads_are_smoothed_and_the_rest_is_told_with_its_reason(vit: Path) -> None:
-    _, skipped, note = smooth_linear_inputs(graphs.load(vit), BATCHES, 0.5)
-    assert "5 linear layers" in note  # four behind the blocks' norms, and the head behind the last
-    assert len(skipped) == 4
-    for skip in skipped:
-        assert "fc2" in skip.what or "proj" in skip.what
-        assert "which no factor can be moved into" in skip.reason
+    result = smooth_linear_inputs(graphs.to_ir(graphs.load(vit)), BATCHES, 0.5)
+    assert result.notes[0].values["layers"] == 5  # four behind the blocks' norms, and the head behind the last
+    assert len(result.skipped) == 4
+    for fact in result.skipped:
+        assert "fc2" in fact.subject or "proj" in fact.subject
+        assert fact.code == "quantize_ptq.smooth_not_absorbable"
+        assert "which no factor can be moved into" in render(fact)
 
 
 def layered(*, also: str = "", relu: bool = True, post: bool = False) -> onnx.ModelProto:
@@ -167,10 +168,11 @@ X = [np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)]
 @pytest.mark.parametrize("post", [True, False])
 def test_linear_layers_take_factors_in_as_well_and_readers_share_them(relu: bool, post: bool) -> None:
     model = layered(relu=relu, post=post)
-    made, skipped, note = smooth_linear_inputs(model, X, 0.5)
-    assert "2 linear layers" in note
-    assert [skip.what for skip in skipped] == ["SmoothQuant of first"]
-    assert "network's input" in skipped[0].reason
+    result = smooth_linear_inputs(graphs.to_ir(model), X, 0.5)
+    made = graphs.to_proto(result.model)
+    assert [(fact.code, fact.values["layers"]) for fact in result.notes] == [("quantize_ptq.linear_inputs_smoothed", 2)]
+    assert [(fact.code, fact.subject) for fact in result.skipped] == [("quantize_ptq.smooth_reads_input", "first")]
+    assert render_subject(result.skipped[0]) == "SmoothQuant of first"
     exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
     assert not np.allclose(graphs_weight(made, "w2"), graphs_weight(model, "w2"))
@@ -181,35 +183,35 @@ def graphs_weight(model: onnx.ModelProto, name: str) -> np.ndarray:
 
 
 def test_what_something_else_reads_too_is_refused() -> None:
-    _, skipped, note = smooth_linear_inputs(layered(also="r"), X, 0.5)
-    assert "no linear layer reads" in note
-    assert {skip.what for skip in skipped} == {f"SmoothQuant of {name}" for name in ("first", "second", "third")}
-    assert any("also read by Sigmoid other" in skip.reason for skip in skipped)
+    result = smooth_linear_inputs(graphs.to_ir(layered(also="r")), X, 0.5)
+    assert [fact.code for fact in result.notes] == ["quantize_ptq.nothing_to_smooth"]
+    assert {fact.subject for fact in result.skipped} == {"first", "second", "third"}
+    assert any(fact.values.get("reader") == "Sigmoid other" for fact in result.skipped)
 
 
 def test_what_stays_in_float_does_not_ask_but_is_kept_right() -> None:
     model = layered(post=True)
-    made, skipped, _ = smooth_linear_inputs(model, X, 1.0, exclude=("third", "first"))
-    assert skipped == ()
-    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
+    result = smooth_linear_inputs(graphs.to_ir(model), X, 1.0, exclude=("third", "first"))
+    assert result.skipped == ()
+    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, result.model))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_network_without_linear_layers_says_so(exported: Path) -> None:
-    model = graphs.load(exported)
-    made, _, note = smooth_linear_inputs(model, BATCHES, 0.5)
-    assert made is model or made.SerializeToString() == model.SerializeToString()
-    assert "no linear layer reads" in note
+    model = graphs.to_ir(graphs.load(exported))
+    result = smooth_linear_inputs(model, BATCHES, 0.5)
+    assert result.model is model
+    assert [fact.code for fact in result.notes] == ["quantize_ptq.nothing_to_smooth"]
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])
 def test_alpha_has_limits(alpha: float) -> None:
     with pytest.raises(ValidationError, match="smooth"):
-        Quantize(ladder={"smooth": alpha})
+        Quantize(ptq={"smooth": alpha})
 
 
 def test_the_stage_records_what_was_smoothed(vit: Path, context: Context) -> None:
     context = dataclasses.replace(context, to_onnx=lambda _: vit)
-    outcome = Quantize(ladder={"smooth": 0.5}, calibration={"samples": 16}).run(Candidate(SPEC, Vit()), context)
-    assert any(note.startswith("SmoothQuant (α = 0.5): 5 linear layers") for note in outcome.notes)
-    assert sum(skip.what.startswith("SmoothQuant of") for skip in outcome.skipped) == 4
+    outcome = Quantize(ptq={"smooth": 0.5}, calibration={"samples": 16}).run(Candidate(SPEC, Vit()), context)
+    assert any(render(note).startswith("SmoothQuant (α = 0.5): 5 linear layers") for note in outcome.notes)
+    assert sum(fact.code == "quantize_ptq.smooth_not_absorbable" for fact in outcome.skipped) == 4

@@ -77,7 +77,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         network = NETWORKS[request.param]().eval()
     path = tmp_path_factory.mktemp("replay") / "model.onnx"
     assert export_onnx(network, SPEC, path) == ()
-    return network, graphs.load(path)
+    return network, graphs.to_ir(graphs.load(path))
 
 
 def known(model):
@@ -104,11 +104,12 @@ def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) 
 
 def placed(model, *, per_channel: bool, symmetric: bool | None = None):
     x = split(32, 4).inputs.numpy()
-    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [x], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(graphs.to_proto(model), ("onnxruntime",)), [x], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     options = {"per_channel": per_channel, "reduce_range": False, "symmetric": symmetric}
-    graph, _ = int8.insert_qdq(model, ranges, "onnxruntime", **options)
-    return graph, int8.quantize_static(model, ranges, "onnxruntime", **options)
+    proto = graphs.to_proto(model)
+    graph, _ = int8.insert_qdq(proto, ranges, "onnxruntime", **options)
+    return graphs.to_ir(graph), int8.quantize_static(proto, ranges, "onnxruntime", **options)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -122,9 +123,9 @@ def test_fake_quantization_gives_what_the_int8_file_gives(pair, per_channel: boo
     float_answers = graphs.run(graphs.create_session(model), X.numpy())
     lost = np.abs(exact - float_answers).max()
     assert np.abs(found - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())
-    pairs = {node.input[1] for node in graph.graph.node if node.op_type == "QuantizeLinear"}
-    assert set(fake.rounders) == {module_key(name) for name in pairs}
-    assert all(isinstance(part.rounder, FakeQuantize) for part in fake.layers.values())
+    pairs = {node.inputs[1].name for node in graph.graph if node.op_type == "QuantizeLinear"}
+    assert set(fake.quantizers) == {module_key(name) for name in pairs}
+    assert all(isinstance(part.weight_quantizer, FakeQuantize) for part in fake.layers.values())
 
 
 def test_what_has_a_known_range_does_not_learn_one(pair) -> None:
@@ -132,19 +133,21 @@ def test_what_has_a_known_range_does_not_learn_one(pair) -> None:
     graph, _ = placed(model, per_channel=True)
     weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
     fake = to_torch(graph, known(model), weights=weights)
-    gates = {node.output[0] for node in graph.graph.node if node.op_type in ("HardSigmoid", "Sigmoid")}
-    for node in graph.graph.node:
+    for node in graph.graph:
         if node.op_type == "QuantizeLinear":
-            assert fake.rounders[module_key(node.input[1])].theta.requires_grad == (node.input[0] not in gates)
+            producer = node.inputs[0].producer()
+            is_gate = producer is not None and producer.op_type in ("HardSigmoid", "Sigmoid")
+            assert fake.quantizers[module_key(node.inputs[1].name)].theta.requires_grad == (not is_gate)
 
 
 def test_a_part_is_the_part(pair) -> None:
     _, model = pair
     layers = weighted_layers(model)
     name = layers[0].output
-    place = next(number for number, node in enumerate(model.graph.node) if name in node.output)
-    part = to_torch(model, known(model), nodes=model.graph.node[: place + 1], stop=name)
-    wanted = graphs.create_session(calibrate.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
+    nodes = list(model.graph)
+    place = nodes.index(graphs.find_value(model, name).producer())
+    part = to_torch(model, known(model), nodes=nodes[: place + 1], stop=name)
+    wanted = graphs.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
     np.testing.assert_allclose(part(X).detach(), wanted, atol=1e-5)
     assert len(part.layers) == 1
 
@@ -156,4 +159,4 @@ def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
 
     export_onnx(Odd(), SPEC, tmp_path / "model.onnx")
     with pytest.raises(ConversionError, match="operator Acosh"):
-        to_torch(graphs.load(tmp_path / "model.onnx"), {})
+        to_torch(graphs.to_ir(graphs.load(tmp_path / "model.onnx")), {})

@@ -19,7 +19,8 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
 from compress.quantize.calibration.choose_samples import sample_calibration_set
@@ -35,7 +36,7 @@ from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("0123456789"))
-W4A8 = {"per_channel": False, "ladder": {"weights": {"bits": 4}}, "gate": None}
+W4A8 = {"per_channel": False, "ptq": {"weights": {"bits": 4}}, "gate": None}
 RECOVER = {"epochs": 2, "batch_size": 32, "lr": 3e-3}
 
 
@@ -157,8 +158,9 @@ def test_it_is_more_accurate_than_calibration_alone(done, network, data: Data, e
     assert results["accuracy_validation_calibrated"].value == plain.results["accuracy_validation_int8"].value
     assert results["accuracy_validation_recovered"].value == results["accuracy_validation_int8"].value
     assert set(outcome.curves) == {"recover loss", "recover loss_validation", "recover accuracy_validation"}
+    sentences = [render(note) for note in outcome.notes]
     assert any(
-        note.startswith("recovered with fake quantization where onnxruntime has it: 4-bit weights") for note in outcome.notes
+        text.startswith("recovered with fake quantization where onnxruntime has it: 4-bit weights") for text in sentences
     )
 
 
@@ -169,16 +171,16 @@ def test_it_is_the_same_graph_with_weights_on_the_grid_and_learned_ranges(done, 
     assert [node.op_type for node in plain.graph.node] == [node.op_type for node in made.graph.node]
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
     maker = {node.output[0]: node for node in made.graph.node}
-    for layer in weighted_layers(onnx.load(exported)):
+    for layer in weighted_layers(graphs.to_ir(onnx.load(exported))):
         node = next(one for one in made.graph.node if one.name == layer.name)
         q, s = (values[name] for name in maker[node.input[1]].input[:2])
-        rounder = module.layers[layer.name.replace(".", "/")].rounder
+        rounder = module.layers[layer.name.replace(".", "/")].weight_quantizer
         assert set(np.unique(q)) <= set(range(-8, 8))
         np.testing.assert_allclose(s, rounder.scale.detach(), rtol=1e-6)
-    learned = sorted(float(one.scale.detach()) for one in module.rounders.values())
+    learned = sorted(float(one.scale.detach()) for one in module.quantizers.values())
     stored = {float(values[node.input[1]]) for node in made.graph.node if node.op_type == "QuantizeLinear"}
     assert all(min(abs(one / other - 1) for other in stored) < 1e-4 for one in learned)
-    assert any(float(one.theta.detach().abs()) > 1e-3 for one in module.rounders.values())
+    assert any(float(one.theta.detach().abs()) > 1e-3 for one in module.quantizers.values())
 
 
 def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data: Data, exported: Path, tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
     found = stage.run(Candidate(SPEC, network), again)
     assert (again.folder / "model.onnx").read_bytes() == (context.folder / "model.onnx").read_bytes()
     assert found.curves == outcome.curves
-    assert not any("started over" in note for note in found.notes)
+    assert not any("started over" in render(note) for note in found.notes)
 
 
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:
@@ -225,11 +227,11 @@ def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> 
 def test_layers_kept_in_float_are_trained_and_stay_float(data: Data, exported: Path) -> None:
     static = static_of(data, exported, exclude=("narrow",))
     module = aware.to_fake_quantized(static, "onnxruntime", ("narrow",), bits=4, learned=True)
-    assert isinstance(module.layers["narrow"].rounder, nn.Identity)
+    assert isinstance(module.layers["narrow"].weight_quantizer, nn.Identity)
     with torch.no_grad():
         module.layers["narrow"].weight += 1.0
     back = aware.export_learned(static, "onnxruntime", ("narrow",), module, bits=4)
-    layer = next(one for one in weighted_layers(back.model) if one.name == "narrow")
+    layer = next(one for one in weighted_layers(graphs.to_ir(back.model)) if one.name == "narrow")
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in back.model.graph.initializer}
     np.testing.assert_allclose(values[layer.weight], module.layers["narrow"].weight.detach())
     assert layer.weight not in back.grids
@@ -248,7 +250,7 @@ def test_a_recovery_that_loses_is_not_taken(network, data: Data, exported: Path,
     recovered = results["accuracy_validation_recovered"]
     assert recovered.how == "not measured" or recovered.value < results["accuracy_validation_int8"].value
     assert results["accuracy_validation_int8"].value > results["accuracy_validation_float"].value - 0.05
-    assert any("calibration alone, which is kept" in note for note in outcome.notes)
+    assert "quantize_ptq.recovery_discarded" in [note.code for note in outcome.notes if isinstance(note, Fact)]
 
 
 def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_path, monkeypatch) -> None:
@@ -259,8 +261,9 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
     monkeypatch.setattr(recovery, "to_fake_quantized", unable)
     stage = Quantize(gate=None, recover=RECOVER)
     outcome = stage.run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "stage"))
-    reason = "operator Acosh (acosh) has no counterpart with gradients here; the network stays as it was calibrated"
-    assert Skipped(what="recover", reason=reason) in outcome.skipped
+    (fact,) = (fact for fact in outcome.skipped if fact.code == "quantize_ptq.recover_not_possible")
+    assert fact.subject == "recover"
+    assert fact.values["error"] == "operator Acosh (acosh) has no counterpart with gradients here"
     assert outcome.candidate.files["onnxruntime"].exists()
 
 
@@ -268,7 +271,7 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
     ("given", "message"),
     [
         ({"scheme": "fp16", "recover": {}}, "recover is for static int8, and scheme is fp16"),
-        ({"recover": {}, "ladder": {"weights": {"rounding": "adaround"}}}, "undoes ladder.weights.rounding: adaround"),
+        ({"recover": {}, "ptq": {"weights": {"rounding": "adaround"}}}, "undoes ptq.weights.rounding: adaround"),
         ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is coarser than what is to be rounded"),
         ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint looks inside the network"),
         ({"recover": {"epochs": 0}}, "greater than or equal to 1"),

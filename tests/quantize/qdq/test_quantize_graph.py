@@ -24,7 +24,7 @@ def model(exported: Path) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
     names = activations_to_calibrate(model, FAMILIES)
-    seen = calibrate.observe(model, names, [split(64, 3).inputs.numpy()], counts=False)
+    seen = calibrate.observe(graphs.to_ir(model), names, [split(64, 3).inputs.numpy()], counts=False)
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 
@@ -112,7 +112,7 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
     vit = graphs.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    seen = calibrate.observe(vit, activations_to_calibrate(vit, FAMILIES), [x], counts=False)
+    seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(vit, FAMILIES), [x], counts=False)
     found = {name: (one.low, one.high) for name, one in seen.items()}
     for family, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
         made = quantized(vit, found, family)
@@ -208,7 +208,9 @@ def test_product_of_two_activations_stays_float_with_its_reason() -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    seen = calibrate.observe(model, activations_to_calibrate(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False)
+    seen = calibrate.observe(
+        graphs.to_ir(model), activations_to_calibrate(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False
+    )
     made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
     (skip,) = int8.float_layers(made, ())
     assert skip.what == "MatMul attention"
@@ -222,7 +224,9 @@ def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
 
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
     x = split(64, 3).inputs
-    seen = calibrate.observe(model, ("input", *activations_to_calibrate(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()])
+    seen = calibrate.observe(
+        graphs.to_ir(model), ("input", *activations_to_calibrate(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()]
+    )
     assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()
     assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
@@ -233,12 +237,12 @@ def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
     x = split(8, 3).inputs.numpy()
     x[0, 0, 0, 0] = np.nan
     with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
-        calibrate.observe(model, ("input",), [x])
+        calibrate.observe(graphs.to_ir(model), ("input",), [x])
 
 
 def test_no_batches_are_refused(model: onnx.ModelProto) -> None:
     with pytest.raises(ConversionError, match="no samples"):
-        calibrate.observe(model, ("input",), [])
+        calibrate.observe(graphs.to_ir(model), ("input",), [])
 
 
 def test_spec_is_the_models(model: onnx.ModelProto) -> None:

@@ -49,7 +49,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 
 
 def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, float]]:
-    seen = calibrate.observe(model, activations_to_calibrate(model, (family,)), [split(32, 3).inputs.numpy()], counts=False)
+    seen = calibrate.observe(
+        graphs.to_ir(model), activations_to_calibrate(model, (family,)), [split(32, 3).inputs.numpy()], counts=False
+    )
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 

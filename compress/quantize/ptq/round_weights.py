@@ -1,0 +1,174 @@
+"""Round the weights of a network layer by layer, and correct biases for the shift of the mean.
+
+Layers are taken in order. Each is rounded by what it reads in the network whose earlier layers are already rounded and
+corrected, so that its output is close to the one in the float network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from compress.backends import onnx_graph as graphs
+from compress.core.progress import NullReporter, Reporter
+from compress.core.record import Fact
+from compress.core.registry import lookup
+from compress.quantize.ptq.following_activation import activation_after
+from compress.quantize.ptq.gptq import best_scale
+from compress.quantize.ptq.input_statistics import LayerInputs, collect_inputs
+from compress.quantize.ptq.layer_by_layer import SequentialRunner
+from compress.quantize.ptq.layer_rounding import LayerRounding, RoundLayer
+from compress.quantize.ptq.quantized_weight import QuantizedWeight, round_to_nearest, weight_scales
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases
+
+
+@dataclass(frozen=True)
+class RoundingOptions:
+    """How weights are rounded.
+
+    Attributes:
+        bits: Levels are 2^bits.
+        per_channel: One scale per output channel.
+        search: Scales of least squared error instead of those that cover the largest weight.
+        rounding: A name of the registry's family `rounding`.
+        iterations: Steps of an iterative method, per layer or block.
+        correction: `none`, or a name of the registry's family `bias_correction`.
+    """
+
+    bits: int
+    per_channel: bool
+    search: bool
+    rounding: str
+    iterations: int
+    correction: str = "none"
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the inputs of layers are needed."""
+        return self.rounding != "nearest" or self.correction != "none"
+
+    def nearest(self, w: np.ndarray) -> QuantizedWeight:
+        """The weight rounded to the nearest."""
+        s = weight_scales(w, self.bits, per_channel=self.per_channel, search=self.search)
+        return QuantizedWeight(round_to_nearest(w, s, self.bits), s, self.per_channel)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedModel:
+    """A float network and the integers that its weights become.
+
+    Attributes:
+        model: Float network, biases corrected for the rounding.
+        weights: Integers and scales by weight initializer; weights that are not here are left to ONNX Runtime's quantizer.
+        layers: The layer of each of them.
+        skipped: What was left alone.
+        notes: What was done.
+    """
+
+    model: ir.Model
+    weights: Mapping[str, QuantizedWeight] = field(default_factory=dict)
+    layers: Mapping[str, WeightedLayer] = field(default_factory=dict)
+    skipped: tuple[Fact, ...] = ()
+    notes: tuple[Fact, ...] = ()
+
+
+def round_weights(
+    model: ir.Model,
+    batches: Sequence[np.ndarray],
+    options: RoundingOptions,
+    *,
+    exclude: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> PreparedModel:
+    """Integers for all weights, and corrected biases.
+
+    Args:
+        model: Float network; left as it was.
+        batches: Calibration inputs.
+        options: How.
+        exclude: Names of nodes that stay in float.
+        reporter: Shows bars.
+    """
+    layers = _included(model, exclude)
+    if options.correction != "none":
+        model = with_biases(model, layers)
+        layers = _included(model, exclude)
+    weights: dict[str, QuantizedWeight] = {}
+    biases: dict[str, np.ndarray] = {}
+    notes: tuple[Fact, ...] = ()
+    with (reporter or NullReporter()).bar("round weights", len(layers)) as bar:
+        if not options.needs_data:
+            for layer in layers:
+                weights[layer.weight] = options.nearest(layer.to_matrix(read_weight(model, layer.weight)))
+                bar.advance()
+        else:
+            runner = SequentialRunner(model, layers, batches)
+            ratios = []
+            for layer, inputs, inputs_quantized in runner:
+                weight = read_weight(model, layer.weight)
+                statistics = collect_inputs(layer, runner.node(layer), weight, inputs, inputs_quantized, seed=len(weights))
+                ratios.append(_round_layer(runner, layer, statistics, options, weights, biases))
+                bar.advance()
+            if options.rounding != "nearest" and ratios:
+                ratio = float(np.median(ratios))
+                notes = (Fact.of("quantize_ptq.rounding_error", options.rounding, ratio=ratio, images=runner.images),)
+    by_weight = {layer.weight: layer for layer in layers}
+    model = graphs.with_initializers(model, biases)
+    return PreparedModel(model, weights, by_weight, _without_bias(layers, options.correction), notes)
+
+
+def _included(model: ir.Model, exclude: Sequence[str]) -> list[WeightedLayer]:
+    return [layer for layer in weighted_layers(model) if layer.name not in exclude]
+
+
+def _round_layer(
+    runner: SequentialRunner,
+    layer: WeightedLayer,
+    inputs: LayerInputs,
+    options: RoundingOptions,
+    weights: dict[str, QuantizedWeight],
+    biases: dict[str, np.ndarray],
+) -> float:
+    """Round one layer. Returns its squared output error divided by that of rounding to the nearest."""
+    stored = read_weight(runner.model, layer.weight)
+    w = layer.to_matrix(stored)
+    b = read_weight(runner.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
+    nearest = rounded = options.nearest(w)
+    if options.rounding != "nearest":
+        activation = activation_after(runner.values[layer.output])
+        problem = LayerRounding(w, nearest.s, options.bits, inputs, b.reshape(w.shape[:2]), activation, options.iterations)
+        rounded = _round_by_inputs(problem, nearest, options)
+    weights[layer.weight] = rounded
+    runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize(), stored)})
+    if layer.bias and options.correction != "none":
+        shift = lookup("bias_correction", options.correction).load()
+        biases[layer.bias] = b - shift(w, rounded.dequantize(), inputs).astype(np.float32)
+        runner.set_weights({layer.bias: biases[layer.bias]})
+    if options.rounding == "nearest":
+        return 1.0
+    if options.correction != "none":
+        inputs = inputs.centered()
+    before, after = (float(inputs.error(w, quantized.dequantize()).sum()) for quantized in (nearest, rounded))
+    return after / before if before > 0 else 1.0
+
+
+def _round_by_inputs(problem: LayerRounding, nearest: QuantizedWeight, options: RoundingOptions) -> QuantizedWeight:
+    """Round by what the layer reads; where a bias correction follows, with the means subtracted, which it restores."""
+    if options.correction != "none":
+        bias = problem.bias + np.einsum("gkd,gd->gk", problem.w, problem.inputs.mean)
+        problem = replace(problem, bias=bias, inputs=problem.inputs.centered())
+    if options.search:
+        full = weight_scales(problem.w, options.bits, per_channel=options.per_channel, search=False)
+        problem.s = best_scale(full, problem.hessian, options.bits, target=problem.target, per_channel=options.per_channel)
+    method: RoundLayer = lookup("rounding", options.rounding).load()
+    return replace(nearest, q=method(problem), s=problem.s)
+
+
+def _without_bias(layers: Sequence[WeightedLayer], correction: str) -> tuple[Fact, ...]:
+    """Layers without a bias to correct."""
+    if correction == "none":
+        return ()
+    return tuple(Fact.of("quantize_ptq.no_bias_to_correct", layer.name) for layer in layers if not layer.bias)
