@@ -16,12 +16,13 @@ NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Take out what no runtime needs: exporter traces, documentation, inferred shapes, unused and doubled initializers."""
+    """Remove what no runtime reads: exporter traces, documentation, inferred shapes, unused and duplicate initializers."""
     graph = model.graph
-    for thing in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        thing.ClearField("doc_string")
-    for thing in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        thing.ClearField("metadata_props")
+    parts = (graph, *graph.node, *graph.input, *graph.output, *graph.initializer)
+    model.ClearField("doc_string")
+    for part in parts:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
     graph.ClearField("value_info")
     _share_initializers(graph)
 
@@ -30,7 +31,7 @@ def _share_initializers(graph: onnx.GraphProto) -> None:
     used = {name for node in all_nodes(graph) for name in node.input} | {value.name for value in graph.output}
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
-    kept = []
+    unique = []
     for tensor in graph.initializer:
         if tensor.name not in used:
             continue
@@ -38,23 +39,23 @@ def _share_initializers(graph: onnx.GraphProto) -> None:
         digest = hashlib.sha256(head + onnx.numpy_helper.to_array(tensor).tobytes()).digest()
         renamed[tensor.name] = first.setdefault(digest, tensor.name)
         if renamed[tensor.name] == tensor.name or tensor.name in {value.name for value in graph.output}:
-            kept.append(tensor)
+            unique.append(tensor)
     for node in all_nodes(graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(unique)
 
 
 DEFAULTS = {"auto_pad": b"NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
 
 
 def shorten_names(graph: onnx.GraphProto) -> None:
-    """Give tensors short names and leave out attributes that repeat the default: names are 4 % of a small int8 file.
+    """Give tensors short names and remove attributes with the default value: names are 4 % of a small int8 file.
 
-    Inputs, outputs and nodes with weights keep their names; the Q/DQ nodes between lose theirs.
+    Inputs, outputs and nodes with weights keep their names; Q/DQ nodes lose theirs.
     """
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {name: name for name in (*kept, "")}
+    interface = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {name: name for name in (*interface, "")}
     for tensor in graph.initializer:
         tensor.name = names.setdefault(tensor.name, f"w{len(names)}")
     for node in all_nodes(graph):
@@ -62,33 +63,30 @@ def shorten_names(graph: onnx.GraphProto) -> None:
         node.output[:] = [names.setdefault(name, f"t{len(names)}") for name in node.output]
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.name = ""
-        for attribute in [one for one in node.attribute if one.name in DEFAULTS and _value(one) == DEFAULTS[one.name]]:
-            node.attribute.remove(attribute)
-
-
-def _value(attribute: onnx.AttributeProto) -> object:
-    return onnx.helper.get_attribute_value(attribute)
+        for attribute in list(node.attribute):
+            if attribute.name in DEFAULTS and onnx.helper.get_attribute_value(attribute) == DEFAULTS[attribute.name]:
+                node.attribute.remove(attribute)
 
 
 def module_path(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ours: bool = False) -> str:
-    """Path of the torch module that a node came from, by what its exporter left; empty where it left nothing.
+    """Path of the torch module that a node came from, from what its exporter recorded; empty where it recorded nothing.
 
     Args:
-        node: Of a file by either of torch's exporters, or by this package.
+        node: Of a file written by either of torch's exporters, or by this package.
         weights: Names of the initializers.
-        ours: This package wrote the file: a node is called by its layer, `layer1.0.conv1`, or by module and operator,
-            `layer1.0/Add`.
+        ours: This package wrote the file, so that a node is named after its layer, `layer1.0.conv1`, or after its module and
+            operator, `layer1.0/Add`.
     """
     if scopes := next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), ""):
         return next((str(name) for name in reversed(ast.literal_eval(scopes)[:-1]) if name), "")
     if "/" in node.name:
-        return _folded(node.name.strip("/").split("/")[:-1])
+        return _join_path(node.name.strip("/").split("/")[:-1])
     layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), "")
     generated = node.name == "" or node.name.startswith((node.op_type, "node_"))
     return layer or (node.name if ours and not generated else "")
 
 
-def _folded(parts: Iterable[str]) -> str:
+def _join_path(parts: Iterable[str]) -> str:
     """`features`, `features.0`, `conv` give `features.0.conv`: children of a Sequential carry their parent's name already."""
     path = ""
     for part in parts:

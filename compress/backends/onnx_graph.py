@@ -164,7 +164,7 @@ def make_node(
 
 
 def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
-    """Write into the model what a user of the file must know: classes, normalisation, input size, who made it."""
+    """Write into the model what a user of the file needs: classes, normalisation, input size, producer; in place."""
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {
         "classes": json.dumps(spec.classes, ensure_ascii=False),
@@ -178,7 +178,7 @@ def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write_metadata` wrote: `classes`, `mean`, `std`, `shape` as lists, `layout` and `compress` as text.
+    """The metadata that `write_metadata` wrote: `classes`, `mean`, `std`, `shape` as lists, `layout` and `compress` as text.
 
     Raises:
         ConversionError: The file is not ONNX.
@@ -207,7 +207,7 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def check_finite(model: onnx.ModelProto) -> None:
-    """Refuse weights that are not numbers.
+    """Refuse weights that are not finite.
 
     Raises:
         ConversionError: Naming the first such tensor.
@@ -309,5 +309,5 @@ def create_session(
 
 def run(runner: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
     """First output for a batch of inputs."""
-    found: np.ndarray = runner.run(None, {runner.get_inputs()[0].name: inputs})[0]
-    return found
+    outputs: np.ndarray = runner.run(None, {runner.get_inputs()[0].name: inputs})[0]
+    return outputs

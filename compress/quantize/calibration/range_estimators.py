@@ -1,6 +1,6 @@
-"""From what a tensor was seen to hold to the range that its integers cover. Pure numpy; one function a method.
+"""Estimators of activation ranges: from the histogram of a tensor to the range that its integers cover. Pure numpy.
 
-All have one signature, so that the method table can name any of them; each uses what its formula needs.
+All have one signature, so that the registry can name any of them; each uses what its formula needs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ BINS = 2048
 MOMENTUM = 0.9
 """Of the moving average over batches."""
 FLOATS = 2**12
-"""Bins of |x| by its exponent and the first four bits of its mantissa: 16 an octave, over all of float32."""
+"""Bins of |x| by its exponent and the first four bits of its mantissa: 16 per octave, over all of float32."""
 OCTAVES = 8
-"""How far below the largest magnitude `sample_normalized_mse` looks, with eight values an octave."""
+"""Range of thresholds below the largest magnitude that `sample_normalized_mse` tries, eight per octave."""
 
 
 @dataclass
 class ActivationHistogram:
-    """What one tensor was seen to hold, over all batches so far.
+    """Extremes and counts of the values of one tensor, over all batches so far.
 
     Attributes:
         low: Smallest value.
@@ -46,7 +46,7 @@ class ActivationHistogram:
         return max(abs(self.low), abs(self.high))
 
     def update_minmax(self, x: np.ndarray) -> None:
-        """First pass: take a batch's extremes in."""
+        """First pass: extend the extremes by those of a batch."""
         low, high = float(x.min()), float(x.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             self.exceptional += int((~np.isfinite(x)).sum())
@@ -58,25 +58,25 @@ class ActivationHistogram:
     def update_histogram(self, x: np.ndarray) -> None:
         """Second pass, over the same batches: count values into bins."""
         width = self.largest / BINS or 1.0
-        place = np.clip(x.ravel() / np.float32(width) + BINS, 0, 2 * BINS - 1).astype(np.int32)
-        self.counts += np.bincount(place, minlength=2 * BINS)
+        bins = np.clip(x.ravel() / np.float32(width) + BINS, 0, 2 * BINS - 1).astype(np.int32)
+        self.counts += np.bincount(bins, minlength=2 * BINS)
 
     def update_normalized_histogram(self, x: np.ndarray, samples: int) -> None:
-        """Likewise for `sample_normalized_mse`, so that each of the `samples` has the same say however large its values are.
+        """First pass of `sample_normalized_mse`: count values divided by the energy of their sample, with equal weights.
 
         Args:
-            x: Values; of one sample each along the first axis where that is as long as there are samples, else of all together.
+            x: Values; the first axis counts samples where its length is their number, else all values are one sample.
             samples: In the batch.
         """
         rows = x.reshape(samples if x.shape[:1] == (samples,) else 1, -1).astype(np.float32, copy=False)
         squares = np.square(rows, dtype=np.float64).sum(1)
-        sizes = (np.ascontiguousarray(rows).view(np.int32) >> 19) & (FLOATS - 1)
-        found = self.normalized_counts if self.normalized_counts is not None else np.zeros(FLOATS)
-        for row, square in zip(sizes, squares, strict=True):
+        bins = (np.ascontiguousarray(rows).view(np.int32) >> 19) & (FLOATS - 1)
+        counts = self.normalized_counts if self.normalized_counts is not None else np.zeros(FLOATS)
+        for row, square in zip(bins, squares, strict=True):
             if square > 0:
-                found = found + np.bincount(row, minlength=FLOATS) / square
-        found[0] = 0.0
-        self.normalized_counts = found
+                counts = counts + np.bincount(row, minlength=FLOATS) / square
+        counts[0] = 0.0
+        self.normalized_counts = counts
 
     def magnitudes(self) -> np.ndarray:
         """Counts of |x| over [0, a], (BINS,)."""
@@ -84,29 +84,29 @@ class ActivationHistogram:
         return folded
 
 
-def minmax(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """All that was seen: [min x, max x].
+def minmax(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """The range of all values: [min x, max x].
 
     Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no counts.
     """
-    return seen.low, seen.high
+    return histogram.low, histogram.high
 
 
-def moving_average(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def moving_average(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """Smoothed extremes: a_t = 0.9 a_(t−1) + 0.1 x_t, of the smallest and the largest value x_t of each batch t; a_0 = x_0.
 
-    Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no counts. What one odd batch holds saturates.
+    Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no counts. Values of a single unusual batch saturate.
 
     Args:
-        seen: At least one batch.
+        histogram: At least one batch.
         levels: Not used.
         percentile: Not used.
     """
-    return seen.average or (seen.low, seen.high)
+    return histogram.average or (histogram.low, histogram.high)
 
 
-def mse(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range of least squared error, what is rounded and what saturates counted together.
+def mse(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+    """The range of least squared error, of rounding and of saturation together.
 
         T = argmin_t Σ_x n(x) (x − x̂)²,   x̂ = s · min(round(x / s), levels − 1),   s = t / (levels − 1)
         range = [max(min x, −T), min(max x, T)]
@@ -115,50 +115,50 @@ def mse(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[f
     2021, A White Paper on Neural Network Quantization, arXiv:2106.08295, eq. 24.
 
     Args:
-        seen: With counts.
+        histogram: With counts.
         levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
-    magnitudes = seen.magnitudes()
-    width = seen.largest / BINS
+    magnitudes = histogram.magnitudes()
+    width = histogram.largest / BINS
     if width == 0:
-        return seen.low, seen.high
+        return histogram.low, histogram.high
     x = (np.arange(BINS) + 0.5) * width
     edges = np.arange(BINS // 128, BINS + 1, BINS // 128)
     s = (edges * width / (levels - 1))[:, None]
     error = (magnitudes * (x - s * np.minimum(np.rint(x / s), levels - 1)) ** 2).sum(1)
-    return _cut(seen, int(edges[error.argmin()]))
+    return _symmetric_cut(histogram, int(edges[error.argmin()]))
 
 
-def sample_normalized_mse(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def sample_normalized_mse(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range of least squared error where each sample's error counts relative to its own signal.
 
         T = argmin_t Σ_n Σ_i (x_ni − x̂_ni)² / Σ_i x_ni²,   range = [max(min x, −T), min(max x, T)]
         (x − x̂)² ≈ x² for |x| < s / 2,   s² / 12 up to t,   (|x| − t)² beyond;   s = t / (levels − 1)
 
-    n are samples, i the values of the tensor in one of them. `mse` without the division is ruled by few samples with large
-    values, whose range leaves all others hardly any levels: on a MobileNetV3-Large one image in a hundred held values 20 times
-    as large as the rest, and 96.4 % of the answers stayed the same with `mse` and 98.9 % with this.
+    n counts samples, i the values of the tensor in one sample. Without the division (`mse`) a few samples with large values
+    dominate, and their range leaves all others hardly any levels: on a MobileNetV3-Large one image in a hundred had values 20
+    times as large as the rest; 96.4 % of the predictions stayed the same with `mse` and 98.9 % with this.
 
     Args:
-        seen: With `normalized_counts`.
+        histogram: With `normalized_counts`.
         levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
-    counts = np.zeros(FLOATS) if seen.normalized_counts is None else seen.normalized_counts
+    counts = np.zeros(FLOATS) if histogram.normalized_counts is None else histogram.normalized_counts
     if not counts.any():
-        return seen.low, seen.high
+        return histogram.low, histogram.high
     used = np.flatnonzero(counts)
     edges = np.stack([used, used + 1]).astype(np.int32) << 19
     x, counts = edges.view(np.float32).astype(np.float64).mean(0), counts[used]
-    t = seen.largest * 2.0 ** (-np.arange(8 * OCTAVES) / 8)[:, None]
+    t = histogram.largest * 2.0 ** (-np.arange(8 * OCTAVES) / 8)[:, None]
     s = t / (levels - 1)
     error = np.where(x < s / 2, x**2, np.where(x <= t, s**2 / 12, (x - t) ** 2))
     limit = float(t[(counts * error).sum(1).argmin(), 0])
-    return max(seen.low, -limit), min(seen.high, limit)
+    return max(histogram.low, -limit), min(histogram.high, limit)
 
 
-def percentile(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def percentile(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range of the `percentile` % smallest magnitudes; the rest saturates.
 
         T = min{ t : #{|x| ≤ t} ≥ (percentile / 100) · #x },   range = [max(min x, −T), min(max x, T)]
@@ -166,36 +166,36 @@ def percentile(seen: ActivationHistogram, *, levels: int, percentile: float) -> 
     Wu et al. 2020, arXiv:2004.09602, section 3.1.
 
     Args:
-        seen: With counts.
+        histogram: With counts.
         levels: Not used.
         percentile: In (50, 100].
     """
-    magnitudes = seen.magnitudes()
+    magnitudes = histogram.magnitudes()
     share = np.cumsum(magnitudes) / magnitudes.sum()
     edge = int(np.searchsorted(share, percentile / 100.0 - 1e-12)) + 1
-    return _cut(seen, edge)
+    return _symmetric_cut(histogram, edge)
 
 
-def entropy(seen: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
+def entropy(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
     """The range that loses least information, by Kullback-Leibler divergence.
 
         T = argmin_i KL(P_i ‖ Q_i),   range = [max(min x, −T), min(max x, T)]
 
     P_i is the histogram of |x| up to bin i with all beyond it added to bin i; Q_i the same, without what is beyond, merged
     into `levels` equal parts and spread again over the bins that were not empty. Migacz 2017, "8-bit inference with TensorRT",
-    GTC S7310. The bin of zero takes its neighbour's count: zero is always exact, and after a ReLU it would drown the rest.
+    GTC S7310. The bin of zero takes its neighbour's count: zero is always exact, and after a ReLU its count would dominate.
 
     Args:
-        seen: With counts.
+        histogram: With counts.
         levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
-    magnitudes = seen.magnitudes()
+    magnitudes = histogram.magnitudes()
     magnitudes[0] = magnitudes[1]
     if magnitudes.sum() == 0:
-        return seen.low, seen.high
+        return histogram.low, histogram.high
     edges = range(levels, BINS + 1, 16)
-    return _cut(seen, min(edges, key=lambda edge: _divergence(magnitudes, edge, levels)))
+    return _symmetric_cut(histogram, min(edges, key=lambda edge: _divergence(magnitudes, edge, levels)))
 
 
 def _divergence(magnitudes: np.ndarray, edge: int, levels: int) -> float:
@@ -212,10 +212,10 @@ def _divergence(magnitudes: np.ndarray, edge: int, levels: int) -> float:
     if q.sum() == 0:
         return np.inf
     p, q = p / p.sum(), q / q.sum()
-    here = p > 0
-    return float((p[here] * np.log(p[here] / np.maximum(q[here], 1e-12))).sum())
+    positive = p > 0
+    return float((p[positive] * np.log(p[positive] / np.maximum(q[positive], 1e-12))).sum())
 
 
-def _cut(seen: ActivationHistogram, edge: int) -> tuple[float, float]:
-    limit = seen.largest * edge / BINS
-    return max(seen.low, -limit), min(seen.high, limit)
+def _symmetric_cut(histogram: ActivationHistogram, edge: int) -> tuple[float, float]:
+    limit = histogram.largest * edge / BINS
+    return max(histogram.low, -limit), min(histogram.high, limit)

@@ -1,0 +1,58 @@
+"""Rounding layer by layer: corrected biases restore means, and integers arrive in the file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from compress.backends import onnx_graph as graphs
+from compress.quantize.analysis.sqnr import layer_sqnr
+from compress.quantize.calibration import observe as calibrate
+from compress.quantize.ptq.round_weights import RoundingOptions, round_weights
+from compress.quantize.ptq.weighted_layers import read_weight
+from compress.quantize.qdq import quantize_graph as int8
+from compress.quantize.qdq.placement import activations_to_calibrate
+from tests.quantize.ptq.chain import NAMES, X, answers
+
+
+@pytest.mark.parametrize("correction", ["analytic", "empirical"])
+def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction: str) -> None:
+    options = RoundingOptions(bits=3, per_channel=True, search=False, rounding="nearest", iterations=1)
+    found = round_weights(chain, [X], replace(options, correction=correction))
+    plain = round_weights(chain, [X], options)
+    errors = []
+    for one in (plain, found):
+        values = {
+            name: one.layers[name].from_matrix(grid.dequantize(), read_weight(one.model, name))
+            for name, grid in one.weights.items()
+        }
+        shifted = graphs.with_initializers(one.model, values)
+        errors.append(float(np.abs(answers(shifted).mean(0) - answers(chain).mean(0)).max()))
+    assert errors[1] < errors[0] * (0.01 if correction == "empirical" else 0.7)
+
+
+def test_grids_stand_in_the_file(chain: ir.Model) -> None:
+    options = RoundingOptions(bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic")
+    prepared = round_weights(chain, [X], options)
+    seen = calibrate.observe(
+        prepared.model, activations_to_calibrate(graphs.to_proto(chain), ("onnxruntime",)), [X], counts=False
+    )
+    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    made = int8.quantize_static(
+        graphs.to_proto(prepared.model), ranges, "onnxruntime", per_channel=True, reduce_range=False, grids=prepared.weights
+    )
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    maker = {node.output[0]: node for node in made.graph.node}
+    for node in made.graph.node:
+        if node.name in NAMES:
+            stored, step = (values[name] for name in maker[node.input[1]].input[:2])
+            layer = next(one for one in prepared.layers.values() if one.name == node.name)
+            np.testing.assert_array_equal(layer.to_matrix(stored), prepared.weights[layer.weight].q)
+            np.testing.assert_array_equal(step, prepared.weights[layer.weight].s.reshape(-1))
+    found = layer_sqnr(graphs.to_proto(chain), made, X[:4])
+    assert tuple(found) == NAMES
+    assert 0 < min(found.values()) < 40
