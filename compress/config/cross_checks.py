@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from compress.config.validation_messages import Finding
-from compress.config.yaml_lines import Place
+from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, nearest
 from compress.core.registry_field import name_of
@@ -30,7 +30,7 @@ _FORMS: dict[Form, str] = {"torch": "a torch network", "onnx": "an ONNX file"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class StageEntry:
     """One entry of `stages:`, as far as it could be read.
 
     Attributes:
@@ -40,14 +40,14 @@ class Entry:
         stage: The stage; None when its parameters are faulty.
     """
 
-    place: Place
+    place: KeyPath
     name: str
     kind: type[Stage]
     stage: Stage | None
 
 
 @dataclass(frozen=True)
-class Draft:
+class PartialRecipe:
     """A recipe, as far as it could be read.
 
     Attributes:
@@ -59,13 +59,13 @@ class Draft:
     """
 
     data: DataSettings | None
-    models: tuple[tuple[Place, ModelSettings], ...]
+    models: tuple[tuple[KeyPath, ModelSettings], ...]
     has_teacher: bool
-    chain: tuple[Entry, ...]
+    chain: tuple[StageEntry, ...]
     budget: Budget | None
 
 
-def check(draft: Draft) -> Iterator[Finding]:
+def check(draft: PartialRecipe) -> Iterator[Finding]:
     """All checks of this file."""
     if draft.data is not None:
         yield from check_data_source(draft.data.source)
@@ -75,16 +75,16 @@ def check(draft: Draft) -> Iterator[Finding]:
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
 
 
-def entries(stages: Sequence[Stage]) -> tuple[Entry, ...]:
+def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
     """Entries of stages that were read or made without fault."""
     named = [(name_of("stage", stage), stage) for stage in stages]
-    return tuple(Entry(("stages", index, name), name, type(stage), stage) for index, (name, stage) in enumerate(named))
+    return tuple(StageEntry(("stages", index, name), name, type(stage), stage) for index, (name, stage) in enumerate(named))
 
 
-def check_order(chain: Sequence[Entry]) -> Iterator[Finding]:
+def check_order(chain: Sequence[StageEntry]) -> Iterator[Finding]:
     """Each stage against the form that the stages before it leave."""
     form: Form = "torch"
-    maker: Entry | None = None
+    maker: StageEntry | None = None
     for entry in chain:
         if form not in entry.kind.accepts:
             yield entry.place, _misplaced(entry, form, maker)
@@ -92,14 +92,14 @@ def check_order(chain: Sequence[Entry]) -> Iterator[Finding]:
             form, maker = entry.kind.produces, entry
 
 
-def _misplaced(entry: Entry, form: Form, maker: Entry | None) -> str:
+def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
     needs = " or ".join(_FORMS[each] for each in entry.kind.accepts)
     if maker is None:
         return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; put a stage that makes one before it"
     return f"{entry.name} needs {needs}, but {maker.name} before it gives {_FORMS[form]}; move {entry.name} before {maker.name}"
 
 
-def check_teacher(chain: Sequence[Entry], *, has_teacher: bool) -> Iterator[Finding]:
+def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator[Finding]:
     """Stages that ask for the recipe's teacher, where it has none."""
     if has_teacher:
         return
@@ -125,7 +125,7 @@ def _learns_from_teacher(stage: Stage | None) -> bool:
 
 def check_data_source(source: str) -> Iterator[Finding]:
     """The data source's name and shape."""
-    place: Place = ("data", "source")
+    place: KeyPath = ("data", "source")
     try:
         origin = parse(source, Path())
     except CompressError as error:
@@ -135,7 +135,7 @@ def check_data_source(source: str) -> Iterator[Finding]:
             yield from _check_function(place, source)
 
 
-def check_model(place: Place, settings: ModelSettings) -> Iterator[Finding]:
+def check_model(place: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
     """What a network's settings do not see for themselves: torchvision's names, and the shape of a function's address."""
     for field in ("source", "architecture"):
         source = getattr(settings, field)
@@ -146,7 +146,7 @@ def check_model(place: Place, settings: ModelSettings) -> Iterator[Finding]:
             yield (*place, field), f"unknown torchvision network {name!r}: {nearest(name.lower(), torchvision_names())}"
 
 
-def _check_function(place: Place, source: str) -> Iterator[Finding]:
+def _check_function(place: KeyPath, source: str) -> Iterator[Finding]:
     if not _FUNCTION.match(source):
         yield place, f"a function of your own is written python:FILE.py:FUNCTION, got {source!r}"
 

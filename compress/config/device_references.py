@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from compress.config.cross_checks import Entry
+from compress.config.cross_checks import StageEntry
 from compress.config.devices import load_device
 from compress.config.validation_messages import Finding
-from compress.config.yaml_lines import Place
+from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
 from compress.core.errors import CompressError
 from compress.core.stage import Stage
@@ -35,12 +35,12 @@ def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | 
     return found | {name: name if name in known else _look_up(name, base) for _, name in _limited(budget) if name not in found}
 
 
-def check(chain: Sequence[Entry], budget: Budget | None, own: Names, base: Path | None = None) -> Iterator[Finding]:
+def check(chain: Sequence[StageEntry], budget: Budget | None, own: Names, base: Path | None = None) -> Iterator[Finding]:
     """Devices that do not exist, limits on devices that no stage profiles, and stages that have nothing for a device."""
-    wanted: list[tuple[Place, str]] = [
+    wanted: list[tuple[KeyPath, str]] = [
         ((*entry.place, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
     ]
-    limited: list[tuple[Place, str]] = [(("budget", limit, name), name) for limit, name in _limited(budget)]
+    limited: list[tuple[KeyPath, str]] = [(("budget", limit, name), name) for limit, name in _limited(budget)]
     for place, name in [*wanted, *limited]:
         if isinstance(error := own[name], CompressError):
             yield place, str(error)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from compress.config.renamed_keys import new_name
-from compress.config.yaml_lines import Document, Place, UnreadableError, show, spell, value_of
+from compress.config.yaml_lines import Document, KeyPath, UnreadableError, show, spell, value_of
 from compress.core.errors import Fault, nearest
 
 
@@ -31,9 +31,9 @@ def override(document: Document, changes: Iterable[str]) -> None:
         document.lines[place] = None
 
 
-def _put(tree: Any, parts: Sequence[str], value: Any) -> Place:
+def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
     """Put a value into the tree; gives its place."""
-    place: Place = ()
+    place: KeyPath = ()
     node = tree
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
@@ -54,7 +54,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> Place:
     return place
 
 
-def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: Place) -> list[str | int]:
+def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: KeyPath) -> list[str | int]:
     """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
     names = [_entry_name(entry) for entry in node]
     if part.lstrip("-").isdigit():

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from compress.config.cross_checks import Draft, Entry
-from compress.config.yaml_lines import Place, holds
+from compress.config.cross_checks import PartialRecipe, StageEntry
+from compress.config.yaml_lines import KeyPath, holds
 from compress.core.budget import Budget
 from compress.core.registry import lookup, names
 from compress.data.settings import DataSettings
@@ -18,7 +18,7 @@ from compress.models.settings import ModelSettings
 Part = TypeVar("Part", bound=BaseModel)
 
 
-def salvage(tree: dict[str, Any], faulty: Iterable[Place]) -> Draft:
+def salvage(tree: dict[str, Any], faulty: Iterable[KeyPath]) -> PartialRecipe:
     """Take the faulty values out and read each part by itself.
 
     Args:
@@ -27,13 +27,13 @@ def salvage(tree: dict[str, Any], faulty: Iterable[Place]) -> Draft:
     """
     sound = _without(tree, faulty)
     teacher = sound.get("teacher")
-    wanted: list[tuple[Place, Any]] = [(("model",), sound.get("model"))]
+    wanted: list[tuple[KeyPath, Any]] = [(("model",), sound.get("model"))]
     if isinstance(teacher, list):
         wanted += [(("teacher", index), each) for index, each in enumerate(teacher)]
     else:
         wanted.append((("teacher",), teacher))
     read = [(place, _try(ModelSettings, _network(value))) for place, value in wanted]
-    return Draft(
+    return PartialRecipe(
         data=_try(DataSettings, sound.get("data")),
         models=tuple((place, settings) for place, settings in read if settings is not None),
         has_teacher=tree.get("teacher") is not None,
@@ -47,14 +47,14 @@ def _network(value: Any) -> Any:
     return {key: each for key, each in value.items() if key != "train"} if isinstance(value, dict) else value
 
 
-def _entries(stages: Any, sound: Any) -> Iterator[Entry]:
+def _entries(stages: Any, sound: Any) -> Iterator[StageEntry]:
     """The stages that are known by name; those that can be read even without their faulty values are."""
     for index, entry in enumerate(stages if isinstance(stages, list) and isinstance(sound, list) else ()):
         named, left = _named(entry), _named(sound[index])
         for name in named if len(named) == 1 else ():
             if name in names("stage"):
                 kind = lookup("stage", name).load()
-                yield Entry(("stages", index, name), name, kind, _try(kind, left[name] or {}) if name in left else None)
+                yield StageEntry(("stages", index, name), name, kind, _try(kind, left[name] or {}) if name in left else None)
 
 
 def _named(entry: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _try(kind: type[Part], value: Any) -> Part | None:
         return None
 
 
-def _without(tree: dict[str, Any], places: Iterable[Place]) -> dict[str, Any]:
+def _without(tree: dict[str, Any], places: Iterable[KeyPath]) -> dict[str, Any]:
     """A copy without the keys at `places`; entries of lists stay, so that numbers keep their meaning."""
     sound = copy.deepcopy(tree)
     for place in places:

@@ -206,16 +206,16 @@ def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> t
     return recipe.model_copy(update={"stages": stages, "budget": budget}), []
 
 
-def _check(draft: checks.Draft, base: Path | None) -> tuple[list[Finding], devices.Names]:
+def _check(draft: checks.PartialRecipe, base: Path | None) -> tuple[list[Finding], devices.Names]:
     """What no single value shows, and the devices that were looked up for it."""
     own = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
     return [*checks.check(draft), *devices.check(draft.chain, draft.budget, own, base)], own
 
 
-def _draft(recipe: Recipe) -> checks.Draft:
+def _draft(recipe: Recipe) -> checks.PartialRecipe:
     several = isinstance(recipe.teacher, tuple)
     teachers = [(("teacher", index) if several else ("teacher",), each) for index, each in enumerate(recipe.teachers)]
-    return checks.Draft(
+    return checks.PartialRecipe(
         data=recipe.data,
         models=((("model",), recipe.model), *teachers),
         has_teacher=recipe.teacher is not None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from compress.config.yaml_lines import Place
+from compress.config.yaml_lines import KeyPath
 
 
 class Renamed(NamedTuple):
@@ -34,7 +34,7 @@ RENAMED: tuple[Renamed, ...] = (
 )
 
 
-def find_renamed(tree: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+def find_renamed(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """The place of each old key or name, and a message with the new one.
 
     Args:
@@ -53,7 +53,7 @@ def find_renamed(tree: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         yield place, _message(tree, new)
 
 
-def new_name(place: Place, word: str) -> str | None:
+def new_name(place: KeyPath, word: str) -> str | None:
     """What is written today for a word at a place; None if it was not renamed."""
     path = ".".join(part for part in place if isinstance(part, str))
     return next((row.new for row in RENAMED if row.old == word and fnmatchcase(path, row.where)), None)

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ValidationError
 
-from compress.config.yaml_lines import Place, holds, show
+from compress.config.yaml_lines import KeyPath, holds, show
 from compress.core.errors import nearest
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
 
-Finding = tuple[Place, str]
+Finding = tuple[KeyPath, str]
 
 _EXPECTED = {
     "int": "a whole number",
@@ -74,7 +74,7 @@ def loose_numbers(tree: Any, model: type[BaseModel]) -> list[Finding]:
     ]
 
 
-def types_at(model: type[BaseModel], place: Place) -> Iterator[_Type]:
+def types_at(model: type[BaseModel], place: KeyPath) -> Iterator[_Type]:
     """All types that may stand at a place of a model."""
     found = [_Type(model)]
     for part in place:
@@ -82,11 +82,11 @@ def types_at(model: type[BaseModel], place: Place) -> Iterator[_Type]:
     yield from found
 
 
-def _inside(place: Place, outer: Place) -> bool:
+def _inside(place: KeyPath, outer: KeyPath) -> bool:
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _leaves(tree: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+def _leaves(tree: Any, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from _leaves(value, (*place, key))
@@ -136,11 +136,11 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
         yield from _branches(get_args(annotation)[1])
 
 
-def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[Place, tuple[Place, str] | None]:
+def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tuple[KeyPath, str] | None]:
     """Place in the tree; pydantic's names of union members are taken out, and the first is given beside it."""
     parts = list(loc)
-    place: Place = ()
-    member: tuple[Place, str] | None = None
+    place: KeyPath = ()
+    member: tuple[KeyPath, str] | None = None
     node = tree
     for position, part in enumerate(parts):
         missing = kind == "missing" and position == len(parts) - 1
@@ -155,9 +155,9 @@ def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[Place, tupl
     return place, member
 
 
-def _one_alternative(located: list[tuple[Place, tuple[Place, str] | None, Any]]) -> Iterator[tuple[Place, Any]]:
+def _one_alternative(located: list[tuple[KeyPath, tuple[KeyPath, str] | None, Any]]) -> Iterator[tuple[KeyPath, Any]]:
     """Of a union, keep the errors of the member that was meant: the one whose shape fits what was given."""
-    unions: dict[Place, dict[str, list[tuple[Place, Any]]]] = {}
+    unions: dict[KeyPath, dict[str, list[tuple[KeyPath, Any]]]] = {}
     for place, member, each in located:
         if member is not None:
             unions.setdefault(member[0], {}).setdefault(member[1], []).append((place, each))
@@ -187,7 +187,7 @@ def _wanted(each: Mapping[str, Any]) -> str:
     return _EXPECTED.get(re.sub("_(type|parsing|from_float|parsing_size)$", "", kind), kind)
 
 
-def _say(place: Place, each: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _say(place: KeyPath, each: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One sentence."""
     kind, context, given = each["type"], each.get("ctx", {}), show(each["input"])
     if kind == "extra_forbidden":

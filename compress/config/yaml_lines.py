@@ -15,7 +15,7 @@ import yaml
 
 from compress.core.errors import Fault, RecipeError
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 LIMIT_BYTES = 1 << 20
 LIMIT_VALUES = 20_000
@@ -66,10 +66,10 @@ class Document:
     """
 
     tree: Any = None
-    lines: dict[Place, int | None] = field(default_factory=dict)
+    lines: dict[KeyPath, int | None] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def fault(self, place: Place, message: str) -> Fault:
+    def fault(self, place: KeyPath, message: str) -> Fault:
         """A fault at the line of the deepest known part of `place`."""
         known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
@@ -77,7 +77,7 @@ class Document:
         return Fault(message, spell(place), 1 if known is None else self.lines[known])
 
 
-def spell(place: Place) -> str:
+def spell(place: KeyPath) -> str:
     """`("stages", 1, "prune", "target")` as `stages[1].prune.target`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
@@ -189,7 +189,7 @@ class _Builder:
         self.values = 0
         self.open: set[int] = set()
 
-    def build(self, node: yaml.Node, place: Place) -> Any:
+    def build(self, node: yaml.Node, place: KeyPath) -> Any:
         """The value of one node; `place` is where it stands."""
         line = node.start_mark.line + 1
         self.values += 1
@@ -211,11 +211,11 @@ class _Builder:
         self.open.discard(id(node))
         return value
 
-    def _entry(self, node: yaml.Node, place: Place) -> Any:
+    def _entry(self, node: yaml.Node, place: KeyPath) -> Any:
         self.document.lines[place] = node.start_mark.line + 1
         return self.build(node, place)
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, place: KeyPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -233,7 +233,7 @@ class _Builder:
             found[key] = self.build(value_node, here)
         return found
 
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, place: KeyPath) -> Any:
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         text: str = node.value
         try:
@@ -252,7 +252,7 @@ class _Builder:
             self._fault(f"cannot read {text:.40} as {kind}", place, node)
         return None
 
-    def _fault(self, message: str, place: Place, node: yaml.Node) -> None:
+    def _fault(self, message: str, place: KeyPath, node: yaml.Node) -> None:
         self.document.faults.append(Fault(message, spell(place), node.start_mark.line + 1))
 
 

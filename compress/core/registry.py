@@ -120,7 +120,7 @@ ENTRIES: tuple[Entry, ...] = (
           "Men et al. 2024, ShortGPT, arXiv:2403.03853", SMALLER_NETWORK),
     Entry("granularity", "weight", "compress.prune.unstructured.weights:UnstructuredPruner",
           "Han et al. 2015, arXiv:1506.02626", ZEROED_WEIGHTS),
-    Entry("granularity", "block", "compress.prune.unstructured.blocks:blocks",
+    Entry("granularity", "block", "compress.prune.unstructured.weights:block_pruner",
           "Narang et al. 2017, arXiv:1711.02782", ZEROED_WEIGHTS),
     Entry("granularity", "n:m", "compress.prune.unstructured.n_m:NMPruner",
           "Mishra et al. 2021, arXiv:2104.08378", {"measures": ("sparsity",), "max_ratio": 1.0}),

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from compress.models import module_replacement as parts
 from compress.substitute import depthwise, squeeze_excite
+from compress.substitute.operator_kinds import DEPTHWISE, SQUEEZE_EXCITE
 from compress.substitute.squeeze_excite import AbsorbTarget
-from compress.substitute.stage import DEPTHWISE, SQUEEZE_EXCITE
 
 Rows = list[dict[str, Any]]
 

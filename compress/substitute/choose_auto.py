@@ -24,7 +24,7 @@ from compress.core.record import FrozenModel, InputSpec
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
-from compress.substitute.stage import AUTO, OPERATOR_KINDS
+from compress.substitute.operator_kinds import AUTO, OPERATOR_KINDS
 from compress.train.distributed import accelerated, run_on_main
 from compress.train.teachers.cached_logits import weights_hash
 

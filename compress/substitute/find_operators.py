@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.core.record import Skipped
 from compress.models.module_globs import protected
 from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
-from compress.substitute.stage import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
+from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute

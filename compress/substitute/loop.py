@@ -24,7 +24,7 @@ from compress.substitute import fit_batches as samples
 from compress.substitute import results as outcome
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
-from compress.substitute.stage import DEPTHWISE, SQUEEZE_EXCITE
+from compress.substitute.operator_kinds import DEPTHWISE, SQUEEZE_EXCITE
 from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
 

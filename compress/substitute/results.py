@@ -21,7 +21,7 @@ from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
-from compress.substitute.stage import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
+from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 from compress.tasks.metric_quantity import proportion
 from compress.train.history import History
 

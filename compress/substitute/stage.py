@@ -13,6 +13,7 @@ from compress.config.devices import fingerprint
 from compress.core.record import FrozenModel
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
+from compress.substitute.operator_kinds import ACTIVATIONS, OPERATOR_KINDS, SQUEEZE_EXCITE
 from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from compress.core.stage import Form
 
 Activation = Literal["auto", "relu6", "relu", "none"]
-ACTIVATIONS = ("hardswish", "silu", "gelu")
-SQUEEZE_EXCITE, DEPTHWISE = "squeeze_excite", "depthwise"
-OPERATOR_KINDS = (DEPTHWISE, SQUEEZE_EXCITE, *ACTIVATIONS)
-"""Everything that can be replaced, in the order in which it is."""
-AUTO = {DEPTHWISE: "3x3", SQUEEZE_EXCITE: "remove", "hardswish": "relu6", "silu": "relu6", "gelu": "relu"}
-"""What `auto` makes of a kind where it replaces it."""
 
 
 class Activations(FrozenModel):

@@ -34,7 +34,8 @@ from compress.quantize.static_int8 import plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 from compress.substitute import apply as replace
 from compress.substitute import find_operators as survey
-from compress.substitute.stage import AUTO, DEPTHWISE, SQUEEZE_EXCITE, Substitute
+from compress.substitute.operator_kinds import AUTO, DEPTHWISE, SQUEEZE_EXCITE
+from compress.substitute.stage import Substitute
 
 SIDE = 224
 SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))

@@ -3,7 +3,7 @@ from typing import ClassVar
 import pytest
 
 from compress.config import cross_checks as checks
-from compress.config.cross_checks import Entry
+from compress.config.cross_checks import StageEntry
 from compress.core.stage import Stage
 from compress.models.settings import ModelSettings
 
@@ -27,7 +27,7 @@ class NeedsFile(Keeps):
 
 
 def order(**kinds):
-    chain = [Entry(("stages", index, name), name, kind, None) for index, (name, kind) in enumerate(kinds.items())]
+    chain = [StageEntry(("stages", index, name), name, kind, None) for index, (name, kind) in enumerate(kinds.items())]
     return list(checks.check_order(chain))
 
 

@@ -21,7 +21,7 @@ from compress.substitute import find_operators as survey
 from compress.substitute import fit_batches as samples
 from compress.substitute import loop as steps
 from compress.substitute import results as outcome
-from compress.substitute.stage import OPERATOR_KINDS
+from compress.substitute.operator_kinds import OPERATOR_KINDS
 from compress.train.checkpoints import Checkpoints
 
 QUICK = {"epochs": 2, "batch_size": 32, "lr": 0.01, "keep": "last"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,11 +49,3 @@ class Block:
 
 
 SINGLE = Block()
-
-
-def blocks(parent: Any, spec: Any, *, pattern: str, **fields: Any) -> Any:
-    """`UnstructuredPruner` that removes blocks of `pattern`, such as `1x4`; the other arguments are the same."""
-    from compress.prune.sparsity_pattern import block_of
-    from compress.prune.unstructured.weights import UnstructuredPruner
-
-    return UnstructuredPruner(parent, spec, block=Block(*block_of(pattern)), **fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from compress.core.record import InputSpec, Skipped
 from compress.models.module_globs import check_globs, protected
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
+from compress.prune.sparsity_pattern import block_of
 from compress.prune.unstructured import erk as budgets
 from compress.prune.unstructured.blocks import SINGLE, Block
 
@@ -229,6 +230,11 @@ class UnstructuredPruner:
 
     def _limited(self) -> str:
         return f"limited by {self.limits.told()} in each layer"
+
+
+def block_pruner(parent: nn.Module, spec: InputSpec, *, pattern: str, **fields: Any) -> UnstructuredPruner:
+    """Pruner that removes blocks of `pattern`, such as `1x4`; the other arguments are those of `UnstructuredPruner`."""
+    return UnstructuredPruner(parent, spec, block=Block(*block_of(pattern)), **fields)
 
 
 class WeightMasks:

@@ -5,12 +5,12 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
-from compress.prune.unstructured.blocks import Block, blocks
-from compress.prune.unstructured.weights import compressed_bytes, count_zeros, prunable
+from compress.prune.unstructured.blocks import Block
+from compress.prune.unstructured.weights import block_pruner, compressed_bytes, count_zeros, prunable
 
 
 def _cut(net, spec, pattern, fraction=0.5, measure="sparsity", ranking="global", **limits):
-    pruner = blocks(
+    pruner = block_pruner(
         net, spec, pattern=pattern, measure=measure, ranking=ranking, limits=Constraints(**{"max_ratio": 0.99, **limits})
     )
     return pruner, pruner.prune(net, fraction, magnitude())
