@@ -188,7 +188,7 @@ def _from_module(module: nn.Module) -> NetworkPlan:
 
 
 def _object_key(module: nn.Module) -> dict[str, Any]:
-    from compress.train.teachers.cached_logits import weights_hash
+    from compress.train.checkpoints import weights_hash
 
     return {"class": f"{type(module).__module__}.{type(module).__qualname__}", "weights": weights_hash(module)}
 

@@ -16,7 +16,7 @@ from compress.core.atomic_files import write_text
 from compress.core.record import Curve, FrozenModel
 from compress.core.stage import Context
 from compress.models.checkpoint import load, save
-from compress.train.teachers.cached_logits import weights_hash
+from compress.train.checkpoints import weights_hash
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune

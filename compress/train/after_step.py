@@ -1,4 +1,4 @@
-"""What may be called after each change of the weights and has a state of its own, which a checkpoint must hold."""
+"""Callbacks after each optimizer step that have a state, which checkpoints hold."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ class StatefulHook(Protocol):
     """Called after each optimizer step.
 
     Attributes:
-        identity: All that its effect depends on, as text; enters the identity of the training.
+        identity: Everything that its effect depends on, as text; enters the fingerprint of the training.
     """
 
     identity: str
 
     def __call__(self) -> None:
-        """One step was taken."""
+        """Called after one optimizer step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain containers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from a state of `state_dict`."""
 
 
-def fingerprint_with_hook(identity: str, after_step: Callable[[], None] | None) -> str:
-    """Identity of a training together with its hook; its own where the hook has no state."""
+def fingerprint_with_hook(fingerprint: str, after_step: Callable[[], None] | None) -> str:
+    """Fingerprint of a training and its hook; that of the training alone where the hook has no state."""
     if not isinstance(after_step, StatefulHook):
-        return identity
-    return hashlib.sha256(f"{identity}\n{after_step.identity}".encode()).hexdigest()
+        return fingerprint
+    return hashlib.sha256(f"{fingerprint}\n{after_step.identity}".encode()).hexdigest()
 
 
 def hook_state(after_step: Callable[[], None] | None) -> dict[str, Any]:
-    """What a checkpoint holds of a hook."""
+    """State of a hook for a checkpoint; empty where it has none."""
     return after_step.state_dict() if isinstance(after_step, StatefulHook) else {}
 
 
 def restore_hook(after_step: Callable[[], None] | None, state: dict[str, Any]) -> None:
-    """Put it back."""
+    """Restore the state of a hook."""
     if isinstance(after_step, StatefulHook):
         after_step.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Files of a training: one checkpoint while it runs, the result when it is done. Both appear whole or not at all."""
+"""Files of a training: a checkpoint while it runs, the result when it is finished. Both are written atomically."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_text, write_with
+from compress.core.record import Fact
 from compress.train.history import History
+
+_READ_ERRORS = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError)
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Hex SHA-256 of a network: kinds of its layers, names, types, shapes and values of its weights and buffers.
+    """Hex SHA-256 of a network: types of its layers; names, dtypes, shapes and values of its weights and buffers.
 
-    Device and memory layout do not matter.
+    It depends neither on the device nor on the memory format.
     """
     digest = hashlib.sha256()
     for name, part in module.named_modules():
@@ -33,7 +36,9 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-_UNREADABLE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError)
+def clone_state(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of the current weights and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class Checkpoints:
     """The files of one training.
 
     Attributes:
-        folder: Where they stand.
-        label: What they are named after; trainings in one folder need different labels.
-        identity: Hash of all that the result depends on; files of another identity are not continued.
+        folder: Where they are.
+        label: Prefix of their names; trainings in one folder need different labels.
+        identity: Hash of everything that the result depends on; files of another identity are not continued.
     """
 
     folder: Path
@@ -52,7 +57,7 @@ class Checkpoints:
 
     @property
     def checkpoint_path(self) -> Path:
-        """State at the end of the last epoch; there only while the training is unfinished."""
+        """State at the end of the last epoch; exists only while the training is unfinished."""
         return self.folder / f"{self.label}.checkpoint.pt"
 
     @property
@@ -62,35 +67,30 @@ class Checkpoints:
 
     @property
     def summary_path(self) -> Path:
-        """Identity, history and the hash of `weights`; written last."""
+        """Identity, history and the hash of the weights file; written last."""
         return self.folder / f"{self.label}.done.json"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state at an epoch's end: tensors and plain containers only."""
+        """Write the state at the end of an epoch: tensors and plain containers only."""
         write_with(self.checkpoint_path, lambda path: torch.save({"identity": self.identity, **state}, path))
 
-    def load(self) -> tuple[dict[str, Any] | None, str]:
-        """The state to continue from, or None with a note that says why not (empty when there is none)."""
-        if not self.checkpoint_path.exists():
-            return None, ""
+    def load(self) -> tuple[dict[str, Any] | None, Fact | None]:
+        """The state to continue from; or None, with a fact that says why an existing file is not used."""
+        path = self.checkpoint_path
+        if not path.exists():
+            return None, None
         try:
-            with zipfile.ZipFile(self.checkpoint_path) as archive:
-                harmed = archive.testzip()  # torch writes checksums but does not look at them
-            if harmed is not None:
-                return None, f"checkpoint {self.checkpoint_path.name} is damaged (in {harmed}); the training started over"
-            state: dict[str, Any] = torch.load(self.checkpoint_path, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch writes checksums but does not verify them
+            if damaged is not None:
+                return None, Fact.of("train.checkpoint_damaged", path.name, detail=damaged)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             identity = state.pop("identity")
-        except _UNREADABLE as error:
-            return (
-                None,
-                f"checkpoint {self.checkpoint_path.name} is damaged ({type(error).__name__}); the training started over",
-            )
+        except _READ_ERRORS as error:
+            return None, Fact.of("train.checkpoint_damaged", path.name, detail=type(error).__name__)
         if identity != self.identity:
-            return (
-                None,
-                f"checkpoint {self.checkpoint_path.name} is of a training with other settings, data or weights; started over",
-            )
-        return state, ""
+            return None, Fact.of("train.checkpoint_of_other_training", path.name)
+        return state, None
 
     def finish(self, module: nn.Module, history: History) -> None:
         """Write the result and remove the checkpoint."""
@@ -100,7 +100,7 @@ class Checkpoints:
         self.checkpoint_path.unlink(missing_ok=True)
 
     def finished(self, module: nn.Module) -> History | None:
-        """Load the result of this very training into `module`; None when there is none, or not an unharmed one."""
+        """Load the result into `module`; None when there is no undamaged result of this training."""
         try:
             summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
             if summary["identity"] != self.identity or summary["sha256"] != sha256(self.weights_path):
@@ -110,8 +110,3 @@ class Checkpoints:
         except (OSError, KeyError, TypeError, ValueError, SafetensorError):
             return None
         return history
-
-
-def clone_state(module: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers as they are now, in memory of their own."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Before a training: what is refused, and what tells one training from another."""
+"""Checks before a training, and the fingerprint that distinguishes one training from another."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from compress.train.teachers.base import Teacher
 
 
 def validate(training: Training, data: Data, terms: tuple[LossTerm, ...], teacher: Teacher | None) -> None:
-    """Refuse what cannot be trained, before any work.
+    """Check that a training is possible, before any work.
 
     Raises:
-        TrainingError: No batch, no term with a weight, or a term that needs a teacher and none given.
+        TrainingError: No batch, no term with a weight over 0, or a term that needs a teacher and there is none.
     """
     if data.train.batches(training.batch_size) < 1:
         msg = f"nothing to train on: {len(data.train)} samples give no batch of 2 and more; use more data"
         raise TrainingError(msg)
-    needy = [name_of("loss", term) for term in terms if term.needs and term.weight > 0]
-    if needy and teacher is None:
-        msg = f"loss {needy[0]!r} needs a teacher and none is given; add `teacher:` to the recipe or use only `task`"
+    with_teacher = [name_of("loss", term) for term in terms if term.needs and term.weight > 0]
+    if with_teacher and teacher is None:
+        msg = f"loss {with_teacher[0]!r} needs a teacher and there is none; add `teacher:` to the recipe or use only `task`"
         raise TrainingError(msg)
     if not any(term.weight > 0 for term in terms):
         msg = f"nothing to minimise: {len(terms)} loss terms, none with a weight over 0"
         raise TrainingError(msg)
 
 
+# One argument for each input of `fit` that the weights depend on.
 def fingerprint(
     module: nn.Module,
     training: Training,
@@ -46,7 +47,7 @@ def fingerprint(
     teacher: Teacher | None,
     curriculum: Curriculum,
 ) -> str:
-    """Hex SHA-256 of all that the result of a training depends on; the arguments are those of `fit`."""
+    """Hex SHA-256 of everything that the result of a training depends on; the arguments are those of `fit`."""
     settings = training.model_dump(mode="json", include=set(Training.model_fields) - {"tracker"})
     parts = {
         "settings": settings,

@@ -1,11 +1,16 @@
-"""What a training leaves to tell: curves, how long it ran, its best epoch."""
+"""Record of a training: curves, number of epochs, best epoch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from compress.core.record import Curve
+from pydantic import TypeAdapter
+
+from compress.core.record import Curve, Fact, Facts
+
+_FACTS = TypeAdapter(Facts)
 
 
 @dataclass(frozen=True)
@@ -13,43 +18,44 @@ class History:
     """A finished training.
 
     Attributes:
-        curves: `loss` (training), `loss_validation` and `accuracy_validation` (named after the task's metric), over epochs.
+        curves: `loss` (training), `loss_validation` and `METRIC_validation` (METRIC is the task's metric), over epochs.
         epochs: Epochs run.
         best_epoch: The one with the best validation metric, counted from 1; 0 when nothing was trained.
-        best_metric: That metric.
-        notes: Sentences a reviewer should read.
-        matched: Layers that losses compared, one row a pair.
-        teacher_s: Seconds that teachers ran inside the steps; 0 where their answers were kept. Not part of equality.
+        best_metric: Its validation metric.
+        notes: Facts for the record.
+        matched: Layers that losses compared, one row for each pair.
+        teacher_s: Seconds in which teachers ran inside the steps; 0 where their logits were cached. Not part of equality.
     """
 
     curves: dict[str, Curve] = field(default_factory=dict)
     epochs: int = 0
     best_epoch: int = 0
     best_metric: float = 0.0
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     matched: tuple[dict[str, Any], ...] = ()
     teacher_s: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        plain = {name: curve.model_dump(mode="json") for name, curve in self.curves.items()}
-        return {**asdict(self), "curves": plain, "notes": list(self.notes), "matched": list(self.matched)}
+        curves = {name: curve.model_dump(mode="json") for name, curve in self.curves.items()}
+        return {**asdict(self), "curves": curves, "notes": _FACTS.dump_python(self.notes, mode="json")}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read back what `to_json` gave."""
+        """Read the JSON of `to_json`."""
         curves = {name: Curve.model_validate(curve) for name, curve in value["curves"].items()}
-        return cls(**{**value, "curves": curves, "notes": tuple(value["notes"]), "matched": tuple(value["matched"])})
+        notes = _FACTS.validate_python(value["notes"])
+        return cls(**{**value, "curves": curves, "notes": notes, "matched": tuple(value["matched"])})
 
 
 @dataclass
 class TrainingProgress:
-    """A training under way: all of it stands in a checkpoint.
+    """The part of a training in progress that its history is built from; checkpoints hold it.
 
     Attributes:
         epoch: Epochs finished.
         best_epoch: See `History`.
-        best_metric: Best validation metric so far; below 0 before the first epoch.
+        best_metric: Best validation metric so far; without meaning before the first epoch.
         losses: Mean training loss of each epoch.
         losses_validation: The task's loss on validation after each epoch.
         metrics: The task's metric on validation after each epoch.
@@ -63,16 +69,26 @@ class TrainingProgress:
     losses: list[float] = field(default_factory=list)
     losses_validation: list[float] = field(default_factory=list)
     metrics: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Fact] = field(default_factory=list)
     teacher_s: float = 0.0
 
-    def add(self, loss: float, loss_validation: float, metric: float) -> bool:
-        """Count one epoch; True when it is the best so far."""
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers, for a checkpoint."""
+        return {**asdict(self), "notes": _FACTS.dump_python(tuple(self.notes), mode="json")}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+        """Continue from a state of `state_dict`."""
+        return cls(**{**state, "notes": list(_FACTS.validate_python(state["notes"]))})
+
+    def add(self, loss: float, loss_validation: float, metric: float, *, higher_is_better: bool = True) -> bool:
+        """Add one epoch; True when its metric is the best so far."""
         self.epoch += 1
         self.losses.append(loss)
         self.losses_validation.append(loss_validation)
         self.metrics.append(metric)
-        better = metric > self.best_metric
+        improved = metric > self.best_metric if higher_is_better else metric < self.best_metric
+        better = improved or (self.best_epoch == 0 and not math.isnan(metric))
         if better:
             self.best_epoch, self.best_metric = self.epoch, metric
         return better

@@ -1,6 +1,6 @@
 """A loss term: what it needs of student and teacher, its weight, and the pure function that it calls.
 
-Light: a recipe's `losses:` is read and checked without torch.
+Nothing heavy is imported here: a recipe's `losses:` is read and checked without torch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 Need = Literal["teacher_logits", "features", "input_gradient"]
-"""`features` and `input_gradient` need the teacher itself at every step, not its kept answers."""
+"""`teacher_logits` can be read from the cache; for `features` and `input_gradient` the teacher runs in every step."""
 
 FeatureKind = Literal["maps", "attention", "vector", "embedding"]
-"""What is tapped: outputs of layers, attention maps, what the head is given, the output of the embedding layer."""
+"""Outputs of layers, attention maps, the input of the classifier head, the output of the embedding layer."""
 
 
 class LayerMatch(FrozenModel):
     """A layer of the student and the layer of the teacher that it learns from.
 
     Attributes:
-        student: Name of the layer, or its number among those that a loss may look at, from 0; -1 is the last.
+        student: Name of the layer, or its index among the candidates of the loss, from 0; -1 is the last.
         teacher: Likewise.
     """
 
@@ -39,19 +39,19 @@ class LayerMatch(FrozenModel):
 
 
 LayerSelection = Literal["auto"] | Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
-"""`auto`, or a list of matches; a name or a number alone means the same in both networks."""
+"""`auto`, or a list of matches; a name or an index alone selects the same layer in both networks."""
 
 
 @dataclass(frozen=True)
 class MatchedLayers:
-    """Two layers that were matched.
+    """A layer of the student matched with a layer of a teacher.
 
     Attributes:
         student: Name of the student's layer.
-        student_shape: What it gives for one sample.
+        student_shape: Shape of its output for one sample.
         teacher: Name of the teacher's layer.
-        teacher_shape: What it gives for one sample.
-        number: Which teacher, from 0.
+        teacher_shape: Shape of its output for one sample.
+        teacher_index: Which teacher, from 0.
     """
 
     student: str
@@ -61,18 +61,18 @@ class MatchedLayers:
     teacher_index: int = 0
 
     def __str__(self) -> str:
-        small, large = ("×".join(map(str, shape)) for shape in (self.student_shape, self.teacher_shape))
-        return f"{self.student} ({small}) from {self.teacher} ({large})"
+        student_shape, teacher_shape = ("×".join(map(str, shape)) for shape in (self.student_shape, self.teacher_shape))
+        return f"{self.student} ({student_shape}) from {self.teacher} ({teacher_shape})"
 
 
 @dataclass(frozen=True)
 class MatchedFeatures:
-    """What a matched layer of the student and one of a teacher gave on this batch.
+    """Features of two matched layers on one batch.
 
     Attributes:
         student: With gradient.
-        teacher: Without.
-        number: Which teacher, from 0.
+        teacher: Without gradient.
+        teacher_index: Which teacher, from 0.
     """
 
     student: Tensor
@@ -82,19 +82,19 @@ class MatchedFeatures:
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a term may look at.
+    """What a term may use.
 
     Attributes:
         batch: The batch, on the training device; its inputs carry a gradient for terms that need `input_gradient`.
-        student_logits: Student's outputs, (N, K), with gradient.
-        teacher_logits: Teacher's outputs, (N, K), float32, without gradient; None unless a term needs `teacher_logits`.
-        task: For the task's own loss.
+        student_logits: The student's outputs, (N, K), with gradient.
+        teacher_logits: The teacher's outputs, (N, K), float32, without gradient; None unless a term needs them.
+        task: Gives the task's own loss.
         label_smoothing: Of the task's loss.
-        pairs: Matched layers of a term that needs `features`.
-        gradient: ∂ log p_c / ∂x of the teacher's first choice c, shaped as the inputs; None unless a term needs it.
-        learned: Modules of the term that are trained with the student; None where it has none.
-        temperature: Takes the place of a term's own, a number or one for each sample (N,); None leaves it.
-        importance: Weight of each sample, (N,), 1 on average; None for all alike.
+        features: Matched features of a term that needs `features`.
+        teacher_gradient: ∂ log p_c / ∂x of the teacher's predicted class c, shaped as the inputs; None unless a term needs it.
+        modules: Modules of the term that are trained with the student; None where it has none.
+        temperature: Replaces a term's own temperature, (N,); None keeps it.
+        sample_weights: Weight of each sample, (N,), 1 on average; None for equal weights.
     """
 
     batch: Batch
@@ -115,23 +115,23 @@ class LossInputs:
             raise TypeError(msg)
         return self.teacher_logits
 
-    def temperature_or(self, own: float) -> float | Tensor:
-        """The temperature to use: the curriculum's where there is one, else the term's `own`."""
-        return own if self.temperature is None else self.temperature
+    def temperature_or(self, default: float) -> float | Tensor:
+        """The curriculum's temperature if there is one, else the term's own."""
+        return default if self.temperature is None else self.temperature
 
 
 class LossTerm(FrozenModel):
     """One entry of `losses:`. The training loss is the weighted sum of the terms.
 
-    A term whose loss is a mean over samples defines `each`, one that looks at a batch as a whole `value`.
+    A term whose loss is a mean over samples defines `per_sample`; one that needs the batch as a whole defines `forward`.
 
     Attributes:
         weight: Factor of this term.
         warmup: Fraction of all steps over which the factor rises linearly from 0.
         needs: What must be computed for it besides the student's outputs.
-        sees: What is tapped for a term that needs `features`.
-        alone: Whether what it sees are the student's own layers, with no teacher beside them.
-        labelled: Whether it looks at the labels.
+        feature_kind: Which features a term that needs `features` compares.
+        student_only: Whether these features are the student's own, with no teacher's beside them.
+        uses_labels: Whether it uses the labels.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
@@ -143,28 +143,28 @@ class LossTerm(FrozenModel):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """Loss of each sample, (N,), before weighting."""
-        msg = f"{type(self).__name__} must define `each` or `value`"
+        msg = f"{type(self).__name__} must define `per_sample` or `forward`"
         raise NotImplementedError(msg)
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar loss, averaged over the batch, before weighting."""
-        each = self.per_sample(inputs)
-        return each.mean() if inputs.sample_weights is None else (inputs.sample_weights * each).mean()
+        losses = self.per_sample(inputs)
+        return losses.mean() if inputs.sample_weights is None else (inputs.sample_weights * losses).mean()
 
     @property
     def needs_unmixed(self) -> bool:
-        """Whether it can only look at images as they were drawn, not at mixed or erased ones."""
+        """Whether it needs images that are neither mixed nor erased."""
         return False
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Look at what was matched, before the first step.
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Check the matched layers before the first step and build the term's own modules.
 
         Args:
-            joints: What was matched.
-            samples: Of the training split.
+            matched: The layers that were matched.
+            samples: Size of the training split.
 
         Returns:
-            Modules to train with the student and to drop afterwards, such as adapters between widths; None for none.
+            Modules to train with the student and to drop afterwards, such as projectors between widths; None for none.
 
         Raises:
             ModelError: The shapes do not go together.
@@ -177,5 +177,5 @@ class LossTerm(FrozenModel):
 
 
 def online_terms(terms: Sequence[LossTerm]) -> tuple[LossTerm, ...]:
-    """Terms for which the teacher itself must run at every step."""
+    """Terms for which the teacher must run in every step."""
     return tuple(term for term in terms if {"features", "input_gradient"} & set(term.needs))

@@ -1,4 +1,4 @@
-"""Learning rate over the steps, as a pure function: nothing to save, nothing to restore."""
+"""Learning rate schedules as a pure function of the step, so that a checkpoint needs no state of theirs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def lr_factor(step: int, total: int, *, kind: Literal["cosine", "onecycle", "con
     With W = warmup · total steps of warm-up:
 
         constant   min(1, (step + 1) / W)
-        cosine     the same rise, then (1 + cos π t) / 2 with t from 0 to 1 (Loshchilov & Hutter 2017, arXiv:1608.03983)
-        onecycle   from 1/25 to 1 and on to 1/25e4 in two half cosines, the top at W (Smith & Topin 2018, arXiv:1708.07120);
-                   equal to torch's `OneCycleLR` without its momentum cycle
+        cosine     the same warm-up, then (1 + cos π t) / 2 with t from 0 to 1 (Loshchilov & Hutter 2017, arXiv:1608.03983)
+        onecycle   from 1/25 to 1 at step W, then to 1/25e4, each part half a cosine (Smith & Topin 2018, arXiv:1708.07120);
+                   equal to torch's `OneCycleLR` without the cycle of its momentum
 
     Args:
-        step: Step, counted from 0; later ones than the last count as the last.
-        total: Steps of the whole training, at least 1.
-        kind: See above.
+        step: Index of the step, from 0; beyond the last it counts as the last.
+        total: Number of steps of the training, at least 1.
+        kind: The schedule.
         warmup: Fraction of all steps, in [0, 1).
 
     Returns:
@@ -31,21 +31,21 @@ def lr_factor(step: int, total: int, *, kind: Literal["cosine", "onecycle", "con
     step = min(step, total - 1)
     if kind == "onecycle":
         return _onecycle(step, total, warmup)
-    rise = math.ceil(warmup * total)
-    if step < rise:
-        return (step + 1) / rise
+    warmup_steps = math.ceil(warmup * total)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
     if kind == "constant":
         return 1.0
-    return (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1))) / 2
+    return (1 + math.cos(math.pi * (step - warmup_steps) / max(total - warmup_steps, 1))) / 2
 
 
 def _onecycle(step: int, total: int, warmup: float) -> float:
-    top = max(warmup * total - 1, 0.0)
-    if step < top:
-        return _between(1 / START, 1.0, step / top)
-    return _between(1.0, 1 / START / END, (step - top) / max(total - 1 - top, 1e-9))
+    peak = max(warmup * total - 1, 0.0)
+    if step < peak:
+        return _half_cosine(1 / START, 1.0, step / peak)
+    return _half_cosine(1.0, 1 / START / END, (step - peak) / max(total - 1 - peak, 1e-9))
 
 
-def _between(start: float, end: float, t: float) -> float:
+def _half_cosine(start: float, end: float, t: float) -> float:
     """Half a cosine from `start` (t = 0) to `end` (t = 1)."""
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2

@@ -1,4 +1,4 @@
-"""One optimizer step: shares of batches in, weights changed, loss out."""
+"""One optimizer step: gradients of one or more batches, then the update of the weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import TrainingError
+from compress.core.record import Fact
 from compress.core.registry_field import name_of
 from compress.data.interface import Batch
 from compress.tasks.base import Task
@@ -19,14 +20,14 @@ from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits
 from compress.train.curriculum.settings import Curriculum
 from compress.train.distributed import data_parallel, shard_batch
 from compress.train.features.hooks import capture
-from compress.train.features.matched_layers import FeatureMatcher, TeacherTimer
+from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.loss_term import LossTerm, online_terms
 from compress.train.lr_schedules import lr_factor
 from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
-from compress.train.teachers.online import TeacherOutputs, run_teacher
+from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
 from compress.train.weighted_loss import WeightedLoss
 
 
@@ -38,14 +39,15 @@ class TrainStep:
         module: The network, on its device.
         average: Its moving average, or None.
         training: Settings.
-        task: Loss of hard labels.
-        terms: Weighted sum to minimise.
-        teacher: Whom the terms that need one imitate.
-        matcher: What the terms see besides the answers; of the same terms.
-        curriculum: Changes to batches, weights of samples and temperature.
-        after_step: Called after each change of the weights, for example to put pruned weights back to zero.
+        task: Gives the loss on hard labels.
+        terms: The loss is their weighted sum.
+        teacher: Target of the terms that need one.
+        matcher: Matched layers and loss modules of the same terms.
+        curriculum: Changes to images, sample weights and temperature.
+        after_step: Called after each update of the weights, for example to set pruned weights back to zero.
     """
 
+    # One keyword for each part of a training that a step uses.
     def __init__(
         self,
         accelerator: Accelerator,
@@ -82,35 +84,37 @@ class TrainStep:
         self.memory_format = memory_format_for(module, accelerator.device)
 
     def accumulate_gradients(self, group: Sequence[Batch], progress: float) -> Tensor:
-        """Add up the gradients of the batches of one step, weighted by their sizes; this process's part of the mean loss.
+        """Add up the gradients of the batches of one step, weighted by their sizes.
 
         Args:
             group: The batches.
             progress: Fraction of all steps done, in [0, 1).
+
+        Returns:
+            This process's part of the mean loss, a scalar.
         """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         total = sum(len(batch.targets) for batch in group)
-        found = torch.zeros((), device=self.accelerator.device)
-        for index, whole in enumerate(group):
-            batch, weight = shard_batch(whole, total, rank=rank, world=world)
+        mean_loss = torch.zeros((), device=self.accelerator.device)
+        for index, whole_batch in enumerate(group):
+            batch, weight = shard_batch(whole_batch, total, rank=rank, world=world)
             last = index == len(group) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.parallel):
                 loss = self._loss(batch, progress) * weight
                 self._backward(loss * world)
-            found += loss.detach()
-        return found
+            mean_loss += loss.detach()
+        return mean_loss
 
     def update(self, step: int, steps: int) -> None:
-        """Change the weights by the gradients at hand; `step` of `steps` decides on the learning rate."""
+        """Update the weights by the accumulated gradients, with the learning rate of `step` of `steps`."""
         training = self.training
-        scale = lr_factor(step, steps, kind=training.schedule, warmup=training.warmup)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = training.lr * scale
-        self._share_learned()
+        factor = lr_factor(step, steps, kind=training.schedule, warmup=training.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = training.lr * factor
+        self._average_loss_module_gradients()
         if training.clip is not None:
-            self.accelerator.clip_grad_norm_(
-                [*self.module.parameters(), *self.matcher.loss_modules.parameters()], training.clip
-            )
+            parameters = [*self.module.parameters(), *self.matcher.loss_modules.parameters()]
+            self.accelerator.clip_grad_norm_(parameters, training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.after_step is not None:
@@ -120,19 +124,19 @@ class TrainStep:
         if self.teacher is not None:
             self.teacher.after_step(self.module)
 
-    def notes(self) -> tuple[str, ...]:
-        """What a reviewer should know of the terms."""
-        costly = ("the teacher ran at every step: losses on features or gradients, and mixed images, cannot use kept answers",)
-        return (*self.matcher.notes(), *costly) if self.online else ()
+    def facts_before_training(self) -> tuple[Fact, ...]:
+        """Matched layers, and that the teacher runs in every step."""
+        return (*self.matcher.facts(), Fact.of("train.teacher_online")) if self.online else ()
 
-    def found(self) -> tuple[str, ...]:
-        """What was found during training and a reviewer should know: the weights of balanced losses."""
+    def facts_after_training(self) -> tuple[Fact, ...]:
+        """The factors that balanced losses ended with."""
         if "balance" not in self.matcher.loss_modules:
             return ()
-        balance: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
-        pairs = zip(self.terms, balance.weights(), strict=True)
-        factors = ", ".join(f"{name_of('loss', term)} × {term.weight:g} × {weight:.3g}" for term, weight in pairs)
-        return (f"balance `{self.curriculum.balance}` ended with {factors}",)
+        balancer: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
+        losses = tuple(name_of("loss", term) for term in self.terms)
+        weights = tuple(term.weight for term in self.terms)
+        kind = str(self.curriculum.balance)
+        return (Fact.of("train.loss_factors", kind, losses=losses, weights=weights, factors=tuple(balancer.weights())),)
 
     def _backward(self, loss: Tensor) -> None:
         try:
@@ -143,8 +147,8 @@ class TrainStep:
             msg = f"loss `jacobian` differentiates the student twice, and torch cannot for one of its layers ({error})"
             raise TrainingError(f"{msg}; leave it out, or use a student without that layer") from error
 
-    def _share_learned(self) -> None:
-        """Average the gradients of learned modules over the processes, as is done for the network's own."""
+    def _average_loss_module_gradients(self) -> None:
+        """Average the gradients of loss modules over the processes, as is done for the network's own."""
         if self.accelerator.num_processes > 1:
             for parameter in self.matcher.loss_modules.parameters():
                 if parameter.grad is not None:
@@ -152,33 +156,33 @@ class TrainStep:
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         device = self.accelerator.device
-        changed = mix_batch(batch.inputs, self.curriculum) if self.curriculum.mixes else None
-        given = batch.inputs if changed is None else changed.inputs
-        inputs = given.to(device, non_blocking=True, memory_format=self.memory_format)
+        mixed = mix_batch(batch.inputs, self.curriculum) if self.curriculum.mixes else None
+        images = batch.inputs if mixed is None else mixed.inputs
+        inputs = images.to(device, non_blocking=True, memory_format=self.memory_format)
         if self.needs_input_gradient:
             inputs = inputs.detach().requires_grad_()
-        here = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
-        taught = self._ask(here, changed)
-        with capture(self.module, self.matcher.student_hooks) as own, self.accelerator.autocast():
-            student = self.parallel(inputs).float()
-        if taught.logits is not None and taught.logits.shape != student.shape:
-            classes = f"the teacher answers with {taught.logits.shape[1]} classes, the student with {student.shape[1]}"
+        on_device = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
+        teacher = self._teacher_outputs(on_device, mixed)
+        with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
+            logits = self.parallel(inputs).float()
+        if teacher.logits is not None and teacher.logits.shape != logits.shape:
+            classes = f"the teacher has {teacher.logits.shape[1]} classes, the student {logits.shape[1]}"
             raise TrainingError(f"{classes}; both must have the data's classes, in its order")
         if self.teacher is not None:
-            self.teacher.after_batch(here, student.detach())
-        return self.weighted_loss.loss(here, student, own, taught, changed, progress)
+            self.teacher.after_batch(on_device, logits.detach())
+        return self.weighted_loss.loss(on_device, logits, activations, teacher, mixed, progress)
 
-    def _ask(self, batch: Batch, changed: MixedBatch | None) -> TeacherOutputs:
-        """What the teacher gives for a batch, whose images may have been changed."""
+    def _teacher_outputs(self, batch: Batch, mixed: MixedBatch | None) -> TeacherOutputs:
+        """The teacher's outputs for a batch whose images may be mixed."""
         teacher = self.teacher
         if teacher is None:
             return TeacherOutputs()
-        if online_terms(self.terms) or (changed is not None and teacher.networks(batch.inputs.device)):
+        if online_terms(self.terms) or (mixed is not None and teacher.networks(batch.inputs.device)):
             return run_teacher(teacher, batch, self.matcher, self.teacher_timer, gradient=self.needs_input_gradient)
         logits = teacher.logits(batch)
-        return TeacherOutputs(
-            mix_logits(logits, changed) if logits is not None and changed is not None and teacher.indexed_by_sample else logits
-        )
+        if logits is not None and mixed is not None and teacher.indexed_by_sample:
+            logits = mix_logits(logits, mixed)
+        return TeacherOutputs(logits)
 
 
 def group_batches(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

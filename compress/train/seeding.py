@@ -1,4 +1,4 @@
-"""Seeds, and torch's generators left as they were."""
+"""Seeds, and a context that restores torch's global generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def derive_seed(*numbers: int) -> int:
 
 @contextmanager
 def preserve_rng(device: torch.device) -> Iterator[None]:
-    """Leave torch's global generators as they were."""
+    """Restore the state of torch's global generators after the block."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield

@@ -1,4 +1,4 @@
-"""Trackers: where the curves of a running training go, for those who watch."""
+"""Experiment trackers: write the curves of a running training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from compress.core.errors import MissingPackageError
 
 
 class Tracker:
-    """Event files for TensorBoard, or nothing at all.
+    """Event files for TensorBoard, or nothing.
 
     Args:
         name: `tensorboard` or None.
-        folder: Where the event files go.
+        folder: For the event files.
 
     Raises:
         MissingPackageError: TensorBoard is not installed.
@@ -31,7 +31,7 @@ class Tracker:
         self._writer = SummaryWriter(str(folder))
 
     def add(self, epoch: int, values: dict[str, float]) -> None:
-        """Note the values of one epoch."""
+        """Write the values of one epoch."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, epoch)

@@ -2,6 +2,39 @@
 
 from __future__ import annotations
 
+from compress.core.record import Fact
 from compress.core.sentences.table import Sentences
 
-SENTENCES: Sentences = {}
+
+def _layers_matched(fact: Fact) -> str:
+    layers = fact.values["layers"]
+    return f"loss {fact.subject!r} matched {'; '.join(map(str, layers)) if isinstance(layers, tuple) else layers}"
+
+
+def _loss_factors(fact: Fact) -> str:
+    columns = (fact.values[name] for name in ("losses", "weights", "factors"))
+    rows = zip(*(column if isinstance(column, tuple) else (column,) for column in columns), strict=True)
+    terms = ", ".join(f"{loss} × {weight:g} × {factor:.3g}" for loss, weight, factor in rows)
+    return f"balance `{fact.subject}` ended with {terms}"
+
+
+SENTENCES: Sentences = {
+    "train.checkpoint_damaged": "checkpoint {subject} is damaged ({detail}); the training started over",
+    "train.checkpoint_of_other_training": (
+        "checkpoint {subject} is of a training with other settings, data or weights; the training started over"
+    ),
+    "train.layers_matched": _layers_matched,
+    "train.loss_factors": _loss_factors,
+    "train.stopped_early": (
+        "stopped early after epoch {epoch} of {epochs}: no better validation {metric} for {patience} epochs"
+    ),
+    "train.teacher_logits_not_cached": (
+        "teacher logits were computed for every batch: the data source does not number the views of a sample"
+    ),
+    "train.teacher_logits_top_k": (
+        "teacher logits were stored as the {k} most probable classes and the probability of the rest, {bytes_per_view} bytes per view"
+    ),
+    "train.teacher_online": (
+        "the teacher ran in every step: losses on features or gradients, and mixed images, cannot use cached logits"
+    ),
+}

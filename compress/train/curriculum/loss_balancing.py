@@ -1,4 +1,4 @@
-"""Weights of the losses that are found during training: by uncertainty, or by the norms of their gradients."""
+"""Balance the loss terms during training: by uncertainty, or by the norms of their gradients."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from compress.core.environment import world_size
 
 RATE = 0.025
-"""Of the change of a weight at each step; the paper's own."""
+"""η of GradNorm, as in the paper."""
 
 
 class LossBalancer(Protocol):
-    """What weighs the losses of one training, by their place in the list."""
+    """Weights the losses of one training, which are given by the index of their term."""
 
     def __call__(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """The losses, weighted."""
+        """The weighted losses."""
 
     def weights(self) -> list[float]:
-        """The factors as they are now."""
+        """The current weights."""
 
 
 class UncertaintyWeighting(nn.Module):
-    """Weights of the losses that are learned: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 at first.
+    """Learned weights: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 at first.
 
     Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv:1705.07115.
 
@@ -38,7 +38,7 @@ class UncertaintyWeighting(nn.Module):
         self.s = nn.Parameter(torch.zeros(terms))
 
     def forward(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """The losses, weighted."""
+        """The weighted losses."""
         return {i: 0.5 * ((-self.s[i]).exp() * loss + self.s[i]) for i, loss in losses.items()}
 
     def weights(self) -> list[float]:
@@ -56,7 +56,7 @@ class GradNorm(nn.Module):
     Args:
         terms: How many losses, T.
         network: Whose weights are trained.
-        alpha: α, the strength that pulls the losses to a common rate.
+        alpha: α, the strength of the force that restores a common rate.
     """
 
     w: Tensor
@@ -71,25 +71,25 @@ class GradNorm(nn.Module):
         self._shared: dict[tuple[int, ...], Sequence[Tensor]] = {}
 
     def forward(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """The losses, weighted; then the weights are turned for the next step. One loss alone keeps its weight."""
-        now = self.w.clone()
+        """The weighted losses; then the weights are updated for the next step. A single loss keeps its weight."""
+        w = self.w.clone()
         if len(losses) > 1:
-            there = torch.tensor(list(losses), device=now.device)
+            present = torch.tensor(list(losses), device=w.device)
             norms, values = self._norms(losses)
-            first = self.first[there]
-            self.first[there] = first = torch.where(first > 0, first, values)
-            self.w[there] = gradnorm_update(now[there], norms, values, first, alpha=self.alpha, rate=RATE)
-        return {i: now[i] * loss for i, loss in losses.items()}
+            first = self.first[present]
+            self.first[present] = first = torch.where(first > 0, first, values)
+            self.w[present] = gradnorm_update(w[present], norms, values, first, alpha=self.alpha, rate=RATE)
+        return {i: w[i] * loss for i, loss in losses.items()}
 
     def weights(self) -> list[float]:
         """w_i."""
         return [float(weight) for weight in self.w]
 
     def _norms(self, losses: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-        """g_i and L_i of the whole batch, whatever the number of processes."""
-        shared = self._shared_by(losses)
-        slopes = [torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True) for loss in losses.values()]
-        flat = torch.stack([torch.cat([_flat(a, b) for a, b in zip(slope, shared, strict=True)]) for slope in slopes])
+        """g_i and L_i of the whole batch, over all processes."""
+        shared = self._shared_weight(losses)
+        gradients = [torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True) for loss in losses.values()]
+        flat = torch.stack([torch.cat([_flat(g, w) for g, w in zip(gradient, shared, strict=True)]) for gradient in gradients])
         values = torch.stack([loss.detach() for loss in losses.values()])
         if world_size() > 1 and torch.distributed.is_initialized():
             for tensor in (flat, values):
@@ -97,14 +97,14 @@ class GradNorm(nn.Module):
                 tensor /= world_size()
         return flat.norm(dim=1), values
 
-    def _shared_by(self, losses: Mapping[int, Tensor]) -> Sequence[Tensor]:
-        """W of these losses; all weights together where none is reached by all."""
+    def _shared_weight(self, losses: Mapping[int, Tensor]) -> Sequence[Tensor]:
+        """W of these losses; all weights together where no weight receives a gradient from all."""
         key = tuple(losses)
         if key not in self._shared:
-            reached = [
+            gradients = [
                 torch.autograd.grad(loss, self._candidates, retain_graph=True, allow_unused=True) for loss in losses.values()
             ]
-            common = [w for w, *slopes in zip(self._candidates, *reached, strict=True) if all(s is not None for s in slopes)]
+            common = [w for w, *g in zip(self._candidates, *gradients, strict=True) if all(g_i is not None for g_i in g)]
             self._shared[key] = common[-1:] or self._candidates
         return self._shared[key]
 
@@ -113,34 +113,34 @@ def gradnorm_update(w: Tensor, g: Tensor, losses: Tensor, first: Tensor, *, alph
     """Weights after one step of GradNorm.
 
         G_i = w_i g_i,   Ḡ = mean_i G_i                       norms of the weighted gradients
-        ℓ_i = L_i / L_i(0),   r_i = ℓ_i / mean_j ℓ_j          how far behind the others a loss is
+        ℓ_i = L_i / L_i(0),   r_i = ℓ_i / mean_j ℓ_j          relative inverse training rate
         L_grad = Σ_i | G_i − Ḡ r_i^α |                         the right side held constant
         log w_i ← log w_i − η (∂L_grad / ∂ log w_i) / Ḡ = log w_i − η sign(G_i − Ḡ r_i^α) G_i / Ḡ
         w ← T w / Σ_i w_i
 
-    The paper steps in w itself. In its logarithm and in units of Ḡ the weights stay over 0, and neither the size of the losses
-    (T² of a softened one, say) nor that of the network changes the pace.
+    The paper updates w itself. With log w and in units of Ḡ the weights stay positive, and the step depends neither on the
+    size of the losses (such as the factor T² of a distillation loss) nor on the size of the network.
 
     Args:
         w: Weights, over 0, (T,).
         g: ‖∂L_i / ∂W‖₂, (T,).
         losses: L_i, at least 0, (T,).
-        first: L_i(0), those of the first step, (T,); a loss that was 0 then counts as neither ahead nor behind.
+        first: L_i(0), those of the first step, (T,); for a loss that was 0 then, ℓ_i = 1.
         alpha: α, at least 0; 0 makes all G_i equal.
         rate: η.
 
     Returns:
-        (T,), of sum T; as they were where no loss has a gradient.
+        (T,), of sum T; w itself where no loss has a gradient or one is not finite.
     """
     weighted = w * g
     mean = weighted.mean()
     if not bool(mean > 0) or not bool(mean.isfinite()):
         return w
-    left = torch.where(first > 0, losses / first.where(first > 0, torch.ones_like(first)), torch.ones_like(first)).clamp(min=0)
-    behind = left / left.mean().clamp(min=torch.finfo(left.dtype).tiny)
-    log_w = w.log() - rate * (weighted - mean * behind**alpha).sign() * weighted / mean
+    ratio = torch.where(first > 0, losses / first.where(first > 0, torch.ones_like(first)), torch.ones_like(first)).clamp(min=0)
+    r = ratio / ratio.mean().clamp(min=torch.finfo(ratio.dtype).tiny)
+    log_w = w.log() - rate * (weighted - mean * r**alpha).sign() * weighted / mean
     return len(w) * log_w.softmax(dim=0)
 
 
-def _flat(slope: Tensor | None, weight: Tensor) -> Tensor:
-    return torch.zeros_like(weight).flatten() if slope is None else slope.detach().flatten()
+def _flat(gradient: Tensor | None, weight: Tensor) -> Tensor:
+    return torch.zeros_like(weight).flatten() if gradient is None else gradient.detach().flatten()

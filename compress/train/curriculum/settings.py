@@ -1,4 +1,4 @@
-"""What a training shows when, and how much each sample counts. Light: read and checked without torch."""
+"""Settings of the curriculum. Nothing heavy is imported here: a recipe is read and checked without torch."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from compress.core.record import FrozenModel
 
 
 class Curriculum(FrozenModel):
-    """Changes to batches, to the weights of samples and to the temperature, step by step.
+    """Changes to the images, the sample weights, the temperature and the loss weights during training.
 
-    Mixed and erased images are seen identically by student and teacher, whose kept answers do not fit them: its networks then
-    run at every step. A distillation's `mode: funmatch` sets a whole curriculum of that kind in one line.
+    Student and teacher receive the same mixed and erased images. Cached logits do not fit these, so the teacher's networks
+    run in every step. `mode: funmatch` of a distillation sets such a curriculum in one line.
 
     Attributes:
-        mixup: α of the share λ ~ Beta(α, α) in which two images are added; 0 for none (arXiv:1710.09412).
-        cutmix: α of the share of the area that another image's box takes; 0 for none (arXiv:1905.04899). With both given, each
-            batch draws one of them.
+        mixup: α of λ ~ Beta(α, α), with which two images are added; 0 for none (arXiv:1710.09412).
+        cutmix: α of the fraction of the area taken from another image; 0 for none (arXiv:1905.04899). If both are set, each
+            batch uses one of them at random.
         erase: Probability that a box of an image is blanked (arXiv:1708.04896).
         mine: Give hard samples more weight, in losses that are means over samples: `teacher_error`, `student_loss`, or
-            `disagreement` of the two; None for all alike.
-        temperature: `entropy`, softer where the teacher is sure; `learned`, adversarially (CTKD, Li et al. 2023,
-            arXiv:2211.16231); None leaves the losses their own.
+            `disagreement` of the two; None for equal weights.
+        temperature: `entropy`, higher where the teacher is confident; `learned`, adversarially (CTKD, Li et al. 2023,
+            arXiv:2211.16231); None keeps the temperatures of the losses.
         lowest: Lowest temperature of these.
         highest: Highest temperature of these.
-        balance: How much each loss counts, besides its own weight: `uncertainty`, learned (Kendall et al. 2018,
-            arXiv:1705.07115); `gradient_norm`, so that the gradients of all are equally long but for those that fall behind
-            (GradNorm, Chen et al. 2018, arXiv:1711.02257); None for the weights given. The record says what was found.
+        balance: A factor for each loss besides its own weight: `uncertainty`, learned (Kendall et al. 2018,
+            arXiv:1705.07115); `gradient_norm`, for gradients of equal norm except for losses that fall behind (GradNorm,
+            Chen et al. 2018, arXiv:1711.02257); None for the given weights only. The record holds the final factors.
         restoring: α of `gradient_norm`: how strongly a loss that falls behind is favoured; 0 for not at all.
     """
 
@@ -51,5 +51,5 @@ class Curriculum(FrozenModel):
 
     @property
     def mixes(self) -> bool:
-        """Whether images are changed after they were drawn."""
+        """Whether it mixes or erases images."""
         return bool(self.mixup or self.cutmix or self.erase)

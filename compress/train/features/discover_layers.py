@@ -1,4 +1,4 @@
-"""Which layers of a network a loss may look at, found by running it once."""
+"""Find the layers of a network that a feature loss can compare, by running the network once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A place to tap.
+    """A layer that can be hooked.
 
     Attributes:
-        tap: How to read it.
-        shape: What it gives for one sample.
+        hook: How to read it.
+        shape: Shape of what is read, for one sample.
     """
 
     hook: HookSpec
@@ -32,26 +32,26 @@ class LayerInfo:
 
 
 class LayerCatalog:
-    """One network, looked over.
+    """The hookable layers of one network.
 
     Attributes:
-        who: `student` or `teacher`, for errors.
-        layers: Every layer that gives a tensor, in the order in which they finish.
-        answer: Shape of the network's own output for one sample.
+        role: `student` or `teacher`, for errors.
+        layers: Every layer that returns a tensor, in the order in which they finish.
+        output_shape: Shape of the network's own output for one sample.
     """
 
     output_shape: Shape = ()
 
-    def __init__(self, module: nn.Module, inputs: Tensor, who: str) -> None:
-        self.module, self.role, self._inputs = module, who, inputs
+    def __init__(self, module: nn.Module, inputs: Tensor, role: str) -> None:
+        self.module, self.role, self._inputs = module, role, inputs
         self.layers = self._run()
 
     def layers_of_kind(self, kind: FeatureKind) -> tuple[LayerInfo, ...]:
-        """The places of one kind, in order: what numbers count and what `auto` chooses from.
+        """The candidates of one kind, in order: what an index counts and `auto` selects from.
 
         maps         the last layer of each resolution; in a transformer, its blocks
         attention    the attention layers
-        vector       what the head is given
+        vector       the input of the classifier head
         embedding    the layer that embeds words or patches
         """
         if kind == "attention":
@@ -62,36 +62,36 @@ class LayerCatalog:
             return self._embedding
         return self._blocks or self._resolutions
 
-    def find(self, which: str | int, kind: FeatureKind) -> LayerInfo:
-        """The place that a recipe names.
+    def find(self, layer: str | int, kind: FeatureKind) -> LayerInfo:
+        """The layer that a recipe selects, by name or index.
 
         Raises:
-            ModelError: There is no such layer, or it gives nothing to look at.
+            ModelError: There is no such layer, or it has no feature of this kind.
         """
-        listed = self.layers_of_kind(kind)
-        if isinstance(which, int):
-            if not -len(listed) <= which < len(listed):
-                names = ", ".join(spot.hook.name for spot in listed) or "none"
-                msg = f"the {self.role} has no layer number {which} to look at for {kind}; it has {len(listed)}: {names}"
+        candidates = self.layers_of_kind(kind)
+        if isinstance(layer, int):
+            if not -len(candidates) <= layer < len(candidates):
+                names = ", ".join(candidate.hook.name for candidate in candidates) or "none"
+                msg = f"the {self.role} has no layer number {layer} for {kind}; it has {len(candidates)}: {names}"
                 raise ModelError(msg)
-            return listed[which]
-        allowed = {spot.hook.name: spot for spot in listed} if kind == "attention" else self.layers
-        if which not in allowed:
-            msg = f"the {self.role} has no layer {which!r} to look at for {kind}: {nearest(which, allowed)}"
+            return candidates[layer]
+        allowed = {candidate.hook.name: candidate for candidate in candidates} if kind == "attention" else self.layers
+        if layer not in allowed:
+            msg = f"the {self.role} has no layer {layer!r} for {kind}: {nearest(layer, allowed)}"
             raise ModelError(msg)
-        return allowed[which]
+        return allowed[layer]
 
     def _run(self) -> dict[str, LayerInfo]:
-        given: dict[str, tuple[Tensor, int]] = {}
+        outputs: dict[str, tuple[Tensor, int]] = {}
         names = {layer: name for name, layer in self.module.named_modules() if name}
 
-        def note(layer: nn.Module, _: Any, output: Any) -> None:
+        def record(layer: nn.Module, _: Any, output: Any) -> None:
             tensor = first_tensor(output)
             if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs):
-                given.pop(names[layer], None)
-                given[names[layer]] = (tensor, tensor._version)
+                outputs.pop(names[layer], None)  # the last run of a layer decides its place in the order
+                outputs[names[layer]] = (tensor, tensor._version)
 
-        handles = [layer.register_forward_hook(note) for layer in names]
+        handles = [layer.register_forward_hook(record) for layer in names]
         try:
             with eval_mode(self.module), torch.no_grad():
                 self.output_shape = tuple(self.module(self._inputs).shape[1:])
@@ -100,115 +100,115 @@ class LayerCatalog:
                 handle.remove()
         return {
             name: LayerInfo(HookSpec(name, clone=tensor._version != version), tuple(tensor.shape[1:]))
-            for name, (tensor, version) in given.items()
+            for name, (tensor, version) in outputs.items()
         }
 
     @cached_property
     def _resolutions(self) -> tuple[LayerInfo, ...]:
-        """Of each resolution the outermost layer, of these the last: blocks rather than what is inside them."""
+        """Of each resolution the outermost layer, of these the last: a block rather than a layer inside it."""
         height, width = self._inputs.shape[-2:] if self._inputs.ndim == 4 else (0, 0)
-        best: dict[Shape, LayerInfo] = {}
-        for spot in self.layers.values():
-            if len(spot.shape) != 3 or spot.shape[1:] == (1, 1):
+        outermost: dict[Shape, LayerInfo] = {}
+        for layer in self.layers.values():
+            if len(layer.shape) != 3 or layer.shape[1:] == (1, 1):
                 continue
-            _, h, w = spot.shape
+            _, h, w = layer.shape
             if abs(h * width - w * height) > max(height, width):
-                continue  # channels stand last, as inside ConvNeXt's blocks
-            rival = best.get((h, w))
-            if rival is None or _depth(spot) <= _depth(rival):
-                best[h, w] = spot
-        return tuple(best[size] for size in sorted(best, key=lambda size: -size[0] * size[1]))
+                continue  # channels are the last dimension, as inside ConvNeXt's blocks
+            earlier = outermost.get((h, w))
+            if earlier is None or _depth(layer) <= _depth(earlier):
+                outermost[h, w] = layer
+        return tuple(outermost[size] for size in sorted(outermost, key=lambda size: -size[0] * size[1]))
 
     @cached_property
-    def _attending(self) -> tuple[str, ...]:
+    def _attention_names(self) -> tuple[str, ...]:
         return tuple(name for name, layer in self.module.named_modules() if has_attention_map(layer))
 
     @cached_property
     def _attention(self) -> tuple[LayerInfo, ...]:
-        taps = [HookSpec(name, "attention") for name in self._attending]
-        if not taps:
-            return ()
-        with eval_mode(self.module), torch.no_grad(), capture(self.module, taps) as seen:
-            self.module(self._inputs)
-        return tuple(LayerInfo(tap, tuple(seen[tap].shape[1:])) for tap in taps if tap in seen)
+        return self._read([HookSpec(name, "attention") for name in self._attention_names])
 
     @cached_property
     def _blocks(self) -> tuple[LayerInfo, ...]:
-        """The innermost layer around each attention layer that gives tokens (L, D)."""
-        found: dict[str, LayerInfo] = {}
-        for name in self._attending:
-            parts = name.split(".")
-            around = (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
-            block = next(
-                (self.layers[each] for each in around if each in self.layers and len(self.layers[each].shape) == 2), None
-            )
-            if block is not None:
-                found[block.hook.name] = block
-        return tuple(found.values())
+        """The innermost layer around each attention layer that returns tokens (L, D)."""
+        blocks: dict[str, LayerInfo] = {}
+        for attention in self._attention_names:
+            parts = attention.split(".")
+            ancestors = (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
+            for name in ancestors:
+                if name in self.layers and len(self.layers[name].shape) == 2:
+                    blocks[name] = self.layers[name]
+                    break
+        return tuple(blocks.values())
 
     @cached_property
     def _head(self) -> tuple[LayerInfo, ...]:
-        """What the last fully connected layer is given."""
+        """The input of the last fully connected layer."""
         linear = [name for name in self.layers if isinstance(self.module.get_submodule(name), nn.Linear)]
-        if not linear:
-            return ()
-        tap = HookSpec(linear[-1], "input")
-        with eval_mode(self.module), torch.no_grad(), capture(self.module, [tap]) as seen:
-            self.module(self._inputs)
-        return (LayerInfo(tap, tuple(seen[tap].shape[1:])),)
+        return self._read([HookSpec(linear[-1], "input")] if linear else [])
 
     @cached_property
     def _embedding(self) -> tuple[LayerInfo, ...]:
-        """The first embedding of words, or in a transformer the convolution that cuts patches."""
-        for name, spot in self.layers.items():
+        """The first embedding of words, or in a transformer the convolution that embeds patches."""
+        for name, info in self.layers.items():
             layer = self.module.get_submodule(name)
-            patches = isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride and bool(self._attending)
+            patches = isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride and bool(self._attention_names)
             if isinstance(layer, nn.Embedding) or patches:
-                return (spot,)
+                return (info,)
         return ()
+
+    def _read(self, hooks: Sequence[HookSpec]) -> tuple[LayerInfo, ...]:
+        """Run the network once more to find the shapes of these tensors."""
+        if not hooks:
+            return ()
+        with eval_mode(self.module), torch.no_grad(), capture(self.module, hooks) as activations:
+            self.module(self._inputs)
+        return tuple(LayerInfo(hook, tuple(activations[hook].shape[1:])) for hook in hooks if hook in activations)
 
 
 def match_by_depth(students: Sequence[LayerInfo], teachers: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Pairs by depth: place i of n learns from the one that ends at the same fraction of the teacher, the last from the last.
+    """Match by depth: layer i of n with the teacher's layer at the same fraction of the depth, the last with the last.
 
-    Of a student with more places than the teacher the last ones take part.
+    If the student has more layers than the teacher, its last ones are matched.
     """
     count = min(len(students), len(teachers))
-    chosen = students[len(students) - count :]
-    return [(spot, teachers[-(-(i + 1) * len(teachers) // count) - 1]) for i, spot in enumerate(chosen)]
+    last_students = students[len(students) - count :]
+    return [(student, teachers[-(-(i + 1) * len(teachers) // count) - 1]) for i, student in enumerate(last_students)]
 
 
 def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Pairs found without being told: maps by resolution where both share some, all else by depth.
+    """Match layers automatically: maps by resolution where the networks share some, everything else by depth.
 
     Raises:
-        ModelError: Nothing in the two networks goes together.
+        ModelError: No layers of the two networks can be matched.
     """
-    own, theirs = student.layers_of_kind(kind), teacher.layers_of_kind(kind)
-    for survey, spots in ((student, own), (teacher, theirs)):
-        if not spots:
-            raise ModelError(_nothing(survey, kind))
-    if len(own[0].shape) != len(theirs[0].shape) and kind == "maps":
-        found = f"the student's {own[0].hook.name} gives {own[0].shape}, the teacher's {theirs[0].hook.name} {theirs[0].shape}"
-        msg = f"layers cannot be matched by themselves: {found}; name layers that fit, or use rkd_distance, which needs none"
+    students, teachers = student.layers_of_kind(kind), teacher.layers_of_kind(kind)
+    for catalog, candidates in ((student, students), (teacher, teachers)):
+        if not candidates:
+            raise ModelError(_no_candidate(catalog, kind))
+    first_student, first_teacher = students[0], teachers[0]
+    if kind == "maps" and len(first_student.shape) != len(first_teacher.shape):
+        msg = (
+            f"layers cannot be matched automatically: the student's {first_student.hook.name} has shape {first_student.shape}, "
+            f"the teacher's {first_teacher.hook.name} {first_teacher.shape}; name layers of equal kind, or use rkd_distance"
+        )
         raise ModelError(msg)
-    if kind == "maps" and len(own[0].shape) == 3:
-        sizes = {spot.shape[1:]: spot for spot in theirs}
-        shared = [(spot, sizes[spot.shape[1:]]) for spot in own if spot.shape[1:] in sizes]
-        if shared:
-            return shared
-    return match_by_depth(own, theirs)
+    if kind == "maps" and len(first_student.shape) == 3:
+        by_size = {layer.shape[1:]: layer for layer in teachers}
+        same_size = [(layer, by_size[layer.shape[1:]]) for layer in students if layer.shape[1:] in by_size]
+        if same_size:
+            return same_size
+    return match_by_depth(students, teachers)
 
 
-def _nothing(survey: LayerCatalog, kind: FeatureKind) -> str:
-    reasons = {
-        "maps": "no layer that gives maps or tokens",
-        "attention": "no attention layer with a map to read",
+def _no_candidate(catalog: LayerCatalog, kind: FeatureKind) -> str:
+    missing = {
+        "maps": "no layer that returns maps or tokens",
+        "attention": "no attention layer with a readable map",
         "vector": "no fully connected head",
         "embedding": "no layer that embeds words or patches",
     }
-    return f"the {survey.role} has {reasons[kind]}; name layers with `layers:`, or use a loss on its answers"
+    return f"the {catalog.role} has {missing[kind]}; name layers with `layers:`, or use a loss on logits"
 
 
-def _depth(spot: LayerInfo) -> int:
-    return spot.hook.name.count(".")
+def _depth(layer: LayerInfo) -> int:
+    return layer.hook.name.count(".")

@@ -1,4 +1,4 @@
-"""Taps: what layers give or are given during a forward pass, read by hooks that are removed whatever happens."""
+"""Read outputs, inputs and attention maps of layers during a forward pass, by hooks that are always removed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HookKind = Literal["output", "input", "attention"]
 
 @dataclass(frozen=True)
 class HookSpec:
-    """One place to read.
+    """One tensor to read.
 
     Attributes:
         name: Of the layer, as in `named_modules`.
-        kind: `output`, its first tensor; `input`, what it is given; `attention`, its attention map (N, heads, L, L).
-        copied: Whether a later layer changes the tensor in place, so that a copy must be read.
+        kind: `output`, its first tensor; `input`, its first argument; `attention`, its attention map (N, heads, L, L).
+        clone: Whether a later layer changes the tensor in place, so that a copy must be taken.
     """
 
     name: str
@@ -28,26 +28,26 @@ class HookSpec:
 
 
 Activations = dict[HookSpec, Tensor]
-"""What the taps read; a layer that runs several times leaves its last."""
+"""The tensors read, by hook; of a layer that runs several times the last one."""
 
 
 @contextmanager
-def capture(module: nn.Module, taps: Sequence[HookSpec]) -> Iterator[Activations]:
-    """Read these taps of every forward pass inside the block; afterwards the module is as it was, also after an error.
+def capture(module: nn.Module, hooks: Sequence[HookSpec]) -> Iterator[Activations]:
+    """Read these tensors in every forward pass inside the block; the module is restored afterwards, also after an error.
 
     Args:
         module: The network.
-        taps: Places in it.
+        hooks: What to read.
     """
-    seen: Activations = {}
+    activations: Activations = {}
     with ExitStack() as undo:
-        for tap in taps:
-            _open(module.get_submodule(tap.name), tap, seen, undo)
-        yield seen
+        for hook in hooks:
+            _register(module.get_submodule(hook.name), hook, activations, undo)
+        yield activations
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The tensor that a layer gave: its output, or the first of a tuple (recurrent layers)."""
+    """The output of a layer, or the first element of a tuple (recurrent layers); None if that is no tensor."""
     first = output[0] if isinstance(output, tuple) and output else output
     return first if isinstance(first, Tensor) else None
 
@@ -57,25 +57,23 @@ def has_attention_map(layer: nn.Module) -> bool:
     return isinstance(layer, nn.MultiheadAttention) or (hasattr(layer, "fused_attn") and hasattr(layer, "attn_drop"))
 
 
-def _open(layer: nn.Module, tap: HookSpec, seen: Activations, undo: ExitStack) -> None:
-    def keep(value: Tensor | None) -> None:
-        if value is not None:
-            seen[tap] = value.clone() if tap.clone else value
+def _register(layer: nn.Module, hook: HookSpec, activations: Activations, undo: ExitStack) -> None:
+    def save(tensor: Tensor | None) -> None:
+        if tensor is not None:
+            activations[hook] = tensor.clone() if hook.clone else tensor
 
-    if tap.kind == "output":
-        handle = layer.register_forward_hook(lambda _, __, output: keep(first_tensor(output)))
-        undo.callback(handle.remove)
-    elif tap.kind == "input":
-        undo.callback(layer.register_forward_pre_hook(lambda _, args: keep(first_tensor(args))).remove)
+    if hook.kind == "output":
+        undo.callback(layer.register_forward_hook(lambda _, __, output: save(first_tensor(output))).remove)
+    elif hook.kind == "input":
+        undo.callback(layer.register_forward_pre_hook(lambda _, args: save(first_tensor(args))).remove)
     elif isinstance(layer, nn.MultiheadAttention):
-        asks = layer.register_forward_pre_hook(_ask_for_weights, with_kwargs=True)
-        undo.callback(asks.remove)
-        undo.callback(layer.register_forward_hook(lambda _, __, output: keep(output[1])).remove)
-    else:  # timm: the map passes through its dropout, unless the fused kernel is used
+        undo.callback(layer.register_forward_pre_hook(_request_weights, with_kwargs=True).remove)
+        undo.callback(layer.register_forward_hook(lambda _, __, output: save(output[1])).remove)
+    else:  # timm: the map is the input of its dropout, unless the fused kernel is used
         undo.callback(setattr, layer, "fused_attn", layer.fused_attn)
         layer.fused_attn = False  # type: ignore[assignment]
-        undo.callback(layer.attn_drop.register_forward_pre_hook(lambda _, args: keep(first_tensor(args))).remove)  # type: ignore[union-attr]
+        undo.callback(layer.attn_drop.register_forward_pre_hook(lambda _, args: save(first_tensor(args))).remove)  # type: ignore[union-attr]
 
 
-def _ask_for_weights(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ARG001
+def _request_weights(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ARG001
     return args, {**kwargs, "need_weights": True, "average_attn_weights": False}

@@ -1,28 +1,27 @@
-"""What the terms of one training see besides the answers: matched layers, and modules that are learned with the student."""
+"""Match the layers that feature losses compare, and hold the modules that losses train with the student."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.record import Fact
 from compress.core.registry_field import name_of
 from compress.train.features.discover_layers import LayerCatalog, LayerInfo, match_layers
 from compress.train.features.hooks import Activations, HookSpec
 from compress.train.loss_term import LayerMatch, LayerSelection, LossTerm, MatchedFeatures, MatchedLayers
 
 NO_TEACHER = -1
-"""In place of a teacher's number where there is none."""
+"""In place of a teacher's index where the student's layer is compared with the student's own output."""
 
 
 @dataclass(frozen=True)
 class HookPair:
-    """A tap of the student and one of a teacher."""
+    """A hook of the student and one of a teacher."""
 
     student: HookSpec
     teacher: HookSpec
@@ -30,162 +29,132 @@ class HookPair:
 
 
 class FeatureMatcher:
-    """Resolves the layers that terms name, and makes what they learn.
+    """Resolves the layers that terms name, and builds the modules that terms train.
 
     Attributes:
-        learned: Modules that are trained with the student, by the term's place in the list.
-        joints: What was matched, by the term's place.
+        loss_modules: Modules that are trained with the student, by the term's index.
+        matched: The matched layers, by the term's index.
 
     Args:
-        terms: All terms with a weight.
+        terms: All terms with a weight over 0.
         student: The network that is trained.
-        teachers: Networks that feature terms look into; empty when no term does.
-        inputs: A few samples, (N, C, H, W), where the networks are.
-        samples: Of the training split.
+        teachers: Networks whose features are compared; empty when no term needs them.
+        inputs: A few samples, (N, C, H, W), on the device of the networks.
+        samples: Size of the training split.
 
     Raises:
-        ModelError: A layer does not exist, or nothing joins two that were matched.
+        ModelError: A layer does not exist, or two matched layers cannot be compared.
     """
 
     def __init__(
         self, terms: Sequence[LossTerm], student: nn.Module, teachers: Sequence[nn.Module], inputs: Tensor, samples: int = 0
     ) -> None:
         self.terms = terms
-        self.samples = samples
         self.loss_modules = nn.ModuleDict()
         self.matched: dict[int, tuple[MatchedLayers, ...]] = {}
-        self._places: dict[int, list[HookPair]] = {}
+        self._hooks: dict[int, list[HookPair]] = {}
         if any(term.feature_kind for term in terms):
-            own = LayerCatalog(student, inputs, "student")
-            theirs = [LayerCatalog(teacher, inputs, "teacher") for teacher in teachers]
+            student_layers = LayerCatalog(student, inputs, "student")
+            teacher_layers = [LayerCatalog(teacher, inputs, "teacher") for teacher in teachers]
             for index, term in enumerate(terms):
-                self._match(index, term, own, theirs)
+                self._match(index, term, student_layers, teacher_layers)
         for index, term in enumerate(terms):
-            made = self._prepare(term, self.matched.get(index, ()))
-            if made is not None:
-                self.loss_modules[str(index)] = made
+            modules = _prepare(term, self.matched.get(index, ()), samples)
+            if modules is not None:
+                self.loss_modules[str(index)] = modules
 
     @property
     def student_hooks(self) -> list[HookSpec]:
-        """Of the student."""
-        return list(dict.fromkeys(place.student for places in self._places.values() for place in places))
+        """All hooks of the student."""
+        return list(dict.fromkeys(pair.student for pairs in self._hooks.values() for pair in pairs))
 
-    def teacher_hooks(self, number: int) -> list[HookSpec]:
-        """Of one teacher."""
-        found = (place.teacher for places in self._places.values() for place in places if place.teacher_index == number)
-        return list(dict.fromkeys(found))
+    def teacher_hooks(self, index: int) -> list[HookSpec]:
+        """All hooks of one teacher."""
+        hooks = (pair.teacher for pairs in self._hooks.values() for pair in pairs if pair.teacher_index == index)
+        return list(dict.fromkeys(hooks))
 
-    def features(self, index: int, own: Activations, theirs: Sequence[Activations]) -> tuple[MatchedFeatures, ...]:
-        """What a term's layers gave.
+    def features(self, index: int, student: Activations, teachers: Sequence[Activations]) -> tuple[MatchedFeatures, ...]:
+        """The matched features of a term.
+
+        Args:
+            index: Of the term.
+            student: Activations of the student on one batch.
+            teachers: Activations of each teacher on the same batch.
 
         Raises:
             ModelError: A layer did not run in this pass.
         """
-        found = []
-        for place in self._places.get(index, ()):
-            if place.teacher_index == NO_TEACHER and place.student in own:
-                found.append(MatchedFeatures(own[place.student].float(), own[place.student].detach().float(), NO_TEACHER))
-                continue
-            if (
-                place.teacher_index == NO_TEACHER
-                or place.student not in own
-                or place.teacher not in theirs[place.teacher_index]
-            ):
-                msg = (
-                    f"layer {place.student.name} of the student or {place.teacher.name} of the teacher did not run; name others"
-                )
-                raise ModelError(msg)
-            found.append(
-                MatchedFeatures(
-                    own[place.student].float(), theirs[place.teacher_index][place.teacher].float(), place.teacher_index
-                )
-            )
-        return tuple(found)
+        features = []
+        for pair in self._hooks.get(index, ()):
+            own = pair.teacher_index == NO_TEACHER
+            target = student.get(pair.student) if own else teachers[pair.teacher_index].get(pair.teacher)
+            if pair.student not in student or target is None:
+                names = f"layer {pair.student.name} of the student or {pair.teacher.name} of the teacher"
+                raise ModelError(f"{names} did not run; name others")
+            target = target.detach() if own else target
+            features.append(MatchedFeatures(student[pair.student].float(), target.float(), pair.teacher_index))
+        return tuple(features)
 
     def modules_of(self, index: int) -> nn.Module | None:
-        """What a term learns; None for nothing."""
+        """The modules that a term trains; None for none."""
         return self.loss_modules[str(index)] if str(index) in self.loss_modules else None  # noqa: SIM401 - a ModuleDict has no get
 
     def rows(self) -> tuple[dict[str, Any], ...]:
-        """The matches, for the record."""
+        """The matched layers as a table for the record."""
         return tuple(
             {
                 "loss": name_of("loss", self.terms[index]),
-                "student_layer": joint.student,
-                "student_shape": list(joint.student_shape),
-                "teacher": joint.teacher_index,
-                "teacher_layer": joint.teacher,
-                "teacher_shape": list(joint.teacher_shape),
+                "student_layer": layers.student,
+                "student_shape": list(layers.student_shape),
+                "teacher": layers.teacher_index,
+                "teacher_layer": layers.teacher,
+                "teacher_shape": list(layers.teacher_shape),
             }
-            for index, joints in self.matched.items()
-            for joint in joints
+            for index, matched in self.matched.items()
+            for layers in matched
         )
 
-    def notes(self) -> tuple[str, ...]:
-        """The matches, in words."""
+    def facts(self) -> tuple[Fact, ...]:
+        """The matched layers of each loss as facts."""
         return tuple(
-            f"loss {name_of('loss', self.terms[index])!r} matched {'; '.join(map(str, joints))}"
-            for index, joints in self.matched.items()
+            Fact.of("train.layers_matched", name_of("loss", self.terms[index]), layers=tuple(map(str, matched)))
+            for index, matched in self.matched.items()
         )
 
-    def _match(self, index: int, term: LossTerm, own: LayerCatalog, theirs: Sequence[LayerCatalog]) -> None:
+    def _match(self, index: int, term: LossTerm, student: LayerCatalog, teachers: Sequence[LayerCatalog]) -> None:
         if term.feature_kind is None:
             return
         layers: LayerSelection = getattr(term, "layers", "auto")
+        kind = term.feature_kind
         if term.student_only:
-            chosen = (
-                own.layers_of_kind(term.feature_kind)[:-1]
-                if layers == "auto"
-                else [own.find(_own(entry), term.feature_kind) for entry in layers]
-            )
-            self._places[index] = [HookPair(spot.hook, spot.hook, NO_TEACHER) for spot in chosen]
+            candidates = student.layers_of_kind(kind)[:-1]
+            selected = candidates if layers == "auto" else [student.find(_as_match(entry).student, kind) for entry in layers]
+            self._hooks[index] = [HookPair(layer.hook, layer.hook, NO_TEACHER) for layer in selected]
             self.matched[index] = tuple(
-                MatchedLayers(s.hook.name, s.shape, "its own answer", own.output_shape, NO_TEACHER) for s in chosen
+                MatchedLayers(layer.hook.name, layer.shape, "its own output", student.output_shape, NO_TEACHER)
+                for layer in selected
             )
             return
-        found: list[tuple[LayerInfo, LayerInfo, int]] = []
-        for number, survey in enumerate(theirs):
+        pairs: list[tuple[LayerInfo, LayerInfo, int]] = []
+        for teacher_index, teacher in enumerate(teachers):
             if layers == "auto":
-                found += [(a, b, number) for a, b in match_layers(own, survey, term.feature_kind)]
+                pairs += [(a, b, teacher_index) for a, b in match_layers(student, teacher, kind)]
                 continue
-            for entry in layers:
-                match = entry if isinstance(entry, LayerMatch) else LayerMatch(student=entry, teacher=entry)
-                found.append(
-                    (own.find(match.student, term.feature_kind), survey.find(match.teacher, term.feature_kind), number)
-                )
-        self._places[index] = [HookPair(a.hook, b.hook, number) for a, b, number in found]
-        self.matched[index] = tuple(MatchedLayers(a.hook.name, a.shape, b.hook.name, b.shape, number) for a, b, number in found)
-
-    def _prepare(self, term: LossTerm, joints: Sequence[MatchedLayers]) -> nn.Module | None:
-        try:
-            return term.prepare(joints, self.samples)
-        except ModelError as error:
-            msg = f"loss {name_of('loss', term)!r}: {error}"
-            raise ModelError(msg) from error
+            for match in map(_as_match, layers):
+                pairs.append((student.find(match.student, kind), teacher.find(match.teacher, kind), teacher_index))
+        self._hooks[index] = [HookPair(a.hook, b.hook, teacher_index) for a, b, teacher_index in pairs]
+        self.matched[index] = tuple(
+            MatchedLayers(a.hook.name, a.shape, b.hook.name, b.shape, teacher_index) for a, b, teacher_index in pairs
+        )
 
 
-def _own(entry: LayerMatch | str | int) -> str | int:
-    return entry.student if isinstance(entry, LayerMatch) else entry
+def _prepare(term: LossTerm, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:
+    try:
+        return term.prepare(matched, samples)
+    except ModelError as error:
+        msg = f"loss {name_of('loss', term)!r}: {error}"
+        raise ModelError(msg) from error
 
 
-class TeacherTimer:
-    """Adds up the seconds that teachers took.
-
-    Attributes:
-        seconds: So far.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds, self._began = device, 0.0, 0.0
-
-    def __enter__(self) -> None:
-        self._wait()
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._wait()
-        self.seconds += time.perf_counter() - self._began
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+def _as_match(entry: LayerMatch | str | int) -> LayerMatch:
+    return entry if isinstance(entry, LayerMatch) else LayerMatch(student=entry, teacher=entry)

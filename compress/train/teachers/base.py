@@ -1,4 +1,4 @@
-"""What a training may ask of a teacher, whoever that is: networks with kept answers, the student's own past, a file."""
+"""The interface of a teacher: networks with cached logits, the student's own past, a file of soft labels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from compress.core.record import Fact
 from compress.data.interface import Batch
 
 
 class Teacher:
-    """Somebody to imitate.
+    """A source of target logits.
 
     Attributes:
-        key: Identifies it: trainings with teachers of different keys are not continued into each other.
-        ready: Whether its networks have something to teach yet.
-        by_sample: Whether it answers by the number of a sample, whatever the image looks like.
+        key: Identifies it: a training is not continued with a teacher of another key.
+        ready: Whether its networks can teach yet.
+        indexed_by_sample: Whether its logits depend on the index of a sample alone, not on the pixels.
     """
 
     key: str
@@ -26,37 +27,37 @@ class Teacher:
     indexed_by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:
-        """Answers of a batch, float32 (N, K), without gradient, on the device of its inputs; None while there are none yet."""
+        """Logits of a batch, float32 (N, K), without gradient, on the device of its inputs; None while there are none."""
         msg = f"{type(self).__name__} must define `logits`"
         raise NotImplementedError(msg)
 
     def networks(self, device: torch.device) -> list[nn.Module]:  # noqa: ARG002
-        """Networks that losses on features may look into, on this device in eval mode."""
+        """Networks whose features losses may compare, on this device in eval mode."""
         return []
 
-    def combine(self, answers: Sequence[Tensor], targets: Tensor) -> Tensor:  # noqa: ARG002
-        """One answer (N, K) from those of all networks."""
-        return torch.stack(list(answers)).mean(dim=0)
+    def combine(self, logits: Sequence[Tensor], targets: Tensor) -> Tensor:  # noqa: ARG002
+        """Combine the logits of all networks into one (N, K)."""
+        return torch.stack(list(logits)).mean(dim=0)
 
-    def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> str:  # noqa: ARG002
-        """Make ready for these epochs; a note for the record, or nothing."""
-        return ""
+    def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> Fact | None:  # noqa: ARG002
+        """Compute what these epochs need in advance; returns a fact for the record, or None."""
+        return None
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:
         """Called once before the first step; the student is on its device."""
 
-    def after_batch(self, batch: Batch, student: Tensor) -> None:
+    def after_batch(self, batch: Batch, student_logits: Tensor) -> None:
         """Called after each batch with the student's outputs, (N, K), without gradient."""
 
     def after_step(self, student: nn.Module) -> None:
-        """Called after each change of the student's weights."""
+        """Called after each update of the student's weights."""
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Called at the end of each epoch, counted from 0."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold: tensors and plain containers."""
+        """State for a checkpoint: tensors and plain containers."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave; called after `begin`."""
+        """Continue from a state; called after `before_training`."""

@@ -1,4 +1,4 @@
-"""One answer from those of several teachers."""
+"""Combine the logits of several teachers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Combine = Literal["mean", "confidence", "loss"]
+CombineRule = Literal["mean", "confidence", "loss"]
 
 
-def combine_logits(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor:
-    """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m, Σ_m w_m = 1, the weights for each sample.
+def combine_logits(logits: Sequence[Tensor], y: Tensor, rule: CombineRule) -> Tensor:
+    """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m with Σ_m w_m = 1; each sample has its own weights.
 
         mean          w_m = 1 / M
         confidence    w_m ∝ max_k softmax(z_m)_k
@@ -21,26 +21,26 @@ def combine_logits(answers: Sequence[Tensor], y: Tensor, how: Combine) -> Tensor
                       (Zhang, Chen & Wang 2022, "Confidence-Aware Multi-Teacher Knowledge Distillation", arXiv:2201.00007)
 
     Args:
-        answers: Logits of each teacher, (N, K).
-        y: Classes, int64 (N,); of a sample without a label (negative) `loss` takes the mean.
-        how: Which weights.
+        logits: Of each teacher, (N, K).
+        y: Classes, int64 (N,); for a sample without a label (negative) `loss` takes the mean.
+        rule: How the weights are computed.
 
     Returns:
         Logits, (N, K).
     """
-    z = torch.stack(list(answers))
-    if how == "mean" or len(z) == 1:
+    z = torch.stack(list(logits))
+    if rule == "mean" or len(z) == 1:
         return z.mean(dim=0)
-    return (teacher_weights(z, y, how).unsqueeze(2) * z).sum(dim=0)
+    return (teacher_weights(z, y, rule).unsqueeze(2) * z).sum(dim=0)
 
 
-def teacher_weights(z: Tensor, y: Tensor, how: Combine) -> Tensor:
-    """The w of `combine_logits`, (M, N), from logits (M, N, K)."""
+def teacher_weights(z: Tensor, y: Tensor, rule: CombineRule) -> Tensor:
+    """The weights w of `combine_logits`, (M, N), from logits z, (M, N, K)."""
     count = len(z)
-    if how == "confidence":
-        sure = z.softmax(dim=2).amax(dim=2)
-        return sure / sure.sum(dim=0)
+    if rule == "confidence":
+        confidence = z.softmax(dim=2).amax(dim=2)
+        return confidence / confidence.sum(dim=0)
     labels = y.clamp(min=0).expand(count, -1)
     loss = F.cross_entropy(z.transpose(1, 2), labels, reduction="none")
-    found = (1 - loss.softmax(dim=0)) / (count - 1)
-    return found.where(y >= 0, torch.full_like(found, 1 / count))
+    weights = (1 - loss.softmax(dim=0)) / (count - 1)
+    return weights.where(y >= 0, torch.full_like(weights, 1 / count))

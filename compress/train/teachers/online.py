@@ -1,7 +1,8 @@
-"""The teacher's networks at work in every step, for terms that look into them."""
+"""Run the teacher's networks in every step, for losses on features or input gradients and for mixed images."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeight
 from compress.train.curriculum.sample_weighting import LearnedTemperature
 from compress.train.curriculum.settings import Curriculum
 from compress.train.features.hooks import Activations, capture
-from compress.train.features.matched_layers import FeatureMatcher, TeacherTimer
+from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.loss_term import LossTerm, online_terms
 from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
@@ -24,7 +25,7 @@ from compress.train.teachers.base import Teacher
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """What a teacher gives for one batch.
+    """What a teacher computes for one batch.
 
     Attributes:
         logits: (N, K), combined over its networks; None while it has none.
@@ -37,35 +38,58 @@ class TeacherOutputs:
     input_gradient: Tensor | None = None
 
 
+class TeacherTimer:
+    """Sums the seconds in which teachers run.
+
+    Attributes:
+        seconds: The sum so far.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds, self._start = device, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._synchronize()
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._synchronize()
+        self.seconds += time.perf_counter() - self._start
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
 def run_teacher(
-    teacher: Teacher, batch: Batch, matcher: FeatureMatcher, clock: TeacherTimer, *, gradient: bool
+    teacher: Teacher, batch: Batch, matcher: FeatureMatcher, timer: TeacherTimer, *, gradient: bool
 ) -> TeacherOutputs:
     """Run the teacher's networks on a batch.
 
     Args:
         teacher: Whose networks.
-        batch: On the device; its inputs are left as they are.
-        matcher: What to tap.
-        clock: Counts the time.
+        batch: On the device; its inputs are not changed.
+        matcher: Which layers to hook.
+        timer: Counts the time.
         gradient: Whether the input gradient is needed.
     """
     if not teacher.ready:
         return TeacherOutputs()
-    with clock:
-        networks = teacher.networks(batch.inputs.device)
+    with timer:
         inputs = batch.inputs.detach().requires_grad_(gradient)
-        seen: list[Activations] = []
-        answers: list[Tensor] = []
+        activations: list[Activations] = []
+        outputs: list[Tensor] = []
         with torch.set_grad_enabled(gradient):
-            for number, network in enumerate(networks):
-                answer, found = _tapped_pass(network, inputs, matcher, number)
-                seen.append(found)
-                answers.append(answer)
-            logits = teacher.combine(answers, batch.targets)
-            slope = input_gradient(logits, logits.argmax(dim=1), inputs) if gradient else None
-    return TeacherOutputs(logits.detach(), seen, slope)
+            for index, network in enumerate(teacher.networks(batch.inputs.device)):
+                with capture(network, matcher.teacher_hooks(index)) as captured:
+                    outputs.append(network(inputs).float())
+                activations.append({hook: tensor.detach() for hook, tensor in captured.items()})
+            logits = teacher.combine(outputs, batch.targets)
+            teacher_gradient = input_gradient(logits, logits.argmax(dim=1), inputs) if gradient else None
+    return TeacherOutputs(logits.detach(), activations, teacher_gradient)
 
 
+# One keyword for each input of a training that the matched layers and the loss modules depend on.
 def build_feature_matcher(
     module: nn.Module,
     terms: Sequence[LossTerm],
@@ -76,20 +100,20 @@ def build_feature_matcher(
     seed: int,
     device: torch.device,
 ) -> FeatureMatcher:
-    """What terms see, before the first step; the modules that they learn start from the seed.
+    """Match layers and build the loss modules, before the first step; their initial weights depend on the seed.
 
     Args:
         module: The student, on its device.
-        terms: All terms with a weight.
-        teacher: Whom they imitate; it is told that the training begins.
-        curriculum: May learn a temperature and weights.
-        data: Two samples of it are run through the networks to see what their layers give.
+        terms: All terms with a weight over 0.
+        teacher: The teacher, which is notified that the training begins.
+        curriculum: May train a temperature and loss weights.
+        data: Two of its samples are run through the networks to find the shapes of the layers.
         seed: Of the training.
         device: Of the training.
 
     Raises:
-        TrainingError: A term looks into the teacher's network, and this teacher has none.
-        ModelError: A layer that a term names does not exist or cannot be joined.
+        TrainingError: A term compares features, and this teacher has no network.
+        ModelError: A layer that a term names does not exist or cannot be matched.
     """
     torch.manual_seed(seed_of("learned", seed))
     if teacher is not None:
@@ -97,13 +121,11 @@ def build_feature_matcher(
     inputs, networks = torch.empty(0, device=device), list[nn.Module]()
     if any(term.feature_kind for term in terms):
         inputs = next(iter(data.train.ordered(2))).inputs.to(device)
-    if teacher is not None and online_terms(terms):
+    if teacher is not None and (online := online_terms(terms)):
         networks = teacher.networks(device)
         if not networks:
-            msg = (
-                f"loss {name_of('loss', online_terms(terms)[0])!r} looks into the teacher's network, but this teacher has none"
-            )
-            raise TrainingError(f"{msg}; use losses on its answers, such as `response`")
+            msg = f"loss {name_of('loss', online[0])!r} needs the teacher's network, but this teacher has none"
+            raise TrainingError(f"{msg}; use losses on logits, such as `response`")
     matcher = FeatureMatcher(terms, module, networks, inputs, len(data.train))
     if curriculum.temperature == "learned":
         matcher.loss_modules["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
@@ -122,13 +144,7 @@ def input_gradient(z: Tensor, c: Tensor, x: Tensor, *, keep_graph: bool = False)
         z: Logits, (N, K), computed from x.
         c: Classes, int64 (N,).
         x: Inputs that carry a gradient.
-        keep_graph: Whether the result is itself to be differentiated.
+        keep_graph: Whether the result is itself differentiated later.
     """
-    chosen = z.log_softmax(dim=1).gather(1, c.unsqueeze(1)).sum()
-    return torch.autograd.grad(chosen, x, create_graph=keep_graph)[0]
-
-
-def _tapped_pass(network: nn.Module, inputs: Tensor, matcher: FeatureMatcher, number: int) -> tuple[Tensor, Activations]:
-    with capture(network, matcher.teacher_hooks(number)) as seen:
-        answer = network(inputs).float()
-    return answer, {tap: tensor.detach() for tap, tensor in seen.items()}
+    log_p = z.log_softmax(dim=1).gather(1, c.unsqueeze(1)).sum()
+    return torch.autograd.grad(log_p, x, create_graph=keep_graph)[0]
