@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import TrainingError
+from compress.core.sentences import render
 from compress.dataset_distillation.base import Optimised
 from compress.dataset_distillation.job import Job, Made
 from compress.train.checkpoints import Checkpoints
@@ -102,8 +103,8 @@ def descend(
     files = Checkpoints(job.folder, label, identity)
     state, note = files.load()
     first, losses = 0, list[float]()
-    if note:
-        job.reporter.line(note)
+    if note is not None:
+        job.reporter.line(render(note))
     if state is not None:
         first, losses = state["round"], state["losses"]
         optimizer.load_state_dict(state["optimizer"])

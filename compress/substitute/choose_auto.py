@@ -25,8 +25,8 @@ from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
 from compress.substitute.operator_kinds import AUTO, OPERATOR_KINDS
-from compress.train.distributed import accelerated, run_on_main
 from compress.train.checkpoints import weights_hash
+from compress.train.distributed import accelerated, run_on_main
 
 if TYPE_CHECKING:
     from compress.core.stage import Context

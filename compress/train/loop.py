@@ -240,9 +240,7 @@ class _Loop:
         if progress.epoch < training.epochs:
             metric, patience = self.train_step.task.metric, training.patience
             progress.notes.append(
-                Fact.of(
-                    "train.stopped_early", epoch=progress.epoch, epochs=training.epochs, metric=metric, patience=patience
-                )
+                Fact.of("train.stopped_early", epoch=progress.epoch, epochs=training.epochs, metric=metric, patience=patience)
             )
 
     def _precompute_teacher(self, teacher: Teacher) -> None:

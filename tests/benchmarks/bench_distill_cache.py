@@ -30,9 +30,10 @@ from compress.data.settings import DataSettings
 from compress.models.factory import build
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
+from compress.train.checkpoints import weights_hash
 from compress.train.loop import fit
 from compress.train.settings import Training, default_losses
-from compress.train.teachers.cached_logits import CachedTeacher, weights_hash
+from compress.train.teachers.cached_logits import CachedTeacher
 
 TARGET = 1.10
 
@@ -49,7 +50,7 @@ class Asked(CachedTeacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Its answer, computed now."""
-        return self._ask(batch)
+        return self._compute(batch)
 
 
 def network(name: str, data: Data) -> nn.Module:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from compress.core.record import Fact
 from compress.train.checkpoints import weights_hash
 from tests.train import toy_training
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, train
@@ -68,7 +69,7 @@ def test_files_of_another_training_are_not_continued(tmp_path, change):
     steps = Countdown(100, interrupt)
     history = train(conv_net(5 if change == "weights" else 0), tmp_path, settings, after_step=steps, **more)
     assert steps.steps == 100 - 12
-    assert "other settings" in history.notes[0]
+    assert history.notes[0] == Fact.of("train.checkpoint_of_other_training", "train.checkpoint.pt")
 
 
 def test_a_finished_training_with_other_settings_is_done_again(tmp_path, whole):
@@ -88,7 +89,8 @@ def test_a_damaged_checkpoint_is_noted_and_the_training_starts_over(tmp_path, wh
     file.write_bytes({"cut": content[:-100], "flip": flipped, "empty": b"", "text": b"not a checkpoint"}[harm])
     module = conv_net()
     history = train(module, tmp_path / "cut")
-    assert "is damaged" in history.notes[0]
+    note = history.notes[0]
+    assert (note.code, note.subject) == ("train.checkpoint_damaged", "train.checkpoint.pt")
     assert same(module, whole[0])
 
 

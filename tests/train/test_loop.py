@@ -6,6 +6,8 @@ from torch import nn
 
 from compress.backends.run_split import run_split
 from compress.core.errors import DeviceError, MissingPackageError, TrainingError
+from compress.core.record import Fact
+from compress.core.sentences import render
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
@@ -60,7 +62,8 @@ def test_early_stopping_stops_and_says_so(tmp_path):
     history = train(conv_net(), tmp_path, Training(epochs=50, batch_size=16, lr=1e-12, schedule="constant", patience=2))
     assert history.epochs == 3
     assert history.best_epoch == 1
-    assert "stopped early after epoch 3 of 50" in history.notes[0]
+    assert history.notes == (Fact.of("train.stopped_early", epoch=3, epochs=50, metric="accuracy", patience=2),)
+    assert render(history.notes[0]) == "stopped early after epoch 3 of 50: no better validation accuracy for 2 epochs"
 
 
 class Explodes(nn.Module):

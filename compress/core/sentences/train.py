@@ -32,7 +32,8 @@ SENTENCES: Sentences = {
         "teacher logits were computed for every batch: the data source does not number the views of a sample"
     ),
     "train.teacher_logits_top_k": (
-        "teacher logits were stored as the {k} most probable classes and the probability of the rest, {bytes_per_view} bytes per view"
+        "teacher logits were stored as the {k} most probable classes and the probability of the rest, "
+        "{bytes_per_view} bytes per view"
     ),
     "train.teacher_online": (
         "the teacher ran in every step: losses on features or gradients, and mixed images, cannot use cached logits"

@@ -326,7 +326,7 @@ def test_a_function_of_the_users_own_teaches_if_it_is_trusted(context):
         stage.run(candidate(), context)
     trusted = replace(context, trust_code=True)
     outcome = stage.run(candidate(), trusted)
-    assert len(list(context.cache.glob("answers-*/*.npy"))) == 2
+    assert len(list(context.cache.glob("logits-*/*.npy"))) == 2
     assert outcome.curves["loss"].y[-1] < outcome.curves["loss"].y[0]
     with pytest.raises(DataError, match=r"wrong: soft labels of shape 48×2, needed 48 samples × 3 classes"):
         Distill(**QUICK, teacher=FunctionTeacher(function="python:mine.py:wrong")).run(candidate(), trusted)
@@ -345,7 +345,7 @@ def test_teachers_with_other_classes_or_another_order_are_refused(context):
 
 def test_answers_of_few_classes_may_teach(context):
     outcome = Distill(**QUICK, cache={"k": 2}).run(candidate(), context)
-    assert any("2 likeliest classes" in note for note in outcome.notes)
+    assert any((note.code, note.values["k"]) == ("train.teacher_logits_top_k", 2) for note in outcome.notes)
 
 
 def test_a_chain_of_assistants_comes_from_the_recipe(context, monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.registry_field import name_of
+from compress.core.sentences import render
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
@@ -102,5 +104,8 @@ def test_the_record_says_what_weights_were_found(tmp_path, terms):
     curriculum = Curriculum(balance="gradient_norm")
     history = train(conv_net(), tmp_path, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum)
     note = history.notes[-1]
-    assert note.startswith("balance `gradient_norm` ended with task × ")
-    assert sum(float(part.rpartition("× ")[2]) for part in note.split(", ")) == pytest.approx(len(terms), abs=0.02)
+    assert (note.code, note.subject) == ("train.loss_factors", "gradient_norm")
+    assert note.values["losses"] == tuple(name_of("loss", term) for term in terms)
+    assert note.values["weights"] == tuple(term.weight for term in terms)
+    assert sum(note.values["factors"]) == pytest.approx(len(terms), abs=1e-4)
+    assert render(note).startswith(f"balance `gradient_norm` ended with task × {terms[0].weight:g} × ")

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.record import Fact
 from compress.data.interface import Batch
 from compress.distill.losses.response import Response
 from compress.train.teachers.cached_logits import CachedTeacher
@@ -111,7 +112,7 @@ def test_without_views_the_teacher_answers_every_batch_and_the_history_says_so(t
     found = answers(data.train, tmp_path / "cache", [teacher])
     history = train(conv_net(), tmp_path, data=data, terms=(Response(),), teacher=found)
     assert int(teacher.count) == 4 * 48
-    assert "computed for every batch" in history.notes[0]
+    assert history.notes[0] == Fact.of("train.teacher_logits_not_cached")
     assert not (tmp_path / "cache").exists()
 
 

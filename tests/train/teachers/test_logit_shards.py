@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from compress.core.record import Fact
+from compress.core.sentences import render
 from compress.train.teachers import logit_shards as kept
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.combine_teachers import combine_logits, teacher_weights
@@ -59,21 +61,25 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
         if len(asked) == 2:
             raise KeyboardInterrupt
         asked.append(len(batch.targets))
-        return CachedTeacher._ask(cut, batch)
+        return CachedTeacher._compute(cut, batch)
 
-    monkeypatch.setattr(cut, "_ask", ask)
+    monkeypatch.setattr(cut, "_compute", ask)
     with pytest.raises(KeyboardInterrupt):
         cut.precompute([0])
     assert len(list(cut.folder.glob("*.npy"))) == 2
     again = answers(split, tmp_path / "cut", teacher)
-    monkeypatch.setattr(again, "_ask", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._ask(again, batch))
+    monkeypatch.setattr(
+        again, "_compute", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._compute(again, batch)
+    )
     again.precompute([0])
     assert asked == [128, 128, 44]
     batch = next(iter(split.epoch(0, 300, 0)))
     assert torch.equal(again.logits(batch), whole.logits(batch))
     next(again.folder.glob("*-00001.npy")).write_bytes(b"cut")
     third = answers(split, tmp_path / "cut", teacher)
-    monkeypatch.setattr(third, "_ask", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._ask(third, batch))
+    monkeypatch.setattr(
+        third, "_compute", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._compute(third, batch)
+    )
     third.precompute([0])
     assert asked[3:] == [128]
     assert torch.equal(third.logits(batch), whole.logits(batch))
@@ -84,10 +90,11 @@ def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size
     dense, few = answers(split, tmp_path, teacher), answers(split, tmp_path, teacher, k=2)
     assert dense.folder != few.folder
     assert dense.key != few.key
-    assert dense.precompute([0]) == ""
-    assert (
-        few.precompute([0])
-        == "teacher answers were kept as the 2 likeliest classes and the mass of the others, 12 bytes a view"
+    assert dense.precompute([0]) is None
+    note = few.precompute([0])
+    assert note == Fact.of("train.teacher_logits_top_k", k=2, bytes_per_view=12)
+    assert render(note) == (
+        "teacher logits were stored as the 2 most probable classes and the probability of the rest, 12 bytes per view"
     )
     batch = next(iter(split.epoch(0, 30, 0)))
     torch.testing.assert_close(few.logits(batch).softmax(1), dense.logits(batch).softmax(1), atol=1e-3, rtol=4e-3)
