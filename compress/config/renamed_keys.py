@@ -31,6 +31,15 @@ RENAMED: tuple[Renamed, ...] = (
     Renamed("stages.quantize.calibration", "tune", "learn_epochs"),
     Renamed("stages.quantize.calibration.method", "relative", "sample_normalized_mse"),
     Renamed("stages.quantize.recover", "steps", "scales"),
+    Renamed("stages.prune", "before", "sparse_training"),
+    Renamed("stages.prune", "per_millisecond", "cost_aware: latency"),
+    Renamed("stages.prune", "rounds", "rescorings"),
+    Renamed("stages.prune.*.kind", "growing", "greg1"),
+    Renamed("stages.prune.*.kind", "growing_all", "greg2"),
+    Renamed("stages.prune.schedule", "every", "update_every"),
+    Renamed("stages.prune.schedule", "exchange", "drop_fraction"),
+    Renamed("stages.prune.schedule", "until", "end_fraction"),
+    Renamed("stages.prune.schedule.kind", "guarded", "accuracy_aware"),
 )
 
 

@@ -20,7 +20,7 @@ __all__ = ["ENTRIES", "REGISTRY", "Entry", "add", "code_hashes", "entries", "loo
 SMALLER_NETWORK = {"measures": ("macs", "params", "bytes", "latency", "latency_ms"), "max_ratio": 0.9, "structured": True}
 ZEROED_WEIGHTS = {"measures": ("sparsity", "params", "bytes"), "max_ratio": 0.99}
 DROP_AND_GROW = {
-    "parameters": {"every": 100, "exchange": 0.3, "until": 0.75},
+    "parameters": {"update_every": 100, "drop_fraction": 0.3, "end_fraction": 0.75},
     "curve": "one_shot",
     "granularities": ("weight",),
     "single_step": True,
@@ -157,7 +157,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("schedule", "linear", "compress.prune.schedules:linear", "equal steps"),
     Entry("schedule", "cubic", "compress.prune.schedules:cubic", "Zhu & Gupta 2017, arXiv:1710.01878"),
     Entry("schedule", "exponential", "compress.prune.schedules:exponential", "the same fraction of what is left"),
-    Entry("schedule", "guarded", "compress.prune.accuracy_aware_schedule:next_ratio",
+    Entry("schedule", "accuracy_aware", "compress.prune.accuracy_aware_schedule:next_ratio",
           "Yang et al. 2018, NetAdapt, arXiv:1804.03230", {"parameters": {"drop": 0.01, "retries": 2}}),
     Entry("schedule", "lottery", "compress.prune.unstructured.lottery_ticket:rewind",
           "Frankle & Carbin 2019, arXiv:1803.03635; arXiv:1912.05671",
@@ -172,9 +172,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("penalty", "l1", "compress.prune.sparse_training.penalties:l1", "Liu et al. 2015, CVPR"),
     Entry("penalty", "group_lasso", "compress.prune.sparse_training.penalties:group_lasso",
           "Wen et al. 2016, arXiv:1608.03665", {"structured": True, "acts_on": "filters"}),
-    Entry("penalty", "growing", "compress.prune.sparse_training.greg:masked_l2",
+    Entry("penalty", "greg1", "compress.prune.sparse_training.greg:masked_l2",
           "Wang et al. 2021, GReg-1, arXiv:2012.09243", {"grows": True}),
-    Entry("penalty", "growing_all", "compress.prune.sparse_training.greg:greg2",
+    Entry("penalty", "greg2", "compress.prune.sparse_training.greg:greg2",
           "Wang et al. 2021, GReg-2, arXiv:2012.09243", {"grows": True, "picks": True}),
 
     Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "the old response, fitted"),

@@ -34,7 +34,9 @@ def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: 
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in found.items() if name in names and ms > 0}
     if not times:
-        msg = f"no layer's time is known on {device.name}, so importance cannot be set against it; leave per_millisecond out"
+        msg = (
+            f"no layer's time is known on {device.name}, so importance cannot be set against it; leave cost_aware: latency out"
+        )
         raise DeviceError(msg)
     return times
 

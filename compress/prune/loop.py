@@ -20,8 +20,7 @@ from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import resettled
-from compress.prune import accuracy_aware_schedule as guarded
-from compress.prune import layer_times
+from compress.prune import accuracy_aware_schedule, layer_times
 from compress.prune import results as outcome
 from compress.prune import resume as state
 from compress.prune.base import PrunedModel
@@ -109,7 +108,7 @@ def _times(
     stage: Prune, candidate: Candidate, context: Context, parent: nn.Module, prepared: PruningSetup
 ) -> Mapping[str, float] | None:
     """Milliseconds of each layer, once measured the same for every attempt."""
-    if not stage.per_millisecond:
+    if stage.cost_aware != "latency":
         return None
     path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
     found = layer_times.read_times(path, key)
@@ -150,8 +149,8 @@ def _last(job: PruningRun, done: ResumeState) -> nn.Module:
 def _following(job: PruningRun, done: ResumeState) -> float | None:
     """Fraction that is gone after the next step; None when there is none."""
     schedule, s_f = job.stage.schedule, job.prepared.removed
-    if schedule.kind == "guarded":
-        return guarded.next_ratio(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
+    if schedule.kind == "accuracy_aware":
+        return accuracy_aware_schedule.next_ratio(_tries(done), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
     if done.step >= schedule.count:
         return None
     found: float = lookup("schedule", schedule.curve).load()(done.step + 1, schedule.count, s_f=s_f)
@@ -170,7 +169,7 @@ def _step(job: PruningRun, done: ResumeState, module: nn.Module, removed: float)
     _rewound(job, cut, k)
     curves = _recovered(job, cut, k)
     accuracy = _accuracy(cut.module, context) if stage.recover.epochs else pruned
-    kept = stage.schedule.kind != "guarded" or _lost(done, accuracy) <= stage.schedule.value("drop")
+    kept = stage.schedule.kind != "accuracy_aware" or _lost(done, accuracy) <= stage.schedule.value("drop")
     row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
     notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
     gone = (*done.gone, outcome.gone(_layers(job, cut.module)))
@@ -251,7 +250,7 @@ def _exchanging(job: PruningRun, cut: PrunedModel, k: int) -> dynamic.DropGrow |
         return None
     steps = -(-job.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
     exchanges = dynamic.DropGrowSchedule(
-        schedule.value("every"), schedule.value("exchange"), round(schedule.value("until") * steps)
+        schedule.value("update_every"), schedule.value("drop_fraction"), round(schedule.value("end_fraction") * steps)
     )
     masks = {name: ~gone for name, gone in cut.after_step.gone.items()}
     return dynamic.DropGrow(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
@@ -260,10 +259,10 @@ def _exchanging(job: PruningRun, cut: PrunedModel, k: int) -> dynamic.DropGrow |
 def _cliff(job: PruningRun, done: ResumeState) -> tuple[str, ...]:
     """Where a guarded schedule found the cliff, if it did."""
     schedule = job.stage.schedule
-    if schedule.kind != "guarded":
+    if schedule.kind != "accuracy_aware":
         return ()
     losses = [_lost(done, row["accuracy_recovered"]) for row in done.rows[1:]]
-    cliff = guarded.told(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
+    cliff = accuracy_aware_schedule.told(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
     return (cliff,) if cliff else ()
 
 

@@ -49,17 +49,17 @@ class Schedule(FrozenModel):
 
     Attributes:
         kind: `cubic` (much first, then little), `linear`, `exponential` (the same fraction of what is left each time),
-            `one_shot` (one step whatever `steps` says); `guarded`: linear, but a step that loses too much is undone; `lottery`:
-            exponential, and after each step the weights go back to where they were early in training; `set`, `rigl`: one cut,
-            then connections are exchanged while `recover` trains.
+            `one_shot` (one step whatever `steps` says); `accuracy_aware`: linear, but a step that loses too much is undone;
+            `lottery`: exponential, and after each step the weights are rewound to an early optimizer step; `set`, `rigl`: one
+            step, then masks are updated by drop and grow while `recover` trains.
         steps: How many times to prune and recover; for `lottery`, rounds.
-        drop: `guarded`: most validation accuracy that may be lost against the dense network, 0.01 by default.
-        retries: `guarded`: how many times to try half a step once one was undone, 2 by default.
+        drop: `accuracy_aware`: largest loss of the validation metric against the dense network, 0.01 by default.
+        retries: `accuracy_aware`: how many times to try half a step after one was undone, 2 by default.
         rewind: `lottery`: the optimizer step whose weights every round starts from; 0, the default, is the initialisation.
-        every: `set`, `rigl`: optimizer steps between two exchanges, 100 by default.
-        exchange: `set`, `rigl`: fraction of each layer's connections exchanged at first, 0.3 by default; it falls to 0 along a
-            cosine.
-        until: `set`, `rigl`: fraction of the training after which nothing is exchanged any more, 0.75 by default.
+        update_every: `set`, `rigl`: optimizer steps between two updates of the masks, 100 by default.
+        drop_fraction: `set`, `rigl`: fraction of each layer's connections that the first update drops and grows, 0.3 by
+            default; it decays to 0 along a cosine.
+        end_fraction: `set`, `rigl`: fraction of the training after which the masks stay fixed, 0.75 by default.
     """
 
     kind: Annotated[str, RegistryName("schedule")] = "cubic"
@@ -67,9 +67,9 @@ class Schedule(FrozenModel):
     drop: float | None = Field(default=None, gt=0.0, lt=1.0)
     retries: int | None = Field(default=None, ge=0, le=20)
     rewind: int | None = Field(default=None, ge=0)
-    every: int | None = Field(default=None, ge=1)
-    exchange: float | None = Field(default=None, gt=0.0, lt=1.0)
-    until: float | None = Field(default=None, gt=0.0, le=1.0)
+    update_every: int | None = Field(default=None, ge=1)
+    drop_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
+    end_fraction: float | None = Field(default=None, gt=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -96,9 +96,9 @@ class Schedule(FrozenModel):
         return str(lookup("schedule", self.kind).options.get("curve", self.kind))
 
     def smoke(self) -> Self:
-        """One step, rewinding and exchanging as early as can be."""
+        """One step; rewinding and the first update of masks as early as possible."""
         own = _own_parameters(self.kind)
-        small: dict[str, Any] = {name: 1 for name in ("rewind", "every") if name in own and self.value(name)}
+        small: dict[str, Any] = {name: 1 for name in ("rewind", "update_every") if name in own and self.value(name)}
         return self.model_copy(update={"steps": 1, **small})
 
     @property
@@ -108,7 +108,7 @@ class Schedule(FrozenModel):
 
 
 PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
-"""Parameters of `growing_all`, with their published values."""
+"""Parameters of `greg2`, with their published values."""
 
 
 class SparseTraining(Training):
@@ -116,15 +116,15 @@ class SparseTraining(Training):
 
     Attributes:
         kind: `slimming`: L1 on the scales of batch norms; `l1`: on the weights; `group_lasso`: on the norms of filters;
-            `growing`: L2 on what the stage would remove, growing step by step; `growing_all`: a small growing L2 on all weights
-            first, then what the magnitudes that it drew apart say is to go, as with `growing`.
-        strength: Factor λ of the penalty; for `growing` and `growing_all` what is added to it every `every` steps. None for
+            `greg1`: growing L2 on the weights that the stage would remove; `greg2`: a small growing L2 on all weights first,
+            which separates their magnitudes, then as `greg1` on the weights of smallest magnitude.
+        strength: Factor λ of the penalty; for `greg1` and `greg2` the increase of the factor every `every` steps. None for
             1e-4 (`l1`: 1e-5).
-        every: Of `growing` and `growing_all`: optimizer steps between two increases.
-        ceiling: Likewise: largest factor.
-        pick_strength: Of `growing_all`: what is added to the factor of all weights every `every` steps, 1e-5 by default.
-        pick_ceiling: Of `growing_all`: the factor at which the weights that are to go are picked, 0.01 by default.
-        keep: `last` weights, which the penalty had its effect on, or the `best` by validation.
+        every: `greg1`, `greg2`: optimizer steps between two increases.
+        ceiling: `greg1`, `greg2`: largest factor.
+        pick_strength: `greg2`: increase of the factor of all weights every `every` steps, 1e-5 by default.
+        pick_ceiling: `greg2`: the factor at which the weights to remove are picked, 0.01 by default.
+        keep: The `last` weights, on which the penalty had its full effect, or the `best` by validation.
     """
 
     kind: Annotated[str, RegistryName("penalty")]
@@ -138,10 +138,10 @@ class SparseTraining(Training):
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
         given = [name for name in PICKS if getattr(self, name) is not None]
-        if given and self.kind != "growing_all":
-            msg = f"before: {self.kind} picks nothing while it trains; leave {given[0]} out, or use kind growing_all"
+        if given and self.kind != "greg2":
+            msg = f"sparse_training: {self.kind} picks nothing while it trains; leave {given[0]} out, or use kind greg2"
             raise ValueError(msg)
-        if self.kind == "growing_all" and self.pick("pick_ceiling") > self.ceiling:
+        if self.kind == "greg2" and self.pick("pick_ceiling") > self.ceiling:
             msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is over ceiling {self.ceiling:g}, where growth ends; lower it"
             raise ValueError(msg)
         return self
@@ -158,22 +158,22 @@ class SparseTraining(Training):
 
 def misfit(stage: Prune) -> str:
     """What of a stage's settings does not go together, and what would; empty when all does."""
-    granularity, kind, before = stage.granularity, stage.schedule.kind, stage.before
+    granularity, kind, training = stage.granularity, stage.schedule.kind, stage.sparse_training
     scored = "channels" if has_option("granularity", granularity, "structured") else "weights"
     fitting = [entry.name for entry in entries("importance") if scored in entry.options.get("scores", SCORES)]
     loss_changes = with_option("importance", "loss_change")
     if scored not in lookup("importance", stage.importance).options.get("scores", SCORES):
         fits = ", ".join(fitting)
         return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
-    if stage.per_millisecond and granularity != "channel":
-        return f"per_millisecond weighs channels, and granularity is {granularity!r}; leave it out or use 'channel'"
-    if stage.per_millisecond and stage.importance not in loss_changes:
+    if stage.cost_aware == "latency" and granularity != "channel":
+        return f"cost_aware: latency ranks channels, and granularity is {granularity!r}; leave it out or use 'channel'"
+    if stage.cost_aware == "latency" and stage.importance not in loss_changes:
         takes = ", ".join(loss_changes)
-        return f"per_millisecond sets changes of the loss against time; importance {stage.importance!r} is none, use {takes}"
-    if stage.rounds not in (None, 1) and not is_iterative(granularity, stage.importance):
+        return f"cost_aware: latency divides changes of the loss; importance {stage.importance!r} is none, use {takes}"
+    if stage.rescorings not in (None, 1) and not is_iterative(granularity, stage.importance):
         takes = ", ".join(loss_changes)
-        return f"rounds take changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
-    if before is not None and (reason := _misfit_before(stage, before)):
+        return f"rescorings compute changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
+    if training is not None and (reason := _misfit_training(stage, training)):
         return reason
     masked: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
     if masked is not None and granularity not in masked:
@@ -188,17 +188,21 @@ def misfit(stage: Prune) -> str:
     return ""
 
 
-def _misfit_before(stage: Prune, before: SparseTraining) -> str:
-    """The same of the training before the first cut."""
-    if has_option("penalty", before.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
-        return f"before: {before.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or growing"
-    if has_option("penalty", before.kind, "grows") and stage.granularity == "layer":
-        return f"before: {before.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
-    if before.kind == "growing_all" and not has_option("importance", stage.importance, "magnitude"):
+def _misfit_training(stage: Prune, training: SparseTraining) -> str:
+    """The same for the sparse training before the first step."""
+    if has_option("penalty", training.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
+        return (
+            f"sparse_training: {training.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or greg1"
+        )
+    if has_option("penalty", training.kind, "grows") and stage.granularity == "layer":
+        return f"sparse_training: {training.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
+    if training.kind == "greg2" and not has_option("importance", stage.importance, "magnitude"):
         takes = ", ".join(with_option("importance", "magnitude"))
-        return f"before: growing_all draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
-    if before.kind == "growing_all" and stage.target.timed:
-        return f"before: growing_all picks while it trains, when no {stage.target.measure} is measured; use macs or growing"
+        return f"sparse_training: greg2 draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
+    if training.kind == "greg2" and stage.target.timed:
+        return f"sparse_training: greg2 picks while it trains, when no {stage.target.measure} is measured; use macs or greg1"
     if stage.schedule.kind == "lottery":
-        return "before trains under a penalty and schedule 'lottery' trains the dense network itself; leave one of them out"
+        return (
+            "sparse_training trains under a penalty, schedule 'lottery' trains the dense network itself; leave one of them out"
+        )
     return ""

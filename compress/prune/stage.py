@@ -110,26 +110,27 @@ class Prune(Stage):
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
             the loss, `fisher` of a whole channel or head at once), `apoz`, `activation`, `wanda`; for an untrained network
             `snip`, `grasp`, `synflow`; `random` is the control. Left out: `fisher` for channels, else `magnitude`, which
-            `before: {kind: growing_all}` needs for channels, too.
+            `sparse_training: {kind: greg2}` needs for channels, too.
         target: Where to end; channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks sparsity,
             params or bytes, `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
             weights and blocks: wide layers sparser than narrow ones, as sparse training wants it.
         schedule: Steps.
-        per_millisecond: With `ranking: global`, changes of the loss are divided by what a channel costs, so that of two that
-            matter alike the dearer one goes: in parameters for targets of these or of bytes, else in multiply-accumulates; if
-            this is set, in time on the target's device.
-        before: Training under a penalty before the first cut; None for none.
+        cost_aware: With `ranking: global`, changes of the loss are divided by the cost of the channel, so that of two channels
+            of equal importance the more expensive one is removed. `target`: its parameters for targets of these or of bytes,
+            else its multiply-accumulates; `latency`: its time on the target's device.
+        sparse_training: Training under a penalty before the first pruning step; None for none.
         round_to: Channel counts are multiples of it, as fast kernels want them; 1 does not round. `device`: what the target's
             device wants; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.
         max_ratio: Largest fraction of one layer that may go; None for 0.9 of channels, 0.99 of weights. Or by glob of layer
             names, the first match counting, 0 for a layer to leave alone; or the JSON file that `compress sensitivity` writes.
         protect: Globs of module names whose outputs (channel) or weights (weight) are left alone, such as `features.0*`.
         recover: Training after each step.
-        batches: Training batches behind an importance that looks at data; half as many in each of several rounds.
-        rounds: Each step's cut is made in this many, with changes of the loss and statistics of batch norms taken anew in
-            between: what is worth little beside its like is worth more without it. None is 8, and 1 where heads may go, too:
-            eight rounds gained a MobileNetV2 a point and lost a ViT four. 1 for other importances.
+        batches: Training batches of an importance that is computed from data; half as many for each of several scorings.
+        rescorings: Each step removes its channels in this many parts, with changes of the loss and batch-norm statistics
+            computed anew before each part: a channel whose likes are removed becomes more important. None is 8, and 1 where
+            attention heads may be removed: eight scorings gained a MobileNetV2 one point and cost a ViT four. 1 for other
+            importances.
         timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
     """
 
@@ -142,14 +143,14 @@ class Prune(Stage):
     target: Target
     ranking: Literal["global", "local", "erk"] = "global"
     schedule: Schedule = Schedule()
-    per_millisecond: bool = False
-    before: SparseTraining | None = None
+    cost_aware: Literal["target", "latency"] = "target"
+    sparse_training: SparseTraining | None = None
     round_to: Multiple | Literal["device", "measure"] = 8
     max_ratio: MaxRatios | None = None
     protect: tuple[str, ...] = ()
     recover: FinetuneSettings = Field(default_factory=FinetuneSettings)
     batches: int = Field(default=8, ge=1)
-    rounds: int | None = Field(default=None, ge=1, le=100)
+    rescorings: int | None = Field(default=None, ge=1, le=100)
     timing_seconds: float = Field(default=1.0, ge=0.0, le=60.0)
 
     @model_validator(mode="before")
@@ -158,8 +159,8 @@ class Prune(Stage):
         """`magnitude` where what is the best for channels does not fit."""
         if not isinstance(given, dict) or "importance" in given:
             return given
-        before = given.get("before")
-        grown = (before.get("kind") if isinstance(before, dict) else getattr(before, "kind", None)) == "growing_all"
+        training = given.get("sparse_training")
+        grown = (training.get("kind") if isinstance(training, dict) else getattr(training, "kind", None)) == "greg2"
         return {**given, "importance": "magnitude"} if grown or given.get("granularity", "channel") != "channel" else given
 
     @model_validator(mode="after")
@@ -210,8 +211,8 @@ class Prune(Stage):
 
     @property
     def scorings(self) -> int | None:
-        """`rounds`, as far as the importance takes them; None where the network decides."""
-        return self.rounds if is_iterative(self.granularity, self.importance) else 1
+        """`rescorings`, as far as the importance takes them; None where the network decides."""
+        return self.rescorings if is_iterative(self.granularity, self.importance) else 1
 
     @property
     def ceiling(self) -> float:
@@ -227,7 +228,7 @@ class Prune(Stage):
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
         """The device, where it has a say in what is removed."""
-        asks = self.target.timed or self.round_to == "device" or self.per_millisecond
+        asks = self.target.timed or self.round_to == "device" or self.cost_aware == "latency"
         device = self.target.device if asks else "host" if self.round_to == "measure" else None
         return {"device": fingerprint(load_device(device))} if device else {}
 
@@ -235,10 +236,10 @@ class Prune(Stage):
         """One step, one epoch of recovery, two batches of gradients."""
         small = {
             "schedule": self.schedule.smoke(),
-            "before": self.before.smoke() if self.before else None,
+            "sparse_training": self.sparse_training.smoke() if self.sparse_training else None,
             "recover": self.recover.smoke(),
             "batches": min(self.batches, 2),
-            "rounds": 1,
+            "rescorings": 1,
             "timing_seconds": 0.0,
         }
         return self.model_copy(update=small)

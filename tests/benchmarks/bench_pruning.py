@@ -51,7 +51,7 @@ def aware(bench: Bench, name: str, seed: int) -> dict[str, Any]:
         return {"fraction": made / dense}
 
     found = bench.unit(f"time-{name}-{seed}-0.5", fraction)["fraction"]
-    return _pruned(bench, f"aware-{name}-{seed}", name, seed, {"latency": LESS * found}, per_millisecond=True)
+    return _pruned(bench, f"aware-{name}-{seed}", name, seed, {"latency": LESS * found}, cost_aware="latency")
 
 
 def _pruned(bench: Bench, unit: str, name: str, seed: int, target: dict[str, float], **fields: Any) -> dict[str, Any]:

@@ -33,3 +33,33 @@ def test_a_word_counts_only_at_its_place() -> None:
     assert new_name(("stages", 3), "adapt") == "substitute"
     assert new_name(("data",), "adapt") is None
     assert list(find_renamed({"name": "adapt", "data": {"adapt": 1}})) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "old", "new"),
+    [
+        ("before: {kind: slimming}", "before", "sparse_training"),
+        ("per_millisecond: true", "per_millisecond", "cost_aware: latency"),
+        ("rounds: 2", "rounds", "rescorings"),
+        ("schedule: {kind: guarded}", "guarded", "accuracy_aware"),
+        ("schedule: {kind: rigl, every: 5}", "every", "update_every"),
+        ("schedule: {kind: rigl, exchange: 0.2}", "exchange", "drop_fraction"),
+        ("schedule: {kind: rigl, until: 0.5}", "until", "end_fraction"),
+        ("sparse_training: {kind: growing}", "growing", "greg1"),
+        ("sparse_training: {kind: growing_all}", "growing_all", "greg2"),
+    ],
+)
+def test_an_old_word_of_pruning_is_refused_with_the_new_one(block: str, old: str, new: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        loads(SMALL + f"  - prune: {{target: {{macs: 0.5}}, {block}}}\n")
+    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.faults]
+
+
+def test_the_period_of_a_growing_penalty_keeps_its_name() -> None:
+    assert new_name(("stages", 0, "prune", "sparse_training"), "every") is None
+    assert new_name(("stages", 0, "prune", "schedule"), "every") == "update_every"
+
+
+def test_the_new_names_of_pruning_exist() -> None:
+    assert {"greg1", "greg2"} <= set(names("penalty"))
+    assert "accuracy_aware" in names("schedule")

@@ -27,15 +27,15 @@ BEFORE = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
 
 WAYS = {
     "exponential": {**WEIGHT, "schedule": {"kind": "exponential", "steps": 2}},
-    "guarded": {**WEIGHT, "schedule": {"kind": "guarded", "steps": 2, "drop": 0.9}},
+    "accuracy_aware": {**WEIGHT, "schedule": {"kind": "accuracy_aware", "steps": 2, "drop": 0.9}},
     "lottery": {**WEIGHT, "schedule": {"kind": "lottery", "steps": 2, "rewind": 3}, "recover": {**QUICK, "teacher": "parent"}},
-    "set": {**WEIGHT, "schedule": {"kind": "set", "every": 1}, "importance": "random", "ranking": "erk"},
-    "rigl": {**WEIGHT, "schedule": {"kind": "rigl", "every": 1}, "importance": "random", "ranking": "erk"},
-    "slimming": {**CHANNEL, "before": {**BEFORE, "kind": "slimming"}, "importance": "bn_scale"},
-    "l1": {**WEIGHT, "before": {**BEFORE, "kind": "l1"}, "schedule": {"kind": "one_shot"}},
-    "group_lasso": {**CHANNEL, "before": {**BEFORE, "kind": "group_lasso"}},
-    "growing_all": {**CHANNEL, "before": {**BEFORE, **PICKING, "kind": "growing_all", "every": 1, "epochs": 2}},
-    "growing": {**CHANNEL, "before": {**BEFORE, "kind": "growing", "every": 1, "epochs": 2}},
+    "set": {**WEIGHT, "schedule": {"kind": "set", "update_every": 1}, "importance": "random", "ranking": "erk"},
+    "rigl": {**WEIGHT, "schedule": {"kind": "rigl", "update_every": 1}, "importance": "random", "ranking": "erk"},
+    "slimming": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "slimming"}, "importance": "bn_scale"},
+    "l1": {**WEIGHT, "sparse_training": {**BEFORE, "kind": "l1"}, "schedule": {"kind": "one_shot"}},
+    "group_lasso": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "group_lasso"}},
+    "greg2": {**CHANNEL, "sparse_training": {**BEFORE, **PICKING, "kind": "greg2", "every": 1, "epochs": 2}},
+    "greg1": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "greg1", "every": 1, "epochs": 2}},
     "synflow": {**WEIGHT, "importance": "synflow", "schedule": {"kind": "one_shot"}},
     "grasp": {**WEIGHT, "importance": "grasp", "schedule": {"kind": "one_shot"}},
     "hessian": {**CHANNEL, "importance": "hessian", "batches": 1},
@@ -108,7 +108,7 @@ def test_a_sparse_training_continues_in_the_middle_with_its_masks(kind, candidat
 
 
 def test_a_growing_penalty_continues_where_it_was(candidate, context, tmp_path, monkeypatch):
-    stage = Prune(**WAYS["growing"])
+    stage = Prune(**WAYS["greg1"])
     whole = stage.run(candidate, context)
     real, calls = start.GrowingPenalty.__call__, []
 
@@ -133,7 +133,11 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
         return 0.9 if sum(z for z, _ in counted) <= 0.5 * sum(n for _, n in counted) else 0.6
 
     monkeypatch.setattr(steps, "_accuracy", accuracy)
-    fields = {**WEIGHT, "target": {"sparsity": 0.8}, "schedule": {"kind": "guarded", "steps": 4, "drop": 0.1, "retries": 2}}
+    fields = {
+        **WEIGHT,
+        "target": {"sparsity": 0.8},
+        "schedule": {"kind": "accuracy_aware", "steps": 4, "drop": 0.1, "retries": 2},
+    }
     outcome = Prune(**fields).run(candidate, context)
     rows = outcome.tables["pruning_steps"]
     assert [row["removed"] for row in rows] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.5, 0.55])
@@ -146,7 +150,7 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
 
 def test_when_nothing_may_go_the_dense_network_is_kept(candidate, context, monkeypatch):
     monkeypatch.setattr(steps, "_accuracy", lambda module, _: 0.1 if any(z for z, _ in count_zeros(module).values()) else 0.9)
-    outcome = Prune(**{**WEIGHT, "schedule": {"kind": "guarded", "steps": 1, "retries": 1}}).run(candidate, context)
+    outcome = Prune(**{**WEIGHT, "schedule": {"kind": "accuracy_aware", "steps": 1, "retries": 1}}).run(candidate, context)
     dense, made = candidate.network().state_dict(), outcome.candidate.network().state_dict()
     assert all(torch.equal(value, dense[name]) for name, value in made.items())
     assert [row["kept"] for row in outcome.tables["pruning_steps"]] == [True, False, False]
@@ -204,7 +208,7 @@ def test_sparse_training_ends_with_the_layers_budgets_of_the_cut_and_other_masks
 
 def test_slimming_shrinks_the_scales_before_the_first_cut(candidate, context):
     def scales(before):
-        stage = Prune(**{**WAYS["slimming"], "before": before})
+        stage = Prune(**{**WAYS["slimming"], "sparse_training": before})
         prepared = steps.Prepared(stage, candidate, context, candidate.network())
         folder = context.folder / str(before["strength"])
         module = start.train_before_pruning(stage, replace(context, folder=folder), candidate.network(), prepared, None).module
@@ -222,7 +226,7 @@ def test_layer_times_are_measured_once_and_decide_the_same_after_an_interruption
         return {"depth.0": 3.0 + len(calls), "stem.0": 1.0}
 
     monkeypatch.setattr(layer_times, "layer_times", measured)
-    stage = Prune(**{**CHANNEL, "importance": "taylor", "per_millisecond": True})
+    stage = Prune(**{**CHANNEL, "importance": "taylor", "cost_aware": "latency"})
     real = steps.finetune
     monkeypatch.setattr(steps, "finetune", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -245,7 +249,7 @@ def test_groups_without_a_score_are_left_alone_and_named(spec, context):
 def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):
     net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)).eval()
     with pytest.raises(ModelError, match="no unprotected batch norm"):
-        Prune(**WAYS["group_lasso"] | {"before": {**BEFORE, "kind": "slimming"}}).run(Candidate(spec, net), context)
+        Prune(**WAYS["group_lasso"] | {"sparse_training": {**BEFORE, "kind": "slimming"}}).run(Candidate(spec, net), context)
 
 
 @pytest.mark.parametrize(
@@ -258,17 +262,20 @@ def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):
         ({**CHANNEL, "importance": "synflow"}, "importance 'synflow' does not fit granularity 'channel'"),
         ({**CHANNEL, "schedule": {"kind": "rigl"}}, "with granularity 'channel' it cannot, use 'weight'"),
         ({**CHANNEL, "schedule": {"kind": "lottery"}}, "use 'weight' or 'block'"),
-        ({**WEIGHT, "schedule": {"kind": "cubic", "drop": 0.1}}, "'cubic' has no drop, which belongs to 'guarded'"),
-        ({**WEIGHT, "schedule": {"kind": "guarded", "every": 3}}, "'guarded' has no every, which belongs to 'set' or 'rigl'"),
-        ({**WEIGHT, "schedule": {"kind": "rigl", "exchange": 1.0}}, "less than 1"),
+        ({**WEIGHT, "schedule": {"kind": "cubic", "drop": 0.1}}, "'cubic' has no drop, which belongs to 'accuracy_aware'"),
+        (
+            {**WEIGHT, "schedule": {"kind": "accuracy_aware", "update_every": 3}},
+            "'accuracy_aware' has no update_every, which belongs to 'set' or 'rigl'",
+        ),
+        ({**WEIGHT, "schedule": {"kind": "rigl", "drop_fraction": 1.0}}, "less than 1"),
         ({**WEIGHT, "schedule": {"kind": "rigl"}, "recover": {**QUICK, "ema": 0.9}}, "leave it out with 'rigl'"),
         ({**WEIGHT, "schedule": {"kind": "set"}, "recover": {**QUICK, "epochs": 0}}, "is a way to train"),
-        ({**WEIGHT, "before": {"kind": "slimming"}}, "use l1 or growing"),
-        ({**WEIGHT, "before": {"kind": "l1"}, "schedule": {"kind": "lottery"}}, "leave one of them out"),
-        ({**CHANNEL, "before": {"kind": "slimming", "strength": 0}}, "greater than 0"),
-        ({**CHANNEL, "before": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'growing' or 'growing_all'"),
-        ({**WEIGHT, "per_millisecond": True}, "leave it out or use 'channel'"),
-        ({**CHANNEL, "importance": "magnitude", "per_millisecond": True}, "'magnitude' is none, use taylor, hessian, fisher"),
+        ({**WEIGHT, "sparse_training": {"kind": "slimming"}}, "use l1 or greg1"),
+        ({**WEIGHT, "sparse_training": {"kind": "l1"}, "schedule": {"kind": "lottery"}}, "leave one of them out"),
+        ({**CHANNEL, "sparse_training": {"kind": "slimming", "strength": 0}}, "greater than 0"),
+        ({**CHANNEL, "sparse_training": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'greg1' or 'greg2'"),
+        ({**WEIGHT, "cost_aware": "latency"}, "leave it out or use 'channel'"),
+        ({**CHANNEL, "importance": "magnitude", "cost_aware": "latency"}, "'magnitude' is none, use taylor, hessian, fisher"),
         ({**CHANNEL, "importance": "magic"}, "Input should be 'magnitude'"),
     ],
 )
@@ -277,7 +284,7 @@ def test_what_does_not_go_together_is_refused_with_what_does(fields, told):
         Prune(**fields)
 
 
-@pytest.mark.parametrize("kind", ["lottery", "set", "rigl", "guarded", "cubic"])
+@pytest.mark.parametrize("kind", ["lottery", "set", "rigl", "accuracy_aware", "cubic"])
 def test_smoke_is_one_step_of_the_same_kind(kind):
     small = Schedule(kind=kind, **({"rewind": 900} if kind == "lottery" else {})).smoke()
     assert (small.kind, small.count) == (kind, 1)

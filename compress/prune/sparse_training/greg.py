@@ -4,8 +4,8 @@ Wang et al. 2021, "Neural Pruning via Growing Regularization", arXiv:2012.09243:
 
     penalty = ½ Σ_j λ_j w_j²
 
-GReg-1 (`masked_l2`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
-GReg-2 (`growing_all`): first λ_j = δ′ ⌊t / K⌋ for all weights alike. Under the same penalty a weight that the loss holds fast
+GReg-1 (`greg1`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
+GReg-2 (`greg2`): first λ_j = δ′ ⌊t / K⌋ for all weights alike. Under the same penalty a weight that the loss holds fast
 (large second derivative) shrinks less than one that it does not, so magnitudes come to tell what the Hessian would. At λ = τ′
 the weights that are to go are picked by magnitude; theirs grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the
 picking; the others are set free, λ_j = 0 (the authors' code even pushes them outwards a little, which is not done here). Steps
@@ -65,9 +65,9 @@ class GrowingPenalty:
 
     Args:
         settings: Growth and ceilings.
-        gone: By parameter name, True where a weight is to go; for `growing_all` where it may be picked.
+        gone: By parameter name, True where a weight is to go; for `greg2` where it may be picked.
         module: In training.
-        pick: For `growing_all`: tells of a network in training what is to go, like `gone`.
+        pick: For `greg2`: tells of a network in training what is to go, like `gone`.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class GrowingPenalty:
         self.settings, self.module, self._pick = settings, module, pick
         self.gone = {name: mask for name, mask in gone.items() if bool(mask.any())}
         self.t = 0
-        self.picked_at = picking_step_of(settings)
+        self.selection_at = mask_selection_step(settings)
         marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.gone.items()}
-        own = [settings.lam, settings.every, settings.ceiling, *((self.picked_at,) if self.picked_at else ())]
+        own = [settings.lam, settings.every, settings.ceiling, *((self.selection_at,) if self.selection_at else ())]
         self.identity = f"{settings.kind} {' '.join(map(str, own))} {marks}"
 
     def __call__(self) -> None:
         """One step was taken."""
         self.t += 1
-        if self._pick is not None and self.t == self.picked_at:
+        if self._pick is not None and self.t == self.selection_at:
             found = self._pick(self.module)
             self.gone = {name: mask for name, mask in found.items() if bool(mask.any())}
 
@@ -107,8 +107,8 @@ class GrowingPenalty:
         self.t, self.gone = state["t"], state["gone"]
 
 
-def picking_step_of(settings: SparseTraining) -> int:
-    """When `growing_all` picks; 0 for `masked_l2`, which was told before."""
+def mask_selection_step(settings: SparseTraining) -> int:
+    """When `greg2` picks; 0 for `greg1`, whose masks are fixed before training."""
     if not has_option("penalty", settings.kind, "picks"):
         return 0
     return selection_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
@@ -120,7 +120,7 @@ def factor_at(settings: SparseTraining, t: int) -> float:
         return greg1(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
     return greg2(
         t,
-        pick=picking_step_of(settings),
+        pick=mask_selection_step(settings),
         delta=settings.lam,
         pick_delta=settings.pick("pick_strength"),
         every=settings.every,
@@ -133,12 +133,14 @@ def told(settings: SparseTraining, steps: int) -> tuple[str, ...]:
     """How far the schedule got in a training of so many steps, a sentence for each thing that a reviewer should know."""
     if not has_option("penalty", settings.kind, "grows"):
         return ()
-    pick, reached = picking_step_of(settings), factor_at(settings, steps)
+    pick, reached = mask_selection_step(settings), factor_at(settings, steps)
     if steps < pick:
-        late = f"before: growing_all would pick after step {pick} of training, which had {steps}: the first cut picked by the "
+        late = (
+            f"sparse_training: greg2 would pick after step {pick} of training, which had {steps}: the first cut picked by the "
+        )
         return (f"{late}magnitudes as they then were (factor {reached:g}); raise epochs or pick_strength, or lower every",)
     when = f"picked what is to go after step {pick} of {steps}, and " if pick else ""
     if reached < settings.ceiling:
         more = f"its factor reached {reached:g} of {settings.ceiling:g}: raise epochs or strength for the rest"
-        return (f"before: {settings.kind} {when}{more}",)
-    return (f"before: {settings.kind} {when}its factor reached its ceiling {settings.ceiling:g} within {steps} steps",)
+        return (f"sparse_training: {settings.kind} {when}{more}",)
+    return (f"sparse_training: {settings.kind} {when}its factor reached its ceiling {settings.ceiling:g} within {steps} steps",)

@@ -84,7 +84,7 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
         tensors = list(prunable(module, protected).values())
     if not tensors:
         what = "batch norm with a scale" if acts_on == "batch norm" else "convolution or linear layer"
-        msg = f"before: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
+        msg = f"sparse_training: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
         raise ModelError(msg)
     penalty: Callable[[Iterable[Tensor]], Tensor] = entry.load()
     return SparsityPenalty.of(settings, lambda: settings.lam * penalty(tensors))

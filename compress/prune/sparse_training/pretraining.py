@@ -63,13 +63,13 @@ def train_before_pruning(
     """
     if stage.schedule.kind == "lottery":
         return _dense(stage, context, parent)
-    if stage.before is None:
+    if stage.sparse_training is None:
         return InitialState(copy.deepcopy(parent), parent)
     module = copy.deepcopy(parent)
-    penalty, after_step = _penalty(stage, stage.before, context, module, prepared, times)
+    penalty, after_step = _penalty(stage, stage.sparse_training, context, module, prepared, times)
     history = fit(
         module,
-        stage.before,
+        stage.sparse_training,
         data=context.data,
         task=context.task,
         terms=(lookup("loss", "task").load()(), penalty),
@@ -80,7 +80,9 @@ def train_before_pruning(
         reporter=context.reporter,
         after_step=after_step,
     )
-    return InitialState(module, parent, curves=_named(history), notes=told(stage.before, _steps(stage.before, context)))
+    return InitialState(
+        module, parent, curves=_named(history), notes=told(stage.sparse_training, _steps(stage.sparse_training, context))
+    )
 
 
 def _steps(training: Training, context: Context) -> int:
@@ -90,15 +92,15 @@ def _steps(training: Training, context: Context) -> int:
 
 def _penalty(
     stage: Prune,
-    before: SparseTraining,
+    training: SparseTraining,
     context: Context,
     module: nn.Module,
     prepared: PruningSetup,
     times: Mapping[str, float] | None,
 ) -> tuple[SparsityPenalty, Callable[[], None] | None]:
     protected = prepared.pruner.protected
-    if not has_option("penalty", before.kind, "grows"):
-        return build_penalty(before, module, protected), None
+    if not has_option("penalty", training.kind, "grows"):
+        return build_penalty(training, module, protected), None
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
         work = copy.deepcopy(network).cpu().eval()
@@ -107,13 +109,15 @@ def _penalty(
         )
         return predict_mask(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
 
-    if not has_option("penalty", before.kind, "picks"):
-        growth = GrowingPenalty(before, pick(module), module)
+    if not has_option("penalty", training.kind, "picks"):
+        growth = GrowingPenalty(training, pick(module), module)
     else:
         fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}
         free = {name: w for name, w in prunable(module, protected).items() if name not in fixed}
-        growth = GrowingPenalty(before, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick)
-    return SparsityPenalty.of(before, growth.penalty), growth
+        growth = GrowingPenalty(
+            training, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick
+        )
+    return SparsityPenalty.of(training, growth.penalty), growth
 
 
 def _dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:

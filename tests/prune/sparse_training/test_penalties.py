@@ -49,8 +49,8 @@ def test_growth_goes_up_in_steps_to_its_ceiling():
 @pytest.mark.parametrize("kind", ["slimming", "l1", "group_lasso"])
 def test_protected_layers_are_not_penalised(kind, residual):
     settings = SparseTraining(kind=kind)
-    free = build_penalty(settings, residual, frozenset()).value(None)
-    spared = build_penalty(settings, residual, frozenset({"stem.0", "stem.1"})).value(None)
+    free = build_penalty(settings, residual, frozenset()).forward(None)
+    spared = build_penalty(settings, residual, frozenset({"stem.0", "stem.1"})).forward(None)
     part = {"slimming": residual.stem[1].weight.detach().abs().sum(), "l1": residual.stem[0].weight.detach().abs().sum()}
     part["group_lasso"] = residual.stem[0].weight.detach().flatten(1).norm(dim=1).sum()
     assert float((free - spared).detach()) == pytest.approx(settings.lam * float(part[kind]), rel=1e-3)
@@ -87,7 +87,7 @@ def test_what_weights_a_cut_would_take_is_told_before(residual, spec):
 def test_growing_draws_only_what_is_to_go_towards_zero(residual, spec):
     pruner = ChannelPruner(residual, spec, measure="params", ranking="global", limits=Constraints())
     gone = predict_mask(pruner, residual, 0.6, magnitude())
-    growth = GrowingPenalty(SparseTraining(kind="growing", strength=1.0, every=1, ceiling=5.0), gone, residual)
+    growth = GrowingPenalty(SparseTraining(kind="greg1", strength=1.0, every=1, ceiling=5.0), gone, residual)
     before = {name: residual.get_parameter(name).detach().clone() for name in gone}
     optimizer = torch.optim.SGD(residual.parameters(), lr=0.1)
     for _ in range(6):
@@ -117,7 +117,7 @@ def _everything(net):
 
 
 def test_all_weights_shrink_alike_until_some_are_picked_and_the_others_are_set_free(residual):
-    settings = SparseTraining(kind="growing_all", strength=1.0, every=1, ceiling=5.0, pick_strength=0.1, pick_ceiling=0.3)
+    settings = SparseTraining(kind="greg2", strength=1.0, every=1, ceiling=5.0, pick_strength=0.1, pick_ceiling=0.3)
     marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
     growth = GrowingPenalty(settings, _everything(residual), residual, lambda _: marks)
     start = {name: residual.get_parameter(name).detach().clone() for name in marks}
@@ -142,7 +142,7 @@ def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
     with torch.no_grad():
         net.weight.copy_(torch.tensor([[1.0, 1.0]]))
     curvature = torch.tensor([[5.0, 0.1]])
-    settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.01, pick_ceiling=0.3)
+    settings = SparseTraining(kind="greg2", every=1, pick_strength=0.01, pick_ceiling=0.3)
     growth = GrowingPenalty(
         settings, _everything(net), net, lambda module: {"weight": module.weight.abs() < module.weight.abs().mean()}
     )
@@ -156,7 +156,7 @@ def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
 
 
 def test_growth_goes_on_with_what_was_picked(residual):
-    settings = SparseTraining(kind="growing_all", every=1, pick_strength=0.1, pick_ceiling=0.1)
+    settings = SparseTraining(kind="greg2", every=1, pick_strength=0.1, pick_ceiling=0.1)
     marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
     growth, again = (GrowingPenalty(settings, _everything(residual), residual, lambda _: marks) for _ in range(2))
     growth()
@@ -168,10 +168,10 @@ def test_growth_goes_on_with_what_was_picked(residual):
 @pytest.mark.parametrize(
     ("kind", "steps", "expected"),
     [
-        ("growing", 100, "its factor reached 0.001 of 1"),
-        ("growing", 10**6, "its factor reached its ceiling 1 within"),
-        ("growing_all", 100, "would pick after step 10000 of training, which had 100"),
-        ("growing_all", 20_000, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
+        ("greg1", 100, "its factor reached 0.001 of 1"),
+        ("greg1", 10**6, "its factor reached its ceiling 1 within"),
+        ("greg2", 100, "would pick after step 10000 of training, which had 100"),
+        ("greg2", 20_000, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
     ],
 )
 def test_how_far_the_growth_got_is_told(kind, steps, expected):

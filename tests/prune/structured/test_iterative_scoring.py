@@ -55,14 +55,14 @@ def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(
 def test_scores_that_do_not_change_are_taken_once(importance):
     assert Prune(target={"macs": 0.5}, importance=importance).scorings == 1
     with pytest.raises(ValidationError, match="leave them out"):
-        Prune(target={"macs": 0.5}, importance=importance, rounds=4)
+        Prune(target={"macs": 0.5}, importance=importance, rescorings=4)
 
 
 @pytest.mark.parametrize(
     ("fields", "importance"),
     [
         ({}, "fisher"),
-        ({"before": {"kind": "growing_all"}}, "magnitude"),
+        ({"sparse_training": {"kind": "greg2"}}, "magnitude"),
         ({"granularity": "layer"}, "magnitude"),
         ({"granularity": "weight", "target": {"sparsity": 0.5}}, "magnitude"),
         ({"importance": "l1"}, "l1"),
