@@ -209,7 +209,7 @@ def test_sparse_training_ends_with_the_layers_budgets_of_the_cut_and_other_masks
 def test_slimming_shrinks_the_scales_before_the_first_cut(candidate, context):
     def scales(before):
         stage = Prune(**{**WAYS["slimming"], "sparse_training": before})
-        prepared = steps.Prepared(stage, candidate, context, candidate.network())
+        prepared = steps.PruningSetup(stage, candidate, context, candidate.network())
         folder = context.folder / str(before["strength"])
         module = start.train_before_pruning(stage, replace(context, folder=folder), candidate.network(), prepared, None).module
         return sum(float(p.detach().abs().sum()) for name, p in module.named_parameters() if "1.weight" in name)
