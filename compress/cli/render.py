@@ -90,7 +90,7 @@ def show_closer(console: Console, found: FileDetails) -> None:
         table(console, "over time", ("up to", "runs", "median", "slowest", "resident", "clock", "temperature"), course)
         console.print()
     for note in found.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(render(note), markup=False, highlight=False, soft_wrap=True)
 
 
 def _layer(row: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.backends.open import file_for
 from compress.core.errors import CompressError
-from compress.core.record import Skipped
+from compress.core.record import Fact, Skipped
 from compress.core.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class RuntimeChoices:
 
     runtimes: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    skipped: list[Fact] = field(default_factory=list)
+    notes: list[Fact] = field(default_factory=list)
 
     def add(self, device: Device, candidate: Candidate, context: Context, refusals: Mapping[str, str]) -> None:
         """Time each runtime that a profile names on the file that was made for it.
@@ -77,8 +77,12 @@ class RuntimeChoices:
             return
         self.runtimes[device.name] = choice.runtime
         self.rows += [{"device": device.name, **row} for row in choice.rows]
-        self.skipped += [Skipped(what=f"{skip.what} for {device.name}", reason=skip.reason) for skip in choice.skipped]
-        self.notes += [f"{device.name}: {note}" for note in choice.notes]
+        self.skipped += [_for_device(skip, device) for skip in choice.skipped]
+        self.notes += [_for_device(note, device) for note in choice.notes]
+
+
+def _for_device(fact: Fact, device: Device) -> Fact:
+    return fact.model_copy(update={"values": {**fact.values, "device": device.name}})
 
 
 def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Path) -> Candidate:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.core.record import Metrics, Skipped
+from compress.core.record import Fact, Metrics, Skipped
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -15,7 +15,7 @@ from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
-    from compress.core.record import InputSpec
+    from compress.core.record import Fact, InputSpec
     from compress.export.choose_runtime import RuntimeChoices
     from compress.export.parity import ParityTable
 
@@ -58,7 +58,8 @@ class Export(Stage):
             from compress.export.choose_runtime import with_runtimes
 
             outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
-        skipped, notes = list(chosen.skipped), list(chosen.notes)
+        skipped: list[Fact] = list(chosen.skipped)
+        notes: list[Fact | str] = list(chosen.notes)
         targets = _targets(context, chosen.runtimes)
         for target in targets:
             if reason := self._refusal(target, outcome):

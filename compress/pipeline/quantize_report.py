@@ -84,9 +84,9 @@ def quantize_report(
             f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
         )
         raise ConversionError(msg)
-    found, accounts = compare_layers(Path(parent), path, told=told, threads=threads, seconds=seconds)
+    found, totals = compare_layers(Path(parent), path, told=told, threads=threads, seconds=seconds)
     return QuantizeReport(
-        path, Path(parent), found.layers, found.conversions, found.results, (found.note, *notes, *accounts)
+        path, Path(parent), found.layers, found.conversions, found.results, (found.note, *notes, *map(render, totals))
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from compress.backends.open import file_for, open_runner
 from compress.backends.runner import Array, Feeds, sample
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
-from compress.core.record import Quantity, Skipped
+from compress.core.record import Fact, Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
 
 if TYPE_CHECKING:
@@ -49,10 +49,6 @@ class RuntimeAgreement:
         """Near enough to be the same network."""
         return self.difference <= LARGEST_DIFFERENCE and (self.top1 is None or self.top1 >= LEAST_AGREEMENT)
 
-    def __str__(self) -> str:
-        same = "" if self.top1 is None else f", the same class on {self.top1:.1%} of {self.samples} samples"
-        return f"outputs differ by at most {self.difference:.2g} of the largest{same}"
-
 
 @dataclass(frozen=True)
 class RuntimeChoice:
@@ -68,8 +64,8 @@ class RuntimeChoice:
 
     runtime: str
     rows: tuple[dict[str, Any], ...]
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
+    skipped: tuple[Fact, ...]
+    notes: tuple[Fact, ...]
 
 
 def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
@@ -148,7 +144,7 @@ def choose_runtime(
         try:
             found = _outputs(name, given[name], feeds, plan.threads)
         except CompressError as error:
-            skipped.append(Skipped(what=f"runtime {name}", reason=str(error)))
+            skipped.append(Fact.of("profile.runtime_failed", name, error=str(error)))
         else:
             agreements[name] = _worst([compare_outputs(expected[subject], found[subject]) for subject in files])
     with ExitStack() as stack:
@@ -215,13 +211,29 @@ def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | No
 
 def _notes(
     own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement], paths: Mapping[str, Path]
-) -> list[str]:
+) -> list[Fact]:
     notes = [
-        f"runtime {name} was not chosen: {agreement}; at most {LARGEST_DIFFERENCE:g} and {LEAST_AGREEMENT:.0%} are asked for"
+        Fact.of(
+            "profile.runtime_disagrees",
+            name,
+            difference=min(agreement.difference, float(np.finfo(np.float32).max)),
+            top1=agreement.top1,
+            samples=agreement.samples,
+            largest_difference=LARGEST_DIFFERENCE,
+            least_agreement=LEAST_AGREEMENT,
+        )
         for name, agreement in agreements.items()
         if not agreement.holds
     ]
-    times = ", ".join(f"{name} {timing.p50.value:.3g} ms" for name, timing in timings.items() if timing.p50.value is not None)
-    why = "none that agrees is faster beyond its interval" if chosen == own else "the fastest of those that agree"
-    file = f" on {paths[chosen].name}" if len(set(paths.values())) > 1 else ""
-    return [*notes, f"measured in {chosen}{file}, {why}: {times}"] if len(timings) > 1 else notes
+    if len(timings) <= 1:
+        return notes
+    medians_ms = {name: timing.p50.value for name, timing in timings.items() if timing.p50.value is not None}
+    choice = Fact.of(
+        "profile.runtime_chosen",
+        chosen,
+        file=paths[chosen].name if len(set(paths.values())) > 1 else "",
+        first=chosen == own,
+        runtimes=tuple(medians_ms),
+        latency_ms=tuple(medians_ms.values()),
+    )
+    return [*notes, choice]

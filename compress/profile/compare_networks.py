@@ -25,7 +25,7 @@ from compress.profile.cost_model.operator_work import Work, work_of
 from compress.profile.latency import timing
 from compress.profile.latency.timing import Timing
 from compress.profile.layers import kernel_to_node, layer_times
-from compress.profile.layers.ort_profile import middle_mean
+from compress.profile.layers.ort_profile import interquartile_mean
 
 BASELINE = "before"
 """Name of the network that the others are timed against."""
@@ -157,7 +157,7 @@ def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str
     """
     if device.connection == "local":
         kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
-        times = [(kernel.module, middle_mean(kernel.milliseconds)) for kernel in kernels]
+        times = [(kernel.module, interquartile_mean(kernel.milliseconds)) for kernel in kernels]
     else:
         modules = {node.name: node.module for node in kernel_to_node.origins_of(onnx_graph.load(path)) if node.name}
         times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device).operators]

@@ -11,6 +11,7 @@ from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow
+from compress.core.sentences import render, render_subject
 from compress.profile import trtexec_results as trtexec
 from compress.profile.choose_runtime import choose_runtime, noise_feeds
 from compress.profile.remote import measure as remote
@@ -57,13 +58,13 @@ def profile_files(
             found, timings = measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
             rows += found
             for note in contract_notes(device, plan, timings):
-                say.line(note)
+                say.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
             found, _, notes = remote.measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
             rows += found
             for note in notes:
-                say.line(note)
+                say.line(render(note))
         else:
             rows += estimate_rows(files, device)
     return tuple(rows)
@@ -85,8 +86,10 @@ def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: Measurement
     names = (device.runtime, *device.runtimes)
     with pinned(plan.affinity):
         choice = choose_runtime(names, files, feeds, plan, batch=batch, reporter=say, by=next(iter(files)))
-    for text in (*choice.notes, *(f"{skip.what} left out: {skip.reason}" for skip in choice.skipped)):
-        say.line(text)
+    for note in choice.notes:
+        say.line(render(note))
+    for skip in choice.skipped:
+        say.line(f"{render_subject(skip)} left out: {render(skip)}")
     return replace(plan, runtime=choice.runtime)
 
 

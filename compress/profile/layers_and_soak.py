@@ -10,7 +10,8 @@ from typing import Any
 from compress.backends.runner import Feeds
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
-from compress.core.record import Curve, Metrics, Skipped
+from compress.core.record import Curve, Fact, Metrics
+from compress.core.sentences import render
 from compress.profile.latency.soak import soak_file
 from compress.profile.latency.soak_report import Soak
 from compress.profile.layers import layer_times as layers
@@ -26,8 +27,8 @@ class DetailedProfile:
     """What was seen; see `StageRecord` for the meaning of the fields."""
 
     results: Metrics = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Fact, ...] = ()
+    skipped: tuple[Fact, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
@@ -57,8 +58,7 @@ def profile_detail(
     if runtime.partition(":")[0] == "onnxruntime":
         found = _layers(chosen, feeds, threads, min(seconds, SECONDS))
     else:
-        reason = f"the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile"
-        found = DetailedProfile(skipped=(Skipped(what="time by layer", reason=reason),))
+        found = DetailedProfile(skipped=(Fact.of("profile.layers_other_runtime", "artifact", runtime=runtime),))
     if soak_seconds is None:
         return found
     soaked = soak_file(
@@ -71,13 +71,13 @@ def _layers(files: Mapping[str, Path], feeds: Mapping[str, Feeds], threads: int,
     try:
         found = layers.measure(files, feeds, threads=threads, seconds=seconds)
     except CompressError as error:
-        return DetailedProfile(skipped=(Skipped(what="time by layer", reason=str(error)),))
+        return DetailedProfile(skipped=(Fact.of("profile.layers_failed", "artifact", error=str(error)),))
     rows = (
         layer_tables.compare(found["student"], found["artifact"])
         if "student" in found
         else layer_tables.table(found["artifact"])
     )
-    notes = tuple(f"{name}: {each.account()}" for name, each in found.items())
+    notes = tuple(each.total(name) for name, each in found.items())
     return DetailedProfile(notes=notes, tables={LAYERS: rows})
 
 
@@ -93,7 +93,7 @@ class FileDetails:
 
     layers: Mapping[str, layer_tables.Rows]
     soaks: Mapping[str, Soak]
-    notes: tuple[str, ...]
+    notes: tuple[Fact, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON: `layers`, `soak` and `notes`."""
@@ -104,7 +104,7 @@ class FileDetails:
             }
             for name, found in self.soaks.items()
         }
-        return {"layers": dict(self.layers), "soak": soaks, "notes": self.notes}
+        return {"layers": dict(self.layers), "soak": soaks, "notes": tuple(map(render, self.notes))}
 
 
 def profile_file_details(
@@ -125,10 +125,10 @@ def profile_file_details(
         DeviceError: A file's input shapes are not known.
     """
     timed = layers.measure(files, threads=threads, seconds=seconds) if layered else {}
-    notes = [f"{name}: {each.account()}" for name, each in timed.items()]
+    notes = [each.total(name) for name, each in timed.items()]
     soaks = {}
     if soak_seconds is not None:
         for name, path in files.items():
             soaks[name] = soak_file(path, soak_seconds, threads=threads, reporter=reporter)
-            notes += [f"{name}: {note}" for note in soaks[name].notes()]
+            notes += soaks[name].notes(name)
     return FileDetails({name: layer_tables.table(each) for name, each in timed.items()}, soaks, tuple(notes))

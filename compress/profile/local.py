@@ -14,7 +14,7 @@ from compress.backends.open import file_for
 from compress.backends.runner import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Skipped
+from compress.core.record import BenchmarkRow, Fact
 from compress.data.interface import Split
 from compress.profile import rows as subjects
 from compress.profile.choose_runtime import choose_runtime
@@ -62,8 +62,8 @@ class ProfileResult:
 
     rows: tuple[BenchmarkRow, ...]
     timings: Mapping[str, Timing]
-    notes: tuple[str, ...]
-    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Fact, ...]
+    skipped: tuple[Fact, ...] = ()
     tables: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     runtime: str | None = None
     artifact: Path | None = None
@@ -93,8 +93,8 @@ def profile(
     """
     batch = device.contract.batch
     plan = subjects.MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
+    skipped: tuple[Fact, ...] = ()
+    notes: tuple[Fact, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     with pinned(plan.affinity):
         if wanted.runtime is not None:

@@ -15,7 +15,7 @@ from compress.backends.open import open_runner
 from compress.backends.runner import Apart, Feeds, Runner, pinned, sample
 from compress.config.devices import Device
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Quantity
+from compress.core.record import BenchmarkRow, Fact, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost
@@ -167,45 +167,47 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
 
 
 def contract_notes(
-    device: Device, plan: MeasurementSettings, timings: Mapping[str, Timing], clocks: str | None = None
-) -> tuple[str, ...]:
-    """Which parts of the measurement contract were met, and which were not, in sentences.
+    device: Device, plan: MeasurementSettings, timings: Mapping[str, Timing], clocks: Fact | None = None
+) -> tuple[Fact, ...]:
+    """Settings of a measurement, and the parts of the device's measurement protocol that it did not meet.
 
     Args:
         device: With the contract.
         plan: How it was measured.
-        timings: What came of it.
-        clocks: What another machine said of its clocks; None reads those of this one.
+        timings: By subject.
+        clocks: Clock readings of another machine; None reads those of this machine.
     """
     first = next(iter(timings.values()))
-    settings = ", ".join(f"{key} {value}" for key, value in first.settings.items())
-    notes = [f"measured on {device.title}: {settings}; batch {first.batch}; fixed inputs; files interleaved in turns"]
+    settings = tuple(f"{key} {value}" for key, value in first.settings.items())
+    notes = [Fact.of("profile.measured_on", device.title, settings=settings, batch=first.batch)]
     contract = device.contract
     if plan.seconds < contract.seconds:
-        notes.append(f"contract not met: {plan.seconds:g} s a file instead of {contract.seconds:g} s")
-    if unsteady := [name for name, timing in timings.items() if not timing.warmup.steady]:
-        notes.append(f"contract not met: still getting faster at the end of warm-up: {', '.join(unsteady)}")
-    few = [
-        f"{name} ({len(timing.milliseconds)})"
-        for name, timing in timings.items()
-        if len(timing.milliseconds) < contract.min_runs
-    ]
+        notes.append(Fact.of("profile.contract_short", device.name, seconds=plan.seconds, contract_seconds=contract.seconds))
+    if unsteady := tuple(name for name, timing in timings.items() if not timing.warmup.steady):
+        notes.append(Fact.of("profile.contract_unsteady", device.name, files=unsteady))
+    runs = {name: len(timing.milliseconds) for name, timing in timings.items()}
+    few = {name: count for name, count in runs.items() if count < contract.min_runs}
     if few:
-        notes.append(f"contract not met: fewer than {contract.min_runs} runs: {', '.join(few)}")
-    if plan.threads == 1 and first.processor_share < BUSY:
         notes.append(
-            f"contract not met: the machine was not idle, the measurement got {first.processor_share:.0%} of a processor; "
-            "high percentiles and intervals carry the neighbours' load"
-        )  # fmt: skip
+            Fact.of(
+                "profile.contract_few_runs",
+                device.name,
+                min_runs=contract.min_runs,
+                files=tuple(few),
+                runs=tuple(few.values()),
+            )
+        )
+    if plan.threads == 1 and first.processor_share < BUSY:
+        notes.append(Fact.of("profile.contract_not_idle", device.name, processor_share=first.processor_share))
     return (*notes, _clocks(device) if clocks is None else clocks)
 
 
-def _clocks(device: Device) -> str:
+def _clocks(device: Device) -> Fact:
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    virtual = "a virtual machine; " if device.hardware and device.hardware.virtual else ""
+    virtual = bool(device.hardware and device.hardware.virtual)
     if not governor.is_file():
-        return f"contract not met: {virtual}clocks and power mode cannot be read or locked from here"
-    return f"{virtual}clocks not locked; frequency governor is {governor.read_text().strip()!r}"
+        return Fact.of("profile.clocks_unreadable", device.name, virtual=virtual)
+    return Fact.of("profile.clocks_not_locked", device.name, virtual=virtual, governor=governor.read_text().strip())
 
 
 def _rate(latency: Quantity) -> Quantity:

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 
 from compress.config.devices import Device, fingerprint, load_device
 from compress.core.errors import DeviceError
-from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, Skipped
+from compress.core.record import BenchmarkRow, Curve, Fact, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Profile(Stage):
         from compress.profile.remote import measure as remote
 
         rows: list[BenchmarkRow] = []
-        notes: list[str] = []
-        skipped: list[Skipped] = []
+        notes: list[Fact] = []
+        skipped: list[Fact] = []
         results: Metrics = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
@@ -69,7 +69,7 @@ class Profile(Stage):
                 try:
                     rows += subjects.estimate_rows(files, device)
                 except DeviceError as error:
-                    skipped.append(Skipped(what=f"estimate for {device.name}", reason=str(error)))
+                    skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
                 continue
             names = {name: _input_name(path) for name, path in files.items()}
             wanted = replace(asked, runtime=candidate.runtimes.get(device.name))
@@ -160,13 +160,18 @@ def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
     }  # fmt: skip
 
 
-def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> str:
+def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> Fact:
     ours, theirs = timings["artifact"].p50, timings[name].p50
     if gain.value is None or ours.value is None or theirs.value is None:
-        return f"not known whether the artifact is faster than the {name}: {gain.detail}"
-    return (
-        f"not faster: the artifact takes {ours.value:.3f} ms and the {name} {theirs.value:.3f} ms here, a speed-up of "
-        f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+        return Fact.of("profile.speedup_unknown", name, reason=gain.detail)
+    return Fact.of(
+        "profile.not_faster",
+        name,
+        artifact_ms=ours.value,
+        latency_ms=theirs.value,
+        speedup=gain.value,
+        low=gain.low,
+        high=gain.high,
     )
 
 

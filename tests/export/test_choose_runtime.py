@@ -22,6 +22,7 @@ from compress.backends import open as opening
 from compress.config.devices import Device, host
 from compress.core.record import StageRecord
 from compress.core.registry import Entry
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.export.infer_script import infer_script
 from compress.export.stage import Export
@@ -98,7 +99,7 @@ def test_the_fastest_runtime_ships_with_the_file_made_for_it(
         ("onnxruntime", "model.onnx", False),
         ("openvino", "model.openvino.onnx", True),
     ]
-    assert any("host: measured in openvino on model.openvino.onnx" in note for note in outcome.notes)
+    assert any("host: measured in openvino on model.openvino.onnx" in render(note) for note in outcome.notes)
     assert outcome.tables["parity"][-1]["pair"].startswith("model.openvino.onnx as written → ")
 
 
@@ -119,13 +120,13 @@ def test_a_faster_runtime_with_other_answers_does_not_ship(
     as_if(onnxruntime=Slow, openvino=Off)
     outcome = exported(quantized, context, here)
     assert outcome.candidate.runtimes == {"host": "onnxruntime"}
-    assert any("runtime openvino was not chosen: outputs differ" in note for note in outcome.notes)
+    assert any("runtime openvino was not chosen: outputs differ" in render(note) for note in outcome.notes)
 
 
 def test_runtimes_that_cannot_ship_are_told(quantized: Candidate, context: Context, here: Device) -> None:
     device = here.model_copy(update={"runtimes": ("tensorrt", "onnxruntime:qnn")})
     outcome = exported(quantized, context, device)
-    left_out = {skip.what: skip.reason for skip in outcome.skipped}
+    left_out = {render_subject(skip): render(skip) for skip in outcome.skipped}
     assert "wants the format 'tensorrt'" in left_out["runtime tensorrt for host"]
     assert "has no QNNExecutionProvider" in left_out["runtime onnxruntime:qnn for host"]
     assert outcome.candidate.runtimes == {"host": "onnxruntime"}

@@ -8,7 +8,9 @@ from compress.backends.open import open_runner
 from compress.config.devices import host
 from compress.core.errors import CompressError, ConversionError, MissingPackageError
 from compress.core.progress import NullReporter
+from compress.core.record import Fact
 from compress.core.registry import Entry
+from compress.core.sentences import render, render_subject
 from compress.profile import choose_runtime as runtimes
 from compress.profile.choose_runtime import choose_runtime, compare_outputs, noise_feeds
 from compress.profile.files import profile_files
@@ -67,7 +69,10 @@ def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatc
     assert choice.rows[2]["top1_agreement"]["value"] == 1.0
     assert choice.rows[2]["largest_difference"] == 0.0
     assert choice.rows[0]["top1_agreement"]["how"] == "not measured"
-    assert any("measured in fast, the fastest of those that agree" in note for note in choice.notes)
+    (note,) = choice.notes
+    assert (note.code, note.subject) == ("profile.runtime_chosen", "fast")
+    assert note.values["runtimes"] == ("own", "slow", "fast")
+    assert "measured in fast, the fastest of those that agree: own " in render(note)
 
 
 def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch):
@@ -75,7 +80,10 @@ def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch
     choice = chosen(("own", "wrong"), tiny)
     assert choice.runtime == "own"
     assert choice.rows[1]["largest_difference"] == pytest.approx(0.5)
-    assert any("runtime wrong was not chosen: outputs differ by at most 0.5" in note for note in choice.notes)
+    note = choice.notes[0]
+    assert (note.code, note.subject) == ("profile.runtime_disagrees", "wrong")
+    assert note.values["difference"] == pytest.approx(0.5)
+    assert "runtime wrong was not chosen: outputs differ by at most 0.5" in render(note)
 
 
 def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
@@ -97,7 +105,8 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
     assert ("fast", tiny) in opened  # the teacher
     assert choice.runtime == "fast"
     assert [row["file"] for row in choice.rows] == ["tiny.onnx", "special.onnx", "tiny.onnx"]
-    assert any("measured in fast on special.onnx, the fastest" in note for note in choice.notes)
+    assert choice.notes[-1].values["file"] == "special.onnx"
+    assert "measured in fast on special.onnx, the fastest" in render(choice.notes[-1])
 
 
 def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch):
@@ -106,14 +115,15 @@ def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch)
     assert choice.runtime == "own"
     assert [row["runtime"] for row in choice.rows] == ["own"]
     ((skip),) = choice.skipped
-    assert skip.what == "runtime gone"
-    assert "pip install" in skip.reason
+    assert (skip.code, skip.subject) == ("profile.runtime_failed", "gone")
+    assert render_subject(skip) == "runtime gone"
+    assert "pip install" in render(skip)
 
 
 def test_an_execution_provider_that_is_not_there_is_skipped(tiny):
     choice = chosen(("onnxruntime", "onnxruntime:qnn"), tiny)
     assert choice.runtime == "onnxruntime"
-    assert "has no QNNExecutionProvider" in choice.skipped[0].reason
+    assert "has no QNNExecutionProvider" in choice.skipped[0].values["error"]
 
 
 def test_what_the_own_runtime_cannot_run_is_an_error(tmp_path):
@@ -165,7 +175,14 @@ def test_agreement_counts_classes_and_the_largest_difference():
     assert found.samples == 3
     assert not found.holds
     assert compare_outputs(ours, ours).holds
-    assert "the same class on 66.7% of 3 samples" in str(found)
+    disagreement = Fact.of(
+        "profile.runtime_disagrees", "fast",
+        difference=found.difference, top1=found.top1, samples=found.samples, largest_difference=0.1, least_agreement=0.98,
+    )  # fmt: skip
+    assert render(disagreement) == (
+        "runtime fast was not chosen: outputs differ by at most 0.88 of the largest, the same class on 66.7% of 3 samples; "
+        "at most 0.1 and 98% are required"
+    )
 
 
 def test_agreement_of_outputs_without_classes_or_with_not_a_number():

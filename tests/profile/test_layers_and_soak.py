@@ -36,7 +36,8 @@ def test_a_file_that_cannot_be_timed_by_layer_is_skipped_with_the_reason(tmp_pat
         {"artifact": missing}, {"artifact": {}}, threads=1, seconds=0.1, soak_seconds=None, reporter=NullReporter()
     )
     ((skip),) = found.skipped
-    assert "gone.onnx" in skip.reason
+    assert skip.code == "profile.layers_failed"
+    assert "gone.onnx" in skip.values["error"]
     assert found.tables == {}
 
 

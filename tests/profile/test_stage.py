@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from compress.config.devices import host, load_device
 from compress.core.errors import DeviceError
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.profile.stage import Profile, files_for, size_ratios
 from tests.profile.onnx_models import model, network
@@ -49,14 +50,17 @@ def test_all_three_are_measured_and_compared(candidate, context):
         "energy_j",
     ):
         assert all(name in row.quantities for row in outcome.benchmark_rows)
-    assert any("interleaved" in note for note in outcome.notes)
-    assert any("contract not met" in note for note in outcome.notes)
+    notes = {note.code: note for note in outcome.notes}
+    assert notes["profile.measured_on"].values["batch"] == 1
+    assert notes["profile.contract_short"].values["seconds"] == 0.05
+    assert "interleaved" in render(notes["profile.measured_on"])
+    assert "contract not met: 0.05 s a file instead of 2 s" in render(notes["profile.contract_short"])
 
 
 def test_an_artifact_that_is_not_faster_is_said(data, context, save):
     slow = Candidate(data.spec, files={"onnxruntime": save("slow.onnx", network(channels=2000))})
     notes = Profile(seconds=0.05).run(slow, context).notes
-    assert sum(note.startswith("not faster: the artifact takes") for note in notes) == 2
+    assert [note.subject for note in notes if note.code == "profile.not_faster"] == ["teacher", "student"]
 
 
 def test_a_torch_candidate_goes_through_its_onnx_file(data, context, tiny):
@@ -91,8 +95,9 @@ def test_what_was_chosen_before_is_measured_on_its_file_and_not_chosen_again(can
     assert "OpenVINO" in artifact.quantities["memory_bytes"].detail
     assert artifact.quantities["memory_arena_bytes"].how == "not measured"
     assert "OpenVINO" in outcome.results["soak_latency_drift"].detail
-    (skip,) = (skip for skip in outcome.skipped if skip.what == "time by layer")
-    assert "runs in openvino" in skip.reason
+    (skip,) = (skip for skip in outcome.skipped if skip.code == "profile.layers_other_runtime")
+    assert skip.values["runtime"] == "openvino"
+    assert render_subject(skip) == "time by layer"
 
 
 def test_what_cannot_be_estimated_is_skipped_with_the_reason(data, context, save):
@@ -101,8 +106,8 @@ def test_what_cannot_be_estimated_is_skipped_with_the_reason(data, context, save
     outcome = Profile(devices=("jetson",)).run(odd, context)
     assert outcome.benchmark_rows == ()
     ((skip),) = outcome.skipped
-    assert "jetson_orin_nano" in skip.what
-    assert "not known" in skip.reason
+    assert (skip.code, skip.subject) == ("profile.estimate_failed", "jetson_orin_nano")
+    assert "not known" in skip.values["error"]
 
 
 def test_devices_are_those_of_the_recipe_where_it_has_them(candidate, context):
@@ -132,9 +137,9 @@ def test_several_runtimes_are_tried_and_one_reports(candidate, context):
     assert {row["device"] for row in rows} == {"here"}
     (version,) = (row["version"] for row in rows if row["chosen"])
     assert {row.runtime for row in outcome.benchmark_rows} == {version}
-    left_out = {skip.what for skip in outcome.skipped}
-    assert "runtime onnxruntime:qnn" in left_out
-    assert ("runtime openvino" in left_out) != ("openvino" in {row["runtime"] for row in rows})
+    left_out = {skip.subject for skip in outcome.skipped if skip.code == "profile.runtime_failed"}
+    assert "onnxruntime:qnn" in left_out
+    assert ("openvino" in left_out) != ("openvino" in {row["runtime"] for row in rows})
 
 
 def test_the_artifact_is_swept(candidate, context):
@@ -153,7 +158,7 @@ def test_threads_stay_on_the_processors_of_the_contract(candidate, context):
     with_targets = Context(**(vars(context) | {"targets": (device,)}))
     outcome = Profile(devices=("here",), seconds=0.02).run(candidate, with_targets)
     if os.cpu_count() > 1:
-        assert any(f"affinity pinned to processor {first} of" in note for note in outcome.notes)
+        assert any(f"affinity pinned to processor {first} of" in render(note) for note in outcome.notes)
     nowhere = device.model_copy(update={"contract": contract.model_copy(update={"affinity": (9999,)})})
     with pytest.raises(DeviceError, match="cannot pin to processors 9999"):
         Profile(devices=("here",), seconds=0.02).run(candidate, Context(**(vars(context) | {"targets": (nowhere,)})))
@@ -194,7 +199,7 @@ def test_layers_of_student_and_artifact_stand_side_by_side(candidate, context):
     outcome = Profile(seconds=0.05).run(candidate, context)
     rows = outcome.tables["layers_time"]
     assert {"module", "nodes", "operators", "runs_in", "student_ms", "artifact_ms"} == set(rows[0])
-    assert any(note.startswith("artifact: layers sum to") for note in outcome.notes)
+    assert ("profile.layers_total", "artifact") in {(note.code, note.subject) for note in outcome.notes}
     assert outcome.curves == {}
 
 
@@ -202,7 +207,7 @@ def test_a_soak_gives_figures_curves_and_notes(candidate, context):
     outcome = Profile(seconds=0.05, soak_seconds=0.3).run(candidate, context)
     assert outcome.results["soak_outliers"].how == "measured"
     assert {"soak_latency", "soak_memory"} <= set(outcome.curves)
-    assert sum(note.startswith("soak:") for note in outcome.notes) == 3
+    assert sum(note.code.startswith("profile.soak_") for note in outcome.notes) == 3
     assert Profile(soak_seconds=600).smoke().soak_seconds <= 1
     with pytest.raises(ValidationError):
         Profile(soak_seconds=0)

@@ -2,6 +2,170 @@
 
 from __future__ import annotations
 
-from compress.core.sentences.table import Sentences
+from compress.core.record import Fact
+from compress.core.sentences.table import Sentence, Sentences
 
-SENTENCES: Sentences = {}
+
+def _listed(fact: Fact, name: str, separator: str = ", ") -> str:
+    values = fact.values[name]
+    return separator.join(map(str, values)) if isinstance(values, tuple) else str(values)
+
+
+def _number(fact: Fact, name: str) -> float:
+    value = fact.values[name]
+    assert isinstance(value, (int, float))  # noqa: S101  # the code's values are numbers
+    return float(value)
+
+
+def _numbers(fact: Fact, name: str) -> tuple[float, ...]:
+    values = fact.values[name]
+    return tuple(float(value) for value in values) if isinstance(values, tuple) else ()  # type: ignore[arg-type]
+
+
+def _measured_on(fact: Fact) -> str:
+    settings = _listed(fact, "settings")
+    return f"measured on {fact.subject}: {settings}; batch {fact.values['batch']}; fixed inputs; files interleaved in turns"
+
+
+def _few_runs(fact: Fact) -> str:
+    files, runs = fact.values["files"], _numbers(fact, "runs")
+    assert isinstance(files, tuple)  # noqa: S101  # one entry a file
+    listed = ", ".join(f"{name} ({count:.0f})" for name, count in zip(files, runs, strict=True))
+    return f"contract not met: fewer than {fact.values['min_runs']} runs: {listed}"
+
+
+def _virtual(fact: Fact) -> str:
+    return "a virtual machine; " if fact.values["virtual"] else ""
+
+
+def _remote_clocks(fact: Fact) -> str:
+    values = fact.values
+    where = f"{values['system']}, {values['architecture']}, {values['processors']} processors, Python {values['python']}"
+    required = f"; the contract asks for {values['power_mode']}" if values["power_mode"] else ""
+    if not values["before"]:
+        return f"contract not met: clocks and power mode cannot be read on {fact.subject} ({where}){required}"
+    readings = f"before {_listed(fact, 'before')}; after {_listed(fact, 'after')}"
+    return f"clocks not locked by this measurement: {readings} ({where}){required}"
+
+
+def _device(fact: Fact) -> str:
+    return f"{fact.values['device']}: " if "device" in fact.values else ""
+
+
+def _runtime_disagrees(fact: Fact) -> str:
+    top1, samples = fact.values["top1"], fact.values["samples"]
+    same = "" if top1 is None else f", the same class on {top1:.1%} of {samples} samples"
+    return (
+        f"{_device(fact)}runtime {fact.subject} was not chosen: "
+        f"outputs differ by at most {_number(fact, 'difference'):.2g} of the largest{same}; "
+        f"at most {_number(fact, 'largest_difference'):g} and {_number(fact, 'least_agreement'):.0%} are required"
+    )
+
+
+def _runtime_chosen(fact: Fact) -> str:
+    runtimes = fact.values["runtimes"]
+    assert isinstance(runtimes, tuple)  # noqa: S101  # one entry a runtime
+    times = ", ".join(f"{name} {value:.3g} ms" for name, value in zip(runtimes, _numbers(fact, "latency_ms"), strict=True))
+    why = "none that agrees is faster beyond its interval" if fact.values["first"] else "the fastest of those that agree"
+    file = f" on {fact.values['file']}" if fact.values["file"] else ""
+    return f"{_device(fact)}measured in {fact.subject}{file}, {why}: {times}"
+
+
+def _layers_total(fact: Fact) -> str:
+    summed, plain, profiled = (_number(fact, name) for name in ("summed_ms", "plain_ms", "profiled_ms"))
+    excess = (summed - plain) / _number(fact, "layers") * 1000
+    overhead = f"; some {excess:.1f} µs of each layer are the profiler's own, so small layers look slower than they are"
+    return (
+        f"{fact.subject}: layers sum to {summed:.3f} ms, {summed / plain:.0%} of the {plain:.3f} ms that an inference "
+        f"takes when it is not profiled; profiled, it takes {profiled:.3f} ms ({profiled / plain - 1:+.0%})"
+    ) + overhead * (excess > 0)
+
+
+def _soak(template: str) -> Sentence:
+    """A sentence of a soak, after the name of the file where several are measured."""
+
+    def sentence(fact: Fact) -> str:
+        file = f"{fact.subject}: " if fact.subject else ""
+        return f"{file}soak: " + template.format(**fact.values)
+
+    return sentence
+
+
+def _throttled(fact: Fact) -> str:
+    values = fact.values
+    count = f", {values['throttles']} times by the processors' own count" if values["throttles"] else ""
+    clock = ""
+    if values["first_mhz"] is not None:
+        clock = f"; the clock went from {_number(fact, 'first_mhz'):.0f} down to {_number(fact, 'lowest_mhz'):.0f} MHz"
+    return f"{f'{fact.subject}: ' if fact.subject else ''}soak: the machine throttled{count}{clock}"
+
+
+def _throttling_from_latency(fact: Fact) -> str:
+    file = f"{fact.subject}: " if fact.subject else ""
+    return f"{file}soak: throttling could be seen in the latency only: {_listed(fact, 'reasons', '; ')}"
+
+
+_DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
+
+SENTENCES: Sentences = {
+    "profile.clocks_not_locked": lambda fact: (
+        f"{_virtual(fact)}clocks not locked; frequency governor is {fact.values['governor']!r}"
+    ),
+    "profile.clocks_unreadable": lambda fact: (
+        f"contract not met: {_virtual(fact)}clocks and power mode cannot be read or locked from here"
+    ),
+    "profile.contract_few_runs": _few_runs,
+    "profile.contract_not_idle": (
+        "contract not met: the machine was not idle, the measurement got {processor_share:.0%} of a processor; "
+        "high percentiles and intervals include the load of other processes"
+    ),
+    "profile.contract_short": "contract not met: {seconds:g} s a file instead of {contract_seconds:g} s",
+    "profile.contract_unsteady": lambda fact: (
+        f"contract not met: still getting faster at the end of warm-up: {_listed(fact, 'files')}"
+    ),
+    "profile.estimate_failed": "{error}",
+    "profile.layers_failed": "{error}",
+    "profile.layers_other_runtime": "the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile",
+    "profile.layers_total": _layers_total,
+    "profile.measured_on": _measured_on,
+    "profile.not_faster": (
+        "not faster: the artifact takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms here, a speed-up of "
+        "{speedup:.2f} ({low:.2f} to {high:.2f})"
+    ),
+    "profile.remote_clocks": _remote_clocks,
+    "profile.runtime_choice_not_remote": "runtimes are compared on this machine only, not over SSH",
+    "profile.runtime_chosen": _runtime_chosen,
+    "profile.runtime_disagrees": _runtime_disagrees,
+    "profile.runtime_failed": "{error}",
+    "profile.soak_drift_unknown": _soak("drift is not known: {reason}"),
+    "profile.soak_drifts_upwards": _soak(f"the latency drifts upwards, {_DRIFT}"),
+    "profile.soak_got_faster": _soak(
+        f"the latency fell, {_DRIFT}: at the start it was not warm, or something else was running"
+    ),
+    "profile.soak_leak": _soak("resident memory grows, {megabytes:.1f} MB over {seconds:.0f} s: something leaks"),
+    "profile.soak_leak_unknown": _soak("leaks are not known: {reason}"),
+    "profile.soak_no_drift": _soak(f"no drift of the latency beyond noise, {_DRIFT}"),
+    "profile.soak_no_leak": _soak("no leak: resident memory changed by {megabytes:+.2f} MB over {seconds:.0f} s"),
+    "profile.soak_not_throttled": _soak("no sign of throttling in clock or count"),
+    "profile.soak_steady": _soak(f"the latency is steady, {_DRIFT}"),
+    "profile.soak_throttled": _throttled,
+    "profile.soak_throttling_from_latency": _throttling_from_latency,
+    "profile.speedup_unknown": "not known whether the artifact is faster than the {subject}: {reason}",
+    "profile.sweep_failed": "{error}",
+    "profile.sweep_fixed_batch": "the batch of {subject} is fixed at {fixed_batch}",
+    "profile.sweep_not_local": (
+        "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
+    ),
+}
+SUBJECTS: Sentences = {
+    "profile.estimate_failed": "estimate for {subject}",
+    "profile.layers_failed": "time by layer",
+    "profile.layers_other_runtime": "time by layer",
+    "profile.runtime_choice_not_remote": "choice of runtimes on {subject}",
+    "profile.runtime_failed": lambda fact: (
+        f"runtime {fact.subject}" + (f" for {fact.values['device']}" if "device" in fact.values else "")
+    ),
+    "profile.sweep_failed": "sweep at batch {batch}",
+    "profile.sweep_fixed_batch": "sweep at batch {batch}",
+    "profile.sweep_not_local": "sweep on {subject}",
+}

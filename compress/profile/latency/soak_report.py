@@ -1,4 +1,4 @@
-"""What a soak showed: drift, throttling, leaks and outliers, as figures, curves and sentences."""
+"""What a soak showed: drift, throttling, leaks and outliers, as quantities, curves and facts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.core.record import Curve, Metrics, Quantity
+from compress.core.record import Curve, Fact, Metrics, Quantity
 from compress.core.statistics import wilson
 from compress.profile.latency.theil_sen import theil_sen
 
@@ -149,42 +149,48 @@ class Soak:
             if any(value is not None for value in y)
         }
 
-    def notes(self) -> tuple[str, ...]:
-        """What a reviewer should know, in sentences: drift, throttling, leaks."""
-        found = self.quantities()
+    def notes(self, subject: str = "") -> tuple[Fact, ...]:
+        """Drift, throttling and leaks.
+
+        Args:
+            subject: Name of the file, where several are soaked.
+        """
+        quantities = self.quantities()
         return (
-            self._drift_note(found["soak_latency_drift"]),
-            self._throttle_note(),
-            self._leak_note(found["soak_memory_growth"]),
+            self._drift_note(quantities["soak_latency_drift"], subject),
+            self._throttle_note(subject),
+            self._leak_note(quantities["soak_memory_growth"], subject),
         )
 
-    def _drift_note(self, drift: Quantity) -> str:
+    def _drift_note(self, drift: Quantity, subject: str) -> Fact:
         if drift.value is None or drift.low is None or drift.high is None:
-            return f"soak: drift is not known: {drift.detail}"
-        span = f"{drift.value:+.1%} ({drift.low:+.1%} to {drift.high:+.1%}) over {self.seconds:.0f} s"
+            return Fact.of("profile.soak_drift_unknown", subject, reason=drift.detail)
         if drift.low <= 0 <= drift.high:
-            return f"soak: no drift of the latency told apart from noise, {span}"
-        if abs(drift.value) <= NOTABLE:
-            return f"soak: the latency is steady, {span}"
-        if drift.value > 0:
-            return f"soak: the latency drifts upwards, {span}"
-        return f"soak: the latency fell, {span}: at the start it was not warm, or something else was running"
+            code = "profile.soak_no_drift"
+        elif abs(drift.value) <= NOTABLE:
+            code = "profile.soak_steady"
+        else:
+            code = "profile.soak_drifts_upwards" if drift.value > 0 else "profile.soak_got_faster"
+        return Fact.of(code, subject, drift=drift.value, low=drift.low, high=drift.high, seconds=self.seconds)
 
-    def _throttle_note(self) -> str:
+    def _throttle_note(self, subject: str) -> Fact:
         clocks = [window.clock_mhz for window in self.windows if window.clock_mhz is not None]
         fell = bool(clocks) and min(clocks) < FALLEN * clocks[0]
         if self.throttles or fell:
-            counted = f", {self.throttles} times by the processors' own count" if self.throttles else ""
-            clock = f"; the clock went from {clocks[0]:.0f} down to {min(clocks):.0f} MHz" if fell else ""
-            return f"soak: the machine throttled{counted}{clock}"
-        if unread := [self.missing[name] for name in ("clock", "temperature") if name in self.missing]:
-            return f"soak: throttling could be told from the latency only: {'; '.join(unread)}"
-        return "soak: no sign of throttling in clock or count"
+            return Fact.of(
+                "profile.soak_throttled",
+                subject,
+                throttles=self.throttles,
+                first_mhz=clocks[0] if fell else None,
+                lowest_mhz=min(clocks) if fell else None,
+            )
+        if unread := tuple(self.missing[name] for name in ("clock", "temperature") if name in self.missing):
+            return Fact.of("profile.soak_throttling_from_latency", subject, reasons=unread)
+        return Fact.of("profile.soak_not_throttled", subject)
 
-    def _leak_note(self, growth: Quantity) -> str:
+    def _leak_note(self, growth: Quantity, subject: str) -> Fact:
         if growth.value is None or growth.low is None:
-            return f"soak: leaks are not known: {growth.detail}"
+            return Fact.of("profile.soak_leak_unknown", subject, reason=growth.detail)
         total = growth.value * self.seconds / 60
-        if growth.low > 0 and total > LEAK_BYTES:
-            return f"soak: resident memory grows, {total / 1e6:.1f} MB over {self.seconds:.0f} s: something leaks"
-        return f"soak: no leak: resident memory changed by {total / 1e6:+.2f} MB over {self.seconds:.0f} s"
+        code = "profile.soak_leak" if growth.low > 0 and total > LEAK_BYTES else "profile.soak_no_leak"
+        return Fact.of(code, subject, megabytes=total / 1e6, seconds=self.seconds)

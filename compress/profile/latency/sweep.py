@@ -14,13 +14,11 @@ from compress.backends.runner import Feeds, pinned, sample
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Skipped
+from compress.core.record import Fact
 from compress.profile.latency.timing import Timing, time_runners
 
 if TYPE_CHECKING:
     from compress.profile.rows import MeasurementSettings
-
-ELSEWHERE = "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
 
 
 def sweep(
@@ -31,7 +29,7 @@ def sweep(
     plan: MeasurementSettings,
     *,
     reporter: Reporter,
-) -> tuple[tuple[dict[str, Any], ...], tuple[Skipped, ...]]:
+) -> tuple[tuple[dict[str, Any], ...], tuple[Fact, ...]]:
     """Time every batch size at every thread count.
 
     Each point runs in a session of its own; idle sessions sleep. Points of one batch size share their inputs.
@@ -75,7 +73,7 @@ def sweep(
 
 def _fitting(
     path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: MeasurementSettings
-) -> tuple[dict[int, Feeds], tuple[Skipped, ...]]:
+) -> tuple[dict[int, Feeds], tuple[Fact, ...]]:
     """Inputs of each batch size that the file takes, and why it does not take the others."""
     taken: dict[int, Feeds] = {}
     skipped = []
@@ -84,14 +82,12 @@ def _fitting(
             given = feeds(batch)
             sizes = {len(array) if array.ndim else 0 for array in given.values()}
             if batch not in sizes:
-                skipped.append(
-                    Skipped(what=f"sweep at batch {batch}", reason=f"the batch of {path.name} is fixed at {max(sizes)}")
-                )
+                skipped.append(Fact.of("profile.sweep_fixed_batch", path.name, batch=batch, fixed_batch=max(sizes)))
                 continue
             try:
                 runner.run(given)
             except (ConversionError, DeviceError) as error:
-                skipped.append(Skipped(what=f"sweep at batch {batch}", reason=str(error)))
+                skipped.append(Fact.of("profile.sweep_failed", path.name, batch=batch, error=str(error)))
             else:
                 taken[batch] = given
     return taken, tuple(skipped)
@@ -115,7 +111,7 @@ def sweep_files(
     *,
     seconds: float = 2.0,
     reporter: Reporter | None = None,
-) -> tuple[tuple[dict[str, Any], ...], tuple[Skipped, ...]]:
+) -> tuple[tuple[dict[str, Any], ...], tuple[Fact, ...]]:
     """Sweep ONNX files on this machine, fed zeros of their own input shapes; other devices are listed as left out.
 
     Args:
@@ -136,12 +132,13 @@ def sweep_files(
     from compress.profile.rows import MeasurementSettings
 
     rows: list[dict[str, Any]] = []
-    skipped: list[Skipped] = []
+    skipped: list[Fact] = []
     if not batches and len(thread_counts) < 2:
         return (), ()
     files = [path for path in paths if not path.is_dir()]
-    skipped += [Skipped(what=f"sweep on {each.name}", reason=ELSEWHERE) for each in devices if each.connection != "local"]
-    for device, path in itertools.product((each for each in devices if each.connection == "local"), files):
+    local_devices = [device for device in devices if device.connection == "local"]
+    skipped += [Fact.of("profile.sweep_not_local", device.name) for device in devices if device.connection != "local"]
+    for device, path in itertools.product(local_devices, files):
         plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
         with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
             feeds = partial(sample, runner)

@@ -21,9 +21,10 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.backends.onnxruntime import Runner
 from compress.backends.runner import Array, Feeds
+from compress.core.record import Fact
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, Origin
-from compress.profile.layers.ort_profile import GRAPH, Stamping, kernel_name, middle_mean, split
+from compress.profile.layers.ort_profile import GRAPH, Stamping, interquartile_mean, kernel_name, split
 
 MAX_EVENTS = 20_000
 """Kernel stamps kept for one file: some 12 MB of JSON to read back."""
@@ -94,17 +95,22 @@ class Layers:
     @property
     def summed_ms(self) -> float:
         """Sum over the kernels' times."""
-        return sum(middle_mean(kernel.milliseconds) for kernel in self.kernels)
+        return sum(interquartile_mean(kernel.milliseconds) for kernel in self.kernels)
 
-    def account(self) -> str:
-        """How the sum of the layers stands to whole inferences, in one sentence."""
-        stamped, plain = middle_mean(self.profiled_ms), middle_mean(self.plain_ms)
-        excess = (self.summed_ms - plain) / len(self.kernels) * 1000
-        own = f"; some {excess:.1f} µs of each layer are the stamping's own, so small layers look slower than they are"
-        return (
-            f"layers sum to {self.summed_ms:.3f} ms, {self.summed_ms / plain:.0%} of the {plain:.3f} ms that an inference "
-            f"takes when it is not profiled; profiled, it takes {stamped:.3f} ms ({stamped / plain - 1:+.0%})"
-        ) + own * (excess > 0)
+    def total(self, subject: str) -> Fact:
+        """The sum over the layers, next to whole inferences with and without the profiler.
+
+        Args:
+            subject: Name of the file.
+        """
+        return Fact.of(
+            "profile.layers_total",
+            subject,
+            summed_ms=self.summed_ms,
+            plain_ms=interquartile_mean(self.plain_ms),
+            profiled_ms=interquartile_mean(self.profiled_ms),
+            layers=len(self.kernels),
+        )
 
 
 def measure(

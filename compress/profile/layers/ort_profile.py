@@ -135,8 +135,10 @@ def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Sta
             marks += [False, *[True] * runs]
         events = [run for run, counted in zip(split(stamping.stamps()), marks, strict=True) if counted]
     names = tuple(kernel_name(event) for event in events[0])
-    stamped = np.array([middle_mean(np.array([run[place]["dur"] * 1e3 for run in events])) for place in range(len(names))])
-    total = middle_mean(np.array(plain)) * 1e6
+    stamped = np.array(
+        [interquartile_mean(np.array([run[place]["dur"] * 1e3 for run in events])) for place in range(len(names))]
+    )
+    total = interquartile_mean(np.array(plain)) * 1e6
     return Stamps(names, np.maximum(stamped - (stamped.sum() - total) / len(names), SHORTEST_NS), total)
 
 
@@ -162,7 +164,7 @@ def kernel_name(event: Mapping[str, Any]) -> str:
     return str(event["name"]).removesuffix("_kernel_time")
 
 
-def middle_mean(samples: Array) -> float:
+def interquartile_mean(samples: Array) -> float:
     """Mean of the middle half: as steady as a median, and finer than the whole microseconds that it is made of."""
     ordered = np.sort(samples)
     cut = len(ordered) // 4

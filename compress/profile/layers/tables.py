@@ -10,7 +10,7 @@ import numpy as np
 from compress.backends.runner import Array
 from compress.core.record import Quantity
 from compress.profile.layers.layer_times import Kernel, Layers
-from compress.profile.layers.ort_profile import middle_mean
+from compress.profile.layers.ort_profile import interquartile_mean
 
 Rows = tuple[dict[str, Any], ...]
 """Rows of a table, as plain JSON; a quantity is written out."""
@@ -21,15 +21,15 @@ def duration(kernels: list[Kernel], detail: str) -> Quantity:
     """Time of several kernels together."""
     total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
     interval = _interval(total) if len(total) > 1 else None
-    return Quantity.measured(middle_mean(total), "ms", detail, interval=interval, runs=len(total))
+    return Quantity.measured(interquartile_mean(total), "ms", detail, interval=interval, runs=len(total))
 
 
 def _interval(total: Array) -> tuple[float, float]:
-    """95 % interval of `middle_mean` by the percentile bootstrap, all draws at once: a table holds hundreds."""
+    """95 % interval of `interquartile_mean` by the percentile bootstrap, all draws at once: a table holds hundreds."""
     n = len(total)
     drawn = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
     low, high = np.quantile(drawn[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
-    point = middle_mean(total)
+    point = interquartile_mean(total)
     return min(point, float(low)), max(point, float(high))
 
 

@@ -15,7 +15,7 @@ from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Quantity, Skipped
+from compress.core.record import BenchmarkRow, Fact, Quantity
 from compress.data.interface import Split
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
@@ -108,7 +108,7 @@ def measured(
     *,
     batch: int,
     reporter: Reporter,
-) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[str, ...]]:
+) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[Fact, ...]]:
     """Measure files on a device over SSH, all in one interleaved session; the counterpart of `subjects.measured`.
 
     Args:
@@ -170,13 +170,12 @@ def profile(
     inputs = samples(split, batch)
     feeds = {name: {names[name]: inputs} for name in files}
     rows, timings, notes = measured(files, feeds, device, plan, batch=batch, reporter=reporter)
-    asked = {"sweep": wanted.batches or wanted.thread_counts, "choice of runtimes": device.runtimes}
-    skipped = tuple(
-        Skipped(what=f"{what} on {device.name}", reason="made on this machine only, not over SSH")
-        for what in asked
-        if asked[what]
-    )
-    return LocalFound(rows, timings, notes, skipped)
+    skipped = []
+    if wanted.batches or wanted.thread_counts:
+        skipped.append(Fact.of("profile.sweep_not_local", device.name))
+    if device.runtimes:
+        skipped.append(Fact.of("profile.runtime_choice_not_remote", device.name))
+    return LocalFound(rows, timings, notes, tuple(skipped))
 
 
 def _ssh(device: Device) -> Ssh:
@@ -247,12 +246,16 @@ def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: D
     )
 
 
-def _clocks(device: Device, facts: dict[str, Any], seen: dict[str, dict[str, str]]) -> str:
-    """What the device told of clocks, temperature and power mode before and after, against the contract."""
-    asked = f"; the contract asks for {device.contract.power_mode}" if device.contract.power_mode else ""
-    where = f"{facts['system']}, {facts['architecture']}, {facts['processors']} processors, Python {facts['python']}"
-    if not seen["before"]:
-        return f"contract not met: clocks and power mode cannot be read on {device.name} ({where}){asked}"
-    before = ", ".join(f"{key} {value}" for key, value in seen["before"].items())
-    after = ", ".join(f"{key} {value}" for key, value in seen["after"].items())
-    return f"clocks not locked by this measurement: before {before}; after {after} ({where}){asked}"
+def _clocks(device: Device, facts: dict[str, Any], readings: dict[str, dict[str, str]]) -> Fact:
+    """Clocks, temperature and power mode that the device reported before and after."""
+    return Fact.of(
+        "profile.remote_clocks",
+        device.name,
+        system=facts["system"],
+        architecture=facts["architecture"],
+        processors=facts["processors"],
+        python=facts["python"],
+        power_mode=device.contract.power_mode,
+        before=tuple(f"{key} {value}" for key, value in readings["before"].items()),
+        after=tuple(f"{key} {value}" for key, value in readings["after"].items()),
+    )

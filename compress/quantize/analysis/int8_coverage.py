@@ -19,7 +19,7 @@ from typing import Any
 from compress.core.record import Metrics, Quantity
 from compress.profile.layers.layer_times import CONVERTING as CONVERTED
 from compress.profile.layers.layer_times import OWN, Kernel, Layers
-from compress.profile.layers.ort_profile import middle_mean
+from compress.profile.layers.ort_profile import interquartile_mean
 from compress.profile.layers.tables import Rows, detail_of, duration, written
 from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, FallbackReasons
 from compress.quantize.qdq.rewrite_hardswish import original_node_name
@@ -98,7 +98,7 @@ def compute_coverage(before: Layers, after: Layers, reasons: FallbackReasons) ->
 
 def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
     """Time of kernels, each by itself: what disturbs a run falls on some kernel of it, and hardly ever on the same."""
-    total = sum(middle_mean(kernel.milliseconds) for kernel in kernels)
+    total = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
     return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
 
 

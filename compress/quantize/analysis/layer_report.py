@@ -41,7 +41,7 @@ def compare_layers(
     told: Mapping[str, str] | None = None,
     threads: int = 1,
     seconds: float = 2.0,
-) -> tuple[Int8Coverage, tuple[str, ...]]:
+) -> tuple[Int8Coverage, tuple[Fact, ...]]:
     """Compare.
 
     Args:
@@ -63,7 +63,7 @@ def compare_layers(
     _check(before, after, parent, made)
     measured = layers.measure({"float": parent, "quantized": made}, feeds, threads=threads, seconds=seconds)
     found = compute_coverage(measured["float"], measured["quantized"], FallbackReasons(after, told))
-    return found, tuple(f"{name}: {each.account()}" for name, each in measured.items())
+    return found, tuple(layer_times.total(name) for name, layer_times in measured.items())
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ReportSection:
 
     results: Metrics = field(default_factory=dict)
     tables: dict[str, Rows] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact | str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -91,7 +91,7 @@ def report_layers(
     """
     feeds = {graphs.INPUT: inputs}
     try:
-        found, accounts = compare_layers(
+        found, totals = compare_layers(
             parent,
             made,
             feeds={"float": feeds, "quantized": feeds},
@@ -101,7 +101,7 @@ def report_layers(
         )
     except CompressError as error:
         return ReportSection(skipped=(Skipped(what="what runs in int8", reason=str(error)),))
-    return ReportSection(found.results, {LAYERS: found.layers, CONVERSIONS: found.conversions}, (found.note, *accounts))
+    return ReportSection(found.results, {LAYERS: found.layers, CONVERSIONS: found.conversions}, (found.note, *totals))
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:

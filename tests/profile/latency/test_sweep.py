@@ -10,6 +10,8 @@ from compress.backends.onnxruntime import Runner
 from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
+from compress.core.record import Fact
+from compress.core.sentences import render, render_subject
 from compress.profile.latency.sweep import sweep, sweep_files
 from compress.profile.rows import MeasurementSettings
 from tests.profile.onnx_models import network
@@ -39,8 +41,9 @@ def test_a_fixed_batch_skips_the_others(save):
     fixed = save("fixed.onnx", network(shape=[2, 3, 8, 8]))
     rows, skipped = sweep(fixed, images, (1, 2), (1,), PLAN, reporter=NullReporter())
     assert [row["batch"] for row in rows] == [2]
-    assert skipped[0].what == "sweep at batch 1"
-    assert "Expected: 2" in skipped[0].reason
+    assert skipped[0].code == "profile.sweep_failed"
+    assert render_subject(skipped[0]) == "sweep at batch 1"
+    assert "Expected: 2" in skipped[0].values["error"]
 
 
 def test_zeros_of_a_fixed_batch_are_not_taken_for_another(save):
@@ -48,7 +51,8 @@ def test_zeros_of_a_fixed_batch_are_not_taken_for_another(save):
     with Runner(fixed) as runner:
         rows, skipped = sweep(fixed, lambda size: base.sample(runner, size), (1,), (1,), PLAN, reporter=NullReporter())
     assert rows == ()
-    assert skipped[0].reason == "the batch of fixed.onnx is fixed at 2"
+    assert skipped[0] == Fact.of("profile.sweep_fixed_batch", "fixed.onnx", batch=1, fixed_batch=2)
+    assert render(skipped[0]) == "the batch of fixed.onnx is fixed at 2"
 
 
 def test_a_batch_that_memory_does_not_hold_is_skipped(tiny, monkeypatch):
@@ -61,7 +65,7 @@ def test_a_batch_that_memory_does_not_hold_is_skipped(tiny, monkeypatch):
     monkeypatch.setattr(Runner, "run", run)
     rows, skipped = sweep(tiny, images, (1, 64), (1,), PLAN, reporter=NullReporter())
     assert [row["batch"] for row in rows] == [1]
-    assert [(skip.what, skip.reason) for skip in skipped] == [("sweep at batch 64", "out of memory")]
+    assert skipped == (Fact.of("profile.sweep_failed", "tiny.onnx", batch=64, error="out of memory"),)
 
 
 def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
@@ -73,7 +77,7 @@ def test_files_are_swept_on_this_machine_alone(tiny):
     devices = [host(), load_device("jetson")]
     rows, skipped = sweep_files([tiny], devices, (1, 4), (1,), seconds=0.02)
     assert [(row["file"], row["device"], row["batch"]) for row in rows] == [("tiny.onnx", "host", 1), ("tiny.onnx", "host", 4)]
-    assert [skip.what for skip in skipped] == ["sweep on jetson_orin_nano"]
+    assert skipped == (Fact.of("profile.sweep_not_local", "jetson_orin_nano"),)
     threads, _ = sweep_files([tiny], devices, (), (1, 2), seconds=0.02)
     assert [(row["batch"], row["threads"]) for row in threads] == [(1, 1), (1, 2)]
     assert sweep_files([tiny], devices, (), (1,)) == ((), ())

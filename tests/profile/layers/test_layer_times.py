@@ -12,6 +12,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import CompressError, DeviceError
 from compress.core.record import InputSpec, Quantity
+from compress.core.sentences import render
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers import layer_times as layers
 from compress.profile.layers import tables as layer_tables
@@ -112,8 +113,11 @@ def test_the_table_gives_the_slowest_first_and_shares_that_add_up(measured):
 
 
 def test_the_sum_is_held_against_whole_inferences(measured):
-    text = measured["student"].account()
-    assert "layers sum to" in text
+    total = measured["student"].total("student")
+    assert total.values["summed_ms"] == pytest.approx(measured["student"].summed_ms)
+    assert total.values["layers"] == len(measured["student"].kernels)
+    text = render(total)
+    assert text.startswith("student: layers sum to")
     assert "not profiled" in text
     assert len(measured["student"].plain_ms) >= layers.FEWEST
     assert len(measured["student"].profiled_ms) == len(measured["student"].kernels[0].milliseconds)
@@ -142,7 +146,7 @@ def test_what_only_one_side_fuses_counts_to_the_same_module():
 
 
 def test_the_middle_mean_ignores_both_tails():
-    assert layers.middle_mean(np.array([1.0, 2.0, 2.0, 3.0, 3.0, 2.0, 0.0, 100.0])) == pytest.approx(2.25)
+    assert layers.interquartile_mean(np.array([1.0, 2.0, 2.0, 3.0, 3.0, 2.0, 0.0, 100.0])) == pytest.approx(2.25)
 
 
 def test_numbers_are_told_by_the_types_that_go_in_and_out():
@@ -250,5 +254,5 @@ def test_intervals_of_a_table_are_those_of_the_bootstrap():
 
     took = np.random.default_rng(3).exponential(size=40)
     found = layer_tables.duration([Kernel("Conv", "float", (), took)], "")
-    low, high = bootstrap_interval(took, layers.middle_mean, resamples=layer_tables.RESAMPLES)
+    low, high = bootstrap_interval(took, layers.interquartile_mean, resamples=layer_tables.RESAMPLES)
     assert (found.low, found.high) == pytest.approx((low, high))

@@ -14,6 +14,7 @@ from compress.cli import app
 from compress.config.devices import host
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.profile import rows as subjects
 from compress.profile.files import profile_files
@@ -47,8 +48,9 @@ def test_rows_come_out_like_local_ones(device, server, tiny, save):
         assert "over SSH at 127.0.0.1" in ours.quantities["memory_bytes"].detail
         assert ours.quantities["size_bytes"] == theirs.quantities["size_bytes"]
     assert len(timings["teacher"].samples.round_medians()) == len(timings["artifact"].samples.round_medians())
-    assert any("interleaved" in note for note in notes)
-    assert any("Python" in note and os.uname().machine in note for note in notes)
+    assert notes[0].code == "profile.measured_on"
+    assert (notes[-1].code, notes[-1].values["architecture"]) == ("profile.remote_clocks", os.uname().machine)
+    assert "Python" in render(notes[-1])
 
 
 def test_weights_beside_the_file_travel_with_it(device, tmp_path):
@@ -87,7 +89,7 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
     outcome = stage.run(Candidate(data.spec, files={"onnxruntime": tiny}), context)
     assert [(row.device, row.subject) for row in outcome.benchmark_rows] == [("my_board", "teacher"), ("my_board", "artifact")]
     assert outcome.results["speedup_vs_teacher_on_my_board"].how == "measured"
-    assert [skip.what for skip in outcome.skipped] == ["sweep on my_board"]
+    assert [(skip.code, skip.subject) for skip in outcome.skipped] == [("profile.sweep_not_local", "my_board")]
     assert "my_board" in stage.cache_inputs((board,))
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Quantity, Skipped
+from compress.core.sentences import render
 from compress.profile.layers.kernel_to_node import Origin
 from compress.profile.layers.layer_times import OWN, Kernel, Layers
 from compress.quantize import schemes
@@ -234,4 +235,4 @@ def test_the_stage_records_it(network: nn.Module, context) -> None:
     row = next(row for row in outcome.tables[LAYERS] if row["module"] == "wide")
     assert (row["runs_in"], "keep_float" in row["why"]) == ("float", True)
     assert outcome.results["quantized_in_int8_ms"].value > 0
-    assert any("convolutions and products run in int8" in note for note in outcome.notes)
+    assert any("convolutions and products run in int8" in render(note) for note in outcome.notes)
