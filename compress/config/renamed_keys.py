@@ -40,6 +40,10 @@ RENAMED: tuple[Renamed, ...] = (
     Renamed("stages.prune.schedule", "exchange", "drop_fraction"),
     Renamed("stages.prune.schedule", "until", "end_fraction"),
     Renamed("stages.prune.schedule.kind", "guarded", "accuracy_aware"),
+    Renamed("stages.*losses", "branches", "self_distillation_exits"),
+    Renamed("stages.*losses", "standardised", "logit_standardization"),
+    Renamed("stages.distill.teacher", "labels", "soft_label_file"),
+    Renamed("stages.distill.teacher", "oracle", "function"),
 )
 
 

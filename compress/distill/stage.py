@@ -95,9 +95,9 @@ class Distill(Stage, Training):
         teacher = self.teacher.build(candidate, context, self, self.cache.k) if asked else None
         results: Metrics = {}
         for number, (name, between) in enumerate(self._between(candidate, context), start=1):
-            learned = self._fit(between, context, f"between-{number}", self.losses, teacher)
+            learned = self._fit(between, context, f"assistant-{number}", self.losses, teacher)
             detail = f"{name}, on validation, on the way to the student"
-            results[f"between_{number}"] = Quantity.measured(learned.best_metric, "fraction", detail)
+            results[f"assistant_{number}"] = Quantity.measured(learned.best_metric, "fraction", detail)
             teacher = cached_teacher([between], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
         results |= _training_results(history)

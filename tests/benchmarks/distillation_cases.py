@@ -72,11 +72,11 @@ LOSSES = {
     "jensen_shannon": mostly("jensen_shannon", 2.0, temperature=SOFT),
     "decoupled": mostly("decoupled", 0.5, temperature=SOFT),
     "dist": mostly("dist", 0.5),
-    "standardised": mostly("standardised"),
+    "logit_standardization": mostly("logit_standardization"),
     "soft_labels": mostly("soft_labels"),
     "label_smoothing (no teacher)": {"losses": ({"label_smoothing": {}},)},
     "virtual_teacher (no teacher)": {"losses": ({"virtual_teacher": {"weight": 0.01}}, "task")},
-    "branches (no teacher)": {"losses": ({"branches": {}}, "task")},
+    "self_distillation_exits (no teacher)": {"losses": ({"self_distillation_exits": {}}, "task")},
 }
 
 LOOKING = {
@@ -143,8 +143,8 @@ def cases() -> list[Case]:
         Case(few, "teacher", "one assistant", {**PLAIN, "assistants": (python("assistant"),)}),
         Case(few, "teacher", "born_again", {**PLAIN, "teacher": "born_again"}, first=True),
         *(Case(few, "teacher", name, given) for name, given in SELVES.items()),
-        Case(few, "teacher", "labels", {**PLAIN, "teacher": {"labels": {"file": "soft.parquet"}}}),
-        Case(few, "teacher", "oracle", {**PLAIN, "teacher": {"oracle": {"function": python("oracle")}}}),
+        Case(few, "teacher", "soft_label_file", {**PLAIN, "teacher": {"soft_label_file": {"file": "soft.parquet"}}}),
+        Case(few, "teacher", "function", {**PLAIN, "teacher": {"function": {"function": python("oracle")}}}),
         *(Case(few, "curriculum", name, given) for name, given in CURRICULA.items()),
         Case(few, "curriculum", "early stopping, patience 2", PLAIN, more={"patience": 2}),
         Case(many, "", "alone", None, data="many"),

@@ -63,3 +63,18 @@ def test_the_period_of_a_growing_penalty_keeps_its_name() -> None:
 def test_the_new_names_of_pruning_exist() -> None:
     assert {"greg1", "greg2"} <= set(names("penalty"))
     assert "accuracy_aware" in names("schedule")
+
+
+@pytest.mark.parametrize(
+    ("entry", "old", "new"),
+    [
+        ("{losses: [branches, task]}", "branches", "self_distillation_exits"),
+        ("{losses: [{standardised: {weight: 0.5}}]}", "standardised", "logit_standardization"),
+        ("{teacher: {labels: {file: soft.parquet}}}", "labels", "soft_label_file"),
+        ("{teacher: {oracle: {function: 'python:mine.py:f'}}}", "oracle", "function"),
+    ],
+)
+def test_an_old_loss_or_teacher_of_distill_is_refused_with_the_new_name(entry: str, old: str, new: str) -> None:
+    with pytest.raises(RecipeError, match=f"`{old}` is now called `{new}`"):
+        loads(f"{SMALL}  - distill: {entry}\n")
+    assert new in (*names("loss"), *names("teacher"))

@@ -96,7 +96,7 @@ def test_without_a_teacher_distill_says_what_to_do(context):
 
 
 def test_losses_that_ask_nobody_need_no_teacher(context):
-    stage = Distill(**QUICK, losses=["branches", {"virtual_teacher": {"weight": 0.1}}, "task"])
+    stage = Distill(**QUICK, losses=["self_distillation_exits", {"virtual_teacher": {"weight": 0.1}}, "task"])
     outcome = stage.run(candidate(), replace(context, teachers=()))
     assert [row["student_layer"] for row in outcome.tables["matched_layers"]] == ["2"]
     assert outcome.results["epochs"].value == 3

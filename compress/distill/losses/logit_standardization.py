@@ -40,7 +40,7 @@ def standardized_response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Ten
 
 
 class LogitStandardization(LossTerm):
-    """`standardised:` in a recipe.
+    """`logit_standardization:` in a recipe.
 
     Attributes:
         temperature: T above.

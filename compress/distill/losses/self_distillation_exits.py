@@ -39,7 +39,7 @@ def exit_loss(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Ten
 
 
 class SelfDistillationExits(LossTerm):
-    """`branches:` in a recipe. Needs no teacher.
+    """`self_distillation_exits:` in a recipe. Needs no teacher.
 
     Attributes:
         alpha: α above.
@@ -63,7 +63,7 @@ class SelfDistillationExits(LossTerm):
         from torch import nn
 
         if not joints:
-            msg = "branches need two layers or more that give maps or tokens; name layers with `layers:`"
+            msg = "self-distillation exits need two layers or more that give maps or tokens; name layers with `layers:`"
             raise ModelError(msg)
         widths = [joint.student_shape[0] if len(joint.student_shape) == 3 else joint.student_shape[-1] for joint in joints]
         return nn.ModuleList(nn.Linear(width, joint.teacher_shape[0]) for width, joint in zip(widths, joints, strict=True))

@@ -207,7 +207,7 @@ class PeerTeachers(TeacherConfig):
 
 
 class SoftLabelFile(TeacherConfig):
-    """`labels`: soft labels from a file, whoever made them.
+    """`soft_label_file`: soft labels from a file.
 
     Attributes:
         file: `.safetensors` or `.parquet`, as `distill.teachers.external.write_soft_labels` makes it; relative to the recipe.
@@ -225,7 +225,7 @@ class SoftLabelFile(TeacherConfig):
     def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hash of the file; a missing one is told when the stage runs."""
         path = base / Path(self.file).expanduser()
-        return {"labels": sha256(path)} if path.is_file() else {}
+        return {"soft_label_file": sha256(path)} if path.is_file() else {}
 
 
 class DistilledSetLabels(TeacherConfig):
@@ -243,7 +243,7 @@ class DistilledSetLabels(TeacherConfig):
 
 
 class FunctionTeacher(TeacherConfig):
-    """`oracle`: a Python function that gives probabilities for images: a tree search, a rule system, a remote service.
+    """`function`: a Python function that gives probabilities for images: a tree search, a rule system, a remote service.
 
     Attributes:
         function: `python:FILE.py:FUNCTION`, called with images (N, C, H, W) in [0, 1]; it gives probabilities (N, K). Runs only
@@ -259,7 +259,7 @@ class FunctionTeacher(TeacherConfig):
 
         reference = self.function.removeprefix("python:")
         function = load_function(reference, context.base, context.trust_code)
-        key = f"{self.function} {self.file_hashes(context.base)['oracle']}"
+        key = f"{self.function} {self.file_hashes(context.base)['function']}"
         return function_teacher(function, key, candidate.spec, context, k)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
@@ -270,7 +270,7 @@ class FunctionTeacher(TeacherConfig):
         """
         from compress.core.trusted_code import source_file
 
-        return {"oracle": sha256(source_file(self.function.removeprefix("python:"), base))}
+        return {"function": sha256(source_file(self.function.removeprefix("python:"), base))}
 
 
 def check_same_classes(theirs: tuple[str, ...], own: tuple[str, ...], who: str) -> None:

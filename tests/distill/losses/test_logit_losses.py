@@ -79,7 +79,7 @@ EACH = {
     "reverse": (lambda s, t, y, T: reverse_kl(s, t, T=T), reference_reverse),
     "jensen_shannon": (lambda s, t, y, T: jensen_shannon(s, t, beta=0.3, T=T), reference_jensen_shannon),
     "decoupled": (lambda s, t, y, T: dkd(s, t, y, alpha=1.5, beta=4.0, T=T), reference_decoupled),
-    "standardised": (lambda s, t, y, T: standardized_response(s, t, T=T), reference_standardised),
+    "logit_standardization": (lambda s, t, y, T: standardized_response(s, t, T=T), reference_standardised),
     "soft_labels": (lambda s, t, y, T: soft_labels(s, t, T=T), reference_soft_labels),
     "label_smoothing": (lambda s, t, y, T: label_smoothing(s, y, epsilon=0.1), reference_label_smoothing),
     "virtual_teacher": (lambda s, t, y, T: virtual_teacher(s, y, a=0.9, T=T), reference_virtual_teacher),
@@ -124,7 +124,7 @@ AGREE = {
     "jensen_shannon": lambda s, t, y: jensen_shannon(s, t, beta=0.3, T=3.0).mean(),
     "decoupled": lambda s, t, y: dkd(s, t, y, alpha=1.0, beta=8.0, T=3.0).mean(),
     "dist": lambda s, t, y: dist(s, t, beta=1.0, gamma=1.0, T=3.0),
-    "standardised": lambda s, t, y: standardized_response(s, t, T=3.0).mean(),
+    "logit_standardization": lambda s, t, y: standardized_response(s, t, T=3.0).mean(),
 }
 
 
@@ -205,7 +205,7 @@ NAMES = [
     "reverse",
     "jensen_shannon",
     "decoupled",
-    "standardised",
+    "logit_standardization",
     "soft_labels",
     "label_smoothing",
     "virtual_teacher",
@@ -223,7 +223,7 @@ def test_a_term_is_the_mean_of_its_samples_weighted_where_they_are(name):
     torch.testing.assert_close(term.forward(answers(targets, importance)), (importance * each).mean())
 
 
-@pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "standardised", "soft_labels"])
+@pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "logit_standardization", "soft_labels"])
 def test_a_temperature_of_the_curriculum_takes_the_place_of_the_terms_own(name):
     kind = lookup("loss", name).load()
     targets = torch.arange(N) % K
@@ -252,7 +252,9 @@ def test_the_factor_of_a_term_rises_over_its_warm_up():
     assert HardLabels(weight=0.8).weight_at(0.0) == 0.8
 
 
-@pytest.mark.parametrize("name", ["response", "reverse", "jensen_shannon", "decoupled", "dist", "standardised", "soft_labels"])
+@pytest.mark.parametrize(
+    "name", ["response", "reverse", "jensen_shannon", "decoupled", "dist", "logit_standardization", "soft_labels"]
+)
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_a_temperature_of_nought_or_less_is_refused(name, value):
     with pytest.raises(ValidationError, match="greater than 0"):

@@ -197,9 +197,9 @@ def test_a_network_is_born_again_with_other_weights_from_the_seed():
 
 def test_twins_come_one_after_the_other_and_stand_in_the_results(context):
     outcome = Distill(**QUICK, teacher=BornAgain(twins=3)).run(candidate(), context)
-    found = {name: quantity.detail for name, quantity in outcome.results.items() if name.startswith("between")}
-    assert list(found) == ["between_1", "between_2"]
-    assert found["between_2"].startswith("generation 2, on validation")
+    found = {name: quantity.detail for name, quantity in outcome.results.items() if name.startswith("assistant")}
+    assert list(found) == ["assistant_1", "assistant_2"]
+    assert found["assistant_2"].startswith("generation 2, on validation")
 
 
 def test_several_processes_are_refused_where_a_teacher_would_differ_among_them(monkeypatch):
@@ -358,7 +358,7 @@ def test_a_chain_of_assistants_comes_from_the_recipe(context, monkeypatch):
     monkeypatch.setattr("compress.distill.teachers.self_teachers.build_network", build)
     outcome = Distill(**QUICK, assistants=["torchvision:resnet34", "torchvision:resnet18"]).run(candidate(), context)
     assert built == ["torchvision:resnet34", "torchvision:resnet18"]
-    assert outcome.results["between_2"].detail == "torchvision:resnet18, on validation, on the way to the student"
+    assert outcome.results["assistant_2"].detail == "torchvision:resnet18, on validation, on the way to the student"
 
 
 NETWORK = """
@@ -391,8 +391,8 @@ def test_a_network_of_the_users_own_may_stand_between_or_beside_if_it_is_trusted
     [
         ({"teacher": "parentt"}, "did you mean 'parent'"),
         ({"teacher": {"snapshot": {"every": 0}}}, "greater than or equal to 1"),
-        ({"teacher": {"labels": {"file": "a.csv"}}}, "pattern"),
-        ({"teacher": {"oracle": {"function": "mine.py:f"}}}, "pattern"),
+        ({"teacher": {"soft_label_file": {"file": "a.csv"}}}, "pattern"),
+        ({"teacher": {"function": {"function": "mine.py:f"}}}, "pattern"),
         ({"teacher": {"mutual": {"peers": ["resnet18"]}}}, "write torchvision:NAME"),
         ({"assistants": ["resnet18"]}, "write torchvision:NAME"),
         ({"cache": {"k": 0}}, "greater than or equal to 1"),
@@ -412,8 +412,8 @@ def test_a_stage_with_any_teacher_round_trips_through_json():
 @pytest.mark.parametrize(
     ("teacher", "name"),
     [
-        ({"labels": {"file": "soft.safetensors"}}, "soft.safetensors"),
-        ({"oracle": {"function": "python:mine.py:ask"}}, "mine.py"),
+        ({"soft_label_file": {"file": "soft.safetensors"}}, "soft.safetensors"),
+        ({"function": {"function": "python:mine.py:ask"}}, "mine.py"),
     ],
 )
 def test_a_changed_file_of_labels_or_code_is_another_stage(tmp_path, teacher, name):
@@ -427,4 +427,4 @@ def test_a_changed_file_of_labels_or_code_is_another_stage(tmp_path, teacher, na
 
 def test_an_oracle_without_its_file_is_told_before_anything_runs(tmp_path):
     with pytest.raises(CompressError, match="no such file"):
-        Distill(teacher={"oracle": {"function": "python:mine.py:ask"}}).file_hashes(tmp_path)
+        Distill(teacher={"function": {"function": "python:mine.py:ask"}}).file_hashes(tmp_path)

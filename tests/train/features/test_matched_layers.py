@@ -308,7 +308,7 @@ def test_branches_teach_earlier_layers_without_a_teacher_and_leave_nothing(tmp_p
 
 
 def test_branches_need_a_layer_to_leave_from():
-    with pytest.raises(ModelError, match="loss 'branches': branches need two layers or more"):
+    with pytest.raises(ModelError, match="loss 'self_distillation_exits': self-distillation exits need two layers or more"):
         FeatureMatcher((SelfDistillationExits(),), staged(widths=(4,)), [], INPUTS)
 
 
