@@ -10,18 +10,18 @@ any run below the same output folder, checked byte for byte, and taken over inst
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from compress import __version__
@@ -34,6 +34,8 @@ RECORD = "record.json"
 PARTIAL = ".partial"
 MARKER = ".key"
 RETIRED = ".old-"
+LOCK = ".lock"
+HOLDER = ".lock-holder"
 OTHER = "was made from other data, with another device profile or by another version"
 
 
@@ -86,31 +88,25 @@ class RunDirectory:
         if not is_main():
             yield
             return
-        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
-            self._take(file)
+        holder = self.path / HOLDER
+        try:
+            lock = FileLock(self.path / LOCK).acquire(blocking=False)
+        except Timeout as error:
+            owner = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
+            msg = f"another run is working in {self.path} ({owner}); wait for it, stop it, or choose another folder with --out"
+            raise BusyError(msg) from error
+        with lock:
+            holder.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
             try:
                 if not self.reuse:
                     self._retire()
                 yield
             finally:
-                with suppress(OSError):
-                    file.truncate(0)
-
-    def _take(self, file: TextIO) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            msg = f"another run is working in {self.path} ({holder}); wait for it, stop it, or choose another folder with --out"
-            raise BusyError(msg) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        file.flush()
+                holder.unlink(missing_ok=True)
 
     def _retire(self) -> None:
         """Move what an earlier run left out of the way, so that a fresh one overwrites nothing."""
-        earlier = [path for path in self.path.iterdir() if path.name != ".lock"]
+        earlier = [path for path in self.path.iterdir() if path.name not in (LOCK, HOLDER)]
         if not earlier:
             return
         number = 1

@@ -1,34 +1,21 @@
-"""How far to trust a figure: intervals at 95 % for proportions, paired differences, percentiles and ratios.
+"""Intervals at 95 % for proportions, paired differences and percentiles.
 
-Pure functions on numbers and arrays. Every interval here holds its point estimate, and every random one is seeded.
+Pure functions on numbers and arrays. Every interval contains its point estimate. Intervals by resampling, which a device
+computes with numpy alone, are in `compress.core.bootstrap`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy.special import bdtr, stdtrit
+
+from compress.core.bootstrap import TAIL, as_vector
 
 Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile: two-sided 95 %."""
-
-TAIL = 0.025
-"""Chance that an interval may leave out on each side."""
-
-T = {3: 4.302652729911275, 5: 2.7764451051977987}
-"""Student's t at 97.5 % with one degree of freedom less than there are parts of a series."""
-
-Vector = NDArray[np.float64]
-
-
-def _vector(samples: ArrayLike, least: int = 1) -> Vector:
-    vector = np.asarray(samples, dtype=np.float64).ravel()
-    if vector.size < least or not np.isfinite(vector).all():
-        msg = f"needs at least {least} finite samples, got {vector.size} of which {int(np.isfinite(vector).sum())} are finite"
-        raise ValueError(msg)
-    return vector
 
 
 def wilson(successes: int, total: int) -> tuple[float, float]:
@@ -52,12 +39,12 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
     if total < 1 or not 0 <= successes <= total:
         msg = f"needs 0 ≤ successes ≤ total and total ≥ 1, got {successes} of {total}"
         raise ValueError(msg)
-    n, p = total, successes / total
-    middle = p + Z**2 / (2 * n)
-    half = Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    scale = 1 + Z**2 / n
-    low = 0.0 if successes == 0 else (middle - half) / scale
-    high = 1.0 if successes == total else (middle + half) / scale
+    from scipy.stats import binomtest  # half a second to import, and only this function needs it
+
+    interval = binomtest(successes, total).proportion_ci(method="wilson")
+    # At 0 and n the limit is exact; elsewhere rounding may leave [0, 1] by one unit in the last place.
+    low = 0.0 if successes == 0 else float(interval.low)
+    high = 1.0 if successes == total else float(interval.high)
     return max(0.0, low), min(1.0, high)
 
 
@@ -82,7 +69,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
     Raises:
         ValueError: Different lengths, no samples, or a score outside [0, 1].
     """
-    first, second = _vector(a), _vector(b)
+    first, second = as_vector(a), as_vector(b)
     if first.shape != second.shape:
         msg = f"paired scores must be of the same samples, got {first.size} and {second.size}"
         raise ValueError(msg)
@@ -104,14 +91,6 @@ def _check_quantile(q: float) -> None:
         raise ValueError(msg)
 
 
-def _binomial_cdf(n: int, q: float) -> Vector:
-    """P(B ≤ k) for k = 0 … n, B binomial."""
-    k = np.arange(n + 1)
-    log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, n + 1)))))
-    log_pmf = log_factorial[n] - log_factorial - log_factorial[::-1] + k * math.log(q) + (n - k) * math.log1p(-q)
-    return np.cumsum(np.exp(log_pmf))
-
-
 def percentile_interval(samples: ArrayLike, q: float) -> tuple[float, float] | None:
     """95 % interval of a quantile between two order statistics, whatever the distribution.
 
@@ -131,11 +110,11 @@ def percentile_interval(samples: ArrayLike, q: float) -> tuple[float, float] | N
         ValueError: q outside (0, 1), or no samples.
     """
     _check_quantile(q)
-    ordered = np.sort(_vector(samples))
+    ordered = np.sort(as_vector(samples))
     n = ordered.size
     if n < runs_needed(q):
         return None
-    cdf = _binomial_cdf(n, q)
+    cdf = bdtr(np.arange(n + 1), n, q)
     l = int(np.searchsorted(cdf, TAIL, side="right"))  # noqa: E741
     u = int(np.searchsorted(cdf, 1 - TAIL, side="left")) + 1
     point = float(np.quantile(ordered, q))
@@ -181,78 +160,12 @@ def drifting_percentile_interval(samples: ArrayLike, q: float, *, parts: int = 5
     Raises:
         ValueError: q outside (0, 1), or no samples.
     """
-    series = _vector(samples)
+    series = as_vector(samples)
     independent = percentile_interval(series, q)
     if independent is None:
         return None
     below = (series <= np.quantile(series, q)).astype(np.float64)
     shares = [part.mean() for part in np.array_split(below, parts)]
-    h = T[parts] * float(np.std(shares, ddof=1)) / math.sqrt(parts)
+    h = float(stdtrit(parts - 1, 1 - TAIL)) * float(np.std(shares, ddof=1)) / math.sqrt(parts)
     low, high = np.quantile(series, [max(0.0, q - h), min(1.0, q + h)])
     return min(independent[0], float(low)), max(independent[1], float(high))
-
-
-def _resampled(
-    groups: Sequence[Vector], statistic: Callable[..., float], resamples: int, seed: int
-) -> tuple[float, tuple[float, float]]:
-    """Point estimate and percentile-bootstrap interval of a statistic of independently resampled groups."""
-    generator = np.random.default_rng(seed)
-    drawn = [statistic(*(group[generator.integers(0, group.size, group.size)] for group in groups)) for _ in range(resamples)]
-    low, high = np.quantile(drawn, (TAIL, 1 - TAIL))
-    point = float(statistic(*groups))
-    return point, (min(point, float(low)), max(point, float(high)))
-
-
-def _mean(samples: Vector) -> float:
-    return float(samples.mean())
-
-
-def bootstrap_interval(
-    samples: ArrayLike, statistic: Callable[[Vector], float] = _mean, *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of any statistic of one sample, by the percentile bootstrap.
-
-    Too narrow for a dozen samples or fewer. Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
-
-    Args:
-        samples: (n,), independent, at least 2.
-        statistic: From a vector to a number; the mean unless told.
-        resamples: How often to draw n of n with replacement.
-        seed: Equal seeds give equal intervals.
-
-    Returns:
-        Low and high end.
-
-    Raises:
-        ValueError: Fewer than two samples.
-    """
-    return _resampled([_vector(samples, 2)], statistic, resamples, seed)[1]
-
-
-def ratio_interval(a: ArrayLike, b: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Ratio of medians, median(a) / median(b), with a 95 % percentile-bootstrap interval: "how many times faster".
-
-    Each set is resampled on its own; see `bootstrap_interval`.
-
-    Args:
-        a: Times of the slower one, positive, (n,), at least 2.
-        b: Times of the faster one, positive, (m,), at least 2.
-        resamples: How often to draw.
-        seed: Equal seeds give equal intervals.
-
-    Returns:
-        Ratio, low end, high end.
-
-    Raises:
-        ValueError: Fewer than two samples in a set, or one that is not positive.
-    """
-    first, second = _vector(a, 2), _vector(b, 2)
-    if min(first.min(), second.min()) <= 0:
-        msg = "a ratio of medians needs positive samples"
-        raise ValueError(msg)
-
-    def ratio(x: Vector, y: Vector) -> float:
-        return float(np.median(x) / np.median(y))
-
-    point, (low, high) = _resampled([first, second], ratio, resamples, seed)
-    return point, low, high

@@ -17,10 +17,11 @@ import numpy as np
 
 from compress.backends.runner import Array, Feeds, FileRunner, Runner, reload
 from compress.config.devices import host
+from compress.core.bootstrap import ratio_interval
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Quantity
-from compress.core.statistics import drifting_percentile_interval, ratio_interval, runs_needed
+from compress.core.statistics import drifting_percentile_interval, runs_needed
 from compress.profile.latency.interleave import Samples, Vector, Warmup, interleave
 
 STEPS = 100

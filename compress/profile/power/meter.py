@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from compress.backends.runner import Array
+from compress.core.bootstrap import bootstrap_interval
 from compress.core.record import Metrics, Quantity
-from compress.core.statistics import bootstrap_interval
 from compress.profile.power.base import Sensor
 from compress.profile.power.sampler import Trace, sampled
 

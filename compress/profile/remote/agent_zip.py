@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 MODULES = (
     "compress/config/devices/cpu_info.py",
     "compress/core/errors.py",
-    "compress/core/statistics.py",
+    "compress/core/bootstrap.py",
     "compress/profile/latency/interleave.py",
     "compress/profile/memory/probe.py",
     "compress/profile/power/*.py",

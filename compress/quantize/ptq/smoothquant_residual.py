@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from scipy.cluster.hierarchy import DisjointSet  # type: ignore[import-untyped]
+from scipy.cluster.hierarchy import DisjointSet
 
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import Reporter

@@ -250,7 +250,7 @@ def test_nodes_that_no_kernel_is_named_after_join_their_neighbour():
 
 
 def test_intervals_of_a_table_are_those_of_the_bootstrap():
-    from compress.core.statistics import bootstrap_interval
+    from compress.core.bootstrap import bootstrap_interval
 
     took = np.random.default_rng(3).exponential(size=40)
     found = layer_tables.duration([Kernel("Conv", "float", (), took)], "")
