@@ -110,8 +110,8 @@ def show_quantization(console: Console, found: QuantizeReport) -> None:
              took(row, "conversions_ms"), row["why"]] for row in found.layers]  # fmt: skip
     table(console, f"{found.quantized}, made from {found.parent}", header, rows, words=True)
     console.print()
-    columns = ("conversions around", "stray", "quantize", "dequantize", "cost ms", "operators ms", "why")
-    rows = [[row["around"], "stray" if row["stray"] else "", str(row["quantize"]), str(row["dequantize"]),
+    columns = ("conversions around", "isolated", "quantize", "dequantize", "cost ms", "operators ms", "why")
+    rows = [[row["around"], "isolated" if row["isolated"] else "", str(row["quantize"]), str(row["dequantize"]),
              took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in found.conversions]  # fmt: skip
     table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
     console.print()

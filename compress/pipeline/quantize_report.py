@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compress.core.errors import ConversionError, StoreError
-from compress.core.record import Metrics, StageRecord
+from compress.core.record import Fact, Metrics, StageRecord
 from compress.core.run_directory import RECORD
 from compress.core.sentences import render
 from compress.pipeline.stage_output import read_manifest
@@ -31,7 +31,7 @@ class QuantizeReport:
         parent: The float file that it was made from.
         layers: One row a layer, in order: `module`, `nodes`, `operators`, `runs_in`, `before_ms`, `after_ms`,
             `conversions_ms`, `why`; times are written quantities.
-        conversions: One row for each float part with conversions around it, the most costly first: `around`, `stray`,
+        conversions: One row for each float part with conversions around it, the most costly first: `around`, `isolated`,
             `quantize`, `dequantize`, `conversions_ms`, `operators_ms`, `why`.
         results: Sums of the kernels' times.
         notes: Sentences.
@@ -68,7 +68,7 @@ def quantize_report(
         DeviceError: The files' input shapes are not known.
     """
     path = Path(quantized)
-    told: dict[str, str] = {}
+    known: dict[str, Fact] = {}
     notes: tuple[str, ...] = ()
     if not path.exists():
         msg = f"there is no {path}; give a quantized ONNX file, or a run directory such as reports/NAME/HASH"
@@ -78,15 +78,15 @@ def quantize_report(
         record, folder = _quantize_of(folder)
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
-        told, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
+        known, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
     if parent is None:
         msg = (
             f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
         )
         raise ConversionError(msg)
-    found, totals = compare_layers(Path(parent), path, told=told, threads=threads, seconds=seconds)
+    found, totals = compare_layers(Path(parent), path, known=known, threads=threads, seconds=seconds)
     return QuantizeReport(
-        path, Path(parent), found.layers, found.conversions, found.results, (found.note, *notes, *map(render, totals))
+        path, Path(parent), found.layers, found.conversions, found.results, (render(found.note), *notes, *map(render, totals))
     )  # fmt: skip
 
 

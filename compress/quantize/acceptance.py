@@ -1,50 +1,47 @@
-"""The gate: is the quantized network, on this machine, faster than the float one, and still right?
+"""Acceptance test on this machine: is the quantized network accurate enough, and not slower than the float network?
 
-Every file runs in every runtime that it was made for, float beside quantized, in one interleaved session. The fastest
-quantized one that is right enough is held against the fastest float one. Noise does not decide: slower means slower, and too
-much lost means too much lost, with the whole interval.
+Every file runs in every runtime that it was made for, float and quantized timed in turns in one session. Of the quantized
+networks whose loss of the metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only
+where the whole 95 % interval is beyond its limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from compress.backends.open import open_runner
-from compress.backends.run_split import collect_outputs
+from compress.backends.open import file_for, open_runner
+from compress.backends.run_split import run_split
+from compress.backends.runner import Array, FileRunner
 from compress.core.errors import CompressError
-from compress.core.progress import Reporter
-from compress.core.record import Metrics, Quantity, Skipped
+from compress.core.record import Fact, Metrics, Quantity
+from compress.core.stage import Context
 from compress.core.statistics import paired_difference
-from compress.data.interface import Split
-from compress.profile.latency.timing import speedup, time_runners
-
-if TYPE_CHECKING:
-    from compress.backends.runner import FileRunner
-    from compress.profile.latency.timing import Timing
+from compress.profile.compare_networks import median_ms
+from compress.profile.latency.timing import Timing, speedup, time_runners
 
 FLOAT, QUANTIZED = "float", "quantized"
-Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Outputs (N, K) and targets (N,) to a score of each sample."""
+BATCH = 32
+"""Samples in one run when scores are computed."""
+Candidate = tuple[str, str]
+"""`float` or `quantized`, and the runtime."""
 
 
 @dataclass(frozen=True)
 class AcceptanceCriteria:
-    """What is asked and how it is measured.
+    """Limits, and how latency is measured.
 
     Attributes:
-        accuracy_drop: Largest loss of the metric.
-        seconds: Counted time of each file in each runtime.
-        threads: Within an operator.
+        max_drop: Largest loss of the metric.
+        seconds: Measured time of each file in each runtime.
+        threads: Threads within an operator.
         batch: Samples in one run.
     """
 
-    accuracy_drop: float
+    max_drop: float
     seconds: float
     threads: int = 1
     batch: int = 1
@@ -52,132 +49,125 @@ class AcceptanceCriteria:
 
 @dataclass(frozen=True)
 class AcceptanceResult:
-    """What came of it.
+    """Result of the test.
 
     Attributes:
-        passed: The quantized network is worth having.
-        runtime: Where the quantized one is best; None where none runs or none is right enough.
-        rows: One a file and runtime: `network`, `runtime`, `latency_p50_ms`, `accuracy_drop`, `chosen`.
-        results: `gate_speedup`, `gate_accuracy_drop`.
+        passed: The quantized network meets both criteria.
+        rows: One per file and runtime: `network`, `runtime`, `version`, `latency_p50_ms`, loss of the metric, `chosen`.
+        results: `acceptance_speedup`, `acceptance_drop`.
         skipped: Runtimes that cannot run here.
-        note: The verdict in a sentence.
+        note: The verdict.
     """
 
     passed: bool
-    runtime: str | None
     rows: tuple[dict[str, Any], ...]
     results: Metrics
-    skipped: tuple[Skipped, ...]
-    note: str
+    skipped: tuple[Fact, ...]
+    note: Fact
 
 
 def check_acceptance(
-    parent: Path,
-    files: Mapping[str, Path],
-    runtimes: Sequence[str],
-    split: Split,
-    scores: Scores,
-    terms: AcceptanceCriteria,
-    *,
-    reporter: Reporter,
+    parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], criteria: AcceptanceCriteria, context: Context
 ) -> AcceptanceResult:
-    """Compare.
+    """Compare the quantized network with its float parent.
 
     Args:
         parent: Float ONNX file.
-        files: Quantized ONNX files by runtime family; a runtime without one of its own takes that of `onnxruntime`.
+        files: Quantized ONNX files by runtime; a runtime without its own file runs the one for `onnxruntime`.
         runtimes: As in a device profile, the profile's own first.
-        split: Samples to be right on.
-        scores: The task's.
-        terms: What is asked.
-        reporter: Shows a bar.
+        criteria: Limits.
+        context: Validation split, task, reporter.
 
     Raises:
         CompressError: The first runtime does not run the files.
     """
+    split = context.data.validation
     with ExitStack() as stack:
-        runners, skipped = _opened(parent, files, runtimes, terms.threads, stack)
-        answers = {key: _answers(runner, split, scores) for key, runner in runners.items()}
-        inputs = next(iter(split.ordered(terms.batch))).inputs.numpy()
+        runners, skipped = _open_runners(parent, files, runtimes, criteria.threads, stack)
+        scores = {
+            candidate: run_split(runner, split, context.task, batch_size=BATCH).scores for candidate, runner in runners.items()
+        }
+        inputs = next(iter(split.ordered(criteria.batch))).inputs.numpy()
+        named = {" ".join(candidate): runner for candidate, runner in runners.items()}
         timings = time_runners(
-            {" ".join(key): runner for key, runner in runners.items()},
-            {" ".join(key): {next(iter(runner.shapes())): inputs} for key, runner in runners.items()},
-            batch=terms.batch,
-            seconds=terms.seconds,
-            warmup_seconds=terms.seconds / 5,
+            named,
+            {name: {next(iter(runner.shapes())): inputs} for name, runner in named.items()},
+            batch=criteria.batch,
+            seconds=criteria.seconds,
+            warmup_seconds=criteria.seconds / 5,
             min_runs=10,
-            reporter=reporter,
+            reporter=context.reporter,
         )
-    reference = answers[FLOAT, runtimes[0]]
-    drops = {runtime: _drop(reference, answers[QUANTIZED, runtime]) for network, runtime in runners if network == QUANTIZED}
-    return _verdict({key: timings[" ".join(key)] for key in runners}, drops, terms, skipped)
+    reference = scores[FLOAT, runtimes[0]]
+    drops = {
+        candidate: _metric_drop(reference, scores[candidate]) for candidate in runners if candidate[0] == QUANTIZED
+    }  # fmt: skip
+    by_candidate = {candidate: timings[" ".join(candidate)] for candidate in runners}
+    return _result(by_candidate, drops, criteria, skipped, context.task.metric)
 
 
-def _opened(
+def _open_runners(
     parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, stack: ExitStack
-) -> tuple[dict[tuple[str, str], FileRunner], tuple[Skipped, ...]]:
-    """Runners by network and runtime, and the runtimes that do not take both files."""
-    runners: dict[tuple[str, str], FileRunner] = {}
+) -> tuple[dict[Candidate, FileRunner], tuple[Fact, ...]]:
+    """Loaded files, and the runtimes that do not load both."""
+    runners: dict[Candidate, FileRunner] = {}
     skipped = []
     for runtime in dict.fromkeys(runtimes):
-        quantized = files.get(runtime.partition(":")[0], files["onnxruntime"])
+        quantized = file_for(runtime, files, files["onnxruntime"])
         try:
-            both = [stack.enter_context(open_runner(runtime, path, threads=threads)) for path in (parent, quantized)]
+            pair = [stack.enter_context(open_runner(runtime, path, threads=threads)) for path in (parent, quantized)]
         except CompressError as error:
             if not runners:
                 raise
-            skipped.append(Skipped(what=f"runtime {runtime}", reason=str(error)))
+            skipped.append(Fact.of("quantize.runtime_unavailable", runtime, error=str(error)))
             continue
-        runners |= {(FLOAT, runtime): both[0], (QUANTIZED, runtime): both[1]}
+        runners |= {(FLOAT, runtime): pair[0], (QUANTIZED, runtime): pair[1]}
     return runners, tuple(skipped)
 
 
-def _verdict(
-    timings: Mapping[tuple[str, str], Timing],
-    drops: Mapping[str, Quantity],
-    terms: AcceptanceCriteria,
-    skipped: tuple[Skipped, ...],
-) -> AcceptanceResult:
-    def middle(key: tuple[str, str]) -> float:
-        return float(np.median(timings[key].milliseconds))
+def _metric_drop(reference: Array, scores: Array) -> Quantity:
+    drop, low, high = paired_difference(reference, scores)
+    detail = f"against the float parent, same {len(scores)} validation samples, paired 95 % interval"
+    return Quantity.measured(drop, "fraction", detail, interval=(low, high), runs=len(scores))
 
-    fast_float = min((key for key in timings if key[0] == FLOAT), key=middle)
-    right = [(QUANTIZED, runtime) for runtime, drop in drops.items() if (drop.low or 0.0) <= terms.accuracy_drop]
-    candidates = right or [(QUANTIZED, runtime) for runtime in drops]
-    best = min(candidates, key=middle)
-    gain = speedup(timings[fast_float], timings[best])
-    slower = gain.high is not None and gain.high < 1.0
-    drop = drops[best[1]]
-    passed = bool(right) and not slower
-    interval = f"{drop.low:.4f} to {drop.high:.4f}"
-    lost = "" if right else f"loses {drop.value:.4f} of the metric ({interval}), {terms.accuracy_drop:g} is allowed"
-    ratio = f"takes {middle(best):.3g} ms in {best[1]}, the float network {middle(fast_float):.3g} ms in {fast_float[1]}"
-    verdict = "passed" if passed else "failed: the quantized network " + " and ".join(
-        part for part in (lost, "is slower" if slower else "") if part
-    )  # fmt: skip
+
+def _result(
+    timings: Mapping[Candidate, Timing],
+    drops: Mapping[Candidate, Quantity],
+    criteria: AcceptanceCriteria,
+    skipped: tuple[Fact, ...],
+    metric: str,
+) -> AcceptanceResult:
+    latency_ms = {candidate: median_ms(timing) for candidate, timing in timings.items()}
+    fastest_float = min((candidate for candidate in timings if candidate[0] == FLOAT), key=lambda key: latency_ms[key])
+    accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= criteria.max_drop]
+    best = min(accurate or drops, key=lambda key: latency_ms[key])
+    gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
+    is_slower = gain.high is not None and gain.high < 1.0
+    passed = bool(accurate) and not is_slower
+    note = Fact.of(
+        "quantize.acceptance",
+        metric=metric,
+        drop=drop.value,
+        low=drop.low,
+        high=drop.high,
+        max_drop=criteria.max_drop,
+        accurate=bool(accurate),
+        slower=is_slower,
+        runtime=best[1],
+        latency_ms=latency_ms[best],
+        float_runtime=fastest_float[1],
+        float_latency_ms=latency_ms[fastest_float],
+    )
     rows = tuple(
         {
-            "network": network,
-            "runtime": runtime,
+            "network": candidate[0],
+            "runtime": candidate[1],
             "version": timing.settings["runtime"],
             "latency_p50_ms": timing.p50.model_dump(mode="json"),
-            "accuracy_drop": drops[runtime].model_dump(mode="json") if network == QUANTIZED else None,
-            "chosen": (network, runtime) == (best if passed else fast_float),
+            f"{metric}_drop": drops[candidate].model_dump(mode="json") if candidate in drops else None,
+            "chosen": candidate == (best if passed else fastest_float),
         }
-        for (network, runtime), timing in timings.items()
+        for candidate, timing in timings.items()
     )
-    results = {"gate_speedup": gain, "gate_accuracy_drop": drop}
-    return AcceptanceResult(
-        passed, best[1] if right else None, rows, results, skipped, f"gate {verdict}; the quantized one {ratio}"
-    )
-
-
-def _answers(runner: FileRunner, split: Split, scores: Scores) -> np.ndarray:
-    """Score of each sample."""
-    return scores(*collect_outputs(runner, split, batch_size=32))
-
-
-def _drop(reference: np.ndarray, found: np.ndarray) -> Quantity:
-    lost, low, high = paired_difference(reference, found)
-    detail = f"against the float parent, same {len(found)} validation samples, paired 95 % interval"
-    return Quantity.measured(lost, "fraction", detail, interval=(low, high), runs=len(found))
+    return AcceptanceResult(passed, rows, {"acceptance_speedup": gain, "acceptance_drop": drop}, skipped, note)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Fact, Quantity, Skipped
+from compress.core.record import Curve, Fact, Quantity
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
 from compress.quantize.acceptance import AcceptanceCriteria, AcceptanceResult, check_acceptance
-from compress.quantize.analysis.accuracy_vs_float import compare_with_float, per_sample_scores
+from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
@@ -32,11 +31,11 @@ from compress.quantize.qdq.rewrite_pooling import reducemean_to_gap
 from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
 from compress.quantize.target_requirements import (
     MODEL_FILES,
-    here,
+    local_device,
     needs_7bit_weights,
     per_tensor_weights,
     runtimes_to_build,
-    symmetric,
+    symmetric_activations,
     target_runtimes,
 )
 
@@ -72,9 +71,9 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         skipped, rescaled = [*skipped, *static.skipped], static.rescaled
         found: tuple[str, ...] = ()
         if stage.mixed is not None:
-            mixing = search_mixed_precision(stage.mixed, static, excluded, candidate.spec, context)
-            found, tables["sensitivity"], notes = mixing.floats, mixing.rows, (*notes, mixing.note)
-            warnings = warnings if mixing.holds else (*warnings, mixing.note)
+            mixed = search_mixed_precision(stage.mixed, static, excluded, candidate.spec, context)
+            found, tables["sensitivity"], notes = mixed.float_layers, mixed.rows, (*notes, mixed.note)
+            warnings = warnings if mixed.within_budget else (*warnings, mixed.note)
         if stage.recover is not None:
             kept = (*excluded, *found)
             learned = train_quantized(static, kept, stage.recover, candidate, context, bits=_bits(stage))
@@ -83,9 +82,9 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
             static, gained, curves = learned.static, learned.results, learned.curves
             notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
         made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
-        left = {name: int8.float_layers(file, excluded, found) for name, file in made.items()}
-        skipped += [_in_family(one, name) for name, every in left.items() for one in every]
-        around_zero = symmetric(context.targets) if stage.symmetric is None else stage.symmetric
+        left = {name: int8.float_layers(file, name, excluded, found) for name, file in made.items()}
+        skipped += [fact for facts in left.values() for fact in facts]
+        around_zero = symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
         notes = (*notes, *_notes(stage, wanted, len(left["onnxruntime"]), around_zero))
     else:
         other = schemes.build_models(scheme, model, wanted, per_channel=stage.per_channel, exclude=excluded)
@@ -106,11 +105,8 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     if (judged := _judge(stage, source, files, context)) is not None:
         results |= judged.results
         skipped += judged.skipped
-        tables["gate"] = judged.rows
-        told: tuple[Fact | str, ...] = (
-            Fact.of("quantize.acceptance", verdict=judged.note),
-            *_kept(stage, judged, source, files, context),
-        )
+        tables["acceptance"] = judged.rows
+        told = (judged.note, *_kept(stage, judged, source, files, context))
         notes, warnings = (*notes, *told), warnings if judged.passed else (*warnings, *told)
     outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
     return Outcome(
@@ -126,15 +122,15 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
 
 def _static(
     stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
-) -> tuple[StaticInt8Plan, tuple[Fact | str, ...], tuple[str, ...]]:
+) -> tuple[StaticInt8Plan, tuple[Fact | str, ...], tuple[Fact, ...]]:
     """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
     chosen = sample_calibration_set(
         context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
     )
     notes: list[Fact | str] = [
-        f"calibrated by {stage.calibration.method} on {len(chosen)} training images, chosen with seed {context.seed}"
+        Fact.of("quantize.calibrated", method=stage.calibration.method, images=len(chosen), seed=context.seed)
     ]
-    few = f"{len(chosen)} images are few to calibrate on: ranges and biases are rough; give {FEW} or more"
+    few = Fact.of("quantize.few_calibration_images", images=len(chosen), recommended=FEW)
     warnings = (few,) if len(chosen) < FEW else ()
     notes += warnings
     _refuse_constant(chosen)
@@ -146,7 +142,7 @@ def _static(
         stage.calibration,
         stage.ptq,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
-        symmetric=symmetric(context.targets) if stage.symmetric is None else stage.symmetric,
+        symmetric=symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric,
         seven_bit_weights=needs_7bit_weights(),
         exclude=excluded,
         reporter=context.reporter,
@@ -169,10 +165,8 @@ def _bits(stage: Quantize) -> int:
 def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Fact], context: Context) -> ReportSection:
     """Layer by layer, what ONNX Runtime computes in int8."""
     if stage.scheme == "bf16":
-        return ReportSection(
-            skipped=(Skipped(what="what runs in bf16", reason="no runtime on this machine computes in bfloat16"),)
-        )
-    device = here(context.targets)
+        return ReportSection(skipped=(Fact.of("quantize.bfloat16_not_measured"),))
+    device = local_device(context.targets)
     inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
     seconds = 0.05 if context.smoke else 0.5
     return report_layers(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
@@ -180,47 +174,42 @@ def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Fact], cont
 
 def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> AcceptanceResult | None:
     """The gate's answer on this machine; None where it is not asked or no target is this machine."""
-    device = here(context.targets)
+    device = local_device(context.targets)
     if stage.gate is None or device is None or context.smoke:
         return None
-    return check_acceptance(
-        source,
-        files,
-        (device.runtime, *device.runtimes),
-        context.data.validation,
-        partial(per_sample_scores, context.task),
-        AcceptanceCriteria(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch),
-        reporter=context.reporter,
-    )
+    criteria = AcceptanceCriteria(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch)
+    return check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
 
 
-def _kept(stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[str, Path], context: Context) -> tuple[str, ...]:
+def _kept(
+    stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[str, Path], context: Context
+) -> tuple[Fact, ...]:
     """Put the float file in the quantized one's place where the verdict says so."""
     assert stage.gate is not None  # noqa: S101  # there is a judgement
     if judged.passed:
         return ()
     if stage.gate.keep == "quantized":
-        return ("the quantized network goes on in spite of the gate, as gate.keep asks",)
+        return (Fact.of("quantize.quantized_network_ships"),)
     path = context.folder / KEPT_FLOAT
     write_with(path, lambda aside: shutil.copyfile(source, aside))
     files["onnxruntime"] = path
     files.pop("openvino", None)
-    return ("the float network goes on in place of the quantized one",)
+    return (Fact.of("quantize.float_network_ships"),)
 
 
-def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[str, ...]:
-    bits = "7-bit weights, because this CPU has no VNNI and saturates with 8" if needs_7bit_weights() else "8-bit weights"
-    if stage.ptq.weights.bits < 8:
-        bits = f"{stage.ptq.weights.bits}-bit weights stored as int8, for want of kernels with fewer bits"
-    activations = "int8 activations around zero" if around_zero else "uint8 activations"
-    around = "; the input, and all with layer normalisation, int8 around zero" if stage.symmetric is None else ""
-    kinds = {
-        "onnxruntime": f"onnxruntime: {activations}, {bits}",
-        "openvino": f"openvino: {activations}{around}, {bits}, rounded only before products, sums and pools; batch 1",
-        "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; made but not run here",
-    }
-    left = (f"{skips} operators with weights stay in float",) if skips else ()
-    return (*(kinds[family] for family in wanted), *left)
+def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[Fact, ...]:
+    formats = tuple(
+        Fact.of(
+            "quantize.numeric_format",
+            runtime,
+            bits=stage.ptq.weights.bits,
+            seven_bit_weights=needs_7bit_weights(),
+            symmetric=bool(around_zero),
+            symmetric_chosen_by_runtime=stage.symmetric is None,
+        )
+        for runtime in wanted
+    )
+    return (*formats, Fact.of("quantize.float_operators", count=skips)) if skips else formats
 
 
 def _float_file(candidate: Candidate, context: Context) -> Path:
@@ -232,10 +221,6 @@ def _float_file(candidate: Candidate, context: Context) -> Path:
 
 def _parted(samples: np.ndarray, size: int) -> list[np.ndarray]:
     return [samples[start : start + size] for start in range(0, len(samples), size)]
-
-
-def _in_family(skip: Skipped, family: str) -> Skipped:
-    return Skipped(what=f"{skip.what} ({family})", reason=skip.reason)
 
 
 def _checked(model: ModelProto) -> ModelProto:

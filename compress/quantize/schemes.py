@@ -6,7 +6,7 @@
 | weight_int8 | int8, one step a channel | float | float; a smaller file |
 | weight_int4 | int4, one step for `GROUP` inputs of a linear layer, one a channel elsewhere | float | float; smaller still |
 | fp16 | float16 | float16 | float16 where the device has it |
-| bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `brain` |
+| bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `bfloat16` |
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from onnx.numpy_helper import from_array
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
-from compress.core.record import Skipped
-from compress.quantize import bfloat16 as brain
+from compress.core.record import Fact
+from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
 from compress.quantize.target_requirements import SCHEME_RUNTIMES as SCHEME_RUNTIMES
@@ -31,10 +31,6 @@ from compress.quantize.target_requirements import unsupported_scheme_reason
 GROUP = 32
 """Inputs that share a step in int4."""
 REFERENCE = "onnxruntime"
-EMULATED = (
-    "the onnxruntime file emulates bfloat16 in float32 kernels, for want of others on a CPU: it tells the accuracy, and its "
-    "latency means nothing"
-)
 INT4_OPSET = 21
 """The first with int4 and with blocks."""
 
@@ -56,12 +52,12 @@ class QuantizedModels:
     Attributes:
         models: By runtime family.
         skipped: What stays in float for a reason of its own.
-        notes: Sentences.
+        notes: For the record.
     """
 
     models: Mapping[str, onnx.ModelProto]
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
+    skipped: tuple[Fact, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 def build_models(
@@ -77,17 +73,16 @@ def build_models(
         exclude: Names of nodes that stay as they are.
     """
     if scheme == "bf16":
-        narrow, skipped = brain.to_bfloat16(model, exclude=exclude)
-        return QuantizedModels(
-            dict.fromkeys(families, narrow) | {REFERENCE: brain.emulate_bfloat16(model, exclude=exclude)}, skipped, (EMULATED,)
-        )
+        narrow, skipped = to_bfloat16(model, exclude=exclude)
+        models = dict.fromkeys(families, narrow) | {REFERENCE: emulate_bfloat16(model, exclude=exclude)}
+        return QuantizedModels(models, skipped, (Fact.of("quantize.bfloat16_emulated"),))
     if scheme == "dynamic_int8":
-        made = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
+        quantized = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
     elif scheme == "fp16":
-        made = to_fp16(model, exclude=exclude)
+        quantized = to_fp16(model, exclude=exclude)
     else:
-        made = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
-    return QuantizedModels(dict.fromkeys(families, made))
+        quantized = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
+    return QuantizedModels(dict.fromkeys(families, quantized))
 
 
 def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:

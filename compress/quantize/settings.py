@@ -104,7 +104,7 @@ class MixedPrecisionSettings(FrozenModel):
         return self
 
     @property
-    def drop(self) -> float | None:
+    def max_drop(self) -> float | None:
         """The accuracy budget; None where another is given."""
         others = (self.size_mb, self.size_bytes, self.latency_ms)
         return DEFAULT_DROP if self.accuracy_drop is None and others == (None, None, None) else self.accuracy_drop

@@ -16,12 +16,12 @@ from compress.quantize.settings import (
     Scheme,
 )
 from compress.quantize.target_requirements import (
-    here,
     latency_unavailable,
+    local_device,
     needs_7bit_weights,
     per_tensor_weights,
     runtimes_to_build,
-    symmetric,
+    symmetric_activations,
     target_runtimes,
     unsupported_scheme_reason,
 )
@@ -107,9 +107,9 @@ class Quantize(Stage):
         from compress.config.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
-        found |= {"symmetric": symmetric(targets), "per_tensor": per_tensor_weights(targets)}
+        found |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
         timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
-        if timed and (device := here(targets)) is not None:
+        if timed and (device := local_device(targets)) is not None:
             found["gate"] = fingerprint(device)
         return found
 
@@ -117,7 +117,7 @@ class Quantize(Stage):
         """A runtime that has not the scheme, or a latency that nothing here can measure."""
         if reason := unsupported_scheme_reason(self.scheme, target_runtimes(targets)):
             return reason
-        if self.mixed is not None and self.mixed.latency_ms is not None and here(targets) is None:
+        if self.mixed is not None and self.mixed.latency_ms is not None and local_device(targets) is None:
             return latency_unavailable(targets)
         return None
 

@@ -36,7 +36,7 @@ def target_runtimes(targets: tuple[Device, ...]) -> tuple[str, ...]:
     return tuple(sorted(named & set(MODEL_FILES))) or ("onnxruntime",)
 
 
-def symmetric(targets: tuple[Device, ...]) -> bool | None:
+def symmetric_activations(targets: tuple[Device, ...]) -> bool | None:
     """Whether all devices that run ONNX Runtime want activations around zero; None where they do not say so."""
     wanted = {device.precision.symmetric_activations for device in targets if device.runtime == "onnxruntime"}
     return True if wanted == {True} else None
@@ -64,7 +64,7 @@ def latency_unavailable(targets: tuple[Device, ...]) -> str:
     return f"mixed.latency_ms is measured on this machine, and no target is (targets: {named}); add host to the devices"
 
 
-def here(targets: tuple[Device, ...]) -> Device | None:
+def local_device(targets: tuple[Device, ...]) -> Device | None:
     """The target that is this machine."""
     return next((device for device in targets if device.connection == "local"), None)
 

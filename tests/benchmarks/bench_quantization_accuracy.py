@@ -34,6 +34,7 @@ from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.calibration.choose_samples import sample_calibration_set
+from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import search
 from compress.quantize.mixed_precision.trial import TrialBuilder
 from compress.quantize.ptq.cross_layer_equalization import find_pairs
@@ -264,21 +265,24 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
         seven_bit_weights=needs_7bit_weights(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip
-    attempts = TrialBuilder(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
+    trials = TrialBuilder(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
     drops = {
-        subset: attempts.attempt(subset)[0]
-        for count in range(len(attempts.layers) + 1)
-        for subset in itertools.combinations(attempts.layers, count)
+        subset: trials.evaluate(subset)[0]
+        for count in range(len(trials.layers) + 1)
+        for subset in itertools.combinations(trials.layers, count)
     }
     order = {frozenset(subset): value for subset, value in drops.items()}
     found = search(
-        attempts.layers, lambda floats: (order[frozenset(floats)], attempts.attempt(floats)[1]), budget=0.002, seconds=600
+        trials.layers,
+        lambda layers: (order[frozenset(layers)], trials.evaluate(layers)[1]),
+        budget=0.002,
+        deadline=Deadline(600),
     )
     return {
         "all": drops[()],
         "fewest": min(len(subset) for subset, value in drops.items() if value <= 0.002),
-        "kept": len(found.floats) if found.holds else None,
-        "tried": found.tried,
+        "kept": len(found.float_layers) if found.within_budget else None,
+        "tried": found.trials,
     }
 
 

@@ -47,10 +47,10 @@ def test_a_code_names_its_room() -> None:
 
 
 def test_sentences_take_subject_and_values() -> None:
-    fact = Fact.of("quantize.acceptance", "model.onnx", verdict="gate passed")
-    assert (fact.code, fact.subject, fact.values) == ("quantize.acceptance", "model.onnx", {"verdict": "gate passed"})
-    assert render(fact) == "gate passed"
-    assert render_subject(fact) == "model.onnx"
+    fact = Fact.of("quantize.float_no_kernel", "head", operator="Erf", runtime="onnxruntime")
+    assert (fact.code, fact.subject) == ("quantize.float_no_kernel", "head")
+    assert render(fact) == "ONNX Runtime has no int8 kernel of Erf"
+    assert render_subject(fact) == "Erf head (onnxruntime)"
 
 
 def test_a_code_of_another_package_is_readable() -> None:

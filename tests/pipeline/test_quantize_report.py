@@ -34,7 +34,7 @@ def test_a_run_directory_is_enough_and_its_own_reasons_are_told(run: Path) -> No
     assert (found.quantized, found.parent) == (run / "02-quantize" / "model.onnx", run / "01-train" / "model.onnx")
     row = next(row for row in found.layers if row["module"] == "features.3.squeeze")
     assert "kept in float by keep_float" in row["why"]
-    assert any("features.3.squeeze" in row["around"] and row["stray"] for row in found.conversions)
+    assert any("features.3.squeeze" in row["around"] and row["isolated"] for row in found.conversions)
 
 
 def test_a_file_of_a_run_finds_its_parent_and_another_needs_it_named(run: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_record_and_the_report_hold_the_same_table(run: Path) -> None:
 def test_the_verb_prints_tables_or_json(run: Path) -> None:
     shown = CliRunner().invoke(app, ["quantize-report", str(run), "--seconds", "0.05"])
     assert shown.exit_code == 0, shown.output
-    for words in ("why not int8", "QLinearConv", "stray", "convolutions and products run in int8", "layers sum to"):
+    for words in ("why not int8", "QLinearConv", "isolated", "convolutions and products run in int8", "layers sum to"):
         assert words in shown.output
     as_json = CliRunner().invoke(app, ["quantize-report", str(run), "--seconds", "0.05", "--json"])
     found = json.loads(as_json.stdout)

@@ -13,6 +13,8 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.record import Fact
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.bfloat16 import OPSET, as_bfloat16, emulate_bfloat16, to_bfloat16
@@ -96,7 +98,8 @@ def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32()
     made, (skip,) = to_bfloat16(model)
     graphs.check(made)
     assert {tensor.data_type for tensor in made.graph.initializer} == {TensorProto.FLOAT}
-    assert (skip.what, "no bfloat16" in skip.reason) == ("Celu celu", True)
+    assert skip == Fact.of("quantize.float_no_bfloat16", "celu", operator="Celu", opset=OPSET)
+    assert (render_subject(skip), "no bfloat16" in render(skip)) == ("Celu celu", True)
     assert [node.op_type for node in made.graph.node] == ["Cast", "Resize", "Cast", "Celu", "Cast", "Relu", "Cast"]
 
 
@@ -110,8 +113,8 @@ def test_a_tensorrt_target_gets_bfloat16_and_the_record_says_what_was_measured(
     assert TensorProto.BFLOAT16 in {tensor.data_type for tensor in made.graph.initializer}
     assert graphs.read_metadata(outcome.candidate.files["tensorrt"]) == graphs.read_metadata(exported)
     assert outcome.results["agreement"].value >= 0.95
-    assert any("emulates bfloat16" in note for note in outcome.notes)
-    assert [skip.what for skip in outcome.skipped] == ["what runs in bf16"]
+    assert Fact.of("quantize.bfloat16_emulated") in outcome.notes
+    assert [skip.code for skip in outcome.skipped] == ["quantize.bfloat16_not_measured"]
 
 
 @pytest.mark.parametrize("targets", [(), (HERE,), (JETSON, HERE)])

@@ -14,8 +14,8 @@ from compress.backends import onnx_graph as graphs
 from compress.config.devices import Device, load_device
 from compress.core.errors import ConversionError
 from compress.core.record import Fact
-from compress.core.sentences import render
-from compress.core.stage import Candidate, Context
+from compress.core.sentences import render, render_subject
+from compress.core.stage import Candidate, Context, Outcome
 from compress.data.interface import Data
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.stage import Quantize
@@ -23,6 +23,10 @@ from compress.quantize.target_requirements import needs_7bit_weights, runtimes_t
 from tests.export.tiny import SPEC, Target, TinySplit, split
 
 JETSON = Target("jetson", "tensorrt")
+
+
+def facts_of(outcome: Outcome, code: str) -> list[Fact]:
+    return [note for note in outcome.notes if isinstance(note, Fact) and note.code == code]
 
 
 def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: Context, exported: Path) -> None:
@@ -71,7 +75,7 @@ def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: C
         "onnxruntime": context.folder / "model.onnx",
         "tensorrt": context.folder / "model.tensorrt.onnx",
     }
-    assert any("tensorrt" in note for note in outcome.notes)
+    assert {note.subject for note in facts_of(outcome, "quantize.numeric_format")} == {"onnxruntime", "tensorrt"}
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "sample_normalized_mse"])
@@ -124,7 +128,8 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_is_written(
 def test_kept_nodes_are_recorded(network: nn.Module, context: Context) -> None:
     outcome = Quantize(keep_float=("head",)).run(Candidate(SPEC, network), context)
     (skip,) = outcome.skipped
-    assert skip.what == "Gemm head (onnxruntime)"
+    assert (skip.code, skip.subject) == ("quantize.float_by_keep_float", "head")
+    assert render_subject(skip) == "Gemm head (onnxruntime)"
 
 
 @pytest.mark.parametrize("samples", [15, 10_001])
@@ -215,9 +220,12 @@ def test_all_passes_together_agree_and_are_recorded(network: nn.Module, context:
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= 0.85
     assert outcome.results["sqnr_worst_layer_db"].value <= min(row["sqnr_db"] for row in outcome.tables["layer_sqnr"]) + 1e-3
-    assert "quantize_ptq.pairs_equalized" in [note.code for note in outcome.notes if isinstance(note, Fact)]
-    assert any("64 training images, chosen with seed 0" in note for note in outcome.notes)
-    assert any("4-bit weights stored as int8" in note for note in outcome.notes)
+    assert facts_of(outcome, "quantize_ptq.pairs_equalized")
+    (calibrated,) = facts_of(outcome, "quantize.calibrated")
+    assert calibrated.values == {"method": "sample_normalized_mse", "images": 64, "seed": 0}
+    (numeric_format,) = facts_of(outcome, "quantize.numeric_format")
+    assert numeric_format.values["bits"] == 4
+    assert "4-bit weights stored as int8" in render(numeric_format)
     first = outcome.candidate.files["onnxruntime"].read_bytes()
     assert stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes() == first
 
@@ -225,7 +233,7 @@ def test_all_passes_together_agree_and_are_recorded(network: nn.Module, context:
 def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
     stage = Quantize(ptq={"equalize": True, "smooth": 1.0}, gate=None)
     outcome = stage.run(Candidate(SPEC, module=network), context)
-    assert "quantize_ptq.pairs_equalized" in [note.code for note in outcome.notes if isinstance(note, Fact)]
+    assert facts_of(outcome, "quantize_ptq.pairs_equalized")
     assert outcome.results["sqnr_worst_layer_db"].value > 15
 
 
@@ -253,9 +261,11 @@ def test_auto_takes_what_the_profile_wants(network: nn.Module, context: Context)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     zeros = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
     assert {zero.data_type for zero in zeros} == {onnx.TensorProto.INT8}
-    steps = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
-    assert all(onnx.numpy_helper.to_array(step).size == 1 for step in steps)
-    assert any("onnxruntime: int8 activations around zero" in note for note in outcome.notes)
+    scales = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
+    assert all(onnx.numpy_helper.to_array(scale).size == 1 for scale in scales)
+    (numeric_format,) = facts_of(outcome, "quantize.numeric_format")
+    assert numeric_format.values["symmetric"]
+    assert "onnxruntime: int8 activations around zero" in render(numeric_format)
     assert Quantize().cache_inputs((target,)) != Quantize().cache_inputs((Target("board", "onnxruntime"),))
 
 
@@ -267,17 +277,19 @@ def test_the_count_of_what_stays_in_float_is_of_operators_alone(network: nn.Modu
     stage = Quantize(keep_float=("wide",))
     outcome = stage.run(Candidate(SPEC, network), dataclasses.replace(context, targets=(JETSON,)))
     assert len(outcome.skipped) > 1
-    assert "1 operators with weights stay in float" in outcome.notes
+    assert Fact.of("quantize.float_operators", count=1) in outcome.notes
 
 
 def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
     stage = Quantize(ptq={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.results["drop_validation"].value <= 0.02
-    (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
-    assert "of 5 layers in float" in note
-    floats = [skip for skip in outcome.skipped if "float" in skip.reason]
+    (note,) = facts_of(outcome, "quantize.mixed_precision")
+    assert note.values["layers"] == 5
+    assert note.values["within_budget"]
+    floats = [skip.subject for skip in outcome.skipped if skip.code == "quantize.float_by_mixed_precision"]
     assert 1 <= len(floats) < 5
+    assert sorted(floats) == sorted(note.values["float_layers"])
     assert len(outcome.tables["sensitivity"]) == 5
 
 
@@ -294,7 +306,7 @@ def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context)
     data = dataclasses.replace(context.data, train=split(1, 0))
     outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
     (few,) = outcome.warnings
-    assert "1 images are few to calibrate on" in few
+    assert few == Fact.of("quantize.few_calibration_images", images=1, recommended=16)
     assert few in outcome.notes
 
 
@@ -312,51 +324,52 @@ def here(*runtimes: str) -> Device:
     return load_device("host").model_copy(update={"runtimes": runtimes})
 
 
-def test_gate_records_its_verdict(network: nn.Module, context: Context) -> None:
+def test_acceptance_test_records_its_verdict(network: nn.Module, context: Context) -> None:
     context = dataclasses.replace(context, targets=(here(),))
     stage = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
     outcome = stage.run(Candidate(SPEC, network), context)
-    assert outcome.results["gate_speedup"].how == "measured"
-    assert {(row["network"], row["runtime"]) for row in outcome.tables["gate"]} == {
+    assert outcome.results["acceptance_speedup"].how == "measured"
+    assert {(row["network"], row["runtime"]) for row in outcome.tables["acceptance"]} == {
         ("float", "onnxruntime"),
         ("quantized", "onnxruntime"),
     }
     assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
 
 
-def test_gate_keeps_the_float_network_where_too_much_is_lost(network: nn.Module, context: Context, exported: Path) -> None:
+def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, context: Context, exported: Path) -> None:
     context = dataclasses.replace(context, targets=(here(),))
     stage = Quantize(ptq={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
     assert outcome.candidate.files["onnxruntime"].parent == context.folder
-    failed, kept = outcome.warnings
-    assert failed.code == "quantize.acceptance"
-    assert render(failed).startswith("gate failed: the quantized network loses")
-    assert "float network goes on" in kept
-    assert {failed, kept} < set(outcome.notes)
-    assert outcome.results["gate_accuracy_drop"].value > 0.01
+    failed, replaced = outcome.warnings
+    assert (failed.code, failed.values["accurate"]) == ("quantize.acceptance", False)
+    assert render(failed).startswith("acceptance test failed: the quantized network loses")
+    assert replaced == Fact.of("quantize.float_network_ships")
+    assert all(fact in outcome.notes for fact in (failed, replaced))
+    assert outcome.results["acceptance_drop"].value > 0.01
 
 
-def test_gate_takes_each_runtime_with_its_own_file(network: nn.Module, context: Context) -> None:
+def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, context: Context) -> None:
     pytest.importorskip("openvino")
     context = dataclasses.replace(context, targets=(here("openvino"),))
     outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
-    rows = {(row["network"], row["runtime"]): row for row in outcome.tables["gate"]}
+    rows = {(row["network"], row["runtime"]): row for row in outcome.tables["acceptance"]}
     assert len(rows) == 4
     assert abs(rows["quantized", "openvino"]["accuracy_drop"]["value"]) <= 0.1
     assert sum(row["chosen"] for row in rows.values()) == 1
 
 
-def test_gate_says_which_runtime_is_not_there(network: nn.Module, context: Context) -> None:
+def test_acceptance_test_names_an_unavailable_runtime(network: nn.Module, context: Context) -> None:
     context = dataclasses.replace(context, targets=(here("onnxruntime:cuda"),))
     outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
-    (skip,) = (one for one in outcome.skipped if one.what == "runtime onnxruntime:cuda")
-    assert "CUDAExecutionProvider" in skip.reason
+    (skip,) = (fact for fact in outcome.skipped if fact.code == "quantize.runtime_unavailable")
+    assert skip.subject == "onnxruntime:cuda"
+    assert "CUDAExecutionProvider" in skip.values["error"]
 
 
 @pytest.mark.parametrize("changes", [{"gate": None}, {"smoke": True}])
-def test_gate_is_not_asked(network: nn.Module, context: Context, changes: dict) -> None:
+def test_acceptance_test_is_left_out_on_request_and_in_smoke_runs(network: nn.Module, context: Context, changes: dict) -> None:
     context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
     stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})
-    assert "gate" not in stage.run(Candidate(SPEC, network), context).tables
+    assert "acceptance" not in stage.run(Candidate(SPEC, network), context).tables

@@ -2,8 +2,128 @@
 
 from __future__ import annotations
 
+from compress.core.record import Fact
 from compress.core.sentences.table import Sentences
 
+_LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), {max_drop:g} is allowed"
+_ACCEPTANCE = (
+    "acceptance test {verdict}; the quantized network takes {latency_ms:.3g} ms in {runtime}, the float network "
+    "{float_latency_ms:.3g} ms in {float_runtime}"
+)
+
+
+def _acceptance(fact: Fact) -> str:
+    values = fact.values
+    faults = []
+    if not values["accurate"]:
+        faults.append(_LOSS.format(**values))
+    if values["slower"]:
+        faults.append("is slower")
+    verdict = f"failed: the quantized network {' and '.join(faults)}" if faults else "passed"
+    return _ACCEPTANCE.format(verdict=verdict, **values)
+
+
+def _numeric_format(fact: Fact) -> str:
+    values = fact.values
+    if values["bits"] != 8:
+        weights = "{bits}-bit weights stored as int8, because no runtime has kernels with fewer bits"
+    elif values["seven_bit_weights"]:
+        weights = "7-bit weights, because this CPU has no VNNI and saturates with 8"
+    else:
+        weights = "8-bit weights"
+    activations = "int8 activations around zero" if values["symmetric"] else "uint8 activations"
+    by_network = (
+        "; the input, and all with layer normalisation, int8 around zero" if values["symmetric_chosen_by_runtime"] else ""
+    )
+    return {
+        "onnxruntime": f"onnxruntime: {activations}, {weights}",
+        "openvino": f"openvino: {activations}{by_network}, {weights}, quantized only before products, sums and pools; batch 1",
+        "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; written but not run here",
+    }[fact.subject].format(**values)
+
+
+def _mixed_precision(fact: Fact) -> str:
+    values = fact.values
+    names = values["float_layers"]
+    assert isinstance(names, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
+    cost, budget = {
+        "drop": ("", "{budget:g}"),
+        "bytes": (", {cost:,.0f} bytes", "{budget:,.0f} bytes"),
+        "ms": (", {cost:.3g} ms measured at the end", "{budget:g} ms"),
+    }[str(values["unit"])]
+    holds = "holds" if values["within_budget"] else "does not hold, this is the best found"
+    end = "" if values["complete"] else "; the search ended after {seconds:g} s"
+    return (
+        f"mixed precision: {{count}} of {{layers}} layers in float ({{names}}), drop {{drop:.4f}}{cost}, the budget of "
+        f"{budget} {holds}; {{trials}} networks tried{end}"
+    ).format(count=len(names), names=", ".join(map(str, names)) or "none", **values)
+
+
+def _reads_float(fact: Fact) -> str:
+    source = fact.values["source_operator"]
+    producer = f"the result of {source} {fact.values['source']}".rstrip() if source else "the network's input"
+    return f"it reads {producer} in float"
+
+
 SENTENCES: Sentences = {
-    "quantize.acceptance": "{verdict}",
+    "quantize.acceptance": _acceptance,
+    "quantize.bfloat16_emulated": (
+        "the onnxruntime file emulates bfloat16 in float32 kernels, because CPUs have no others: it shows the accuracy, "
+        "and its latency means nothing"
+    ),
+    "quantize.bfloat16_not_measured": "no runtime on this machine computes in bfloat16",
+    "quantize.calibrated": "calibrated by {method} on {images} training images, chosen with seed {seed}",
+    "quantize.few_calibration_images": (
+        "{images} images are few to calibrate on: ranges and biases are rough; give {recommended} or more"
+    ),
+    "quantize.float_activation_product": (
+        "a product of two activations: no weight to store, and the softmax after it is sensitive"
+    ),
+    "quantize.float_beside_layer_normalization": (
+        "the file has no Q/DQ pairs around it: beside layer normalisation only products are quantized"
+    ),
+    "quantize.float_by_keep_float": "kept in float by keep_float",
+    "quantize.float_by_mixed_precision": "kept in float by mixed precision",
+    "quantize.float_input": _reads_float,
+    "quantize.float_layout_change": "the runtime's own change of layout",
+    "quantize.float_left_by_quantizer": "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor",
+    "quantize.float_network_ships": "the float network is used in place of the quantized one",
+    "quantize.float_no_bfloat16": "ONNX has no bfloat16 for it up to opset {opset}; it stays in float32",
+    "quantize.float_no_kernel": "ONNX Runtime has no int8 kernel of {operator}",
+    "quantize.float_not_fused": "ONNX Runtime did not fuse it with its Q/DQ pairs: their types or scales do not fit its kernel",
+    "quantize.float_operators": "{count} operators with weights stay in float",
+    "quantize.float_range_too_wide": (
+        "{operator} vanishes only into an unsigned range that begins where it cuts off; here the range is wider"
+    ),
+    "quantize.float_result": ("its result stays float, and ONNX Runtime has an int8 {operator} only between quantized tensors"),
+    "quantize.float_weight_only": "only its weight is stored as integers; it is multiplied in float",
+    "quantize.float_without_qdq": "the file has no Q/DQ pairs around it",
+    "quantize.int8_coverage": (
+        "{int8_products} of {products} convolutions and products run in int8; kernels of the float parent sum to "
+        "{float_parent_ms:.3g} ms, those of the quantized file to {quantized_ms:.3g} ms: {int8_ms:.3g} in int8, {float_ms:.3g} "
+        "in float, {conversions_ms:.3g} in conversions"
+    ),
+    "quantize.keep_float_without_effect": (
+        "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
+    ),
+    "quantize.layers_not_measured": "{error}",
+    "quantize.mixed_precision": _mixed_precision,
+    "quantize.numeric_format": _numeric_format,
+    "quantize.quantized_network_ships": (
+        "the quantized network is used although it failed the acceptance test, as accept_if.keep asks"
+    ),
+    "quantize.runtime_unavailable": "{error}",
+}
+_NODE = "{operator} {subject}"
+SUBJECTS: Sentences = {
+    "quantize.bfloat16_not_measured": "what runs in bf16",
+    "quantize.float_activation_product": f"{_NODE} ({{runtime}})",
+    "quantize.float_by_keep_float": f"{_NODE} ({{runtime}})",
+    "quantize.float_by_mixed_precision": f"{_NODE} ({{runtime}})",
+    "quantize.float_left_by_quantizer": f"{_NODE} ({{runtime}})",
+    "quantize.float_no_bfloat16": lambda fact: f"{fact.values['operator']} {fact.subject}".rstrip(),
+    "quantize.float_no_kernel": f"{_NODE} ({{runtime}})",
+    "quantize.keep_float_without_effect": f"keep_float of {_NODE} ({{runtime}})",
+    "quantize.layers_not_measured": "what runs in int8",
+    "quantize.runtime_unavailable": "runtime {subject}",
 }

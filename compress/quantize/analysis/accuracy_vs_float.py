@@ -1,4 +1,4 @@
-"""The quantized file beside its float parent, on validation, for the record."""
+"""Compares the quantized file with its float parent on the validation split, for the record."""
 
 from __future__ import annotations
 
@@ -18,55 +18,57 @@ from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from compress.tasks.base import Task
 
 SQNR_SAMPLES = 16
-"""Samples that the layers' SQNR is taken over."""
+"""Samples for the SQNR of layers."""
 
 
 def per_sample_scores(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The task's score of each sample, (N,), float64."""
     import torch
 
-    found: np.ndarray = task.correct(torch.from_numpy(outputs), torch.from_numpy(targets)).numpy().astype(np.float64)
-    return found
+    scores: np.ndarray = task.correct(torch.from_numpy(outputs), torch.from_numpy(targets)).numpy().astype(np.float64)
+    return scores
 
 
 def compare_with_float(
-    source: Path, made: Path, split: Split, task: Task, kind: str, *, layers: onnx.ModelProto | None = None
+    parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: onnx.ModelProto | None = None
 ) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
-    """Agreement, accuracy of both with the paired drop, size, SQNR of the answers and of each layer.
+    """Measure agreement, the metric of both files with its paired drop, size, and SQNR of the outputs and of each layer.
 
     Args:
-        source: Float file.
-        made: Quantized file that ONNX Runtime runs.
+        parent: Float file.
+        quantized: Quantized file for ONNX Runtime.
         split: Samples.
         task: Gives scores.
-        kind: Names the quantized accuracy.
-        layers: What each layer is to give, where channels were rescaled; the float file's own where None.
+        scheme: Part of the name of the quantized metric.
+        layers: Float network with the layer outputs to compare with, where channels were rescaled; None for the float file.
 
     Returns:
-        Quantities, and one row a layer with weights: `layer`, `sqnr_db`.
+        Quantities, and one row per layer with weights: `layer`, `sqnr_db`.
     """
-    floats, targets = collect_outputs(source, split)
-    ints, _ = collect_outputs(made, split)
+    float_outputs, targets = collect_outputs(parent, split)
+    quantized_outputs, _ = collect_outputs(quantized, split)
     runs, where = len(targets), "ONNX Runtime, validation split"
-    before, after = per_sample_scores(task, floats, targets), per_sample_scores(task, ints, targets)
-    lost, low, high = paired_difference(before, after)
+    before = per_sample_scores(task, float_outputs, targets)
+    after = per_sample_scores(task, quantized_outputs, targets)
+    drop, low, high = paired_difference(before, after)
+    agreement = float((float_outputs.argmax(1) == quantized_outputs.argmax(1)).mean())
+    size_ratio = quantized.stat().st_size / parent.stat().st_size
     results = {
-        "agreement": Quantity.measured(float((floats.argmax(1) == ints.argmax(1)).mean()), "fraction", where, runs=runs),
-        "accuracy_validation_float": Quantity.measured(float(before.mean()), "fraction", where, runs=runs),
-        f"accuracy_validation_{kind}": Quantity.measured(float(after.mean()), "fraction", where, runs=runs),
+        "agreement": Quantity.measured(agreement, "fraction", where, runs=runs),
+        f"{task.metric}_validation_float": Quantity.measured(float(before.mean()), "fraction", where, runs=runs),
+        f"{task.metric}_validation_{scheme}": Quantity.measured(float(after.mean()), "fraction", where, runs=runs),
         "drop_validation": Quantity.measured(
-            lost, "fraction", f"{where}, same samples, paired 95 % interval", interval=(low, high), runs=runs
+            drop, "fraction", f"{where}, same samples, paired 95 % interval", interval=(low, high), runs=runs
         ),
-        "size_ratio": Quantity.measured(made.stat().st_size / source.stat().st_size, "1", f"{kind} file over float file"),
+        "size_ratio": Quantity.measured(size_ratio, "1", f"{scheme} file over float file"),
     }
-    signal_left = decibels(floats, ints)
-    if math.isfinite(signal_left):
-        results["sqnr_db"] = Quantity.measured(signal_left, "dB", f"of the logits; {where}", runs=runs)
+    sqnr_db = decibels(float_outputs, quantized_outputs)
+    if math.isfinite(sqnr_db):
+        results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the logits; {where}", runs=runs)
     inputs = next(iter(split.ordered(SQNR_SAMPLES))).inputs.numpy()
+    reference = graphs.load(parent) if layers is None else layers
     by_layer = {
-        name: value
-        for name, value in layer_sqnr(graphs.load(source) if layers is None else layers, graphs.load(made), inputs).items()
-        if math.isfinite(value)
+        name: value for name, value in layer_sqnr(reference, graphs.load(quantized), inputs).items() if math.isfinite(value)
     }
     if by_layer:
         worst = min(by_layer, key=lambda name: by_layer[name])

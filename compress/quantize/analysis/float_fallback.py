@@ -1,7 +1,8 @@
-"""Why an operator of a quantized file computes in float: what ONNX Runtime's optimizer needs and did not find.
+"""Why a node of a quantized file computes in float: what ONNX Runtime's optimizer needs for an int8 kernel and does not find.
 
-The runtime computes an operator in int8 where it has an integer kernel of it and every tensor around it is quantized; all
-others run in float between conversions. What it has was found by asking it: a test builds each operator between Q/DQ pairs.
+The runtime computes a node in int8 where it has an integer kernel for the operator and every tensor around the node is
+quantized. All other nodes run in float between conversions. `INTEGER` was measured: a test builds each operator between Q/DQ
+pairs and asks the runtime.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
+import onnx_ir as ir
 
+from compress.core.record import Fact
 from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 WITH_WEIGHTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -22,11 +25,7 @@ INTEGER = frozenset(
 FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
 """Those of them whose result may stay float."""
 ABSORBED = frozenset({"Relu", "Clip"})
-"""Those that have no kernel: they vanish into the range of what they give."""
-
-PRODUCT = "a product of two activations: no weight to store, and the softmax after it is sensitive"
-BARE = "the file has no Q/DQ pairs around it"
-NORMAL = ": beside layer normalisation only products are quantized"
+"""Those that have no kernel: they vanish into the range of their result."""
 
 
 class FallbackReasons:
@@ -34,64 +33,71 @@ class FallbackReasons:
 
     Args:
         model: Quantized file.
-        told: Reasons that are known otherwise, by the name of a node.
+        known: Reasons that the stage which wrote the file recorded, by name of the node.
     """
 
-    def __init__(self, model: onnx.ModelProto, told: Mapping[str, str] | None = None) -> None:
-        graph = model.graph
-        self.nodes = graph.node
-        self.told = told or {}
-        self.constants = {tensor.name for tensor in graph.initializer}
-        self.maker = {name: node for node in graph.node for name in node.output}
-        normal = any(node.op_type == "LayerNormalization" for node in graph.node)
-        ours = any(entry.key == "compress" for entry in model.metadata_props)
-        self.bare = BARE + NORMAL * (normal and ours)
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+    def __init__(self, model: onnx.ModelProto, known: Mapping[str, Fact] | None = None) -> None:
+        self.known = known or {}
+        self.nodes = tuple(ir.from_proto(model).graph)
+        has_norm = any(node.op_type == "LayerNormalization" for node in self.nodes)
+        is_ours = any(entry.key == "compress" for entry in model.metadata_props)
+        self.beside_layer_norm = has_norm and is_ours
 
-    def why(self, number: int) -> str:
-        """Why the node in this place runs in float."""
-        node = self.nodes[number]
-        if (known := self.told.get(original_node_name(node.name))) is not None:
+    def explain(self, index: int) -> Fact:
+        """Why the node at this position of the file runs in float."""
+        node = self.nodes[index]
+        name, operator = str(node.name), node.op_type
+        if (known := self.known.get(original_node_name(name))) is not None:
             return known
-        operator = node.op_type
         if operator not in INTEGER:
-            return f"ONNX Runtime has no int8 kernel of {operator}"
-        given = [name for name in node.input if name and not self._constant(name)]
-        floats = [name for name in given if not self._dequantized(name)]
-        if operator == "MatMul" and len(given) == 2 and floats:
-            return PRODUCT
-        if floats and any(self._weight(name) for name in node.input):
-            return "only its weight is stored as integers; it is multiplied in float"
-        if len(floats) == len(given) and not self._quantized(node.output[0]):
-            return self.bare
+            return Fact.of("quantize.float_no_kernel", name, operator=operator)
+        computed = [value for value in node.inputs if value is not None and not _is_constant(value)]
+        floats = [value for value in computed if not _is_dequantized(value)]
+        has_float_result = not _is_quantized(node.outputs[0])
+        if operator == "MatMul" and len(computed) == 2 and floats:
+            return Fact.of("quantize.float_activation_product", name)
+        if floats and any(_is_quantized_weight(value) for value in node.inputs):
+            return Fact.of("quantize.float_weight_only", name)
+        if len(floats) == len(computed) and has_float_result:
+            return Fact.of(
+                "quantize.float_beside_layer_normalization" if self.beside_layer_norm else "quantize.float_without_qdq", name
+            )
         if floats:
-            return f"it reads {self._named(floats[0])} in float"
-        if not self._quantized(node.output[0]) and operator not in FLOAT_RESULT:
-            return f"its result stays float, and ONNX Runtime has an int8 {operator} only between quantized tensors"
+            source = floats[0].producer()
+            return Fact.of(
+                "quantize.float_input",
+                name,
+                source_operator=source.op_type if source else None,
+                source=str(source.name or "") if source else None,
+            )
+        if has_float_result and operator not in FLOAT_RESULT:
+            return Fact.of("quantize.float_result", name, operator=operator)
         if operator in ABSORBED:
-            return f"{operator} vanishes only into an unsigned range that begins where it cuts off; here the range is wider"
-        return "ONNX Runtime did not fuse it with its Q/DQ pairs: their types or steps do not fit its kernel"
+            return Fact.of("quantize.float_range_too_wide", name, operator=operator)
+        return Fact.of("quantize.float_not_fused", name)
 
-    def _constant(self, name: str) -> bool:
-        return name in self.constants or self._weight(name) or self._made_by(name) == "Constant"
 
-    def _weight(self, name: str) -> bool:
-        """Dequantized from what the file stores."""
-        return self._made_by(name) == "DequantizeLinear" and self.maker[name].input[0] in self.constants
+def _is_constant(value: ir.Value) -> bool:
+    producer = value.producer()
+    is_constant_node = producer is not None and producer.op_type == "Constant"
+    return value.is_initializer() or is_constant_node or _is_quantized_weight(value)
 
-    def _dequantized(self, name: str) -> bool:
-        return self._made_by(name) == "DequantizeLinear"
 
-    def _quantized(self, name: str) -> bool:
-        readers = self.readers.get(name, [])
-        return bool(readers) and all(one.op_type == "QuantizeLinear" for one in readers)
+def _is_quantized_weight(value: ir.Value | None) -> bool:
+    """Whether a tensor is dequantized from an initializer."""
+    producer = None if value is None else value.producer()
+    if producer is None or producer.op_type != "DequantizeLinear":
+        return False
+    integers = producer.inputs[0]
+    return integers is not None and integers.is_initializer()
 
-    def _made_by(self, name: str) -> str:
-        return self.maker[name].op_type if name in self.maker else ""
 
-    def _named(self, name: str) -> str:
-        node = self.maker.get(name)
-        return "the network's input" if node is None else f"the result of {node.op_type} {node.name}".rstrip()
+def _is_dequantized(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    """Whether all readers of a tensor quantize it."""
+    readers = value.consumers()
+    return bool(readers) and all(node.op_type == "QuantizeLinear" for node in readers)

@@ -1,39 +1,41 @@
-"""Mixed precision: the fewest layers in float with which the accuracy budget holds.
+"""Mixed precision: the fewest float layers that keep the loss of the metric within its budget.
 
-1. Sensitivity: each layer is quantized alone, the others in float; what that costs the answers (SQNR of the outputs, dB) and
-   the metric ranks the layers.
-2. Forward: the most sensitive k stay in float; the smallest k that holds is found by halving.
-3. Backward: each layer kept is quantized again, the least sensitive first, and stays so where the budget still holds, until no
-   layer of the answer can be quantized alone without breaking it.
-4. Upward: layers that matter alone need not be those that matter together. So from nothing in float, the layer that brings the
-   loss nearest to the budget is added, then the next, as long as that may hold with fewer layers than found so far; only the
-   `WAYS` with the largest part in the noise are tried at a time.
+1. Sensitivity: each layer is quantized alone, all others stay in float. The SQNR of the network's outputs, in dB, and the loss
+   of the metric rank the layers.
+2. Forward: the k most sensitive layers stay in float. Bisection finds the smallest k within the budget.
+3. Backward: each float layer is quantized again, the least sensitive first, and stays quantized if the budget still holds.
+   In the result, no single layer can be quantized without exceeding the budget.
+4. Upward: layers that matter alone are not always those that matter together. Starting from no float layer, the layer that
+   brings the loss closest to the budget is added, then the next one, while this can need fewer layers than the best set so
+   far. Each step tries only the `CANDIDATES` most sensitive layers.
 
-The best set so far is handed to `keep` whenever one is found, so that a search cut short leaves it behind.
+Every better set is reported at once, so an interrupted search leaves the best set so far.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.core.progress import NullReporter, Reporter
+from compress.quantize.mixed_precision.deadline import Deadline
 
-WAYS = 12
-"""Layers tried at each step upward."""
-Evaluation = Callable[[tuple[str, ...]], tuple[float, float]]
-"""Names of the layers in float → loss of the metric, SQNR of the outputs in dB."""
+CANDIDATES = 12
+"""Layers tried at each upward step."""
+Layers = tuple[str, ...]
+"""Names of float layers, in graph order."""
+TrialFn = Callable[[Layers], tuple[float, float]]
+"""Float layers → loss of the metric, SQNR of the outputs in dB."""
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What quantizing one layer alone costs.
+    """Cost of quantizing one layer alone.
 
     Attributes:
-        layer: Its name.
+        layer: Name of the layer.
         drop: Loss of the metric.
-        sqnr_db: Of the network's outputs.
+        sqnr_db: SQNR of the network's outputs.
     """
 
     layer: str
@@ -43,151 +45,147 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class FewestFloatResult:
-    """What came of the search.
+    """Result of the search.
 
     Attributes:
-        floats: Layers that stay in float.
-        drop: Loss of the metric with them.
-        holds: Whether that is in the budget.
-        complete: The search ended by itself and not by the clock.
-        sensitivities: Most sensitive first; those measured before the time was up.
-        tried: Networks made.
+        float_layers: Layers that stay in float.
+        drop: Loss of the metric.
+        within_budget: Whether the loss is within the budget.
+        complete: Whether the search ended before its time limit.
+        sensitivities: Of the layers measured within the time limit, the most sensitive first.
+        trials: Networks that were built and measured.
     """
 
-    floats: tuple[str, ...]
+    float_layers: Layers
     drop: float
-    holds: bool
+    within_budget: bool
     complete: bool
     sensitivities: tuple[LayerSensitivity, ...]
-    tried: int
+    trials: int
 
 
 def search(
     layers: Sequence[str],
-    attempt: Evaluation,
+    evaluate: TrialFn,
     *,
     budget: float,
-    seconds: float,
-    keep: Callable[[tuple[str, ...]], None] = lambda _: None,
-    clock: Callable[[], float] = time.monotonic,
+    deadline: Deadline,
+    on_improvement: Callable[[Layers], None] = lambda _: None,
     reporter: Reporter | None = None,
 ) -> FewestFloatResult:
-    """Search; with nothing in float first, which may hold already.
+    """Find the fewest float layers. The first trial has none, which may be within the budget already.
 
     Args:
-        layers: Names, in graph order.
-        attempt: Makes a network with some layers in float and measures it.
+        layers: Names of all layers, in graph order.
+        evaluate: Builds and measures a network with some layers in float.
         budget: Largest loss of the metric.
-        seconds: When to stop.
-        keep: Told each better set.
-        clock: In seconds.
-        reporter: Shows a bar.
+        deadline: When to stop.
+        on_improvement: Called with each better set.
+        reporter: Shows a progress bar.
     """
-    work = _Search(tuple(layers), attempt, budget, clock() + seconds, keep, clock)
-    work.consider(())
-    if not work.holds:
+    state = _Search(tuple(layers), evaluate, budget, deadline, on_improvement)
+    state.consider(())
+    if not state.within_budget:
         with (reporter or NullReporter()).bar("sensitivity of layers", len(layers)) as bar:
             for layer in layers:
-                if work.late():
+                if deadline.passed():
                     break
-                work.sense(layer)
+                state.measure_sensitivity(layer)
                 bar.advance()
-        work.forward()
-        work.backward()
-        work.upward()
-        work.backward()
-    return work.found()
+        state.forward()
+        state.backward()
+        state.upward()
+        state.backward()
+    return state.result()
 
 
 class _Search:
-    """One search under way."""
+    """State of one search."""
 
     def __init__(
-        self,
-        layers: tuple[str, ...],
-        attempt: Evaluation,
-        budget: float,
-        end: float,
-        keep: Callable[[tuple[str, ...]], None],
-        clock: Callable[[], float],
+        self, layers: Layers, evaluate: TrialFn, budget: float, deadline: Deadline, on_improvement: Callable[[Layers], None]
     ) -> None:
-        self.layers, self.attempt, self.budget, self.end, self.keep, self.clock = layers, attempt, budget, end, keep, clock
-        self.best: tuple[str, ...] = ()
+        self.layers, self.evaluate, self.budget = layers, evaluate, budget
+        self.deadline, self.on_improvement = deadline, on_improvement
+        self.best: Layers = ()
         self.drop = float("inf")
-        self.holds = False
-        self.seen: dict[tuple[str, ...], tuple[float, float]] = {}
-        self.cut = False
-        self.sensed: list[LayerSensitivity] = []
+        self.within_budget = False
+        self.trials: dict[Layers, tuple[float, float]] = {}
+        self.sensitivities: list[LayerSensitivity] = []
 
-    def late(self) -> bool:
-        """Whether the time is up."""
-        self.cut = self.cut or self.clock() >= self.end
-        return self.cut
+    def consider(self, float_layers: Sequence[str]) -> bool:
+        """Measure a set and keep it if it is better; returns whether it is within the budget.
 
-    def consider(self, floats: tuple[str, ...]) -> bool:
-        """Try a set; take it when it is better: in the budget with fewer layers, or nearer to it when none was yet."""
-        floats = tuple(name for name in self.layers if name in floats)
-        drop, _ = self.made(floats)
-        holds = drop <= self.budget
-        better = (len(floats) < len(self.best) or not self.holds) if holds else (not self.holds and drop < self.drop)
-        if better:
-            self.best, self.drop, self.holds = floats, drop, holds
-            self.keep(floats)
-        return holds
+        Within the budget, fewer layers are better. Before any set is within it, a smaller loss is better.
+        """
+        candidate = self._in_graph_order(float_layers)
+        drop, _ = self.trial(candidate)
+        within_budget = drop <= self.budget
+        if within_budget:
+            is_better = len(candidate) < len(self.best) or not self.within_budget
+        else:
+            is_better = not self.within_budget and drop < self.drop
+        if is_better:
+            self.best, self.drop, self.within_budget = candidate, drop, within_budget
+            self.on_improvement(candidate)
+        return within_budget
 
-    def made(self, floats: tuple[str, ...]) -> tuple[float, float]:
-        """Loss and SQNR of a set, made once."""
-        if floats not in self.seen:
-            self.seen[floats] = self.attempt(floats)
-        return self.seen[floats]
+    def trial(self, float_layers: Layers) -> tuple[float, float]:
+        """Loss and SQNR of a set, measured once."""
+        if float_layers not in self.trials:
+            self.trials[float_layers] = self.evaluate(float_layers)
+        return self.trials[float_layers]
 
-    def sense(self, layer: str) -> None:
+    def measure_sensitivity(self, layer: str) -> None:
         """Quantize one layer alone."""
-        drop, sqnr_db = self.made(tuple(name for name in self.layers if name != layer))
-        self.sensed.append(LayerSensitivity(layer, drop, sqnr_db))
+        drop, sqnr_db = self.trial(tuple(name for name in self.layers if name != layer))
+        self.sensitivities.append(LayerSensitivity(layer, drop, sqnr_db))
 
-    def ranked(self) -> list[str]:
-        """Most sensitive first; what was not measured last."""
-        self.sensed.sort(key=lambda one: (one.sqnr_db, -one.drop))
-        known = [one.layer for one in self.sensed]
-        return known + [name for name in self.layers if name not in known]
+    def ranking(self) -> list[str]:
+        """Layers, the most sensitive first and those without a measurement last."""
+        self.sensitivities.sort(key=lambda sensitivity: (sensitivity.sqnr_db, -sensitivity.drop))
+        measured = [sensitivity.layer for sensitivity in self.sensitivities]
+        return measured + [name for name in self.layers if name not in measured]
 
     def forward(self) -> None:
-        """The smallest k that holds, by halving."""
-        ranked, low, high = self.ranked(), 0, len(self.layers)
-        while high - low > 1 and not self.late():
+        """Bisect for the smallest number of most sensitive layers within the budget."""
+        ranking, low, high = self.ranking(), 0, len(self.layers)
+        while high - low > 1 and not self.deadline.passed():
             middle = (low + high) // 2
-            low, high = (low, middle) if self.consider(tuple(ranked[:middle])) else (middle, high)
-        if not self.holds and not self.late():
-            self.consider(tuple(ranked))
+            low, high = (low, middle) if self.consider(ranking[:middle]) else (middle, high)
+        if not self.within_budget and not self.deadline.passed():
+            self.consider(ranking)
 
     def backward(self) -> None:
-        """Quantize again what need not be in float."""
-        before: tuple[str, ...] | None = None
-        while self.holds and before != self.best:
+        """Quantize single layers again, until none can be without exceeding the budget."""
+        before: Layers | None = None
+        while self.within_budget and before != self.best:
             before = self.best
-            for layer in reversed([name for name in self.ranked() if name in self.best]):
-                if self.late():
+            for layer in reversed([name for name in self.ranking() if name in self.best]):
+                if self.deadline.passed():
                     return
-                self.consider(tuple(name for name in self.best if name != layer))
+                self.consider([name for name in self.best if name != layer])
 
     def upward(self) -> None:
-        """Layers into float one by one, each time the best of all, while that may need fewer than found so far."""
-        floats: tuple[str, ...] = ()
-        while len(floats) + 1 < (len(self.best) if self.holds else len(self.layers)):
-            ways = [name for name in self.ranked() if name not in floats][:WAYS]
-            tried: list[tuple[tuple[float, float], tuple[str, ...]]] = []
-            for layer in ways:
-                if self.late():
+        """Add the best single layer to an empty set, again and again, while fewer layers than the best set may do."""
+        float_layers: Layers = ()
+        while len(float_layers) + 1 < (len(self.best) if self.within_budget else len(self.layers)):
+            measured: list[tuple[tuple[float, float], Layers]] = []
+            for layer in [name for name in self.ranking() if name not in float_layers][:CANDIDATES]:
+                if self.deadline.passed():
                     return
-                one = tuple(name for name in self.layers if name in (*floats, layer))
-                holds = self.consider(one)
-                drop, sqnr_db = self.seen[one]
-                tried.append(((max(drop, self.budget), -sqnr_db), one))
-                if holds:
+                candidate = self._in_graph_order((*float_layers, layer))
+                if self.consider(candidate):
                     return
-            floats = min(tried)[1]
+                drop, sqnr_db = self.trials[candidate]
+                measured.append(((max(drop, self.budget), -sqnr_db), candidate))
+            float_layers = min(measured)[1]
 
-    def found(self) -> FewestFloatResult:
-        """The answer."""
-        return FewestFloatResult(self.best, self.drop, self.holds, not self.cut, tuple(self.sensed), len(self.seen))
+    def result(self) -> FewestFloatResult:
+        """The best set so far."""
+        return FewestFloatResult(
+            self.best, self.drop, self.within_budget, not self.deadline.missed, tuple(self.sensitivities), len(self.trials)
+        )
+
+    def _in_graph_order(self, names: Sequence[str]) -> Layers:
+        return tuple(name for name in self.layers if name in names)

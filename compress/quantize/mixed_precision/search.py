@@ -1,8 +1,7 @@
-"""Mixed precision in the stage: which of the two searches, on what it is measured, and what the record says of it."""
+"""Mixed precision in the stage: runs the search that the settings ask for, and describes its result for the record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,185 +11,189 @@ from typing import TYPE_CHECKING, Any
 from compress.backends import onnx_graph as graphs
 from compress.backends.open import open_runner
 from compress.core.errors import ConversionError
-from compress.core.record import InputSpec
+from compress.core.record import Fact, InputSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.timing import time_runners
-from compress.quantize.mixed_precision import fewest_float_layers as mixed
-from compress.quantize.mixed_precision import under_budget as within
-from compress.quantize.mixed_precision.trial import FAMILY, TrialBuilder
+from compress.quantize.mixed_precision import fewest_float_layers, under_budget
+from compress.quantize.mixed_precision.deadline import Deadline
+from compress.quantize.mixed_precision.fewest_float_layers import FewestFloatResult, Layers
+from compress.quantize.mixed_precision.trial import RUNTIME, TrialBuilder
+from compress.quantize.mixed_precision.under_budget import BudgetResult
 from compress.quantize.settings import MixedPrecisionSettings
 from compress.quantize.static_int8 import StaticInt8Plan
-from compress.quantize.target_requirements import MODEL_FILES, here, latency_unavailable
+from compress.quantize.target_requirements import latency_unavailable, local_device
 
 if TYPE_CHECKING:
     from compress.profile.latency.timing import Timing
 
-Keep = Callable[[tuple[str, ...]], None]
-TURN_S, LONG_S = 0.1, 0.5
-"""Counted time of a network while searching, and of the one that is kept."""
+SEARCH_S, FINAL_S = 0.1, 0.5
+"""Measured time of a network during the search, and of the result."""
 
 
 @dataclass(frozen=True)
 class MixedPrecisionResult:
-    """What the search gives the stage.
+    """What the stage needs of a search.
 
     Attributes:
-        floats: Layers that stay in float.
-        note: The outcome in a sentence.
-        rows: One a layer, for the record.
-        holds: Whether the budget does.
+        float_layers: Layers that stay in float.
+        note: The result, for the record.
+        rows: One row per layer, for the record.
+        within_budget: Whether the budget holds.
     """
 
-    floats: tuple[str, ...]
-    note: str
+    float_layers: Layers
+    note: Fact
     rows: tuple[dict[str, Any], ...]
-    holds: bool
+    within_budget: bool
 
 
 def search_mixed_precision(
-    settings: MixedPrecisionSettings, static: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context
+    settings: MixedPrecisionSettings, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context
 ) -> MixedPrecisionResult:
-    """Search; the best network so far is always in the stage's folder.
+    """Search for the layers to leave in float; the best network so far is always in the stage's folder.
 
     Args:
         settings: The budget.
-        static: What networks are made from.
-        excluded: Names that stay in float in any case.
-        spec: For the file's description.
+        plan: What networks are built from.
+        excluded: Names of nodes that always stay in float.
+        spec: Written into the files.
         context: Data, task, folder, targets.
 
     Raises:
-        ConversionError: A latency is asked for and no target is this machine.
+        ConversionError: A latency is the budget, and no target is this machine.
     """
-    attempts = TrialBuilder(static, excluded, spec, context)
-    best = context.folder / MODEL_FILES["onnxruntime"]
-
-    def keep(floats: tuple[str, ...]) -> None:
-        graphs.save(attempts.build(floats), best)
-
-    if settings.drop is not None:
-        return _fewest(settings, settings.drop, attempts, keep, context)
+    trials = TrialBuilder(plan, excluded, spec, context)
+    if settings.max_drop is not None:
+        return _fewest_float_layers(settings, settings.max_drop, trials)
     if settings.max_bytes is not None:
-        asked = f"the budget of {settings.max_bytes:,.0f} bytes"
-        found = within.search(
-            attempts.layers, attempts.attempt, attempts.size_bytes, budget=settings.max_bytes, seconds=settings.seconds,
-            keep=keep, reporter=context.reporter,
+        result = under_budget.search(
+            trials.layers, trials.evaluate, trials.size_bytes, budget=settings.max_bytes,
+            deadline=Deadline(settings.seconds), on_improvement=trials.save, reporter=context.reporter,
         )  # fmt: skip
-        return _most(found, attempts, settings, "bytes", f"{found.cost:,.0f} bytes, {asked}")
+        return _described(result, trials, settings, "bytes", settings.max_bytes)
+    assert settings.latency_ms is not None  # noqa: S101  # the settings have one of the three budgets
     with TemporaryDirectory() as folder:
-        return _within_time(settings, attempts, keep, LatencyTrial(attempts, context, Path(folder)), context)
+        return _under_latency(settings, settings.latency_ms, trials, LatencyTrial(trials, Path(folder)))
 
 
-def _within_time(
-    settings: MixedPrecisionSettings, attempts: TrialBuilder, keep: Keep, clock: LatencyTrial, context: Context
-) -> MixedPrecisionResult:
-    """The search under a latency; what it ends with is timed again for longer, and gives layers up until that holds as well."""
-    budget = settings.latency_ms
-    assert budget is not None  # noqa: S101  # one of the three is given
-    found = within.search(
-        attempts.layers, attempts.attempt, clock.latency_ms, budget=budget, seconds=settings.seconds,
-        keep=keep, reporter=context.reporter,
+def _fewest_float_layers(settings: MixedPrecisionSettings, max_drop: float, trials: TrialBuilder) -> MixedPrecisionResult:
+    result = fewest_float_layers.search(
+        trials.layers, trials.evaluate, budget=max_drop, deadline=Deadline(settings.seconds), on_improvement=trials.save,
+        reporter=trials.context.reporter,
     )  # fmt: skip
-    took = clock.again(found.floats)
-    ranked = [one.layer for one in found.worths]
-    while found.holds and found.floats and took > budget:
-        least = max(found.floats, key=ranked.index)
-        floats = tuple(name for name in found.floats if name != least)
-        keep(floats)
-        took = clock.again(floats)
-        found = replace(found, floats=floats, drop=attempts.attempt(floats)[0], cost=took)
-    found = replace(found, holds=found.holds and took <= budget)
-    return _most(found, attempts, settings, "ms", f"{took:.3g} ms measured at the end, the budget of {budget:g} ms")
+    rows = tuple({"layer": row.layer, "drop": row.drop, "sqnr_db": row.sqnr_db} for row in result.sensitivities)
+    note = _note(result, trials, settings, "drop", max_drop, result.drop)
+    return MixedPrecisionResult(result.float_layers, note, rows, result.within_budget)
 
 
-def _fewest(
-    settings: MixedPrecisionSettings, drop: float, attempts: TrialBuilder, keep: Keep, context: Context
+def _under_latency(
+    settings: MixedPrecisionSettings, max_ms: float, trials: TrialBuilder, latency: LatencyTrial
 ) -> MixedPrecisionResult:
-    found = mixed.search(
-        attempts.layers, attempts.attempt, budget=drop, seconds=settings.seconds, keep=keep, reporter=context.reporter
+    """Search, measure the result for longer, and quantize its least useful layers until the longer measurement holds, too."""
+    result = under_budget.search(
+        trials.layers, trials.evaluate, latency.latency_ms, budget=max_ms, deadline=Deadline(settings.seconds),
+        on_improvement=trials.save, reporter=trials.context.reporter,
     )  # fmt: skip
-    rows = tuple({"layer": one.layer, "drop": one.drop, "sqnr_db": one.sqnr_db} for one in found.sensitivities)
-    kept = f"drop {found.drop:.4f}, the budget of {drop:g}"
-    return MixedPrecisionResult(found.floats, _note(found, attempts, settings, kept), rows, found.holds)
+    final_ms = latency.final_ms(result.float_layers)
+    ranking = [gain.layer for gain in result.gains]
+    while result.within_budget and result.float_layers and final_ms > max_ms:
+        least_useful = max(result.float_layers, key=ranking.index)
+        float_layers = tuple(name for name in result.float_layers if name != least_useful)
+        trials.save(float_layers)
+        final_ms = latency.final_ms(float_layers)
+        result = replace(result, float_layers=float_layers, drop=trials.evaluate(float_layers)[0])
+    result = replace(result, cost=final_ms, within_budget=result.within_budget and final_ms <= max_ms)
+    return _described(result, trials, settings, "ms", max_ms)
 
 
-def _most(
-    found: within.BudgetResult, attempts: TrialBuilder, settings: MixedPrecisionSettings, unit: str, kept: str
+def _described(
+    result: BudgetResult, trials: TrialBuilder, settings: MixedPrecisionSettings, unit: str, budget: float
 ) -> MixedPrecisionResult:
     rows = tuple(
-        {"layer": one.layer, "drop_saved": one.drop, "noise_saved": one.noise, f"{unit}_more": one.cost}
-        for one in found.worths
-    )  # fmt: skip
-    return MixedPrecisionResult(
-        found.floats, _note(found, attempts, settings, f"drop {found.drop:.4f}, {kept}"), rows, found.holds
+        {"layer": row.layer, "drop_saved": row.drop_saved, "noise_saved": row.noise_saved, f"{unit}_more": row.cost}
+        for row in result.gains
     )
+    note = _note(result, trials, settings, unit, budget, result.cost)
+    return MixedPrecisionResult(result.float_layers, note, rows, result.within_budget)
 
 
 def _note(
-    found: mixed.FewestFloatResult | within.BudgetResult, attempts: TrialBuilder, settings: MixedPrecisionSettings, kept: str
-) -> str:
-    held = "holds" if found.holds else "does not hold, this is the best found"
-    cut = "" if found.complete else f"; the search ended after {settings.seconds:g} s"
-    names = ", ".join(found.floats) or "none"
-    return (
-        f"mixed precision: {len(found.floats)} of {len(attempts.layers)} layers in float ({names}), {kept} {held}; "
-        f"{found.tried} networks tried{cut}"
+    result: FewestFloatResult | BudgetResult,
+    trials: TrialBuilder,
+    settings: MixedPrecisionSettings,
+    unit: str,
+    budget: float,
+    cost: float,
+) -> Fact:
+    return Fact.of(
+        "quantize.mixed_precision",
+        float_layers=result.float_layers,
+        layers=len(trials.layers),
+        drop=result.drop,
+        unit=unit,
+        cost=cost,
+        budget=budget,
+        within_budget=result.within_budget,
+        trials=result.trials,
+        complete=result.complete,
+        seconds=settings.seconds,
     )
 
 
 class LatencyTrial:
-    """Times networks in ONNX Runtime on this machine, each in turns with the one that has nothing in float.
+    """Measures networks in ONNX Runtime on this machine, in turns with the network that has no float layer.
 
-    A machine's speed drifts by more than a layer costs, so what counts is the ratio to that network, times what it took at the
-    start.
+    The speed of a machine drifts by more than the cost of a layer. So a latency is the ratio to that network, times its latency
+    at the start.
 
     Args:
-        attempts: Makes them.
-        context: Data and targets.
+        trials: Builds the networks.
         folder: For their files.
 
     Raises:
         ConversionError: No target is this machine.
     """
 
-    def __init__(self, attempts: TrialBuilder, context: Context, folder: Path) -> None:
-        device = here(context.targets)
+    def __init__(self, trials: TrialBuilder, folder: Path) -> None:
+        context = trials.context
+        device = local_device(context.targets)
         if device is None:
             raise ConversionError(latency_unavailable(context.targets))
-        self.attempts, self.device, self.folder = attempts, device, folder
-        self.files: dict[str, tuple[str, ...]] = {}
+        self.trials, self.folder, self.threads = trials, folder, device.threads
         self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()
-        self.base: float | None = None
+        self._written: dict[str, Layers] = {}
+        self._baseline_ms: float | None = None
 
-    def latency_ms(self, floats: tuple[str, ...]) -> float:
-        """Median latency, drift taken out."""
-        if self.base is None:
-            self.base = median_ms(self.timed({"base": ()}, LONG_S)["base"])
-        if not floats:
-            return self.base
-        both = self.timed({"this": floats, "base": ()}, TURN_S)
-        return self.base * median_ms(both["this"]) / median_ms(both["base"])
+    def latency_ms(self, float_layers: Layers) -> float:
+        """Median latency, corrected for drift."""
+        if self._baseline_ms is None:
+            self._baseline_ms = median_ms(self._measure({"base": ()}, FINAL_S)["base"])
+        if not float_layers:
+            return self._baseline_ms
+        timings = self._measure({"this": float_layers, "base": ()}, SEARCH_S)
+        return self._baseline_ms * median_ms(timings["this"]) / median_ms(timings["base"])
 
-    def again(self, floats: tuple[str, ...]) -> float:
-        """Median latency as it is now, measured for longer."""
-        return median_ms(self.timed({"this": floats}, LONG_S)["this"])
+    def final_ms(self, float_layers: Layers) -> float:
+        """Median latency of a longer measurement, not corrected."""
+        return median_ms(self._measure({"this": float_layers}, FINAL_S)["this"])
 
-    def timed(self, networks: dict[str, tuple[str, ...]], seconds: float) -> dict[str, Timing]:
-        """Networks by name, in turns."""
+    def _measure(self, networks: dict[str, Layers], seconds: float) -> dict[str, Timing]:
+        """Measure networks in turns."""
         with ExitStack() as stack:
-            files = {name: self._file(name, floats) for name, floats in networks.items()}
-            opened = {name: open_runner(FAMILY, path, threads=self.device.threads) for name, path in files.items()}
-            runners = {name: stack.enter_context(runner) for name, runner in opened.items()}
+            files = {name: self._file(name, float_layers) for name, float_layers in networks.items()}
+            runners = {
+                name: stack.enter_context(open_runner(RUNTIME, path, threads=self.threads)) for name, path in files.items()
+            }
             feeds = {name: {graphs.INPUT: self.inputs} for name in runners}
             return time_runners(
                 runners, feeds, batch=len(self.inputs), seconds=seconds, warmup_seconds=seconds / 5, min_runs=10
             )
 
-    def _file(self, name: str, floats: tuple[str, ...]) -> Path:
-        """Where a network stands; written where it is another than before."""
+    def _file(self, name: str, float_layers: Layers) -> Path:
+        """The network's file, written again only if the network is another one."""
         path = self.folder / f"{name}.onnx"
-        if self.files.get(name) != floats:
-            graphs.save(self.attempts.build(floats), path)
-            self.files[name] = floats
+        if self._written.get(name) != float_layers:
+            graphs.save(self.trials.build(float_layers), path)
+            self._written[name] = float_layers
         return path

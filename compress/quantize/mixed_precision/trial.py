@@ -1,4 +1,4 @@
-"""Networks with some layers in float, made and measured for the search of mixed precision."""
+"""Builds and measures networks with some layers in float, for the searches of mixed precision."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
+from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.record import InputSpec
 from compress.core.stage import Context
@@ -14,45 +15,55 @@ from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import WEIGHTED
 from compress.quantize.static_int8 import StaticInt8Plan
+from compress.quantize.target_requirements import MODEL_FILES
 
-FAMILY = "onnxruntime"
+RUNTIME = "onnxruntime"
+MAX_SQNR_DB = 200.0
+"""Stands for the infinite SQNR of equal outputs."""
 
 
 class TrialBuilder:
-    """Makes and measures, on validation under ONNX Runtime.
+    """Builds networks, and measures them on the validation split in ONNX Runtime.
 
     Args:
-        static: What files are made from.
-        excluded: Names that stay in float in any case.
-        spec: For the file's description.
+        plan: What files are built from.
+        excluded: Names of nodes that always stay in float.
+        spec: Written into the files.
         context: Data and task.
+
+    Attributes:
+        layers: Names of the layers that may stay in float, in graph order.
     """
 
-    def __init__(self, static: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
-        self.static, self.excluded, self.spec, self.context = static, excluded, spec, context
+    def __init__(self, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
+        self.plan, self.excluded, self.spec, self.context = plan, excluded, spec, context
         self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
-        nodes = static.model.graph.node
+        nodes = plan.model.graph.node
         self.layers = tuple(node.name for node in nodes if node.op_type in WEIGHTED and node.name not in excluded)
 
-    def build(self, floats: tuple[str, ...]) -> onnx.ModelProto:
-        """The network with these layers in float as well; the last one made is kept."""
-        if self._last is None or self._last[0] != floats:
-            self._last = floats, self.static.build(FAMILY, (*self.excluded, *floats), self.spec)
+    def build(self, float_layers: tuple[str, ...]) -> onnx.ModelProto:
+        """The network with these layers in float; the last one built is cached."""
+        if self._last is None or self._last[0] != float_layers:
+            self._last = float_layers, self.plan.build(RUNTIME, (*self.excluded, *float_layers), self.spec)
         return self._last[1]
 
-    def size_bytes(self, floats: tuple[str, ...]) -> float:
-        """Size of its file."""
-        return float(self.build(floats).ByteSize())
+    def save(self, float_layers: tuple[str, ...]) -> None:
+        """Write the network as the stage's file."""
+        graphs.save(self.build(float_layers), self.context.folder / MODEL_FILES[RUNTIME])
 
-    def attempt(self, floats: tuple[str, ...]) -> tuple[float, float]:
+    def size_bytes(self, float_layers: tuple[str, ...]) -> float:
+        """Size of the network's file."""
+        return float(self.build(float_layers).ByteSize())
+
+    def evaluate(self, float_layers: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""
-        exact, targets, scores = self._parent
-        outputs, _ = collect_outputs(self.build(floats), self.context.data.validation)
-        found = per_sample_scores(self.context.task, outputs, targets)
-        return float(scores.mean() - found.mean()), min(decibels(exact, outputs), 200.0)
+        float_outputs, targets, float_scores = self._float_network
+        outputs, _ = collect_outputs(self.build(float_layers), self.context.data.validation)
+        scores = per_sample_scores(self.context.task, outputs, targets)
+        return float(float_scores.mean() - scores.mean()), min(decibels(float_outputs, outputs), MAX_SQNR_DB)
 
     @cached_property
-    def _parent(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Float outputs, targets and scores."""
-        outputs, targets = collect_outputs(self.static.model, self.context.data.validation)
+    def _float_network(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Outputs, targets and scores of the float network."""
+        outputs, targets = collect_outputs(self.plan.model, self.context.data.validation)
         return outputs, targets, per_sample_scores(self.context.task, outputs, targets)

@@ -1,239 +1,245 @@
-"""Mixed precision the other way round: the layers in float that are most accurate under a size or latency budget.
+"""Mixed precision: the most accurate choice of float layers within a size or latency budget.
 
-1. Each layer alone is put in float, the others in int8: what that wins of the answers' noise, and what it costs.
-2. Which layers together win most under the budget is a knapsack, if wins and costs add up. It is solved exactly, by keeping
-   the sets of which no other costs less and wins more; with many layers only `FRONT` of them.
-3. Costs do not quite add up (a runtime fuses, and converts at each change), so the set is made and measured; while it costs too
-   much, the layer that wins least for its cost is quantized again.
-4. What room is left is filled: layers are added, and exchanged one for one, where the network that comes of it is better.
+1. Each layer alone stays in float, all others are quantized: the gain is the noise that it removes from the outputs, the cost
+   its additional bytes or milliseconds.
+2. If gains and costs were additive, the best set would be the solution of a 0/1 knapsack. It is solved exactly over the Pareto
+   front of (cost, gain); with many layers, only `FRONT` points of the front are kept.
+3. Costs are not quite additive (a runtime fuses operators, and converts at each change of type), so the set is built and
+   measured. While it costs too much, the layer with the smallest gain per cost is quantized again.
+4. Local search fills the rest of the budget: layers are added, or exchanged one for one, while the network improves.
 
-Better is less of the metric lost, then less noise in the answers; to gain on the float parent is luck, and counts as losing
-nothing. The best network so far is handed to `keep` whenever one is
-found, so that a search cut short leaves it behind. Noise is that of the outputs relative to their signal, 10^(−SQNR/10).
+A network is better if it loses less of the metric, and at equal loss if its outputs have less noise; an improvement over the
+float parent counts as zero loss. Noise is relative to the signal, 10^(−SQNR/10).
+
+Every better set is reported at once, so an interrupted search leaves the best set so far.
 """
 
 from __future__ import annotations
 
-import time
 from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.core.progress import NullReporter, Reporter
-from compress.quantize.mixed_precision.fewest_float_layers import Evaluation
+from compress.quantize.mixed_precision.deadline import Deadline
+from compress.quantize.mixed_precision.fewest_float_layers import Layers, TrialFn
 
-Cost = Callable[[tuple[str, ...]], float]
-"""Names of the layers in float → bytes or milliseconds."""
+CostFn = Callable[[Layers], float]
+"""Float layers → bytes or milliseconds."""
 FRONT = 4000
-"""Sets kept while the knapsack is packed."""
+"""Points of the Pareto front that the knapsack keeps."""
 EXCHANGES = 2
-"""Exchanges tried for each layer at most."""
+"""Trials of the local search for each layer, at most."""
 
 
 @dataclass(frozen=True)
 class LayerGain:
-    """What one layer in float brings, the others in int8.
+    """Effect of one layer in float, all others quantized.
 
     Attributes:
-        layer: Its name.
-        drop: Loss of the metric that it saves.
-        noise: Noise of the answers that it saves.
-        cost: Bytes or milliseconds more.
+        layer: Name of the layer.
+        drop_saved: Reduction of the metric's loss.
+        noise_saved: Reduction of the outputs' noise.
+        cost: Additional bytes or milliseconds.
     """
 
     layer: str
-    drop: float
-    noise: float
+    drop_saved: float
+    noise_saved: float
     cost: float
+
+    @property
+    def gain_per_cost(self) -> float:
+        """Noise saved per cost; infinite for a layer that costs nothing."""
+        return self.noise_saved / self.cost if self.cost > 0 else float("inf")
 
 
 @dataclass(frozen=True)
 class BudgetResult:
-    """What came of the search.
+    """Result of the search.
 
     Attributes:
-        floats: Layers in float.
-        drop: Loss of the metric with them.
-        cost: Of that network.
-        holds: Whether that is in the budget.
-        complete: The search ended by itself and not by the clock.
-        worths: Of the layers, those that win most noise for their cost first.
-        tried: Networks made.
+        float_layers: Layers that stay in float.
+        drop: Loss of the metric.
+        cost: Bytes or milliseconds of the network.
+        within_budget: Whether the cost is within the budget.
+        complete: Whether the search ended before its time limit.
+        gains: Of single layers, the largest gain per cost first.
+        trials: Networks that were built and measured.
     """
 
-    floats: tuple[str, ...]
+    float_layers: Layers
     drop: float
     cost: float
-    holds: bool
+    within_budget: bool
     complete: bool
-    worths: tuple[LayerGain, ...]
-    tried: int
+    gains: tuple[LayerGain, ...]
+    trials: int
 
 
 def search(
     layers: Sequence[str],
-    attempt: Evaluation,
-    cost: Cost,
+    evaluate: TrialFn,
+    cost: CostFn,
     *,
     budget: float,
-    seconds: float,
-    keep: Callable[[tuple[str, ...]], None] = lambda _: None,
-    clock: Callable[[], float] = time.monotonic,
+    deadline: Deadline,
+    on_improvement: Callable[[Layers], None] = lambda _: None,
     reporter: Reporter | None = None,
 ) -> BudgetResult:
-    """Search; with nothing in float first, which must hold for anything to be won.
+    """Find the most accurate set. The first trial has no float layer, and must be within the budget for any set to be.
 
     Args:
-        layers: Names, in graph order.
-        attempt: Makes a network with some layers in float and measures it.
+        layers: Names of all layers, in graph order.
+        evaluate: Builds and measures a network with some layers in float.
         cost: Size or latency of such a network.
         budget: Largest cost.
-        seconds: When to stop.
-        keep: Told each better set.
-        clock: In seconds.
-        reporter: Shows a bar.
+        deadline: When to stop.
+        on_improvement: Called with each better set.
+        reporter: Shows a progress bar.
     """
-    work = _Search(tuple(layers), attempt, cost, budget, clock() + seconds, keep, clock)
-    work.consider(())
-    with (reporter or NullReporter()).bar("worth of layers in float", len(layers)) as bar:
+    state = _Search(tuple(layers), evaluate, cost, budget, deadline, on_improvement)
+    state.consider(())
+    with (reporter or NullReporter()).bar("gain of float layers", len(layers)) as bar:
         for layer in layers:
-            if work.late():
+            if deadline.passed():
                 break
-            work.weigh(layer)
+            state.measure_layer(layer)
             bar.advance()
-    work.knapsack()
-    work.fill()
-    return work.found()
+    state.measure_knapsack()
+    state.local_search()
+    return state.result()
 
 
-def knapsack(worths: Sequence[LayerGain], room: float) -> tuple[str, ...]:
-    """Layers that save most noise together for no more than `room`, if both add up; those that cost nothing are always in."""
-    free = [one for one in worths if one.cost <= 0 and one.noise >= 0]
-    room -= sum(one.cost for one in free)
-    front: list[tuple[float, float, tuple[str, ...]]] = [(0.0, 0.0, ())]
-    for one in (each for each in worths if each.cost > 0 and each.noise > 0):
-        more = [(cost + one.cost, won + one.noise, (*held, one.layer)) for cost, won, held in front if cost + one.cost <= room]
-        front = _undominated([*front, *more])
-    best = max(front, key=lambda each: (each[1], -each[0]))
-    return (*(one.layer for one in free), *best[2])
+def knapsack(gains: Sequence[LayerGain], capacity: float) -> Layers:
+    """Layers that save most noise in sum, with a sum of costs within `capacity`. Layers that cost nothing are always chosen."""
+    free = [gain for gain in gains if gain.cost <= 0 and gain.noise_saved >= 0]
+    capacity -= sum(gain.cost for gain in free)
+    front: list[_Point] = [(0.0, 0.0, ())]
+    for gain in gains:
+        if gain.cost > 0 and gain.noise_saved > 0:
+            extended = [
+                (cost + gain.cost, noise_saved + gain.noise_saved, (*chosen, gain.layer))
+                for cost, noise_saved, chosen in front
+                if cost + gain.cost <= capacity
+            ]
+            front = _pareto_front([*front, *extended])
+    best = max(front, key=lambda point: (point[1], -point[0]))
+    return (*(gain.layer for gain in free), *best[2])
 
 
-def _undominated(sets: list[tuple[float, float, tuple[str, ...]]]) -> list[tuple[float, float, tuple[str, ...]]]:
-    """Those of which no other costs less and wins as much; of too many, evenly some and the last."""
-    kept: list[tuple[float, float, tuple[str, ...]]] = []
-    for one in sorted(sets, key=lambda each: (each[0], -each[1])):
-        if not kept or one[1] > kept[-1][1]:
-            kept.append(one)
-    if len(kept) <= FRONT:
-        return kept
-    step = (len(kept) - 1) / (FRONT - 1)
-    return [kept[round(place * step)] for place in range(FRONT)]
+_Point = tuple[float, float, Layers]
+"""Cost, noise saved, layers."""
+
+
+def _pareto_front(points: list[_Point]) -> list[_Point]:
+    """Points that no other dominates by less cost and as much gain; of more than `FRONT`, an even selection with the last."""
+    front: list[_Point] = []
+    for point in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    if len(front) <= FRONT:
+        return front
+    spacing = (len(front) - 1) / (FRONT - 1)
+    return [front[round(index * spacing)] for index in range(FRONT)]
 
 
 class _Search:
-    """One search under way."""
+    """State of one search."""
 
     def __init__(
         self,
-        layers: tuple[str, ...],
-        attempt: Evaluation,
-        cost: Cost,
+        layers: Layers,
+        evaluate: TrialFn,
+        cost: CostFn,
         budget: float,
-        end: float,
-        keep: Callable[[tuple[str, ...]], None],
-        clock: Callable[[], float],
+        deadline: Deadline,
+        on_improvement: Callable[[Layers], None],
     ) -> None:
-        self.layers, self.attempt, self.measure, self.budget = layers, attempt, cost, budget
-        self.end, self.keep, self.clock = end, keep, clock
-        self.best: tuple[str, ...] = ()
+        self.layers, self.evaluate, self.measure_cost, self.budget = layers, evaluate, cost, budget
+        self.deadline, self.on_improvement = deadline, on_improvement
+        self.best: Layers = ()
         self.score = (float("inf"), float("inf"))
         self.cost = float("inf")
-        self.seen: dict[tuple[str, ...], tuple[float, float, float]] = {}
-        self.worths: list[LayerGain] = []
-        self.cut = False
+        self.trials: dict[Layers, tuple[float, float, float]] = {}
+        self.gains: list[LayerGain] = []
 
     @property
-    def holds(self) -> bool:
+    def within_budget(self) -> bool:
         return self.cost <= self.budget
 
-    def late(self) -> bool:
-        """Whether the time is up."""
-        self.cut = self.cut or self.clock() >= self.end
-        return self.cut
+    def consider(self, float_layers: Sequence[str]) -> tuple[float, float, float]:
+        """Measure a set and keep it if it is better; returns its loss, noise and cost.
 
-    def consider(self, floats: Sequence[str]) -> tuple[float, float, float]:
-        """Try a set; take it when it is better. Its loss, noise and cost."""
-        wanted = tuple(name for name in self.layers if name in floats)
-        if wanted not in self.seen:
-            drop, sqnr_db = self.attempt(wanted)
-            self.seen[wanted] = (drop, 10 ** (-sqnr_db / 10), self.measure(wanted))
-            drop, noise, cost = self.seen[wanted]
-            fits = cost <= self.budget
+        Within the budget, the score decides. Before any set is within it, less cost is better.
+        """
+        candidate = self._in_graph_order(float_layers)
+        if candidate not in self.trials:
+            drop, sqnr_db = self.evaluate(candidate)
+            noise, cost = 10 ** (-sqnr_db / 10), self.measure_cost(candidate)
+            self.trials[candidate] = (drop, noise, cost)
             score = max(drop, 0.0), noise
-            better = score < self.score or not self.holds if fits else not self.holds and cost < self.cost
-            if better:
-                self.best, self.score, self.cost = wanted, score, cost
-                self.keep(wanted)
-        return self.seen[wanted]
+            if cost <= self.budget:
+                is_better = score < self.score or not self.within_budget
+            else:
+                is_better = not self.within_budget and cost < self.cost
+            if is_better:
+                self.best, self.score, self.cost = candidate, score, cost
+                self.on_improvement(candidate)
+        return self.trials[candidate]
 
-    def weigh(self, layer: str) -> None:
-        """One layer alone in float."""
-        before, after = self.seen[()], self.consider((layer,))
-        insort(
-            self.worths,
-            LayerGain(layer, before[0] - after[0], before[1] - after[1], after[2] - before[2]),
-            key=lambda one: -self.ratio(one),
-        )
+    def measure_layer(self, layer: str) -> None:
+        """Keep one layer alone in float."""
+        before, after = self.trials[()], self.consider((layer,))
+        gain = LayerGain(layer, before[0] - after[0], before[1] - after[1], after[2] - before[2])
+        insort(self.gains, gain, key=lambda gain: -gain.gain_per_cost)
 
-    @staticmethod
-    def ratio(one: LayerGain) -> float:
-        """Noise saved for the cost; what costs nothing goes first."""
-        return one.noise / one.cost if one.cost > 0 else float("inf")
+    def measure_knapsack(self) -> None:
+        """Measure the knapsack's solution, and quantize layers again while it exceeds the budget."""
+        chosen = list(knapsack(self.gains, self.budget - self.trials[()][2]))
+        gains = {gain.layer: gain for gain in self.gains}
+        while chosen and not self.deadline.passed() and self.consider(chosen)[2] > self.budget:
+            chosen.remove(min(chosen, key=lambda layer: gains[layer].gain_per_cost))
 
-    def knapsack(self) -> None:
-        """The knapsack, made and measured; layers out again while it costs too much."""
-        room = self.budget - self.seen[()][2]
-        chosen = list(knapsack(self.worths, room))
-        by_name = {one.layer: one for one in self.worths}
-        while chosen and not self.late() and self.consider(chosen)[2] > self.budget:
-            chosen.remove(min(chosen, key=lambda name: self.ratio(by_name[name])))
-
-    def fill(self) -> None:
-        """Add layers, then exchange one for one, while that is better."""
-        left = EXCHANGES * len(self.layers)
-        improved = self.holds
-        while improved and not self.late():
+    def local_search(self) -> None:
+        """Add a layer or exchange one for another, while that improves the network."""
+        trials_left = EXCHANGES * len(self.layers)
+        improved = self.within_budget
+        while improved and not self.deadline.passed():
             improved = False
-            for floats in self._neighbours():
-                if left <= 0 or self.late():
+            for candidate in self._neighbours():
+                if trials_left <= 0 or self.deadline.passed():
                     return
                 before = self.best
-                left -= tuple(name for name in self.layers if name in floats) not in self.seen
-                self.consider(floats)
+                trials_left -= self._in_graph_order(candidate) not in self.trials
+                self.consider(candidate)
                 if self.best != before:
                     improved = True
                     break
 
-    def _neighbours(self) -> list[tuple[str, ...]]:
-        """Sets a layer larger or with one exchanged that may fit, those that should win most first.
+    def _neighbours(self) -> list[Layers]:
+        """Sets with one layer more, or one exchanged, that may be within the budget, the largest expected gain first.
 
-        What the layers in float cost less together than each alone, neighbours will save again: that much over may fit.
+        If the float layers cost less together than the sum of their single costs, neighbours will save about as much again:
+        the estimate may exceed the budget by that saving per layer.
         """
-        found = []
-        chosen = [one.cost for one in self.worths if one.layer in self.best]
-        saved = max(0.0, self.seen[()][2] + sum(chosen) - self.cost) / max(1, len(chosen) - 1)
-        budget = self.budget + saved
-        for new in (one for one in self.worths if one.layer not in self.best):
+        in_float = [gain for gain in self.gains if gain.layer in self.best]
+        saved = self.trials[()][2] + sum(gain.cost for gain in in_float) - self.cost
+        budget = self.budget + max(0.0, saved) / max(1, len(in_float) - 1)
+        neighbours: list[tuple[float, Layers]] = []
+        for new in (gain for gain in self.gains if gain.layer not in self.best):
             if self.cost + new.cost <= budget:
-                found.append((new.noise, (*self.best, new.layer)))
-            for old in (one for one in self.worths if one.layer in self.best):
+                neighbours.append((new.noise_saved, (*self.best, new.layer)))
+            for old in in_float:
                 if self.cost + new.cost - old.cost <= budget:
-                    rest = (name for name in self.best if name != old.layer)
-                    found.append((new.noise - old.noise, (*rest, new.layer)))
-        return [floats for _, floats in sorted(found, key=lambda each: -each[0])]
+                    others = (layer for layer in self.best if layer != old.layer)
+                    neighbours.append((new.noise_saved - old.noise_saved, (*others, new.layer)))
+        return [candidate for _, candidate in sorted(neighbours, key=lambda neighbour: -neighbour[0])]
 
-    def found(self) -> BudgetResult:
-        """The answer."""
-        return BudgetResult(
-            self.best, self.seen[self.best][0], self.cost, self.holds, not self.cut, tuple(self.worths), len(self.seen)
-        )
+    def result(self) -> BudgetResult:
+        """The best set so far."""
+        drop, complete = self.trials[self.best][0], not self.deadline.missed
+        return BudgetResult(self.best, drop, self.cost, self.within_budget, complete, tuple(self.gains), len(self.trials))
+
+    def _in_graph_order(self, names: Sequence[str]) -> Layers:
+        return tuple(name for name in self.layers if name in names)

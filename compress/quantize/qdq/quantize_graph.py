@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime.quantization
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from compress.backends import onnx_cleanup
 from compress.backends.onnx_graph import to_ir
-from compress.core.record import Skipped
+from compress.core.record import Fact
 from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers
@@ -29,6 +31,12 @@ from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsig
 from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 
 Ranges = Mapping[str, tuple[float, float]]
+QUANTIZER_FOLDER = Path(onnxruntime.quantization.__file__).parent
+FLOAT_REASONS = frozenset(
+    {"quantize.float_activation_product", "quantize.float_by_keep_float", "quantize.float_by_mixed_precision",
+     "quantize.float_left_by_quantizer", "quantize.float_no_kernel"}
+)  # fmt: skip
+"""Codes of the facts of `float_layers` that say why a node computes in float."""
 
 
 def quantize_static(
@@ -92,7 +100,7 @@ def insert_qdq(
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
         "TensorQuantOverrides": _overrides(model, ranges, placement),
     }
-    with _quiet():
+    with _without_advice():
         quantizer = QDQQuantizer(
             copy,
             per_channel,
@@ -207,59 +215,66 @@ def _as_tensors_data(ranges: Ranges) -> TensorsData:
     return TensorsData(CalibrationMethod.MinMax, data)
 
 
+class _QuantizerAdvice(logging.Filter):
+    """Drops the quantizer's advice on preprocessing, which is done before. It logs through the root logger."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be shown."""
+        return record.levelno >= logging.ERROR or QUANTIZER_FOLDER not in Path(record.pathname).parents
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer logs advice about preprocessing, done elsewhere, through the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+def _without_advice() -> Iterator[None]:
+    advice = _QuantizerAdvice()
+    logging.getLogger().addFilter(advice)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logging.getLogger().removeFilter(advice)
 
 
-def float_layers(model: onnx.ModelProto, excluded: tuple[str, ...], found: tuple[str, ...] = ()) -> tuple[Skipped, ...]:
-    """Operators with weights that compute in float in a quantized network, with the reason.
+def float_layers(
+    model: onnx.ModelProto, runtime: str, excluded: tuple[str, ...], mixed_precision: tuple[str, ...] = ()
+) -> tuple[Fact, ...]:
+    """Operators with weights that compute in float in a quantized network, with the reason, and `keep_float` without effect.
 
     Args:
-        model: What `quantize_static` gave.
-        excluded: Names of nodes that were to stay in float.
-        found: Names of those that mixed precision left in float.
+        model: Result of `quantize_static`.
+        runtime: That it was made for.
+        excluded: Names of nodes that `keep_float` names.
+        mixed_precision: Names of nodes that mixed precision left in float.
     """
     graph = model.graph
     constant = {tensor.name for tensor in graph.initializer}
-    maker = {name: node.op_type for node in graph.node for name in node.output}
+    producer = {name: node.op_type for node in graph.node for name in node.output}
     from_constant = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constant}
-    skips = []
+    facts = []
     for node in graph.node:
-        if node.op_type not in WEIGHTED or all(maker.get(name) == "DequantizeLinear" for name in node.input[:2]):
+        if node.op_type not in WEIGHTED or all(producer.get(name) == "DequantizeLinear" for name in node.input[:2]):
             continue
+        values = {"operator": node.op_type, "runtime": runtime}
         if node.name in excluded:
-            reason = "kept in float by keep_float"
-        elif node.name in found:
-            reason = "kept in float by mixed precision"
+            fact = Fact.of("quantize.float_by_keep_float", node.name, **values)
+        elif node.name in mixed_precision:
+            fact = Fact.of("quantize.float_by_mixed_precision", node.name, **values)
         elif node.op_type in LACKING["onnxruntime"]:
-            reason = f"ONNX Runtime has no int8 kernel of {node.op_type}"
+            fact = Fact.of("quantize.float_no_kernel", node.name, **values)
         elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
-            reason = "a product of two activations: no weight to store, and the softmax after it is sensitive"
+            fact = Fact.of("quantize.float_activation_product", node.name, **values)
         else:
-            reason = "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor"
-        skips.append(Skipped(what=f"{node.op_type} {node.name}", reason=reason))
-    return (*skips, *_kept_in_vain(model, excluded))
+            fact = Fact.of("quantize.float_left_by_quantizer", node.name, **values)
+        facts.append(fact)
+    return (*facts, *_keep_float_without_effect(model, runtime, excluded))
 
 
-def _kept_in_vain(model: onnx.ModelProto, excluded: tuple[str, ...]) -> Iterator[Skipped]:
-    """Operators without weights that ONNX Runtime computes in int8 although they were to stay in float."""
-    maker = {name: node.op_type for node in model.graph.node for name in node.output}
-    rounded = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+def _keep_float_without_effect(model: onnx.ModelProto, runtime: str, excluded: tuple[str, ...]) -> Iterator[Fact]:
+    """Operators without weights that ONNX Runtime computes in int8 although `keep_float` names them."""
+    producer = {name: node.op_type for node in model.graph.node for name in node.output}
+    quantized = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     constant = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.name not in excluded or node.op_type in WEIGHTED or node.op_type not in INTEGER:
             continue
-        given = [name for name in node.input if name not in constant]
-        if all(maker.get(name) == "DequantizeLinear" for name in given) and node.output[0] in rounded:
-            reason = (
-                "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
-            )
-            yield Skipped(what=f"keep_float of {node.op_type} {node.name}", reason=reason)
+        computed = [name for name in node.input if name not in constant]
+        if all(producer.get(name) == "DequantizeLinear" for name in computed) and node.output[0] in quantized:
+            yield Fact.of("quantize.keep_float_without_effect", node.name, operator=node.op_type, runtime=runtime)

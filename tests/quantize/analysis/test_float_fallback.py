@@ -8,7 +8,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.quantize.analysis.float_fallback import BARE, INTEGER, NORMAL, PRODUCT, FallbackReasons
+from compress.core.record import Fact
+from compress.core.sentences import render
+from compress.quantize.analysis.float_fallback import INTEGER, FallbackReasons
 
 IMAGE = (1, 4, 8, 8)
 ONE, TWO = [IMAGE], [IMAGE, IMAGE]
@@ -92,27 +94,30 @@ def test_every_operator_of_the_table_is_asked_for() -> None:
 
 def test_no_kernel_is_the_first_reason() -> None:
     model = between_pairs("Erf")
-    assert FallbackReasons(model).why(the(model)) == "ONNX Runtime has no int8 kernel of Erf"
+    reason = FallbackReasons(model).explain(the(model))
+    assert reason == Fact.of("quantize.float_no_kernel", "the", operator="Erf")
+    assert render(reason) == "ONNX Runtime has no int8 kernel of Erf"
 
 
 def test_what_is_known_otherwise_goes_first() -> None:
     model = between_pairs("Erf")
-    assert FallbackReasons(model, {"the": "kept in float by keep_float"}).why(the(model)) == "kept in float by keep_float"
+    known = Fact.of("quantize.float_by_keep_float", "the", operator="Erf", runtime="onnxruntime")
+    assert FallbackReasons(model, {"the": known}).explain(the(model)) is known
 
 
 def test_a_float_result_is_a_reason_but_for_products(tmp_path: Path) -> None:
     model = between_pairs("Add", outputs=False)
     assert "Add" in optimized(model, tmp_path)
-    assert FallbackReasons(model).why(the(model)) == (
-        "its result stays float, and ONNX Runtime has an int8 Add only between quantized tensors"
-    )
+    reason = FallbackReasons(model).explain(the(model))
+    assert reason == Fact.of("quantize.float_result", "the", operator="Add")
+    assert render(reason) == "its result stays float, and ONNX Runtime has an int8 Add only between quantized tensors"
     assert "MatMulIntegerToFloat" in optimized(between_pairs("MatMul", outputs=False), tmp_path)
 
 
 def test_a_relu_around_zero_does_not_vanish(tmp_path: Path) -> None:
     model = between_pairs("Relu", kind=np.int8)
     assert "Relu" in optimized(model, tmp_path)
-    assert "vanishes only into an unsigned range" in FallbackReasons(model).why(the(model))
+    assert FallbackReasons(model).explain(the(model)) == Fact.of("quantize.float_range_too_wide", "the", operator="Relu")
 
 
 def chain(*nodes: onnx.NodeProto, weights: dict[str, np.ndarray] | None = None) -> onnx.ModelProto:
@@ -137,18 +142,19 @@ def test_no_pairs_at_all_a_float_input_and_a_weight_alone_are_told_apart() -> No
         weights=steps,
     )
     reasons = FallbackReasons(model)
-    by_name = {node.name: reasons.why(place) for place, node in enumerate(model.graph.node) if node.name}
-    assert by_name == {
-        "bare": "it reads the network's input in float",
-        "half": "it reads the network's input in float",
-        "conv": "only its weight is stored as integers; it is multiplied in float",
-        "product": PRODUCT,
+    facts = {node.name: reasons.explain(index) for index, node in enumerate(model.graph.node) if node.name}
+    assert {name: fact.code for name, fact in facts.items()} == {
+        "bare": "quantize.float_input",
+        "half": "quantize.float_input",
+        "conv": "quantize.float_weight_only",
+        "product": "quantize.float_activation_product",
     }
+    assert render(facts["bare"]) == "it reads the network's input in float"
 
 
 def test_our_own_files_say_why_sums_beside_layer_normalisation_are_bare() -> None:
     norm = helper.make_node("LayerNormalization", ["x", "w"], ["a"], "norm")
     model = chain(norm, helper.make_node("Add", ["a", "a"], ["y"], "sum"), weights={"w": np.ones(8, np.float32)})
-    assert FallbackReasons(model).why(1) == BARE
+    assert FallbackReasons(model).explain(1).code == "quantize.float_without_qdq"
     helper.set_model_props(model, {"compress": "0"})
-    assert FallbackReasons(model).why(1) == BARE + NORMAL
+    assert FallbackReasons(model).explain(1).code == "quantize.float_beside_layer_normalization"

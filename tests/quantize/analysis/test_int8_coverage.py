@@ -10,7 +10,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
-from compress.core.record import Quantity, Skipped
+from compress.core.record import Fact, Quantity
 from compress.core.sentences import render
 from compress.profile.layers.kernel_to_node import Origin
 from compress.profile.layers.layer_times import OWN, Kernel, Layers
@@ -49,7 +49,9 @@ def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
 def compared(exported: Path, tmp_path_factory: pytest.TempPathFactory):
     """The small network with its depthwise convolution in float: a float part between integers."""
     path = made(exported, tmp_path_factory.mktemp("fused"), exclude=("depthwise.0",))
-    found, notes = compare_layers(exported, path, told={"depthwise.0": "kept in float by keep_float"}, seconds=0.05)
+    found, notes = compare_layers(
+        exported, path, known={"depthwise.0": Fact.of("quantize.float_by_keep_float", "depthwise.0")}, seconds=0.05
+    )
     return found, notes
 
 
@@ -75,13 +77,13 @@ def test_a_layer_in_float_has_its_reason_and_its_conversions(compared) -> None:
     assert row["conversions_ms"]["value"] > 0
 
 
-def test_the_stray_pair_around_it_is_named_with_its_cost_and_the_input_is_not_stray(compared) -> None:
+def test_the_isolated_pair_around_it_is_named_with_its_cost_and_the_input_is_not_isolated(compared) -> None:
     found, _ = compared
-    (stray,) = [row for row in found.conversions if row["stray"]]
-    assert "depthwise.0" in stray["around"]
-    assert (stray["quantize"], stray["dequantize"]) == (1, 1)
-    assert stray["conversions_ms"]["value"] == pytest.approx(row_of(found, "depthwise.0")["conversions_ms"]["value"])
-    others = {row["around"] for row in found.conversions if not row["stray"]}
+    (isolated,) = [row for row in found.conversions if row["isolated"]]
+    assert "depthwise.0" in isolated["around"]
+    assert (isolated["quantize"], isolated["dequantize"]) == (1, 1)
+    assert isolated["conversions_ms"]["value"] == pytest.approx(row_of(found, "depthwise.0")["conversions_ms"]["value"])
+    others = {row["around"] for row in found.conversions if not row["isolated"]}
     assert "the network's input" in others
 
 
@@ -90,7 +92,8 @@ def test_the_sums_are_those_of_all_kernels(compared) -> None:
     parts = [found.results[f"quantized_in_{kind}_ms"].value for kind in ("int8", "float", "conversions")]
     assert sum(parts) == pytest.approx(found.results["quantized_ms"].value, rel=0.02)  # but for kernels of shapes
     assert all(part > 0 for part in parts)
-    assert found.note.startswith("4 of 5 convolutions and products run in int8")
+    assert (found.note.values["int8_products"], found.note.values["products"]) == (4, 5)
+    assert render(found.note).startswith("4 of 5 convolutions and products run in int8")
 
 
 def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) -> None:
@@ -127,10 +130,10 @@ def test_float_operators_that_hang_together_are_one_part() -> None:
     found = compute_coverage(
         layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("one", "two"))
     )
-    stray, output = found.conversions
-    assert (stray["stray"], stray["around"], stray["conversions_ms"]["value"]) == (True, "Erf one, Tanh two", 5.0)
-    assert stray["operators_ms"]["value"] == 2.0
-    assert (output["stray"], output["around"]) == (False, "the network's output")
+    isolated, output = found.conversions
+    assert (isolated["isolated"], isolated["around"], isolated["conversions_ms"]["value"]) == (True, "Erf one, Tanh two", 5.0)
+    assert isolated["operators_ms"]["value"] == 2.0
+    assert (output["isolated"], output["around"]) == (False, "the network's output")
     by_module = {row["module"]: row["conversions_ms"]["value"] for row in found.layers}
     assert (by_module["one"], by_module["two"], by_module["last"]) == (2.0, 3.0, 0.0)
 
@@ -219,9 +222,15 @@ def test_for_a_record_a_fault_is_a_skip_and_reasons_come_from_what_was_skipped(e
     inputs = split(1, 0).inputs.numpy()
     refused = report_layers(exported, exported, (), inputs, threads=1, seconds=0.02)
     assert refused.tables == {}
-    assert "is not quantized" in refused.skipped[0].reason
-    skips = (Skipped(what="Gemm head (onnxruntime)", reason="kept in float by keep_float"),)
-    assert known_reasons(skips) == {"head": "kept in float by keep_float"}
+    (skip,) = refused.skipped
+    assert skip.code == "quantize.layers_not_measured"
+    assert "is not quantized" in skip.values["error"]
+    values = {"operator": "Gemm", "runtime": "onnxruntime"}
+    skips = (
+        Fact.of("quantize.float_by_keep_float", "head", **values),
+        Fact.of("quantize.float_no_kernel", "tail", runtime="tensorrt"),
+    )
+    assert known_reasons(skips) == {"head": skips[0]}
     good = report_layers(exported, made(exported, tmp_path, exclude=("head",)), skips, inputs, threads=1, seconds=0.02)
     assert set(good.tables) == {LAYERS, CONVERSIONS}
     assert next(row["why"] for row in good.tables[LAYERS] if row["module"] == "head") == "kept in float by keep_float"
@@ -235,4 +244,4 @@ def test_the_stage_records_it(network: nn.Module, context) -> None:
     row = next(row for row in outcome.tables[LAYERS] if row["module"] == "wide")
     assert (row["runs_in"], "keep_float" in row["why"]) == ("float", True)
     assert outcome.results["quantized_in_int8_ms"].value > 0
-    assert any("convolutions and products run in int8" in render(note) for note in outcome.notes)
+    assert "quantize.int8_coverage" in [note.code for note in outcome.notes if isinstance(note, Fact)]

@@ -14,10 +14,12 @@ from compress.backends import onnx_graph as graphs
 from compress.config.devices import host
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter
+from compress.core.record import Fact
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.quantize.mixed_precision import fewest_float_layers as mixed
-from compress.quantize.mixed_precision import under_budget as within
+from compress.quantize.mixed_precision import fewest_float_layers, under_budget
+from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.mixed_precision.trial import TrialBuilder
 from compress.quantize.settings import CalibrationSettings, MixedPrecisionSettings, PTQSettings, WeightSettings
@@ -27,7 +29,7 @@ from tests.export.tiny import SPEC, Target, split
 
 
 @pytest.fixture(scope="module")
-def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBuilder:
+def trials(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBuilder:
     """Three-bit weights, so that layers matter; 600 validation samples, so that 0.2 points are one of them."""
     from compress.tasks.classification import Classification
 
@@ -48,29 +50,29 @@ def attempts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialB
 
 
 @pytest.fixture(scope="module")
-def every(attempts: TrialBuilder) -> dict[tuple[str, ...], tuple[float, float, float]]:
+def every(trials: TrialBuilder) -> dict[tuple[str, ...], tuple[float, float, float]]:
     """Loss, noise in dB below nothing, and bytes of every set of layers in float."""
-    sets = [one for size in range(6) for one in itertools.combinations(attempts.layers, size)]
-    found = {one: (*attempts.attempt(one), attempts.size_bytes(one)) for one in sets}
+    sets = [one for size in range(6) for one in itertools.combinations(trials.layers, size)]
+    found = {one: (*trials.evaluate(one), trials.size_bytes(one)) for one in sets}
     return {one: (drop, -sqnr, size) for one, (drop, sqnr, size) in found.items()}
 
 
-def test_layers_in_float_take_their_noise_away(attempts: TrialBuilder, every: dict) -> None:
+def test_layers_in_float_take_their_noise_away(trials: TrialBuilder, every: dict) -> None:
     """They are really in float: with all of them there, only activations between them are rounded."""
-    assert every[attempts.layers][1] < every[()][1] - 10
-    assert every[attempts.layers][2] > every[()][2] + 3 * 4000
+    assert every[trials.layers][1] < every[()][1] - 10
+    assert every[trials.layers][2] > every[()][2] + 3 * 4000
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.005, 0.02])
-def test_no_more_layers_in_float_than_the_greedy_optimum(attempts: TrialBuilder, every: dict, budget: float) -> None:
+def test_no_more_layers_in_float_than_the_greedy_optimum(trials: TrialBuilder, every: dict, budget: float) -> None:
     """Nor than one more than the fewest of any set that holds."""
-    found = mixed.search(attempts.layers, attempts.attempt, budget=budget, seconds=60)
+    found = fewest_float_layers.search(trials.layers, trials.evaluate, budget=budget, deadline=Deadline(60))
     holding = [len(one) for one, (drop, _, _) in every.items() if drop <= budget]
     if holding:
-        assert found.holds
-        assert len(found.floats) <= min(greedy(attempts.layers, every, budget), min(holding) + 1)
+        assert found.within_budget
+        assert len(found.float_layers) <= min(greedy(trials.layers, every, budget), min(holding) + 1)
     else:
-        assert not found.holds
+        assert not found.within_budget
 
 
 def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
@@ -83,38 +85,34 @@ def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 0.6, 1.0])
-def test_under_a_size_budget_no_set_of_layers_is_better(attempts: TrialBuilder, every: dict, part: float) -> None:
-    least, most = every[()][2], every[attempts.layers][2]
+def test_under_a_size_budget_no_set_of_layers_is_better(trials: TrialBuilder, every: dict, part: float) -> None:
+    least, most = every[()][2], every[trials.layers][2]
     budget = least + part * (most - least)
-    found = within.search(attempts.layers, attempts.attempt, attempts.size_bytes, budget=budget, seconds=60)
-    assert found.holds
-    assert found.cost == every[found.floats][2] <= budget
+    found = under_budget.search(trials.layers, trials.evaluate, trials.size_bytes, budget=budget, deadline=Deadline(60))
+    assert found.within_budget
+    assert found.cost == every[found.float_layers][2] <= budget
     best = min((max(drop, 0.0), noise) for drop, noise, size in every.values() if size <= budget)
     assert max(found.drop, 0.0) <= best[0] + 1e-9
-    assert every[found.floats][1] <= best[1] + 1.0  # within 1 dB of the best of all
+    assert every[found.float_layers][1] <= best[1] + 1.0  # within 1 dB of the best of all
 
 
-def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(attempts: TrialBuilder, every: dict) -> None:
-    found = search_mixed_precision(
-        MixedPrecisionSettings(latency_ms=1000.0, seconds=30), attempts.static, (), SPEC, attempts.context
-    )
-    assert "1000 ms holds" in found.note
-    assert found.holds
-    assert every[found.floats][:2] <= every[()][:2]
+def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(trials: TrialBuilder, every: dict) -> None:
+    found = search_mixed_precision(MixedPrecisionSettings(latency_ms=1000.0, seconds=30), trials.plan, (), SPEC, trials.context)
+    assert "1000 ms holds" in render(found.note)
+    assert found.within_budget
+    assert every[found.float_layers][:2] <= every[()][:2]
     assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
-    kept = graphs.load(attempts.context.folder / "model.onnx")
-    assert kept == attempts.build(found.floats)
-    tight = search_mixed_precision(
-        MixedPrecisionSettings(latency_ms=1e-6, seconds=2), attempts.static, (), SPEC, attempts.context
-    )
-    assert "does not hold" in tight.note
-    assert not tight.holds
+    kept = graphs.load(trials.context.folder / "model.onnx")
+    assert kept == trials.build(found.float_layers)
+    tight = search_mixed_precision(MixedPrecisionSettings(latency_ms=1e-6, seconds=2), trials.plan, (), SPEC, trials.context)
+    assert "does not hold" in render(tight.note)
+    assert not tight.within_budget
 
 
-def test_a_latency_without_this_machine_among_the_targets_is_refused(attempts: TrialBuilder) -> None:
-    context = dataclasses.replace(attempts.context, targets=(Target("jetson", "tensorrt"),))
+def test_a_latency_without_this_machine_among_the_targets_is_refused(trials: TrialBuilder) -> None:
+    context = dataclasses.replace(trials.context, targets=(Target("jetson", "tensorrt"),))
     with pytest.raises(ConversionError, match=r"no target is \(targets: jetson\)"):
-        search_mixed_precision(MixedPrecisionSettings(latency_ms=1.0), attempts.static, (), SPEC, context)
+        search_mixed_precision(MixedPrecisionSettings(latency_ms=1.0), trials.plan, (), SPEC, context)
 
 
 def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, context: Context) -> None:
@@ -123,19 +121,19 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
     outcome = stage.run(Candidate(SPEC, network), context)
     size = outcome.candidate.files["onnxruntime"].stat().st_size
     assert small < size <= small + 2000
-    (note,) = (one for one in outcome.notes if one.startswith("mixed precision"))
-    assert f"{size:,} bytes, the budget of {small + 2000:,} bytes holds" in note
-    assert any("kept in float by mixed precision" in skip.reason for skip in outcome.skipped)
+    (note,) = (one for one in outcome.notes if isinstance(one, Fact) and one.code == "quantize.mixed_precision")
+    assert f"{size:,} bytes, the budget of {small + 2000:,} bytes holds" in render(note)
+    assert any(skip.code == "quantize.float_by_mixed_precision" for skip in outcome.skipped)
     assert set(outcome.tables["sensitivity"][0]) == {"layer", "drop_saved", "noise_saved", "bytes_more"}
 
 
 def test_one_budget_at_a_time_and_001_where_none_is_given() -> None:
     with pytest.raises(ValidationError, match=r"mixed takes one budget of .* and accuracy_drop and size_mb are given"):
         Quantize(mixed={"accuracy_drop": 0.01, "size_mb": 1.0})
-    assert MixedPrecisionSettings().drop == 0.01
-    assert MixedPrecisionSettings(accuracy_drop=0.0).drop == 0.0
+    assert MixedPrecisionSettings().max_drop == 0.01
+    assert MixedPrecisionSettings(accuracy_drop=0.0).max_drop == 0.0
     assert (
-        MixedPrecisionSettings(size_mb=1.5).drop,
+        MixedPrecisionSettings(size_mb=1.5).max_drop,
         MixedPrecisionSettings(size_mb=1.5).max_bytes,
         MixedPrecisionSettings(size_bytes=7).max_bytes,
     ) == (None, 1.5e6, 7)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.under_budget import FRONT, LayerGain, knapsack, search
 
 LAYERS = tuple("abcdefgh")
@@ -40,56 +41,61 @@ class Network:
 @pytest.mark.parametrize("budget", [100.0, 110.0, 130.0, 170.0, 1000.0])
 def test_nothing_that_fits_is_better(seed: int, budget: float) -> None:
     network = Network(seed)
-    found = search(LAYERS, network.attempt, network.cost, budget=budget, seconds=60)
-    assert found.holds
+    found = search(LAYERS, network.attempt, network.cost, budget=budget, deadline=Deadline(60))
+    assert found.within_budget
     assert found.complete
-    assert found.cost == pytest.approx(network.cost(found.floats))
+    assert found.cost == pytest.approx(network.cost(found.float_layers))
     assert found.cost <= budget
     drop, noise = network.best(budget)
     assert found.drop == pytest.approx(drop)
-    assert -network.attempt(found.floats)[1] == pytest.approx(noise)
+    assert -network.attempt(found.float_layers)[1] == pytest.approx(noise)
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("budget", [115.0, 130.0, 150.0])
 def test_where_costs_do_not_add_up_what_is_measured_fits_and_little_is_lost(seed: int, budget: float) -> None:
     network = Network(seed, fused=3.0)
-    found = search(LAYERS, network.attempt, network.cost, budget=budget, seconds=60)
-    assert network.cost(found.floats) <= budget
+    found = search(LAYERS, network.attempt, network.cost, budget=budget, deadline=Deadline(60))
+    assert network.cost(found.float_layers) <= budget
     best = 10 ** (network.best(budget)[1] / 10)
     nothing = 10 ** (-network.attempt(())[1] / 10)
-    noise = 10 ** (-network.attempt(found.floats)[1] / 10)
+    noise = 10 ** (-network.attempt(found.float_layers)[1] / 10)
     assert nothing - noise >= 0.75 * (nothing - best)
 
 
 def test_layers_that_cost_nothing_are_in_float() -> None:
     network = Network(0)
     network.price |= {"a": -5.0, "c": 0.0}
-    assert {"a", "c"} <= set(search(LAYERS, network.attempt, network.cost, budget=100.0, seconds=60).floats)
+    assert {"a", "c"} <= set(search(LAYERS, network.attempt, network.cost, budget=100.0, deadline=Deadline(60)).float_layers)
 
 
 def test_a_budget_under_int8s_own_cost_does_not_hold_and_the_least_is_kept() -> None:
     network = Network(1)
     kept: list[tuple[str, ...]] = []
-    found = search(LAYERS, network.attempt, network.cost, budget=50.0, seconds=60, keep=kept.append)
-    assert (found.holds, found.floats, found.cost, kept) == (False, (), 100.0, [()])
+    found = search(LAYERS, network.attempt, network.cost, budget=50.0, deadline=Deadline(60), on_improvement=kept.append)
+    assert (found.within_budget, found.float_layers, found.cost, kept) == (False, (), 100.0, [()])
 
 
 def test_time_that_is_up_leaves_the_best_so_far() -> None:
     network, kept = Network(2), []
     clock = iter(range(1000))
     found = search(
-        LAYERS, network.attempt, network.cost, budget=130.0, seconds=5, keep=kept.append, clock=lambda: float(next(clock))
+        LAYERS,
+        network.attempt,
+        network.cost,
+        budget=130.0,
+        deadline=Deadline(5, lambda: float(next(clock))),
+        on_improvement=kept.append,
     )
     assert not found.complete
-    assert found.holds
-    assert kept[-1] == found.floats
+    assert found.within_budget
+    assert kept[-1] == found.float_layers
     assert found.drop <= network.attempt(())[0]
 
 
 def test_every_kept_set_fits_and_is_better_than_the_one_before() -> None:
     network, kept = Network(3), []
-    search(LAYERS, network.attempt, network.cost, budget=140.0, seconds=60, keep=kept.append)
+    search(LAYERS, network.attempt, network.cost, budget=140.0, deadline=Deadline(60), on_improvement=kept.append)
     scores = [(drop, -sqnr) for drop, sqnr in map(network.attempt, kept)]
     assert scores == sorted(scores, reverse=True)
     assert all(network.cost(one) <= 140.0 for one in kept)
@@ -97,19 +103,19 @@ def test_every_kept_set_fits_and_is_better_than_the_one_before() -> None:
 
 def test_no_network_is_made_twice() -> None:
     network = Network(4)
-    found = search(LAYERS, network.attempt, network.cost, budget=135.0, seconds=60)
-    assert len(network.made) == len(set(network.made)) == found.tried
+    found = search(LAYERS, network.attempt, network.cost, budget=135.0, deadline=Deadline(60))
+    assert len(network.made) == len(set(network.made)) == found.trials
 
 
 def test_a_knapsack_of_many_layers_is_packed_in_time_and_nearly_full() -> None:
     random = np.random.default_rng(0)
-    worths = [LayerGain(str(place), 0.0, *random.exponential(1.0, 2).tolist()) for place in range(80)]
-    chosen = knapsack(worths, 20.0)
-    cost = sum(one.cost for one in worths if one.layer in chosen)
+    gains = [LayerGain(str(place), 0.0, *random.exponential(1.0, 2).tolist()) for place in range(80)]
+    chosen = knapsack(gains, 20.0)
+    cost = sum(one.cost for one in gains if one.layer in chosen)
     assert cost <= 20.0
     greedy, spent = 0.0, 0.0
-    for one in sorted(worths, key=lambda each: -each.noise / each.cost):
+    for one in sorted(gains, key=lambda each: -each.noise_saved / each.cost):
         if spent + one.cost <= 20.0:
-            greedy, spent = greedy + one.noise, spent + one.cost
-    assert sum(one.noise for one in worths if one.layer in chosen) >= greedy * 0.999
+            greedy, spent = greedy + one.noise_saved, spent + one.cost
+    assert sum(one.noise_saved for one in gains if one.layer in chosen) >= greedy * 0.999
     assert FRONT >= 1000
