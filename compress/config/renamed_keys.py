@@ -27,6 +27,7 @@ class Renamed(NamedTuple):
 RENAMED: tuple[Renamed, ...] = (
     Renamed("stages", "adapt", "substitute"),
     Renamed("stages", "distill_data", "dataset_distillation"),
+    Renamed("stages.quantize", "gate", "accept_if"),
     Renamed("stages.quantize", "ladder", "ptq"),
     Renamed("stages.quantize.calibration", "tune", "learn_epochs"),
     Renamed("stages.quantize.calibration.method", "relative", "sample_normalized_mse"),

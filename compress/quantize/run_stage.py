@@ -175,9 +175,9 @@ def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Fact], cont
 def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> AcceptanceResult | None:
     """The gate's answer on this machine; None where it is not asked or no target is this machine."""
     device = local_device(context.targets)
-    if stage.gate is None or device is None or context.smoke:
+    if stage.accept_if is None or device is None or context.smoke:
         return None
-    criteria = AcceptanceCriteria(stage.gate.accuracy_drop, stage.gate.seconds, device.threads, device.contract.batch)
+    criteria = AcceptanceCriteria(stage.accept_if.accuracy_drop, stage.accept_if.seconds, device.threads, device.contract.batch)
     return check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
 
 
@@ -185,10 +185,10 @@ def _kept(
     stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[str, Path], context: Context
 ) -> tuple[Fact, ...]:
     """Put the float file in the quantized one's place where the verdict says so."""
-    assert stage.gate is not None  # noqa: S101  # there is a judgement
+    assert stage.accept_if is not None  # noqa: S101  # there is a judgement
     if judged.passed:
         return ()
-    if stage.gate.keep == "quantized":
+    if stage.accept_if.keep == "quantized":
         return (Fact.of("quantize.quantized_network_ships"),)
     path = context.folder / KEPT_FLOAT
     write_with(path, lambda aside: shutil.copyfile(source, aside))

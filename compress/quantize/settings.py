@@ -63,14 +63,14 @@ class WeightSettings(FrozenModel):
 
 
 class AcceptanceSettings(FrozenModel):
-    """When the quantized network is not worth having, on a target that is this machine.
+    """When the quantized network replaces the float one, on a target that is this machine.
 
     Attributes:
-        keep: `better` goes on with the float network where the quantized one is slower or loses too much; `quantized` records
-            the verdict and goes on with the quantized one in any case, for example when size is what counts.
-        accuracy_drop: Largest loss of the metric against the float parent on validation; too much is what exceeds it with the
-            whole paired interval.
-        seconds: Counted time of each file.
+        keep: `better` continues with the float network where the quantized one is slower or loses too much accuracy;
+            `quantized` records the verdict and continues with the quantized one in any case, for example to reduce the size.
+        accuracy_drop: Largest loss of the metric against the float parent on validation; the test fails where the whole paired
+            interval exceeds it.
+        seconds: Measuring time of each file.
     """
 
     keep: Literal["better", "quantized"] = "better"

@@ -46,7 +46,7 @@ class Quantize(Stage):
         recover: Train with fake quantization where Q/DQ pairs stand, the float network being the teacher, for static int8; None
             leaves it at calibration.
         keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
-        gate: When the quantized network is not worth having on this machine; None asks nothing.
+        accept_if: When the quantized network replaces the float one on a target that is this machine; null accepts it untested.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -60,7 +60,7 @@ class Quantize(Stage):
     mixed: MixedPrecisionSettings | None = None
     recover: QATSettings | None = None
     keep_float: tuple[str, ...] = ()
-    gate: AcceptanceSettings | None = Field(default=AcceptanceSettings())
+    accept_if: AcceptanceSettings | None = Field(default=AcceptanceSettings())
 
     @model_validator(mode="after")
     def _refuse_what_the_scheme_has_not(self) -> Self:
@@ -103,14 +103,14 @@ class Quantize(Stage):
         return self.model_copy(update=changes)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
-        """Runtime families, whether this machine multiplies int8 without saturating, and where the gate measures."""
+        """Runtimes, whether this machine multiplies int8 without saturating, and where the acceptance test measures."""
         from compress.config.devices import fingerprint
 
         found: dict[str, Any] = {"families": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
         found |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
-        timed = self.gate is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
+        timed = self.accept_if is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := local_device(targets)) is not None:
-            found["gate"] = fingerprint(device)
+            found["measured_on"] = fingerprint(device)
         return found
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:

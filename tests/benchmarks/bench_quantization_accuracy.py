@@ -132,7 +132,7 @@ class Files:
                 device="cpu",
                 to_onnx=lambda _: source,
             )
-            stage = Quantize(**fields, gate=None)
+            stage = Quantize(**fields, accept_if=None)
             outcome = (stage.smoke() if self.smoke else stage).run(Candidate(data.spec, module), context)
             after, found = self.correct(outcome.candidate.files["onnxruntime"])
             before = self.floats(source)

@@ -332,7 +332,7 @@ def test_smoke_keeps_the_number_of_teachers():
         "prune: {target: {latency_ms: 2.0, device: mobile_cpu}, round_to: device, max_ratio: {'layer4*': 0.2}}",
         "prune: {target: {macs: 0.5}, schedule: {kind: accuracy_aware}, sparse_training: {kind: slimming, epochs: 1}}",
         "quantize: {scheme: fp16}",
-        "quantize: {scheme: weight_int4, gate: null}",
+        "quantize: {scheme: weight_int4, accept_if: null}",
         "quantize: {mixed: {accuracy_drop: 0.002}, ptq: {equalize: true, weights: {bits: 4, rounding: adaround}}}",
     ],
 )

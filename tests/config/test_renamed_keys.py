@@ -78,3 +78,18 @@ def test_an_old_loss_or_teacher_of_distill_is_refused_with_the_new_name(entry: s
     with pytest.raises(RecipeError, match=f"`{old}` is now called `{new}`"):
         loads(f"{SMALL}  - distill: {entry}\n")
     assert new in (*names("loss"), *names("teacher"))
+
+
+@pytest.mark.parametrize(
+    ("block", "old", "new"),
+    [
+        ("{gate: null}", "gate", "accept_if"),
+        ("{ladder: {equalize: true}}", "ladder", "ptq"),
+        ("{calibration: {tune: 12}}", "tune", "learn_epochs"),
+        ("{calibration: {method: relative}}", "relative", "sample_normalized_mse"),
+    ],
+)
+def test_quantization_by_old_names_is_refused_with_the_new_ones(block: str, old: str, new: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        loads(SMALL + f"  - quantize: {block}\n")
+    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.faults]

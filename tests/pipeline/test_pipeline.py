@@ -23,7 +23,7 @@ teacher: {source: "torchvision:shufflenet_v2_x0_5", train: {epochs: 1}}
 stages:
   - distill: {epochs: 1, control: true}
   - prune: {target: {macs: 0.7}, schedule: {kind: linear, steps: 2}, recover: {epochs: 1}}
-  - quantize: {calibration: {samples: 16}, gate: {keep: quantized}}
+  - quantize: {calibration: {samples: 16}, accept_if: {keep: quantized}}
   - export: {formats: [onnx, tensorrt]}
   - profile: {devices: [host, jetson_orin_nano], seconds: 0.1}
 budget: {accuracy_drop: 0.99, size_mb: 5, latency_ms: {host: 1000}}

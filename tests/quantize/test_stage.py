@@ -231,7 +231,7 @@ def test_all_passes_together_agree_and_are_recorded(network: nn.Module, context:
 
 
 def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
-    stage = Quantize(ptq={"equalize": True, "smooth": 1.0}, gate=None)
+    stage = Quantize(ptq={"equalize": True, "smooth": 1.0}, accept_if=None)
     outcome = stage.run(Candidate(SPEC, module=network), context)
     assert facts_of(outcome, "quantize_ptq.pairs_equalized")
     assert outcome.results["sqnr_worst_layer_db"].value > 15
@@ -326,7 +326,7 @@ def here(*runtimes: str) -> Device:
 
 def test_acceptance_test_records_its_verdict(network: nn.Module, context: Context) -> None:
     context = dataclasses.replace(context, targets=(here(),))
-    stage = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
+    stage = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.results["acceptance_speedup"].how == "measured"
     assert {(row["network"], row["runtime"]) for row in outcome.tables["acceptance"]} == {
@@ -338,7 +338,7 @@ def test_acceptance_test_records_its_verdict(network: nn.Module, context: Contex
 
 def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, context: Context, exported: Path) -> None:
     context = dataclasses.replace(context, targets=(here(),))
-    stage = Quantize(ptq={"weights": {"bits": 2}}, gate={"accuracy_drop": 0.01, "seconds": 0.02})
+    stage = Quantize(ptq={"weights": {"bits": 2}}, accept_if={"accuracy_drop": 0.01, "seconds": 0.02})
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
     assert outcome.candidate.files["onnxruntime"].parent == context.folder
@@ -353,7 +353,7 @@ def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, cont
 def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, context: Context) -> None:
     pytest.importorskip("openvino")
     context = dataclasses.replace(context, targets=(here("openvino"),))
-    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    outcome = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
     rows = {(row["network"], row["runtime"]): row for row in outcome.tables["acceptance"]}
     assert len(rows) == 4
     assert abs(rows["quantized", "openvino"]["accuracy_drop"]["value"]) <= 0.1
@@ -362,13 +362,13 @@ def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, c
 
 def test_acceptance_test_names_an_unavailable_runtime(network: nn.Module, context: Context) -> None:
     context = dataclasses.replace(context, targets=(here("onnxruntime:cuda"),))
-    outcome = Quantize(gate={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    outcome = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
     (skip,) = (fact for fact in outcome.skipped if fact.code == "quantize.runtime_unavailable")
     assert skip.subject == "onnxruntime:cuda"
     assert "CUDAExecutionProvider" in skip.values["error"]
 
 
-@pytest.mark.parametrize("changes", [{"gate": None}, {"smoke": True}])
+@pytest.mark.parametrize("changes", [{"accept_if": None}, {"smoke": True}])
 def test_acceptance_test_is_left_out_on_request_and_in_smoke_runs(network: nn.Module, context: Context, changes: dict) -> None:
     context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
     stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})

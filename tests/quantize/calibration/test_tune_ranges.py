@@ -141,10 +141,10 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
 
 def test_the_stage_tunes_when_asked(network: nn.Module, context: Context) -> None:
-    stage = Quantize(calibration={"samples": 64, "learn_epochs": 2}, gate=None)
+    stage = Quantize(calibration={"samples": 64, "learn_epochs": 2}, accept_if=None)
     outcome = stage.run(Candidate(SPEC, network), context)
     (note,) = (note for note in outcome.notes if "learned together" in render(note))
     assert "2 epochs over 56 samples" in render(note)
     assert stage.smoke().calibration.learn_epochs == 1
-    plain = Quantize(calibration={"samples": 64}, gate=None).run(Candidate(SPEC, network), context)
+    plain = Quantize(calibration={"samples": 64}, accept_if=None).run(Candidate(SPEC, network), context)
     assert not any("learned together" in render(note) for note in plain.notes)

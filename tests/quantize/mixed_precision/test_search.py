@@ -116,8 +116,8 @@ def test_a_latency_without_this_machine_among_the_targets_is_refused(trials: Tri
 
 
 def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, context: Context) -> None:
-    small = Quantize(gate=None).run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].stat().st_size
-    stage = Quantize(mixed={"size_bytes": small + 2000}, gate=None)
+    small = Quantize(accept_if=None).run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].stat().st_size
+    stage = Quantize(mixed={"size_bytes": small + 2000}, accept_if=None)
     outcome = stage.run(Candidate(SPEC, network), context)
     size = outcome.candidate.files["onnxruntime"].stat().st_size
     assert small < size <= small + 2000

@@ -36,7 +36,7 @@ from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
 SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("0123456789"))
-W4A8 = {"per_channel": False, "ptq": {"weights": {"bits": 4}}, "gate": None}
+W4A8 = {"per_channel": False, "ptq": {"weights": {"bits": 4}}, "accept_if": None}
 RECOVER = {"epochs": 2, "batch_size": 32, "lr": 3e-3}
 
 
@@ -244,7 +244,7 @@ def test_fixed_steps_stay_and_weights_alone_learn(data: Data, exported: Path) ->
 
 
 def test_a_recovery_that_loses_is_not_taken(network, data: Data, exported: Path, tmp_path: Path) -> None:
-    stage = Quantize(gate=None, recover={"epochs": 1, "lr": 10.0, "schedule": "constant", "warmup": 0.0})
+    stage = Quantize(accept_if=None, recover={"epochs": 1, "lr": 10.0, "schedule": "constant", "warmup": 0.0})
     outcome = stage.run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "stage"))
     results = outcome.results
     recovered = results["accuracy_validation_recovered"]
@@ -259,7 +259,7 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
         raise ConversionError(msg)
 
     monkeypatch.setattr(recovery, "to_fake_quantized", unable)
-    stage = Quantize(gate=None, recover=RECOVER)
+    stage = Quantize(accept_if=None, recover=RECOVER)
     outcome = stage.run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "stage"))
     (fact,) = (fact for fact in outcome.skipped if fact.code == "quantize_ptq.recover_not_possible")
     assert fact.subject == "recover"
