@@ -1,9 +1,10 @@
-"""What the quantization stage does: calibrate, quantize, write a file for each runtime family, compare and judge."""
+"""What the quantization stage does: calibrate, quantize, write a file for each runtime, compare, run the acceptance test."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,16 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Fact, Quantity
+from compress.core.record import Curve, Fact, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
-from compress.quantize.acceptance import AcceptanceCriteria, AcceptanceResult, check_acceptance
+from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.mixed_precision.search import search_mixed_precision
-from compress.quantize.qat.train import FAMILY, train_quantized
+from compress.quantize.qat.train import RUNTIME, train_quantized
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.rewrite_pooling import reducemean_to_gap
@@ -43,173 +44,221 @@ if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
 
 BATCH = 8
-FEW = 16
-"""Images under which ranges are rough."""
-LEAST_OPSET = 13
+RECOMMENDED_IMAGES = 16
+"""Fewer images give inaccurate ranges."""
+MIN_OPSET = 13
 """The first in which Q/DQ have a scale for each channel."""
-KEPT_FLOAT = "model.float.onnx"
+FLOAT_FILE = "model.float.onnx"
+
+
+@dataclass
+class _Report:
+    """What the stage records, collected while it runs; see `StageRecord` for the meaning of the fields."""
+
+    results: Metrics = field(default_factory=dict)
+    skipped: list[Fact] = field(default_factory=list)
+    notes: list[Fact | str] = field(default_factory=list)
+    warnings: list[Fact | str] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+
+    def outcome(self, candidate: Candidate) -> Outcome:
+        return Outcome(
+            candidate,
+            results=self.results,
+            skipped=tuple(self.skipped),
+            notes=tuple(self.notes),
+            warnings=tuple(self.warnings),
+            curves=self.curves,
+            tables=self.tables,
+        )
 
 
 def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     """See `Quantize.run`."""
     scheme = "int8" if stage.scheme == "auto" else stage.scheme
-    wanted = runtimes_to_build(context.targets)
+    runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
     source = _float_file(candidate, context)
-    model = _checked(graphs.load(source))
+    model = _prepare(graphs.load(source))
     excluded = placement.match_keep_float(model, stage.keep_float)
-    tables: dict[str, tuple[dict[str, Any], ...]] = {}
-    notes: tuple[Fact | str, ...] = ()
-    warnings: tuple[Fact | str, ...] = ()
-    skipped: list[Fact] = []
-    gained: dict[str, Quantity] = {}
-    curves: dict[str, Curve] = {}
-    made: dict[str, ModelProto]
-    rescaled: ModelProto | None = None
+    report = _Report()
+    models: Mapping[str, ModelProto] | None
+    reference: ModelProto | None = None
     if scheme == "int8":
-        static, notes, warnings = _static(stage, model, wanted, excluded, context)
-        skipped, rescaled = [*skipped, *static.skipped], static.rescaled
-        found: tuple[str, ...] = ()
-        if stage.mixed is not None:
-            mixed = search_mixed_precision(stage.mixed, static, excluded, candidate.spec, context)
-            found, tables["sensitivity"], notes = mixed.float_layers, mixed.rows, (*notes, mixed.note)
-            warnings = warnings if mixed.within_budget else (*warnings, mixed.note)
-        if stage.recover is not None:
-            kept = (*excluded, *found)
-            learned = train_quantized(static, kept, stage.recover, candidate, context, bits=_bits(stage))
-            if not is_main():
-                return Outcome(candidate)  # it trained along; the first process writes
-            static, gained, curves = learned.static, learned.results, learned.curves
-            notes, skipped = (*notes, *learned.notes), [*skipped, *learned.skipped]
-        made = {family: static.build(family, (*excluded, *found), candidate.spec) for family in wanted}
-        left = {name: int8.float_layers(file, name, excluded, found) for name, file in made.items()}
-        skipped += [fact for facts in left.values() for fact in facts]
-        around_zero = symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
-        notes = (*notes, *_notes(stage, wanted, len(left["onnxruntime"]), around_zero))
+        plan = _plan_static(stage, model, runtimes, excluded, context, report)
+        reference = plan.rescaled
+        models = _build_static(stage, plan, runtimes, excluded, candidate, context, report)
+        if models is None:
+            return Outcome(candidate)  # another process than the first: it only takes part in training
     else:
-        other = schemes.build_models(scheme, model, wanted, per_channel=stage.per_channel, exclude=excluded)
-        made, notes = dict(other.models), other.notes
-        skipped += other.skipped
-        for one in made.values():
-            onnx_cleanup.strip(one)
-            graphs.write_metadata(one, candidate.spec)
-    files = {family: context.folder / MODEL_FILES[family] for family in wanted}
-    for family, path in files.items():
-        graphs.save(made[family], path)
-    results, tables["layer_sqnr"] = compare_with_float(
-        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=rescaled
+        models = _build_other(stage, model, runtimes, excluded, candidate, report)
+    files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
+    for runtime, path in files.items():
+        graphs.save(models[runtime], path)
+    results, report.tables["layer_sqnr"] = compare_with_float(
+        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=reference
     )
-    seen = _placed(stage, source, files["onnxruntime"], skipped, context)
-    results, tables, notes = results | seen.results, tables | seen.tables, (*notes, *seen.notes)
-    skipped += seen.skipped
-    if (judged := _judge(stage, source, files, context)) is not None:
-        results |= judged.results
-        skipped += judged.skipped
-        tables["acceptance"] = judged.rows
-        told = (judged.note, *_kept(stage, judged, source, files, context))
-        notes, warnings = (*notes, *told), warnings if judged.passed else (*warnings, *told)
-    outcome = Candidate(candidate.spec, files=files, lineage=candidate.lineage)
-    return Outcome(
-        outcome,
-        results=gained | results,
-        skipped=tuple(skipped),
-        notes=notes,
-        warnings=warnings,
-        curves=curves,
-        tables=tables,
-    )
+    report.results |= results
+    layers = _report_layers(stage, source, files["onnxruntime"], report.skipped, context)
+    report.results |= layers.results
+    report.tables |= layers.tables
+    report.notes += layers.notes
+    report.skipped += layers.skipped
+    _accept(stage, source, files, context, report)
+    return report.outcome(Candidate(candidate.spec, files=files, lineage=candidate.lineage))
 
 
-def _static(
-    stage: Quantize, model: ModelProto, wanted: tuple[str, ...], excluded: tuple[str, ...], context: Context
-) -> tuple[StaticInt8Plan, tuple[Fact | str, ...], tuple[Fact, ...]]:
-    """Ranges, steps and rounded weights, what to tell of them, and what of that nobody may miss."""
-    chosen = sample_calibration_set(
+def _plan_static(
+    stage: Quantize, model: ModelProto, runtimes: tuple[str, ...], excluded: tuple[str, ...], context: Context, report: _Report
+) -> StaticInt8Plan:
+    """Run post-training quantization and calibrate the ranges of activations."""
+    images = sample_calibration_set(
         context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
     )
-    notes: list[Fact | str] = [
-        Fact.of("quantize.calibrated", method=stage.calibration.method, images=len(chosen), seed=context.seed)
-    ]
-    few = Fact.of("quantize.few_calibration_images", images=len(chosen), recommended=FEW)
-    warnings = (few,) if len(chosen) < FEW else ()
-    notes += warnings
-    _refuse_constant(chosen)
-    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    static = plan_static_int8(
+    report.notes.append(
+        Fact.of("quantize.calibrated", method=stage.calibration.method, images=len(images), seed=context.seed)
+    )  # fmt: skip
+    if len(images) < RECOMMENDED_IMAGES:
+        few = Fact.of("quantize.few_calibration_images", images=len(images), recommended=RECOMMENDED_IMAGES)
+        report.warnings.append(few)
+        report.notes.append(few)
+    _refuse_constant(images)
+    fixed_batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    plan = plan_static_int8(
         model,
-        _parted(chosen, fixed or BATCH),
-        wanted,
+        _batches(images, fixed_batch or BATCH),
+        runtimes,
         stage.calibration,
         stage.ptq,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
-        symmetric=symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric,
+        symmetric=_symmetric(stage, context),
         seven_bit_weights=needs_7bit_weights(),
         exclude=excluded,
         reporter=context.reporter,
     )
-    notes += static.notes
+    report.notes += plan.notes
+    report.skipped += plan.skipped
     if epochs := stage.calibration.learn_epochs:
         options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
-        found = tune_ranges(static, FAMILY, chosen, epochs=epochs, bits=_bits(stage), **options)
-        static = replace(found.static, skipped=(*static.skipped, *found.skipped))
-        notes += found.notes
-    return static, tuple(notes), warnings
+        tuned = tune_ranges(plan, RUNTIME, images, epochs=epochs, bits=_bits(stage), **options)
+        plan = tuned.static
+        report.notes += tuned.notes
+        report.skipped += tuned.skipped
+    return plan
+
+
+def _build_static(
+    stage: Quantize,
+    plan: StaticInt8Plan,
+    runtimes: tuple[str, ...],
+    excluded: tuple[str, ...],
+    candidate: Candidate,
+    context: Context,
+    report: _Report,
+) -> dict[str, ModelProto] | None:
+    """Choose the float layers, train, and build the network for each runtime; None in processes that write nothing."""
+    mixed_layers: tuple[str, ...] = ()
+    if stage.mixed is not None:
+        mixed = search_mixed_precision(stage.mixed, plan, excluded, candidate.spec, context)
+        mixed_layers, report.tables["sensitivity"] = mixed.float_layers, mixed.rows
+        report.notes.append(mixed.note)
+        if not mixed.within_budget:
+            report.warnings.append(mixed.note)
+    exclude = (*excluded, *mixed_layers)
+    if stage.recover is not None:
+        trained = train_quantized(plan, exclude, stage.recover, candidate, context, bits=_bits(stage))
+        if not is_main():
+            return None
+        plan, report.results, report.curves = trained.static, dict(trained.results), trained.curves
+        report.notes += trained.notes
+        report.skipped += trained.skipped
+    models = {runtime: plan.build(runtime, exclude, candidate.spec) for runtime in runtimes}
+    floats = {runtime: int8.float_layers(model, runtime, excluded, mixed_layers) for runtime, model in models.items()}
+    report.skipped += [fact for facts in floats.values() for fact in facts]
+    report.notes += _describe_formats(stage, runtimes, symmetric=bool(_symmetric(stage, context)))
+    if count := len(floats["onnxruntime"]):
+        report.notes.append(Fact.of("quantize.float_operators", count=count))
+    return models
+
+
+def _build_other(
+    stage: Quantize,
+    model: ModelProto,
+    runtimes: tuple[str, ...],
+    excluded: tuple[str, ...],
+    candidate: Candidate,
+    report: _Report,
+) -> Mapping[str, ModelProto]:
+    """The network for each runtime in a scheme other than static int8."""
+    quantized = schemes.build_models(stage.scheme, model, runtimes, per_channel=stage.per_channel, exclude=excluded)
+    for network in quantized.models.values():
+        onnx_cleanup.strip(network)
+        graphs.write_metadata(network, candidate.spec)
+    report.notes += quantized.notes
+    report.skipped += quantized.skipped
+    return quantized.models
+
+
+def _symmetric(stage: Quantize, context: Context) -> bool | None:
+    """Whether activations have zero point 0; None where each runtime's placement says so."""
+    return symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
 
 
 def _bits(stage: Quantize) -> int:
-    """Of weights as they are computed with on this machine."""
+    """Bits of weights in arithmetic on this machine."""
     bits = stage.ptq.weights.bits
     return min(bits, 7) if needs_7bit_weights() else bits
 
 
-def _placed(stage: Quantize, source: Path, made: Path, skipped: list[Fact], context: Context) -> ReportSection:
-    """Layer by layer, what ONNX Runtime computes in int8."""
+def _report_layers(stage: Quantize, source: Path, quantized: Path, skipped: list[Fact], context: Context) -> ReportSection:
+    """Which layers ONNX Runtime computes in int8."""
     if stage.scheme == "bf16":
         return ReportSection(skipped=(Fact.of("quantize.bfloat16_not_measured"),))
     device = local_device(context.targets)
     inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
     seconds = 0.05 if context.smoke else 0.5
-    return report_layers(source, made, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
+    return report_layers(source, quantized, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 
 
-def _judge(stage: Quantize, source: Path, files: dict[str, Path], context: Context) -> AcceptanceResult | None:
-    """The gate's answer on this machine; None where it is not asked or no target is this machine."""
+def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Context, report: _Report) -> None:
+    """Run the acceptance test, if this machine is a target; where it fails, the float file replaces the quantized one."""
     device = local_device(context.targets)
     if stage.accept_if is None or device is None or context.smoke:
-        return None
-    criteria = AcceptanceCriteria(stage.accept_if.accuracy_drop, stage.accept_if.seconds, device.threads, device.contract.batch)
-    return check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
+        return
+    criteria = AcceptanceCriteria(
+        stage.accept_if.accuracy_drop, stage.accept_if.seconds, device.threads, device.contract.batch
+    )  # fmt: skip
+    verdict = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
+    report.results |= verdict.results
+    report.skipped += verdict.skipped
+    report.tables["acceptance"] = verdict.rows
+    report.notes.append(verdict.note)
+    if verdict.passed:
+        return
+    consequence = Fact.of("quantize.quantized_network_ships")
+    if stage.accept_if.keep == "better":
+        consequence = Fact.of("quantize.float_network_ships")
+        files["onnxruntime"] = context.folder / FLOAT_FILE
+        write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
+        files.pop("openvino", None)
+    report.notes.append(consequence)
+    report.warnings += [verdict.note, consequence]
 
 
-def _kept(
-    stage: Quantize, judged: AcceptanceResult, source: Path, files: dict[str, Path], context: Context
-) -> tuple[Fact, ...]:
-    """Put the float file in the quantized one's place where the verdict says so."""
-    assert stage.accept_if is not None  # noqa: S101  # there is a judgement
-    if judged.passed:
-        return ()
-    if stage.accept_if.keep == "quantized":
-        return (Fact.of("quantize.quantized_network_ships"),)
-    path = context.folder / KEPT_FLOAT
-    write_with(path, lambda aside: shutil.copyfile(source, aside))
-    files["onnxruntime"] = path
-    files.pop("openvino", None)
-    return (Fact.of("quantize.float_network_ships"),)
-
-
-def _notes(stage: Quantize, wanted: tuple[str, ...], skips: int, around_zero: bool | None) -> tuple[Fact, ...]:
-    formats = tuple(
+def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: bool) -> list[Fact]:
+    """Number format of each runtime's file."""
+    return [
         Fact.of(
             "quantize.numeric_format",
             runtime,
             bits=stage.ptq.weights.bits,
             seven_bit_weights=needs_7bit_weights(),
-            symmetric=bool(around_zero),
+            symmetric=symmetric,
             symmetric_chosen_by_runtime=stage.symmetric is None,
         )
-        for runtime in wanted
-    )
-    return (*formats, Fact.of("quantize.float_operators", count=skips)) if skips else formats
+        for runtime in runtimes
+    ]
 
 
 def _float_file(candidate: Candidate, context: Context) -> Path:
@@ -219,19 +268,19 @@ def _float_file(candidate: Candidate, context: Context) -> Path:
     return context.to_onnx(candidate)
 
 
-def _parted(samples: np.ndarray, size: int) -> list[np.ndarray]:
+def _batches(samples: np.ndarray, size: int) -> list[np.ndarray]:
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
-def _checked(model: ModelProto) -> ModelProto:
-    """Refuse what cannot be quantized; spatial means as pools.
+def _prepare(model: ModelProto) -> ModelProto:
+    """The network with spatial means as pooling; refuse what cannot be quantized.
 
     Raises:
         ConversionError: The opset is too old, or weights are not finite.
     """
-    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
-    if opset < LEAST_OPSET:
-        msg = f"the network has ONNX opset {opset}, and quantization needs {LEAST_OPSET} or later; export it again"
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < MIN_OPSET:
+        msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
     graphs.check_finite(model)
     reducemean_to_gap(model)
@@ -239,10 +288,10 @@ def _checked(model: ModelProto) -> ModelProto:
 
 
 def _refuse_constant(samples: np.ndarray) -> None:
-    """Refuse images without content: every range would be that of one value.
+    """Refuse images of one value each: no range can be estimated from them.
 
     Raises:
-        ConversionError: Saying so.
+        ConversionError: All images are constant.
     """
     flat = samples.reshape(len(samples), -1)
     if (flat.max(1) == flat.min(1)).all():

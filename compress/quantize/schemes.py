@@ -2,9 +2,9 @@
 
 | scheme | weights | activations | arithmetic |
 |---|---|---|---|
-| dynamic_int8 | int8, one step a channel | uint8, range found at each run | int8 products of linear layers |
-| weight_int8 | int8, one step a channel | float | float; a smaller file |
-| weight_int4 | int4, one step for `GROUP` inputs of a linear layer, one a channel elsewhere | float | float; smaller still |
+| dynamic_int8 | int8, one scale per channel | uint8, range found at each run | int8 products of linear layers |
+| weight_int8 | int8, one scale per channel | float | float; a smaller file |
+| weight_int4 | int4, one scale per `GROUP` inputs of a linear layer, one per channel elsewhere | float | float; smaller still |
 | fp16 | float16 | float16 | float16 where the device has it |
 | bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `bfloat16` |
 """
@@ -29,19 +29,19 @@ from compress.quantize.target_requirements import SCHEME_RUNTIMES as SCHEME_RUNT
 from compress.quantize.target_requirements import unsupported_scheme_reason
 
 GROUP = 32
-"""Inputs that share a step in int4."""
+"""Inputs that share a scale in int4."""
 REFERENCE = "onnxruntime"
 INT4_OPSET = 21
-"""The first with int4 and with blocks."""
+"""The first opset with int4 and with blockwise scales."""
 
 
-def check_runtimes(scheme: str, families: Sequence[str]) -> None:
-    """Refuse a scheme that a target's runtime does not have.
+def check_runtimes(scheme: str, runtimes: Sequence[str]) -> None:
+    """Refuse a scheme that a target's runtime lacks.
 
     Raises:
         ConversionError: Naming the runtimes that have it.
     """
-    if reason := unsupported_scheme_reason(scheme, tuple(families)):
+    if reason := unsupported_scheme_reason(scheme, tuple(runtimes)):
         raise ConversionError(reason)
 
 
@@ -50,8 +50,8 @@ class QuantizedModels:
     """Files of a scheme.
 
     Attributes:
-        models: By runtime family.
-        skipped: What stays in float for a reason of its own.
+        models: By runtime.
+        skipped: Nodes that stay in float, with the reason.
         notes: For the record.
     """
 
@@ -61,20 +61,20 @@ class QuantizedModels:
 
 
 def build_models(
-    scheme: str, model: onnx.ModelProto, families: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
+    scheme: str, model: onnx.ModelProto, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
 ) -> QuantizedModels:
     """The network in a scheme other than static int8.
 
     Args:
         scheme: A key of `SCHEME_RUNTIMES`.
-        model: Float network; left as it was.
-        families: Runtime families to make files for.
-        per_channel: One weight step for each output channel, for `dynamic_int8`.
+        model: Float network; not changed.
+        runtimes: Runtimes to build files for.
+        per_channel: One weight scale per output channel, for `dynamic_int8`.
         exclude: Names of nodes that stay as they are.
     """
     if scheme == "bf16":
-        narrow, skipped = to_bfloat16(model, exclude=exclude)
-        models = dict.fromkeys(families, narrow) | {REFERENCE: emulate_bfloat16(model, exclude=exclude)}
+        bfloat16, skipped = to_bfloat16(model, exclude=exclude)
+        models = dict.fromkeys(runtimes, bfloat16) | {REFERENCE: emulate_bfloat16(model, exclude=exclude)}
         return QuantizedModels(models, skipped, (Fact.of("quantize.bfloat16_emulated"),))
     if scheme == "dynamic_int8":
         quantized = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
@@ -82,31 +82,31 @@ def build_models(
         quantized = to_fp16(model, exclude=exclude)
     else:
         quantized = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
-    return QuantizedModels(dict.fromkeys(families, quantized))
+    return QuantizedModels(dict.fromkeys(runtimes, quantized))
 
 
 def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
-    """Weights as integers behind a DequantizeLinear, all else as it was.
+    """The network with integer weights followed by DequantizeLinear; everything else is unchanged.
 
     Args:
-        model: Float network; left as it was.
+        model: Float network; not changed.
         bits: 8 or 4.
         exclude: Names of nodes that stay as they are.
     """
-    copy = onnx.version_converter.convert_version(model, INT4_OPSET) if bits == 4 else _copied(model)
+    copy = onnx.version_converter.convert_version(model, INT4_OPSET) if bits == 4 else _copy(model)
     names = {node.output[0]: node.name for node in model.graph.node}
     for node in copy.graph.node:  # the converter keeps tensors' names and drops those of nodes
         node.name = node.name or names.get(node.output[0], "")
     indexed = graphs.to_ir(copy)
     for layer in [layer for layer in weighted_layers(indexed) if layer.name not in exclude]:
-        _behind(copy, layer, read_weight(indexed, layer.weight), bits)
+        _store_integers(copy, layer, read_weight(indexed, layer.weight), bits)
     return copy
 
 
-def _behind(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bits: int) -> None:
+def _store_integers(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bits: int) -> None:
     w = layer.to_matrix(weight)
     grouped = bits == 4 and layer.operator in LINEAR and w.shape[2] % GROUP == 0
-    if grouped:  # every group of inputs is a row of its own
+    if grouped:  # each group of inputs is a row
         rows = w.reshape(1, -1, GROUP)
         s = weight_scales(rows, bits, per_channel=True, search=False)
         q = round_to_nearest(rows, s, bits).reshape(w.shape)
@@ -119,23 +119,23 @@ def _behind(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bi
         q, scale, attributes = round_to_nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
     graph, name = model.graph, layer.weight
     integers = layer.from_matrix(q, weight)
-    kept = [tensor for tensor in graph.initializer if tensor.name != name]
+    others = [tensor for tensor in graph.initializer if tensor.name != name]
     del graph.initializer[:]
     stored = from_array(integers, f"{name}_integers")
     if bits == 4:
         stored = onnx.helper.make_tensor(stored.name, onnx.TensorProto.INT4, integers.shape, integers.ravel().tolist())
-    graph.initializer.extend([*kept, stored, from_array(np.ascontiguousarray(scale), f"{name}_steps")])
+    graph.initializer.extend([*others, stored, from_array(np.ascontiguousarray(scale), f"{name}_steps")])
     graph.node.insert(0, make_node("DequantizeLinear", [f"{name}_integers", f"{name}_steps"], [name], **attributes))
 
 
 def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
-    """Linear layers as integer products whose inputs are quantized with the range that each run shows.
+    """Linear layers as integer products whose inputs are quantized with the range of each run.
 
     Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
 
     Args:
-        model: Float network; left as it was.
-        per_channel: One weight step for each output channel.
+        model: Float network; not changed.
+        per_channel: One weight scale per output channel.
         exclude: Names of nodes that stay in float.
     """
     import tempfile
@@ -146,7 +146,7 @@ def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.onnx"
         quantize_dynamic(
-            _copied(model),
+            _copy(model),
             path,
             op_types_to_quantize=list(LINEAR),
             per_channel=per_channel,
@@ -157,19 +157,19 @@ def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence
 
 
 def to_fp16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
-    """The network in float16, inputs and outputs in float32; values out of float16's range are clipped to it.
+    """The network in float16, inputs and outputs in float32; values outside float16's range are clipped.
 
     Args:
-        model: Float network; left as it was.
+        model: Float network; not changed.
         exclude: Names of nodes that stay in float32.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    made: onnx.ModelProto = convert_float_to_float16(_copied(model), keep_io_types=True, node_block_list=list(exclude))
-    return made
+    half: onnx.ModelProto = convert_float_to_float16(_copy(model), keep_io_types=True, node_block_list=list(exclude))
+    return half
 
 
-def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     return copy

@@ -86,7 +86,7 @@ class MixedPrecisionSettings(FrozenModel):
         size_mb: Largest file, 10⁶ bytes; the layers that save most noise under it stay in float.
         size_bytes: The same in bytes.
         latency_ms: Largest latency in ONNX Runtime, measured on this machine, which must be a target; likewise.
-        seconds: When to stop searching; the best found so far is what is kept.
+        seconds: When to stop searching; the best candidate so far is used.
     """
 
     accuracy_drop: float | None = Field(default=None, ge=0.0, le=1.0)
@@ -97,9 +97,11 @@ class MixedPrecisionSettings(FrozenModel):
 
     @model_validator(mode="after")
     def _refuse_two_budgets(self) -> Self:
-        given = [name for name in BUDGETS if getattr(self, name) is not None]
-        if len(given) > 1:
-            msg = f"mixed takes one budget of {', '.join(BUDGETS)}, and {' and '.join(given)} are given; leave all but one out"
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            msg = (
+                f"mixed takes one budget of {', '.join(BUDGETS)}, and {' and '.join(budgets)} are given; leave all but one out"
+            )
             raise ValueError(msg)
         return self
 
@@ -131,10 +133,10 @@ class QATSettings(FinetuneSettings):
         if self.precision in ("bf16", "fp16"):
             msg = f"recover.precision {self.precision} is coarser than what is to be rounded; leave it out, float32 is used"
             raise ValueError(msg)
-        looking = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
-        if looking and self.teacher != "none":
+        unavailable = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
+        if unavailable and self.teacher != "none":
             msg = (
-                f"recover.losses: {', '.join(looking)} looks inside the network, and what is trained here is its exported "
+                f"recover.losses: {', '.join(unavailable)} looks inside the network, and what is trained here is its exported "
                 "graph with rounding in between; use losses on answers, such as response and task"
             )
             raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""`quantize:` in a recipe: one ONNX file for each runtime family that the targets have, judged against its float parent."""
+"""`quantize:` in a recipe: one ONNX file for each runtime that the targets have, compared with its float parent."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Quantize(Stage):
     accept_if: AcceptanceSettings | None = Field(default=AcceptanceSettings())
 
     @model_validator(mode="after")
-    def _refuse_what_the_scheme_has_not(self) -> Self:
+    def _refuse_options_of_other_schemes(self) -> Self:
         static = {
             "calibration": CalibrationSettings(),
             "symmetric": None,
@@ -71,9 +71,9 @@ class Quantize(Stage):
             "mixed": None,
             "recover": None,
         }
-        given = sorted(name for name, default in static.items() if getattr(self, name) != default)
-        if self.scheme not in ("auto", "int8") and given:
-            msg = f"{', '.join(given)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
+        options = sorted(name for name, default in static.items() if getattr(self, name) != default)
+        if self.scheme not in ("auto", "int8") and options:
+            msg = f"{', '.join(options)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
             raise ValueError(msg)
         if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
             msg = f"recover trains the weights on, which undoes ptq.weights.rounding: {rounding}; leave one of them out"
@@ -82,7 +82,7 @@ class Quantize(Stage):
 
     @property
     def trains(self) -> bool:  # type: ignore[override]  # the other stages always do, or never
-        """Every process of a launch takes part where there is something to train."""
+        """Every process of a launch takes part where `recover` trains."""
         return self.recover is not None
 
     def smoke(self) -> Self:
@@ -106,12 +106,12 @@ class Quantize(Stage):
         """Runtimes, whether this machine multiplies int8 without saturating, and where the acceptance test measures."""
         from compress.config.devices import fingerprint
 
-        found: dict[str, Any] = {"families": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
-        found |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
+        inputs: dict[str, Any] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
+        inputs |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
         timed = self.accept_if is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := local_device(targets)) is not None:
-            found["measured_on"] = fingerprint(device)
-        return found
+            inputs["measured_on"] = fingerprint(device)
+        return inputs
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:
         """A runtime that has not the scheme, or a latency that nothing here can measure."""
@@ -122,7 +122,7 @@ class Quantize(Stage):
         return None
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Calibrate on training images, write a file for each family, compare with the float network on validation."""
+        """Calibrate on training images, write a file for each runtime, compare with the float network on validation."""
         from compress.quantize.run_stage import run
 
         return run(self, candidate, context)

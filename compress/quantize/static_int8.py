@@ -1,4 +1,4 @@
-"""Static int8 of one network, ready to be written for any runtime family with any layers left in float."""
+"""Static int8 of one network, ready to be built for any runtime with any layers left in float."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True, eq=False)
 class StaticInt8Plan:
-    """What all families' files are made from.
+    """What the files for all runtimes are built from.
 
     Attributes:
         model: Float network after post-training quantization: rescaled, biases corrected.
-        ranges: Of activations, by family.
+        ranges: Of activations, by runtime.
         per_channel: One weight scale per output channel.
-        seven_bit_weights: This CPU's runtime wants weights of 7 bits.
+        seven_bit_weights: This CPU needs weights of 7 bits.
         symmetric: Zero point of activations is 0; None lets each runtime say.
-        grids: Integers and scales of weights, by initializer; other weights are rounded to the nearest.
+        grids: Quantized weights, by initializer; other weights are rounded to the nearest.
         skipped: What post-training quantization left alone.
         notes: What it did.
-        rescaled: The float network after its passes, nothing rounded: the reference of each layer.
+        rescaled: The float network after the passes, before rounding: the reference of each layer.
     """
 
     model: onnx.ModelProto
@@ -51,21 +51,21 @@ class StaticInt8Plan:
     notes: tuple[Fact, ...] = ()
     rescaled: onnx.ModelProto | None = None
 
-    def build(self, family: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
-        """The file of one family."""
-        made = int8.quantize_static(self.model, self.ranges[family], family, **self._options(family, exclude))
-        graphs.write_metadata(made, spec)
-        graphs.check(made)
-        return made
+    def build(self, runtime: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
+        """The file for one runtime."""
+        quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, **self._options(runtime, exclude))
+        graphs.write_metadata(quantized, spec)
+        graphs.check(quantized)
+        return quantized
 
-    def with_qdq(self, family: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
-        """The same before names are shortened, for training in its place."""
-        return int8.insert_qdq(self.model, self.ranges[family], family, **self._options(family, exclude))[0]
+    def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
+        """The same before names are shortened, for training with fake quantization."""
+        return int8.insert_qdq(self.model, self.ranges[runtime], runtime, **self._options(runtime, exclude))[0]
 
-    def _options(self, family: str, exclude: tuple[str, ...]) -> dict[str, Any]:
+    def _options(self, runtime: str, exclude: tuple[str, ...]) -> dict[str, Any]:
         return {
             "per_channel": self.per_channel,
-            "reduce_range": family != "tensorrt" and self.seven_bit_weights,
+            "reduce_range": runtime != "tensorrt" and self.seven_bit_weights,
             "exclude": exclude,
             "grids": self.grids,
             "symmetric": self.symmetric,
@@ -75,7 +75,7 @@ class StaticInt8Plan:
 def plan_static_int8(
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
-    families: tuple[str, ...],
+    runtimes: tuple[str, ...],
     calibration: CalibrationSettings,
     ptq: PTQSettings,
     *,
@@ -90,19 +90,19 @@ def plan_static_int8(
     Args:
         model: Float network.
         batches: Calibration inputs.
-        families: Runtimes to write files for.
+        runtimes: Runtimes to write files for.
         calibration: How ranges are estimated.
-        ptq: What is done before.
+        ptq: The passes and how weights are rounded.
         per_channel: One weight scale per output channel.
         symmetric: As in `StaticInt8Plan`.
         seven_bit_weights: Likewise.
         exclude: Names of nodes that stay in float.
-        reporter: Shows bars.
+        reporter: Shows progress.
     """
     bits = min(ptq.weights.bits, 7) if seven_bit_weights else ptq.weights.bits
     result = run_ptq(graphs.to_ir(model), batches, ptq, bits=bits, per_channel=per_channel, exclude=exclude, reporter=reporter)
     prepared = result.prepared
-    ranges = _calibrate(prepared.model, batches, families, calibration, symmetric, reporter)
+    ranges = _calibrate(prepared.model, batches, runtimes, calibration, symmetric, reporter)
     return StaticInt8Plan(
         graphs.to_proto(prepared.model), ranges, per_channel, seven_bit_weights, symmetric, prepared.weights,
         result.skipped, result.notes, graphs.to_proto(result.rescaled),
@@ -112,25 +112,25 @@ def plan_static_int8(
 def _calibrate(
     model: ir.Model,
     batches: Sequence[np.ndarray],
-    families: tuple[str, ...],
+    runtimes: tuple[str, ...],
     calibration: CalibrationSettings,
     symmetric: bool | None,
     reporter: Reporter,
 ) -> dict[str, Ranges]:
     """Range of each activation, by runtime: unsigned integers have twice the levels for a tensor that is never negative."""
     proto = graphs.to_proto(model)
-    names = placement.activations_to_calibrate(proto, families)
+    names = placement.activations_to_calibrate(proto, runtimes)
     method = lookup("range", calibration.method)
     observes = method.options.get("observes", "histogram")
     counts, normalized = observes == "histogram", observes == "normalized histogram"
     histograms = observe(model, names, batches, counts=counts, normalized=normalized, reporter=reporter)
     estimate = method.load()
     ranges: dict[str, Ranges] = {}
-    for family in families:
-        unsigned = placement.placement_for(proto, family, symmetric=symmetric).unsigned
+    for runtime in runtimes:
+        unsigned = placement.placement_for(proto, runtime, symmetric=symmetric).unsigned
         estimated = {
             name: estimate(histogram, levels=256 if unsigned and histogram.low >= 0 else 128, percentile=calibration.percentile)
             for name, histogram in histograms.items()
         }
-        ranges[family] = clip_to_activation(model, estimated)
+        ranges[runtime] = clip_to_activation(model, estimated)
     return ranges

@@ -1,4 +1,4 @@
-"""What the devices that a recipe names, and this machine, ask of a quantized file. Light: enters stage keys."""
+"""What a quantized file must be like for the devices of a recipe and for this machine. Light: enters cache keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
 
 MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
-"""File by runtime family, in the stage's folder."""
+"""File by runtime, in the stage's folder."""
 
 SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
@@ -21,41 +21,41 @@ SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "fp16": ("onnxruntime", "openvino", "tensorrt"),
     "bf16": ("tensorrt",),
 }
-"""Runtime families that take each scheme's ONNX file."""
+"""Runtimes that take each scheme's ONNX file."""
 
 
 def runtimes_to_build(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtime families to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
+    """Runtimes to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
     named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
     return ("onnxruntime", *sorted((named & set(MODEL_FILES)) - {"onnxruntime"}))
 
 
 def target_runtimes(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtime families that the targets themselves run: `onnxruntime` is one only if a target has it, or there is none."""
+    """Runtimes that the targets themselves run: `onnxruntime` is one only if a target has it, or there is none."""
     named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
     return tuple(sorted(named & set(MODEL_FILES))) or ("onnxruntime",)
 
 
 def symmetric_activations(targets: tuple[Device, ...]) -> bool | None:
-    """Whether all devices that run ONNX Runtime want activations around zero; None where they do not say so."""
-    wanted = {device.precision.symmetric_activations for device in targets if device.runtime == "onnxruntime"}
-    return True if wanted == {True} else None
+    """Whether all devices that run ONNX Runtime require activations around zero; None where they do not say so."""
+    requirements = {device.precision.symmetric_activations for device in targets if device.runtime == "onnxruntime"}
+    return True if requirements == {True} else None
 
 
 def per_tensor_weights(targets: tuple[Device, ...]) -> bool:
-    """Whether every device wants one step for a whole weight."""
+    """Whether every device requires one scale per weight tensor."""
     return bool(targets) and not any(device.precision.per_channel_weights for device in targets)
 
 
 def unsupported_scheme_reason(scheme: str, runtimes: tuple[str, ...]) -> str | None:
-    """Which of the runtimes have not a scheme, and which have; None where all of them do."""
-    without = [family for family in runtimes if family not in SCHEME_RUNTIMES.get(scheme, MODEL_FILES)]
-    if not without:
+    """Which of the runtimes lack a scheme, and which have it; None where all of them do."""
+    lacking = [runtime for runtime in runtimes if runtime not in SCHEME_RUNTIMES.get(scheme, MODEL_FILES)]
+    if not lacking:
         return None
-    has = ", ".join(SCHEME_RUNTIMES[scheme])
-    others = ", ".join(one for one in SCHEME_RUNTIMES if all(family in SCHEME_RUNTIMES[one] for family in runtimes))
-    named = ", ".join(without)
-    return f"scheme {scheme!r} is asked of {named}; runtimes that have it are {has}, and all targets here have {others}"
+    supporting = ", ".join(SCHEME_RUNTIMES[scheme])
+    others = ", ".join(name for name, supported in SCHEME_RUNTIMES.items() if set(runtimes) <= set(supported))
+    named = ", ".join(lacking)
+    return f"scheme {scheme!r} is asked of {named}; runtimes that have it are {supporting}, and all targets here have {others}"
 
 
 def latency_unavailable(targets: tuple[Device, ...]) -> str:
@@ -76,7 +76,7 @@ def needs_7bit_weights(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # no Linux: assume the older kind, whose files are right on both
+    except OSError:  # not Linux: assume a CPU without VNNI, whose files are right on both
         return True
     flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
     return not {"avx512_vnni", "avx_vnni"} & set(flags)

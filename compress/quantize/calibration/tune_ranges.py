@@ -66,7 +66,7 @@ class TunedRanges:
 
 def tune_ranges(
     static: StaticInt8Plan,
-    family: str,
+    runtime: str,
     samples: np.ndarray,
     *,
     epochs: int,
@@ -79,7 +79,7 @@ def tune_ranges(
 
     Args:
         static: Result of post-training quantization and calibration.
-        family: The runtime whose Q/DQ pairs are in place.
+        runtime: The runtime whose Q/DQ pairs are in place.
         samples: Inputs, (N, C, H, W), float32; N ≥ 2, or two of the network's batches where its batch is fixed.
         epochs: Passes over the samples that are not held out.
         bits: Of weights.
@@ -95,7 +95,7 @@ def tune_ranges(
             static, skipped=(Fact.of("quantize_ptq.too_few_to_learn_ranges", KEY, samples=len(samples), batch=unit),)
         )
     try:
-        module = to_fake_quantized(_with_rounded_weights(static), family, exclude, bits=bits, learned=True)
+        module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, bits=bits, learned=True)
     except ConversionError as error:
         return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=str(error)),))
     session = graphs.create_session(static.rescaled or static.model, threads=0)
@@ -127,7 +127,7 @@ def tune_ranges(
         after_db=after,
         held_out=held_out,
     )
-    return TunedRanges(_with_learned(static, family, exclude, module) if better else static, before, after, notes=(note,))
+    return TunedRanges(_with_learned(static, runtime, exclude, module) if better else static, before, after, notes=(note,))
 
 
 def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
@@ -183,9 +183,9 @@ def _decibels(module: OnnxModule, x: Tensor, z: Tensor, batch_size: int) -> floa
     return _to_decibels(float(torch.cat(errors).mean()))
 
 
-def _with_learned(static: StaticInt8Plan, family: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
+def _with_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
     model = graphs.to_ir(static.model)
     biases = {layer.bias: module.layers[module_key(layer.name)].bias for layer in weighted_layers(model) if layer.bias}
     arrays = {name: bias.detach().numpy() for name, bias in biases.items() if isinstance(bias, Tensor)}
-    ranges = learned_ranges(static, family, exclude, module)
+    ranges = learned_ranges(static, runtime, exclude, module)
     return replace(static, model=graphs.to_proto(graphs.with_initializers(model, arrays)), ranges=ranges)

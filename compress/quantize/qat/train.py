@@ -17,7 +17,7 @@ from compress.quantize.static_int8 import StaticInt8Plan
 from compress.train.finetune import finetune
 from compress.train.history import History
 
-FAMILY = "onnxruntime"
+RUNTIME = "onnxruntime"
 """The runtime whose placement is used in training: it has a Q/DQ pair wherever another runtime has one, and it runs here."""
 
 
@@ -41,7 +41,7 @@ def train_quantized(
     *,
     bits: int,
 ) -> QATResult:
-    """Train with the placement of `FAMILY`; weights, scales and ranges go into the files of all runtimes.
+    """Train with the placement of `RUNTIME`; weights, scales and ranges go into the files of all runtimes.
 
     Where training leaves the network less accurate on validation than calibration alone, its result is discarded.
 
@@ -54,14 +54,14 @@ def train_quantized(
         bits: Of weights.
     """
     try:
-        module = to_fake_quantized(static, FAMILY, exclude, bits=bits, learned=settings.scales == "learned")
+        module = to_fake_quantized(static, RUNTIME, exclude, bits=bits, learned=settings.scales == "learned")
     except ConversionError as error:
         return QATResult(static, skipped=(Fact.of("quantize_ptq.recover_not_possible", "recover", error=str(error)),))
     in_float32 = settings.model_copy(update={"precision": "no"})
     history = finetune(module, in_float32, parent=candidate.network(), context=context, label="recover")
     if not is_main():
         return QATResult(static)
-    learned = export_learned(static, FAMILY, exclude, module, bits=bits)
+    learned = export_learned(static, RUNTIME, exclude, module, bits=bits)
     try:
         results, better = _compare(static, learned, exclude, module, candidate, context)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
@@ -71,7 +71,7 @@ def train_quantized(
         results, better = {"accuracy_validation_recovered": missing}, False
     note = Fact.of(
         "quantize_ptq.recovered" if better else "quantize_ptq.recovery_discarded",
-        FAMILY,
+        RUNTIME,
         bits=bits,
         scales=settings.scales,
         best_epoch=history.best_epoch,
@@ -91,8 +91,8 @@ def _compare(
 ) -> tuple[Metrics, bool]:
     """Accuracy of both files, agreement of the second with the trained module; whether the second is at least as accurate."""
     split, source = context.data.validation, "ONNX Runtime, validation split"
-    calibrated, targets = collect_outputs(before.build(FAMILY, exclude, candidate.spec), split)
-    trained, _ = collect_outputs(after.build(FAMILY, exclude, candidate.spec), split)
+    calibrated, targets = collect_outputs(before.build(RUNTIME, exclude, candidate.spec), split)
+    trained, _ = collect_outputs(after.build(RUNTIME, exclude, candidate.spec), split)
     scores = [float(per_sample_scores(context.task, outputs, targets).mean()) for outputs in (calibrated, trained)]
     fake, _ = collect_outputs(module, split, batch_size=256)
     agreement = float((trained.argmax(1) == fake.argmax(1)).mean())

@@ -1,13 +1,13 @@
-"""Layers that are to stay in float, kept from ONNX Runtime, which would make integers of them by itself.
+"""Block ONNX Runtime's own quantization of weights in layers that are to stay in float.
 
-Since 1.21 its optimizer takes a convolution or Gemm with a float weight that stands between a DequantizeLinear and a
-QuantizeLinear for one that was forgotten, and rounds the weight to int8 with one step for the whole tensor: less exact than
-what was to be left in float would have been in int8 with a step a channel. It does so only where the step of the input is a
-single number. So such a layer gets a DequantizeLinear of its own with one step for each input channel, all equal:
+Since 1.21 its optimizer quantizes the weight of a convolution or Gemm that stands between a DequantizeLinear and a
+QuantizeLinear and has a float weight. It uses int8 with one scale per tensor, which is less exact than our int8 with one scale
+per channel. It does so only where the input has one scale per tensor. So such a layer gets a DequantizeLinear of its own with
+one scale for each input channel, all equal:
 
     x ≈ s (q − z)   ─►   x_c ≈ s_c (q_c − z_c),   s_c = s, z_c = z for every channel c
 
-The values are the same, to the bit.
+The values are bit-identical.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import onnx
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array, to_array
 
-TAKEN = ("Conv", "ConvTranspose", "Gemm")
-"""Operators that the runtime's optimizer looks at."""
+QUANTIZED_BY_RUNTIME = ("Conv", "ConvTranspose", "Gemm")
+"""Operators whose float weights the runtime's optimizer quantizes."""
 CHANNELS = 1
-"""Axis of the input that counts channels; of a Gemm's, features."""
+"""Axis of the input's channels; for Gemm, of its features."""
 
 
 def block_weight_quantization(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Give every layer with a float weight behind a DequantizeLinear one of its own, in place.
+    """Give every layer with a float weight after a DequantizeLinear one of its own, in place.
 
     Args:
         model: Q/DQ graph.
@@ -34,32 +34,32 @@ def block_weight_quantization(model: onnx.ModelProto) -> tuple[str, ...]:
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    maker = {name: node for node in graph.node for name in node.output}
+    producer = {name: node for node in graph.node for name in node.output}
     protected: list[str] = []
-    for node in [one for one in graph.node if one.op_type in TAKEN and one.input[1] in constants]:
-        before = maker.get(node.input[0])
+    for node in [node for node in graph.node if node.op_type in QUANTIZED_BY_RUNTIME and node.input[1] in constants]:
+        before = producer.get(node.input[0])
         if before is None or before.op_type != "DequantizeLinear" or to_array(constants[before.input[1]]).ndim:
             continue
-        channels = _inputs(node, constants[node.input[1]])
+        channels = _input_channels(node, constants[node.input[1]])
         names = [f"{node.input[0]}_{part}_of_{len(protected)}" for part in ("steps", "zeros", "channels")]
         parts = [to_array(constants[name]) for name in before.input[1:3]]
         graph.initializer.extend(
             from_array(np.broadcast_to(part, channels).copy(), name) for part, name in zip(parts, names, strict=False)
         )
-        own = make_node("DequantizeLinear", [before.input[0], *names[: len(parts)]], [names[2]], axis=CHANNELS)
-        graph.node.insert(list(graph.node).index(node), own)
+        per_channel = make_node("DequantizeLinear", [before.input[0], *names[: len(parts)]], [names[2]], axis=CHANNELS)
+        graph.node.insert(list(graph.node).index(node), per_channel)
         node.input[0] = names[2]
-        if not any(before.output[0] in one.input for one in graph.node):
+        if not any(before.output[0] in other.input for other in graph.node):
             graph.node.remove(before)
         protected.append(node.name)
     return tuple(protected)
 
 
-def _inputs(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
+def _input_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
     """Input channels of a layer."""
-    given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Conv":
-        return int(weight.dims[1]) * int(given.get("group", 1))
+        return int(weight.dims[1]) * int(attributes.get("group", 1))
     if node.op_type == "ConvTranspose":
         return int(weight.dims[0])
-    return int(weight.dims[1 if given.get("transB") else 0])
+    return int(weight.dims[1 if attributes.get("transB") else 0])

@@ -1,4 +1,4 @@
-"""Static int8 of an ONNX network: Q/DQ pairs where a runtime family wants them, weights stored as int8.
+"""Static int8 of an ONNX network: Q/DQ pairs where a runtime wants them, weights stored as int8.
 
     q = clip(round(x / s) + z),   x ≈ s (q − z)
 
@@ -26,7 +26,7 @@ from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qdq.keep_float_weights import block_weight_quantization
-from compress.quantize.qdq.placement import LACKING, WEIGHTED, QDQPlacement, add_implied_ranges, placement_for
+from compress.quantize.qdq.placement import WEIGHTED, WITHOUT_KERNEL, QDQPlacement, add_implied_ranges, placement_for
 from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd, original_node_name
 from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 
@@ -42,7 +42,7 @@ FLOAT_REASONS = frozenset(
 def quantize_static(
     model: onnx.ModelProto,
     ranges: Ranges,
-    family: str,
+    runtime: str,
     *,
     per_channel: bool,
     reduce_range: bool,
@@ -50,36 +50,36 @@ def quantize_static(
     grids: Mapping[str, QuantizedWeight] | None = None,
     symmetric: bool | None = None,
 ) -> onnx.ModelProto:
-    """The int8 network of one runtime family; the one given is left as it was.
+    """The int8 network for one runtime; `model` is not changed.
 
     Args:
         model: Float network, batch norm folded.
         ranges: Lowest and highest value by activation tensor.
-        family: A key of `placement.PLACEMENTS`.
+        runtime: A key of `placement.PLACEMENTS`.
         per_channel: One weight scale for each output channel; otherwise one for each tensor.
         reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
         exclude: Names of nodes to keep in float.
-        grids: Integers chosen before, by weight initializer; other weights are rounded to the nearest.
-        symmetric: Activations around 0 or not; None as the family wants.
+        grids: Weights that are already quantized, by initializer; the others are rounded to the nearest.
+        symmetric: Activations around 0 or not; None as the runtime prefers.
     """
-    made, placement = insert_qdq(
+    quantized, placement = insert_qdq(
         model,
         ranges,
-        family,
+        runtime,
         per_channel=per_channel,
         reduce_range=reduce_range,
         exclude=exclude,
         grids=grids,
         symmetric=symmetric,
     )
-    _finish(made, placement)
-    return made
+    _finish(quantized, placement)
+    return quantized
 
 
 def insert_qdq(
     model: onnx.ModelProto,
     ranges: Ranges,
-    family: str,
+    runtime: str,
     *,
     per_channel: bool,
     reduce_range: bool,
@@ -87,8 +87,8 @@ def insert_qdq(
     grids: Mapping[str, QuantizedWeight] | None = None,
     symmetric: bool | None = None,
 ) -> tuple[onnx.ModelProto, QDQPlacement]:
-    """Q/DQ pairs where a family wants them, every tensor still under its name; arguments as of `quantize_static`."""
-    placement = placement_for(model, family, symmetric=symmetric)
+    """The network with Q/DQ pairs, every tensor still under its name; arguments as of `quantize_static`."""
+    placement = placement_for(model, runtime, symmetric=symmetric)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if placement.integer_hardswish:
@@ -96,7 +96,7 @@ def insert_qdq(
     options = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
-        "QuantizeBias": False,  # runtimes round it themselves, with scale s_x s_w, which then needs no bytes: see _round_biases
+        "QuantizeBias": False,  # runtimes quantize it themselves with scale s_x s_w, which needs no bytes: see _quantize_biases
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
         "TensorQuantOverrides": _overrides(model, ranges, placement),
     }
@@ -109,44 +109,44 @@ def insert_qdq(
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
             _as_tensors_data(add_implied_ranges(copy, dict(ranges))),
             [],
-            [*_with_parts(copy, exclude), *(() if placement.products else _computed_products(model))],
+            [*_with_split_nodes(copy, exclude), *(() if placement.products else _computed_products(model))],
             list(placement.operators),
             options,
         )
-        made: onnx.ModelProto = quantizer.quantize_model()
+        quantized: onnx.ModelProto = quantizer.quantize_model()
         quantizer.model.topological_sort()
     if grids:
-        write_back(made, grids, {layer.weight: layer for layer in weighted_layers(to_ir(model))})
-    _free_outputs(made.graph)
-    return made, placement
+        write_back(quantized, grids, {layer.weight: layer for layer in weighted_layers(to_ir(model))})
+    _free_outputs(quantized.graph)
+    return quantized, placement
 
 
-def _finish(made: onnx.ModelProto, placement: QDQPlacement) -> None:
-    """What is left to do once nothing is looked up by name any more, in place."""
+def _finish(model: onnx.ModelProto, placement: QDQPlacement) -> None:
+    """Rewrites after which tensors no longer bear their original names, in place."""
     if placement.integer_hardswish:
-        hardsigmoid_to_qadd(made)
+        hardsigmoid_to_qadd(model)
     if placement.quantize_before_pool:
-        quantize_before_maxpool(made.graph)
+        quantize_before_maxpool(model.graph)
     if placement.batch is not None:
-        fix_batch(made, placement.batch)
+        fix_batch(model, placement.batch)
     if placement.unsigned:
-        _round_biases(made.graph)
+        _quantize_biases(model.graph)
     if placement.block_weight_quantization:
-        block_weight_quantization(made)
-    onnx_cleanup.strip(made)
-    onnx_cleanup.shorten_names(made.graph)
+        block_weight_quantization(model)
+    onnx_cleanup.strip(model)
+    onnx_cleanup.shorten_names(model.graph)
 
 
 def _overrides(model: onnx.ModelProto, ranges: Ranges, placement: QDQPlacement) -> dict[str, list[dict[str, object]]]:
-    """Tensors of another type than the rest: inputs with negative values around 0, and what a softmax gives unsigned."""
-    found: dict[str, list[dict[str, object]]] = {}
+    """Tensors of another integer type than the rest: inputs with negative values around 0, results of softmax unsigned."""
+    overrides: dict[str, list[dict[str, object]]] = {}
     if placement.signed_input:
-        below = [one.name for one in model.graph.input if one.name in ranges and ranges[one.name][0] < 0]
-        found |= {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in below}
+        negative = [value.name for value in model.graph.input if value.name in ranges and ranges[value.name][0] < 0]
+        overrides |= {name: [{"quant_type": QuantType.QInt8, "symmetric": True}] for name in negative}
     if placement.products and not placement.unsigned:
-        parts = [node.output[0] for node in model.graph.node if node.op_type == "Softmax" and node.output[0] in ranges]
-        found |= {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in parts}
-    return found
+        probabilities = [node.output[0] for node in model.graph.node if node.op_type == "Softmax" and node.output[0] in ranges]
+        overrides |= {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in probabilities}
+    return overrides
 
 
 def fix_batch(model: onnx.ModelProto, batch: int) -> None:
@@ -155,39 +155,39 @@ def fix_batch(model: onnx.ModelProto, batch: int) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = batch
 
 
-def _with_parts(model: onnx.ModelProto, names: tuple[str, ...]) -> tuple[str, ...]:
+def _with_split_nodes(model: onnx.ModelProto, names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of nodes, and of those that they were split into."""
     return tuple(node.name for node in model.graph.node if original_node_name(node.name) in names)
 
 
 def _free_outputs(graph: onnx.GraphProto) -> None:
-    """Take the Q/DQ pair off the network's answers: 8-bit logits tie."""
-    maker = {node.output[0]: node for node in graph.node}
+    """Remove the Q/DQ pair from the network's outputs, because 8-bit logits tie."""
+    producer_of = {node.output[0]: node for node in graph.node}
     for value in graph.output:
-        last = maker[value.name]
-        before = maker.get(last.input[0]) if last.op_type == "DequantizeLinear" else None
-        origin = maker.get(before.input[0]) if before is not None and before.op_type == "QuantizeLinear" else None
-        if before is None or origin is None or sum(before.input[0] in node.input for node in graph.node) != 1:
+        dequantize = producer_of[value.name]
+        quantize = producer_of.get(dequantize.input[0]) if dequantize.op_type == "DequantizeLinear" else None
+        origin = producer_of.get(quantize.input[0]) if quantize is not None and quantize.op_type == "QuantizeLinear" else None
+        if quantize is None or origin is None or sum(quantize.input[0] in node.input for node in graph.node) != 1:
             continue
-        graph.node.remove(last)
-        graph.node.remove(before)
+        graph.node.remove(dequantize)
+        graph.node.remove(quantize)
         origin.output[0] = value.name
 
 
-def _round_biases(graph: onnx.GraphProto) -> None:
+def _quantize_biases(graph: onnx.GraphProto) -> None:
     """Store biases of matrix products with a float result as int32, b ≈ s_x s_w q.
 
-    ONNX Runtime rounds biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
+    ONNX Runtime quantizes biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
     A bias stays in float where s_x s_w underflows in float32 or b / (s_x s_w) exceeds int32.
     """
     values = {tensor.name: tensor for tensor in graph.initializer}
-    maker = {node.output[0]: node for node in graph.node}
-    rounded_next = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    for node in [one for one in graph.node if one.op_type == "Gemm" and len(one.input) == 3]:
-        inputs = [maker.get(name) for name in node.input[:2]]
-        if node.output[0] in rounded_next or any(one is None or one.op_type != "DequantizeLinear" for one in inputs):
+    producer_of = {node.output[0]: node for node in graph.node}
+    quantized_next = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in [node for node in graph.node if node.op_type == "Gemm" and len(node.input) == 3]:
+        inputs = [producer_of.get(name) for name in node.input[:2]]
+        if node.output[0] in quantized_next or any(source is None or source.op_type != "DequantizeLinear" for source in inputs):
             continue
-        s_x, s_w = (onnx.numpy_helper.to_array(values[one.input[1]]) for one in inputs if one is not None)
+        s_x, s_w = (onnx.numpy_helper.to_array(values[source.input[1]]) for source in inputs if source is not None)
         bias = onnx.numpy_helper.to_array(values[node.input[2]])
         scale = np.broadcast_to(s_x * s_w, bias.shape).astype(np.float32)
         magnitude = np.abs(bias.astype(np.float64))
@@ -195,19 +195,19 @@ def _round_biases(graph: onnx.GraphProto) -> None:
             continue
         q = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
         names = [f"{node.output[0]}_bias_{part}" for part in ("q", "scale", "float")]
-        graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for one, name in ((q, names[0]), (scale, names[1])))
+        graph.initializer.extend([onnx.numpy_helper.from_array(q, names[0]), onnx.numpy_helper.from_array(scale, names[1])])
         graph.node.insert(list(graph.node).index(node), onnx.helper.make_node("DequantizeLinear", names[:2], names[2:], axis=0))
         node.input[2] = names[2]
 
 
 def _computed_products(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Matrix products of two activations, such as attention's: nothing to store, and the softmax after them is sensitive."""
+    """Matrix products of two activations, such as attention's: no weight to store, and the softmax after them is sensitive."""
     constant = {tensor.name for tensor in model.graph.initializer}
     return tuple(node.name for node in model.graph.node if node.op_type == "MatMul" and not constant & set(node.input))
 
 
 def _as_tensors_data(ranges: Ranges) -> TensorsData:
-    """Ranges as the quantizer takes them; zero is always inside, because padding and ReLU make it."""
+    """Ranges as the quantizer takes them; zero is always inside, because padding and ReLU produce it."""
     data = {
         name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
         for name, (low, high) in ranges.items()
@@ -236,11 +236,11 @@ def _without_advice() -> Iterator[None]:
 def float_layers(
     model: onnx.ModelProto, runtime: str, excluded: tuple[str, ...], mixed_precision: tuple[str, ...] = ()
 ) -> tuple[Fact, ...]:
-    """Operators with weights that compute in float in a quantized network, with the reason, and `keep_float` without effect.
+    """Why operators with weights run in float in a quantized network, and which `keep_float` had no effect.
 
     Args:
         model: Result of `quantize_static`.
-        runtime: That it was made for.
+        runtime: That it was built for.
         excluded: Names of nodes that `keep_float` names.
         mixed_precision: Names of nodes that mixed precision left in float.
     """
@@ -257,7 +257,7 @@ def float_layers(
             fact = Fact.of("quantize.float_by_keep_float", node.name, **values)
         elif node.name in mixed_precision:
             fact = Fact.of("quantize.float_by_mixed_precision", node.name, **values)
-        elif node.op_type in LACKING["onnxruntime"]:
+        elif node.op_type in WITHOUT_KERNEL["onnxruntime"]:
             fact = Fact.of("quantize.float_no_kernel", node.name, **values)
         elif node.op_type == "MatMul" and not (constant | from_constant) & set(node.input):
             fact = Fact.of("quantize.float_activation_product", node.name, **values)

@@ -20,19 +20,19 @@ from onnx.helper import make_node
 from onnx.numpy_helper import from_array, to_array
 
 LEVELS = 255
-"""Steps of the gate, which is in [0, 1]."""
+"""Largest integer of HardSigmoid's result, which is in [0, 1]."""
 
 
 def decompose_hardswish(model: onnx.ModelProto) -> None:
-    """Write each HardSwish as the product that it is, in place; the function stays the same."""
+    """Replace each HardSwish by HardSigmoid and Mul, in place; the function stays the same."""
     graph = model.graph
-    for node in [one for one in graph.node if one.op_type == "HardSwish"]:
-        place = list(graph.node).index(node)
+    for node in [node for node in graph.node if node.op_type == "HardSwish"]:
+        position = list(graph.node).index(node)
         x, y = node.input[0], node.output[0]
         gate = f"{y}_gate"
         graph.node.remove(node)
-        graph.node.insert(place, make_node("HardSigmoid", [x], [gate], f"{node.name}/gate", alpha=1 / 6, beta=0.5))
-        graph.node.insert(place + 1, make_node("Mul", [x, gate], [y], f"{node.name}/product"))
+        graph.node.insert(position, make_node("HardSigmoid", [x], [gate], f"{node.name}/gate", alpha=1 / 6, beta=0.5))
+        graph.node.insert(position + 1, make_node("Mul", [x, gate], [y], f"{node.name}/product"))
 
 
 def original_node_name(name: str) -> str:
@@ -50,10 +50,10 @@ def hardsigmoid_to_qadd(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    maker = {name: node for node in graph.node for name in node.output}
+    producer = {name: node for node in graph.node for name in node.output}
     quantized = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    for node in [one for one in graph.node if one.op_type == "HardSigmoid"]:
-        before = maker.get(node.input[0])
+    for node in [node for node in graph.node if node.op_type == "HardSigmoid"]:
+        before = producer.get(node.input[0])
         alpha, beta = _attribute(node, "alpha", 0.2), _attribute(node, "beta", 0.5)
         if before is None or before.op_type != "DequantizeLinear" or node.output[0] not in quantized:
             continue
@@ -63,23 +63,30 @@ def hardsigmoid_to_qadd(model: onnx.ModelProto) -> None:
         _replace(graph, node, before, s * np.float32(alpha), np.float32(beta / LEVELS))
 
 
-def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, before: onnx.NodeProto, s: np.ndarray, step: np.float32) -> None:
+def _replace(
+    graph: onnx.GraphProto, node: onnx.NodeProto, before: onnx.NodeProto, s: np.ndarray, offset_scale: np.float32
+) -> None:
     """DQ(q, α s, z) + DQ(255, β/255, 0) in place of `node`."""
     y = node.output[0]
-    values = {"slope": s, "beta": np.uint8(LEVELS), "step": step, "zero": np.uint8(0)}  # the quantizer has a `{y}_scale`
+    values = {
+        "slope": s,
+        "beta": np.uint8(LEVELS),
+        "step": offset_scale,
+        "zero": np.uint8(0),
+    }  # the quantizer has a `{y}_scale`
     graph.initializer.extend(from_array(np.asarray(value), f"{y}_{name}") for name, value in values.items())
-    made = (
+    nodes = (
         make_node("DequantizeLinear", [before.input[0], f"{y}_slope", before.input[2]], [f"{y}_scaled"]),
         make_node("DequantizeLinear", [f"{y}_{name}" for name in ("beta", "step", "zero")], [f"{y}_offset"]),
         make_node("Add", [f"{y}_scaled", f"{y}_offset"], [y], node.name),
     )
-    place = list(graph.node).index(node)
+    position = list(graph.node).index(node)
     graph.node.remove(node)
-    for number, one in enumerate(made):
-        graph.node.insert(place + number, one)
-    if not any(before.output[0] in one.input for one in graph.node):
-        graph.node.remove(before)  # the runtime would run it all the same
+    for offset, new in enumerate(nodes):
+        graph.node.insert(position + offset, new)
+    if not any(before.output[0] in other.input for other in graph.node):
+        graph.node.remove(before)  # the runtime would run it although nothing reads it
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    return next((float(one.f) for one in node.attribute if one.name == name), default)
+    return next((float(attribute.f) for attribute in node.attribute if attribute.name == name), default)
