@@ -54,6 +54,6 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
         assert np.isfinite(ints).all()
         assert len(made.SerializeToString()) < 0.35 * path.stat().st_size
         error = np.linalg.norm(ints - floats) / np.linalg.norm(floats)
-        left = int8.float_layers(made, ())
+        left = int8.float_layers(made, kind, ())
         print(f"{family.name} {kind}: relative error {error:.3f}, {len(left)} left in float, notes {notes}")
-        assert all("product of two activations" in skip.reason for skip in left)
+        assert {skip.code for skip in left} <= {"quantize.float_activation_product"}

@@ -8,12 +8,14 @@ import pytest
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.record import Fact
+from compress.core.sentences import render, render_subject
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import PLACEMENTS, WEIGHTED, activations_to_calibrate, match_keep_float
 from tests.export.tiny import SPEC, Residual, split
 
-FAMILIES = tuple(PLACEMENTS)
+RUNTIMES = tuple(PLACEMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +25,13 @@ def model(exported: Path) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    names = activations_to_calibrate(model, FAMILIES)
+    names = activations_to_calibrate(model, RUNTIMES)
     seen = calibrate.observe(graphs.to_ir(model), names, [split(64, 3).inputs.numpy()], counts=False)
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 
-def quantized(model: onnx.ModelProto, ranges: int8.Ranges, family: str, **changes: bool) -> onnx.ModelProto:
-    return int8.quantize_static(model, ranges, family, **({"per_channel": True, "reduce_range": False} | changes))
+def quantized(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str, **changes: bool) -> onnx.ModelProto:
+    return int8.quantize_static(model, ranges, runtime, **({"per_channel": True, "reduce_range": False} | changes))
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -48,9 +50,9 @@ def weights_of(model: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_all_weights_are_stored_as_int8_and_nowhere_else(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
-    made = quantized(model, ranges, family)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_all_weights_are_stored_as_int8_and_nowhere_else(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
+    made = quantized(model, ranges, runtime)
     stored = weights_of(made)
     assert set(stored) == {"stem.0", "depthwise.0", "point.0", "wide", "head"}
     assert all(weight.dtype == np.int8 for weight, _ in stored.values())
@@ -112,10 +114,10 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
     vit = graphs.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(vit, FAMILIES), [x], counts=False)
+    seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(vit, RUNTIMES), [x], counts=False)
     found = {name: (one.low, one.high) for name, one in seen.items()}
-    for family, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
-        made = quantized(vit, found, family)
+    for runtime, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
+        made = quantized(vit, found, runtime)
         values, maker = constants(made), {node.output[0]: node for node in made.graph.node}
         pairs = [[maker[name] for name in node.input] for node in made.graph.node if node.op_type == "MatMul"]
         integers = [pair for pair in pairs if all(one.op_type == "DequantizeLinear" for one in pair)]
@@ -158,13 +160,13 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
     assert not {"Conv", "FusedConv", "Gemm", "Add", "Clip", "Relu"} & set(operators)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, family: str) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
     x = split(64, 5).inputs.numpy()
     floats = graphs.run(graphs.create_session(model), x)
-    made = quantized(model, ranges, family, reduce_range=family == "onnxruntime")
+    made = quantized(model, ranges, runtime, reduce_range=runtime == "onnxruntime")
     runner = graphs.create_session(made)
-    step = len(x) if PLACEMENTS[family].batch is None else 1
+    step = len(x) if PLACEMENTS[runtime].batch is None else 1
     ints = np.concatenate([graphs.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
     assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
 
@@ -195,9 +197,10 @@ def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges
     excluded = match_keep_float(model, ("wide", "he*"))
     assert excluded == ("wide", "head")
     made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=True, exclude=excluded)
-    skips = int8.float_layers(made, excluded)
-    assert [skip.what for skip in skips] == ["Conv wide", "Gemm head"]
-    assert all("keep_float" in skip.reason for skip in skips)
+    assert int8.float_layers(made, "onnxruntime", excluded) == (
+        Fact.of("quantize.float_by_keep_float", "wide", operator="Conv", runtime="onnxruntime"),
+        Fact.of("quantize.float_by_keep_float", "head", operator="Gemm", runtime="onnxruntime"),
+    )
 
 
 def test_product_of_two_activations_stays_float_with_its_reason() -> None:
@@ -209,12 +212,12 @@ def test_product_of_two_activations_stays_float_with_its_reason() -> None:
     graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
     seen = calibrate.observe(
-        graphs.to_ir(model), activations_to_calibrate(model, FAMILIES), [np.ones((1, 4, 5), np.float32)], counts=False
+        graphs.to_ir(model), activations_to_calibrate(model, RUNTIMES), [np.ones((1, 4, 5), np.float32)], counts=False
     )
     made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
-    (skip,) = int8.float_layers(made, ())
-    assert skip.what == "MatMul attention"
-    assert "product of two activations" in skip.reason
+    (skip,) = int8.float_layers(made, "onnxruntime", ())
+    assert (skip.code, skip.subject) == ("quantize.float_activation_product", "attention")
+    assert "product of two activations" in render(skip)
 
 
 def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
@@ -225,7 +228,7 @@ def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
     x = split(64, 3).inputs
     seen = calibrate.observe(
-        graphs.to_ir(model), ("input", *activations_to_calibrate(model, FAMILIES)), [x[:40].numpy(), x[40:].numpy()]
+        graphs.to_ir(model), ("input", *activations_to_calibrate(model, RUNTIMES)), [x[:40].numpy(), x[40:].numpy()]
     )
     assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()
@@ -275,8 +278,9 @@ def test_an_operator_that_the_runtime_has_no_integers_for_stays_in_float_with_it
     made = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
     kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
-    (skip,) = int8.float_layers(made, ())
-    assert (skip.what, skip.reason) == ("ConvTranspose up", "ONNX Runtime has no int8 kernel of ConvTranspose")
+    (skip,) = int8.float_layers(made, "onnxruntime", ())
+    assert skip == Fact.of("quantize.float_no_kernel", "up", operator="ConvTranspose", runtime="onnxruntime")
+    assert render(skip) == "ONNX Runtime has no int8 kernel of ConvTranspose"
     for_tensorrt = int8.quantize_static(
         model, dict.fromkeys("xab", (-4.0, 4.0)), "tensorrt", per_channel=True, reduce_range=False
     )  # fmt: skip
@@ -290,10 +294,11 @@ def stored_kinds(model: onnx.ModelProto) -> set[int]:
 def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(model, ranges) -> None:
     add = next(node.name for node in model.graph.node if node.op_type == "Add")
     made = quantized(model, ranges, "onnxruntime")
-    (skip,) = int8.float_layers(made, (add,))
-    assert skip.what == f"keep_float of Add {add}"
-    assert "keep its neighbours" in skip.reason
-    assert int8.float_layers(made, ()) == ()
+    (skip,) = int8.float_layers(made, "onnxruntime", (add,))
+    assert (skip.code, skip.subject) == ("quantize.keep_float_without_effect", add)
+    assert render_subject(skip) == f"keep_float of Add {add} (onnxruntime)"
+    assert "keep its neighbours" in render(skip)
+    assert int8.float_layers(made, "onnxruntime", ()) == ()
 
 
 def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:
