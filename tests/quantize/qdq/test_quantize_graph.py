@@ -321,7 +321,7 @@ def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:
 
 def test_a_bias_is_stored_as_int32_where_its_scale_allows() -> None:
     model = gemm_of_integers(0.5, 0.25, 2.0)
-    int8._round_biases(model.graph)
+    int8._quantize_biases(model.graph)
     integers = {name: value for name, value in constants(model).items() if value.dtype == np.int32}
     assert [value.tolist() for value in integers.values()] == [[16, -16]]
     onnx.checker.check_model(model, full_check=True)
@@ -331,5 +331,5 @@ def test_a_bias_is_stored_as_int32_where_its_scale_allows() -> None:
 def test_a_bias_that_int32_cannot_hold_stays_in_float(s_x: float, s_w: float, bias: float) -> None:
     model = gemm_of_integers(s_x, s_w, bias)
     before = model.SerializeToString()
-    int8._round_biases(model.graph)
+    int8._quantize_biases(model.graph)
     assert model.SerializeToString() == before
