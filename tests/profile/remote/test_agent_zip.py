@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from compress.profile.remote.agent_zip import agent
 
-ON_A_DEVICE = {"numpy", "onnxruntime", "tensorrt", "pynvml", "compress"}
+ON_A_DEVICE = {"numpy", "onnxruntime", "openvino", "tensorrt", "pynvml", "compress"}
 
 
 def imported(source: str) -> Iterator[str]:
