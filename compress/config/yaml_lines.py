@@ -1,17 +1,24 @@
 """YAML text → plain values, with the line of every key.
 
-Values follow YAML 1.2's core schema, not PyYAML's 1.1: `1e-3` is a number, `no` and `on` are words, `1:30` is not a number of
-seconds. Anchors and aliases are read; tags and merge keys are not, a recipe being a document. Reading never runs code.
+Values follow YAML 1.2's core schema: `1e-3` is a number, `no` and `on` are words, `1:30` is not a number of seconds.
+ruamel.yaml parses; values are built from its nodes, so that every fault has its line: a key that is no word or stands twice, a
+tag, an alias within itself or that multiplies. Merge keys are ordinary keys. Reading never runs code.
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from io import StringIO
+from typing import Any, ClassVar
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import VersionedResolver
 
 from compress.core.errors import Fault, RecipeError
 
@@ -21,38 +28,40 @@ LIMIT_BYTES = 1 << 20
 LIMIT_VALUES = 20_000
 """Aliases can make a short text stand for billions of values; a recipe has hundreds."""
 
-_NUMBERS = {
-    "tag:yaml.org,2002:null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    "tag:yaml.org,2002:int": (r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
-    "tag:yaml.org,2002:float": (
-        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
-        list("-+.0123456789"),
+_TAG = "tag:yaml.org,2002:"
+_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
+class _CoreSchema(VersionedResolver):
+    """Kinds of plain scalars in YAML 1.2's core schema: without dates, binary numbers and `1_000`, which ruamel.yaml adds."""
+
+    versioned_resolver: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = defaultdict(list)
+
+
+for _name, _pattern, _first_characters in (
+    ("null", r"(?:~|null|Null|NULL|)$", ("~", "n", "N", "")),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    (
+        "float",
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
     ),
-}
-
-_TAGS = {*_NUMBERS, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
-
-
-class _Reader(yaml.SafeLoader):
-    """Composes nodes; only the tags above are told from plain scalars."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+):
+    for _character in _first_characters:
+        _CoreSchema.versioned_resolver[_character].append((_TAG + _name, re.compile(_pattern)))
 
 
-class _Writer(yaml.SafeDumper):
-    """Writes what `_Reader` reads back as the same value."""
+class _Representer(SafeRepresenter):
+    """Keeps the order of keys, and writes equal values twice rather than with an anchor."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sort_base_mapping_type_on_output = False
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Write equal values twice rather than with an anchor."""
+        """No value becomes an anchor."""
         return True
-
-
-for _tag, (_pattern, _first) in _NUMBERS.items():
-    _Reader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
-    _Writer.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 
 
 @dataclass
@@ -61,7 +70,7 @@ class Document:
 
     Attributes:
         tree: Its values.
-        lines: Line of each key and list entry by its place, counted from 1; None where `--set` put it.
+        lines: Line of each key and list entry by its path, counted from 1; None where `--set` put it.
         faults: What is wrong with the text itself, such as a key given twice.
     """
 
@@ -69,17 +78,17 @@ class Document:
     lines: dict[KeyPath, int | None] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def fault(self, place: KeyPath, message: str) -> Fault:
-        """A fault at the line of the deepest known part of `place`."""
-        known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in self.lines), None)
+    def fault(self, path: KeyPath, message: str) -> Fault:
+        """A fault at the line of the deepest known part of `path`."""
+        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
-            return Fault(f"{message} (from --set)", spell(place))
-        return Fault(message, spell(place), 1 if known is None else self.lines[known])
+            return Fault(f"{message} (from --set)", spell(path))
+        return Fault(message, spell(path), 1 if known is None else self.lines[known])
 
 
-def spell(place: KeyPath) -> str:
+def spell(path: KeyPath) -> str:
     """`("stages", 1, "prune", "target")` as `stages[1].prune.target`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def show(value: Any) -> str:
@@ -101,7 +110,14 @@ def holds(node: Any, part: str | int) -> bool:
 
 def dump(tree: Any) -> str:
     """Values as YAML that `parse` reads back as the same values."""
-    return yaml.dump(tree, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=120)
+    writer = _yaml()
+    writer.default_flow_style = False
+    writer.allow_unicode = True
+    writer.width = 120
+    writer.Representer = _Representer
+    text = StringIO()
+    writer.dump(tree, text)
+    return text.getvalue()
 
 
 def value_of(text: str) -> Any:
@@ -112,7 +128,7 @@ def value_of(text: str) -> Any:
     """
     scratch = Document()
     node = _compose(text)
-    value = None if node is None else _Builder(scratch).build(node, ())
+    value = None if node is None else _TreeBuilder(scratch).build(node, ())
     if scratch.faults:
         raise UnreadableError(scratch.faults[0])
     return value
@@ -133,7 +149,7 @@ def parse(text: str, origin: str) -> Document:
         node = _compose(text)
         if node is None:
             raise RecipeError(origin, [Fault("the recipe is empty; it needs at least name, data, model and stages")])
-        document.tree = _Builder(document).build(node, ())
+        document.tree = _TreeBuilder(document).build(node, ())
     except UnreadableError as error:
         raise RecipeError(origin, [error.fault]) from error
     if not isinstance(document.tree, dict):
@@ -158,39 +174,41 @@ def _kind(tree: Any) -> str:
     return f"a list of {len(tree)}" if isinstance(tree, list) else show(tree)
 
 
-def _compose(text: str) -> yaml.Node | None:
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver = _CoreSchema
+    return yaml
+
+
+def _compose(text: str) -> Node | None:
     if len(text.encode()) > LIMIT_BYTES:
         raise UnreadableError(Fault(f"the text has {len(text):,} characters; a recipe has at most {LIMIT_BYTES:,} bytes"))
-    reader = None
     try:
-        reader = _Reader(text)
-        found: yaml.Node | None = reader.get_single_node()
-    except yaml.MarkedYAMLError as error:
+        node: Node | None = _yaml().compose(text)
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", column {mark.column + 1}" if mark else ""
         reason = "; ".join(part for part in (error.context, error.problem) if part)
         raise UnreadableError(Fault(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
-    except yaml.reader.ReaderError as error:
+    except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UnreadableError(Fault(f"not YAML: character #x{error.character:04x} is not allowed", line=line)) from error
     except RecursionError as error:
         raise UnreadableError(Fault("not a recipe: nested hundreds of levels deep")) from error
-    finally:
-        if reader is not None:
-            reader.dispose()
-    return found
+    return node
 
 
-class _Builder:
+class _TreeBuilder:
     """Turns nodes into values and notes lines and faults on the way."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.values = 0
         self.open: set[int] = set()
+        self.constructor = _yaml().constructor
 
-    def build(self, node: yaml.Node, place: KeyPath) -> Any:
-        """The value of one node; `place` is where it stands."""
+    def build(self, node: Node, path: KeyPath) -> Any:
+        """The value of one node; `path` is where it stands."""
         line = node.start_mark.line + 1
         self.values += 1
         if self.values > LIMIT_VALUES:
@@ -198,33 +216,34 @@ class _Builder:
                 Fault(f"the recipe stands for over {LIMIT_VALUES:,} values; are its aliases nested?", line=line)
             )
         if id(node) in self.open:
-            raise UnreadableError(Fault("an alias stands for something that holds the alias itself", spell(place), line))
+            raise UnreadableError(Fault("an alias stands for something that holds the alias itself", spell(path), line))
         self.open.add(id(node))
-        if node.tag not in _TAGS:
-            self._fault(f"the tag {node.tag} is not read; a recipe holds plain values", place, node)
-        if isinstance(node, yaml.MappingNode):
-            value: Any = self._mapping(node, place)
-        elif isinstance(node, yaml.SequenceNode):
-            value = [self._entry(child, (*place, index)) for index, child in enumerate(node.value)]
-        elif isinstance(node, yaml.ScalarNode):
-            value = self._scalar(node, place)
+        kind = str(node.tag).removeprefix(_TAG)
+        if kind not in _KINDS:
+            self._fault(f"the tag {node.tag} is not read; a recipe holds plain values", path, node)
+        if isinstance(node, MappingNode):
+            value: Any = self._mapping(node, path)
+        elif isinstance(node, SequenceNode):
+            value = [self._entry(child, (*path, index)) for index, child in enumerate(node.value)]
+        elif isinstance(node, ScalarNode):
+            value = self._scalar(node, kind, path)
         self.open.discard(id(node))
         return value
 
-    def _entry(self, node: yaml.Node, place: KeyPath) -> Any:
-        self.document.lines[place] = node.start_mark.line + 1
-        return self.build(node, place)
+    def _entry(self, node: Node, path: KeyPath) -> Any:
+        self.document.lines[path] = node.start_mark.line + 1
+        return self.build(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, place: KeyPath) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = self.build(key_node, place)
+            key = self.build(key_node, path)
             if not isinstance(key, str):
                 given = "a list or block" if isinstance(key, dict | list) else show(key)
-                self._fault(f"a key must be a word, got {given}", place, key_node)
+                self._fault(f"a key must be a word, got {given}", path, key_node)
                 continue
-            here = (*place, key)
+            here = (*path, key)
             if key in found:
                 message = f"the key is given twice, here and on line {self.document.lines[here]}; keep one"
                 self._fault(message, here, key_node)
@@ -233,35 +252,14 @@ class _Builder:
             found[key] = self.build(value_node, here)
         return found
 
-    def _scalar(self, node: yaml.ScalarNode, place: KeyPath) -> Any:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        text: str = node.value
+    def _scalar(self, node: ScalarNode, kind: str, path: KeyPath) -> Any:
+        if kind not in _KINDS:
+            return None
         try:
-            match kind:
-                case "null":
-                    return None
-                case "bool":
-                    return text.lower() == "true"
-                case "int":
-                    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-                case "float":
-                    return _number(text)
-                case "str":
-                    return text
-        except ValueError:
-            self._fault(f"cannot read {text:.40} as {kind}", place, node)
+            return getattr(self.constructor, f"construct_yaml_{kind}")(node)
+        except (LookupError, ValueError):
+            self._fault(f"cannot read {node.value:.40} as {kind}", path, node)
         return None
 
-    def _fault(self, message: str, place: KeyPath, node: yaml.Node) -> None:
-        self.document.faults.append(Fault(message, spell(place), node.start_mark.line + 1))
-
-
-def _number(text: str) -> float:
-    match text.lower().lstrip("+"):
-        case ".inf":
-            return math.inf
-        case "-.inf":
-            return -math.inf
-        case ".nan":
-            return math.nan
-    return float(text)
+    def _fault(self, message: str, path: KeyPath, node: Node) -> None:
+        self.document.faults.append(Fault(message, spell(path), node.start_mark.line + 1))
