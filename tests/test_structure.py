@@ -43,12 +43,8 @@ SHARED_CLASS_NAMES: list[str] = [
     "Runner",
     "Samples",
     "Trace",
-    "_Builder",
     "_Graph",
-    "_Part",
-    "_Reader",
     "_Search",
-    "_Walk",
 ]
 """Class names that stand in several files."""
 
