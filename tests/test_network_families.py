@@ -6,7 +6,7 @@ import torchvision
 from compress import Export, Prune, Quantize
 from compress.data import factory as sources
 from compress.data.settings import DataSettings
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.pipeline.pipeline import Pipeline
 from tests.models.families import FAMILIES, Family, family_of
@@ -17,8 +17,10 @@ from tests.models.families import FAMILIES, Family, family_of
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_the_chain_ends_in_a_smaller_artifact_or_says_why(family: Family, tmp_path):
     settings = DataSettings(image_size=max(32, family.size), limit=64, evaluation_limit=32)
-    data = sources.load(settings, base=tmp_path)
-    network = build(ModelSettings(source=f"torchvision:{family.name}", args=family.args), data.spec, seed=0, base=tmp_path)
+    data = sources.load_data(settings, base=tmp_path)
+    network = build_model(
+        ModelSettings(source=f"torchvision:{family.name}", args=family.args), data.spec, seed=0, base=tmp_path
+    )
     prune = Prune(
         target={"macs": 0.5}, importance="magnitude", schedule={"kind": "one_shot", "steps": 1}, recover={"epochs": 0}
     )

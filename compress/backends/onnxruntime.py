@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import onnxruntime
 
 from compress.backends import runner as base
-from compress.backends.runner import OUT_OF_MEMORY, Array, Feeds, affinity, unfit
+from compress.backends.runner import OUT_OF_MEMORY, Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, DeviceError, nearest
 
 Level = Literal["all", "extended", "basic", "off"]
@@ -59,7 +59,7 @@ ADVICE = (
 """What to do, by a word in the runtime's message."""
 
 
-class Runner:
+class OnnxRuntimeRunner:
     """One ONNX file in one session of its own.
 
     Args:
@@ -95,7 +95,7 @@ class Runner:
         except Exception as error:
             if not (_from_runtime(error) or isinstance(error, MemoryError)):
                 raise
-            raise explain(self.path, error) from error
+            raise explain_error(self.path, error) from error
         if wanted not in (running := self._session.get_providers()):
             self._session = None
             msg = f"{wanted} did not start and ONNX Runtime fell back to {', '.join(running)}: is its driver installed?"
@@ -124,7 +124,7 @@ class Runner:
         except Exception as error:
             if session is None or not (_from_runtime(error) or isinstance(error, MemoryError | ValueError)):
                 raise
-            raise unfit(self.path, feeds, self.shapes(), error) from error
+            raise run_error(self.path, feeds, self.shapes(), error) from error
         return outputs
 
     def describe(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ class Runner:
             "between operators": "1, sequential",
             "spinning": "on" if self.spinning else "off",
             "graph optimization": self.level,
-            "affinity": affinity(),
+            "affinity": describe_affinity(),
         }
 
     def shapes(self) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
@@ -149,7 +149,7 @@ class Runner:
         Raises:
             DeviceError: An input's shape is not known.
         """
-        return base.sample(self, batch)
+        return base.zero_feeds(self, batch)
 
     def _options(self) -> Any:
         options = onnxruntime.SessionOptions()
@@ -191,7 +191,7 @@ def provider_name(short: str) -> str:
     return name
 
 
-def explain(path: Path, error: BaseException, runtime: str = "ONNX Runtime") -> ConversionError | DeviceError:
+def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime") -> ConversionError | DeviceError:
     """What a loading fault means and what to do; the runtime's own words at the end."""
     text = str(error).strip()
     if not path.exists():

@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from compress.backends import runner as base
-from compress.backends.onnxruntime import explain
-from compress.backends.runner import Array, Feeds, affinity, unfit
+from compress.backends.onnxruntime import explain_error
+from compress.backends.runner import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, MissingPackageError
 
 
-class Runner:
+class OpenVinoRunner:
     """One ONNX file, compiled for the CPU with the performance hint LATENCY.
 
     Floats stay float32, so that answers can be compared with other runtimes'; by itself OpenVINO may take bfloat16.
@@ -53,7 +53,7 @@ class Runner:
             self._model = core.compile_model(core.read_model(self.path), "CPU", settings)
             self._request = self._model.create_infer_request()
         except (RuntimeError, MemoryError) as error:
-            raise explain(self.path, error, runtime="OpenVINO") from error
+            raise explain_error(self.path, error, runtime="OpenVINO") from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
@@ -74,7 +74,7 @@ class Runner:
         try:
             found = self._request.infer(feeds, share_inputs=True, share_outputs=False)
         except (RuntimeError, MemoryError) as error:
-            raise unfit(self.path, feeds, self.shapes(), error) from error
+            raise run_error(self.path, feeds, self.shapes(), error) from error
         return [found[index] for index in range(len(found))]
 
     def describe(self) -> dict[str, str]:
@@ -85,7 +85,7 @@ class Runner:
             "runtime": f"OpenVINO {self._version.split('-')[0]}",
             "threads": _plain(self._model.get_property("INFERENCE_NUM_THREADS")),
             **found,
-            "affinity": affinity(),
+            "affinity": describe_affinity(),
         }
 
     def shapes(self) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
@@ -104,7 +104,7 @@ class Runner:
         Raises:
             DeviceError: An input's shape is not known.
         """
-        return base.sample(self, batch)
+        return base.zero_feeds(self, batch)
 
 
 def _check(path: Path) -> None:

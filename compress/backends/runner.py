@@ -5,7 +5,7 @@ with Runner(path, threads=1) as runner:      # loads
     runner.describe()                        # settings, for the record
 
 `run` raises `ConversionError` for inputs that do not fit and `DeviceError` when the device runs out of memory. A runner whose
-device is apart from the host also tells copies and computation apart, see `Apart`.
+device is apart from the host also tells copies and computation apart, see `PhaseTimer`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def reload(runners: Collection[Runner], turn: int) -> None:
 
 
 @dataclass(frozen=True)
-class Parts:
+class TimedPhases:
     """Times of one inference on a device with memory of its own, by the device's clock, in milliseconds.
 
     Attributes:
@@ -95,14 +95,14 @@ class Parts:
 
 
 @runtime_checkable
-class Apart(Protocol):
+class PhaseTimer(Protocol):
     """A runner that can time copies and computation apart."""
 
-    def apart(self, feeds: Feeds) -> Parts:
+    def apart(self, feeds: Feeds) -> TimedPhases:
         """Infer once, timed in parts."""
 
 
-def zeros(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
+def zero_arrays(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
     """Zeros of each input's shape, its first dimension set to `batch` where that is free.
 
     Args:
@@ -122,20 +122,20 @@ def zeros(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
     return feeds
 
 
-def sample(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
+def zero_feeds(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
     """Zeros to feed a loaded file.
 
     Raises:
         DeviceError: An input's shape is not known.
     """
     try:
-        return zeros(runner.shapes(), batch)
+        return zero_arrays(runner.shapes(), batch)
     except (ValueError, TypeError) as error:
         msg = f"{runner.path}: {error}; only the batch may be free: export with fixed sizes to profile it"
         raise DeviceError(msg) from error
 
 
-def unfit(name: object, feeds: Feeds, wanted: object, error: Exception) -> ConversionError | DeviceError:
+def run_error(name: object, feeds: Feeds, wanted: object, error: Exception) -> ConversionError | DeviceError:
     """What to raise when a run fails: for want of memory, with the size of the inputs; else for inputs that do not fit.
 
     Args:
@@ -151,14 +151,14 @@ def unfit(name: object, feeds: Feeds, wanted: object, error: Exception) -> Conve
     return ConversionError(f"{name} does not run on inputs {given}; it asks for {wanted} ({text})")
 
 
-def allowed() -> tuple[int, ...]:
+def allowed_cpus() -> tuple[int, ...]:
     """Processors that this thread may run on, sorted; empty where the system does not tell."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
-def affinity() -> str:
+def describe_affinity() -> str:
     """Where this thread may run, in words, for the record."""
-    found, there = allowed(), os.cpu_count() or 0
+    found, there = allowed_cpus(), os.cpu_count() or 0
     if not found:
         return "not set"
     if len(found) >= there:
@@ -176,7 +176,7 @@ def pinned(processors: Collection[int]) -> Iterator[None]:
     if not processors:
         yield
         return
-    before = allowed()
+    before = allowed_cpus()
     if not set(processors) <= set(before):
         found = f"allowed here: {', '.join(map(str, before))}" if before else "this system cannot pin threads"
         msg = f"cannot pin to processors {', '.join(map(str, sorted(processors)))}: {found}"

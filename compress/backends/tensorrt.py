@@ -15,14 +15,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from compress.backends.runner import Array, Feeds, Parts, unfit
+from compress.backends.runner import Array, Feeds, TimedPhases, run_error
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 
 CUDA: Any = torch.cuda
 """Under a name without types: its streams and events are not annotated."""
 
 
-class Runner:
+class TensorRTRunner:
     """One engine in one execution context, on one stream.
 
     Args:
@@ -101,7 +101,7 @@ class Runner:
         self._stream.synchronize()
         return [host.numpy().copy() for name, (host, _) in self._buffers.items() if not self._names[name]]
 
-    def apart(self, feeds: Feeds) -> Parts:
+    def apart(self, feeds: Feeds) -> TimedPhases:
         """Infer once, timed in parts by CUDA events; inputs lie in pinned memory before the first.
 
         Raises:
@@ -120,7 +120,7 @@ class Runner:
             self._copy_out()
             done.record()
         done.synchronize()
-        return Parts(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
+        return TimedPhases(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
 
     def describe(self) -> dict[str, str]:
         """Settings as recorded."""
@@ -150,7 +150,7 @@ class Runner:
         from compress.backends import onnxruntime
         from compress.backends.tensorrt_engine import build_engine
 
-        with onnxruntime.Runner(self.path) as known:
+        with onnxruntime.OnnxRuntimeRunner(self.path) as known:
             shapes = {name: tuple(map(int, array.shape[1:])) for name, array in known.sample().items()}
         engine = Path(self._stack.enter_context(tempfile.TemporaryDirectory())) / "model.engine"
         build_engine(self.path, engine, shapes)
@@ -163,7 +163,9 @@ class Runner:
             return
         context = self._context
         if set(feeds) != set(self.shapes()) or not all(context.set_input_shape(*item) for item in _shapes_of(feeds)):
-            raise unfit(self.path, feeds, self.shapes(), ValueError("no optimization profile of the engine holds these shapes"))
+            raise run_error(
+                self.path, feeds, self.shapes(), ValueError("no optimization profile of the engine holds these shapes")
+            )
         try:
             for name in self._names:
                 shape, kind = tuple(context.get_tensor_shape(name)), self._type(name)
@@ -172,7 +174,7 @@ class Runner:
                 self._buffers[name] = (host, device)
                 context.set_tensor_address(name, device.data_ptr())
         except RuntimeError as error:
-            raise unfit(self.path, feeds, self.shapes(), error) from error
+            raise run_error(self.path, feeds, self.shapes(), error) from error
         self._held = wanted
 
     def _stage(self, feeds: Feeds) -> None:
@@ -187,7 +189,7 @@ class Runner:
     def _execute(self, feeds: Feeds) -> None:
         context = self._context
         if not context.execute_async_v3(self._stream.cuda_stream):
-            raise unfit(self.path, feeds, self.shapes(), RuntimeError("TensorRT refused to run; its log above says why"))
+            raise run_error(self.path, feeds, self.shapes(), RuntimeError("TensorRT refused to run; its log above says why"))
 
     def _copy_out(self) -> None:
         for name, (host, device) in self._buffers.items():

@@ -20,7 +20,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Shapes:
+class ShapeProfile:
     """Batch sizes that an engine takes; kernels are picked for `best`."""
 
     least: int = 1
@@ -33,7 +33,7 @@ def build_engine(
     engine_path: Path,
     samples: Mapping[str, Sequence[int]],
     *,
-    shapes: Shapes = Shapes(),
+    shapes: ShapeProfile = ShapeProfile(),
     workspace_mib: int = 1024,
     timing_cache: Path | None = None,
     sparse: bool = False,
@@ -80,7 +80,7 @@ def build_engine(
 
 
 def _config(
-    trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: Shapes, *, sparse: bool, dla: int | None
+    trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: ShapeProfile, *, sparse: bool, dla: int | None
 ) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.backends.runner import Array, Feeds, Parts, affinity, unfit
+from compress.backends.runner import Array, Feeds, TimedPhases, describe_affinity, run_error
 from compress.core.errors import DeviceError
 
 CUDA: Any = torch.cuda
@@ -22,7 +22,7 @@ WARM_RUNS = 3
 """Runs on a side stream before a CUDA graph is captured, as torch's documentation asks for."""
 
 
-class Runner:
+class TorchRunner:
     """A copy of one module, in eval mode; inputs are given in the order of the module's arguments.
 
     Args:
@@ -54,7 +54,7 @@ class Runner:
         self.compiled = compiled
         self.graph = graph
         self._network: Any = None
-        self._captured: _Captured | None = None
+        self._captured: _CudaGraph | None = None
         self._threads_before = 0
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Runner:
         try:
             return _arrays(self._forward(self._tensors(feeds)))
         except (RuntimeError, MemoryError) as error:
-            raise unfit(type(self.module).__name__, feeds, "what its forward takes", error) from error
+            raise run_error(type(self.module).__name__, feeds, "what its forward takes", error) from error
 
     def describe(self) -> dict[str, str]:
         """Settings as recorded."""
@@ -106,7 +106,7 @@ class Runner:
             "layout": str(self.layout).removeprefix("torch."),
             "compiled": "yes" if self.compiled else "no",
             "CUDA graph": "yes" if self.graph else "no",
-            "affinity": affinity(),
+            "affinity": describe_affinity(),
         }
 
     def _tensors(self, feeds: Feeds) -> list[torch.Tensor]:
@@ -122,22 +122,22 @@ class Runner:
             if not self.graph:
                 return self._network(*tensors)
             if self._captured is None:
-                self._captured = _Captured(self._network, tensors)
+                self._captured = _CudaGraph(self._network, tensors)
             return self._captured(tensors)
 
 
-class CudaRunner(Runner):
+class TorchCudaRunner(TorchRunner):
     """The same on an NVIDIA GPU, with copies and computation timed apart by CUDA events.
 
     Args:
         module: Left as it is.
-        settings: As of `Runner`, without `device`.
+        settings: As of `TorchRunner`, without `device`.
     """
 
     def __init__(self, module: nn.Module, **settings: Any) -> None:
         super().__init__(module, device="cuda", **settings)
 
-    def apart(self, feeds: Feeds) -> Parts:
+    def apart(self, feeds: Feeds) -> TimedPhases:
         """Infer once, timed in parts.
 
         Raises:
@@ -155,11 +155,11 @@ class CudaRunner(Runner):
             done.record()
             done.synchronize()
         except RuntimeError as error:
-            raise unfit(type(self.module).__name__, feeds, "what its forward takes", error) from error
-        return Parts(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
+            raise run_error(type(self.module).__name__, feeds, "what its forward takes", error) from error
+        return TimedPhases(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
 
 
-class _Captured:
+class _CudaGraph:
     """A CUDA graph of one forward pass, with inputs and outputs at fixed addresses."""
 
     def __init__(self, network: Any, tensors: list[torch.Tensor]) -> None:

@@ -20,7 +20,7 @@ from compress.core.errors import CompressError, nearest
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
 from compress.data.settings import DataSettings
-from compress.data.source_string import parse
+from compress.data.source_string import parse_source
 from compress.models.settings import ModelSettings
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings
@@ -127,7 +127,7 @@ def check_data_source(source: str) -> Iterator[Finding]:
     """The data source's name and shape."""
     place: KeyPath = ("data", "source")
     try:
-        origin = parse(source, Path())
+        origin = parse_source(source, Path())
     except CompressError as error:
         yield place, str(error)
     else:

@@ -36,7 +36,7 @@ def center_crop(size: int) -> Transform:
 
 
 @dataclass(frozen=True)
-class Light:
+class Augmentation:
     """Rotation by a ~ U(±10°), scale s ~ U(0.9, 1.1), shift t ~ U(±8 %) each way; the border is continued outwards.
 
     torchvision's `RandomAffine` fills what lies outside with one colour and takes three times as long on small images.
@@ -79,7 +79,7 @@ def randaugment(size: int, plain: Transform) -> Transform:
 
 
 AUGMENTATIONS: dict[str, Callable[[int, Transform], Transform]] = {
-    "light": Light,
+    "light": Augmentation,
     "standard": standard,
     "randaugment": randaugment,
 }
@@ -93,7 +93,7 @@ def seed_of(*parts: int | str) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded_transform(seed: int) -> Iterator[None]:
     """Let torch's default CPU generator start from `seed` inside the block; its state outside is not touched."""
     generator = torch.default_generator
     state = generator.get_state()

@@ -13,16 +13,18 @@ from torchvision.transforms.v2 import functional as tv
 from compress.core.errors import DataError
 from compress.core.record import InputSpec, Skipped
 from compress.data.augment import AUGMENTATIONS, Transform, squeeze
-from compress.data.image_split import Arrays, ImageSplit, Look, Reader
+from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.stratified import Indices, balanced
+from compress.data.stratified import Indices, balanced_subset
 
-Part = tuple[Tensor, Indices]
+ArrayPart = tuple[Tensor, Indices]
 """Images uint8 (N, C, h, w) and labels int64 (N,) of one split."""
 
 
-def from_arrays(train: Part, validation: Part, test: Part, *, classes: Sequence[str], settings: DataSettings) -> Data:
+def from_arrays(
+    train: ArrayPart, validation: ArrayPart, test: ArrayPart, *, classes: Sequence[str], settings: DataSettings
+) -> Data:
     """`Data` over images in memory, normalised by mean and standard deviation of the training images.
 
     Raises:
@@ -32,14 +34,14 @@ def from_arrays(train: Part, validation: Part, test: Part, *, classes: Sequence[
     limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
     readers = []
     for (images, labels), limit in zip(parts, limits, strict=True):
-        chosen = balanced(labels, limit, settings.seed)
-        readers.append(Arrays(_fit_channels(images[torch.from_numpy(chosen)], settings.channels), labels[chosen]))
-    mean, std = moments(readers[0].images, settings.channels)
+        chosen = balanced_subset(labels, limit, settings.seed)
+        readers.append(ImageArrays(_fit_channels(images[torch.from_numpy(chosen)], settings.channels), labels[chosen]))
+    mean, std = channel_moments(readers[0].images, settings.channels)
     plain = squeeze(settings.image_size)
-    return build(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings)
+    return build_image_data(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings)
 
 
-def build(
+def build_image_data(
     readers: Sequence[Reader],
     *,
     plain: Transform,
@@ -57,7 +59,7 @@ def build(
     _check(readers, classes, settings)
     size, augment = settings.image_size, AUGMENTATIONS.get(settings.augment)
     augmented = None if augment is None else augment(size, plain)
-    look = Look(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
+    look = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
     still = replace(look, augmented=None, views=1)
     train, validation, test = readers
     return Data(
@@ -70,7 +72,7 @@ def build(
     )
 
 
-def moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of pixels in [0, 1], per channel, to four digits.
 
     Args:
@@ -96,7 +98,7 @@ def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
     """Samples of the training split that lose their label; None for none."""
     if settings.labelled is None:
         return None
-    kept = balanced(train.labels, settings.labelled, settings.seed)
+    kept = balanced_subset(train.labels, settings.labelled, settings.seed)
     return np.setdiff1d(np.arange(len(train.labels)), kept)
 
 

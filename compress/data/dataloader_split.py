@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from compress.core.errors import DataError
 from compress.core.record import InputSpec
-from compress.data.augment import seed_of, seeded
+from compress.data.augment import seed_of, seeded_transform
 from compress.data.interface import Batch, Data
 
 _PROBED = 32
@@ -145,7 +145,7 @@ class LoaderSplit:
         shape: tuple[int, ...] = ()
         kind = type(self._loader.dataset)
         digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {self._size} {self._steps} {self._classes}".encode())
-        with seeded(seed_of("probe")):
+        with seeded_transform(seed_of("probe")):
             for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
                 inputs, targets = self._check(self._loader.collate_fn([self._loader.dataset[index]]))
                 shape = tuple(inputs.shape[1:])
@@ -156,12 +156,12 @@ class LoaderSplit:
 
 def _in_own_randomness(loader: Iterable[Any], seed: int) -> Iterator[Any]:
     """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
-    with seeded(seed):
+    with seeded_transform(seed):
         batches = iter(loader)
         state = torch.get_rng_state()
     end = object()
     while True:
-        with seeded(0):
+        with seeded_transform(0):
             torch.set_rng_state(state)
             batch = next(batches, end)
             state = torch.get_rng_state()

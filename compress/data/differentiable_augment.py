@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHANCES = 4
+PROBABILITIES = 4
 """Uniform numbers that one image needs: which operation, and up to three for it."""
 
 
-def siamese(x: Tensor, operations: Sequence[str], chance: Tensor) -> Tensor:
+def differentiable_augment(x: Tensor, operations: Sequence[str], chance: Tensor) -> Tensor:
     """One of the operations on each image, differentiable in x.
 
         A_ω(x): ω chosen by chance[:, 0], its strength by the other numbers
@@ -28,7 +28,7 @@ def siamese(x: Tensor, operations: Sequence[str], chance: Tensor) -> Tensor:
     Args:
         x: Normalised images, (N, C, H, W); left as they are.
         operations: Names out of `OPERATIONS`; none gives the images as they are.
-        chance: Uniform numbers in [0, 1), (N, `CHANCES`) or (1, `CHANCES`).
+        chance: Uniform numbers in [0, 1), (N, `PROBABILITIES`) or (1, `PROBABILITIES`).
 
     Returns:
         Images, (N, C, H, W).

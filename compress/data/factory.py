@@ -1,4 +1,4 @@
-"""`data:` of a recipe → `Data`. Light until `load` is called: the method table says where each source lives."""
+"""`data:` of a recipe → `Data`. Light until `load_data` is called: the method table says where each source lives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compress.core.registry import lookup
 from compress.core.trusted_code import source_file
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import parse
-from compress.data.sources.distilled_metadata import about_of, file_of
+from compress.data.source_string import parse_source
+from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.folder_listing import listing_hash
 
 
-def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
+def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
     """Read a data set and split it.
 
     Args:
@@ -29,12 +29,12 @@ def load(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Dat
         DataError: Unknown source; missing, unreadable or unfit data.
         TrustError: A `python:` source without `trust_code`.
     """
-    origin = parse(settings.source, base, trust_code=trust_code)
+    origin = parse_source(settings.source, base, trust_code=trust_code)
     data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
 
 
-def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
+def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
     Image folders: a hash over names, sizes and modification times. `python:`: the file's SHA-256; what that code reads is
@@ -44,14 +44,17 @@ def fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     Raises:
         CompressError: The folder or file is missing.
     """
-    origin = parse(settings.source, base)
+    origin = parse_source(settings.source, base)
     if origin.name == "imagefolder":
         return {"listing": listing_hash(origin.path)}
     if origin.name == "python":
         return {"code": sha256(source_file(origin.argument, base))}
     if origin.name == "distilled":
-        behind = about_of(origin.path).data
-        return {"set": sha256(file_of(origin.path)), "behind": None if behind is None else fingerprint(behind, base)}
+        behind = read_metadata(origin.path).data
+        return {
+            "set": sha256(distilled_file(origin.path)),
+            "behind": None if behind is None else data_fingerprint(behind, base),
+        }
     if origin.name == "glyphs":
         return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
     return {}

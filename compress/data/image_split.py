@@ -19,7 +19,7 @@ import torchvision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from compress.data.augment import Transform, seed_of, seeded
+from compress.data.augment import Transform, seed_of, seeded_transform
 from compress.data.interface import UNLABELLED, Batch
 from compress.data.stratified import Indices
 
@@ -48,7 +48,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Arrays:
+class ImageArrays:
     """Images in memory at their own resolution, uint8 (N, C, h, w)."""
 
     images: Tensor
@@ -72,7 +72,7 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageTransforms:
     """How raw images become what the network sees.
 
     Attributes:
@@ -104,19 +104,19 @@ class Look:
 class _View(Dataset[Tensor]):
     """The samples of one view, uint8 (C, S, S); `view` None is the evaluation transform."""
 
-    def __init__(self, reader: Reader, look: Look, view: int | None) -> None:
+    def __init__(self, reader: Reader, look: ImageTransforms, view: int | None) -> None:
         self.reader, self.look, self.view = reader, look, view
 
     def __getitem__(self, index: int) -> Tensor:
         image = self.reader.read(index)
         if self.view is None or self.look.augmented is None:
             return self.look.plain(image)
-        with seeded(seed_of(self.look.seed, index, self.view)):
+        with seeded_transform(seed_of(self.look.seed, index, self.view)):
             return self.look.augmented(image)
 
 
 @dataclass
-class _Kept:
+class _CachedImages:
     """Transformed images of one view that were asked for already."""
 
     images: Tensor
@@ -134,7 +134,7 @@ class ImageSplit:
 
     views: int | None
 
-    def __init__(self, reader: Reader, look: Look, withheld: Indices | None = None) -> None:
+    def __init__(self, reader: Reader, look: ImageTransforms, withheld: Indices | None = None) -> None:
         self._reader, self._look = reader, look
         self._labels = torch.from_numpy(reader.labels)
         if withheld is not None:
@@ -142,7 +142,7 @@ class ImageSplit:
             self._labels[torch.from_numpy(withheld)] = UNLABELLED
         self._mean = torch.tensor(look.mean).view(1, -1, 1, 1)
         self._std = torch.tensor(look.std).view(1, -1, 1, 1)
-        self._kept: dict[int | None, _Kept] = {}
+        self._kept: dict[int | None, _CachedImages] = {}
         self.views = look.views if look.augmented is not None else 1
         self.contents = reader.digest
         self.fingerprint = hashlib.sha256(f"{reader.digest} {look.identity()}".encode()).hexdigest()
@@ -196,10 +196,10 @@ class ImageSplit:
                 kept.there[samples] = True
             yield pixels
 
-    def _store(self, view: int | None) -> _Kept:
+    def _store(self, view: int | None) -> _CachedImages:
         if view not in self._kept:
             shape = (len(self), self._reader.channels, self._look.size, self._look.size)
-            self._kept[view] = _Kept(torch.empty(shape, dtype=torch.uint8), torch.zeros(len(self), dtype=torch.bool))
+            self._kept[view] = _CachedImages(torch.empty(shape, dtype=torch.uint8), torch.zeros(len(self), dtype=torch.bool))
         return self._kept[view]
 
     def _read(self, batches: Sequence[Tensor], view: int | None) -> Iterable[Tensor]:

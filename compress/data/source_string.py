@@ -10,7 +10,7 @@ from compress.core.registry import lookup, names
 
 
 @dataclass(frozen=True)
-class Origin:
+class DataSource:
     """Where a data set comes from.
 
     Attributes:
@@ -31,7 +31,7 @@ class Origin:
         return (self.base / Path(self.argument).expanduser()).absolute()
 
 
-def parse(source: str, base: Path, *, trust_code: bool = False) -> Origin:
+def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:
     """Take `NAME` or `NAME:ARGUMENT` apart.
 
     Raises:
@@ -48,4 +48,4 @@ def parse(source: str, base: Path, *, trust_code: bool = False) -> Origin:
     if colon and not wanted:
         msg = f"data source {name!r} takes no argument, got {argument!r}: write {name}"
         raise DataError(msg)
-    return Origin(name, argument, base, trust_code)
+    return DataSource(name, argument, base, trust_code)

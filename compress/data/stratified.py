@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
+def stratified_hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split sample indices in two, each class alike.
 
     Of a class with n samples, round(fraction · n) are held out, at least one and never all; a class of one sample stays.
@@ -30,7 +30,7 @@ def hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indi
     return np.flatnonzero(~held).astype(np.int64), np.flatnonzero(held).astype(np.int64)
 
 
-def balanced(labels: Indices, limit: int | None, seed: int) -> Indices:
+def balanced_subset(labels: Indices, limit: int | None, seed: int) -> Indices:
     """At most `limit` sample indices, sorted, drawn from the classes in turn until each is exhausted.
 
     Args:

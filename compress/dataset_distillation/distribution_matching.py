@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.dataset_distillation.base import Distribution
 from compress.dataset_distillation.job import Job, frozen
 
@@ -35,13 +35,13 @@ def updates(
 ) -> Iterator[Tensor]:
     """A network with fresh random weights, and one loss Σ_c L_c; each class has one augmentation for both sides."""
     real, generator, classes = job.images(), job.seeded(2, number), len(job.spec.classes)
-    chance = torch.rand(classes, CHANCES, generator=generator).to(images.device)
+    chance = torch.rand(classes, PROBABILITIES, generator=generator).to(images.device)
     drawn = [real.draw(c, way.batch, generator) for c in range(classes)]
     counts = [len(part) for part in drawn]
     own = torch.arange(classes, device=images.device).repeat_interleave(torch.tensor(counts, device=images.device))
     with frozen(job.fresh(1, number)) as network:
         with torch.no_grad():
-            f_t = network.features(siamese(torch.cat(drawn).to(images.device), job.operations, chance[own]))
-        f_s = network.features(siamese(images, job.operations, chance[targets]))
+            f_t = network.features(differentiable_augment(torch.cat(drawn).to(images.device), job.operations, chance[own]))
+        f_s = network.features(differentiable_augment(images, job.operations, chance[targets]))
         pairs = zip(torch.split(f_s, torch.bincount(targets).tolist()), torch.split(f_t, counts), strict=True)
         yield torch.stack([discrepancy(mine, truth) for mine, truth in pairs]).sum()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.core.atomic_files import write_with
-from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.dataset_distillation.convnet import ConvNet
 from compress.dataset_distillation.job import Job
 
@@ -50,8 +50,8 @@ def trained(job: Job, network: ConvNet, *, epochs: int, lr: float, label: str, s
     with job.reporter.bar(label, epochs) as bar:
         for _ in range(epochs):
             for rows in torch.split(torch.randperm(len(x), generator=generator), BATCH):
-                chance = torch.rand(len(rows), CHANCES, generator=generator).to(job.device)
-                seen = siamese(x[rows].to(job.device), job.operations, chance)
+                chance = torch.rand(len(rows), PROBABILITIES, generator=generator).to(job.device)
+                seen = differentiable_augment(x[rows].to(job.device), job.operations, chance)
                 optimizer.zero_grad()
                 F.cross_entropy(network(seen), y[rows].to(job.device)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.dataset_distillation.base import Gradient
 from compress.dataset_distillation.job import Job
 
@@ -51,11 +51,13 @@ def updates(way: Gradient, job: Job, images: Tensor, targets: Tensor, number: in
     for inner in range(way.each):
         distances = []
         for c in range(len(job.spec.classes)):
-            chance = torch.rand(1, CHANCES, generator=generator).to(images.device)
+            chance = torch.rand(1, PROBABILITIES, generator=generator).to(images.device)
             truth = real.draw(c, way.batch, generator).to(images.device)
             mine = images[targets == c]
-            g_t = gradients(network, siamese(truth, job.operations, chance), targets.new_full((len(truth),), c))
-            g_s = gradients(network, siamese(mine, job.operations, chance), targets.new_full((len(mine),), c), keep=True)
+            g_t = gradients(network, differentiable_augment(truth, job.operations, chance), targets.new_full((len(truth),), c))
+            g_s = gradients(
+                network, differentiable_augment(mine, job.operations, chance), targets.new_full((len(mine),), c), keep=True
+            )
             distances.append(distance(g_s, g_t))
         yield torch.stack(distances).sum()
         if inner < way.each - 1:
@@ -74,7 +76,7 @@ def _train(
     """Some steps on the whole set, or on 256 images of it at a time."""
     for _ in range(steps):
         rows = torch.randperm(len(images), generator=generator)[:256].to(images.device)
-        chance = torch.rand(1, CHANCES, generator=generator).to(images.device)
+        chance = torch.rand(1, PROBABILITIES, generator=generator).to(images.device)
         optimizer.zero_grad()
-        F.cross_entropy(network(siamese(images[rows], job.operations, chance)), targets[rows]).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(network(differentiable_augment(images[rows], job.operations, chance)), targets[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

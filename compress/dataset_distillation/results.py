@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
-from compress.data.sources.distilled_metadata import FILE, About
+from compress.data.sources.distilled_metadata import FILE, DistilledMetadata
 from compress.data.sources.distilled_set import DistilledSet, write
 from compress.dataset_distillation.baseline import compared
 from compress.dataset_distillation.convnet import deepest
@@ -59,11 +59,11 @@ def labels(made: Made, networks: tuple[nn.Module, ...], job: Job) -> Tensor:
     return torch.stack(answers).mean(dim=0)
 
 
-def about(stage: DatasetDistillation, job: Job, networks: tuple[nn.Module, ...], context: Context) -> About:
+def about(stage: DatasetDistillation, job: Job, networks: tuple[nn.Module, ...], context: Context) -> DistilledMetadata:
     """How it was made, for the file."""
     data = context.data
     who = "the network that the stage was given" if stage.teacher == "parent" else "the recipe's teacher"
-    return About(
+    return DistilledMetadata(
         method=name_of("synthesis", stage.method),
         augmentation=job.operations,
         views=stage.views,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.dataset_distillation.base import Trajectory
 from compress.dataset_distillation.convnet import ConvNet
 from compress.dataset_distillation.job import Job
@@ -76,7 +76,7 @@ def updates(
     batches = []
     for _ in range(way.steps):
         rows = torch.randperm(len(images), generator=generator)[: way.student_batch].to(images.device)
-        chance = torch.rand(1, CHANCES, generator=generator).to(images.device)
-        batches.append((siamese(images[rows], job.operations, chance), targets[rows]))
+        chance = torch.rand(1, PROBABILITIES, generator=generator).to(images.device)
+        batches.append((differentiable_augment(images[rows], job.operations, chance), targets[rows]))
     theta = walked(job.fresh(1), start.clone().requires_grad_(), batches, learned["log_student_lr"].exp())
     yield missed(theta, start, goal)

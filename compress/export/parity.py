@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError
-from compress.tasks.output_agreement import OutputAgreement, compare
+from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +99,7 @@ class ParityTable:
             limit: What it is held against, in words.
         """
         count = min(len(reference.outputs), len(other.outputs))
-        parity = compare(reference.outputs[:count], other.outputs[:count])
+        parity = compare_outputs(reference.outputs[:count], other.outputs[:count])
         self.rows.append(self._row(f"{reference.form} → {other.form}", other, parity, limit))
         return parity
 

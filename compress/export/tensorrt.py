@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.tensorrt_engine import Shapes
+from compress.backends.tensorrt_engine import ShapeProfile
 from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.record import InputSpec
 from compress.export.infer_script import engine_script
@@ -20,7 +20,7 @@ def trtexec_command(
     engine_path: str,
     spec: InputSpec,
     *,
-    shapes: Shapes = Shapes(),  # noqa: B008 - frozen
+    shapes: ShapeProfile = ShapeProfile(),  # noqa: B008 - frozen
     batch: int = 1,
     warmup_ms: int = 500,
     seconds: int = 10,
@@ -85,7 +85,7 @@ exec {command} "$@"
 
 def build_script(spec: InputSpec, *, batch: int = 1) -> str:
     """Shell script around `trtexec_command`, for `model.onnx` in the same folder."""
-    shapes = Shapes(best=batch, most=max(8, batch))
+    shapes = ShapeProfile(best=batch, most=max(8, batch))
     command = trtexec_command("model.onnx", "model.engine", spec, shapes=shapes, batch=batch)
     return SCRIPT.format(command=" \\\n  ".join(shlex.quote(part) for part in command))
 

@@ -25,7 +25,7 @@ from compress.core.atomic_files import write_with
 from compress.core.errors import ModelError
 from compress.core.record import FrozenModel
 from compress.models import module_replacement as parts
-from compress.models.pruned_attention import adapt
+from compress.models.pruned_attention import restore_pruned_forwards
 
 KEY = "compress"
 Number = StrictBool | StrictInt | StrictFloat
@@ -48,7 +48,7 @@ class Layout(FrozenModel):
     types: dict[str, str]
     numbers: dict[str, dict[str, Plain]]
     tied: dict[str, str]
-    replaced: dict[str, parts.Part] = Field(default_factory=dict)
+    replaced: dict[str, parts.ReplaceablePart] = Field(default_factory=dict)
 
 
 def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
@@ -64,7 +64,7 @@ def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
             replaced by others.
         StoreError: The folder is unwritable or full.
     """
-    replaced = parts.replaced(module, reference)
+    replaced = parts.find_replaceable(module, reference)
     reference = _with_parts(reference, replaced) if replaced else reference
     types, expected = _types(module), _types(reference)
     _refuse(
@@ -105,12 +105,12 @@ def load(path: Path, reference: nn.Module) -> nn.Module:
     for name, numbers in layout.numbers.items():
         _set_numbers(path, module, name, numbers)
     _set_tensors(path, module, tensors, layout.tied)
-    return adapt(module).eval()
+    return restore_pruned_forwards(module).eval()
 
 
-def _with_parts(reference: nn.Module, replaced: Mapping[str, parts.Part]) -> nn.Module:
+def _with_parts(reference: nn.Module, replaced: Mapping[str, parts.ReplaceablePart]) -> nn.Module:
     module = copy.deepcopy(reference)
-    parts.place(module, replaced)
+    parts.set_submodule(module, replaced)
     return module
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ModelError
 
-SPARSE = 0.25
+SPARSE_FRACTION = 0.25
 """Fraction of zeros from which compressing is worth its time; dense float32 weights hardly shrink."""
 _SUFFIX = ".gz"
 _LEVEL = 6
@@ -26,7 +26,7 @@ def zero_fraction(module: nn.Module) -> float:
     return sum(int((parameter == 0).sum()) for parameter in module.parameters()) / max(total, 1)
 
 
-def pack(path: Path) -> Path:
+def compress_checkpoint(path: Path) -> Path:
     """Compress a file (gzip, level 6, no time stamp) and remove it; gives the path of the compressed one."""
     packed = path.with_name(path.name + _SUFFIX)
     with (
@@ -41,7 +41,7 @@ def pack(path: Path) -> Path:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def decompressed(path: Path) -> Iterator[Path]:
     """A path to read `path` from, whether it stands there as it is or packed.
 
     Raises:

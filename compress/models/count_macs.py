@@ -13,7 +13,7 @@ from compress.core.record import InputSpec
 
 
 @dataclass(frozen=True)
-class Counts:
+class NetworkCounts:
     """What a network holds and does.
 
     Attributes:
@@ -26,7 +26,7 @@ class Counts:
     macs: int
 
 
-def count(module: nn.Module, spec: InputSpec) -> Counts:
+def count_network(module: nn.Module, spec: InputSpec) -> NetworkCounts:
     """Count a network; it is left as it was.
 
     Counted where torch dispatches its operators, not by layer type, so that functional attention (Swin) counts as well.
@@ -49,4 +49,4 @@ def count(module: nn.Module, spec: InputSpec) -> Counts:
         torch.backends.mha.set_fastpath_enabled(fast)
         for child, training in modes.items():
             child.training = training
-    return Counts(parameters=parameters, macs=counter.get_total_flops() // 2)
+    return NetworkCounts(parameters=parameters, macs=counter.get_total_flops() // 2)

@@ -12,7 +12,7 @@ from compress.models.settings import ModelSettings
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
 
 
-def check(module: nn.Module, spec: InputSpec, settings: ModelSettings) -> None:
+def dry_run(module: nn.Module, spec: InputSpec, settings: ModelSettings) -> None:
     """Run two black images, then one, through a network in eval mode.
 
     Raises:

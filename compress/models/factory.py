@@ -1,4 +1,4 @@
-"""From the recipe's `model:` block to a network that fits the data. Light until `build` is called.
+"""From the recipe's `model:` block to a network that fits the data. Light until `build_model` is called.
 
 source ──► as it comes ──► small stem? ──► channels ──► classes ──► one dry forward ──► Built
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class UnfittedModel:
     """A network as its source gives it, not yet fitted to the data.
 
     Attributes:
@@ -35,7 +35,7 @@ class Draft:
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltModel:
     """A network that takes the data's images and answers for the data's classes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Built:
     notes: tuple[str, ...] = ()
 
 
-def build(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, trust_code: bool = False) -> Built:
+def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, trust_code: bool = False) -> BuiltModel:
     """Build a network.
 
     Args:
@@ -69,15 +69,15 @@ def build(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, tr
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        draft = construct(settings, spec, base=base, trust_code=trust_code)
+        draft = construct_model(settings, spec, base=base, trust_code=trust_code)
         notes = [*draft.notes, *head.fit_channels(draft.module, spec.channels)]
         notes += head.fit_classes(draft.module, draft.classes, len(spec.classes))
         draft.module.eval()
-        check.check(draft.module, spec, settings)
-    return Built(draft.module, tuple(notes))
+        check.dry_run(draft.module, spec, settings)
+    return BuiltModel(draft.module, tuple(notes))
 
 
-def construct(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+def construct_model(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """The network with its stem, before head and channels are fitted; draws on the global random state."""
     from compress.models import small_image_stem as stem
 
@@ -85,13 +85,13 @@ def construct(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_cod
     if kind not in names("model"):
         msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
         raise ModelError(msg)
-    draft: Draft = lookup("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
+    draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
     if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in
-        return Draft(draft.module, draft.classes, (*draft.notes, *stem.shrink(draft.module)))
+        return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft
 
 
-def fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
+def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
     """What else than the settings the network depends on, as JSON; computed without torch.
 
     Raises:
@@ -102,7 +102,7 @@ def fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
     if kind == "file":
         found["weights"] = _hash(rest, base)
         if settings.architecture is not None:
-            found |= fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
+            found |= model_fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
     elif kind == "python":
         found["code"] = _hash(rest.rpartition(":")[0] or rest, base)
     elif settings.weights is not None:

@@ -10,7 +10,7 @@ from torch import nn
 from compress.core.errors import ModelError, nearest
 
 
-def protected(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
+def match_modules(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
     """Names of all modules that the globs match, with everything inside them.
 
     Raises:

@@ -13,16 +13,16 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Part = Literal["identity", "relu", "relu6"]
-PARTS: Mapping[Part, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
-FUNCTIONS: Mapping[Part, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
+ReplaceablePart = Literal["identity", "relu", "relu6"]
+PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
+FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
 REPLACEABLE: tuple[Any, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
 """Functions in whose place an attribute may hold one of `FUNCTIONS`."""
 _FUSED = "activation_relu_or_gelu"
 """How torch's transformer layers tell their fused kernel what the activation is: 1 ReLU, 2 GELU, 0 any other."""
 
 
-def place(module: nn.Module, parts: Mapping[str, Part]) -> None:
+def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> None:
     """Put parts in their places, in place. What stood in several of them at once is replaced by one part for all.
 
     Args:
@@ -47,14 +47,14 @@ def place(module: nn.Module, parts: Mapping[str, Part]) -> None:
             setattr(owner, _FUSED, int(part == "relu"))
 
 
-def replaced(module: nn.Module, reference: nn.Module) -> dict[str, Part]:
+def find_replaceable(module: nn.Module, reference: nn.Module) -> dict[str, ReplaceablePart]:
     """What stands in another's place in `module`, by place; both otherwise of one structure."""
     found = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
     # Inside of what was replaced there is nothing to tell.
     return {name: part for name, part in found.items() if not any(name.startswith(f"{other}.") for other in found)}
 
 
-def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Part | None, Part | None]]:
+def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, ReplaceablePart | None, ReplaceablePart | None]]:
     """Every place that both have: its name, what stands there, and what stood there."""
     before = dict(reference.named_modules(remove_duplicate=False))
     for name, part in module.named_modules(remove_duplicate=False):
@@ -69,11 +69,11 @@ def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Part 
                 yield f"{name}.{key}".lstrip("."), _function(own), _function(value)
 
 
-def _kind(part: nn.Module) -> Part | None:
+def _kind(part: nn.Module) -> ReplaceablePart | None:
     return next((name for name, kind in PARTS.items() if type(part) is kind), None)
 
 
-def _function(value: Any) -> Part | None:
+def _function(value: Any) -> ReplaceablePart | None:
     return next((name for name, one in FUNCTIONS.items() if value is one), None)
 
 
@@ -81,7 +81,7 @@ def _is_function(value: Any) -> bool:
     return any(value is one for one in REPLACEABLE)
 
 
-def _new(part: Part, before: nn.Module) -> nn.Module:
+def _new(part: ReplaceablePart, before: nn.Module) -> nn.Module:
     made = PARTS[part]()
     made.training = before.training
     if part != "identity":
@@ -96,4 +96,4 @@ def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:
         raise KeyError(name) from error
 
 
-assert set(get_args(Part)) == set(PARTS)  # noqa: S101  # one list, written twice for the type checker
+assert set(get_args(ReplaceablePart)) == set(PARTS)  # noqa: S101  # one list, written twice for the type checker

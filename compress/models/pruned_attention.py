@@ -22,7 +22,7 @@ _LARGEST_SCALE = 4.605170185988092
 """ln 100: the limit that Swin V2 sets to the logarithm of its temperature."""
 
 
-def adapt(module: nn.Module) -> nn.Module:
+def restore_pruned_forwards(module: nn.Module) -> nn.Module:
     """Give every part whose tensors say that it was narrowed the code that computes with them; the module itself, changed."""
     for part in module.modules():
         mixin = _mixin(part)
@@ -41,7 +41,7 @@ def is_relative(part: nn.Module) -> bool:
     return type(part).__name__ in RELATIVE
 
 
-def is_dropped(part: nn.Module) -> bool:
+def is_skipped(part: nn.Module) -> bool:
     """Whether it has parameters and all of them are empty."""
     parameters = list(part.parameters())
     return bool(parameters) and not any(parameter.numel() for parameter in parameters)
@@ -50,16 +50,16 @@ def is_dropped(part: nn.Module) -> bool:
 def _mixin(part: nn.Module) -> type[nn.Module] | None:
     if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
         if part.in_proj_weight.numel() and part.in_proj_weight.shape[0] != 3 * part.embed_dim:
-            return FewerHeads
+            return PrunedMHA
     elif is_windowed(part):
         qkv, proj = part.get_parameter("qkv.weight"), part.get_parameter("proj.weight")
         if len(qkv) and len(qkv) != 3 * len(proj):
-            return FewerWindowedHeads
+            return PrunedWindowedMHA
     elif is_relative(part):
         qkv, merge = part.get_parameter("to_qkv.weight"), part.get_parameter("merge.weight")
         if len(qkv) and len(qkv) != 3 * len(merge):
-            return FewerRelativeHeads
-    return Dropped if is_dropped(part) and any(part.children()) else None
+            return PrunedRelativeMHA
+    return SkippedBlock if is_skipped(part) and any(part.children()) else None
 
 
 def _joined(mixin: type[nn.Module], original: type[nn.Module]) -> type[nn.Module]:
@@ -67,7 +67,7 @@ def _joined(mixin: type[nn.Module], original: type[nn.Module]) -> type[nn.Module
     return type(original.__name__, (mixin, original), {"__module__": original.__module__})
 
 
-class Dropped(nn.Module):
+class SkippedBlock(nn.Module):
     """Passes its input on."""
 
     def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -75,7 +75,7 @@ class Dropped(nn.Module):
         return x
 
 
-class FewerHeads(nn.Module):
+class PrunedMHA(nn.Module):
     """Self-attention whose heads together are narrower than its input; over `nn.MultiheadAttention`."""
 
     in_proj_weight: Tensor
@@ -111,7 +111,7 @@ class FewerHeads(nn.Module):
         return torch.unflatten(ordered, -1, (self.num_heads, -1)).transpose(1, 2)
 
 
-class FewerWindowedHeads(nn.Module):
+class PrunedWindowedMHA(nn.Module):
     """Attention in shifted windows (Liu et al. 2021, arXiv:2103.14030) whose heads together are narrower than its input."""
 
     qkv: nn.Linear
@@ -173,7 +173,7 @@ class FewerWindowedHeads(nn.Module):
         return (windows[:, None, :] != windows[:, :, None]).to(x.dtype) * _MASKED
 
 
-class FewerRelativeHeads(nn.Module):
+class PrunedRelativeMHA(nn.Module):
     """Attention with relative positions (Tu et al. 2022, MaxViT, arXiv:2204.01697), its heads narrower than its input."""
 
     to_qkv: nn.Linear

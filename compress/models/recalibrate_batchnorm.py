@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def resettled(network: nn.Module, batches: Sequence[Tensor]) -> bool:
+def recalibrate_batchnorm(network: nn.Module, batches: Sequence[Tensor]) -> bool:
     """Count the statistics of batch norms anew over these images, in place; whether there are any.
 
     What comes before a norm changed, so its mean and variance did (Li et al. 2020, "EagleEye", arXiv:2007.02491, section 3.2).

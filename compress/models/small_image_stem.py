@@ -12,7 +12,7 @@ from torch import nn
 from compress.models.fit_to_data import first_convolution
 
 
-def shrink(module: nn.Module) -> list[str]:
+def use_small_stem(module: nn.Module) -> list[str]:
     """Change the stem in place; says what was changed, or why nothing was.
 
     A patch embedding (kernel not larger than its stride) is left alone: with stride 1 it would no longer cut patches.

@@ -199,7 +199,7 @@ def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -
 
 def _counts(module: nn.Module, data: Data) -> Metrics:
     """Parameters and multiply-accumulates of one sample."""
-    total = count_macs.count(module, data.spec)
+    total = count_macs.count_network(module, data.spec)
     return {
         "parameters": Quantity.measured(total.parameters, "1", "counted on the module"),
         "macs": Quantity.measured(total.macs, "MAC", "counted on the module, one sample"),

@@ -251,9 +251,9 @@ class PipelineExecutor:
         file = previous.training_set() if previous else None
         if file is None:
             return self.data
-        from compress.data.sources.distilled_set import trained_on
+        from compress.data.sources.distilled_set import with_distilled_train
 
-        return trained_on(self.data, file)
+        return with_distilled_train(self.data, file)
 
     def _context(self, pending: PendingStage, folder: Path, candidate: Candidate) -> Context:
         previous = pending.previous

@@ -90,8 +90,8 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         name=recipe.name,
         seed=recipe.seed,
         task=recipe.task,
-        data_key={**recipe.data.model_dump(mode="json"), "fingerprint": sources.fingerprint(recipe.data, base)},
-        load_data=lambda: sources.load(recipe.data, base=base, trust_code=trust_code),
+        data_key={**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)},
+        load_data=lambda: sources.load_data(recipe.data, base=base, trust_code=trust_code),
         model=_network(recipe.model, recipe.seed, base, trust_code),
         teachers=tuple(_network(teacher, recipe.seed, base, trust_code, teacher.train) for teacher in teachers),
         stages=recipe.stages,
@@ -110,13 +110,13 @@ def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, t
 
     def builder(model: ModelSettings) -> BuildNetwork:
         def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact | str, ...]]:
-            network = sources.build(model, spec, seed=seed, base=base, trust_code=trust_code)
+            network = sources.build_model(model, spec, seed=seed, base=base, trust_code=trust_code)
             return network.module, network.notes
 
         return build
 
     return NetworkPlan(
-        key={"settings": settings.model_dump(mode="json"), "source": sources.fingerprint(settings, base)},
+        key={"settings": settings.model_dump(mode="json"), "source": sources.model_fingerprint(settings, base)},
         build=builder(settings),
         build_architecture=builder(_without_weights(settings)),
         trained=settings.weights is not None or settings.source.startswith(("file:", "python:")),

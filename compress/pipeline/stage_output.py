@@ -100,9 +100,9 @@ class StageOutput:
         module = None
         if manifest["form"] == "torch":
             from compress.models.checkpoint import load
-            from compress.models.compressed_checkpoint import unpacked
+            from compress.models.compressed_checkpoint import decompressed
 
-            with unpacked(origin.folder / WEIGHTS) as path:
+            with decompressed(origin.folder / WEIGHTS) as path:
                 module = load(path, self.build_reference())
         return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, manifest.get("runtimes", {}))
 
@@ -149,11 +149,11 @@ def save_output(
     names = {runtime: str(path.relative_to(folder)) for runtime, path in candidate.files.items()} if not unchanged else {}
     if candidate.module is not None and not unchanged:
         from compress.models.checkpoint import save
-        from compress.models.compressed_checkpoint import SPARSE, pack, zero_fraction
+        from compress.models.compressed_checkpoint import SPARSE_FRACTION, compress_checkpoint, zero_fraction
 
         save(candidate.module, build_reference(), folder / WEIGHTS)
-        if zero_fraction(candidate.module) >= SPARSE:
-            pack(folder / WEIGHTS)
+        if zero_fraction(candidate.module) >= SPARSE_FRACTION:
+            compress_checkpoint(folder / WEIGHTS)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
     manifest: dict[str, Any] = {
         "form": candidate.form,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.backends.open import file_for, open_runner
-from compress.backends.runner import Array, Feeds, sample
+from compress.backends.runner import Array, Feeds, zero_feeds
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Fact, Quantity
@@ -77,7 +77,7 @@ def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Fe
     """
     random = np.random.default_rng(0)
     with open_runner(runtime, path) as runner:
-        shapes = sample(runner, batch)
+        shapes = zero_feeds(runner, batch)
     return [
         {
             name: random.normal(size=array.shape).astype(array.dtype) if array.dtype.kind == "f" else array

@@ -19,7 +19,7 @@ from compress.backends import onnx_graph
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import Device
 from compress.core.record import InputSpec, Quantity
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import Work, work_of
 from compress.profile.latency import timing
@@ -68,7 +68,7 @@ class NetworkTimer:
 
     def __init__(self, baseline: nn.Module, spec: InputSpec, *, seconds: float) -> None:
         self.spec, self.seconds = spec, max(seconds, _SHORTEST_S)
-        self.macs = count(baseline, spec).macs
+        self.macs = count_network(baseline, spec).macs
         with exported({BASELINE: baseline}, spec) as files:
             self.exported = files[BASELINE].read_bytes()
 

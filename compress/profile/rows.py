@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.backends.onnxruntime import provider_of
 from compress.backends.open import open_runner
-from compress.backends.runner import Apart, Feeds, Runner, pinned, sample
+from compress.backends.runner import Feeds, PhaseTimer, Runner, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact, Quantity
@@ -89,7 +89,7 @@ def measure_rows(
         runners = {
             name: stack.enter_context(open_runner(plan.runtime, path, threads=plan.threads)) for name, path in files.items()
         }
-        given = {name: feeds[name] if feeds else sample(runner, batch) for name, runner in runners.items()}
+        given = {name: feeds[name] if feeds else zero_feeds(runner, batch) for name, runner in runners.items()}
         timings = time_runners(
             runners,
             given,
@@ -131,7 +131,7 @@ def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantit
 
 def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can tell them apart; nothing of another."""
-    if not isinstance(runner, Apart):
+    if not isinstance(runner, PhaseTimer):
         return {}
     found = [runner.apart(feeds) for _ in range(PART_RUNS)]
     on = f"{runner.describe()['runtime']}, by the device's own events"

@@ -19,7 +19,7 @@ from compress.core.errors import ModelError
 from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
-from compress.models.recalibrate_batchnorm import resettled
+from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.prune import accuracy_aware_schedule, layer_times
 from compress.prune import results as outcome
 from compress.prune import resume as state
@@ -195,7 +195,7 @@ def _cut(job: PruningRun, module: nn.Module, removed: float, k: int) -> tuple[Pr
     def resettle(network: nn.Module) -> None:
         device = resolve_device(context.device)
         images = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
-        resettled(network.to(device), [batch.inputs.to(device) for batch in images])
+        recalibrate_batchnorm(network.to(device), [batch.inputs.to(device) for batch in images])
         network.to("cpu")
 
     fraction = stage.target.fraction(removed)

@@ -9,7 +9,7 @@ from torch import nn
 
 from compress.core.record import Quantity
 from compress.core.stage import Candidate
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import width_table as coverage
@@ -25,7 +25,7 @@ LAYER, BLOCK = "layer", "block"
 
 def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, Any]:
     """Counts of one network, as a row of the table of steps holds them."""
-    counts = count(module, candidate.spec)
+    counts = count_network(module, candidate.spec)
     return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, protected)}
 
 
@@ -38,7 +38,7 @@ def results(
     stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, protected: frozenset[str]
 ) -> dict[str, Quantity]:
     """What was kept of the dense network's cost, by the granularity's own measures."""
-    before, after = count(parent, candidate.spec), count(module, candidate.spec)
+    before, after = count_network(parent, candidate.spec), count_network(module, candidate.spec)
     if has_option("granularity", stage.granularity, "structured"):
         return {
             "macs_ratio": Quantity.measured(

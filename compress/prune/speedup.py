@@ -15,7 +15,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms
 
@@ -36,7 +36,7 @@ class SpeedupMeter(stopwatch.NetworkTimer):
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
         """What one pruned network gains: predicted, measured, and their ratio."""
         race = self.compare(network)
-        by_macs = self.macs / max(count(network, self.spec).macs, 1)
+        by_macs = self.macs / max(count_network(network, self.spec).macs, 1)
         found = race.speedup
         measured = found.value if found.value is not None else 1 / race.ratio
         return {

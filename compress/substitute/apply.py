@@ -28,7 +28,9 @@ def replace_without_fit(network: nn.Module, kind: str, to: str, names: Sequence[
         for name in names:
             depthwise.fit_kernel(_convolution(network, name), None, "crop")
     else:
-        parts.place(network, dict.fromkeys(names, cast("parts.Part", "identity" if kind == SQUEEZE_EXCITE else to)))
+        parts.set_submodule(
+            network, dict.fromkeys(names, cast("parts.ReplaceablePart", "identity" if kind == SQUEEZE_EXCITE else to))
+        )
 
 
 def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], way: str) -> Rows:
@@ -66,7 +68,7 @@ def remove_gates(network: nn.Module, absorb_targets: Mapping[str, AbsorbTarget],
 
 def replace_activations(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> Rows:
     """Activations of one kind."""
-    parts.place(network, dict.fromkeys(names, cast("parts.Part", to)))
+    parts.set_submodule(network, dict.fromkeys(names, cast("parts.ReplaceablePart", to)))
     return [{"layer": name, "was": kind, "now": to} for name in names]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from compress.core.record import Skipped
-from compress.models.module_globs import protected
+from compress.models.module_globs import match_modules
 from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
 from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 
@@ -45,7 +45,7 @@ def find_replaceable(stage: Substitute, network: nn.Module, inputs: Tensor) -> R
     Raises:
         ModelError: The network cannot be followed, or a glob of `protect` matches nothing.
     """
-    kept = protected(network, stage.protect)
+    kept = match_modules(network, stage.protect)
     trace = trace_calls.trace(network, inputs)
     held, written = activations.activation_functions(network, trace)
     by_place = activations.activation_modules(network) | held

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.backends.run_split import run_split
 from compress.core.stage import Candidate, Context, Outcome
-from compress.models.recalibrate_batchnorm import resettled
+from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.substitute import apply as replacing
 from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
@@ -121,7 +121,7 @@ def _replace(
 def _resettle(work: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
     """Statistics of batch norms anew, kept where validation does not lose by it."""
     module, last = copy.deepcopy(work.module), work.steps[-1]
-    if not resettled(module, batches):
+    if not recalibrate_batchnorm(module, batches):
         return
     correct = _correct(module, context)
     if correct.mean() >= last.correct.mean():

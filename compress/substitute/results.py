@@ -16,7 +16,7 @@ from compress.core.errors import CompressError
 from compress.core.record import Curve, InputSpec, Quantity, Skipped
 from compress.core.stage import Candidate, Context, Outcome
 from compress.core.statistics import paired_difference
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute.choose_auto import Decisions
@@ -52,7 +52,7 @@ class ReplacementStep:
     @classmethod
     def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
         """Count a network."""
-        counted = count(module, spec)
+        counted = count_network(module, spec)
         return cls(name, correct, counted.macs, counted.parameters)
 
     @property

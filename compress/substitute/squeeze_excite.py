@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.models.module_replacement import place
+from compress.models.module_replacement import set_submodule
 from compress.substitute import fit_batches as samples
 from compress.substitute.trace_calls import CallTrace, ModuleCall
 
@@ -205,6 +205,6 @@ def absorb(layer: nn.Module, k: Tensor, side: str) -> None:
 
 def remove(network: nn.Module, name: str, k: Tensor, target: AbsorbTarget) -> None:
     """Take one gate out of a network, in place; with no target its mean is dropped."""
-    place(network, {name: "identity"})
+    set_submodule(network, {name: "identity"})
     if target.layer:
         absorb(network.get_submodule(target.layer), k, target.side)

@@ -40,7 +40,7 @@ class OutputAgreement:
         }
 
 
-def compare(reference: np.ndarray, other: np.ndarray) -> OutputAgreement:
+def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement:
     """Compare outputs sample by sample.
 
     Args:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.record import FrozenModel, Metrics, Quantity
 from compress.tasks.metrics import ACCURACY
-from compress.tasks.output_agreement import compare
+from compress.tasks.output_agreement import compare_outputs
 from compress.verify import agent
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
 
@@ -160,7 +160,7 @@ def _failure(machine: Machine, model: Path, status: int, stderr: str) -> Convers
 
 def _quantities(expected: Array, outputs: Array, targets: Array | None, detail: str) -> Metrics:
     rows = [values.reshape(len(values), -1) for values in (expected, outputs)]
-    agreement = compare(*rows)
+    agreement = compare_outputs(*rows)
     count = agreement.samples
     quantities = {
         "top1_agreement": Quantity.measured(agreement.top1, "fraction", detail, runs=count),

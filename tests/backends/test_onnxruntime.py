@@ -6,8 +6,8 @@ import pytest
 from onnx import helper
 
 from compress.backends import onnxruntime as module
-from compress.backends.onnxruntime import Runner, provider_of
-from compress.backends.runner import allowed, pinned, zeros
+from compress.backends.onnxruntime import OnnxRuntimeRunner, provider_of
+from compress.backends.runner import allowed_cpus, pinned, zero_arrays
 from compress.core.errors import ConversionError, DeviceError
 from tests.profile.onnx_models import model, network
 
@@ -16,12 +16,12 @@ def test_it_answers_like_numpy(save):
     weights = np.arange(12, dtype=np.float32).reshape(3, 4)
     path = save("product.onnx", model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weights}, "y", ["n", 3]))
     inputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    with Runner(path) as runner:
+    with OnnxRuntimeRunner(path) as runner:
         np.testing.assert_allclose(runner.run({"x": inputs})[0], inputs @ weights, rtol=1e-5)
 
 
 def test_it_is_freed_by_with(tiny: Path):
-    runner = Runner(tiny)
+    runner = OnnxRuntimeRunner(tiny)
     with runner:
         assert runner.describe()["provider"] == "CPUExecutionProvider"
     with pytest.raises(AttributeError):
@@ -29,7 +29,7 @@ def test_it_is_freed_by_with(tiny: Path):
 
 
 def test_settings_reach_the_session(tiny: Path):
-    with Runner(tiny, threads=2, spinning=True, level="off") as runner:
+    with OnnxRuntimeRunner(tiny, threads=2, spinning=True, level="off") as runner:
         options = runner._session.get_session_options()
         assert options.intra_op_num_threads == 2
         assert options.inter_op_num_threads == 1
@@ -39,15 +39,18 @@ def test_settings_reach_the_session(tiny: Path):
 
 
 def test_a_free_batch_is_set_and_other_free_dimensions_are_refused(tiny: Path, save):
-    with Runner(tiny) as runner:
+    with OnnxRuntimeRunner(tiny) as runner:
         assert runner.sample(3)["x"].shape == (3, 3, 8, 8)
     free = save("free.onnx", network(shape=["n", 3, "h", "w"]))
-    with Runner(free) as runner, pytest.raises(DeviceError, match=r"free\.onnx.*'x' has unknown dimensions.*export with fixed"):
+    with (
+        OnnxRuntimeRunner(free) as runner,
+        pytest.raises(DeviceError, match=r"free\.onnx.*'x' has unknown dimensions.*export with fixed"),
+    ):
         runner.sample()
 
 
 def test_zeros_keep_a_fixed_batch_and_the_type():
-    feeds = zeros({"ids": ((4, 7), "int64"), "mask": (("n",), "bool")}, batch=2)
+    feeds = zero_arrays({"ids": ((4, 7), "int64"), "mask": (("n",), "bool")}, batch=2)
     assert feeds["ids"].shape == (4, 7)
     assert feeds["ids"].dtype == np.int64
     assert feeds["mask"].shape == (2,)
@@ -58,7 +61,7 @@ def test_the_graph_level_is_what_the_runtime_optimizes(level, nodes, save, tmp_p
     twice = [helper.make_node("Identity", ["x"], ["a"]), helper.make_node("Identity", ["a"], ["b"])]
     path = save("names.onnx", model([*twice, helper.make_node("Relu", ["b"], ["y"])], {}, "y"))
 
-    class Saving(Runner):
+    class Saving(OnnxRuntimeRunner):
         def _options(self):
             options = super()._options()
             options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
@@ -71,9 +74,9 @@ def test_the_graph_level_is_what_the_runtime_optimizes(level, nodes, save, tmp_p
 
 def test_a_provider_that_is_not_installed_is_told_with_those_that_are(tiny: Path):
     with pytest.raises(DeviceError, match=r"has no QNNExecutionProvider; it has .*CPUExecutionProvider.*onnxruntime-qnn"):
-        Runner(tiny, provider="qnn").__enter__()
+        OnnxRuntimeRunner(tiny, provider="qnn").__enter__()
     with pytest.raises(DeviceError, match="did you mean 'cuda'"):
-        Runner(tiny, provider="cudda").__enter__()
+        OnnxRuntimeRunner(tiny, provider="cudda").__enter__()
 
 
 def test_a_provider_that_does_not_start_is_not_taken_for_one_that_does(tiny: Path, monkeypatch):
@@ -82,7 +85,7 @@ def test_a_provider_that_does_not_start_is_not_taken_for_one_that_does(tiny: Pat
     )
     monkeypatch.setattr(module.onnxruntime, "InferenceSession", FellBack)
     with pytest.raises(DeviceError, match=r"CUDAExecutionProvider did not start .* fell back to CPUExecutionProvider"):
-        Runner(tiny, provider="cuda").__enter__()
+        OnnxRuntimeRunner(tiny, provider="cuda").__enter__()
 
 
 class FellBack:
@@ -94,14 +97,14 @@ class FellBack:
 
 
 def test_threads_are_pinned_and_freed_again(tiny: Path):
-    before = allowed()
-    with pinned(before[:1]), Runner(tiny) as runner:
-        assert allowed() == before[:1]
+    before = allowed_cpus()
+    with pinned(before[:1]), OnnxRuntimeRunner(tiny) as runner:
+        assert allowed_cpus() == before[:1]
         if len(before) > 1:
             assert runner.describe()["affinity"].startswith(f"pinned to processor {before[0]} of ")
-    assert allowed() == before
+    assert allowed_cpus() == before
     with pinned(()):
-        assert allowed() == before
+        assert allowed_cpus() == before
     with pytest.raises(DeviceError, match=r"cannot pin to processors 9999: allowed here: "), pinned((9999,)):
         pass
 
@@ -109,7 +112,10 @@ def test_threads_are_pinned_and_freed_again(tiny: Path):
 def test_out_of_memory_is_told_with_the_size(save):
     nodes = [helper.make_node("Expand", ["x", "s"], ["y"])]
     path = save("huge.onnx", model(nodes, {"s": np.array([2**46], dtype=np.int64)}, "y", [1]))
-    with Runner(path) as runner, pytest.raises(DeviceError, match=r"out of memory while running .*huge\.onnx.*281474976710656"):
+    with (
+        OnnxRuntimeRunner(path) as runner,
+        pytest.raises(DeviceError, match=r"out of memory while running .*huge\.onnx.*281474976710656"),
+    ):
         runner.run({"x": np.zeros(1, np.float32)})
 
 
@@ -119,14 +125,17 @@ def test_out_of_memory_while_loading_is_told_with_the_size(tiny: Path, monkeypat
 
     monkeypatch.setattr(module.onnxruntime, "InferenceSession", full)
     with pytest.raises(DeviceError, match=r"out of memory while loading .*tiny\.onnx \(.* MB on disk\)"):
-        Runner(tiny).__enter__()
+        OnnxRuntimeRunner(tiny).__enter__()
 
 
 @pytest.mark.parametrize(
     "feeds", [{"x": np.zeros((1, 2, 8, 8), np.float32)}, {"z": np.zeros(1)}, {"x": np.zeros((1, 3, 8, 8), np.int64)}]
 )
 def test_inputs_that_do_not_fit_are_told_with_those_that_do(feeds, tiny: Path):
-    with Runner(tiny) as runner, pytest.raises(ConversionError, match=r"does not run on inputs . \(.*asks for .*'x'"):
+    with (
+        OnnxRuntimeRunner(tiny) as runner,
+        pytest.raises(ConversionError, match=r"does not run on inputs . \(.*asks for .*'x'"),
+    ):
         runner.run(feeds)
 
 
@@ -185,7 +194,7 @@ def newer_ir(folder: Path) -> Path:
 )
 def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
     path = make(tmp_path)
-    with pytest.raises(ConversionError, match=says) as raised, Runner(path):
+    with pytest.raises(ConversionError, match=says) as raised, OnnxRuntimeRunner(path):
         pass
     assert str(path) in str(raised.value)
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 
 from compress.backends import onnxruntime, openvino
-from compress.backends.openvino import Runner
+from compress.backends.openvino import OpenVinoRunner
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 from tests.backends.test_onnxruntime import empty, missing, text, truncated, without_weights_file
 from tests.profile.onnx_models import model, network
@@ -22,12 +22,12 @@ def installed():
 def test_without_the_package_the_install_line_is_told(tiny: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'compress\[openvino\]'"):
-        Runner(tiny).__enter__()
+        OpenVinoRunner(tiny).__enter__()
 
 
 @pytest.mark.usefixtures("installed")
 def test_it_answers_like_onnx_runtime(tiny: Path):
-    with Runner(tiny) as runner, onnxruntime.Runner(tiny) as reference:
+    with OpenVinoRunner(tiny) as runner, onnxruntime.OnnxRuntimeRunner(tiny) as reference:
         (found,), (expected,) = runner.run({"x": INPUTS}), reference.run({"x": INPUTS})
         assert runner.shapes() == {"x": ((None, 3, 8, 8), "float32")}
         assert runner.sample(4)["x"].shape == (4, 3, 8, 8)
@@ -36,7 +36,7 @@ def test_it_answers_like_onnx_runtime(tiny: Path):
 
 @pytest.mark.usefixtures("installed")
 def test_each_run_gives_arrays_of_its_own(tiny: Path):
-    with Runner(tiny) as runner:
+    with OpenVinoRunner(tiny) as runner:
         first = runner.run({"x": INPUTS})[0]
         before = first.copy()
         runner.run({"x": -3 * INPUTS})
@@ -45,7 +45,7 @@ def test_each_run_gives_arrays_of_its_own(tiny: Path):
 
 @pytest.mark.usefixtures("installed")
 def test_settings_are_those_of_the_compiled_model(tiny: Path):
-    with Runner(tiny, threads=1) as runner:
+    with OpenVinoRunner(tiny, threads=1) as runner:
         described = runner.describe()
     assert described["runtime"].startswith("OpenVINO 20")
     assert (described["threads"], described["performance hint"], described["num streams"]) == ("1", "LATENCY", "1")
@@ -54,7 +54,7 @@ def test_settings_are_those_of_the_compiled_model(tiny: Path):
 
 @pytest.mark.usefixtures("installed")
 def test_it_is_freed_by_with(tiny: Path):
-    runner = Runner(tiny)
+    runner = OpenVinoRunner(tiny)
     with runner:
         pass
     with pytest.raises(AttributeError):
@@ -74,7 +74,7 @@ def test_it_is_freed_by_with(tiny: Path):
 )
 def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
     path = make(tmp_path)
-    with pytest.raises(ConversionError, match=says) as raised, Runner(path):
+    with pytest.raises(ConversionError, match=says) as raised, OpenVinoRunner(path):
         pass
     assert str(path) in str(raised.value)
 
@@ -84,16 +84,19 @@ def test_an_operator_it_does_not_have_is_told(save):
     odd = helper.make_node("Twirl", ["x"], ["y"], domain="nowhere")
     built = model([odd], {}, "y")
     built.opset_import.append(helper.make_opsetid("nowhere", 1))
-    with pytest.raises(ConversionError, match="OpenVINO does not accept it"), Runner(save("odd.onnx", built)):
+    with pytest.raises(ConversionError, match="OpenVINO does not accept it"), OpenVinoRunner(save("odd.onnx", built)):
         pass
 
 
 @pytest.mark.usefixtures("installed")
 def test_inputs_that_do_not_fit_are_told(tiny: Path, save):
-    with Runner(tiny) as runner, pytest.raises(ConversionError, match=r"does not run on inputs x \(2, 2, 8, 8\).*asks for"):
+    with (
+        OpenVinoRunner(tiny) as runner,
+        pytest.raises(ConversionError, match=r"does not run on inputs x \(2, 2, 8, 8\).*asks for"),
+    ):
         runner.run({"x": INPUTS[:, :2]})
     free = save("free.onnx", network(shape=["n", 3, "h", "w"]))
-    with Runner(free) as runner, pytest.raises(DeviceError, match="unknown dimensions"):
+    with OpenVinoRunner(free) as runner, pytest.raises(DeviceError, match="unknown dimensions"):
         runner.sample()
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.backends.run_split import collect_outputs, iterate_split, run_split
 from compress.core.errors import ConversionError, DataError
 from compress.tasks.classification import Classification
@@ -14,7 +14,7 @@ from tests.profile.onnx_models import model, network
 @pytest.mark.parametrize("batch_size", [1, 4, 256])
 def test_every_sample_is_answered_in_order(tiny, split, batch_size):
     outputs, targets = collect_outputs(tiny, split, batch_size=batch_size)
-    with Runner(tiny) as runner:
+    with OnnxRuntimeRunner(tiny) as runner:
         one_by_one = [runner.run({"x": image[None].numpy()})[0][0] for image in split.inputs]
     np.testing.assert_allclose(outputs, np.array(one_by_one), rtol=1e-4, atol=1e-5)
     assert targets.tolist() == split.targets.tolist()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compress.backends import tensorrt
-from compress.backends.tensorrt import Runner
+from compress.backends.tensorrt import TensorRTRunner
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 
 
@@ -133,7 +133,7 @@ def inputs(batch):
 
 
 def test_it_copies_runs_and_copies_back(engine, path):
-    with Runner(path) as runner:
+    with TensorRTRunner(path) as runner:
         assert runner.shapes() == {"x": ((None, 3), "float32")}
         for batch in (2, 5, 5):
             (found,) = runner.run(inputs(batch))
@@ -143,20 +143,20 @@ def test_it_copies_runs_and_copies_back(engine, path):
 
 
 def test_answers_stay_when_the_next_run_fills_the_buffers(engine, path):
-    with Runner(path) as runner:
+    with TensorRTRunner(path) as runner:
         (first,) = runner.run(inputs(2))
         runner.run({"x": -inputs(2)["x"]})
     np.testing.assert_array_equal(first, 2 * inputs(2)["x"])
 
 
 def test_parts_lie_between_their_events(engine, path):
-    with Runner(path) as runner:
+    with TensorRTRunner(path) as runner:
         parts = runner.apart(inputs(1))
     assert (parts.copy_in_ms, parts.compute_ms, parts.copy_out_ms) == (1.0, 1.0, 1.0)
 
 
 def test_it_is_freed_by_with(engine, path):
-    runner = Runner(path)
+    runner = TensorRTRunner(path)
     with runner:
         runner.run(inputs(1))
     assert runner._buffers == {}
@@ -164,7 +164,7 @@ def test_it_is_freed_by_with(engine, path):
 
 
 def test_shapes_outside_the_profile_are_told(engine, path):
-    with Runner(path) as runner:
+    with TensorRTRunner(path) as runner:
         with pytest.raises(ConversionError, match=r"does not run on inputs x \(9, 3\).*no optimization profile"):
             runner.run(inputs(9))
         with pytest.raises(ConversionError, match="does not run on inputs z"):
@@ -178,28 +178,28 @@ def test_an_engine_of_another_release_is_told(engine, tmp_path):
     other = tmp_path / "other.engine"
     other.write_bytes(b"something else")
     with pytest.raises(ConversionError, match=r"11\.4 does not load .*other\.engine: engines run only on"):
-        Runner(other).__enter__()
+        TensorRTRunner(other).__enter__()
 
 
 def test_no_memory_for_a_context_is_told(engine, path):
     engine.context = None
     with pytest.raises(DeviceError, match="out of memory: no execution context"):
-        Runner(path).__enter__()
+        TensorRTRunner(path).__enter__()
 
 
 def test_a_type_that_numpy_lacks_is_told(engine, path):
     engine.kind = Kind.BF16
-    with Runner(path) as runner, pytest.raises(ConversionError, match="a type that NumPy does not have"):
+    with TensorRTRunner(path) as runner, pytest.raises(ConversionError, match="a type that NumPy does not have"):
         runner.shapes()
 
 
 def test_without_a_gpu_or_the_package_the_reason_is_told(engine, path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match=r"TensorRT 11\.4 needs an NVIDIA GPU"):
-        Runner(path).__enter__()
+        TensorRTRunner(path).__enter__()
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'compress\[tensorrt\]'"):
-        Runner(path).__enter__()
+        TensorRTRunner(path).__enter__()
 
 
 def test_an_onnx_file_is_built_into_an_engine_first(engine, tiny, monkeypatch):
@@ -212,6 +212,6 @@ def test_an_onnx_file_is_built_into_an_engine_first(engine, tiny, monkeypatch):
         engine_path.write_bytes(b"engine")
 
     monkeypatch.setattr(builder, "build_engine", build)
-    with Runner(tiny) as runner:
+    with TensorRTRunner(tiny) as runner:
         assert runner.run(inputs(1))
     assert asked == [(tiny, {"x": (3, 8, 8)})]

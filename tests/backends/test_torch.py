@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.backends.runner import Apart, Parts
-from compress.backends.torch import CudaRunner, Runner
+from compress.backends.runner import PhaseTimer, TimedPhases
+from compress.backends.torch import TorchCudaRunner, TorchRunner
 from compress.core.errors import ConversionError, DeviceError
 from compress.profile.rows import PART_RUNS, copy_and_compute
 
@@ -25,14 +25,14 @@ def expected(module):
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_it_answers_like_the_module_in_eval_mode(module, channels_last):
-    with Runner(module, channels_last=channels_last) as runner:
+    with TorchRunner(module, channels_last=channels_last) as runner:
         (found,) = runner.run({"x": INPUTS})
     assert module.training
     np.testing.assert_allclose(found, expected(module), atol=1e-5)
 
 
 def test_half_precision_is_near(module):
-    with Runner(module, floats="fp16") as runner:
+    with TorchRunner(module, floats="fp16") as runner:
         (found,) = runner.run({"x": INPUTS})
         assert runner.describe()["floats"] == "float16"
     assert found.dtype == np.float32
@@ -41,7 +41,7 @@ def test_half_precision_is_near(module):
 
 
 def test_channels_last_reaches_the_weights(module):
-    with Runner(module, channels_last=True) as runner:
+    with TorchRunner(module, channels_last=True) as runner:
         assert runner._network[0].weight.is_contiguous(memory_format=torch.channels_last)
         assert runner.describe()["layout"] == "channels_last"
 
@@ -49,7 +49,7 @@ def test_channels_last_reaches_the_weights(module):
 def test_compiled_goes_through_torch_compile(module, monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "compile", lambda network: seen.append(network) or network)
-    with Runner(module, compiled=True) as runner:
+    with TorchRunner(module, compiled=True) as runner:
         runner.run({"x": INPUTS})
         assert runner.describe()["compiled"] == "yes"
     assert len(seen) == 1
@@ -57,7 +57,7 @@ def test_compiled_goes_through_torch_compile(module, monkeypatch):
 
 def test_threads_are_set_and_put_back(module):
     before = torch.get_num_threads()
-    with Runner(module, threads=before + 1) as runner:
+    with TorchRunner(module, threads=before + 1) as runner:
         assert runner.describe()["threads"] == str(before + 1)
     assert torch.get_num_threads() == before
 
@@ -67,14 +67,17 @@ def test_several_outputs_come_in_order():
         def forward(self, x):
             return {"sum": x.sum((1, 2, 3)), "argmax": x.flatten(1).argmax(1)}
 
-    with Runner(Two()) as runner:
+    with TorchRunner(Two()) as runner:
         total, largest = runner.run({"x": INPUTS})
     np.testing.assert_allclose(total, INPUTS.sum((1, 2, 3)), rtol=1e-4)
     assert largest.tolist() == INPUTS.reshape(2, -1).argmax(1).tolist()
 
 
 def test_inputs_that_do_not_fit_are_told(module):
-    with Runner(module) as runner, pytest.raises(ConversionError, match=r"Sequential does not run on inputs x \(2, 2, 8, 8\)"):
+    with (
+        TorchRunner(module) as runner,
+        pytest.raises(ConversionError, match=r"Sequential does not run on inputs x \(2, 2, 8, 8\)"),
+    ):
         runner.run({"x": INPUTS[:, :2]})
 
 
@@ -83,25 +86,25 @@ def test_out_of_memory_is_told():
         def forward(self, x):
             return torch.empty(2**50) + x.sum()
 
-    with Runner(Huge()) as runner, pytest.raises(DeviceError, match="out of memory while running Huge"):
+    with TorchRunner(Huge()) as runner, pytest.raises(DeviceError, match="out of memory while running Huge"):
         runner.run({"x": INPUTS})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
 def test_without_a_gpu_the_reason_is_told(module):
     with pytest.raises(DeviceError, match=r"sees no CUDA device: use device='cpu'"):
-        CudaRunner(module).__enter__()
+        TorchCudaRunner(module).__enter__()
 
 
 def test_cuda_graphs_need_a_gpu(module):
     with pytest.raises(DeviceError, match="CUDA graphs need device='cuda'"):
-        Runner(module, graph=True).__enter__()
+        TorchRunner(module, graph=True).__enter__()
 
 
 def test_only_a_device_of_its_own_tells_parts_apart(module):
-    assert isinstance(CudaRunner(module), Apart)
-    with Runner(module) as runner:
-        assert not isinstance(runner, Apart)
+    assert isinstance(TorchCudaRunner(module), PhaseTimer)
+    with TorchRunner(module) as runner:
+        assert not isinstance(runner, PhaseTimer)
         assert copy_and_compute(runner, {"x": INPUTS}) == {}
 
 
@@ -111,7 +114,7 @@ def test_parts_become_quantities():
 
         def apart(self, _feeds):
             self.calls += 1
-            return Parts(0.1 + self.calls / 1000, 2.0, 0.05)
+            return TimedPhases(0.1 + self.calls / 1000, 2.0, 0.05)
 
         def describe(self):
             return {"runtime": "a device"}
@@ -128,7 +131,7 @@ def test_parts_become_quantities():
 @needs_cuda
 @pytest.mark.parametrize("settings", [{}, {"channels_last": True}, {"graph": True}, {"floats": "fp16"}])
 def test_on_a_gpu_it_answers_alike_and_tells_parts_apart(module, settings):
-    with CudaRunner(module, **settings) as runner:
+    with TorchCudaRunner(module, **settings) as runner:
         for _ in range(2):
             (found,) = runner.run({"x": INPUTS})
         parts = runner.apart({"x": INPUTS})

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.config.devices import Device, host
 from compress.core.record import InputSpec
 from compress.core.statistics import drifting_percentile_interval
@@ -122,7 +122,7 @@ def row(name: str, number: str, path: Path, found: Calibration, rough: Device, s
 
 def processor_times(path: Path, inputs: np.ndarray, seconds: float) -> np.ndarray:
     """Milliseconds of processor time of each run, (n,)."""
-    with Runner(path, threads=1) as runner:
+    with OnnxRuntimeRunner(path, threads=1) as runner:
         feeds = {next(iter(runner.shapes())): inputs}
         taken = interleave(
             {"run": lambda: runner.run(feeds)}, seconds=seconds, warmup_seconds=0.5, clock=time.process_time_ns

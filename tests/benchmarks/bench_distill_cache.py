@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.interface import Batch, Data
 from compress.data.settings import DataSettings
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
 from compress.train.checkpoints import weights_hash
@@ -58,13 +58,13 @@ def network(name: str, data: Data) -> nn.Module:
     if hasattr(distillation_networks, name):
         made: nn.Module = getattr(distillation_networks, name)(len(data.spec.classes))
         return made
-    return build(ModelSettings(source=f"torchvision:{name}"), data.spec, seed=0, base=Path.cwd()).module
+    return build_model(ModelSettings(source=f"torchvision:{name}"), data.spec, seed=0, base=Path.cwd()).module
 
 
 def measure(given: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each repeat of each kind of epoch."""
     settings = DataSettings(source=given.source, image_size=given.image_size, limit=given.limit, augment="light")
-    data = load(settings, base=Path.cwd())
+    data = load_data(settings, base=Path.cwd())
     small, large = network(given.student, data), network(given.teacher, data)
     hard_labels = tuple(term for term in default_losses() if not term.needs)
     clock = time.process_time if given.threads == 1 else time.perf_counter

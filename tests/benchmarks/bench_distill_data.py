@@ -28,7 +28,7 @@ from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.data.sources.distilled_set import DistilledSet, read, write
@@ -130,7 +130,7 @@ class Bench:
     def data(self) -> Data:
         """The digits, in grey."""
         settings = DataSettings(source="digits", image_size=self.size.image_size, channels=1, augment="light")
-        return load(settings, base=Path.cwd())
+        return load_data(settings, base=Path.cwd())
 
     @cached_property
     def teacher(self) -> Candidate:

@@ -29,12 +29,12 @@ from torch import nn
 from compress.backends.run_split import run_split
 from compress.core.atomic_files import write_text
 from compress.core.stage import Candidate, Context
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.distill.stage import Distill
 from compress.distill.teachers.external import write_soft_labels
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
 from compress.train.stage import Train
@@ -89,14 +89,14 @@ class Bench:
                 test=size.test,
                 seed=size.data_seed,
             )
-            self._data[name] = load(settings, base=Path.cwd())
+            self._data[name] = load_data(settings, base=Path.cwd())
         return self._data[name]
 
     def network(self, name: str, seed: int) -> nn.Module:
         """With fresh weights."""
         spec = self.data("few").spec
         if not hasattr(networks, name):
-            return build(ModelSettings(source=f"torchvision:{name}"), spec, seed=seed, base=Path.cwd()).module
+            return build_model(ModelSettings(source=f"torchvision:{name}"), spec, seed=seed, base=Path.cwd()).module
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made: nn.Module = getattr(networks, name)(len(spec.classes))

@@ -28,10 +28,10 @@ import numpy as np
 import onnxruntime
 
 from compress.backends.export_onnx import export_onnx
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.backends.runner import Array, Feeds
 from compress.core.record import InputSpec, Quantity
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.profile.latency.timing import Timing, measure, time_runners
 
@@ -109,7 +109,7 @@ def exported(cache: Path, names: list[str]) -> dict[str, tuple[Path, Array]]:
         )  # fmt: skip
         path = cache / f"{name}_{side}.onnx"
         if not path.exists():
-            module = build(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=cache).module
+            module = build_model(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=cache).module
             export_onnx(module, spec, path)
         found[name] = (path, np.random.default_rng(0).normal(size=(1, *spec.shape)).astype(np.float32))
     return found
@@ -117,7 +117,7 @@ def exported(cache: Path, names: list[str]) -> dict[str, tuple[Path, Array]]:
 
 def beside(path: Path, inputs: Array, seconds: float) -> Beside:
     """The profiler and the loop on one file, in turns."""
-    with Runner(path) as runner, Loop(path) as loop:
+    with OnnxRuntimeRunner(path) as runner, Loop(path) as loop:
         feeds = {"input": inputs}
         timings = time_runners(
             {"ours": runner, "loop": loop},

@@ -25,9 +25,9 @@ import torch_pruning as tp
 from glyph_networks import BATCH, LR, Bench, correct, gain, network, opened, train
 from torch import nn
 
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.core.statistics import paired_difference
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile.latency.timing import time_runners
 
 NETWORKS = ("mobilenet_v2", "resnet18", "vit")
@@ -82,7 +82,7 @@ def baseline(bench: Bench, name: str, seed: int, kept: float) -> dict[str, Any]:
     def compute(folder: Path) -> dict[str, Any]:
         best = _one_shot(dense, bench, kept)
         train(best, bench.data, seed, folder, epochs=bench.size.recovery[name], lr=LR.get(name, 2e-3), label="fine-tuning")
-        return {"correct": correct(best, bench.data), "macs": count(best, bench.data.spec).macs}
+        return {"correct": correct(best, bench.data), "macs": count_network(best, bench.data.spec).macs}
 
     return bench.unit(f"tp-{name}-{seed}-{kept}", compute)
 
@@ -90,7 +90,7 @@ def baseline(bench: Bench, name: str, seed: int, kept: float) -> dict[str, Any]:
 def _one_shot(dense: nn.Module, bench: Bench, kept: float) -> nn.Module:
     """The smallest ratio with which torch-pruning reaches the MACs, by halving; the smallest network where none does."""
     x = torch.ones(1, *bench.data.spec.shape)
-    macs, classes = count(dense, bench.data.spec).macs, len(bench.data.spec.classes)
+    macs, classes = count_network(dense, bench.data.spec).macs, len(bench.data.spec.classes)
     low, high, best, least = 0.0, 1.0, dense, macs
     for _ in range(9):
         ratio = (low + high) / 2
@@ -109,7 +109,7 @@ def _one_shot(dense: nn.Module, bench: Bench, kept: float) -> nn.Module:
                 num_heads=attention,
             )
             pruner.step()
-        if (left := count(made, bench.data.spec).macs) <= kept * macs:
+        if (left := count_network(made, bench.data.spec).macs) <= kept * macs:
             high, best, least = ratio, made, left
         else:
             low = ratio
@@ -205,9 +205,9 @@ def timed(bench: Bench) -> None:
 def _session(bench: Bench, names: list[str]) -> list[float]:
     """Median latency in ms of each file, all in turns."""
     x = bench.data.test.inputs[:1].numpy() if hasattr(bench.data.test, "inputs") else np.zeros((1, *bench.data.spec.shape))
-    with Runner(bench.out / f"{names[0]}.onnx") as first:
+    with OnnxRuntimeRunner(bench.out / f"{names[0]}.onnx") as first:
         given = next(iter(first.shapes()))
-    runners = {name: Runner(bench.out / f"{name}.onnx") for name in names}
+    runners = {name: OnnxRuntimeRunner(bench.out / f"{name}.onnx") for name in names}
     for runner in runners.values():
         runner.__enter__()
     feeds = {name: {given: x.astype(np.float32)} for name in names}

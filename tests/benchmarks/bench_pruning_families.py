@@ -29,8 +29,8 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_text
 from compress.core.errors import CompressError
 from compress.core.record import InputSpec
-from compress.models.count_macs import count
-from compress.models.factory import build
+from compress.models.count_macs import count_network
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.profile.compare_networks import exported, measure_interleaved
 from compress.profile.latency.timing import speedup
@@ -91,7 +91,7 @@ def measured(family: Family) -> Row:
     names = tuple(map(str, range(10)))
     spec = InputSpec(channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=names)
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
-    dense = build(settings, spec, seed=0, base=Path.cwd()).module.eval()
+    dense = build_model(settings, spec, seed=0, base=Path.cwd()).module.eval()
     _wake(dense)
     try:
         pruner = ChannelPruner(dense, spec, measure="macs", ranking="global", limits=Constraints())
@@ -99,7 +99,7 @@ def measured(family: Family) -> Row:
     except CompressError as error:
         row.failed = str(error)
         return row
-    before, after = count(dense, spec), count(cut.module, spec)
+    before, after = count_network(dense, spec), count_network(cut.module, spec)
     row.macs, row.params, row.notes = after.macs / before.macs, after.parameters / before.parameters, list(cut.notes)
     had = heads.count_heads(dense)
     row.heads = f"{sum(heads.count_heads_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""

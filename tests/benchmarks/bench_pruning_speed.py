@@ -22,8 +22,8 @@ from torch import nn
 
 from compress.config.devices import host
 from compress.core.record import InputSpec
-from compress.models.count_macs import count
-from compress.models.factory import build
+from compress.models.count_macs import count_network
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
@@ -40,7 +40,7 @@ SPEC = InputSpec(
 
 def network(name: str) -> nn.Module:
     """The network with a short stem, random weights."""
-    return build(ModelSettings(source=f"torchvision:{name}", small_stem=True), SPEC, seed=0, base=Path.cwd()).module
+    return build_model(ModelSettings(source=f"torchvision:{name}", small_stem=True), SPEC, seed=0, base=Path.cwd()).module
 
 
 def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats: int) -> tuple[float, list[float], list[float]]:
@@ -49,7 +49,7 @@ def efficiencies(name: str, kept: float, round_to: int, seconds: float, repeats:
     pruner = ChannelPruner(dense, SPEC, measure="macs", ranking="global", limits=Constraints(round_to=round_to))
     small = pruner.prune(dense, kept, magnitude()).module
     rows = [SpeedupMeter(dense, SPEC, seconds=seconds).row(small, host()) for _ in range(repeats)]
-    ratio = count(dense, SPEC).macs / count(small, SPEC).macs
+    ratio = count_network(dense, SPEC).macs / count_network(small, SPEC).macs
     return ratio, [row["measured_speedup"] for row in rows], [row["efficiency"] for row in rows]
 
 

@@ -32,8 +32,8 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.backends.onnxruntime import Runner
-from compress.backends.openvino import Runner as OpenVino
+from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends.openvino import OnnxRuntimeRunner as OpenVino
 from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.profile.latency.timing import time_runners
@@ -132,7 +132,10 @@ def timed(files: dict[str, Path], image: np.ndarray, threads: int, seconds: floa
     """Median latency in ms by file, all in turns."""
     runners = {"nncf": Converted, "ours-openvino": OpenVino}
     with ExitStack() as stack:
-        opened = {name: stack.enter_context(runners.get(name, Runner)(path, threads=threads)) for name, path in files.items()}
+        opened = {
+            name: stack.enter_context(runners.get(name, OnnxRuntimeRunner)(path, threads=threads))
+            for name, path in files.items()
+        }
         timings = time_runners(
             opened,
             {name: {"input": image} for name in opened},

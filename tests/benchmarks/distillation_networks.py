@@ -120,11 +120,11 @@ def _fitted(size: int) -> object:
     """A support vector machine on the pixels of the 2,000 labelled images."""
     from sklearn.svm import SVC
 
-    from compress.data.factory import load
+    from compress.data.factory import load_data
     from compress.data.settings import DataSettings
 
     settings = DataSettings(source="glyphs", image_size=size, samples=MANY, limit=FEW, validation=0.05)
-    data = load(settings, base=Path.cwd())
+    data = load_data(settings, base=Path.cwd())
     images, labels = [], []
     for batch in data.train.ordered(500):
         images.append(batch.inputs)

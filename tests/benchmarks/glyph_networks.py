@@ -24,11 +24,11 @@ from compress.core.atomic_files import write_text
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.models.count_macs import count
-from compress.models.factory import build
+from compress.models.count_macs import count_network
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.prune.stage import Prune
 from compress.tasks.classification import Classification
@@ -83,7 +83,7 @@ def network(name: str, data: Data, seed: int) -> nn.Module:
         stem = [ConvStemConfig(*one) for one in STEM]
         return torchvision.models.VisionTransformer(data.spec.height, num_classes=classes, conv_stem_configs=stem, **VIT).eval()
     settings = ModelSettings(source=f"torchvision:{name}", small_stem=name in SMALL_STEM)
-    module = build(settings, data.spec, seed=seed, base=Path.cwd()).module
+    module = build_model(settings, data.spec, seed=seed, base=Path.cwd()).module
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = 0.1  # MobileNetV3's 0.01 is for trainings of hundreds of thousands of steps
@@ -150,7 +150,7 @@ class Bench:
             train(module, self.data, seed, folder, epochs=self.size.dense[name], lr=LR.get(name, 2e-3), label="dense")
             torch.save(module.state_dict(), weights)
             export_onnx(module, self.data.spec, self.out / f"dense-{name}-{seed}.onnx")
-            return {"correct": correct(module, self.data), "macs": count(module, self.data.spec).macs}
+            return {"correct": correct(module, self.data), "macs": count_network(module, self.data.spec).macs}
 
         self.unit(f"dense-{name}-{seed}", compute)
         module.load_state_dict(torch.load(weights, weights_only=True))
@@ -176,7 +176,7 @@ class Bench:
             made = outcome.candidate.network()
             export_onnx(made, self.data.spec, self.out / f"{name}.onnx")
             found = {key: value.value for key, value in outcome.results.items()}
-            macs = count(made, self.data.spec).macs
+            macs = count_network(made, self.data.spec).macs
             return {"correct": correct(made, self.data), "macs": macs, "results": found, "notes": outcome.notes}
 
         return self.unit(name, compute)
@@ -204,7 +204,7 @@ def opened(parser: argparse.ArgumentParser) -> tuple[Bench, argparse.Namespace]:
     size = SMOKE if given.smoke else Size(samples=given.samples)
     seeds = (0,) if given.smoke else tuple(int(seed) for seed in given.seeds.split(","))
     settings = DataSettings(source="glyphs", image_size=32, samples=size.samples, test=size.test, views=1, augment="none")
-    bench = Bench(given.out, size, load(settings, base=Path.cwd()), seeds)
+    bench = Bench(given.out, size, load_data(settings, base=Path.cwd()), seeds)
     if given.train:
         for name in given.train.split(","):
             for seed in seeds:

@@ -26,7 +26,7 @@ from compress.core.registry_entry import FAMILIES, Registry
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
+from compress.data.source_string import DataSource
 from compress.data.sources import digits
 from compress.pipeline.report.outline import Pictures, Section, build_outline
 from compress.prune.criteria.base import Importance
@@ -63,7 +63,7 @@ def half_range(histogram: ActivationHistogram, *, levels: int, percentile: float
     return histogram.low / 2, histogram.high / 2
 
 
-def inverted_digits(settings: DataSettings, origin: Origin) -> Data:
+def inverted_digits(settings: DataSettings, origin: DataSource) -> Data:
     return digits.load(settings, origin)
 
 
@@ -164,7 +164,7 @@ def test_a_new_range_estimator_reads_what_was_observed() -> None:
 
 def test_a_new_data_source_is_loaded(tmp_path: Path) -> None:
     with temporary(NEW["data"]):
-        data = factory.load(DataSettings(source="inverted_digits"), base=tmp_path)
+        data = factory.load_data(DataSettings(source="inverted_digits"), base=tmp_path)
     assert len(data.train) > len(data.test) > 0
 
 

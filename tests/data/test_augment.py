@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compress.data.augment import AUGMENTATIONS, Light, center_crop, seed_of, seeded, squeeze
+from compress.data.augment import AUGMENTATIONS, Augmentation, center_crop, seed_of, seeded_transform, squeeze
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -11,7 +11,7 @@ def test_augmentations_give_varied_uint8_images_of_the_size_asked_for(name, chan
     augment = AUGMENTATIONS[name](24, center_crop(24))
     views = []
     for view in range(4):
-        with seeded(view):
+        with seeded_transform(view):
             views.append(augment(image))
     assert all(view.shape == (channels, 24, 24) and view.dtype == torch.uint8 for view in views)
     assert any(not torch.equal(views[0], view) for view in views[1:])
@@ -21,24 +21,24 @@ def test_augmentations_give_varied_uint8_images_of_the_size_asked_for(name, chan
 def test_an_augmentation_is_a_function_of_the_seed_alone(name):
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
     augment = AUGMENTATIONS[name](32, squeeze(32))
-    with seeded(5):
+    with seeded_transform(5):
         first = augment(image)
     torch.rand(7)
-    with seeded(5):
+    with seeded_transform(5):
         assert torch.equal(augment(image), first)
 
 
 def test_light_without_movement_is_the_identity():
     image = torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8)
-    assert torch.equal(Light(16, squeeze(16), degrees=0.0, scale=0.0, shift=0.0)(image), image)
+    assert torch.equal(Augmentation(16, squeeze(16), degrees=0.0, scale=0.0, shift=0.0)(image), image)
 
 
 def test_light_moves_a_dot_no_further_than_promised():
     image = torch.zeros((1, 65, 65), dtype=torch.uint8)
     image[0, 30:35, 30:35] = 255
-    augment = Light(65, squeeze(65))
+    augment = Augmentation(65, squeeze(65))
     for view in range(50):
-        with seeded(view):
+        with seeded_transform(view):
             weights = augment(image)[0].float()
         centre = torch.stack(torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")).mul(weights).sum((1, 2))
         moved = (centre / weights.sum() - 32).abs().max()
@@ -48,13 +48,13 @@ def test_light_moves_a_dot_no_further_than_promised():
 
 def test_light_continues_the_border():
     image = torch.full((1, 16, 16), 200, dtype=torch.uint8)
-    with seeded(3):
-        assert torch.equal(Light(16, squeeze(16))(image), image)
+    with seeded_transform(3):
+        assert torch.equal(Augmentation(16, squeeze(16))(image), image)
 
 
 def test_global_random_state_is_left_alone():
     before = torch.get_rng_state()
-    with seeded(1):
+    with seeded_transform(1):
         torch.rand(10)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -63,7 +63,7 @@ def test_the_state_is_restored_after_an_error():
     before = torch.get_rng_state()
 
     def fail():
-        with seeded(1):
+        with seeded_transform(1):
             torch.rand(1)
             raise RuntimeError("inside")
 

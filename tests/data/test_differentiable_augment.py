@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compress.data.differentiable_augment import CHANCES, OPERATIONS, siamese
+from compress.data.differentiable_augment import OPERATIONS, PROBABILITIES, differentiable_augment
 
 
 def images(count=4, channels=3):
@@ -9,13 +9,13 @@ def images(count=4, channels=3):
 
 
 def chances(count, seed=1):
-    return torch.rand(count, CHANCES, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(count, PROBABILITIES, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_keeps_the_shape_and_lets_gradients_through(name):
     x = images().requires_grad_()
-    changed = siamese(x, [name], chances(1))
+    changed = differentiable_augment(x, [name], chances(1))
     assert changed.shape == x.shape
     changed.square().sum().backward()
     assert x.grad.isfinite().all()
@@ -25,20 +25,26 @@ def test_an_operation_keeps_the_shape_and_lets_gradients_through(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_one_row_of_chance_changes_two_batches_alike(name):
     x, chance = images(), chances(1)
-    together = siamese(x, [name], chance)
-    assert torch.allclose(together, torch.cat([siamese(x[:1], [name], chance), siamese(x[1:], [name], chance)]), atol=1e-6)
+    together = differentiable_augment(x, [name], chance)
+    assert torch.allclose(
+        together,
+        torch.cat([differentiable_augment(x[:1], [name], chance), differentiable_augment(x[1:], [name], chance)]),
+        atol=1e-6,
+    )
 
 
 def test_rows_of_chance_are_each_images_own_whatever_the_company():
     x, chance = images(12), chances(12)
-    together = siamese(x, list(OPERATIONS), chance)
+    together = differentiable_augment(x, list(OPERATIONS), chance)
     for n in range(12):
-        assert torch.allclose(together[n : n + 1], siamese(x[n : n + 1], list(OPERATIONS), chance[n : n + 1]), atol=1e-6)
+        assert torch.allclose(
+            together[n : n + 1], differentiable_augment(x[n : n + 1], list(OPERATIONS), chance[n : n + 1]), atol=1e-6
+        )
 
 
 def test_without_operations_nothing_changes():
     x = images()
-    assert siamese(x, (), chances(1)) is x
+    assert differentiable_augment(x, (), chances(1)) is x
 
 
 def test_an_operation_at_its_middle_is_the_identity():

@@ -6,31 +6,31 @@ import pytest
 
 from compress.core.errors import DataError
 from compress.core.registry import ENTRIES, names
-from compress.data.factory import fingerprint, load
+from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
-from compress.data.source_string import parse
+from compress.data.source_string import parse_source
 
 
 def test_an_unknown_source_is_answered_with_the_nearest():
     with pytest.raises(DataError, match="unknown data source 'digit': did you mean 'digits'"):
-        load(DataSettings(source="digit"), base=Path())
+        load_data(DataSettings(source="digit"), base=Path())
 
 
 @pytest.mark.parametrize("source", ["imagefolder", "imagefolder:", "python"])
 def test_a_missing_argument_is_refused(source):
     with pytest.raises(DataError, match="lacks its argument"):
-        parse(source, Path())
+        parse_source(source, Path())
 
 
 @pytest.mark.parametrize("source", ["digits:8", "cifar10:"])
 def test_an_argument_too_many_is_refused(source):
     with pytest.raises(DataError, match="takes no argument"):
-        parse(source, Path())
+        parse_source(source, Path())
 
 
 def test_a_path_starts_from_the_base_unless_absolute(tmp_path):
-    assert parse("imagefolder:photos", tmp_path).path == tmp_path / "photos"
-    assert parse("imagefolder:/photos", tmp_path).path == Path("/photos")
+    assert parse_source("imagefolder:photos", tmp_path).path == tmp_path / "photos"
+    assert parse_source("imagefolder:/photos", tmp_path).path == Path("/photos")
 
 
 def test_every_source_of_the_table_can_be_imported():
@@ -41,23 +41,23 @@ def test_every_source_of_the_table_can_be_imported():
 def test_fingerprints_of_built_in_sources_repeat():
     for source in ("digits", "glyphs", "cifar10"):
         settings = DataSettings(source=source)
-        assert fingerprint(settings, Path()) == fingerprint(settings, Path())
+        assert data_fingerprint(settings, Path()) == data_fingerprint(settings, Path())
 
 
 def test_the_fingerprint_of_user_code_follows_the_file_and_does_not_run_it(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("raise SystemExit('ran')\n")
     settings = DataSettings(source="python:mine.py:make")
-    before = fingerprint(settings, tmp_path)
+    before = data_fingerprint(settings, tmp_path)
     file.write_text("raise SystemExit('ran again')\n")
-    assert fingerprint(settings, tmp_path) != before
+    assert data_fingerprint(settings, tmp_path) != before
 
 
 def test_fingerprints_are_computed_without_heavy_packages():
     code = (
         "import sys; from pathlib import Path; from compress.data.settings import DataSettings; "
-        "from compress.data.factory import fingerprint; "
-        "[fingerprint(DataSettings(source=s), Path()) for s in ('digits', 'glyphs', 'cifar10')]; "
+        "from compress.data.factory import data_fingerprint; "
+        "[data_fingerprint(DataSettings(source=s), Path()) for s in ('digits', 'glyphs', 'cifar10')]; "
         "print([m for m in ('torch', 'torchvision', 'sklearn', 'matplotlib', 'PIL', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

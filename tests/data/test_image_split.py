@@ -4,7 +4,7 @@ import torch
 
 import compress.data.image_split as images_module
 from compress.core.errors import DataError
-from compress.data.build_image_data import from_arrays, moments
+from compress.data.build_image_data import channel_moments, from_arrays
 from compress.data.settings import DataSettings
 
 CLASSES = ["a", "b", "c"]
@@ -134,7 +134,7 @@ def test_inputs_are_normalised_by_the_training_images():
 
 def test_moments_are_those_of_the_pixels():
     pixels, _ = part(20, 4, channels=3)
-    mean, std = moments(pixels, 3)
+    mean, std = channel_moments(pixels, 3)
     assert mean == pytest.approx((pixels.double() / 255).mean((0, 2, 3)).tolist(), abs=1e-4)
     assert std == pytest.approx((pixels.double() / 255).std((0, 2, 3), correction=0).tolist(), abs=1e-4)
 
@@ -183,10 +183,10 @@ def test_an_empty_split_is_refused():
 
 
 def test_withheld_labels_are_shown_by_no_batch_and_change_the_fingerprint(tmp_path):
-    from compress.data.factory import load
+    from compress.data.factory import load_data
     from compress.data.interface import UNLABELLED
 
-    some, whole = (load(DataSettings(image_size=8, limit=60, labelled=n), base=tmp_path) for n in (20, None))
+    some, whole = (load_data(DataSettings(image_size=8, limit=60, labelled=n), base=tmp_path) for n in (20, None))
     batch = next(iter(some.train.ordered(60)))
     kept = batch.targets[batch.targets != UNLABELLED]
     assert sorted(kept.tolist()) == sorted([*range(10), *range(10)])

@@ -2,21 +2,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.data.stratified import balanced, hold_out
+from compress.data.stratified import balanced_subset, stratified_hold_out
 
 labels_of_any_kind = st.lists(st.integers(0, 5), min_size=2, max_size=60).map(lambda values: np.array(values, dtype=np.int64))
 
 
 @given(labels_of_any_kind, st.floats(0.01, 0.95), st.integers(0, 5))
 def test_hold_out_parts_are_disjoint_complete_and_never_empty_a_class(labels, fraction, seed):
-    rest, held = hold_out(labels, fraction, seed)
+    rest, held = stratified_hold_out(labels, fraction, seed)
     assert sorted([*rest, *held]) == list(range(len(labels)))
     assert set(labels[rest]) == set(labels)
 
 
 @given(labels_of_any_kind, st.floats(0.05, 0.9))
 def test_each_class_is_held_out_in_proportion(labels, fraction):
-    _, held = hold_out(labels, fraction, 0)
+    _, held = stratified_hold_out(labels, fraction, 0)
     for label in np.unique(labels):
         total, taken = (labels == label).sum(), (labels[held] == label).sum()
         assert taken == min(max(1, round(fraction * total)), total - 1)
@@ -24,13 +24,13 @@ def test_each_class_is_held_out_in_proportion(labels, fraction):
 
 def test_hold_out_follows_the_seed():
     labels = np.repeat(np.arange(4), 25)
-    assert np.array_equal(hold_out(labels, 0.2, 1)[1], hold_out(labels, 0.2, 1)[1])
-    assert not np.array_equal(hold_out(labels, 0.2, 1)[1], hold_out(labels, 0.2, 2)[1])
+    assert np.array_equal(stratified_hold_out(labels, 0.2, 1)[1], stratified_hold_out(labels, 0.2, 1)[1])
+    assert not np.array_equal(stratified_hold_out(labels, 0.2, 1)[1], stratified_hold_out(labels, 0.2, 2)[1])
 
 
 @given(labels_of_any_kind, st.integers(1, 70), st.integers(0, 3))
 def test_a_limited_choice_is_as_even_as_the_classes_allow(labels, limit, seed):
-    chosen = balanced(labels, limit, seed)
+    chosen = balanced_subset(labels, limit, seed)
     assert len(set(chosen.tolist())) == len(chosen) == min(limit, len(labels))
     counts = {label: (labels[chosen] == label).sum() for label in np.unique(labels)}
     for label, count in counts.items():
@@ -40,4 +40,4 @@ def test_a_limited_choice_is_as_even_as_the_classes_allow(labels, limit, seed):
 
 def test_no_limit_takes_all_in_order():
     labels = np.array([1, 0, 1, 0], dtype=np.int64)
-    assert balanced(labels, None, 0).tolist() == [0, 1, 2, 3]
+    assert balanced_subset(labels, None, 0).tolist() == [0, 1, 2, 3]

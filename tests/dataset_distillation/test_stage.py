@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from compress import DatasetDistillation, Distill, Pipeline, Train
 from compress.core.errors import CompressError, DataError, TrainingError
 from compress.core.stage import Candidate, Context
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.interface import UNLABELLED
 from compress.data.settings import DataSettings
 from compress.data.sources.distilled_set import read
@@ -131,7 +131,7 @@ def test_inversion_from_a_network_alone_makes_a_source_that_can_be_trained_on(co
     spec = context.data.spec
     file = invert(context.teachers[0].network(), spec, tmp_path / "dreamt", stage("inversion"))
     assert file.is_file()
-    data = load(DataSettings(source="distilled:dreamt", image_size=8, test=0.25), base=tmp_path)
+    data = load_data(DataSettings(source="distilled:dreamt", image_size=8, test=0.25), base=tmp_path)
     assert len(data.train) == 6
     assert data.spec == spec
 

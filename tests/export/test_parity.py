@@ -6,7 +6,7 @@ import pytest
 from compress.core.errors import ConversionError
 from compress.export.parity import FormOutputs, ParityTable, check, check_top1
 from compress.tasks.classification import Classification
-from compress.tasks.output_agreement import compare
+from compress.tasks.output_agreement import compare_outputs
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tolerance_grows_with_the_outputs(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = pair
-    found = compare(a, b)
+    found = compare_outputs(a, b)
     needed = found.max_abs / found.scale
     check(found, relative=needed * 1.01, absolute=0.0, what="x")
     check(found, relative=0.0, absolute=found.max_abs * 1.01, what="x")
@@ -27,7 +27,7 @@ def test_tolerance_grows_with_the_outputs(pair: tuple[np.ndarray, np.ndarray]) -
 
 
 def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    found = compare(*pair)
+    found = compare_outputs(*pair)
     asked: list[float] = []
 
     def where(limit: float) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from compress.backends import tensorrt as runner
 from compress.backends import tensorrt_engine as engine
-from compress.backends.tensorrt_engine import Shapes, build_engine
+from compress.backends.tensorrt_engine import ShapeProfile, build_engine
 from compress.core.errors import MissingPackageError
 from compress.export.tensorrt import build_script, trtexec_command, unsupported_reason
 from tests.export.tiny import SPEC
@@ -79,7 +79,7 @@ def test_missing_package_says_how_to_install_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_command_writes_every_choice_out() -> None:
-    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=Shapes(1, 4, 16), batch=4)
+    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=ShapeProfile(1, 4, 16), batch=4)
     assert command[0] == "trtexec"
     flags = dict(part.removeprefix("--").partition("=")[::2] for part in command[1:])
     assert flags["onnx"] == "m.onnx"

@@ -17,7 +17,7 @@ from torchvision import models
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
 from compress.models import checkpoint
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.fit_to_data import last_layer
 from compress.models.settings import ModelSettings
 from tests.models.families import FAMILIES, Family
@@ -61,11 +61,11 @@ def prune(module: nn.Module, family: Family) -> None:
 
 def round_trip(family: Family, spec: InputSpec, path: Path) -> None:
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
-    reference = build(settings, spec, seed=0, base=Path()).module
+    reference = build_model(settings, spec, seed=0, base=Path()).module
     module = copy.deepcopy(reference)
     prune(module, family)
     checkpoint.save(module, reference, path)
-    fresh = build(settings, spec, seed=1, base=Path()).module
+    fresh = build_model(settings, spec, seed=1, base=Path()).module
     parameters = sum(each.numel() for each in fresh.parameters())
     back = checkpoint.load(path, fresh)
     images = torch.rand(2, 3, family.size, family.size)

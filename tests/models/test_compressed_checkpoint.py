@@ -6,7 +6,7 @@ from compress.core.errors import ModelError
 from compress.core.record import InputSpec
 from compress.core.stage import Candidate
 from compress.models.checkpoint import load, save
-from compress.models.compressed_checkpoint import pack, unpacked, zero_fraction
+from compress.models.compressed_checkpoint import compress_checkpoint, decompressed, zero_fraction
 from compress.pipeline.stage_output import save_output
 
 SPEC = InputSpec(channels=3, height=8, width=8, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b"))
@@ -32,21 +32,21 @@ def test_a_packed_checkpoint_is_small_the_same_each_time_and_comes_back_bit_for_
     for name in ("one", "two"):
         save(sparse, net, tmp_path / name / "w.safetensors")
         dense = (tmp_path / name / "w.safetensors").stat().st_size
-        packed = pack(tmp_path / name / "w.safetensors")
+        packed = compress_checkpoint(tmp_path / name / "w.safetensors")
         assert not (tmp_path / name / "w.safetensors").exists()
         sizes.append(packed.read_bytes())
     assert sizes[0] == sizes[1]
     assert len(sizes[0]) < 0.25 * dense
-    with unpacked(tmp_path / "one" / "w.safetensors") as path:
+    with decompressed(tmp_path / "one" / "w.safetensors") as path:
         again = load(path, net)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), sparse.parameters(), strict=True))
 
 
 def test_a_damaged_one_is_told(net, tmp_path):
     save(net, net, tmp_path / "w.safetensors")
-    packed = pack(tmp_path / "w.safetensors")
+    packed = compress_checkpoint(tmp_path / "w.safetensors")
     packed.write_bytes(packed.read_bytes()[:-40])
-    with pytest.raises(ModelError, match="is damaged"), unpacked(tmp_path / "w.safetensors"):
+    with pytest.raises(ModelError, match="is damaged"), decompressed(tmp_path / "w.safetensors"):
         pass
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import models
 
 from compress.core.record import InputSpec
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 
 MakeSpec = Callable[..., InputSpec]
 
@@ -17,27 +17,27 @@ def test_counts_of_small_networks_equal_those_by_hand(make_spec: MakeSpec) -> No
     module = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
     )
-    found = count(module, make_spec(size=16))
+    found = count_network(module, make_spec(size=16))
     assert found.parameters == (3 * 8 * 9 + 8) + 2 * 8 + (80 + 10)
     assert found.macs == 16 * 16 * 8 * 3 * 9 + 80
 
 
 def test_grouped_convolutions_cost_a_share(make_spec: MakeSpec) -> None:
     full, grouped = (nn.Sequential(nn.Conv2d(3, 6, 3, groups=groups, bias=False), nn.Flatten()) for groups in (1, 3))
-    assert count(full, make_spec()).macs == 3 * count(grouped, make_spec()).macs
+    assert count_network(full, make_spec()).macs == 3 * count_network(grouped, make_spec()).macs
 
 
 def test_attention_is_counted_also_where_the_encoder_is_one_fused_operator(make_spec: MakeSpec) -> None:
     L, d, m, p = 17, 48, 64, 8
     module = models.VisionTransformer(32, p, num_layers=1, num_heads=2, hidden_dim=d, mlp_dim=m, num_classes=10)
     by_hand = 16 * d * 3 * p * p + 4 * L * d * d + 2 * L * L * d + 2 * L * d * m + 10 * d
-    assert count(module, make_spec(size=32)).macs == by_hand
+    assert count_network(module, make_spec(size=32)).macs == by_hand
 
 
 def test_shared_weights_are_counted_once(make_spec: MakeSpec) -> None:
     layer = nn.Linear(12, 12, bias=False)
     module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), layer, layer)
-    found = count(module, make_spec(size=8))
+    found = count_network(module, make_spec(size=8))
     assert (found.parameters, found.macs) == (144, 288)
 
 
@@ -46,7 +46,7 @@ def test_the_network_is_left_as_it_was(training: bool, make_spec: MakeSpec) -> N
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train(training)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     fast = torch.backends.mha.get_fastpath_enabled()
-    count(module, make_spec())
+    count_network(module, make_spec())
     assert module.training is module[1].training is training
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert torch.backends.mha.get_fastpath_enabled() is fast

@@ -11,15 +11,17 @@ from torch import nn
 
 from compress.core.errors import ModelError, TrustError
 from compress.core.record import InputSpec
-from compress.models.factory import Built, build, fingerprint
+from compress.models.factory import BuiltModel, build_model, model_fingerprint
 from compress.models.settings import ModelSettings
 
 MakeSpec = Callable[..., InputSpec]
 
 
-def built(source: str, spec: InputSpec, *, seed: int = 0, base: Path = Path(), trust: bool = False, **fields: object) -> Built:
+def built(
+    source: str, spec: InputSpec, *, seed: int = 0, base: Path = Path(), trust: bool = False, **fields: object
+) -> BuiltModel:
     settings = ModelSettings.model_validate({"source": source, **fields})
-    return build(settings, spec, seed=seed, base=base, trust_code=trust)
+    return build_model(settings, spec, seed=seed, base=base, trust_code=trust)
 
 
 def same(left: nn.Module, right: nn.Module) -> bool:
@@ -124,22 +126,22 @@ def test_user_code_that_gives_no_classifier_is_refused(code: Path, make_spec: Ma
 def test_the_fingerprint_follows_the_file_and_not_its_path(tmp_path: Path) -> None:
     for name, text in (("a.py", "x = 1"), ("b.py", "x = 1"), ("c.py", "x = 2")):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    a, b, c = (fingerprint(ModelSettings(source=f"python:{name}.py:f"), tmp_path) for name in "abc")
+    a, b, c = (model_fingerprint(ModelSettings(source=f"python:{name}.py:f"), tmp_path) for name in "abc")
     assert a == b != c
     weights = ModelSettings(source="file:a.py", architecture="python:c.py:f")
-    assert fingerprint(weights, tmp_path) == {"weights": a["code"], **c}
+    assert model_fingerprint(weights, tmp_path) == {"weights": a["code"], **c}
 
 
 def test_the_fingerprint_of_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no file .*gone\.pt"):
-        fingerprint(ModelSettings(source="file:gone.pt", architecture="torchvision:resnet18"), tmp_path)
+        model_fingerprint(ModelSettings(source="file:gone.pt", architecture="torchvision:resnet18"), tmp_path)
 
 
 def test_fingerprints_are_taken_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from compress.models.factory import fingerprint; "
+        "import sys; from pathlib import Path; from compress.models.factory import model_fingerprint; "
         "from compress.models.settings import ModelSettings; "
-        "fingerprint(ModelSettings(source='torchvision:resnet18', weights='DEFAULT'), Path('.')); "
+        "model_fingerprint(ModelSettings(source='torchvision:resnet18', weights='DEFAULT'), Path('.')); "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

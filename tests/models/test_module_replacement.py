@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from compress.models import checkpoint
 from compress.models import module_replacement as parts
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 
 
@@ -33,9 +33,9 @@ def net():
 
 def test_parts_are_put_in_place_and_told_again(net):
     before = Net()
-    parts.place(net, PLACES)
-    assert parts.replaced(net, before) == PLACES
-    assert parts.replaced(before, before) == {}
+    parts.set_submodule(net, PLACES)
+    assert parts.find_replaceable(net, before) == PLACES
+    assert parts.find_replaceable(before, before) == {}
     assert net.act is net.shared[0]
     assert net.act.inplace
     assert not net.act.training
@@ -44,7 +44,7 @@ def test_parts_are_put_in_place_and_told_again(net):
 
 
 def test_they_survive_a_checkpoint_as_data(net, tmp_path):
-    parts.place(net, PLACES)
+    parts.set_submodule(net, PLACES)
     checkpoint.save(net, Net(), tmp_path / "m.safetensors")
     reference = Net()
     back = checkpoint.load(tmp_path / "m.safetensors", reference)
@@ -60,22 +60,22 @@ def test_they_survive_a_checkpoint_as_data(net, tmp_path):
 @pytest.mark.parametrize("place", ["nothing", "act.nothing", "first.weight", "training", "forward", "no.such.place"])
 def test_a_place_that_is_none_is_refused(net, place):
     with pytest.raises(KeyError, match=place):
-        parts.place(net, {place: "relu"})
+        parts.set_submodule(net, {place: "relu"})
 
 
 def test_a_function_cannot_be_nothing(net):
     with pytest.raises(KeyError, match="function"):
-        parts.place(net, {"function": "identity"})
+        parts.set_submodule(net, {"function": "identity"})
 
 
 def test_a_file_source_brings_the_parts_back(make_spec, tmp_path):
     spec = make_spec(size=32, classes=4)
     settings = ModelSettings(source="torchvision:mobilenet_v3_small")
-    one, other = (build(settings, spec, seed=seed, base=tmp_path).module for seed in (0, 1))
-    parts.place(one, {"features.0.2": "relu6", "features.1.block.1": "identity"})
+    one, other = (build_model(settings, spec, seed=seed, base=tmp_path).module for seed in (0, 1))
+    parts.set_submodule(one, {"features.0.2": "relu6", "features.1.block.1": "identity"})
     checkpoint.save(one, other, tmp_path / "adapted.safetensors")
     source = ModelSettings(source="file:adapted.safetensors", architecture="torchvision:mobilenet_v3_small")
-    back = build(source, spec, seed=2, base=tmp_path).module
+    back = build_model(source, spec, seed=2, base=tmp_path).module
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(back(x), one(x))

@@ -9,9 +9,9 @@ from torch import nn
 from torchvision import models
 
 from compress.core.record import InputSpec
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
-from compress.models.small_image_stem import shrink
+from compress.models.small_image_stem import use_small_stem
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1"])
@@ -22,14 +22,14 @@ def test_convolution_and_pooling_of_the_stem_stop_halving(name: str) -> None:
     sides: list[int] = []
     second = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)][1]
     second.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
-    assert len(shrink(module)) == 2
+    assert len(use_small_stem(module)) == 2
     assert module(torch.rand(2, 3, 32, 32)).shape == (2, 2)
     assert sides[0] >= 30  # squeezenet pads nothing
     assert sum(isinstance(layer, nn.MaxPool2d) for layer in module.modules()) == pools - 1
 
 
 def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> None:
-    notes = shrink(models.mobilenet_v2(num_classes=2))
+    notes = use_small_stem(models.mobilenet_v2(num_classes=2))
     assert notes == ["small_stem: convolution features.0.0 stride 2 → 1"]
 
 
@@ -43,14 +43,14 @@ def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> No
 )
 def test_what_cannot_be_changed_is_left_alone_and_said(module: nn.Module, reason: str) -> None:
     before = str(module)
-    (note,) = shrink(module)
+    (note,) = use_small_stem(module)
     assert reason in note
     assert str(module) == before
 
 
 def test_the_option_is_recorded_and_keeps_the_weights_shapes(make_spec: Callable[..., InputSpec]) -> None:
     plain, small = (
-        build(ModelSettings(source="torchvision:resnet18", small_stem=flag), make_spec(), seed=0, base=Path())
+        build_model(ModelSettings(source="torchvision:resnet18", small_stem=flag), make_spec(), seed=0, base=Path())
         for flag in (False, True)
     )
     assert len(small.notes) == 2

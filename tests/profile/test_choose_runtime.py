@@ -59,7 +59,10 @@ def chosen(names, tiny):
 
 def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatch):
     runtime(
-        monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=slowed(onnxruntime.Runner, 0), slow=slowed(onnxruntime.Runner, 8)
+        monkeypatch,
+        own=slowed(onnxruntime.OnnxRuntimeRunner, 4),
+        fast=slowed(onnxruntime.OnnxRuntimeRunner, 0),
+        slow=slowed(onnxruntime.OnnxRuntimeRunner, 8),
     )
     choice = chosen(("own", "slow", "fast"), tiny)
     assert choice.runtime == "fast"
@@ -76,7 +79,9 @@ def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatc
 
 
 def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch):
-    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), wrong=slowed(onnxruntime.Runner, 0, shift=0.5))
+    runtime(
+        monkeypatch, own=slowed(onnxruntime.OnnxRuntimeRunner, 4), wrong=slowed(onnxruntime.OnnxRuntimeRunner, 0, shift=0.5)
+    )
     choice = chosen(("own", "wrong"), tiny)
     assert choice.runtime == "own"
     assert choice.rows[1]["largest_difference"] == pytest.approx(0.5)
@@ -87,12 +92,17 @@ def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch
 
 
 def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
-    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 2), slower=slowed(onnxruntime.Runner, 2.3))
+    runtime(monkeypatch, own=slowed(onnxruntime.OnnxRuntimeRunner, 2), slower=slowed(onnxruntime.OnnxRuntimeRunner, 2.3))
     assert chosen(("own", "slower"), tiny).runtime == "own"
 
 
 def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch):
-    runtime(monkeypatch, own=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner, plain=slowed(onnxruntime.Runner, 8))
+    runtime(
+        monkeypatch,
+        own=slowed(onnxruntime.OnnxRuntimeRunner, 4),
+        fast=onnxruntime.OnnxRuntimeRunner,
+        plain=slowed(onnxruntime.OnnxRuntimeRunner, 8),
+    )
     special = save("special.onnx", network())
     opened = []
     real = runtimes.open_runner
@@ -110,7 +120,7 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
 
 
 def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch):
-    runtime(monkeypatch, own=onnxruntime.Runner, gone=NotInstalled)
+    runtime(monkeypatch, own=onnxruntime.OnnxRuntimeRunner, gone=NotInstalled)
     choice = chosen(("own", "gone"), tiny)
     assert choice.runtime == "own"
     assert [row["runtime"] for row in choice.rows] == ["own"]
@@ -143,7 +153,7 @@ def test_openvino_is_compared_with_onnx_runtime(tiny):
 
 
 def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
-    runtime(monkeypatch, onnxruntime=slowed(onnxruntime.Runner, 4), fast=onnxruntime.Runner)
+    runtime(monkeypatch, onnxruntime=slowed(onnxruntime.OnnxRuntimeRunner, 4), fast=onnxruntime.OnnxRuntimeRunner)
     device = host().model_copy(update={"runtimes": ("fast",)})
     said = []
 

@@ -24,9 +24,9 @@ def test_a_file_without_a_student_gets_a_table_of_its_own(tiny):
 
 
 def feeds(path):
-    from compress.backends.onnxruntime import Runner
+    from compress.backends.onnxruntime import OnnxRuntimeRunner
 
-    with Runner(path) as runner:
+    with OnnxRuntimeRunner(path) as runner:
         return runner.sample()
 
 

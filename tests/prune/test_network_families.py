@@ -7,8 +7,8 @@ import torch
 
 from compress.core.record import InputSpec
 from compress.models.checkpoint import load, save
-from compress.models.count_macs import count
-from compress.models.factory import build
+from compress.models.count_macs import count_network
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
@@ -46,10 +46,10 @@ FAMILIES = {
 def test_half_of_the_macs_go(name, tmp_path):
     size = FAMILIES[name]
     spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
-    net = build(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=tmp_path).module
+    net = build_model(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=tmp_path).module
     pruner = ChannelPruner(net, spec, measure="macs", ranking="global", limits=Constraints())
     cut = pruner.prune(net, 0.5, magnitude())
-    ratio = count(cut.module, spec).macs / count(net, spec).macs
+    ratio = count_network(cut.module, spec).macs / count_network(net, spec).macs
     print(f"\n{name}: {ratio:.3f} of the MACs left {cut.notes or ''}")
     for reason, times in Counter(skip.reason for skip in pruner.skipped).items():
         print(f"  {times} × {reason}")

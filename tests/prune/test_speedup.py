@@ -9,7 +9,7 @@ from compress.config.devices import load_device
 from compress.core.errors import ModelError
 from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile.compare_networks import Comparison
 from compress.profile.cost_model.operator_work import Work
 from compress.prune import latency_target as latency
@@ -100,7 +100,7 @@ def test_roundings_are_tried_at_the_same_cost_and_those_out_of_reach_have_a_reas
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
     small = Wide(16).eval()
     row = SpeedupMeter(wide, large, seconds=0.2).row(small, load_device("jetson_orin_nano"))
-    ratio = count(wide, large).macs / count(small, large).macs
+    ratio = count_network(wide, large).macs / count_network(small, large).macs
     assert row["predicted_speedup"] == pytest.approx(ratio)
     assert row["measured_speedup"] > 1.5  # a sixteenth of the work
     assert row["efficiency"] == pytest.approx(row["measured_speedup"] / ratio)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.prune import loop as steps
 from compress.prune.stage import Prune, Target
 from compress.prune.unstructured.weights import count_zeros
@@ -99,7 +99,7 @@ def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context)
     before = copy.deepcopy(candidate.network().state_dict())
     outcome = Prune(**CHANNEL).run(candidate, context)
     made = outcome.candidate.network()
-    ratio = count(made, candidate.spec).macs / count(candidate.network(), candidate.spec).macs
+    ratio = count_network(made, candidate.spec).macs / count_network(candidate.network(), candidate.spec).macs
     assert outcome.results["macs_ratio"].value == pytest.approx(ratio)
     assert ratio <= 0.5
     assert not made.training

@@ -11,7 +11,7 @@ import torch
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.record import InputSpec
-from compress.models.factory import build
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
@@ -26,7 +26,7 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
         channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple("abcdefghij")
     )
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
-    network = build(settings, spec, seed=0, base=tmp_path).module
+    network = build_model(settings, spec, seed=0, base=tmp_path).module
     for parameter in network.parameters():
         if not parameter.any():  # the vision transformer's head starts at zero, and so would all answers
             torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from torch import nn
 
 from compress.core.record import InputSpec
 from compress.data.interface import Batch, Data
-from compress.models.recalibrate_batchnorm import resettled
+from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.tasks.classification import Classification
 
 
@@ -113,5 +113,5 @@ def mobile() -> nn.Module:
     net = Mobile()
     with torch.no_grad():  # gates and statistics that are not those of a fresh network
         net.block.body[6].excite.bias.normal_(std=2.0)
-    resettled(net.eval(), [torch.randn(64, 3, 16, 16)])
+    recalibrate_batchnorm(net.eval(), [torch.randn(64, 3, 16, 16)])
     return net

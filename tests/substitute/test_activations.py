@@ -76,7 +76,7 @@ def test_a_gate_is_no_silu_and_a_module_is_no_function():
 def test_an_attribute_of_a_transformer_layer_is_replaced_in_its_fused_kernel_as_well(to):
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True).eval()
-    parts.place(layer, {"activation": to})
+    parts.set_submodule(layer, {"activation": to})
     x = torch.randn(2, 5, 8) * 9
     with torch.no_grad():
         fused = layer(x)
@@ -95,6 +95,6 @@ def test_an_attribute_of_a_transformer_layer_is_replaced_in_its_fused_kernel_as_
 def test_a_module_that_stands_in_two_places_is_replaced_by_one_module_in_both():
     act = nn.Hardswish()
     net = nn.Sequential(nn.Conv2d(3, 4, 1), act, nn.Conv2d(4, 4, 1), act)
-    parts.place(net, dict.fromkeys(activations.activation_modules(net), "relu6"))
+    parts.set_submodule(net, dict.fromkeys(activations.activation_modules(net), "relu6"))
     assert isinstance(net[1], nn.ReLU6)
     assert net[1] is net[3]

@@ -7,8 +7,8 @@ import torch
 
 from compress.core.record import InputSpec
 from compress.models.checkpoint import load, save
-from compress.models.count_macs import count
-from compress.models.factory import build
+from compress.models.count_macs import count_network
+from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
@@ -45,7 +45,7 @@ def adapted(source, args, size, found, folder):
     """Replace everything; check what was found, that gates were absorbed, and that a checkpoint brings it back."""
     spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     settings = ModelSettings(source=source, args=args)
-    net, fresh = (build(settings, spec, seed=seed, base=folder).module for seed in (0, 1))
+    net, fresh = (build_model(settings, spec, seed=seed, base=folder).module for seed in (0, 1))
     x = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(0))
     places = survey.find_replaceable(STAGE, net, x[:2])
     gone = places.places.get("squeeze_excite", ())
@@ -67,7 +67,7 @@ def adapted(source, args, size, found, folder):
 
 def prunes(module, net, spec, folder):
     cut = ChannelPruner(module, spec, measure="macs", ranking="global", limits=Constraints()).prune(module, 0.6, magnitude())
-    assert count(cut.module, spec).macs <= 0.6 * count(module, spec).macs
+    assert count_network(cut.module, spec).macs <= 0.6 * count_network(module, spec).macs
     save(cut.module, net, folder / "pruned.safetensors")
     x = torch.randn(2, *spec.shape)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from compress.core.errors import ModelError
 from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.substitute import apply as replacing
 from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
@@ -99,7 +99,7 @@ def test_everything_is_replaced_and_the_record_says_where(candidate, context):
     steps = found.tables["adapt_steps"]
     assert [row["step"] for row in steps][:3] == ["as given", "depthwise convolutions 3×3", "squeeze-excite removed"]
     assert found.results["macs_ratio"].value == pytest.approx(
-        count(found.candidate.module, candidate.spec).macs / count(before, candidate.spec).macs
+        count_network(found.candidate.module, candidate.spec).macs / count_network(before, candidate.spec).macs
     )
     assert equal(candidate.module, before)
 

@@ -16,14 +16,14 @@ import torch
 from torchvision import datasets
 
 from compress.core.errors import DataError
-from compress.data.build_image_data import Part, from_arrays
+from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
-from compress.data.stratified import hold_out
+from compress.data.source_string import DataSource
+from compress.data.stratified import stratified_hold_out
 
 
-def load_cifar10(settings: DataSettings, origin: Origin) -> Data:
+def load_cifar10(settings: DataSettings, origin: DataSource) -> Data:
     """Ten classes.
 
     Raises:
@@ -32,7 +32,7 @@ def load_cifar10(settings: DataSettings, origin: Origin) -> Data:
     return _load(datasets.CIFAR10, settings, origin)
 
 
-def load_cifar100(settings: DataSettings, origin: Origin) -> Data:
+def load_cifar100(settings: DataSettings, origin: DataSource) -> Data:
     """A hundred classes.
 
     Raises:
@@ -47,10 +47,10 @@ def folder(base: Path) -> Path:
     return Path(chosen).expanduser() if chosen else base / "data"
 
 
-def _load(dataset: Any, settings: DataSettings, origin: Origin) -> Data:
+def _load(dataset: Any, settings: DataSettings, origin: DataSource) -> Data:
     training, test = (_open(dataset, folder(origin.base), train) for train in (True, False))
     images, labels = _part(training)
-    rest, held = hold_out(labels, settings.validation, settings.seed)
+    rest, held = stratified_hold_out(labels, settings.validation, settings.seed)
     return from_arrays(
         (images[torch.from_numpy(rest)], labels[rest]),
         (images[torch.from_numpy(held)], labels[held]),
@@ -75,5 +75,5 @@ def _open(dataset: Any, root: Path, train: bool) -> Any:
         raise DataError(msg) from error
 
 
-def _part(dataset: Any) -> Part:
+def _part(dataset: Any) -> ArrayPart:
     return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), np.asarray(dataset.targets, dtype=np.int64)

@@ -9,25 +9,25 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from compress.data.build_image_data import Part, from_arrays
+from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
-from compress.data.stratified import Indices, hold_out
+from compress.data.source_string import DataSource
+from compress.data.stratified import Indices, stratified_hold_out
 
 
-def load(settings: DataSettings, origin: Origin) -> Data:  # noqa: ARG001
+def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     """The digits, split by seed and class; resized (bilinear, antialiased) when read."""
     found = load_digits()
     # Sixteen levels of grey, 0 the background.
     images = torch.from_numpy(np.round(found.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
     labels = found.target.astype(np.int64)
 
-    def part(chosen: Indices) -> Part:
+    def part(chosen: Indices) -> ArrayPart:
         return images[torch.from_numpy(chosen)], labels[chosen]
 
-    rest, test = hold_out(labels, settings.test, settings.seed)
-    train, validation = hold_out(labels[rest], settings.validation, settings.seed)
+    rest, test = stratified_hold_out(labels, settings.test, settings.seed)
+    train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
     return from_arrays(
         part(rest[train]),
         part(rest[validation]),

@@ -19,7 +19,7 @@ LONGEST = 1 << 24
 """Bytes of a header that is believed."""
 
 
-class About(FrozenModel):
+class DistilledMetadata(FrozenModel):
     """How a distilled set was made.
 
     Attributes:
@@ -42,7 +42,7 @@ class About(FrozenModel):
     fingerprint: str = ""
 
 
-def file_of(path: Path) -> Path:
+def distilled_file(path: Path) -> Path:
     """The file that a path or its folder stands for.
 
     Raises:
@@ -55,23 +55,23 @@ def file_of(path: Path) -> Path:
     return file
 
 
-def about_of(path: Path) -> About:
+def read_metadata(path: Path) -> DistilledMetadata:
     """What the set at a path says of itself.
 
     Raises:
         DataError: There is none, or it is something else.
     """
-    file = file_of(path)
+    file = distilled_file(path)
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
             header: dict[str, Any] = json.loads(opened.read(min(length, LONGEST)))
-        return About.model_validate_json(header["__metadata__"]["about"])
+        return DistilledMetadata.model_validate_json(header["__metadata__"]["about"])
     except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
         msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
         raise DataError(msg) from error
 
 
-def origin_of(then: DataSettings, now: DataSettings) -> DataSettings:
+def source_description(then: DataSettings, now: DataSettings) -> DataSettings:
     """Settings to read the data set behind a distilled one with: as it was read then, as many images to judge on as now."""
     return then.model_copy(update={"evaluation_limit": now.evaluation_limit, "workers": now.workers})

@@ -28,10 +28,10 @@ from compress.core.errors import DataError
 from compress.core.record import InputSpec, Skipped
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
-from compress.data.sources.distilled_metadata import FORMAT, About, file_of, origin_of
-from compress.data.sources.distilled_split import DistilledSplit, contents_of
-from compress.data.stratified import balanced, hold_out
+from compress.data.source_string import DataSource
+from compress.data.sources.distilled_metadata import FORMAT, DistilledMetadata, distilled_file, source_description
+from compress.data.sources.distilled_split import DistilledSplit, contents_hash
+from compress.data.stratified import balanced_subset, stratified_hold_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class DistilledSet:
     targets: Tensor
     soft: Tensor
     spec: InputSpec
-    about: About
+    about: DistilledMetadata
 
     def split(self, *, augmented: bool = True, seed: int = 0, rows: Tensor | None = None) -> DistilledSplit:
         """It, or some rows of it, as a split to train on."""
@@ -63,8 +63,8 @@ def write(path: Path, given: DistilledSet) -> None:
     """Write the file; it appears whole or not at all."""
     metadata = {
         "format": FORMAT,
-        "contents": contents_of(given.images, given.targets),
-        "sum": contents_of(given.images, given.targets, given.soft),
+        "contents": contents_hash(given.images, given.targets),
+        "sum": contents_hash(given.images, given.targets, given.soft),
         "classes": json.dumps(given.spec.classes),
         "spec": given.spec.model_dump_json(),
         "about": given.about.model_dump_json(),
@@ -83,7 +83,7 @@ def read(path: Path) -> DistilledSet:
     Raises:
         DataError: Missing, damaged, or something else.
     """
-    file = file_of(path)
+    file = distilled_file(path)
     try:
         with safe_open(str(file), framework="pt") as opened:
             metadata: Mapping[str, str] = opened.metadata() or {}
@@ -93,23 +93,23 @@ def read(path: Path) -> DistilledSet:
             targets,
             soft,
             InputSpec.model_validate_json(metadata["spec"]),
-            About.model_validate_json(metadata["about"]),
+            DistilledMetadata.model_validate_json(metadata["about"]),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
         raise DataError(msg) from error
-    if metadata.get("sum") != contents_of(images, targets, soft):
+    if metadata.get("sum") != contents_hash(images, targets, soft):
         msg = f"{file}: its images or labels were changed since it was written; make it again with dataset_distillation"
         raise DataError(msg)
     return found
 
 
-def trained_on(data: Data, path: Path) -> Data:
+def with_distilled_train(data: Data, path: Path) -> Data:
     """The data with a distilled set in the place of its training images."""
     return replace(data, train=read(path).split())
 
 
-def load(settings: DataSettings, origin: Origin) -> Data:
+def load(settings: DataSettings, origin: DataSource) -> Data:
     """The set as training images; validation and test images from the data set that it was made from.
 
     Raises:
@@ -118,13 +118,13 @@ def load(settings: DataSettings, origin: Origin) -> Data:
     found = read(origin.path)
     _fits(found, settings)
     labels = found.targets.numpy()
-    rows = torch.from_numpy(balanced(labels, settings.limit, settings.seed))
+    rows = torch.from_numpy(balanced_subset(labels, settings.limit, settings.seed))
     if found.about.data is None:
         return _alone(found, settings, rows)
-    source = origin_of(found.about.data, settings)
+    source = source_description(found.about.data, settings)
     from compress.data import factory as sources
 
-    behind: Data = sources.load(source, base=origin.base, trust_code=origin.trust_code)
+    behind: Data = sources.load_data(source, base=origin.base, trust_code=origin.trust_code)
     if behind.spec != found.spec or behind.train.fingerprint != found.about.fingerprint:
         msg = (
             f"{settings.source} was made from {source.source}, which has changed since (other images, classes or versions of "
@@ -150,8 +150,8 @@ def _fits(found: DistilledSet, settings: DataSettings) -> None:
 def _alone(found: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
     """All three splits out of the set itself."""
     labels = found.targets[rows].numpy()
-    rest, test = hold_out(labels, settings.test, settings.seed)
-    train, validation = hold_out(labels[rest], settings.validation, settings.seed)
+    rest, test = stratified_hold_out(labels, settings.test, settings.seed)
+    train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
     if min(len(test), len(validation)) == 0:
         msg = (
             f"{settings.source} has no data set behind it and too few images to give some up for validation and test; "

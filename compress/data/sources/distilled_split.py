@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from compress.data.augment import seed_of
-from compress.data.differentiable_augment import CHANCES, siamese
+from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.data.interface import Batch
 from compress.data.stratified import Indices
 
 
-def contents_of(images: Tensor, *beside: Tensor) -> str:
+def contents_hash(images: Tensor, *beside: Tensor) -> str:
     """Hash of what the samples are, images and their classes, however they are augmented; and of what else is given."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for tensor in (images, *beside):
@@ -46,7 +46,7 @@ class DistilledSplit:
         self._images, self._targets, self.soft = images, targets, soft
         self._operations, self._seed = tuple(operations), seed
         self.views = views if operations else 1
-        self.contents = contents_of(images, targets)
+        self.contents = contents_hash(images, targets)
         look = repr((self._operations, self.views, seed, torch.__version__))
         self.fingerprint = hashlib.sha256(f"{self.contents} {look}".encode()).hexdigest()
 
@@ -85,9 +85,9 @@ class DistilledSplit:
             return Batch(images, self._targets[samples], samples)
         if self._operations:
             chance = torch.stack([self._chance(index, view) for index in samples.tolist()])
-            images = siamese(images, self._operations, chance)
+            images = differentiable_augment(images, self._operations, chance)
         return Batch(images, self._targets[samples], samples, torch.full_like(samples, view))
 
     def _chance(self, index: int, view: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed_of(self._seed, index, view))
-        return torch.rand(CHANCES, generator=generator)
+        return torch.rand(PROBABILITIES, generator=generator)

@@ -21,7 +21,7 @@ _LISTED = 10
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """The image files of one folder of classes.
 
     Attributes:
@@ -57,7 +57,7 @@ def find_splits(root: Path) -> dict[str, Path]:
     return {name: root / name for name in _SPLITS if name in found}
 
 
-def list_classes(root: Path) -> tuple[Listing, tuple[Skipped, ...]]:
+def list_classes(root: Path) -> tuple[FolderListing, tuple[Skipped, ...]]:
     """List the images of PATH/CLASS/…, and the files that are not images by their suffix.
 
     Raises:
@@ -83,10 +83,10 @@ def list_classes(root: Path) -> tuple[Listing, tuple[Skipped, ...]]:
     if empty:
         msg = f"{root}: no images in class {_some(empty)}; add some ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         raise DataError(msg)
-    return Listing(classes, tuple(files), tuple(labels)), tuple(skipped)
+    return FolderListing(classes, tuple(files), tuple(labels)), tuple(skipped)
 
 
-def check_same_classes(train: Listing, other: Listing, name: str, root: Path) -> None:
+def check_same_classes(train: FolderListing, other: FolderListing, name: str, root: Path) -> None:
     """Refuse a split whose classes are not those of the training images.
 
     Raises:

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from compress.core.errors import DataError
 from compress.data.augment import seed_of
-from compress.data.build_image_data import Part, from_arrays
+from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
+from compress.data.source_string import DataSource
 
 CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -51,7 +51,7 @@ _LARGEST_MASTER = 256
 _CHUNK_PIXELS = 2**20
 
 
-def load(settings: DataSettings, origin: Origin) -> Data:  # noqa: ARG001
+def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     """Draw `samples` training images, `validation` · `samples` validation and `test` · `samples` test images.
 
     Raises:
@@ -78,7 +78,7 @@ def split_families(seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names[2:]), tuple(names[:2])
 
 
-def draw(families: tuple[str, ...], count: int, size: int, seed: int) -> Part:
+def draw(families: tuple[str, ...], count: int, size: int, seed: int) -> ArrayPart:
     """Draw `count` images from these families: every class alike often, families alike often, styles within them too.
 
     Returns:

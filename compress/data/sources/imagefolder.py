@@ -22,12 +22,12 @@ from torchvision.transforms.v2 import functional as tv
 from compress.core.errors import DataError
 from compress.core.record import Skipped
 from compress.data.augment import center_crop
-from compress.data.build_image_data import build
+from compress.data.build_image_data import build_image_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
-from compress.data.sources.folder_listing import Listing, check_same_classes, describe, find_splits, list_classes
-from compress.data.stratified import Indices, balanced, hold_out
+from compress.data.source_string import DataSource
+from compress.data.sources.folder_listing import FolderListing, check_same_classes, describe, find_splits, list_classes
+from compress.data.stratified import Indices, balanced_subset, stratified_hold_out
 
 CHECKED = 20_000
 """Up to this many files are decoded when loading; a 500 × 400 JPEG takes half a millisecond to two on one core."""
@@ -38,11 +38,11 @@ _SKIPS = 50
 # What Pillow raises for a damaged file depends on its format.
 _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
-Chosen = tuple[Listing, Indices]
+FileSelection = tuple[FolderListing, Indices]
 
 
 @dataclass(frozen=True, eq=False)
-class Files:
+class ImageFiles:
     """Images read from disk when asked for.
 
     Attributes:
@@ -77,7 +77,7 @@ class Files:
             raise DataError(msg) from error
 
 
-def load(settings: DataSettings, origin: Origin) -> Data:
+def load(settings: DataSettings, origin: DataSource) -> Data:
     """Find the images, split them, check that they can be decoded.
 
     Raises:
@@ -89,17 +89,19 @@ def load(settings: DataSettings, origin: Origin) -> Data:
     readers = []
     for (listing, indices), limit in zip((train, validation, test), limits, strict=True):
         labels = np.asarray(listing.labels, dtype=np.int64)[indices]
-        chosen = balanced(labels, limit, settings.seed)
+        chosen = balanced_subset(labels, limit, settings.seed)
         files = tuple(listing.files[index] for index in indices[chosen])
-        readers.append(Files(files, labels[chosen], settings.channels))
+        readers.append(ImageFiles(files, labels[chosen], settings.channels))
     _check_files([file for reader in readers for file in reader.files])
     grey = settings.channels == 1
     mean, std = ((round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)) if grey else (_MEAN, _STD)
     plain = center_crop(settings.image_size)
-    return build(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings, skipped=skipped)
+    return build_image_data(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings, skipped=skipped)
 
 
-def _choose(root: Path, settings: DataSettings) -> tuple[tuple[Chosen, Chosen, Chosen], tuple[str, ...], tuple[Skipped, ...]]:
+def _choose(
+    root: Path, settings: DataSettings
+) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Skipped, ...]]:
     """Which files are training, validation and test images; the classes; the files left out."""
     folders = find_splits(root)
     found = {name: list_classes(folder) for name, folder in folders.items()}
@@ -118,9 +120,9 @@ def _choose(root: Path, settings: DataSettings) -> tuple[tuple[Chosen, Chosen, C
     return (first, validation, test), first[0].classes, skipped
 
 
-def _divide(chosen: Chosen, fraction: float, seed: int) -> tuple[Chosen, Chosen]:
+def _divide(chosen: FileSelection, fraction: float, seed: int) -> tuple[FileSelection, FileSelection]:
     listing, indices = chosen
-    rest, held = hold_out(np.asarray(listing.labels, dtype=np.int64)[indices], fraction, seed)
+    rest, held = stratified_hold_out(np.asarray(listing.labels, dtype=np.int64)[indices], fraction, seed)
     return (listing, indices[rest]), (listing, indices[held])
 
 

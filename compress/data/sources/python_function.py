@@ -22,13 +22,13 @@ from torchvision.transforms.v2 import functional as tv
 from compress.core.errors import DataError
 from compress.core.trusted_code import load_function
 from compress.data.augment import Transform, center_crop, squeeze
-from compress.data.build_image_data import Part, from_arrays
+from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.source_string import Origin
+from compress.data.source_string import DataSource
 
 
-def load(settings: DataSettings, origin: Origin) -> Data:
+def load(settings: DataSettings, origin: DataSource) -> Data:
     """Call the function and take what it gives.
 
     Raises:
@@ -51,7 +51,7 @@ def load(settings: DataSettings, origin: Origin) -> Data:
     return from_arrays(*parts, classes=names, settings=settings)
 
 
-def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> Part:
+def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> ArrayPart:
     """A whole dataset as (N, C, S, S) and labels."""
     images: list[Tensor] = []
     labels: list[int] = []

@@ -197,7 +197,7 @@ def build_network(source: str, context: Context, seed: int) -> nn.Module:
         TrustError: `python:` without trust.
         ModelError: No such network, or it does not fit the data.
     """
-    from compress.models.factory import build
+    from compress.models.factory import build_model
 
     settings = ModelSettings(source=source)
-    return build(settings, context.data.spec, seed=seed, base=context.base, trust_code=context.trust_code).module
+    return build_model(settings, context.data.spec, seed=seed, base=context.base, trust_code=context.trust_code).module

@@ -10,11 +10,11 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
 from compress.core.trusted_code import load_function
-from compress.models.factory import Draft
+from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """Call the function with `args`, and with `num_classes` and `in_channels` where it takes them.
 
     Raises:
@@ -34,4 +34,4 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
     if not isinstance(module, nn.Module):
         msg = f"python:{name} must return a torch.nn.Module, it returned {type(module).__name__}"
         raise ModelError(msg)
-    return Draft(module, int(settings.args.get("num_classes", len(spec.classes))))
+    return UnfittedModel(module, int(settings.args.get("num_classes", len(spec.classes))))

@@ -7,11 +7,11 @@ from typing import Any
 
 from compress.core.errors import MissingPackageError, ModelError, nearest
 from compress.core.record import InputSpec
-from compress.models.factory import Draft
+from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:  # noqa: ARG001
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
     """Build a network of timm; it fits head, channels and image size by itself, pretrained or not.
 
     Raises:
@@ -35,7 +35,7 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
     arguments |= settings.args
     module = _created(name, settings.weights is not None, arguments)
     notes = (f"timm:{name} with pretrained weights: head and first layer fitted by timm",) * (settings.weights is not None)
-    return Draft(module, int(arguments["num_classes"]), notes)
+    return UnfittedModel(module, int(arguments["num_classes"]), notes)
 
 
 def _created(name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:

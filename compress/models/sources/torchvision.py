@@ -13,7 +13,7 @@ from torchvision.models import maxvit, vision_transformer
 
 from compress.core.errors import ModelError, nearest
 from compress.core.record import InputSpec
-from compress.models.factory import Draft
+from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
 VIT: Mapping[str, Mapping[str, int]] = {
@@ -36,7 +36,7 @@ MAXVIT: Mapping[str, Any] = {
 """Likewise for maxvit_t."""
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:  # noqa: ARG001
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
     """Build a network of torchvision.
 
     Raises:
@@ -47,7 +47,7 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
         return _pretrained(name, settings, spec)
     arguments = {"num_classes": len(spec.classes)} | settings.args
     builder, notes = _builder(name, arguments, spec)
-    return Draft(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
+    return UnfittedModel(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
 
 
 def _refuse_unknown(name: str) -> None:
@@ -112,7 +112,7 @@ def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, A
         raise ModelError(msg) from error
 
 
-def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> Draft:
+def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> UnfittedModel:
     choices = models.get_model_weights(name)
     wanted = str(settings.weights)
     if wanted not in choices.__members__:
@@ -136,7 +136,7 @@ def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> Draft:
     except RuntimeError as error:
         msg = f"the weights {wanted} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
         raise ModelError(msg) from error
-    return Draft(module, arguments["num_classes"], (*notes, *_normalised_otherwise(entry, spec)))
+    return UnfittedModel(module, arguments["num_classes"], (*notes, *_normalised_otherwise(entry, spec)))
 
 
 def _downloaded(name: str, entry: Any) -> dict[str, Any]:

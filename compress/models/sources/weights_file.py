@@ -19,7 +19,7 @@ from compress.core.errors import ModelError
 from compress.core.record import InputSpec
 from compress.models import checkpoint
 from compress.models import fit_to_data as head
-from compress.models.factory import Draft, construct
+from compress.models.factory import UnfittedModel, construct_model
 from compress.models.settings import ModelSettings
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
@@ -28,7 +28,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Training-only heads of GoogLeNet and Inception, left out of the networks here."""
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> Draft:
+def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """Build the architecture and put the file's weights into it, pruned shapes of our own checkpoints included.
 
     Raises:
@@ -39,15 +39,15 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
         msg = f"no weights file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
     architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None})
-    draft = construct(architecture, spec, base=base, trust_code=trust_code)
+    draft = construct_model(architecture, spec, base=base, trust_code=trust_code)
     if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
         module = checkpoint.load(path, draft.module)
-        return Draft(module, draft.classes, (*draft.notes, f"weights and structure from {path.name}"))
+        return UnfittedModel(module, draft.classes, (*draft.notes, f"weights and structure from {path.name}"))
     state = _unwrapped(_read(path), draft.module)
     _meet_channels(draft.module, state)
     _refuse_misfit(path, state, draft, len(spec.classes))
     draft.module.load_state_dict(state, strict=False)
-    return Draft(draft.module, draft.classes, (*draft.notes, f"weights from {path.name}"))
+    return UnfittedModel(draft.module, draft.classes, (*draft.notes, f"weights from {path.name}"))
 
 
 def _read(path: Path) -> Any:
@@ -96,7 +96,7 @@ def _meet_channels(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         head.fit_channels(module, weight.shape[1])
 
 
-def _refuse_misfit(path: Path, state: Mapping[str, Tensor], draft: Draft, classes: int) -> None:
+def _refuse_misfit(path: Path, state: Mapping[str, Tensor], draft: UnfittedModel, classes: int) -> None:
     own = draft.module.state_dict()
     shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]

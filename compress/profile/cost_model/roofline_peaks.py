@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.config.devices import Device
 from compress.config.devices.profile_schema import Efficiency, Figure, Peaks
 from compress.profile.latency.interleave import Action, interleave
@@ -79,7 +79,7 @@ def _rates(threads: int, seconds: float) -> dict[str, float]:
         for name, model in models.items():
             path = Path(folder) / f"{name}.onnx"
             onnx.save(model, path)
-            runner = stack.enter_context(Runner(path, threads=threads))
+            runner = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
             actions[name] = partial(runner.run, runner.sample())
         data = np.ones(COPIED_BYTES, np.uint8)
         copy = np.empty_like(data)

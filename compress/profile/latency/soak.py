@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.backends.open import open_runner
-from compress.backends.runner import Feeds, sample
+from compress.backends.runner import Feeds, zero_feeds
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.latency.interleave import warm_up
@@ -94,7 +94,7 @@ def soak_file(
         DeviceError: Its input shapes are not known, or `seconds` is not positive.
     """
     with open_runner(runtime, path, threads=threads) as runner:
-        given = feeds or sample(runner)
+        given = feeds or zero_feeds(runner)
         where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
         return soak(lambda: runner.run(given), seconds, where=where, reporter=reporter)
 

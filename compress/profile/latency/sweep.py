@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.backends.open import open_runner
-from compress.backends.runner import Feeds, pinned, sample
+from compress.backends.runner import Feeds, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter, Reporter
@@ -141,7 +141,7 @@ def sweep_files(
     for device, path in itertools.product(local_devices, files):
         plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
         with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
-            feeds = partial(sample, runner)
+            feeds = partial(zero_feeds, runner)
             points, unfit = sweep(path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter())
         rows += [{"file": path.name, "device": device.name, **point} for point in points]
         skipped += unfit

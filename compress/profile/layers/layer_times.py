@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.backends.runner import Array, Feeds
 from compress.core.record import Fact
 from compress.profile.layers import kernel_to_node as origins
@@ -134,7 +134,7 @@ def measure(
         for number, (name, path) in enumerate(files.items()):
             place = folder / str(number)
             place.mkdir()
-            plain[name] = stack.enter_context(Runner(path, threads=threads))
+            plain[name] = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
             given[name] = feeds[name] if feeds else plain[name].sample()
             graphs.save(origins.marked(graphs.load(path)), place / "marked.onnx")
             stamping[name] = stack.enter_context(Stamping(place / "marked.onnx", place, threads=threads))
@@ -152,7 +152,7 @@ class _Times:
 
 
 def _take_turns(
-    plain: Mapping[str, Runner], stamping: Mapping[str, Stamping], feeds: Mapping[str, Feeds], seconds: float
+    plain: Mapping[str, OnnxRuntimeRunner], stamping: Mapping[str, Stamping], feeds: Mapping[str, Feeds], seconds: float
 ) -> dict[str, _Times]:
     """Run in short slices, of which the first run is not counted: it pays for the caches that the others filled."""
     runs, slices = {}, {}
@@ -171,11 +171,11 @@ def _take_turns(
     return found
 
 
-def _slice(runner: Runner, feeds: Feeds, runs: int) -> list[float]:
+def _slice(runner: OnnxRuntimeRunner, feeds: Feeds, runs: int) -> list[float]:
     return [_timed(runner, feeds) for _ in range(runs + 1)]
 
 
-def _timed(runner: Runner, feeds: Feeds) -> float:
+def _timed(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
     start = time.perf_counter_ns()
     runner.run(feeds)
     return (time.perf_counter_ns() - start) / 1e6

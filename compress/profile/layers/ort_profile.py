@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.backends.runner import Array, Feeds
 from compress.core.errors import ConversionError
 
@@ -29,7 +29,7 @@ SHORTEST_NS = 50.0
 """Least time of a kernel."""
 
 
-class Writing(Runner):
+class Writing(OnnxRuntimeRunner):
     """Writes down the graph that is run. A free batch stays free: the runtime fuses otherwise when it knows that it is 1.
 
     Args:
@@ -122,7 +122,7 @@ def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Sta
         OSError: The disk is full.
     """
     plain, marks = [], []
-    with Runner(path, threads=threads) as runner, Stamping(path, folder, threads=threads, apart=apart) as stamping:
+    with OnnxRuntimeRunner(path, threads=threads) as runner, Stamping(path, folder, threads=threads, apart=apart) as stamping:
         draw = np.random.default_rng(0)
         feeds = {name: draw.normal(size=value.shape).astype(np.float32) for name, value in runner.sample().items()}
         once = min(_clocked(runner, feeds), _clocked(runner, feeds), _clocked(stamping, feeds))
@@ -142,7 +142,7 @@ def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Sta
     return Stamps(names, np.maximum(stamped - (stamped.sum() - total) / len(names), SHORTEST_NS), total)
 
 
-def _clocked(runner: Runner, feeds: Feeds) -> float:
+def _clocked(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
     start = time.perf_counter_ns()
     runner.run(feeds)
     return (time.perf_counter_ns() - start) / 1e6

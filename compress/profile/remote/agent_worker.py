@@ -96,7 +96,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `files`: for each `milliseconds`, `rounds`, `warmup`, `settings`, `power`, `memory`; and `processor_share`, `clocks`.
     """
-    from compress.backends.onnxruntime import Runner
+    from compress.backends.onnxruntime import OnnxRuntimeRunner
     from compress.backends.runner import pinned, reload
     from compress.profile import power
     from compress.profile.latency.interleave import interleave
@@ -105,7 +105,8 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.enter_context(pinned(order["affinity"]))
         runners = {
-            name: stack.enter_context(Runner(Path(path), threads=order["threads"])) for name, path in order["files"].items()
+            name: stack.enter_context(OnnxRuntimeRunner(Path(path), threads=order["threads"]))
+            for name, path in order["files"].items()
         }
         feeds = {name: _feeds(runner, name, order) for name, runner in runners.items()}
         actions = {name: _action(runner, feeds[name]) for name, runner in runners.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.runner import Array, Feeds, zeros
+from compress.backends.runner import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.profile.memory import memory
@@ -178,7 +178,7 @@ def _dynamic(path: Path) -> set[str]:
 
 def _zeros(path: Path, batch: int) -> dict[str, Array]:
     try:
-        return zeros(_inputs(path), batch)
+        return zero_arrays(_inputs(path), batch)
     except ValueError as error:
         msg = f"{path}: {error}; only the batch may be free: export with fixed sizes to profile it"
         raise DeviceError(msg) from error

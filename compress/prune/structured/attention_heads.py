@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.record import InputSpec
-from compress.models.pruned_attention import adapt, is_relative, is_windowed
+from compress.models.pruned_attention import is_relative, is_windowed, restore_pruned_forwards
 from compress.prune.criteria import Importance
 
 BOUND = "its outputs are those of attention heads, which go whole"
@@ -182,7 +182,7 @@ def remove_heads(module: nn.Module, name: str, gone: Sequence[int]) -> None:
     if isinstance(part, nn.MultiheadAttention):
         part._qkv_same_embed_dim = False  # keeps torch's fused encoder layer away
     _set_numbers(part, layout, len(stay), width)
-    adapt(module)
+    restore_pruned_forwards(module)
 
 
 def _set(part: nn.Module, key: str, value: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from compress.config.devices import Device
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.profile.compare_networks import BASELINE, median_ms
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
@@ -92,7 +92,7 @@ def benchmark_multiples(
     rows = tuple(
         {
             "round_to": multiple,
-            "macs_ratio": count(made[multiple], spec).macs / stopwatch.macs if multiple in made else None,
+            "macs_ratio": count_network(made[multiple], spec).macs / stopwatch.macs if multiple in made else None,
             "latency_ms": times.get(multiple),
             "of_dense": times[multiple] / median_ms(timings[BASELINE]) if multiple in made else None,
             "note": failed.get(multiple, ""),

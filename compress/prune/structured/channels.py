@@ -16,7 +16,7 @@ from torch import nn
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec, Skipped
-from compress.models.module_globs import check_globs, protected
+from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
@@ -71,7 +71,7 @@ class ChannelPruner:
         found = groups.find_groups(groups.build_graph(work, spec), work)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.initial = {group.root: group.width for group in found}
-        self.protected = protected(work, limits.protect)
+        self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
         bound = heads.projections(work)
         reasons = {group.root: self._reason(group, self.protected, bound) for group in found}
@@ -85,8 +85,8 @@ class ChannelPruner:
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.ChannelGroup, protected: frozenset[str], bound: frozenset[str]) -> str:
-        named = sorted(protected & {*group.layers})
+    def _reason(self, group: groups.ChannelGroup, match_modules: frozenset[str], bound: frozenset[str]) -> str:
+        named = sorted(match_modules & {*group.layers})
         if group.fixed_reason:
             return group.fixed_reason
         if bound & {*group.layers}:
@@ -234,11 +234,11 @@ class ChannelPruner:
 
 
 def _skips(
-    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], protected: frozenset[str]
+    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], match_modules: frozenset[str]
 ) -> tuple[Skipped, ...]:
     """Every convolution and linear layer whose outputs stay, with the reason."""
     why = {layer: reasons[group.root] for group in found for layer in group.layers}
-    why |= {layer: "protected" for layer, reason in why.items() if layer in protected and reason}
+    why |= {layer: "protected" for layer, reason in why.items() if layer in match_modules and reason}
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             why[f"{name}.out_proj"] = groups.ATTENTION

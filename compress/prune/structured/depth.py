@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec, Skipped
-from compress.models.module_globs import check_globs, protected
-from compress.models.pruned_attention import adapt, is_dropped
+from compress.models.module_globs import check_globs, match_modules
+from compress.models.pruned_attention import is_skipped, restore_pruned_forwards
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
@@ -84,7 +84,7 @@ def drop_block(module: nn.Module, name: str) -> None:
         for key, buffer in part.named_buffers(recurse=False):
             if buffer.dim():
                 setattr(part, key, buffer.new_empty((0,) * buffer.dim()))
-    adapt(module)
+    restore_pruned_forwards(module)
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ class BlockPruner:
     ) -> None:
         self.spec, self.measure, self.samples, self.limits = spec, measure, samples, limits
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
-        self.protected = protected(parent, limits.protect)
+        self.protected = match_modules(parent, limits.protect)
         check_globs(limits.ceilings, parent)
         blocks = residual_blocks(copy.deepcopy(parent).eval(), spec)
         closed = {name for name in blocks if name in self.protected or limits.ceiling([name]) == 0}
@@ -149,7 +149,7 @@ class BlockPruner:
 
     def rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """The blocks that a result of a cut lacks, with the parameters that went with each."""
-        dropped = [name for name in self.prunable if is_dropped(module.get_submodule(name))]
+        dropped = [name for name in self.prunable if is_skipped(module.get_submodule(name))]
         return tuple({"block": name, "parameters": self.sizes[name]} for name in dropped)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:  # noqa: ARG002
@@ -162,7 +162,7 @@ class BlockPruner:
         """
         made = copy.deepcopy(module).eval()
         made.zero_grad(set_to_none=True)
-        left = tuple(name for name in self.prunable if not is_dropped(made.get_submodule(name)))
+        left = tuple(name for name in self.prunable if not is_skipped(made.get_submodule(name)))
         found = block_importance(made, left, self.samples)
         spare = self.most - (len(self.prunable) - len(left))
         reached = self.cost(made)

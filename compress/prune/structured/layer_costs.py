@@ -21,11 +21,11 @@ NEAR = 0.95
 
 def cost(module: nn.Module, spec: InputSpec, measure: CostMeasure) -> float:
     """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
-    from compress.models.count_macs import count
+    from compress.models.count_macs import count_network
 
     if measure == "bytes":
         return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
-    counts = count(module, spec)
+    counts = count_network(module, spec)
     return float(counts.macs if measure == "macs" else counts.parameters)
 
 

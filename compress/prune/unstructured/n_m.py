@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec, Skipped
-from compress.models.module_globs import check_globs, protected
+from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.sparsity_pattern import kept_of
@@ -76,7 +76,7 @@ class NMPruner:
     ) -> None:
         self.spec, (self.n, self.m) = spec, kept_of(pattern)
         self.told: tuple[str, ...] = ()
-        hidden = protected(parent, limits.protect) | {
+        hidden = match_modules(parent, limits.protect) | {
             name for name, _ in parent.named_modules() if name and limits.ceiling([name]) < 1 - self.n / self.m
         }
         check_globs(limits.ceilings, parent)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec, Skipped
-from compress.models.module_globs import check_globs, protected
+from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.sparsity_pattern import block_of
@@ -28,11 +28,11 @@ _HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 _HALVINGS = 12
 
 
-def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
+def prunable(module: nn.Module, match_modules: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
     """Weight matrices and kernels by name; biases, normalisation and embeddings are not among them."""
     found: dict[str, nn.Parameter] = {}
     for name, part in module.named_modules():
-        if isinstance(part, _HOLDERS) and name not in protected:
+        if isinstance(part, _HOLDERS) and name not in match_modules:
             prefix = f"{name}." if name else ""
             own = part.named_parameters(recurse=False)
             found |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
@@ -133,7 +133,7 @@ class UnstructuredPruner:
         block: Block = SINGLE,
     ) -> None:
         self.ranking, self.limits, self.measure, self.block = ranking, limits, measure, block
-        hidden = protected(parent, limits.protect)
+        hidden = match_modules(parent, limits.protect)
         check_globs(limits.ceilings, parent)
         odd = {name: reason for name, p in prunable(parent, hidden).items() if (reason := block.unfit(p.shape))}
         self.protected = hidden | {layer_of(name) for name in odd}
@@ -258,9 +258,9 @@ class WeightMasks:
             parameter.masked_fill_(self.gone[name], 0.0)
 
 
-def count_zeros(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
+def count_zeros(module: nn.Module, match_modules: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
     """(zeros, weights) of each prunable parameter, counted."""
-    return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, protected).items()}
+    return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, match_modules).items()}
 
 
 def compressed_bytes(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 import compress.data.sources.cifar as cifar_module
 from compress.core.errors import DataError
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 
 
@@ -39,7 +39,7 @@ def no_environment(monkeypatch):
 @pytest.mark.parametrize("source", ["cifar10", "cifar100"])
 def test_validation_is_held_out_of_training_and_test_is_its_own(monkeypatch, tmp_path, source):
     monkeypatch.setattr(cifar_module, "datasets", SimpleNamespace(CIFAR10=Small, CIFAR100=Small))
-    data = load(DataSettings(source=source, image_size=32, validation=0.2), base=tmp_path)
+    data = load_data(DataSettings(source=source, image_size=32, validation=0.2), base=tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (32, 8, 12)
     pixels = next(iter(data.test.ordered(1))).inputs[0].permute(1, 2, 0).numpy() * data.spec.std + data.spec.mean
     assert np.allclose(pixels * 255, Small("", False, False).data[0], atol=0.1)
@@ -47,14 +47,14 @@ def test_validation_is_held_out_of_training_and_test_is_its_own(monkeypatch, tmp
 
 def test_it_is_kept_beside_the_recipe_or_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setattr(cifar_module, "datasets", SimpleNamespace(CIFAR10=Small))
-    load(DataSettings(source="cifar10"), base=tmp_path)
+    load_data(DataSettings(source="cifar10"), base=tmp_path)
     assert Small.roots[-1] == tmp_path / "data"
     monkeypatch.setenv("COMPRESS_DATA", str(tmp_path / "shared"))
-    load(DataSettings(source="cifar10"), base=tmp_path)
+    load_data(DataSettings(source="cifar10"), base=tmp_path)
     assert Small.roots[-1] == tmp_path / "shared"
 
 
 def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(cifar_module, "datasets", SimpleNamespace(CIFAR10=Absent))
     with pytest.raises(DataError, match=r"cannot be downloaded .*Name or service.*cifar\.tar\.gz.*COMPRESS_DATA"):
-        load(DataSettings(source="cifar10"), base=tmp_path)
+        load_data(DataSettings(source="cifar10"), base=tmp_path)

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 
 
 def digits(**settings):
-    return load(DataSettings(source="digits", image_size=16, **settings), base=Path())
+    return load_data(DataSettings(source="digits", image_size=16, **settings), base=Path())
 
 
 def hashes(split):
@@ -54,6 +54,6 @@ def test_classes_are_named():
 
 
 def test_smoke_settings_give_small_splits():
-    data = load(DataSettings().smoke(), base=Path())
+    data = load_data(DataSettings().smoke(), base=Path())
     assert max(len(data.train), len(data.validation), len(data.test)) <= 96
     assert data.spec.height == 32

@@ -6,23 +6,23 @@ import pytest
 import torch
 
 from compress.core.errors import DataError
-from compress.data.factory import fingerprint, load
+from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
-from compress.data.sources.distilled_metadata import About, about_of
-from compress.data.sources.distilled_set import DistilledSet, read, trained_on, write
+from compress.data.sources.distilled_metadata import DistilledMetadata, read_metadata
+from compress.data.sources.distilled_set import DistilledSet, read, with_distilled_train, write
 
 SETTINGS = DataSettings(source="digits", image_size=16, channels=1, augment="none")
 
 
 def a_set(count=4, **about):
-    data = load(SETTINGS, base=Path())
+    data = load_data(SETTINGS, base=Path())
     targets = torch.arange(10).repeat_interleave(count)
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(len(targets), 1, 16, 16, generator=generator)
     soft = torch.randn(len(targets), 10, generator=generator).softmax(1)
     behind = {"data": data.settings, "source": data.source, "fingerprint": data.train.fingerprint}
     fields = {"method": "gradient", "augmentation": ("crop",), "views": 3} | behind | about
-    return DistilledSet(images, targets, soft, data.spec, About(**fields))
+    return DistilledSet(images, targets, soft, data.spec, DistilledMetadata(**fields))
 
 
 def alone(count=4):
@@ -50,7 +50,7 @@ def test_a_set_is_read_back_to_the_bit_from_its_file_or_folder(written, tmp_path
 
 
 def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(written, tmp_path):
-    data, behind = load(recipe(), base=tmp_path), load(SETTINGS, base=tmp_path)
+    data, behind = load_data(recipe(), base=tmp_path), load_data(SETTINGS, base=tmp_path)
     assert torch.equal(next(iter(data.train.ordered(64))).inputs, written.images)
     assert data.validation.fingerprint == behind.validation.fingerprint
     assert data.test.fingerprint == behind.test.fingerprint
@@ -58,12 +58,12 @@ def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(writte
 
 
 def test_its_images_are_shown_in_views_of_their_own_augmentation(written, tmp_path):
-    split = load(recipe(), base=tmp_path).train
+    split = load_data(recipe(), base=tmp_path).train
     assert split.views == 3
     first, again, other = (next(iter(split.view(number, 64))).inputs for number in (0, 3, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    plain = load(recipe(augment="none"), base=tmp_path).train
+    plain = load_data(recipe(augment="none"), base=tmp_path).train
     assert plain.views == 1
     assert torch.equal(next(iter(plain.view(2, 64))).inputs, written.images)
     assert plain.fingerprint != split.fingerprint
@@ -71,7 +71,7 @@ def test_its_images_are_shown_in_views_of_their_own_augmentation(written, tmp_pa
 
 
 def test_an_epoch_shows_every_image_once_in_the_view_of_its_number(written, tmp_path):
-    split = load(recipe(), base=tmp_path).train
+    split = load_data(recipe(), base=tmp_path).train
     batches = list(split.epoch(4, 16, seed=1))
     samples = torch.cat([batch.samples for batch in batches])
     assert len(batches) == split.batches(16) == 3
@@ -82,7 +82,7 @@ def test_an_epoch_shows_every_image_once_in_the_view_of_its_number(written, tmp_
 
 
 def test_a_limit_takes_as_many_of_each_class_with_their_soft_labels(written, tmp_path):
-    split = load(recipe(limit=20), base=tmp_path).train
+    split = load_data(recipe(limit=20), base=tmp_path).train
     assert torch.bincount(torch.from_numpy(split.labels)).tolist() == [2] * 10
     shown = next(iter(split.ordered(64))).inputs
     rows = [int((written.images == image).flatten(1).all(1).nonzero()) for image in shown]
@@ -90,8 +90,8 @@ def test_a_limit_takes_as_many_of_each_class_with_their_soft_labels(written, tmp
 
 
 def test_trained_on_changes_nothing_but_the_training_images(written, tmp_path):
-    data = load(SETTINGS, base=tmp_path)
-    other = trained_on(data, tmp_path / "set")
+    data = load_data(SETTINGS, base=tmp_path)
+    other = with_distilled_train(data, tmp_path / "set")
     assert len(other.train) == 40
     assert other.test is data.test
     assert other.settings == SETTINGS
@@ -108,24 +108,24 @@ def test_trained_on_changes_nothing_but_the_training_images(written, tmp_path):
 )
 def test_settings_that_the_set_cannot_follow_are_refused(written, tmp_path, more, message):
     with pytest.raises(DataError, match=message):
-        load(recipe(**more), base=tmp_path)
+        load_data(recipe(**more), base=tmp_path)
 
 
 def test_a_set_whose_data_has_changed_is_refused(tmp_path):
     write(tmp_path / "distilled.safetensors", a_set(fingerprint="of another time"))
     with pytest.raises(DataError, match="made from digits, which has changed since"):
-        load(recipe(source="distilled:."), base=tmp_path)
+        load_data(recipe(source="distilled:."), base=tmp_path)
 
 
 def test_a_set_without_data_behind_it_is_split_and_says_so(tmp_path):
     write(tmp_path / "distilled.safetensors", alone())
-    data = load(recipe(source="distilled:."), base=tmp_path)
+    data = load_data(recipe(source="distilled:."), base=tmp_path)
     assert len(data.train) + len(data.validation) + len(data.test) == 40
     assert set(data.test.labels) == set(range(10))
     assert "not accuracy on real images" in data.skipped[0].reason
     write(tmp_path / "distilled.safetensors", alone(count=1))
     with pytest.raises(DataError, match="4 images a class or more"):
-        load(recipe(source="distilled:."), base=tmp_path)
+        load_data(recipe(source="distilled:."), base=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_a_damaged_file_is_refused(written, tmp_path, spoil):
 def test_its_fingerprint_needs_no_torch_and_follows_the_file_and_the_data_behind_it(written, tmp_path):
     code = (
         "import sys; from pathlib import Path; from compress.data.settings import DataSettings; "
-        "from compress.data.factory import fingerprint; "
-        f"print(fingerprint(DataSettings(source='distilled:set'), Path({str(tmp_path)!r}))); "
+        "from compress.data.factory import data_fingerprint; "
+        f"print(data_fingerprint(DataSettings(source='distilled:set'), Path({str(tmp_path)!r}))); "
         "print([m for m in ('torch', 'numpy', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, loaded = done.stdout.strip().split("\n")
     assert loaded == "[]"
-    assert first == str(fingerprint(recipe(), tmp_path))
+    assert first == str(data_fingerprint(recipe(), tmp_path))
     write(tmp_path / "set" / "distilled.safetensors", a_set(method="herding"))
-    assert str(fingerprint(recipe(), tmp_path)) != first
-    assert about_of(tmp_path / "set").method == "herding"
+    assert str(data_fingerprint(recipe(), tmp_path)) != first
+    assert read_metadata(tmp_path / "set").method == "herding"

@@ -8,7 +8,7 @@ from PIL import ImageFont
 
 import compress.data.sources.glyphs as glyphs_module
 from compress.core.errors import DataError
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 from compress.data.sources.glyphs import CHARACTERS, FAMILIES, draw, split_families
 
@@ -16,7 +16,7 @@ FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 def glyphs(**settings):
-    return load(DataSettings(**{"source": "glyphs", "image_size": 24, "samples": 310, **settings}), base=Path())
+    return load_data(DataSettings(**{"source": "glyphs", "image_size": 24, "samples": 310, **settings}), base=Path())
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -8,7 +8,7 @@ from PIL import Image
 
 import compress.data.sources.imagefolder as imagefolder_module
 from compress.core.errors import DataError
-from compress.data.factory import fingerprint, load
+from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 
 COLOURS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}
@@ -27,7 +27,7 @@ def fill(folder: Path, count, classes=COLOURS, suffix="jpg"):
 
 
 def read(root: Path, **settings):
-    return load(DataSettings(**{"source": f"imagefolder:{root}", "image_size": 16, **settings}), base=Path("/"))
+    return load_data(DataSettings(**{"source": f"imagefolder:{root}", "image_size": 16, **settings}), base=Path("/"))
 
 
 def files_of(split):
@@ -69,7 +69,7 @@ def test_one_folder_a_class_is_split_by_seed_without_overlap(tmp_path):
 
 def test_a_relative_path_starts_from_the_recipes_folder(tmp_path):
     fill(tmp_path / "photos", 5)
-    data = load(DataSettings(source="imagefolder:photos", image_size=16), base=tmp_path)
+    data = load_data(DataSettings(source="imagefolder:photos", image_size=16), base=tmp_path)
     assert len(data.spec.classes) == 3
 
 
@@ -229,10 +229,10 @@ def test_a_limit_is_class_balanced(tmp_path):
 def test_the_listing_hash_follows_the_files(tmp_path):
     fill(tmp_path, 3)
     settings = DataSettings(source=f"imagefolder:{tmp_path}")
-    before = fingerprint(settings, tmp_path)
-    assert fingerprint(settings, tmp_path) == before
+    before = data_fingerprint(settings, tmp_path)
+    assert data_fingerprint(settings, tmp_path) == before
     paint(tmp_path / "cat" / "0.jpg", (1, 2, 3), 77)
-    changed = fingerprint(settings, tmp_path)
+    changed = data_fingerprint(settings, tmp_path)
     assert changed != before
     (tmp_path / "dog" / "2.jpg").unlink()
-    assert fingerprint(settings, tmp_path) not in (before, changed)
+    assert data_fingerprint(settings, tmp_path) not in (before, changed)

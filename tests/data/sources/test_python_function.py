@@ -4,7 +4,7 @@ import torch
 
 from compress.core.errors import CompressError, DataError, TrustError
 from compress.core.trusted_code import load_function
-from compress.data.factory import load
+from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 
 CODE = """
@@ -44,9 +44,9 @@ def nothing(settings):
     return None
 
 def whole(settings):
-    from compress.data.factory import load
+    from compress.data.factory import load_data
     from pathlib import Path
-    return load(settings.model_copy(update={"source": "digits"}), base=Path())
+    return load_data(settings.model_copy(update={"source": "digits"}), base=Path())
 """
 
 
@@ -58,7 +58,9 @@ def folder(tmp_path):
 
 
 def read(folder, name, trust_code=True, **settings):
-    return load(DataSettings(source=f"python:mine.py:{name}", image_size=16, **settings), base=folder, trust_code=trust_code)
+    return load_data(
+        DataSettings(source=f"python:mine.py:{name}", image_size=16, **settings), base=folder, trust_code=trust_code
+    )
 
 
 @pytest.mark.parametrize("name", ["make", "pillow"])
@@ -72,7 +74,7 @@ def test_datasets_of_tensors_or_pillow_images_become_splits(folder, name):
 
 
 def test_a_ready_data_is_passed_on(folder):
-    assert len(read(folder, "whole").train) == len(load(DataSettings(image_size=16), base=folder).train)
+    assert len(read(folder, "whole").train) == len(load_data(DataSettings(image_size=16), base=folder).train)
 
 
 def test_limits_apply(folder):

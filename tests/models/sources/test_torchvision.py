@@ -12,7 +12,7 @@ from torchvision.models import WeightsEnum
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
-from compress.models.factory import Built, build
+from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
 from compress.models.sources.torchvision import VIT
 from tests.models.families import FAMILIES, Family
@@ -20,8 +20,8 @@ from tests.models.families import FAMILIES, Family
 MakeSpec = Callable[..., InputSpec]
 
 
-def built(name: str, spec: InputSpec, **fields: object) -> Built:
-    return build(ModelSettings.model_validate({"source": f"torchvision:{name}", **fields}), spec, seed=0, base=Path())
+def built(name: str, spec: InputSpec, **fields: object) -> BuiltModel:
+    return build_model(ModelSettings.model_validate({"source": f"torchvision:{name}", **fields}), spec, seed=0, base=Path())
 
 
 def offline(monkeypatch: pytest.MonkeyPatch, network: nn.Module) -> None:

@@ -16,7 +16,7 @@ from torchvision import models
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
 from compress.models import checkpoint
-from compress.models.factory import Built, build
+from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
 
 MakeSpec = Callable[..., InputSpec]
@@ -27,10 +27,10 @@ def thin(classes: int = 10) -> nn.Module:
     return models.mobilenet_v2(num_classes=classes, **THIN).eval()
 
 
-def from_file(path: Path, spec: InputSpec, architecture: str = "torchvision:mobilenet_v2", **fields: Any) -> Built:
+def from_file(path: Path, spec: InputSpec, architecture: str = "torchvision:mobilenet_v2", **fields: Any) -> BuiltModel:
     fields = {"args": THIN} | fields
     settings = ModelSettings(source=f"file:{path.name}", architecture=architecture, **fields)
-    return build(settings, spec, seed=0, base=path.parent)
+    return build_model(settings, spec, seed=0, base=path.parent)
 
 
 def agree(module: nn.Module, source: nn.Module, size: int = 32) -> bool:
@@ -65,7 +65,7 @@ def test_plain_safetensors_are_read(tmp_path: Path, make_spec: MakeSpec) -> None
 @pytest.mark.parametrize("stem", [False, True])
 def test_a_pruned_checkpoint_comes_back_with_its_structure_and_stem(stem: bool, tmp_path: Path, make_spec: MakeSpec) -> None:
     settings = ModelSettings(source="torchvision:resnet18", small_stem=stem)
-    reference = build(settings, make_spec(), seed=0, base=tmp_path).module
+    reference = build_model(settings, make_spec(), seed=0, base=tmp_path).module
     module = copy.deepcopy(reference)
     pruner = tp.pruner.BasePruner(
         module, torch.rand(1, 3, 32, 32), tp.importance.MagnitudeImportance(), pruning_ratio=0.5, ignored_layers=[module.fc]
@@ -78,7 +78,9 @@ def test_a_pruned_checkpoint_comes_back_with_its_structure_and_stem(stem: bool, 
 
 
 def test_a_checkpoint_with_another_stem_is_refused(tmp_path: Path, make_spec: MakeSpec) -> None:
-    module = build(ModelSettings(source="torchvision:resnet18", small_stem=True), make_spec(), seed=0, base=tmp_path).module
+    module = build_model(
+        ModelSettings(source="torchvision:resnet18", small_stem=True), make_spec(), seed=0, base=tmp_path
+    ).module
     checkpoint.save(module, module, tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match=r"maxpool.*small_stem"):
         from_file(tmp_path / "w.safetensors", make_spec(), "torchvision:resnet18", args={})
@@ -106,7 +108,7 @@ def test_the_first_layer_meets_grey_images_with_the_files_own_weights(own: bool,
 
 
 def test_grey_weights_are_read_for_grey_images(tmp_path: Path, make_spec: MakeSpec) -> None:
-    source = build(
+    source = build_model(
         ModelSettings(source="torchvision:mobilenet_v2", args=THIN), make_spec(channels=1), seed=3, base=tmp_path
     ).module
     save_file(source.state_dict(), tmp_path / "w.safetensors")

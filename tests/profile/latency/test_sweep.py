@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress.backends import runner as base
-from compress.backends.onnxruntime import Runner
+from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
@@ -48,8 +48,8 @@ def test_a_fixed_batch_skips_the_others(save):
 
 def test_zeros_of_a_fixed_batch_are_not_taken_for_another(save):
     fixed = save("fixed.onnx", network(shape=[2, 3, 8, 8]))
-    with Runner(fixed) as runner:
-        rows, skipped = sweep(fixed, lambda size: base.sample(runner, size), (1,), (1,), PLAN, reporter=NullReporter())
+    with OnnxRuntimeRunner(fixed) as runner:
+        rows, skipped = sweep(fixed, lambda size: base.zero_feeds(runner, size), (1,), (1,), PLAN, reporter=NullReporter())
     assert rows == ()
     assert skipped[0] == Fact.of("profile.sweep_fixed_batch", "fixed.onnx", batch=1, fixed_batch=2)
     assert render(skipped[0]) == "the batch of fixed.onnx is fixed at 2"
@@ -61,8 +61,8 @@ def test_a_batch_that_memory_does_not_hold_is_skipped(tiny, monkeypatch):
             raise DeviceError("out of memory")
         return plain(self, feeds)
 
-    plain = Runner.run
-    monkeypatch.setattr(Runner, "run", run)
+    plain = OnnxRuntimeRunner.run
+    monkeypatch.setattr(OnnxRuntimeRunner, "run", run)
     rows, skipped = sweep(tiny, images, (1, 64), (1,), PLAN, reporter=NullReporter())
     assert [row["batch"] for row in rows] == [1]
     assert skipped == (Fact.of("profile.sweep_failed", "tiny.onnx", batch=64, error="out of memory"),)

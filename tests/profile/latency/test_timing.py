@@ -108,16 +108,16 @@ def test_inputs_that_do_not_fit_are_told_before_timing(tiny: Path):
 
 
 def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch):
-    from compress.backends.onnxruntime import Runner
+    from compress.backends.onnxruntime import OnnxRuntimeRunner
 
     loaded = []
-    plain = Runner.__enter__
+    plain = OnnxRuntimeRunner.__enter__
 
     def enter(runner):
         loaded.append(runner.path.stem)
         return plain(runner)
 
-    monkeypatch.setattr(Runner, "__enter__", enter)
+    monkeypatch.setattr(OnnxRuntimeRunner, "__enter__", enter)
     other = save("other.onnx", network())
     measure({"a": tiny, "b": other}, np.zeros((1, 3, 8, 8), np.float32), seconds=0.5, warmup_seconds=0.0)
     assert sorted(loaded) == 5 * ["other"] + 5 * ["tiny"]

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
 from compress.prune.structured import dependency_graph as groups
@@ -44,7 +44,7 @@ def test_the_promised_macs_are_met_and_hardly_undercut(name, fraction, large):
     net = _network(name)
     before = copy.deepcopy(net.state_dict())
     _, cut = _prune(net, large, fraction)
-    ratio = count(cut.module, large).macs / count(net, large).macs
+    ratio = count_network(cut.module, large).macs / count_network(net, large).macs
     assert fraction - 0.02 <= ratio <= fraction  # a block of 8 channels in the first stage is up to 1.6 % of resnet18
     assert cut.notes == ()
     assert cut.module(torch.zeros(3, *large.shape)).shape == (3, 4)
@@ -55,7 +55,7 @@ def test_the_promised_macs_are_met_and_hardly_undercut(name, fraction, large):
 @pytest.mark.parametrize("ranking", ["global", "local"])
 def test_the_promised_parameters_are_met(residual, spec, ranking):
     _, cut = _prune(residual, spec, 0.6, "params", ranking)
-    ratio = count(cut.module, spec).parameters / count(residual, spec).parameters
+    ratio = count_network(cut.module, spec).parameters / count_network(residual, spec).parameters
     assert 0.6 - 0.15 <= ratio <= 0.6  # a block of 8 channels is an eighth of this network
 
 
@@ -120,7 +120,7 @@ def test_protected_layers_keep_their_outputs(residual, spec):
 
 def test_a_target_below_the_ceilings_is_told_and_the_best_is_kept(residual, spec):
     _, cut = _prune(residual, spec, 0.1, max_ratio=0.5)
-    ratio = count(cut.module, spec).macs / count(residual, spec).macs
+    ratio = count_network(cut.module, spec).macs / count_network(residual, spec).macs
     assert 0.1 < ratio < 0.5
     assert len(cut.notes) == 1
     assert "max_ratio 0.5" in cut.notes[0]

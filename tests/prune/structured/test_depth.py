@@ -7,8 +7,8 @@ import torchvision
 from compress.core.errors import ModelError
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
-from compress.models.count_macs import count
-from compress.models.pruned_attention import is_dropped
+from compress.models.count_macs import count_network
+from compress.models.pruned_attention import is_skipped
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.stage import Prune
@@ -60,7 +60,7 @@ def test_a_dropped_block_passes_its_input_on(resnet, large):
         expected = copy.deepcopy(resnet)
         expected.layer2 = expected.layer2[:1]
         assert torch.equal(small(x), expected(x))
-    assert count(small, large) == count(expected, large)
+    assert count_network(small, large) == count_network(expected, large)
 
 
 def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet, large):
@@ -73,17 +73,17 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
     found = block_importance(resnet, pruner.prunable, pruner.samples)
     assert found["layer3.1"] < 1e-6 < min(value for name, value in found.items() if name != "layer3.1")
     cut = pruner.prune(resnet, 0.95, magnitude())
-    assert is_dropped(cut.module.layer3[1])
-    assert count(cut.module, large).macs <= 0.95 * count(resnet, large).macs
+    assert is_skipped(cut.module.layer3[1])
+    assert count_network(cut.module, large).macs <= 0.95 * count_network(resnet, large).macs
     again = pruner.prune(cut.module, 0.6, magnitude())
-    assert is_dropped(again.module.layer3[1])
-    assert count(again.module, large).macs <= 0.6 * count(resnet, large).macs
+    assert is_skipped(again.module.layer3[1])
+    assert count_network(again.module, large).macs <= 0.6 * count_network(resnet, large).macs
     assert all(torch.equal(value, before[key]) for key, value in resnet.state_dict().items())
 
 
 def test_a_target_out_of_reach_is_told_and_the_best_kept(resnet, large):
     cut = _layers(resnet, large, max_ratio=0.45).prune(resnet, 0.1, magnitude())
-    assert sum(is_dropped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
+    assert sum(is_skipped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
     assert "target not reached" in cut.notes[0]
     assert "max_ratio 0.45 of the blocks" in cut.notes[0]
 
@@ -137,5 +137,5 @@ def test_a_recipe_drops_blocks_and_the_record_names_them(spec, data, task, tmp_p
     assert outcome.results["macs_ratio"].value <= 0.7
     dropped = [row["block"] for row in outcome.tables["layers"]]
     assert set(dropped) < {"blocks.0", "blocks.1", "blocks.2"}
-    assert all(is_dropped(outcome.candidate.network().get_submodule(name)) for name in dropped)
+    assert all(is_skipped(outcome.candidate.network().get_submodule(name)) for name in dropped)
     assert outcome.tables["layers"][0]["parameters"] == 8 * 8 * 9 + 8

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from compress.models.count_macs import count
+from compress.models.count_macs import count_network
 from compress.prune.base import Constraints
 from compress.prune.collect_scores import Scores
 from compress.prune.criteria import ScoringData, fisher
@@ -41,10 +41,10 @@ def test_each_round_scores_what_the_one_before_left_and_keeps_the_same_part_of_i
 @pytest.mark.parametrize("fraction", [1.0, 0.9])
 def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(residual, spec, data, task, fraction):
     looks = iter([0.8])
-    dense = count(residual, spec).macs
+    dense = count_network(residual, spec).macs
 
     def meter(module):
-        return next(looks, count(module, spec).macs / dense)
+        return next(looks, count_network(module, spec).macs / dense)
 
     pruner = ChannelPruner(residual, spec, measure="latency", ranking="global", limits=Constraints(round_to=1), meter=meter)
     cut, _ = rounds.prune_iteratively(pruner, residual, fraction, rounds=4, score=_score(data, task), resettle=lambda _: None)
