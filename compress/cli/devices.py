@@ -55,14 +55,14 @@ def calibrate(
     """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
     from compress.cli.calibrate_cost_model import calibrate_device
     from compress.cli.terminal import Terminal
-    from compress.profile.cost_model.fit import summary
+    from compress.profile.cost_model.fit import describe_calibration
 
     try:
         found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"{summary(found)}\n{path}")
+    typer.echo(f"{describe_calibration(found)}\n{path}")
 
 
 @app.command("new")

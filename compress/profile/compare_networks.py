@@ -21,7 +21,7 @@ from compress.config.devices import Device
 from compress.core.record import InputSpec, Quantity
 from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
-from compress.profile.cost_model.operator_work import Work, work_of
+from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 from compress.profile.latency import timing
 from compress.profile.latency.timing import Timing
 from compress.profile.layers import kernel_to_node, layer_times
@@ -44,7 +44,7 @@ class Comparison:
 
     before: Timing
     after: Timing
-    work: tuple[Work, ...]
+    work: tuple[OperatorWork, ...]
 
     @property
     def ratio(self) -> float:
@@ -74,7 +74,7 @@ class NetworkTimer:
 
     def time(
         self, networks: Mapping[str, nn.Module], *, seconds: float | None = None
-    ) -> tuple[dict[str, Timing], dict[str, tuple[Work, ...]]]:
+    ) -> tuple[dict[str, Timing], dict[str, tuple[OperatorWork, ...]]]:
         """Time networks by name, and the baseline as `BASELINE`, all in turns.
 
         Args:
@@ -87,7 +87,7 @@ class NetworkTimer:
         with exported(networks, self.spec) as files, self._baseline_file() as baseline:
             files = {BASELINE: baseline, **files}
             timings = measure_interleaved(files, self.spec.shape, seconds=seconds or self.seconds)
-            return timings, {name: work_of(path) for name, path in files.items()}
+            return timings, {name: operator_work(path) for name, path in files.items()}
 
     def compare(self, network: nn.Module, *, seconds: float | None = None) -> Comparison:
         """Time one network against the baseline."""
@@ -159,7 +159,7 @@ def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str
         kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
         times = [(kernel.module, interquartile_mean(kernel.milliseconds)) for kernel in kernels]
     else:
-        modules = {node.name: node.module for node in kernel_to_node.origins_of(onnx_graph.load(path)) if node.name}
+        modules = {node.name: node.module for node in kernel_to_node.node_origins(onnx_graph.load(path)) if node.name}
         times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device).operators]
     total: dict[str, float] = {}
     for module, ms in times:
@@ -169,7 +169,7 @@ def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str
 
 def is_calibrated(device: Device) -> bool:
     """Whether a calibration of the device's cost model is valid."""
-    return cost.calibration_of(device)[0] is not None
+    return cost.find_calibration(device)[0] is not None
 
 
 def median_ms(measured: Timing) -> float:

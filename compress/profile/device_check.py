@@ -45,7 +45,7 @@ def check_device(device: Device) -> tuple[Line, ...]:
     elif isinstance(device.connection, Ssh):
         reach, there = _over_ssh(device)
     else:
-        reach, there = [*_here(device)], calibration.here(device.hardware)
+        reach, there = [*_here(device)], calibration.this_processor(device.hardware)
     return (*reach, *_contract(device), *_figures(device), _calibration(device, there))
 
 
@@ -164,7 +164,7 @@ def _figures(device: Device) -> Iterator[Line]:
 
 
 def _calibration(device: Device, there: Processor | None) -> Line:
-    path = calibration.find(device.name, device.threads)
+    path = calibration.find_file(device.name, device.threads)
     if path is None:
         able = device.connection is not None and device.runtime == "onnxruntime" and device.kind == "cpu"
         how = f"; make one: compress devices calibrate {device.name}" if able else ""
@@ -177,7 +177,7 @@ def _calibration(device: Device, there: Processor | None) -> Line:
     said = f"{path}, of {found.created}: {accuracy}"
     if there is None and device.connection not in (None, "local"):
         return Line(what="calibration", met=None, said=f"{said}; whether it holds is not known, because nothing runs there")
-    if reason := calibration.unfit(found, there, device.threads):
+    if reason := calibration.mismatch_reason(found, there, device.threads):
         return Line(what="calibration", met=False, said=f"{path} does not hold: {reason}")
     return Line(what="calibration", met=True, said=said)
 

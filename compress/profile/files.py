@@ -61,7 +61,7 @@ def profile_files(
                 say.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            found, _, notes = remote.measured(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            found, _, notes = remote.measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
             rows += found
             for note in notes:
                 say.line(render(note))

@@ -20,7 +20,7 @@ from compress.profile import compare_networks as stopwatch
 from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms
 
 if TYPE_CHECKING:
-    from compress.profile.cost_model.operator_work import Work
+    from compress.profile.cost_model.operator_work import OperatorWork
 
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
@@ -70,7 +70,7 @@ def misaligned(network: nn.Module) -> int:
     return sum(part.groups == 1 and part.in_channels > ALIGNED and part.in_channels % ALIGNED > 0 for part in convolutions)
 
 
-def diagnose(misaligned: int, work: Sequence[Work], latency_ms: float) -> str:
+def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -> str:
     """Why a network with fewer multiply-accumulates is not faster, most likely first: one sentence.
 
     Args:

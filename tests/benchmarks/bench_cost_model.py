@@ -116,7 +116,7 @@ def row(name: str, number: str, path: Path, found: Calibration, rough: Device, s
     low, high = drifting_percentile_interval(milliseconds, 0.5) or (0.0, 0.0)
     return Row(
         name, number, float(np.median(milliseconds)), low, high, len(milliseconds), share,
-        cost.by_calibration(path, found).latency_ms, cost.price(cost.work_of(path), rough).latency_ms,
+        cost.calibrated_estimate(path, found).latency_ms, cost.roofline_estimate(cost.work_of(path), rough).latency_ms,
     )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="for a machine that others use as well")
     parser.add_argument("--out", type=Path, help="also write the table here")
     chosen = parser.parse_args()
-    found, reason = cost.calibration_of(host())
+    found, reason = cost.find_calibration(host())
     if found is None:
         sys.exit(f"no calibration of this machine that holds ({reason}); make one: compress devices calibrate host")
     rough = with_measured_peaks(host())

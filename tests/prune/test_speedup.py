@@ -11,7 +11,7 @@ from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import Comparison
-from compress.profile.cost_model.operator_work import Work
+from compress.profile.cost_model.operator_work import OperatorWork
 from compress.prune import latency_target as latency
 from compress.prune import setup as prepare
 from compress.prune.base import Constraints
@@ -109,7 +109,7 @@ def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):
 
 
 def _work(operations, elements, number=10):
-    return tuple(Work(f"n{i}", "Conv", "dense", "float", operations, elements) for i in range(number))
+    return tuple(OperatorWork(f"n{i}", "Conv", "dense", "float", operations, elements) for i in range(number))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What `compress devices calibrate` found: rates of a runtime's kernels on one processor, and how wrong estimates are.
 
 Kept as JSON in the user's cache. It holds for the processor, the runtime's version and the number of threads that it was made
-with, and for nothing else: `unfit` says what differs. Light: read without a runtime.
+with, and for nothing else: `mismatch_reason` says what differs. Light: read without a runtime.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.atomic_files import write_text
@@ -20,6 +20,17 @@ from compress.core.record import FrozenModel
 
 FORMAT = 1
 """Of the file; raised when what the counts of a kernel mean changes."""
+
+
+RENAMED_COUNTS = {
+    "patches": "im2col_elements",
+    "sums": "partial_sums",
+    "ragged": "unaligned_macs",
+    "spilled": "l2_spill_bytes",
+    "near": "l2_miss_bytes",
+    "far": "llc_miss_bytes",
+}
+"""Names of counts in files of older versions, and their names now."""
 
 
 class Processor(NamedTuple):
@@ -50,6 +61,12 @@ class Rates(FrozenModel):
     overhead_ns: float = Field(ge=0.0)
     prices_ns: dict[str, float]
     samples: int = Field(ge=1)
+
+    @field_validator("prices_ns")
+    @classmethod
+    def _rename_old_counts(cls, prices_ns: dict[str, float]) -> dict[str, float]:
+        """Files of older versions name some counts by other words."""
+        return {RENAMED_COUNTS.get(name, name): price for name, price in prices_ns.items()}
 
 
 class Accuracy(FrozenModel):
@@ -113,7 +130,7 @@ def runtime() -> str:
     raise DeviceError(msg)
 
 
-def here(hardware: Hardware | None) -> Processor | None:
+def this_processor(hardware: Hardware | None) -> Processor | None:
     """This machine's processor with the runtime that is installed; None of a device that is not this machine.
 
     Raises:
@@ -131,7 +148,7 @@ def default_path(device: str, threads: int = 1) -> Path:
     return base.absolute() / "calibrations" / f"{device}-{threads}.json"
 
 
-def find(device: str, threads: int = 1) -> Path | None:
+def find_file(device: str, threads: int = 1) -> Path | None:
     """The file of a device's calibration in the user's cache; None when there is none."""
     path = default_path(device, threads)
     return path if path.is_file() else None
@@ -162,7 +179,7 @@ def load(path: Path) -> Calibration:
         raise DeviceError(msg) from error
 
 
-def unfit(found: Calibration, there: Processor | None, threads: int = 1) -> str | None:
+def mismatch_reason(found: Calibration, there: Processor | None, threads: int = 1) -> str | None:
     """Why a calibration says nothing about a machine; None when it holds there.
 
     Args:

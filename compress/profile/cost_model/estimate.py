@@ -32,15 +32,15 @@ from compress.core.errors import DeviceError
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model.calibration_file import Calibration, Rates
-from compress.profile.cost_model.kernel_counts import Kernel, kernels_of
-from compress.profile.cost_model.operator_work import Number, Work, bytes_of, work_of
+from compress.profile.cost_model.kernel_counts import CountedKernel, count_file_kernels
+from compress.profile.cost_model.operator_work import Number, OperatorWork, bytes_of, operator_work
 from compress.profile.cost_model.roofline_peaks import with_measured_peaks
 
 T = TypeVar("T")
 GIGA = 1e9
 MILLI = 1e-3
 NS_PER_MS = 1e6
-ARITHMETIC = {"macs", "tiles", "patches", "sums", "ragged"}
+ARITHMETIC = {"macs", "tiles", "im2col_elements", "partial_sums", "unaligned_macs"}
 """Counts of a kernel that are arithmetic; the others move data, but for the starts of `pieces`."""
 
 
@@ -57,7 +57,7 @@ class Estimate:
     """
 
     latency_ms: float
-    operators: tuple[tuple[Work | Kernel, float], ...]
+    operators: tuple[tuple[OperatorWork | CountedKernel, float], ...]
     bound_by: dict[str, float]
     model: str
     band: tuple[float, float]
@@ -70,19 +70,19 @@ def estimate(path: Path, device: Device) -> Estimate:
         DeviceError: The profile lacks a figure that the estimate needs, or the graph's shapes are not known.
         ConversionError: Not an ONNX file.
     """
-    found, reason = calibration_of(device)
+    found, reason = find_calibration(device)
     if found is not None and isinstance(device.connection, Ssh):
-        from compress.profile.cost_model.remote_fit import kernels_there
+        from compress.profile.cost_model.remote_fit import remote_kernels
 
         try:
-            return by_calibration(found, kernels_there(path, device, found))
+            return calibrated_estimate(found, remote_kernels(path, device, found))
         except DeviceError as error:
             reason = f"the calibration of {found.created} cannot be used: {error}"
     elif found is not None:
-        return by_calibration(found, kernels_of(path, threads=found.threads, caches=found.caches_bytes))
+        return calibrated_estimate(found, count_file_kernels(path, threads=found.threads, caches=found.caches_bytes))
     if device.connection == "local" and device.efficiency is None:
         device = _measured_peaks(device)
-    return price(work_of(path), device, reason)
+    return roofline_estimate(operator_work(path), device, reason)
 
 
 def latency(path: Path, device: Device) -> Quantity:
@@ -91,14 +91,14 @@ def latency(path: Path, device: Device) -> Quantity:
     return Quantity.estimated(found.latency_ms, "ms", found.model, band=found.band)
 
 
-def calibration_of(device: Device) -> tuple[Calibration | None, str]:
+def find_calibration(device: Device) -> tuple[Calibration | None, str]:
     """The calibration of a device, which on this machine holds; or None, and why there is none.
 
     Whether that of a device over SSH holds, is told when the device is asked for its kernels.
     """
     if device.connection is None:
         return None, "not at hand, so that it cannot be calibrated"
-    path = calibration.find(device.name, device.threads)
+    path = calibration.find_file(device.name, device.threads)
     if path is None:
         return None, f"never calibrated: `compress devices calibrate {device.name}` takes five minutes"
     try:
@@ -107,11 +107,11 @@ def calibration_of(device: Device) -> tuple[Calibration | None, str]:
         return None, str(error)
     if isinstance(device.connection, Ssh):
         return found, ""
-    reason = calibration.unfit(found, calibration.here(device.hardware), device.threads)
+    reason = calibration.mismatch_reason(found, calibration.this_processor(device.hardware), device.threads)
     return (None, f"the calibration of {found.created} does not hold: {reason}") if reason else (found, "")
 
 
-def by_calibration(found: Calibration, kernels: Iterable[Kernel]) -> Estimate:
+def calibrated_estimate(found: Calibration, kernels: Iterable[CountedKernel]) -> Estimate:
     """Price every kernel that the runtime would run.
 
     Args:
@@ -121,7 +121,7 @@ def by_calibration(found: Calibration, kernels: Iterable[Kernel]) -> Estimate:
     Raises:
         DeviceError: The calibration knows nothing like one of them.
     """
-    operators: list[tuple[Work | Kernel, float]] = []
+    operators: list[tuple[OperatorWork | CountedKernel, float]] = []
     bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": 0.0}
     strange: set[str] = set()
     numbers = set()
@@ -144,7 +144,7 @@ def by_calibration(found: Calibration, kernels: Iterable[Kernel]) -> Estimate:
     return Estimate(total, tuple(operators), bound_by, model, (total * accuracy.low, total * accuracy.high))
 
 
-def kernel_parts(kernel: Kernel, rates: Mapping[str, Rates]) -> dict[str, float]:
+def kernel_parts(kernel: CountedKernel, rates: Mapping[str, Rates]) -> dict[str, float]:
     """Milliseconds of one kernel by what they go to; prices are those of its class, or of the pool that it belongs to.
 
     Raises:
@@ -175,7 +175,7 @@ def _measured_peaks(device: Device) -> Device:
     return MEASURED[key]
 
 
-def price(work: tuple[Work, ...], device: Device, reason: str = "") -> Estimate:
+def roofline_estimate(work: tuple[OperatorWork, ...], device: Device, reason: str = "") -> Estimate:
     """Price operators by a roofline.
 
     Args:
@@ -188,7 +188,7 @@ def price(work: tuple[Work, ...], device: Device, reason: str = "") -> Estimate:
     """
     efficiency = _needed(device.efficiency, device, "efficiency", reason)
     overhead = efficiency.overhead_us.value * MILLI
-    operators: list[tuple[Work | Kernel, float]] = []
+    operators: list[tuple[OperatorWork | CountedKernel, float]] = []
     bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": overhead * len(work)}
     for item in work:
         arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
@@ -198,20 +198,20 @@ def price(work: tuple[Work, ...], device: Device, reason: str = "") -> Estimate:
     total, factor = sum(time for _, time in operators), efficiency.error_factor
     threads = f", {_threads(device.threads)}" if device.kind == "cpu" else ""
     model = (
-        f"uncalibrated roofline for {device.title}, {numbers_used(work, device)}, batch 1{threads}; "
+        f"uncalibrated roofline for {device.title}, {compute_types(work, device)}, batch 1{threads}; "
         f"error not yet known on this device, band ×/÷ {factor:g}{f' ({reason})' * bool(reason)}"
     )
     return Estimate(total, tuple(operators), bound_by, model, (total / factor, total * factor))
 
 
-def numbers_used(work: tuple[Work, ...], device: Device) -> str:
+def compute_types(work: tuple[OperatorWork, ...], device: Device) -> str:
     """What the convolutions and products compute with, in words."""
     kinds = {item.number for item in work if item.kind != "other"}
     floats = device.precision.floats
     return {frozenset({"int8"}): "int8", frozenset({"float"}): floats}.get(frozenset(kinds), f"int8 and {floats}")
 
 
-def _rate(item: Work, device: Device, efficiency: Efficiency) -> float:
+def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
     """Operations a second that this operator's kernel is expected to reach."""
     workers = device.threads if device.kind == "cpu" else 1
     if item.kind == "dense":

@@ -33,13 +33,13 @@ from compress.config.devices.connection import Ssh
 from compress.core.atomic_files import DISK_FAULTS
 from compress.core.errors import DeviceError, StoreError
 from compress.core.progress import NullReporter, Reporter
-from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates, here
+from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates, this_processor
 from compress.profile.cost_model.estimate import NS_PER_MS, kernel_parts
-from compress.profile.cost_model.kernel_counts import L2_BYTES, L3_BYTES, Kernel, read
+from compress.profile.cost_model.kernel_counts import L2_BYTES, L3_BYTES, CountedKernel, count_kernels
 from compress.profile.cost_model.kernel_shapes import Shape
-from compress.profile.cost_model.optimized_graph import written
-from compress.profile.cost_model.random_networks import specimen
-from compress.profile.layers.ort_profile import GRAPH, Stamps, stamp
+from compress.profile.cost_model.optimized_graph import read_optimized_graph
+from compress.profile.cost_model.random_networks import random_network
+from compress.profile.layers.ort_profile import GRAPH, KernelLatencies, profile_kernels
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 Vector = npt.NDArray[np.float64]
@@ -55,12 +55,13 @@ FEWEST = 12
 RESOLUTION_NS = 3000.0
 """Times below this are no longer weighed by relative error: the runtime's stamps count whole microseconds."""
 COUNTS = (
-    "macs", "tiles", "patches", "sums", "ragged", "copies", "rows", "pieces", "outputs", "inputs", "spilled", "near", "far",
+    "macs", "tiles", "im2col_elements", "partial_sums", "unaligned_macs", "copies", "rows", "pieces", "outputs", "inputs",
+    "l2_spill_bytes", "l2_miss_bytes", "llc_miss_bytes",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class NetworkSample:
     """One network as it ran.
 
     Attributes:
@@ -71,7 +72,7 @@ class Sample:
     """
 
     network: int
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[CountedKernel, ...]
     nanoseconds: Vector
     total_ns: float
 
@@ -100,15 +101,15 @@ def calibrate(
     _check(device)
     start, say = time.monotonic(), reporter or NullReporter()
     if isinstance(device.connection, Ssh):
-        from compress.profile.cost_model.remote_fit import take as take_there
+        from compress.profile.cost_model.remote_fit import collect_remote_samples
 
-        samples, machine = take_there(device, quantize, threads=threads, seconds=seconds, reporter=say)
+        samples, machine = collect_remote_samples(device, quantize, threads=threads, seconds=seconds, reporter=say)
     else:
-        found = here(device.hardware)
+        found = this_processor(device.hardware)
         assert found is not None  # noqa: S101  _check looked
         machine = found
         with pinned(device.contract.affinity):
-            samples = take(quantize, threads=threads, seconds=seconds, caches=machine.caches_bytes, reporter=say)
+            samples = collect_samples(quantize, threads=threads, seconds=seconds, caches=machine.caches_bytes, reporter=say)
     return Calibration(
         device=device.name,
         cpu=machine.cpu,
@@ -117,7 +118,7 @@ def calibrate(
         runtime=machine.runtime,
         threads=threads,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        accuracy=left_out(samples),
+        accuracy=cross_validate(samples),
         rates=fit(samples),
         seconds=time.monotonic() - start,
     )
@@ -135,30 +136,30 @@ def _check(device: Device) -> None:
         raise DeviceError(msg)
 
 
-def take(
+def collect_samples(
     quantize: Quantize, *, threads: int, seconds: float, caches: Mapping[str, int], reporter: Reporter
-) -> tuple[Sample, ...]:
+) -> tuple[NetworkSample, ...]:
     """Time networks on this machine one after the other until the time is spent.
 
     Raises:
         DeviceError: Too few networks fit into the time to leave some out.
         StoreError: The folder for temporary files is full.
     """
-    found: list[Sample] = []
+    found: list[NetworkSample] = []
     start, number, shown = time.monotonic(), 0, 0
-    with scratch() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
+    with temporary_folder() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
         while number < MOST and (spent := time.monotonic() - start) < seconds:
             bar.advance(int(spent) - shown, note=f"{number} networks")
             shown = int(spent)
-            model = specimen(number)
+            model = random_network(number)
             made = (model, quantize(model))
-            found += [timed(number, one, folder, cache_sizes(caches), threads=threads) for one in made]
+            found += [time_network(number, one, folder, cache_sizes(caches), threads=threads) for one in made]
             number += 1
-    return enough(found, seconds)
+    return require_networks(found, seconds)
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """A temporary folder.
 
     Raises:
@@ -179,7 +180,7 @@ def cache_sizes(caches: Mapping[str, int]) -> tuple[int, int]:
     return caches.get("L2", L2_BYTES), caches.get("L3", L3_BYTES)
 
 
-def enough(samples: Sequence[Sample], seconds: float) -> tuple[Sample, ...]:
+def require_networks(samples: Sequence[NetworkSample], seconds: float) -> tuple[NetworkSample, ...]:
     """The samples, if there are enough networks to leave some out.
 
     Raises:
@@ -192,26 +193,26 @@ def enough(samples: Sequence[Sample], seconds: float) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def timed(number: int, model: onnx.ModelProto, folder: Path, caches: tuple[int, int], *, threads: int) -> Sample:
+def time_network(number: int, model: onnx.ModelProto, folder: Path, caches: tuple[int, int], *, threads: int) -> NetworkSample:
     """Run one network on this machine."""
     path = folder / f"{number}.onnx"
-    onnx.save(numbered(model), path)
-    stamps = stamp(path, folder, threads=threads)
-    found = sample_of(number, stamps, *written(folder / GRAPH, path), caches)
+    onnx.save(name_nodes(model), path)
+    stamps = profile_kernels(path, folder, threads=threads)
+    found = build_sample(number, stamps, *read_optimized_graph(folder / GRAPH, path), caches)
     path.unlink()
     return found
 
 
-def numbered(model: onnx.ModelProto) -> onnx.ModelProto:
+def name_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network, whose nodes have names by which stamps find their kernels."""
     for place, node in enumerate(model.graph.node):
         node.name = f"n{place}"
     return model
 
 
-def sample_of(
-    number: int, stamps: Stamps, graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]
-) -> Sample:
+def build_sample(
+    number: int, stamps: KernelLatencies, graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]
+) -> NetworkSample:
     """What was stamped, with the counts of its kernels.
 
     Args:
@@ -221,11 +222,11 @@ def sample_of(
         shapes: Of its tensors.
         caches: Bytes of the second-level and of the last-level cache.
     """
-    kernels = {kernel.name: kernel for kernel in read(graph, shapes, caches)}
-    return Sample(number, tuple(kernels[name] for name in stamps.names), stamps.nanoseconds, stamps.total_ns)
+    kernels = {kernel.name: kernel for kernel in count_kernels(graph, shapes, caches)}
+    return NetworkSample(number, tuple(kernels[name] for name in stamps.names), stamps.nanoseconds, stamps.total_ns)
 
 
-def fit(samples: Iterable[Sample]) -> dict[str, Rates]:
+def fit(samples: Iterable[NetworkSample]) -> dict[str, Rates]:
     """Rates of every class with enough kernels, and of the pools."""
     counts, times = defaultdict(list), defaultdict(list)
     for sample in samples:
@@ -234,11 +235,11 @@ def fit(samples: Iterable[Sample]) -> dict[str, Rates]:
                 counts[kind].append([kernel.counts.get(name, 0.0) for name in COUNTS])
                 times[kind].append(nanoseconds)
     return {
-        kind: prices(np.array(counts[kind]), np.array(times[kind])) for kind in sorted(counts) if len(times[kind]) >= FEWEST
+        kind: nnls_fit(np.array(counts[kind]), np.array(times[kind])) for kind in sorted(counts) if len(times[kind]) >= FEWEST
     }
 
 
-def prices(counts: Vector, nanoseconds: Vector) -> Rates:
+def nnls_fit(counts: Vector, nanoseconds: Vector) -> Rates:
     """Non-negative prices that minimise the squared error, relative to the time expected.
 
     Args:
@@ -259,7 +260,7 @@ def prices(counts: Vector, nanoseconds: Vector) -> Rates:
     )
 
 
-def left_out(samples: Sequence[Sample]) -> Accuracy:
+def cross_validate(samples: Sequence[NetworkSample]) -> Accuracy:
     """Errors on each fifth of the networks, estimated by a fit on the others."""
     ratios = []
     for fold in range(FOLDS):
@@ -272,11 +273,11 @@ def left_out(samples: Sequence[Sample]) -> Accuracy:
     return Accuracy(mean=float(np.abs(found - 1).mean()), low=float(low), high=float(high), networks=networks)
 
 
-def _total_ns(kernels: Iterable[Kernel], rates: Mapping[str, Rates]) -> float:
+def _total_ns(kernels: Iterable[CountedKernel], rates: Mapping[str, Rates]) -> float:
     return NS_PER_MS * sum(sum(kernel_parts(kernel, rates).values()) for kernel in kernels)
 
 
-def summary(found: Calibration) -> str:
+def describe_calibration(found: Calibration) -> str:
     """One sentence for people."""
     accuracy, threads = found.accuracy, f"{found.threads} thread{'s' * (found.threads > 1)}"
     return (

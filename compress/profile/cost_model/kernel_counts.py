@@ -1,19 +1,20 @@
-"""What ONNX Runtime runs of a file, kernel by kernel, with the counts that the time of each is made of. Nothing is run.
+"""What ONNX Runtime runs of a file, kernel by kernel, with the counts that its time is estimated from. Nothing is run.
 
-The runtime fuses nodes, changes layouts and pads channels, each in its own way on each processor; `optimized` has it tell what
-it would run. Each kernel gets a class, such as `conv fp32 pointwise`, whose members share their rates, and counts:
+The runtime fuses nodes, changes layouts and pads channels, each in its own way on each processor; `optimize_graph` asks it
+what it would run. Each kernel gets a class, such as `conv fp32 pointwise`, whose members share their rates, and counts:
 
-    macs        multiply-accumulates, channels rounded up to the width of a vector
-    tiles       products that a tile of six outputs has room for, in use or not: weights are loaded once for each tile
-    patches     inputs as gathered for the product, once for each 64 output channels
-    sums        partial sums written back: outputs × blocks of 16 input channels
+    macs              multiply-accumulates, channels rounded up to the width of a vector
+    tiles             multiply-accumulates of whole tiles of six outputs, used or not: weights are loaded once for each tile
+    im2col_elements   inputs as gathered for the product, once for each 64 output channels
+    partial_sums      partial sums written back: outputs × blocks of 16 input channels
     outputs, inputs   elements
-    ragged      the multiply-accumulates again, where channels do not fill vectors
-    copies      pieces of inputs that are gathered for a product
-    rows        outputs that share one gathered input
-    pieces      contiguous runs or groups that are started
-    spilled     bytes of activations, when they outgrow the second-level cache
-    near, far   bytes of weights, when those of the network outgrow the second-level cache, or the last-level one
+    unaligned_macs    the multiply-accumulates again, where channels do not fill vectors
+    copies            contiguous parts of the inputs that are gathered for a product
+    rows              outputs that share one gathered input
+    pieces            contiguous runs or groups that are started
+    l2_spill_bytes    bytes of activations, where they exceed the second-level cache
+    l2_miss_bytes     bytes of weights, where those of the network exceed the second-level cache
+    llc_miss_bytes    the same for the last-level cache
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from typing import Any
 import onnx
 
 from compress.core.errors import ConversionError
-from compress.profile.cost_model.kernel_shapes import PRODUCTS, Shape, attributes, untwisted, weight_of
-from compress.profile.cost_model.optimized_graph import BLOCKED, optimized
+from compress.profile.cost_model.kernel_shapes import PRODUCTS, Shape, attributes, undo_fused_transpose, weight_name
+from compress.profile.cost_model.optimized_graph import BLOCKED, optimize_graph
 
 LANES, TILE, PANEL, DOT = 16, 6, 64, 4
 """Of the kernels: floats in a vector, outputs in a tile, channels out that share an input, products in one dot instruction."""
@@ -48,7 +49,7 @@ L2_BYTES, L3_BYTES = 1 << 20, 32 << 20
 
 
 @dataclass(frozen=True)
-class Kernel:
+class CountedKernel:
     """One piece that the runtime runs.
 
     Attributes:
@@ -68,7 +69,7 @@ class Kernel:
         return f"{'product' if operator in ('conv', 'product') else 'other'} {number}"
 
 
-def kernels_of(path: Path, *, threads: int = 1, caches: Mapping[str, int] | None = None) -> tuple[Kernel, ...]:
+def count_file_kernels(path: Path, *, threads: int = 1, caches: Mapping[str, int] | None = None) -> tuple[CountedKernel, ...]:
     """Every kernel of one inference at batch 1.
 
     Args:
@@ -90,13 +91,13 @@ def kernels_of(path: Path, *, threads: int = 1, caches: Mapping[str, int] | None
 
 
 @lru_cache(maxsize=32)
-def _kernels_of(path: Path, _stamp: tuple[int, int], threads: int, caches: tuple[int, int]) -> tuple[Kernel, ...]:
+def _kernels_of(path: Path, _stamp: tuple[int, int], threads: int, caches: tuple[int, int]) -> tuple[CountedKernel, ...]:
     """Kept for as long as the file's time and size stay the same."""
-    graph, shapes = optimized(path, threads=threads)
-    return read(graph, shapes, caches)
+    graph, shapes = optimize_graph(path, threads=threads)
+    return count_kernels(graph, shapes, caches)
 
 
-def read(graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]) -> tuple[Kernel, ...]:
+def count_kernels(graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]) -> tuple[CountedKernel, ...]:
     """Kernels of an optimized graph.
 
     Args:
@@ -117,11 +118,11 @@ class _Reader:
         self.widths = {item.name: 4 for item in graph.input}
         self.l2, last = caches
         total = sum(self.stored.values())
-        self.near = float(total > self.l2)
+        self.l2_miss = float(total > self.l2)
         # what the last-level cache has lost when weights are wanted again: nothing up to half of its size
-        self.far = min(1.0, max(0.0, 2 * total / last - 1))
+        self.llc_miss = min(1.0, max(0.0, 2 * total / last - 1))
 
-    def kernel(self, node: onnx.NodeProto) -> Kernel:
+    def kernel(self, node: onnx.NodeProto) -> CountedKernel:
         """One node; in graph order, for the widths of its inputs are those that the nodes before it gave."""
         given = attributes(node)
         width = _width(node, self.widths.get(node.input[0], 4)) if node.input else 4
@@ -137,7 +138,7 @@ class _Reader:
         number = "int8" if width == 1 or node.op_type in FROM_INT8 else "fp32"
         counts |= self._moved(node, width)
         kept = {name: float(value) for name, value in counts.items() if value}
-        return Kernel(node.name, " ".join(filter(None, (operator, number, shape_class))), kept)
+        return CountedKernel(node.name, " ".join(filter(None, (operator, number, shape_class))), kept)
 
     def _moved(self, node: onnx.NodeProto, width: int) -> Counts:
         """Elements and bytes in and out."""
@@ -145,20 +146,20 @@ class _Reader:
         streamed = node.op_type in CONVOLUTIONS | PRODUCTS or (
             node.op_type == "DequantizeLinear" and node.input[0] in self.stored
         )
-        read = [name for name in dict.fromkeys(node.input) if name and not (streamed and name in self.stored)]
-        inputs = sum(prod(self.shapes[name]) for name in read)
-        bytes_moved = outputs * width + sum(prod(self.shapes[name]) * self.widths.get(name, 4) for name in read)
+        count_kernels = [name for name in dict.fromkeys(node.input) if name and not (streamed and name in self.stored)]
+        inputs = sum(prod(self.shapes[name]) for name in count_kernels)
+        bytes_moved = outputs * width + sum(prod(self.shapes[name]) * self.widths.get(name, 4) for name in count_kernels)
         weights = sum(self.stored.get(name, 0) for name in set(node.input)) * streamed
         return {
             "outputs": outputs,
             "inputs": inputs,
-            "spilled": bytes_moved * (bytes_moved > self.l2),
-            "near": weights * self.near,
-            "far": weights * self.far,
+            "l2_spill_bytes": bytes_moved * (bytes_moved > self.l2),
+            "l2_miss_bytes": weights * self.l2_miss,
+            "llc_miss_bytes": weights * self.llc_miss,
         }
 
     def _convolution(self, node: onnx.NodeProto, given: Mapping[str, Any]) -> tuple[str, Counts]:
-        weight, out = self.shapes[weight_of(node)], self.shapes[node.output[0]]
+        weight, out = self.shapes[weight_name(node)], self.shapes[node.output[0]]
         space = out[1:-1] if given.get("channels_last") else out[2:]
         groups, taps = given.get("group", 1), prod(weight[2:])
         channels, filters = weight[1], weight[0] // groups
@@ -169,7 +170,7 @@ class _Reader:
         if groups > 1 and channels == 1:
             products = pixels * weight[0] * taps
             counts = {"macs": products, "tiles": products / space[-1] * _up(space[-1], TILE), "pieces": prod(space[:-1])}
-            counts |= {"ragged": products * (weight[0] % LANES > 0), "rows": pixels}
+            counts |= {"unaligned_macs": products * (weight[0] % LANES > 0), "rows": pixels}
             return f"depthwise{gathered}" if gathered else f"depthwise{3 if taps == 9 else ''}{strided}", counts
         shape_class = (
             "vector" if pixels == 1 else "grouped" if groups > 1 else "stem" if channels < DOT
@@ -180,13 +181,13 @@ class _Reader:
         return shape_class, counts | {"copies": pixels * taps * groups * (taps > 1 and not blocked)}
 
     def _product(self, node: onnx.NodeProto, given: Mapping[str, Any]) -> tuple[str, Counts]:
-        first, out = untwisted(self.shapes[node.input[0]], given.get("transBatchA", 0)), self.shapes[node.output[0]]
+        first, out = undo_fused_transpose(self.shapes[node.input[0]], given.get("transBatchA", 0)), self.shapes[node.output[0]]
         depth = first[-2 if given.get("transA") else -1]
-        if weight_of(node) in self.stored:
+        if weight_name(node) in self.stored:
             rows = prod(out[:-1])
             return "vector" if rows == 1 else "matrix", _product(rows, _up(rows, TILE), depth, out[-1], 1, depth)
         times, rows = prod(out[:-2]), out[-2] if len(out) > 1 else 1
-        weighed = "matrix" if self.widths.get(weight_of(node)) == 4 and times == 1 else "computed"
+        weighed = "matrix" if self.widths.get(weight_name(node)) == 4 and times == 1 else "computed"
         return weighed, _product(rows, _up(rows, TILE), depth, out[-1], times, depth)
 
     def _other(self, node: onnx.NodeProto, given: Mapping[str, Any]) -> tuple[str, Counts]:
@@ -194,7 +195,10 @@ class _Reader:
         first, out = self.shapes[node.input[0]], self.shapes[node.output[0]]
         blocked = "blocked" if node.domain == BLOCKED else ""
         if "kernel_shape" in given:
-            return blocked, {"macs": prod(out) * prod(given["kernel_shape"]), "ragged": prod(out) * (first[-1] % LANES > 0)}
+            return blocked, {
+                "macs": prod(out) * prod(given["kernel_shape"]),
+                "unaligned_macs": prod(out) * (first[-1] % LANES > 0),
+            }
         if node.op_type == "Transpose":
             return _turn(first, given.get("perm") or tuple(range(len(first))[::-1]))
         if node.op_type in ("Concat", "QLinearConcat", "Split"):
@@ -223,11 +227,11 @@ def _product(rows: float, tiled: float, depth: int, filters: int, times: int, ch
     return {
         "macs": rows * deep * wide * times,
         "tiles": tiled * deep * wide * times,
-        "patches": rows * depth * times * ceil(filters / PANEL),
-        "sums": rows * wide * times * ceil(channels / LANES),
+        "im2col_elements": rows * depth * times * ceil(filters / PANEL),
+        "partial_sums": rows * wide * times * ceil(channels / LANES),
         "pieces": times,
         "rows": rows * times,
-        "ragged": rows * deep * wide * times * (depth % DOT > 0 or filters % LANES > 0),
+        "unaligned_macs": rows * deep * wide * times * (depth % DOT > 0 or filters % LANES > 0),
     }
 
 
@@ -240,8 +244,11 @@ def _turn(first: Shape, order: tuple[int, ...]) -> tuple[str, Counts]:
     last = next((place for place in range(len(ranks))[::-1] if ranks[place] in starts), 0)
     run = prod(first[axis] for axis in real[last:]) if moved and moved[-1] == len(moved) - 1 else 1
     ends = [first[max(real)], first[real[-1]]] if real else [1]
-    ragged = prod(first) * any(size % DOT for size in ends)
-    return "".join(map(str, moved)) if len(moved) <= LONGEST else "mixed", {"pieces": prod(first) / run, "ragged": ragged}
+    unaligned = prod(first) * any(size % DOT for size in ends)
+    return "".join(map(str, moved)) if len(moved) <= LONGEST else "mixed", {
+        "pieces": prod(first) / run,
+        "unaligned_macs": unaligned,
+    }
 
 
 def _up(value: float, step: int) -> int:

@@ -32,7 +32,7 @@ FREE = {"Reshape", "Flatten", "Identity", "Dropout", "Constant", "Shape", "Squee
 
 
 @dataclass(frozen=True)
-class Work:
+class OperatorWork:
     """One operator that is run.
 
     Attributes:
@@ -52,7 +52,7 @@ class Work:
     elements: int
 
 
-def work_of(path: Path) -> tuple[Work, ...]:
+def operator_work(path: Path) -> tuple[OperatorWork, ...]:
     """Every operator that would be run for one sample.
 
     Raises:
@@ -68,14 +68,14 @@ def work_of(path: Path) -> tuple[Work, ...]:
 
 
 @lru_cache(maxsize=32)
-def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[Work, ...]:  # noqa: ARG001
+def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[OperatorWork, ...]:  # noqa: ARG001
     """Kept for as long as the file's time and size stay the same: several devices ask for the same file."""
     return tuple(_Graph(load(path), path).work())
 
 
 def macs(path: Path) -> int:
     """Multiply-accumulates of convolutions and matrix products for one sample."""
-    return sum(item.operations for item in work_of(path) if item.kind != "other") // 2
+    return sum(item.operations for item in operator_work(path) if item.kind != "other") // 2
 
 
 def load(path: Path) -> onnx.ModelProto:
@@ -133,15 +133,15 @@ class _Graph:
         self.maker = {output: node for node in self.graph.node for output in node.output}
         self._after_product: dict[str, bool] = {}
 
-    def work(self) -> Iterator[Work]:
+    def work(self) -> Iterator[OperatorWork]:
         for node in self.graph.node:
             if node.op_type not in QUANTIZERS | FREE and not self._fused(node):
                 yield self._measure(node)
 
-    def _measure(self, node: onnx.NodeProto) -> Work:
+    def _measure(self, node: onnx.NodeProto) -> OperatorWork:
         kind, operations = self._arithmetic(node)
         tensors = [name for name in (*node.input, *node.output) if name]
-        return Work(
+        return OperatorWork(
             name=node.name or node.output[0],
             operator=node.op_type,
             kind=kind,

@@ -15,9 +15,9 @@ from onnx import numpy_helper
 
 from compress.config.devices import host
 from compress.core.errors import DeviceError
-from compress.profile.cost_model.kernel_shapes import GLOBAL, WINDOWED, Shape, block_of, output_shape
+from compress.profile.cost_model.kernel_shapes import GLOBAL, WINDOWED, Shape, channel_block, output_shape
 from compress.profile.cost_model.operator_work import at_batch_one, load, shapes_in
-from compress.profile.layers.ort_profile import GRAPH, Writing
+from compress.profile.layers.ort_profile import GRAPH, GraphDumpRunner
 
 BLOCKED = "com.microsoft.nchwc"
 """Domain of the operators whose channels are laid out in blocks of one vector."""
@@ -25,7 +25,7 @@ INSERTED = {"Transpose", "QuantizeLinear", "DequantizeLinear", "ReorderInput", "
 """What the runtime adds, or runs in a layout of its own: its results have other shapes than the file says, or other names."""
 
 
-def optimized(path: Path, *, threads: int = 1) -> tuple[onnx.GraphProto, dict[str, Shape]]:
+def optimize_graph(path: Path, *, threads: int = 1) -> tuple[onnx.GraphProto, dict[str, Shape]]:
     """The optimized graph, and shapes by tensor.
 
     Raises:
@@ -33,12 +33,12 @@ def optimized(path: Path, *, threads: int = 1) -> tuple[onnx.GraphProto, dict[st
         DeviceError: A shape cannot be told even with the batch set to 1.
     """
     with tempfile.TemporaryDirectory() as folder:
-        with Writing(path, Path(folder), threads=threads):
+        with GraphDumpRunner(path, Path(folder), threads=threads):
             pass
-        return written(Path(folder) / GRAPH, path)
+        return read_optimized_graph(Path(folder) / GRAPH, path)
 
 
-def written(
+def read_optimized_graph(
     optimized: Path, path: Path, instruction_sets: Collection[str] | None = None
 ) -> tuple[onnx.GraphProto, dict[str, Shape]]:
     """What the runtime runs, and the shapes of its tensors.
@@ -56,7 +56,7 @@ def written(
         machine = host().hardware
         instruction_sets = machine.instruction_sets if machine else ()
     graph = load(optimized).graph
-    return graph, _carried(graph, shapes_in(at_batch_one(load(path)).graph), path, block_of(instruction_sets))
+    return graph, _carried(graph, shapes_in(at_batch_one(load(path)).graph), path, channel_block(instruction_sets))
 
 
 def _carried(graph: onnx.GraphProto, told: Mapping[str, Shape], path: Path, block: int) -> dict[str, Shape]:

@@ -25,10 +25,10 @@ LARGE = 0.1
 """Share of networks that end in products whose weights no cache holds."""
 
 
-def specimen(seed: int) -> onnx.ModelProto:
+def random_network(seed: int) -> onnx.ModelProto:
     """The network of a seed: input `input`, (batch, 3, S, S) float32; output `logits`."""
     draw = np.random.default_rng(seed)
-    net = _Net(draw)
+    net = _GraphBuilder(draw)
     family = FAMILIES[seed % len(FAMILIES)]
     side = int(draw.choice(SIDES))
     stride = int(draw.choice([2, 2, 4])) if side > 14 else 4
@@ -43,7 +43,7 @@ def specimen(seed: int) -> onnx.ModelProto:
     return net.finish(x, large=bool(draw.random() < LARGE))
 
 
-class _Net:
+class _GraphBuilder:
     """A graph as it grows; every tensor's shape is known."""
 
     def __init__(self, draw: np.random.Generator) -> None:
@@ -163,7 +163,7 @@ class _Net:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
 
-def _excited(net: _Net, x: str, kinds: tuple[str, str]) -> str:
+def _excited(net: _GraphBuilder, x: str, kinds: tuple[str, str]) -> str:
     """Squeeze and excitation: channels weighted by what a small network makes of their means."""
     channels = net.channels(x)
     mean = net.op("GlobalAveragePool", x, shape=(1, channels, 1, 1))
@@ -171,7 +171,7 @@ def _excited(net: _Net, x: str, kinds: tuple[str, str]) -> str:
     return net.op("Mul", net.act(net.conv(hidden, channels), kinds[1]), x, shape=net.shapes[x])
 
 
-def _plain(net: _Net, x: str, stride: int) -> str:
+def _plain(net: _GraphBuilder, x: str, stride: int) -> str:
     """One or two convolutions of 3×3 or 5×5, with a sum around them where the shape stays."""
     kernel = int(net.draw.choice([3, 3, 3, 5]))
     width = net.width(net.side(x) // stride, 2 * kernel**2)
@@ -181,7 +181,7 @@ def _plain(net: _Net, x: str, stride: int) -> str:
     return net.act(net.add(y, straight), "Relu")
 
 
-def _bottleneck(net: _Net, x: str, stride: int) -> str:
+def _bottleneck(net: _GraphBuilder, x: str, stride: int) -> str:
     """1×1, 3×3 in groups or not, 1×1; squeeze and excitation in some."""
     side = net.side(x) // stride
     width = net.width(side, 17)
@@ -196,7 +196,7 @@ def _bottleneck(net: _Net, x: str, stride: int) -> str:
     return net.act(net.add(net.conv(y, wide), straight), "Relu")
 
 
-def _mobile(net: _Net, x: str, stride: int) -> str:
+def _mobile(net: _GraphBuilder, x: str, stride: int) -> str:
     """Inverted bottleneck around a depthwise convolution."""
     ratio = int(net.draw.choice([3, 4, 6]))
     width = net.width(net.side(x), 2 * ratio)
@@ -211,7 +211,7 @@ def _mobile(net: _Net, x: str, stride: int) -> str:
     return net.add(y, narrow) if stride == 1 else y
 
 
-def _branches(net: _Net, x: str, stride: int) -> str:
+def _branches(net: _GraphBuilder, x: str, stride: int) -> str:
     """Convolutions of several sizes side by side, concatenated."""
     width = net.width(net.side(x) // stride, 20)
     y = net.pool(x, 3, stride) if stride > 1 else x
@@ -223,7 +223,7 @@ def _branches(net: _Net, x: str, stride: int) -> str:
     return net.concat(*parts)
 
 
-def _dense(net: _Net, x: str, stride: int) -> str:
+def _dense(net: _GraphBuilder, x: str, stride: int) -> str:
     """Every layer reads all before it: normalized, 1×1, 3×3, concatenated."""
     growth = int(net.draw.choice([16, 24, 32, 48]))
     y = net.pool(net.act(net.conv(x, max(16, net.channels(x) // 16 * 8)), "Relu"), 2, 2, "AveragePool") if stride > 1 else x
@@ -236,7 +236,7 @@ def _dense(net: _Net, x: str, stride: int) -> str:
     return y
 
 
-def _shuffle(net: _Net, x: str, stride: int) -> str:
+def _shuffle(net: _GraphBuilder, x: str, stride: int) -> str:
     """Half of the channels through a depthwise bottleneck, then all of them mixed."""
     half = net.width(net.side(x) // stride, 3, int(net.draw.choice([2, 2, 8])))
     if stride > 1:
@@ -255,7 +255,7 @@ def _shuffle(net: _Net, x: str, stride: int) -> str:
     return net.reshape(net.turn(net.reshape(y, 1, 2, half, side, side), 0, 2, 1, 3, 4), 1, 2 * half, side, side)
 
 
-def _wide_kernel(net: _Net, x: str, stride: int) -> str:
+def _wide_kernel(net: _GraphBuilder, x: str, stride: int) -> str:
     """7×7 depthwise, then a perceptron on each pixel, channels last."""
     width = net.width(net.side(x) // stride, 8)
     y = net.conv(x, width, stride, stride, padded=False) if stride > 1 or net.channels(x) != width else x
@@ -265,7 +265,7 @@ def _wide_kernel(net: _Net, x: str, stride: int) -> str:
     return net.add(last, y)
 
 
-def _attention(net: _Net, x: str, stride: int) -> str:
+def _attention(net: _GraphBuilder, x: str, stride: int) -> str:
     """Multi-head attention over pixels, and a perceptron."""
     size = int(net.draw.choice([32, 64]))
     y = net.pool(x, 2, 2) if stride > 1 or net.side(x) > 16 else x
@@ -288,6 +288,6 @@ def _attention(net: _Net, x: str, stride: int) -> str:
     return net.turn(net.reshape(rows, 1, side, side, width), 0, 3, 1, 2)
 
 
-FAMILIES: tuple[Callable[[_Net, str, int], str], ...] = (
+FAMILIES: tuple[Callable[[_GraphBuilder, str, int], str], ...] = (
     _plain, _bottleneck, _mobile, _mobile, _branches, _dense, _shuffle, _wide_kernel, _attention, _bottleneck, _shuffle,
 )  # fmt: skip

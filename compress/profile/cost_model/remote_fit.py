@@ -17,16 +17,16 @@ from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import Bar, Reporter
-from compress.profile.cost_model.calibration_file import Calibration, Processor, unfit
-from compress.profile.cost_model.kernel_counts import Kernel, read
-from compress.profile.cost_model.optimized_graph import written
-from compress.profile.cost_model.random_networks import specimen
-from compress.profile.cost_model.strip_weights import hollow
-from compress.profile.layers.ort_profile import Stamps
+from compress.profile.cost_model.calibration_file import Calibration, Processor, mismatch_reason
+from compress.profile.cost_model.kernel_counts import CountedKernel, count_kernels
+from compress.profile.cost_model.optimized_graph import read_optimized_graph
+from compress.profile.cost_model.random_networks import random_network
+from compress.profile.cost_model.strip_weights import strip_weights
+from compress.profile.layers.ort_profile import KernelLatencies
 from compress.profile.remote.session import RemoteSession
 
 if TYPE_CHECKING:
-    from compress.profile.cost_model.fit import Quantize, Sample
+    from compress.profile.cost_model.fit import NetworkSample, Quantize
 
 WAVE = 10
 """Networks that are sent and timed at a time: the line is silent while one runs."""
@@ -52,9 +52,9 @@ def _show(clock: _Clock, number: int, _fraction: float) -> None:
     clock.spent(f"{number} networks")
 
 
-def take(
+def collect_remote_samples(
     device: Device, quantize: Quantize, *, threads: int, seconds: float, reporter: Reporter
-) -> tuple[tuple[Sample, ...], Processor]:
+) -> tuple[tuple[NetworkSample, ...], Processor]:
     """Time networks on a device until the time is spent; the counterpart of `calibrate.take`.
 
     Returns:
@@ -65,14 +65,14 @@ def take(
             the time.
         StoreError: The folder for temporary files here is full.
     """
-    from compress.profile.cost_model.fit import MOST, enough, scratch
+    from compress.profile.cost_model.fit import MOST, require_networks, temporary_folder
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  the caller looked
-    found: list[Sample] = []
+    found: list[NetworkSample] = []
     number, machine = 0, None
     with (
-        scratch() as aside,
+        temporary_folder() as aside,
         reporter.bar(f"timing random networks on {device.name}", int(seconds)) as bar,
         RemoteSession(device) as remote,
     ):
@@ -91,25 +91,25 @@ def take(
             for network in answer["networks"]:
                 found += _samples(network, wave[network["number"] - number], aside, machine)
             number += len(answer["networks"])
-    samples = enough(found, seconds)
+    samples = require_networks(found, seconds)
     assert machine is not None  # noqa: S101  there are samples
     return samples, machine
 
 
 def _sent(remote: RemoteSession, number: int, quantize: Quantize, aside: Path) -> dict[str, Any]:
     """A network in both numbers, sent without weights; what the order says of it."""
-    from compress.profile.cost_model.fit import numbered
+    from compress.profile.cost_model.fit import name_nodes
 
-    model = specimen(number)
+    model = random_network(number)
     files = []
     for kind, made in (("fp32", model), ("int8", quantize(model))):
         place = f"networks/{number}-{kind}/model.onnx"
-        files.append({"path": place, "filling": _put(remote, numbered(made), place, aside)})
+        files.append({"path": place, "filling": _put(remote, name_nodes(made), place, aside)})
     return {"number": number, "files": files}
 
 
 def _put(remote: RemoteSession, model: onnx.ModelProto, place: str, aside: Path) -> list[tuple[str, int, float]]:
-    empty, filling = hollow(model)
+    empty, filling = strip_weights(model)
     path = aside / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(empty.SerializeToString())
@@ -117,14 +117,14 @@ def _put(remote: RemoteSession, model: onnx.ModelProto, place: str, aside: Path)
     return filling
 
 
-def _samples(network: dict[str, Any], sent: dict[str, Any], aside: Path, machine: Processor) -> list[Sample]:
-    from compress.profile.cost_model.fit import cache_sizes, sample_of
+def _samples(network: dict[str, Any], sent: dict[str, Any], aside: Path, machine: Processor) -> list[NetworkSample]:
+    from compress.profile.cost_model.fit import build_sample, cache_sizes
 
     found = []
     for run, file in zip(network["runs"], sent["files"], strict=True):
-        stamps = Stamps(tuple(run["names"]), np.array(run["nanoseconds"]), run["total_ns"])
+        stamps = KernelLatencies(tuple(run["names"]), np.array(run["nanoseconds"]), run["total_ns"])
         graph, shapes = _read(run["graph"], aside / file["path"], machine)
-        found.append(sample_of(network["number"], stamps, graph, shapes, cache_sizes(machine.caches_bytes)))
+        found.append(build_sample(network["number"], stamps, graph, shapes, cache_sizes(machine.caches_bytes)))
     return found
 
 
@@ -132,14 +132,14 @@ def _read(graph: str, path: Path, machine: Processor) -> Any:
     """The graph that a device wrote of a file, with its shapes."""
     optimized = path.with_name("optimized.onnx")
     optimized.write_bytes(base64.b64decode(graph))
-    return written(optimized, path, machine.instruction_sets)
+    return read_optimized_graph(optimized, path, machine.instruction_sets)
 
 
 def _processor(told: dict[str, Any]) -> Processor:
     return Processor(told["cpu"], tuple(told["instruction_sets"]), told["caches_bytes"], told["runtime"])
 
 
-def kernels_there(path: Path, device: Device, found: Calibration) -> tuple[Kernel, ...]:
+def remote_kernels(path: Path, device: Device, found: Calibration) -> tuple[CountedKernel, ...]:
     """Every kernel that a device's own runtime would run of a file; kept for as long as the file stays the same.
 
     Args:
@@ -161,7 +161,7 @@ def kernels_there(path: Path, device: Device, found: Calibration) -> tuple[Kerne
 
 
 @lru_cache(maxsize=32)
-def _kernels_there(path: Path, _stamp: tuple[int, int], profile: str, calibration: str) -> tuple[Kernel, ...]:
+def _kernels_there(path: Path, _stamp: tuple[int, int], profile: str, calibration: str) -> tuple[CountedKernel, ...]:
     """Plain texts, because a profile cannot be a key."""
     from compress.profile.cost_model.fit import cache_sizes
 
@@ -173,7 +173,7 @@ def _kernels_there(path: Path, _stamp: tuple[int, int], profile: str, calibratio
         order = {"job": "optimize", "path": place, "filling": filling, "threads": found.threads, "affinity": affinity}
         answer = remote.work(order)
         machine = _processor(answer["machine"])
-        if reason := unfit(found, machine, device.threads):
+        if reason := mismatch_reason(found, machine, device.threads):
             raise DeviceError(reason)
         graph, shapes = _read(answer["graph"], Path(folder) / place, machine)
-    return read(graph, shapes, cache_sizes(found.caches_bytes))
+    return count_kernels(graph, shapes, cache_sizes(found.caches_bytes))

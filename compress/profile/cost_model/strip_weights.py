@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from compress.profile.remote.agent_networks import FILLED, WEIGHTS
+from compress.profile.remote.agent_networks import FILLED_TYPES, WEIGHTS
 
 LEAST_BYTES = 4096
 """Size from which a weight is left out; what the runtime folds or reads itself is smaller."""
 
-Filling = list[tuple[str, int, float]]
+WeightFilling = list[tuple[str, int, float]]
 """Of each weight in turn: type, number of elements, standard deviation."""
 
 
-def hollow(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Filling]:
+def strip_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, WeightFilling]:
     """The network without its large weights, and what to fill it with.
 
     Args:
@@ -28,12 +28,12 @@ def hollow(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Filling]:
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    filling: Filling = []
+    filling: WeightFilling = []
     offset = 0
     for tensor in made.graph.initializer:
         kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         size = prod(tensor.dims) * kind.itemsize
-        if kind.name not in FILLED or size < LEAST_BYTES:
+        if kind.name not in FILLED_TYPES or size < LEAST_BYTES:
             continue
         filling.append((kind.name, prod(tensor.dims), float(numpy_helper.to_array(tensor).std(dtype=np.float64))))
         _empty(tensor, offset, size)

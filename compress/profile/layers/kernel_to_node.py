@@ -22,14 +22,14 @@ from compress.backends import onnx_cleanup
 MARK = re.compile(r"origin(\d+)_")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-HANGERS_ON = frozenset(
+FUSED_ACTIVATIONS = frozenset(
     {"Relu", "Clip", "LeakyRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "BatchNormalization", "QuantizeLinear"}
 )
 """Operators that runtimes fuse into the convolution or product before them."""
 
 
 @dataclass(frozen=True)
-class Origin:
+class NodeOrigin:
     """One node of the file.
 
     Attributes:
@@ -43,16 +43,16 @@ class Origin:
     module: str
 
 
-def origins_of(model: onnx.ModelProto) -> tuple[Origin, ...]:
+def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
     """Every node of the main graph, in order, with the torch module that it came from."""
     weights = frozenset(tensor.name for tensor in model.graph.initializer)
     ours = any(entry.key == "compress" for entry in model.metadata_props)
     return tuple(
-        Origin(node.name, node.op_type, onnx_cleanup.module_path(node, weights, ours=ours)) for node in model.graph.node
+        NodeOrigin(node.name, node.op_type, onnx_cleanup.module_path(node, weights, ours=ours)) for node in model.graph.node
     )
 
 
-def marked(model: onnx.ModelProto) -> onnx.ModelProto:
+def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose node and tensor names hold the number of their node; inputs and outputs of the graph keep their names."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -69,7 +69,7 @@ def marked(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def kernels(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def nodes_by_kernel(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Numbers of the nodes behind each kernel, by the kernel's name; none for one that the runtime added.
 
     Args:
@@ -85,12 +85,12 @@ def kernels(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, tup
     for kernel, numbers in named.items():
         for number in numbers:
             owner.setdefault(number, kernel)
-    for number in _Absorbed(model, makers, owner, {node.name: node.op_type for node in optimized.graph.node}).settle():
+    for number in _FusedNodes(model, makers, owner, {node.name: node.op_type for node in optimized.graph.node}).settle():
         named[owner[number]].add(number)
     return {kernel: tuple(sorted(numbers)) for kernel, numbers in named.items()}
 
 
-class _Absorbed:
+class _FusedNodes:
     """Finds a kernel for every node that no kernel is named after."""
 
     def __init__(
@@ -119,7 +119,7 @@ class _Absorbed:
     def _kernel(self, number: int) -> str | None:
         earlier = next((self.owner[one] for one in sorted(self.before[number], reverse=True) if one in self.owner), None)
         node = self.nodes[number]
-        if node.op_type in HANGERS_ON and earlier and self._multiplies(earlier):
+        if node.op_type in FUSED_ACTIVATIONS and earlier and self._multiplies(earlier):
             return earlier
         return self._later(number, through_weights=node.op_type in CONVERSIONS or earlier is None) or earlier
 

@@ -1,7 +1,7 @@
 """Time of each layer, by the runtime's own profile, told in the network's words.
 
 ONNX Runtime stamps every kernel it runs. `origins` says which nodes of the file a kernel came from, and which torch module
-those came from. Stamping costs time itself, so the same file also runs without it, in turns, and the difference is reported.
+those came from. ProfilingRunner costs time itself, so the same file also runs without it, in turns, and the difference is reported.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.backends.runner import Array, Feeds
 from compress.core.record import Fact
 from compress.profile.layers import kernel_to_node as origins
-from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, Origin
-from compress.profile.layers.ort_profile import GRAPH, Stamping, interquartile_mean, kernel_name, split
+from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, NodeOrigin
+from compress.profile.layers.ort_profile import GRAPH, ProfilingRunner, interquartile_mean, kernel_name, split_runs
 
 MAX_EVENTS = 20_000
 """Kernel stamps kept for one file: some 12 MB of JSON to read back."""
@@ -39,7 +39,7 @@ CONVERTING = "(conversions between int8 and float)"
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class TimedKernel:
     """What the runtime ran as one piece.
 
     Attributes:
@@ -54,7 +54,7 @@ class Kernel:
 
     operator: str
     number: str
-    nodes: tuple[Origin, ...]
+    nodes: tuple[NodeOrigin, ...]
     milliseconds: Array
     numbers: tuple[int, ...] = ()
     reads: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class LayerTimes:
     """All kernels of one file, and what the whole took.
 
     Attributes:
@@ -87,7 +87,7 @@ class Layers:
         settings: Runtime settings.
     """
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[TimedKernel, ...]
     profiled_ms: Array
     plain_ms: Array
     settings: Mapping[str, str]
@@ -115,7 +115,7 @@ class Layers:
 
 def measure(
     files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None = None, *, threads: int = 1, seconds: float = 2.0
-) -> dict[str, Layers]:
+) -> dict[str, LayerTimes]:
     """Profile ONNX files layer by layer, in turns with each other and with themselves unprofiled.
 
     Args:
@@ -136,8 +136,8 @@ def measure(
             place.mkdir()
             plain[name] = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
             given[name] = feeds[name] if feeds else plain[name].sample()
-            graphs.save(origins.marked(graphs.load(path)), place / "marked.onnx")
-            stamping[name] = stack.enter_context(Stamping(place / "marked.onnx", place, threads=threads))
+            graphs.save(origins.tag_nodes(graphs.load(path)), place / "marked.onnx")
+            stamping[name] = stack.enter_context(ProfilingRunner(place / "marked.onnx", place, threads=threads))
         times = _take_turns(plain, stamping, given, seconds)
         return {name: _read(stamping[name], path, times[name], plain[name].describe()) for name, path in files.items()}
 
@@ -152,7 +152,7 @@ class _Times:
 
 
 def _take_turns(
-    plain: Mapping[str, OnnxRuntimeRunner], stamping: Mapping[str, Stamping], feeds: Mapping[str, Feeds], seconds: float
+    plain: Mapping[str, OnnxRuntimeRunner], stamping: Mapping[str, ProfilingRunner], feeds: Mapping[str, Feeds], seconds: float
 ) -> dict[str, _Times]:
     """Run in short slices, of which the first run is not counted: it pays for the caches that the others filled."""
     runs, slices = {}, {}
@@ -181,22 +181,22 @@ def _timed(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _read(runner: Stamping, path: Path, times: _Times, settings: Mapping[str, str]) -> Layers:
+def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[str, str]) -> LayerTimes:
     """Kernels from the events of the runs that count."""
-    runs = list(compress(split(runner.stamps()), times.counted))
+    runs = list(compress(split_runs(runner.stamps()), times.counted))
     model = graphs.load(path)
-    nodes = origins.origins_of(model)
+    nodes = origins.node_origins(model)
     optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
-    behind = origins.kernels(origins.marked(model), optimized)
+    behind = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
     made = {node.name: node for node in optimized.graph.node}
     kernels = []
     for place, first in enumerate(runs[0]):
         name = kernel_name(first)
         node = made.get(name, onnx.NodeProto())
         kernels.append(
-            Kernel(
+            TimedKernel(
                 operator=first["args"].get("op_name", "?"),
-                number=number_of(first["args"]),
+                number=kernel_compute_type(first["args"]),
                 nodes=tuple(nodes[number] for number in behind.get(name, ())),
                 milliseconds=np.array([run[place]["dur"] / 1000 for run in runs]),
                 numbers=behind.get(name, ()),
@@ -204,10 +204,10 @@ def _read(runner: Stamping, path: Path, times: _Times, settings: Mapping[str, st
                 gives=tuple(node.output),
             )
         )
-    return Layers(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
+    return LayerTimes(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
 
 
-def number_of(args: Mapping[str, Any]) -> str:
+def kernel_compute_type(args: Mapping[str, Any]) -> str:
     """What a kernel computes with, by the types of its first input and output: `int8`, or `float → int8` where they differ."""
 
     def kind(key: str) -> str:

@@ -29,7 +29,7 @@ SHORTEST_NS = 50.0
 """Least time of a kernel."""
 
 
-class Writing(OnnxRuntimeRunner):
+class GraphDumpRunner(OnnxRuntimeRunner):
     """Writes down the graph that is run. A free batch stays free: the runtime fuses otherwise when it knows that it is 1.
 
     Args:
@@ -67,7 +67,7 @@ class Writing(OnnxRuntimeRunner):
         return options
 
 
-class Stamping(Writing):
+class ProfilingRunner(GraphDumpRunner):
     """Stamps every kernel while it runs, too."""
 
     def stamps(self) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ class Stamping(Writing):
 
 
 @dataclass(frozen=True, eq=False)
-class Stamps:
+class KernelLatencies:
     """One network as it ran.
 
     Attributes:
@@ -106,7 +106,7 @@ class Stamps:
     total_ns: float
 
 
-def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Stamps:
+def profile_kernels(path: Path, folder: Path, *, threads: int, apart: bool = False) -> KernelLatencies:
     """Run one network in turns with and without stamps; its optimized graph is left in the folder.
 
     What stamping adds to a kernel, and what lies between two kernels, is told by the difference of the two and spread evenly.
@@ -115,14 +115,17 @@ def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Sta
         path: ONNX file, of which only the batch may be free.
         folder: For the graph.
         threads: Within an operator.
-        apart: As for `Writing`.
+        apart: As for `GraphDumpRunner`.
 
     Raises:
         CompressError: The runtime does not take it.
         OSError: The disk is full.
     """
     plain, marks = [], []
-    with OnnxRuntimeRunner(path, threads=threads) as runner, Stamping(path, folder, threads=threads, apart=apart) as stamping:
+    with (
+        OnnxRuntimeRunner(path, threads=threads) as runner,
+        ProfilingRunner(path, folder, threads=threads, apart=apart) as stamping,
+    ):
         draw = np.random.default_rng(0)
         feeds = {name: draw.normal(size=value.shape).astype(np.float32) for name, value in runner.sample().items()}
         once = min(_clocked(runner, feeds), _clocked(runner, feeds), _clocked(stamping, feeds))
@@ -133,13 +136,13 @@ def stamp(path: Path, folder: Path, *, threads: int, apart: bool = False) -> Sta
             for _ in range(runs + 1):
                 stamping.run(feeds)
             marks += [False, *[True] * runs]
-        events = [run for run, counted in zip(split(stamping.stamps()), marks, strict=True) if counted]
+        events = [run for run, counted in zip(split_runs(stamping.stamps()), marks, strict=True) if counted]
     names = tuple(kernel_name(event) for event in events[0])
     stamped = np.array(
         [interquartile_mean(np.array([run[place]["dur"] * 1e3 for run in events])) for place in range(len(names))]
     )
     total = interquartile_mean(np.array(plain)) * 1e6
-    return Stamps(names, np.maximum(stamped - (stamped.sum() - total) / len(names), SHORTEST_NS), total)
+    return KernelLatencies(names, np.maximum(stamped - (stamped.sum() - total) / len(names), SHORTEST_NS), total)
 
 
 def _clocked(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
@@ -148,7 +151,7 @@ def _clocked(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def split(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def split_runs(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Kernel events of each run, in order; the runtime writes `model_run` when a run is over."""
     runs: list[list[dict[str, Any]]] = [[]]
     for event in events:

@@ -9,7 +9,7 @@ import numpy as np
 
 from compress.backends.runner import Array
 from compress.core.record import Quantity
-from compress.profile.layers.layer_times import Kernel, Layers
+from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
 
 Rows = tuple[dict[str, Any], ...]
@@ -17,7 +17,7 @@ Rows = tuple[dict[str, Any], ...]
 RESAMPLES = 300
 
 
-def duration(kernels: list[Kernel], detail: str) -> Quantity:
+def duration(kernels: list[TimedKernel], detail: str) -> Quantity:
     """Time of several kernels together."""
     total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
     interval = _interval(total) if len(total) > 1 else None
@@ -33,9 +33,9 @@ def _interval(total: Array) -> tuple[float, float]:
     return min(point, float(low)), max(point, float(high))
 
 
-def table(layers: Layers) -> Rows:
+def table(layers: LayerTimes) -> Rows:
     """One row a module, slowest first: `module`, `nodes`, `operators`, `runs_in`, `time` (a written quantity), `share`."""
-    groups: dict[str, list[Kernel]] = {}
+    groups: dict[str, list[TimedKernel]] = {}
     for kernel in layers.kernels:
         groups.setdefault(kernel.module, []).append(kernel)
     detail = detail_of(layers)
@@ -44,10 +44,10 @@ def table(layers: Layers) -> Rows:
         took = duration(kernels, detail)
         share = Quantity.measured((took.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
         rows.append({"module": module, **_described(kernels), "time": took, "share": share})
-    return written(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
+    return rows_as_json(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
 
 
-def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
+def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
     """Times of each torch module in two files of one network, slowest first.
 
     What one runtime fuses the other may not, so a kernel of `after` counts to the module whose kernel holds its node in
@@ -58,7 +58,7 @@ def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms
         is absent with the reason.
     """
     home = {name: kernel.module for kernel in before.kernels for name in kernel.names}
-    groups: dict[str, tuple[list[Kernel], list[Kernel]]] = {}
+    groups: dict[str, tuple[list[TimedKernel], list[TimedKernel]]] = {}
     for kernel in before.kernels:
         groups.setdefault(kernel.module, ([], []))[0].append(kernel)
     for kernel in after.kernels:
@@ -73,10 +73,10 @@ def compare(before: Layers, after: Layers, names: tuple[str, str] = ("student_ms
             for name, kernels, layers in zip(names, (old, new), (before, after), strict=True)
         }
         rows.append({"module": module, **_described(new or old), **times})
-    return written(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
+    return rows_as_json(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
 
 
-def _described(kernels: list[Kernel]) -> dict[str, str]:
+def _described(kernels: list[TimedKernel]) -> dict[str, str]:
     return {
         "nodes": ", ".join(dict.fromkeys(name for kernel in kernels for name in kernel.names)),
         "operators": ", ".join(dict.fromkeys(kernel.operator for kernel in kernels)),
@@ -84,7 +84,7 @@ def _described(kernels: list[Kernel]) -> dict[str, str]:
     }
 
 
-def detail_of(layers: Layers) -> str:
+def detail_of(layers: LayerTimes) -> str:
     """How the times of a file came to be."""
     threads = layers.settings["threads"]
     return (
@@ -93,7 +93,7 @@ def detail_of(layers: Layers) -> str:
     )
 
 
-def written(rows: Iterable[Mapping[str, Any]]) -> Rows:
+def rows_as_json(rows: Iterable[Mapping[str, Any]]) -> Rows:
     """Quantities as plain JSON, which the report reads back."""
     return tuple(
         {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows

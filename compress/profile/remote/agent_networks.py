@@ -18,7 +18,7 @@ from compress.config.devices import cpu_info as cpu
 
 WEIGHTS = "weights.bin"
 """Where a network looks for its weights: beside itself."""
-FILLED = ("float32", "float16", "int8", "uint8")
+FILLED_TYPES = ("float32", "float16", "int8", "uint8")
 """Types of weights that are made up; others came along."""
 NOISE = 1 << 16
 
@@ -35,7 +35,7 @@ def calibrate(order: dict[str, Any], progress: Callable[[float], None]) -> dict[
         OSError: The disk is full.
     """
     from compress.backends.runner import pinned
-    from compress.profile.layers.ort_profile import GRAPH, stamp
+    from compress.profile.layers.ort_profile import GRAPH, profile_kernels
 
     start = time.monotonic()
     found: list[dict[str, Any]] = []
@@ -45,8 +45,8 @@ def calibrate(order: dict[str, Any], progress: Callable[[float], None]) -> dict[
                 break
             runs = []
             for file in network["files"]:
-                path = filled(file)
-                stamps = stamp(path, path.parent, threads=order["threads"], apart=True)
+                path = fill_weights(file)
+                stamps = profile_kernels(path, path.parent, threads=order["threads"], apart=True)
                 graph = (path.parent / GRAPH).read_bytes()
                 runs.append(
                     {
@@ -68,10 +68,10 @@ def optimize(order: dict[str, Any]) -> dict[str, Any]:
     Args:
         order: `path`, `filling`, `threads`, `affinity`.
     """
-    from compress.profile.layers.ort_profile import GRAPH, Writing
+    from compress.profile.layers.ort_profile import GRAPH, GraphDumpRunner
 
-    path = filled(order)
-    with Writing(path, path.parent, threads=order["threads"], apart=True):
+    path = fill_weights(order)
+    with GraphDumpRunner(path, path.parent, threads=order["threads"], apart=True):
         graph = (path.parent / GRAPH).read_bytes()
     return {"graph": base64.b64encode(graph).decode(), "machine": machine(order["affinity"])}
 
@@ -94,7 +94,7 @@ def machine(affinity: list[int]) -> dict[str, Any]:
     }
 
 
-def filled(file: dict[str, Any]) -> Path:
+def fill_weights(file: dict[str, Any]) -> Path:
     """The path of a network, after its weights were written beside it.
 
     Raises:

@@ -100,7 +100,7 @@ def probe(device: Device) -> DeviceFacts:
     )
 
 
-def measured(
+def measure_rows(
     files: Mapping[str, Path],
     feeds: Mapping[str, Feeds] | None,
     device: Device,
@@ -163,13 +163,13 @@ def profile(
         reporter: Shows bars.
 
     Raises:
-        DeviceError: As for `measured`.
+        DeviceError: As for `measure_rows`.
     """
     batch = device.contract.batch
     plan = MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
     inputs = samples(split, batch)
     feeds = {name: {names[name]: inputs} for name in files}
-    rows, timings, notes = measured(files, feeds, device, plan, batch=batch, reporter=reporter)
+    rows, timings, notes = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
     skipped = []
     if wanted.batches or wanted.thread_counts:
         skipped.append(Fact.of("profile.sweep_not_local", device.name))

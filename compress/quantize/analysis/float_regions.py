@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from compress.profile.layers.layer_times import Kernel
+from compress.profile.layers.layer_times import TimedKernel
 
 CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 INTEGER_INSIDE = frozenset({"DynamicQuantizeMatMul"})
@@ -25,7 +25,7 @@ MAX_NAMED = 3
 """Operators of a region that are named; of a larger one, they are counted."""
 
 
-def compute_type(kernel: Kernel) -> str:
+def compute_type(kernel: TimedKernel) -> str:
     """`int8`, `conversion`, `shapes`, or the float type in which a kernel computes."""
     before, _, after = kernel.number.partition(" → ")
     if kernel.operator == "Shape" or before in INDEX_TYPES:
@@ -37,7 +37,7 @@ def compute_type(kernel: Kernel) -> str:
     return f"{before}, weights of fewer bits" if kernel.operator == BLOCKWISE else before
 
 
-def is_float(kernel: Kernel) -> bool:
+def is_float(kernel: TimedKernel) -> bool:
     """Whether a kernel computes in float."""
     return compute_type(kernel) not in ("int8", "conversion", "shapes")
 
@@ -61,8 +61,8 @@ class FloatRegion:
         position: Where conversions without a float kernel stand.
     """
 
-    kernels: list[Kernel] = field(default_factory=list)
-    conversions: list[Kernel] = field(default_factory=list)
+    kernels: list[TimedKernel] = field(default_factory=list)
+    conversions: list[TimedKernel] = field(default_factory=list)
     reads_integers: bool = False
     feeds_integers: bool = False
     position: str = ""
@@ -95,19 +95,19 @@ class FloatRegions:
         conversions_of: Conversions that belong to a float kernel, by the kernel's identity.
     """
 
-    def __init__(self, kernels: Sequence[Kernel]) -> None:
+    def __init__(self, kernels: Sequence[TimedKernel]) -> None:
         self._producer = {name: kernel for kernel in kernels for name in kernel.gives}
-        self._consumers: dict[str, list[Kernel]] = {}
+        self._consumers: dict[str, list[TimedKernel]] = {}
         for kernel in kernels:
             for name in kernel.reads:
                 self._consumers.setdefault(name, []).append(kernel)
-        self.conversions_of: dict[int, list[Kernel]] = {}
+        self.conversions_of: dict[int, list[TimedKernel]] = {}
         region_of = self._join(kernels)
         positions: dict[str, FloatRegion] = {}
         self._assign_conversions(kernels, region_of, positions)
         self.regions = [*dict.fromkeys(region_of.values()), *positions.values()]
 
-    def _join(self, kernels: Sequence[Kernel]) -> dict[int, FloatRegion]:
+    def _join(self, kernels: Sequence[TimedKernel]) -> dict[int, FloatRegion]:
         """Region of each float kernel, by the kernel's identity."""
         floats = [kernel for kernel in kernels if is_float(kernel)]
         indices = {id(kernel): index for index, kernel in enumerate(floats)}
@@ -127,7 +127,7 @@ class FloatRegions:
         return region_of
 
     def _assign_conversions(
-        self, kernels: Sequence[Kernel], region_of: Mapping[int, FloatRegion], positions: dict[str, FloatRegion]
+        self, kernels: Sequence[TimedKernel], region_of: Mapping[int, FloatRegion], positions: dict[str, FloatRegion]
     ) -> None:
         """Give each conversion to the float kernel beside it, or to its position."""
         for kernel in kernels:
@@ -141,7 +141,7 @@ class FloatRegions:
                 position = self._position(kernel)
                 positions.setdefault(position, FloatRegion(position=position)).conversions.append(kernel)
 
-    def _float_neighbour(self, kernel: Kernel, region_of: Mapping[int, FloatRegion]) -> Kernel | None:
+    def _float_neighbour(self, kernel: TimedKernel, region_of: Mapping[int, FloatRegion]) -> TimedKernel | None:
         """The float kernel before or after a conversion; layout changes of the runtime are skipped if possible."""
         layout_change = None
         for step in (self._before, self._after):
@@ -153,7 +153,7 @@ class FloatRegions:
                 return neighbour
         return layout_change
 
-    def _position(self, kernel: Kernel) -> str:
+    def _position(self, kernel: TimedKernel) -> str:
         """Where a conversion with no float kernel beside it stands."""
         if not self._before(kernel):
             return "the network's input" if kernel.reads and kernel.reads[0] else "a constant"
@@ -161,12 +161,12 @@ class FloatRegions:
             return "the network's output"
         return "two integer operators with different scales"
 
-    def _before(self, kernel: Kernel) -> list[Kernel]:
+    def _before(self, kernel: TimedKernel) -> list[TimedKernel]:
         return [self._producer[name] for name in kernel.reads if name in self._producer]
 
-    def _after(self, kernel: Kernel) -> list[Kernel]:
+    def _after(self, kernel: TimedKernel) -> list[TimedKernel]:
         return [consumer for name in kernel.gives for consumer in self._consumers.get(name, ())]
 
 
-def _is_integer(kernel: Kernel) -> bool:
+def _is_integer(kernel: TimedKernel) -> bool:
     return compute_type(kernel) in ("int8", "conversion")

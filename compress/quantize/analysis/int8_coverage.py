@@ -17,9 +17,9 @@ from typing import Any
 from compress.core.record import Fact, Metrics, Quantity
 from compress.core.sentences import render
 from compress.profile.layers.layer_times import CONVERTING as CONVERSION_MODULE
-from compress.profile.layers.layer_times import OWN, Kernel, Layers
+from compress.profile.layers.layer_times import OWN, LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
-from compress.profile.layers.tables import Rows, detail_of, duration, written
+from compress.profile.layers.tables import Rows, detail_of, duration, rows_as_json
 from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, FallbackReasons
 from compress.quantize.analysis.float_regions import (
     CONVERTING,
@@ -54,7 +54,7 @@ class Int8Coverage:
     note: Fact
 
 
-def compute_coverage(before: Layers, after: Layers, reasons: FallbackReasons) -> Int8Coverage:
+def compute_coverage(before: LayerTimes, after: LayerTimes, reasons: FallbackReasons) -> Int8Coverage:
     """Compare the kernels of a quantized file with those of its float parent.
 
     Args:
@@ -66,7 +66,7 @@ def compute_coverage(before: Layers, after: Layers, reasons: FallbackReasons) ->
     rows = [_layer_row(old, new, before, after, regions, reasons) for old, new in _layers(before.kernels, after.kernels)]
     conversions = [_conversion_row(region, after, reasons) for region in regions.regions if region.conversions]
     conversions.sort(key=lambda row: -(row["conversions_ms"].value or 0.0))
-    by_type: dict[str, list[Kernel]] = {"int8": [], "conversion": [], "float": []}
+    by_type: dict[str, list[TimedKernel]] = {"int8": [], "conversion": [], "float": []}
     for kernel in after.kernels:
         kind = compute_type(kernel)
         by_type[kind if kind in by_type else "float"].append(kernel)
@@ -77,16 +77,16 @@ def compute_coverage(before: Layers, after: Layers, reasons: FallbackReasons) ->
         "quantized_in_float_ms": _sum(by_type["float"], after),
         "quantized_in_conversions_ms": _sum(by_type["conversion"], after),
     }
-    return Int8Coverage(written(rows), written(conversions), results, _note(results, after.kernels))
+    return Int8Coverage(rows_as_json(rows), rows_as_json(conversions), results, _note(results, after.kernels))
 
 
-def _sum(kernels: Sequence[Kernel], layers: Layers) -> Quantity:
+def _sum(kernels: Sequence[TimedKernel], layers: LayerTimes) -> Quantity:
     """Time of kernels, each averaged by itself: a disturbance hits some kernel of a run, and rarely the same one twice."""
     total = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
     return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
 
 
-def _note(results: Metrics, kernels: Sequence[Kernel]) -> Fact:
+def _note(results: Metrics, kernels: Sequence[TimedKernel]) -> Fact:
     products = [compute_type(kernel) for kernel in kernels if any(name in kernel.operator for name in PRODUCTS)]
     return Fact.of(
         "quantize.int8_coverage",
@@ -101,7 +101,12 @@ def _note(results: Metrics, kernels: Sequence[Kernel]) -> Fact:
 
 
 def _layer_row(
-    old: list[Kernel], new: list[Kernel], before: Layers, after: Layers, regions: FloatRegions, reasons: FallbackReasons
+    old: list[TimedKernel],
+    new: list[TimedKernel],
+    before: LayerTimes,
+    after: LayerTimes,
+    regions: FloatRegions,
+    reasons: FallbackReasons,
 ) -> dict[str, Any]:
     missing = Quantity.missing("ms", "no kernel of its own: fused or gone")
     no_conversion = Quantity.measured(0.0, "ms", "none stands here")
@@ -122,7 +127,7 @@ def _layer_row(
     }
 
 
-def _conversion_row(region: FloatRegion, after: Layers, reasons: FallbackReasons) -> dict[str, Any]:
+def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackReasons) -> dict[str, Any]:
     directions = Counter("dequantize" if kernel.number.startswith("int8") else "quantize" for kernel in region.conversions)
     no_operator = Quantity.measured(0.0, "ms", "no operator")
     return {
@@ -141,13 +146,13 @@ def _listed(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def _module(kernel: Kernel) -> str:
+def _module(kernel: TimedKernel) -> str:
     """Its torch module; kernels that the runtime added between conversions belong to the runtime."""
     is_runtimes_own = kernel.module == CONVERSION_MODULE and compute_type(kernel) != "conversion"
     return OWN if is_runtimes_own else kernel.module
 
 
-def _why(kernels: Iterable[Kernel], reasons: FallbackReasons) -> str:
+def _why(kernels: Iterable[TimedKernel], reasons: FallbackReasons) -> str:
     """Reasons of float kernels, each once."""
     sentences: dict[str, None] = {}
     for kernel in kernels:
@@ -160,7 +165,7 @@ def _why(kernels: Iterable[Kernel], reasons: FallbackReasons) -> str:
     return "; ".join(sentences)
 
 
-def _layers(before: Sequence[Kernel], after: Sequence[Kernel]) -> list[tuple[list[Kernel], list[Kernel]]]:
+def _layers(before: Sequence[TimedKernel], after: Sequence[TimedKernel]) -> list[tuple[list[TimedKernel], list[TimedKernel]]]:
     """Kernels of both files that share nodes, in the order of the second file; conversions are left out."""
     indices: dict[str, int] = {}
     edges: list[tuple[int, int]] = []
@@ -171,7 +176,7 @@ def _layers(before: Sequence[Kernel], after: Sequence[Kernel]) -> list[tuple[lis
         edges += [(first, other) for other in others]
         index_of[id(kernel)] = first
     labels = components(edges, len(indices))
-    layers: dict[int, tuple[list[Kernel], list[Kernel]]] = {}
+    layers: dict[int, tuple[list[TimedKernel], list[TimedKernel]]] = {}
     for side, kernels in ((1, after), (0, before)):
         for kernel in kernels:
             if id(kernel) in index_of:

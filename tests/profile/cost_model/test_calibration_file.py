@@ -31,14 +31,14 @@ def test_it_is_kept_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "own"))
     assert calibration.default_path("host").is_relative_to(tmp_path / "own")
     assert calibration.default_path("host", 1) != calibration.default_path("host", 2)
-    assert calibration.find("host") is None
+    assert calibration.find_file("host") is None
     calibration.save(made(), calibration.default_path("host"))
-    assert calibration.find("host") == calibration.default_path("host")
-    assert calibration.find("host", 2) is None
+    assert calibration.find_file("host") == calibration.default_path("host")
+    assert calibration.find_file("host", 2) is None
 
 
 def test_it_holds_where_it_was_made():
-    assert calibration.unfit(made(), calibration.here(host().hardware)) is None
+    assert calibration.mismatch_reason(made(), calibration.this_processor(host().hardware)) is None
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_it_holds_where_it_was_made():
     ],
 )
 def test_it_holds_nowhere_else(changed, said):
-    assert said in calibration.unfit(made(**changed), calibration.here(host().hardware))
+    assert said in calibration.mismatch_reason(made(**changed), calibration.this_processor(host().hardware))
 
 
 def test_it_says_nothing_about_a_device_that_is_not_here():
-    assert "not this machine" in calibration.unfit(made(), None)
+    assert "not this machine" in calibration.mismatch_reason(made(), None)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"device": "host"}', "no json"])
@@ -83,3 +83,8 @@ def test_a_missing_file_and_an_unwritable_place_are_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError):
         calibration.save(made(), tmp_path / "file" / "host.json")
+
+
+def test_counts_of_older_files_take_their_new_names():
+    older = Rates(overhead_ns=1.0, prices_ns={"macs": 1.0, "patches": 2.0, "near": 3.0, "far": 4.0}, samples=12)
+    assert older.prices_ns == {"macs": 1.0, "im2col_elements": 2.0, "l2_miss_bytes": 3.0, "llc_miss_bytes": 4.0}

@@ -9,8 +9,8 @@ from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
-from compress.profile.cost_model.kernel_counts import kernels_of
-from compress.profile.cost_model.operator_work import Work, work_of
+from compress.profile.cost_model.kernel_counts import count_file_kernels
+from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +44,11 @@ def device(*, kind="cpu", floats="fp32", fp32=100.0, fp16=200.0, int8=400.0, ban
 
 
 def work(kind="dense", number="float", operations=10**9, elements=1000):
-    return Work("node", "Conv", kind, number, operations, elements)
+    return OperatorWork("node", "Conv", kind, number, operations, elements)
 
 
 def milliseconds(item, target):
-    return cost.price((item,), target).latency_ms
+    return cost.roofline_estimate((item,), target).latency_ms
 
 
 def test_bound_by_arithmetic_by_hand():
@@ -88,7 +88,7 @@ def test_threads_divide_arithmetic_on_a_cpu_only():
 
 
 def test_overhead_is_paid_by_every_operator():
-    found = cost.price((work(operations=0, elements=0),) * 7, device(overhead=3.0))
+    found = cost.roofline_estimate((work(operations=0, elements=0),) * 7, device(overhead=3.0))
     assert found.latency_ms == pytest.approx(0.021)
     assert found.bound_by["overhead"] == pytest.approx(0.021)
 
@@ -133,7 +133,7 @@ def test_a_profile_without_efficiencies_cannot_estimate(tiny):
 
 
 RATES = {
-    "product fp32": Rates(overhead_ns=2000.0, prices_ns={"macs": 0.5, "near": 1.0}, samples=50),
+    "product fp32": Rates(overhead_ns=2000.0, prices_ns={"macs": 0.5, "l2_miss_bytes": 1.0}, samples=50),
     "other fp32": Rates(overhead_ns=500.0, prices_ns={"outputs": 2.0, "pieces": 10.0}, samples=50),
 }
 
@@ -152,15 +152,15 @@ def test_a_calibrated_estimate_by_hand(tiny):
     keep()
     found = cost.estimate(tiny, host())
     by_hand = 0.0
-    for kernel in kernels_of(tiny):
+    for kernel in count_file_kernels(tiny):
         counts = kernel.counts
         if kernel.pool == "product fp32":
-            by_hand += 2000 + 0.5 * counts["macs"] + counts.get("near", 0)
+            by_hand += 2000 + 0.5 * counts["macs"] + counts.get("l2_miss_bytes", 0)
         else:
             by_hand += 500 + 2 * counts.get("outputs", 0) + 10 * counts.get("pieces", 0)
     assert found.latency_ms == pytest.approx(by_hand / 1e6)
     assert sum(found.bound_by.values()) == pytest.approx(found.latency_ms)
-    assert len(found.operators) == len(kernels_of(tiny))
+    assert len(found.operators) == len(count_file_kernels(tiny))
 
 
 def test_a_calibrated_estimate_says_its_error(tiny):
@@ -177,9 +177,9 @@ def test_a_calibrated_estimate_says_its_error(tiny):
 def test_rates_of_a_class_come_before_those_of_its_pool(tiny):
     keep()
     before = cost.estimate(tiny, host()).latency_ms
-    own = {kernel.kind: Rates(overhead_ns=1e9, prices_ns={}, samples=12) for kernel in kernels_of(tiny)}
+    own = {kernel.kind: Rates(overhead_ns=1e9, prices_ns={}, samples=12) for kernel in count_file_kernels(tiny)}
     keep(rates=RATES | own)
-    assert cost.estimate(tiny, host()).latency_ms == pytest.approx(1000 * len(kernels_of(tiny)))
+    assert cost.estimate(tiny, host()).latency_ms == pytest.approx(1000 * len(count_file_kernels(tiny)))
     assert before < 1000
 
 
@@ -216,7 +216,7 @@ def test_this_machine_uncalibrated_is_estimated_from_measured_peaks(tiny, monkey
     never_measure(monkeypatch)
     found = cost.latency(tiny, host())
     assert "never calibrated: `compress devices calibrate host`" in found.detail
-    assert found.value == pytest.approx(cost.price(work_of(tiny), device()).latency_ms)
+    assert found.value == pytest.approx(cost.roofline_estimate(operator_work(tiny), device()).latency_ms)
 
 
 def test_other_threads_want_a_calibration_of_their_own(tiny, monkeypatch):

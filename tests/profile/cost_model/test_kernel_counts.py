@@ -7,12 +7,12 @@ from onnx import helper
 
 from compress.cli.calibrate_cost_model import quantized
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.cost_model.kernel_counts import kernels_of
+from compress.profile.cost_model.kernel_counts import count_file_kernels
 from compress.profile.cost_model.kernel_shapes import broadcast, output_shape
 from compress.profile.cost_model.operator_work import macs
-from compress.profile.cost_model.optimized_graph import optimized, written
-from compress.profile.cost_model.random_networks import FAMILIES, specimen
-from compress.profile.layers.ort_profile import GRAPH, Stamping
+from compress.profile.cost_model.optimized_graph import optimize_graph, read_optimized_graph
+from compress.profile.cost_model.random_networks import FAMILIES, random_network
+from compress.profile.layers.ort_profile import GRAPH, ProfilingRunner
 from tests.profile.onnx_models import model, network
 
 
@@ -38,32 +38,32 @@ def total(kernels, count):
 
 def test_multiply_accumulates_are_those_of_the_file_where_channels_fill_vectors(save):
     path = save("wide.onnx", wide())
-    assert total(kernels_of(path), "macs") == macs(path) == 32 * 64 * 16 * 9 + 32 * 16
+    assert total(count_file_kernels(path), "macs") == macs(path) == 32 * 64 * 16 * 9 + 32 * 16
 
 
 def test_classes_tell_operator_number_and_shape(save):
-    kinds = [kernel.kind for kernel in kernels_of(save("wide.onnx", wide()))]
+    kinds = [kernel.kind for kernel in count_file_kernels(save("wide.onnx", wide()))]
     assert any(kind.startswith("conv fp32 dense") for kind in kinds)
     assert "product fp32 vector" in kinds
     assert not any("Relu" in kind for kind in kinds)  # fused
     eight = quantized(wide())
     eight.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    kinds = [kernel.kind for kernel in kernels_of(save("eight.onnx", eight))]
+    kinds = [kernel.kind for kernel in count_file_kernels(save("eight.onnx", eight))]
     assert "conv int8 dense" in kinds
     assert "product int8 vector" in kinds
 
 
 @pytest.mark.parametrize("seed", range(len(FAMILIES)))
 def test_shapes_are_those_that_the_runtime_reports_when_it_runs(seed, tmp_path):
-    for number, built in enumerate((specimen(seed), quantized(specimen(seed)))):
+    for number, built in enumerate((random_network(seed), quantized(random_network(seed)))):
         for place, node in enumerate(built.graph.node):
             node.name = f"n{place}"
         path = tmp_path / f"{number}.onnx"
         onnx.save(built, path)
-        with Stamping(path, tmp_path, threads=1) as runner:
+        with ProfilingRunner(path, tmp_path, threads=1) as runner:
             runner.run(runner.sample())
             stamps = {event["name"]: event["args"] for event in runner.stamps() if event["name"].endswith("_kernel_time")}
-        graph, shapes = written(tmp_path / GRAPH, path)
+        graph, shapes = read_optimized_graph(tmp_path / GRAPH, path)
         for node in graph.node:
             reported = stamps[f"{node.name}_kernel_time"]["output_type_shape"]
             wanted = [list(shapes[name]) for name in node.output if name]
@@ -72,7 +72,7 @@ def test_shapes_are_those_that_the_runtime_reports_when_it_runs(seed, tmp_path):
 
 def test_the_batch_does_not_matter(save):
     free, fixed = save("free.onnx", network()), save("fixed.onnx", network(shape=[1, 3, 8, 8]))
-    assert [kernel.counts for kernel in kernels_of(free)] == [kernel.counts for kernel in kernels_of(fixed)]
+    assert [kernel.counts for kernel in count_file_kernels(free)] == [kernel.counts for kernel in count_file_kernels(fixed)]
 
 
 def test_weights_count_by_the_cache_that_they_outgrow(save):
@@ -80,8 +80,8 @@ def test_weights_count_by_the_cache_that_they_outgrow(save):
     size = 4 * (32 * 16 * 9 + 32 * 16)
 
     def counts(**caches):
-        kernels = kernels_of(path, caches=caches)
-        return total(kernels, "near"), total(kernels, "far")
+        kernels = count_file_kernels(path, caches=caches)
+        return total(kernels, "l2_miss_bytes"), total(kernels, "llc_miss_bytes")
 
     assert counts(L2=1 << 20, L3=1 << 25) == (0, 0)
     assert counts(L2=1 << 10, L3=1 << 25) == (pytest.approx(size, rel=0.05), 0)
@@ -90,9 +90,9 @@ def test_weights_count_by_the_cache_that_they_outgrow(save):
 
 def test_a_changed_file_is_read_again(save):
     path = save("one.onnx", wide())
-    before = total(kernels_of(path), "macs")
+    before = total(count_file_kernels(path), "macs")
     save("one.onnx", wide(64))
-    assert total(kernels_of(path), "macs") == 2 * before
+    assert total(count_file_kernels(path), "macs") == 2 * before
 
 
 def windowed(kind, first, out, **given):
@@ -118,17 +118,17 @@ def test_shapes_by_hand():
 
 def test_faults_are_told(save, tmp_path):
     with pytest.raises(ConversionError, match="No such file"):
-        kernels_of(tmp_path / "nowhere.onnx")
+        count_file_kernels(tmp_path / "nowhere.onnx")
     text = tmp_path / "text.onnx"
     text.write_text("this is no network\n")
     with pytest.raises(ConversionError, match="not an ONNX file"):
-        kernels_of(text)
+        count_file_kernels(text)
     with pytest.raises(DeviceError, match="not known at batch 1"):
-        optimized(save("free.onnx", network(shape=["n", 3, "h", "w"])))
+        optimize_graph(save("free.onnx", network(shape=["n", 3, "h", "w"])))
 
 
 def test_stamps_are_json_of_this_run_only(save, tmp_path):
     path = save("tiny.onnx", network())
-    with Stamping(path, tmp_path, threads=1) as runner:
+    with ProfilingRunner(path, tmp_path, threads=1) as runner:
         runner.run(runner.sample())
         assert json.dumps(runner.stamps())

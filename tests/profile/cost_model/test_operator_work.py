@@ -3,7 +3,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.cost_model.operator_work import macs, work_of
+from compress.profile.cost_model.operator_work import macs, operator_work
 from tests.profile.onnx_models import model, network
 
 
@@ -12,7 +12,7 @@ def weight(*shape):
 
 
 def test_a_network_by_hand(tiny):
-    conv, pool, head = work_of(tiny)
+    conv, pool, head = operator_work(tiny)
     assert (conv.name, conv.kind, conv.number) == ("conv", "dense", "float")
     assert conv.operations == 2 * (4 * 8 * 8) * (3 * 3 * 3)
     assert conv.elements == 3 * 8 * 8 + 4 * 8 * 8 + 4 * 3 * 3 * 3
@@ -22,7 +22,7 @@ def test_a_network_by_hand(tiny):
 
 
 def test_the_batch_does_not_matter(save, tiny):
-    assert work_of(save("eight.onnx", network(shape=["batch", 3, 8, 8]))) == work_of(tiny)
+    assert operator_work(save("eight.onnx", network(shape=["batch", 3, 8, 8]))) == operator_work(tiny)
 
 
 def test_depthwise_is_told_from_grouped(save):
@@ -32,7 +32,7 @@ def test_depthwise_is_told_from_grouped(save):
         helper.make_node("Conv", ["q", "c"], ["y"], name="pointwise"),
     ]
     weights = {"a": weight(8, 1, 3, 3), "b": weight(8, 2, 1, 1), "c": weight(16, 8, 1, 1)}
-    found = work_of(save("groups.onnx", model(nodes, weights, "y", ["n", 8, 6, 6])))
+    found = operator_work(save("groups.onnx", model(nodes, weights, "y", ["n", 8, 6, 6])))
     assert [item.kind for item in found] == ["depthwise", "dense", "dense"]
     assert [item.operations for item in found] == [2 * 8 * 16 * 9, 2 * 8 * 16 * 2, 2 * 16 * 16 * 8]
 
@@ -46,13 +46,13 @@ def test_what_a_runtime_fuses_costs_nothing_of_its_own(save):
         helper.make_node("Relu", ["sum"], ["o"]),
         helper.make_node("Sigmoid", ["o"], ["y"], name="gate"),
     ]
-    found = work_of(save("fused.onnx", model(nodes, {"w": weight(3, 3, 1, 1), "s": weight(3)}, "y")))
+    found = operator_work(save("fused.onnx", model(nodes, {"w": weight(3, 3, 1, 1), "s": weight(3)}, "y")))
     assert [item.name for item in found] == ["conv", "gate"]
 
 
 def test_an_activation_with_no_product_before_it_is_run(save):
     nodes = [helper.make_node("Relu", ["x"], ["r"], name="first"), helper.make_node("Relu", ["r"], ["y"], name="second")]
-    assert [item.name for item in work_of(save("bare.onnx", model(nodes, {}, "y")))] == ["first", "second"]
+    assert [item.name for item in operator_work(save("bare.onnx", model(nodes, {}, "y")))] == ["first", "second"]
 
 
 def test_quantized_operators_are_int8_and_the_pairs_vanish(save):
@@ -64,7 +64,7 @@ def test_quantized_operators_are_int8_and_the_pairs_vanish(save):
         helper.make_node("Conv", ["c", "v"], ["y"], name="float"),
     ]
     weights = {"s": np.float32(0.1), "z": np.uint8(128), "w": np.ones((4, 3, 1, 1), np.int8), "v": weight(2, 4, 1, 1)}
-    found = {item.name: item for item in work_of(save("qdq.onnx", model(nodes, weights, "y")))}
+    found = {item.name: item for item in operator_work(save("qdq.onnx", model(nodes, weights, "y")))}
     assert set(found) == {"int8", "float"}
     assert (found["int8"].number, found["float"].number) == ("int8", "float")
     assert found["int8"].elements == 64 * 3 + 64 * 4 + 12
@@ -75,14 +75,14 @@ def test_matrix_products_in_all_orientations(save):
         helper.make_node("MatMul", ["x", "w"], ["p"], name="plain"),
         helper.make_node("Gemm", ["p", "v"], ["y"], transB=1, name="turned"),
     ]
-    found = work_of(save("products.onnx", model(nodes, {"w": weight(10, 20), "v": weight(7, 20)}, "y", ["n", 10])))
+    found = operator_work(save("products.onnx", model(nodes, {"w": weight(10, 20), "v": weight(7, 20)}, "y", ["n", 10])))
     assert [item.operations for item in found] == [2 * 10 * 20, 2 * 20 * 7]
 
 
 def test_weights_given_by_constant_nodes_count(save):
     tensor = numpy_helper.from_array(weight(10, 20), "value")
     nodes = [helper.make_node("Constant", [], ["w"], value=tensor), helper.make_node("MatMul", ["x", "w"], ["y"])]
-    (product,) = work_of(save("constant.onnx", model(nodes, {}, "y", ["n", 10])))
+    (product,) = operator_work(save("constant.onnx", model(nodes, {}, "y", ["n", 10])))
     assert product.elements == 10 + 200 + 20
 
 
@@ -96,14 +96,14 @@ def test_faults_are_told(save, tmp_path):
     text = tmp_path / "text.onnx"
     text.write_text("this is no network\n")
     with pytest.raises(ConversionError, match="not an ONNX file"):
-        work_of(text)
+        operator_work(text)
     with pytest.raises(ConversionError, match="No such file"):
-        work_of(tmp_path / "nowhere.onnx")
+        operator_work(tmp_path / "nowhere.onnx")
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(ConversionError, match="no graph"):
-        work_of(tmp_path / "empty.onnx")
+        operator_work(tmp_path / "empty.onnx")
     with pytest.raises(DeviceError, match="shape of 'c' is not known"):
-        work_of(save("free.onnx", network(shape=["n", 3, "h", "w"])))
+        operator_work(save("free.onnx", network(shape=["n", 3, "h", "w"])))
 
 
 def test_macs_of_a_published_network(tmp_path):

@@ -16,8 +16,8 @@ from compress.core.sentences import render
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers import layer_times as layers
 from compress.profile.layers import tables as layer_tables
-from compress.profile.layers.kernel_to_node import Origin
-from compress.profile.layers.layer_times import Kernel, Layers
+from compress.profile.layers.kernel_to_node import NodeOrigin
+from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from tests.profile.onnx_models import model, network
 
 
@@ -123,19 +123,19 @@ def test_the_sum_is_held_against_whole_inferences(measured):
     assert len(measured["student"].profiled_ms) == len(measured["student"].kernels[0].milliseconds)
 
 
-def kernel(module: str, milliseconds: float, name: str = "", number: str = "float") -> Kernel:
-    node = Origin(name or module, "Conv", module)
-    return Kernel("Conv", number, (node,), np.full(8, milliseconds))
+def kernel(module: str, milliseconds: float, name: str = "", number: str = "float") -> TimedKernel:
+    node = NodeOrigin(name or module, "Conv", module)
+    return TimedKernel("Conv", number, (node,), np.full(8, milliseconds))
 
 
-def made_of(*kernels: Kernel) -> Layers:
-    return Layers(kernels, np.ones(8), np.ones(8), {"runtime": "a runtime", "threads": "1"})
+def made_of(*kernels: TimedKernel) -> LayerTimes:
+    return LayerTimes(kernels, np.ones(8), np.ones(8), {"runtime": "a runtime", "threads": "1"})
 
 
 def test_what_only_one_side_fuses_counts_to_the_same_module():
-    add = Origin("block/Add", "Add", "block")
-    fused = Kernel("FusedConv", "float", (Origin("block.conv", "Conv", "block.conv"), add), np.full(8, 3.0))
-    apart = Kernel("QLinearAdd", "int8", (add,), np.full(8, 1.0))
+    add = NodeOrigin("block/Add", "Add", "block")
+    fused = TimedKernel("FusedConv", "float", (NodeOrigin("block.conv", "Conv", "block.conv"), add), np.full(8, 3.0))
+    apart = TimedKernel("QLinearAdd", "int8", (add,), np.full(8, 1.0))
     before, after = made_of(fused), made_of(kernel("block.conv", 2.0, number="int8"), apart)
     (row,) = layer_tables.compare(before, after)
     assert row["student_ms"]["value"] == pytest.approx(3.0)
@@ -153,21 +153,21 @@ def test_numbers_are_told_by_the_types_that_go_in_and_out():
     def args(before: str, after: str) -> dict[str, object]:
         return {"input_type_shape": [{before: [1]}], "output_type_shape": [{after: [1]}]}
 
-    assert layers.number_of(args("uint8", "int8")) == "int8"
-    assert layers.number_of(args("float", "uint8")) == "float → int8"
-    assert layers.number_of({}) == "?"
+    assert layers.kernel_compute_type(args("uint8", "int8")) == "int8"
+    assert layers.kernel_compute_type(args("float", "uint8")) == "float → int8"
+    assert layers.kernel_compute_type({}) == "?"
 
 
 def test_runs_are_told_apart_in_the_profile():
     stamp = {"cat": "Node", "name": "a_kernel_time"}
     end = {"cat": "Session", "name": "model_run"}
     load = {"cat": "Session", "name": "session_initialization"}
-    assert [len(run) for run in layers.split([load, stamp, stamp, end, stamp, stamp, end, stamp])] == [2, 2]
+    assert [len(run) for run in layers.split_runs([load, stamp, stamp, end, stamp, stamp, end, stamp])] == [2, 2]
 
 
 def test_marking_changes_names_and_nothing_else(exported):
     original = graphs.load(exported)
-    marked = origins.marked(original)
+    marked = origins.tag_nodes(original)
     onnx.checker.check_model(marked)
     assert [node.op_type for node in marked.graph.node] == [node.op_type for node in original.graph.node]
     inputs = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
@@ -235,16 +235,18 @@ def test_bad_input_is_told(tmp_path, save):
 
 
 def test_a_kernel_without_a_node_is_the_runtimes_own():
-    assert Kernel("Transpose", "int8", (), np.ones(3)).module == layers.OWN
-    assert Kernel("QuantizeLinear", "int8", (Origin("", "QuantizeLinear", ""),), np.ones(3)).module == layers.CONVERTING
+    assert TimedKernel("Transpose", "int8", (), np.ones(3)).module == layers.OWN
+    assert (
+        TimedKernel("QuantizeLinear", "int8", (NodeOrigin("", "QuantizeLinear", ""),), np.ones(3)).module == layers.CONVERTING
+    )
 
 
 def test_nodes_that_no_kernel_is_named_after_join_their_neighbour():
-    marked = origins.marked(network())
+    marked = origins.tag_nodes(network())
     optimized = onnx.ModelProto()
     optimized.CopyFrom(marked)
     del optimized.graph.node[1]  # as if the runtime had fused the ReLU into the convolution
-    numbers = origins.kernels(marked, optimized)
+    numbers = origins.nodes_by_kernel(marked, optimized)
     assert numbers["origin0_"] == (0, 1)
     assert sorted(number for found in numbers.values() for number in found) == [0, 1, 2, 3, 4]
 
@@ -253,6 +255,6 @@ def test_intervals_of_a_table_are_those_of_the_bootstrap():
     from compress.core.bootstrap import bootstrap_interval
 
     took = np.random.default_rng(3).exponential(size=40)
-    found = layer_tables.duration([Kernel("Conv", "float", (), took)], "")
+    found = layer_tables.duration([TimedKernel("Conv", "float", (), took)], "")
     low, high = bootstrap_interval(took, layers.interquartile_mean, resamples=layer_tables.RESAMPLES)
     assert (found.low, found.high) == pytest.approx((low, high))

@@ -19,7 +19,7 @@ from compress.core.stage import Candidate, Context
 from compress.profile import rows as subjects
 from compress.profile.files import profile_files
 from compress.profile.remote.jobs import build_job
-from compress.profile.remote.measure import measured, probe
+from compress.profile.remote.measure import measure_rows, probe
 from compress.profile.stage import Profile
 from tests.profile.onnx_models import network
 
@@ -27,7 +27,7 @@ SHORT = subjects.MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.0
 
 
 def rows_of(files, device, feeds=None, plan=SHORT):
-    return measured(files, feeds, device, plan, batch=1, reporter=NullReporter())
+    return measure_rows(files, feeds, device, plan, batch=1, reporter=NullReporter())
 
 
 def test_rows_come_out_like_local_ones(device, server, tiny, save):

@@ -26,9 +26,9 @@ from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model import fit as fitting
 from compress.profile.cost_model import remote_fit as remote
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
-from compress.profile.cost_model.fit import calibrate, timed
-from compress.profile.cost_model.kernel_counts import kernels_of
-from compress.profile.cost_model.random_networks import specimen
+from compress.profile.cost_model.fit import calibrate, time_network
+from compress.profile.cost_model.kernel_counts import count_file_kernels
+from compress.profile.cost_model.random_networks import random_network
 from compress.profile.device_check import check_device
 from tests.profile.onnx_models import network
 from tests.profile.remote.eventually import eventually
@@ -43,11 +43,11 @@ def own_cache(tmp_path, monkeypatch):
 def small(monkeypatch):
     """Ten networks that take no time."""
     monkeypatch.setattr(fitting, "MOST", 10)
-    monkeypatch.setattr(remote, "specimen", lambda number: network(channels=16 + 8 * number))
+    monkeypatch.setattr(remote, "random_network", lambda number: network(channels=16 + 8 * number))
 
 
 def taken(device, seconds=60.0):
-    return remote.take(device, quantized, threads=1, seconds=seconds, reporter=NullReporter())
+    return remote.collect_remote_samples(device, quantized, threads=1, seconds=seconds, reporter=NullReporter())
 
 
 def made(**changed):
@@ -69,11 +69,11 @@ def kinds(kernels):
 def test_networks_are_stamped_there_as_here(device, monkeypatch, tmp_path):
     monkeypatch.setattr(fitting, "MOST", 1)
     monkeypatch.setattr(fitting, "FOLDS", 0)
-    monkeypatch.setattr(remote, "specimen", lambda _: specimen(3))
+    monkeypatch.setattr(remote, "random_network", lambda _: random_network(3))
     there, machine = taken(device())
-    assert machine == calibration.here(host().hardware)
+    assert machine == calibration.this_processor(host().hardware)
     caches = fitting.cache_sizes(machine.caches_bytes)
-    here = [timed(0, one, tmp_path, caches, threads=1) for one in (specimen(3), quantized(specimen(3)))]
+    here = [time_network(0, one, tmp_path, caches, threads=1) for one in (random_network(3), quantized(random_network(3)))]
     for ours, theirs in zip(here, there, strict=True):
         assert kinds(theirs.kernels) == kinds(ours.kernels)
         assert 0.1 < theirs.total_ns / ours.total_ns < 10  # the same unit; neighbours may slow either down
@@ -88,7 +88,7 @@ def test_it_is_fitted_here_and_kept_under_the_devices_name(device, small, server
     assert done.exit_code == 0, done.output
     assert server.connections() == before + 1
     assert "mean error" in done.output
-    found = calibration.load(calibration.find("my_board"))
+    found = calibration.load(calibration.find_file("my_board"))
     assert found.device == "my_board"
     assert found.accuracy.networks == 10
     assert {"product fp32", "other fp32", "product int8"} <= set(found.rates)
@@ -100,7 +100,7 @@ def test_it_is_fitted_here_and_kept_under_the_devices_name(device, small, server
 def test_estimates_price_the_kernels_that_the_device_says_it_runs(device, tiny):
     calibration.save(made(), calibration.default_path("my_board"))
     found = cost.estimate(tiny, device())
-    kernels = kernels_of(tiny)
+    kernels = count_file_kernels(tiny)
     assert found.latency_ms == pytest.approx(len(kernels))  # a millisecond each
     assert kinds(kernel for kernel, _ in found.operators) == kinds(kernels)
     assert found.band == (pytest.approx(0.9 * len(kernels)), pytest.approx(1.2 * len(kernels)))
@@ -172,7 +172,7 @@ def test_not_in_reach_and_not_fit(device, small, tmp_path):
 def test_a_full_disk(device, monkeypatch, program, blocks):
     """The agent does not fit, or the weights that are made up there do not."""
     monkeypatch.setattr(fitting, "MOST", 1)
-    monkeypatch.setattr(remote, "specimen", lambda _: network(channels=60_000))
+    monkeypatch.setattr(remote, "random_network", lambda _: network(channels=60_000))
     python = program("python-on-full-disk", f'#!/bin/sh\nulimit -f {blocks}\nexec {sys.executable} "$@"\n')
     with pytest.raises(DeviceError, match=r"its disk is full: .*\. Free some space, or name another folder by `workdir:`"):
         taken(device(python=python))
@@ -211,7 +211,7 @@ def slow(monkeypatch):
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("a0", "a3")]
     graph = onnx.helper.make_graph(nodes, "slow", ends[:1], ends[1:], [weight])
     built = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    monkeypatch.setattr(remote, "specimen", lambda _: built)
+    monkeypatch.setattr(remote, "random_network", lambda _: built)
     monkeypatch.setattr(remote, "WAVE", 1)
     monkeypatch.setattr("tests.profile.remote.test_remote_fit.quantized", lambda model: model)
 
@@ -257,7 +257,7 @@ def test_ctrl_c_half_way_leaves_nothing_here_or_there(device, server, tmp_path):
     assert client.returncode == 130
     assert b"Traceback" not in said
     assert b"interrupted: nothing was kept" in said
-    assert calibration.find("my_board") is None
+    assert calibration.find_file("my_board") is None
     assert eventually(lambda: not any(helper.is_running() for helper in helpers)), "ssh was left behind here"
 
 
@@ -266,4 +266,4 @@ def test_the_verb_and_the_function_are_one(device, small, tmp_path):
     profile.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
     found, path = calibrate_device(str(profile), tmp_path / "own.json", threads=1)
     assert calibration.load(path) == found
-    assert calibration.find("my_board") is None
+    assert calibration.find_file("my_board") is None

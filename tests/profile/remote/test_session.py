@@ -18,7 +18,7 @@ import yaml
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions
-from compress.profile.remote.measure import measured, probe
+from compress.profile.remote.measure import measure_rows, probe
 from compress.profile.remote.session import RemoteSession
 from compress.profile.rows import MeasurementSettings
 from tests.profile.onnx_models import network
@@ -29,7 +29,7 @@ LONG = MeasurementSettings(threads=1, seconds=120.0, warmup_seconds=0.01, min_ru
 
 
 def profile(path, device, plan=SHORT):
-    return measured({"artifact": path}, None, device, plan, batch=1, reporter=NullReporter())
+    return measure_rows({"artifact": path}, None, device, plan, batch=1, reporter=NullReporter())
 
 
 class Background:

@@ -12,8 +12,8 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Fact, Quantity
 from compress.core.sentences import render
-from compress.profile.layers.kernel_to_node import Origin
-from compress.profile.layers.layer_times import OWN, Kernel, Layers
+from compress.profile.layers.kernel_to_node import NodeOrigin
+from compress.profile.layers.layer_times import OWN, LayerTimes, TimedKernel
 from compress.quantize import schemes
 from compress.quantize.analysis.float_fallback import FallbackReasons
 from compress.quantize.analysis.int8_coverage import compute_coverage, compute_type
@@ -102,14 +102,14 @@ def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) ->
     assert sorted(names) == sorted({node.name for node in graphs.load(exported).graph.node})
 
 
-def kernel(operator: str, number: str, reads: str, gives: str, node: str = "", ms: float = 1.0, index: int = 0) -> Kernel:
-    nodes = (Origin(node, operator, node),) if node else ()
+def kernel(operator: str, number: str, reads: str, gives: str, node: str = "", ms: float = 1.0, index: int = 0) -> TimedKernel:
+    nodes = (NodeOrigin(node, operator, node),) if node else ()
     numbers = (index,) if node else ()
-    return Kernel(operator, number, nodes, np.full(8, ms), numbers, tuple(reads.split()), tuple(gives.split()))
+    return TimedKernel(operator, number, nodes, np.full(8, ms), numbers, tuple(reads.split()), tuple(gives.split()))
 
 
-def layers_of(*kernels: Kernel) -> Layers:
-    return Layers(kernels, np.ones(8), np.ones(8), SETTINGS)
+def layers_of(*kernels: TimedKernel) -> LayerTimes:
+    return LayerTimes(kernels, np.ones(8), np.ones(8), SETTINGS)
 
 
 def graph_of(*names: str) -> onnx.ModelProto:
@@ -139,20 +139,20 @@ def test_float_operators_that_hang_together_are_one_part() -> None:
 
 
 def test_what_either_file_fuses_is_one_layer() -> None:
-    add = Origin("block/Add", "Add", "block")
-    conv = Origin("block.conv", "Conv", "block.conv")
-    before = layers_of(Kernel("FusedConv", "float", (conv, add), np.full(8, 4.0), (0, 1)))
-    after = layers_of(*(Kernel("QLinear", "int8", (one,), np.full(8, 1.0), (0,)) for one in (conv, add)))
+    add = NodeOrigin("block/Add", "Add", "block")
+    conv = NodeOrigin("block.conv", "Conv", "block.conv")
+    before = layers_of(TimedKernel("FusedConv", "float", (conv, add), np.full(8, 4.0), (0, 1)))
+    after = layers_of(*(TimedKernel("QLinear", "int8", (one,), np.full(8, 1.0), (0,)) for one in (conv, add)))
     (row,) = compute_coverage(before, after, FallbackReasons(graph_of("a", "b"))).layers
     assert (row["module"], row["before_ms"]["value"], row["after_ms"]["value"]) == ("block.conv", 4.0, 2.0)
     assert row["operators"] == "QLinear"
 
 
 def test_halves_of_a_split_gate_belong_to_the_node_that_they_were() -> None:
-    swish = Origin("act/HardSwish", "HardSwish", "act")
-    halves = [Origin(f"act/HardSwish/{half}", "Mul", "act.HardSwish") for half in ("gate", "product")]
-    before = layers_of(Kernel("HardSwish", "float", (swish,), np.full(8, 1.0), (0,)))
-    after = layers_of(*(Kernel("QLinearMul", "int8", (half,), np.full(8, 1.0), (0,)) for half in halves))
+    swish = NodeOrigin("act/HardSwish", "HardSwish", "act")
+    halves = [NodeOrigin(f"act/HardSwish/{half}", "Mul", "act.HardSwish") for half in ("gate", "product")]
+    before = layers_of(TimedKernel("HardSwish", "float", (swish,), np.full(8, 1.0), (0,)))
+    after = layers_of(*(TimedKernel("QLinearMul", "int8", (half,), np.full(8, 1.0), (0,)) for half in halves))
     (row,) = compute_coverage(before, after, FallbackReasons(graph_of("a"))).layers
     assert (row["nodes"], row["after_ms"]["value"]) == ("act/HardSwish", 2.0)
 
@@ -176,8 +176,8 @@ def test_kinds_of_kernels(operator: str, number: str, kind: str) -> None:
 
 
 def test_what_the_runtime_adds_is_its_own() -> None:
-    pair = (Origin("", "QuantizeLinear", ""),)
-    after = layers_of(Kernel("Transpose", "int8", pair, np.ones(8), (0,)))
+    pair = (NodeOrigin("", "QuantizeLinear", ""),)
+    after = layers_of(TimedKernel("Transpose", "int8", pair, np.ones(8), (0,)))
     row, _ = compute_coverage(
         layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("a"))
     ).layers
