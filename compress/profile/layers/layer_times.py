@@ -1,7 +1,7 @@
-"""Time of each layer, by the runtime's own profile, told in the network's words.
+"""Time of each layer, from the runtime's own profiler.
 
-ONNX Runtime stamps every kernel it runs. `origins` says which nodes of the file a kernel came from, and which torch module
-those came from. ProfilingRunner costs time itself, so the same file also runs without it, in turns, and the difference is reported.
+ONNX Runtime records the time of every kernel that it runs. `kernel_to_node` maps a kernel to nodes of the file, and those to
+torch modules. The profiler takes time itself, so the same file also runs without it, in turns, and the difference is reported.
 """
 
 from __future__ import annotations
