@@ -109,7 +109,7 @@ def profile(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
-    from compress.cli.render import show_closer, show_subjects, show_sweep
+    from compress.cli.render import show_benchmark, show_file_details, show_sweep
     from compress.cli.terminal import Terminal
     from compress.config.devices import load_device
     from compress.profile.files import named, profile_files
@@ -131,9 +131,9 @@ def profile(
         rows = [subject.model_dump(mode="json") for subject in subjects]
         typer.echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
     else:
-        show_subjects(console, subjects)
+        show_benchmark(console, subjects)
         show_sweep(console, points, skipped)
-        show_closer(console, near)
+        show_file_details(console, near)
 
 
 @app.command("quantize-report")

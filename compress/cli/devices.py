@@ -70,7 +70,7 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and
     """Write ./devices/NAME.yaml, a profile to fill in."""
     from compress.config.devices import template as skeleton
 
-    path = skeleton.new(name)
+    path = skeleton.write_template(name)
     typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
 
 

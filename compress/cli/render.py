@@ -48,7 +48,7 @@ def _sentence(check: Check, metric: Metric) -> str:
     )
 
 
-def show_subjects(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
+def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
     """One block for each measured or estimated thing."""
     for subject in subjects:
         rows = [
@@ -71,7 +71,7 @@ def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: S
 LAYERS_SHOWN = 15
 
 
-def show_closer(console: Console, found: FileDetails) -> None:
+def show_file_details(console: Console, found: FileDetails) -> None:
     """The slowest layers of each file, what each soak showed, and how both are to be read."""
     for name, rows in found.layers.items():
         title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"

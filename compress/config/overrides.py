@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from compress.config.renamed_keys import new_name
-from compress.config.yaml_lines import Document, KeyPath, UnreadableError, show, spell, value_of
+from compress.config.yaml_lines import Document, KeyPath, UnreadableError, format_path, quote, value_of
 from compress.core.errors import Fault, nearest
 
 
@@ -48,7 +48,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
                     {} if child is None else {child: {}} if isinstance(key, int) and isinstance(child, str) else child
                 )
                 if not isinstance(child, dict | list):
-                    message = f"{spell(place)} is {show(child)}, which has nothing inside to set"
+                    message = f"{format_path(place)} is {quote(child)}, which has nothing inside to set"
                     raise UnreadableError(Fault(message))
                 node = child
     return place
@@ -60,16 +60,18 @@ def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: KeyPath)
     if part.lstrip("-").isdigit():
         index = int(part)
         if not 0 <= index < len(node):
-            raise UnreadableError(Fault(f"{spell(place)} has {len(node)} entries, numbered from 0"))
+            raise UnreadableError(Fault(f"{format_path(place)} has {len(node)} entries, numbered from 0"))
         name = names[index]
         return [index] if not rest or name is None or rest[0] == name else [index, name]
     found = [index for index, name in enumerate(names) if name == part]
     if not found and (new := new_name(place, part)):
         raise UnreadableError(Fault(f"`{part}` is now called `{new}`"))
     if not found:
-        raise UnreadableError(Fault(f"{spell(place)} has no entry {part!r}: {nearest(part, {name for name in names if name})}"))
+        raise UnreadableError(
+            Fault(f"{format_path(place)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
+        )
     if len(found) > 1:
-        listed = " and ".join(f"{spell(place)}[{index}]" for index in found)
+        listed = " and ".join(f"{format_path(place)}[{index}]" for index in found)
         raise UnreadableError(Fault(f"{listed} are both called {part!r}; name one by its number, as in {place[-1]}.{found[0]}"))
     return [found[0], part]
 

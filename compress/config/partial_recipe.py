@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from compress.config.cross_checks import PartialRecipe, StageEntry
-from compress.config.yaml_lines import KeyPath, holds
+from compress.config.yaml_lines import KeyPath, has_key
 from compress.core.budget import Budget
 from compress.core.registry import lookup, names
 from compress.data.settings import DataSettings
@@ -18,7 +18,7 @@ from compress.models.settings import ModelSettings
 Part = TypeVar("Part", bound=BaseModel)
 
 
-def salvage(tree: dict[str, Any], faulty: Iterable[KeyPath]) -> PartialRecipe:
+def read_partially(tree: dict[str, Any], faulty: Iterable[KeyPath]) -> PartialRecipe:
     """Take the faulty values out and read each part by itself.
 
     Args:
@@ -74,7 +74,7 @@ def _without(tree: dict[str, Any], places: Iterable[KeyPath]) -> dict[str, Any]:
     for place in places:
         node: Any = sound
         for part in place[:-1]:
-            node = node[part] if holds(node, part) else None
+            node = node[part] if has_key(node, part) else None
         if isinstance(node, dict) and place:
             node.pop(place[-1], None)
     return sound

@@ -22,10 +22,10 @@ from compress.config import device_references as devices
 from compress.config.json_schema import describe
 from compress.config.locate import locate, read, shipped, shipped_folder
 from compress.config.overrides import override
-from compress.config.partial_recipe import salvage
+from compress.config.partial_recipe import read_partially
 from compress.config.renamed_keys import find_renamed
 from compress.config.validation_messages import Finding, findings, loose_numbers
-from compress.config.yaml_lines import Document, dump, parse, spell
+from compress.config.yaml_lines import Document, dump, format_path, parse
 from compress.core.budget import Budget
 from compress.core.errors import Fault, RecipeError
 from compress.core.record import FrozenModel
@@ -156,7 +156,7 @@ def check(recipe: Recipe, base: Path | None = None) -> None:
         RecipeError: It carries every fault found.
     """
     if found := _check(_draft(recipe), base)[0]:
-        raise RecipeError(f"recipe {recipe.name}", [Fault(message, spell(place)) for place, message in found])
+        raise RecipeError(f"recipe {recipe.name}", [Fault(message, format_path(place)) for place, message in found])
 
 
 def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> t
     except ValidationError as error:
         explained = {place[:-1] for place, _ in renamed if len(place) > 1 and isinstance(place[-2], int)}
         found += [(place, message) for place, message in findings(error, Recipe, tree) if place not in explained]
-        return None, [*found, *_check(salvage(tree, [place for place, _ in found]), base)[0]]
+        return None, [*found, *_check(read_partially(tree, [place for place, _ in found]), base)[0]]
     more, own = _check(_draft(recipe), base)
     if found or more:
         return None, [*found, *more]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ValidationError
 
-from compress.config.yaml_lines import KeyPath, holds, show
+from compress.config.yaml_lines import KeyPath, has_key, quote
 from compress.core.errors import nearest
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
@@ -68,7 +68,7 @@ def findings(error: ValidationError, model: type[BaseModel], tree: Any) -> list[
 def loose_numbers(tree: Any, model: type[BaseModel]) -> list[Finding]:
     """`true` and `false` where a number belongs, which pydantic would take for 1 and 0."""
     return [
-        (place, f"expected a number, got {show(value)}")
+        (place, f"expected a number, got {quote(value)}")
         for place, value in _leaves(tree, ())
         if isinstance(value, bool) and _numeric_only(list(types_at(model, place)))
     ]
@@ -144,7 +144,7 @@ def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tu
     node = tree
     for position, part in enumerate(parts):
         missing = kind == "missing" and position == len(parts) - 1
-        if holds(node, part):
+        if has_key(node, part):
             node = node[part]
         elif part == node or (missing and (node is None or isinstance(node, dict))):
             node = None
@@ -189,7 +189,7 @@ def _wanted(each: Mapping[str, Any]) -> str:
 
 def _say(place: KeyPath, each: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One sentence."""
-    kind, context, given = each["type"], each.get("ctx", {}), show(each["input"])
+    kind, context, given = each["type"], each.get("ctx", {}), quote(each["input"])
     if kind == "extra_forbidden":
         outer = types_at(model, place[:-1])
         allowed = {name for one in outer for name in getattr(one.annotation, "model_fields", ())}
@@ -219,11 +219,11 @@ def _choice(expected: str, given: Any) -> str:
     allowed = re.findall(r"'([^']*)'", expected)
     if isinstance(given, str) and allowed:
         return f"unknown value {given!r}: {nearest(given, allowed)}"
-    return f"expected {expected}, got {show(given)}"
+    return f"expected {expected}, got {quote(given)}"
 
 
 def _plain(each: Mapping[str, Any]) -> str:
     """The message as the validator gave it."""
     message = str(each["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     own = each["type"] in ("value_error", "assertion_error", "entry", "unknown_method")
-    return message if own else f"{message[:1].lower()}{message[1:]}, got {show(each['input'])}"
+    return message if own else f"{message[:1].lower()}{message[1:]}, got {quote(each['input'])}"

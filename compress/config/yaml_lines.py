@@ -82,16 +82,16 @@ class Document:
         """A fault at the line of the deepest known part of `path`."""
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
-            return Fault(f"{message} (from --set)", spell(path))
-        return Fault(message, spell(path), 1 if known is None else self.lines[known])
+            return Fault(f"{message} (from --set)", format_path(path))
+        return Fault(message, format_path(path), 1 if known is None else self.lines[known])
 
 
-def spell(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """`("stages", 1, "prune", "target")` as `stages[1].prune.target`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def show(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as an error quotes it: YAML's words, and not the whole of something long."""
     text = (
         {None: "nothing", True: "true", False: "false"}[value]
@@ -101,7 +101,7 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def holds(node: Any, part: str | int) -> bool:
+def has_key(node: Any, part: str | int) -> bool:
     """Whether `node` is a block with this key, or a list with this number."""
     if isinstance(node, list | tuple):
         return isinstance(part, int) and part < len(node)
@@ -171,7 +171,7 @@ class UnreadableError(Exception):
 
 
 def _kind(tree: Any) -> str:
-    return f"a list of {len(tree)}" if isinstance(tree, list) else show(tree)
+    return f"a list of {len(tree)}" if isinstance(tree, list) else quote(tree)
 
 
 def _yaml() -> YAML:
@@ -216,7 +216,7 @@ class _TreeBuilder:
                 Fault(f"the recipe stands for over {LIMIT_VALUES:,} values; are its aliases nested?", line=line)
             )
         if id(node) in self.open:
-            raise UnreadableError(Fault("an alias stands for something that holds the alias itself", spell(path), line))
+            raise UnreadableError(Fault("an alias stands for something that holds the alias itself", format_path(path), line))
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(_TAG)
         if kind not in _KINDS:
@@ -240,7 +240,7 @@ class _TreeBuilder:
             line = key_node.start_mark.line + 1
             key = self.build(key_node, path)
             if not isinstance(key, str):
-                given = "a list or block" if isinstance(key, dict | list) else show(key)
+                given = "a list or block" if isinstance(key, dict | list) else quote(key)
                 self._fault(f"a key must be a word, got {given}", path, key_node)
                 continue
             here = (*path, key)
@@ -262,4 +262,4 @@ class _TreeBuilder:
         return None
 
     def _fault(self, message: str, path: KeyPath, node: Node) -> None:
-        self.document.faults.append(Fault(message, spell(path), node.start_mark.line + 1))
+        self.document.faults.append(Fault(message, format_path(path), node.start_mark.line + 1))

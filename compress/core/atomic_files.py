@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compress.core.errors import StoreError
 
-DISK_FAULTS = frozenset(
+DISK_ERRORS = frozenset(
     (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 )
 """Error numbers that mean: this place cannot be written to."""
@@ -44,7 +44,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def disk_faults_named(folder: Path) -> Iterator[None]:
+def name_disk_errors(folder: Path) -> Iterator[None]:
     """Turn a full or unwritable disk, however a library reports it, into a `StoreError` that says what to do."""
     try:
         yield
@@ -57,7 +57,7 @@ def disk_faults_named(folder: Path) -> Iterator[None]:
 
 
 def _named(error: OSError, path: Path) -> Exception:
-    if error.errno not in DISK_FAULTS:
+    if error.errno not in DISK_ERRORS:
         return error
     return StoreError(f"cannot write {path}: {error.strerror}; free some space or choose another folder with --out")
 

@@ -30,7 +30,7 @@ LINEAR_BELOW = 5.0
 
 
 @dataclass(frozen=True)
-class Picture:
+class FigureFile:
     """One PNG.
 
     Attributes:

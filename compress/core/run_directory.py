@@ -126,7 +126,7 @@ class RunDirectory:
         A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
         """
         own = self.folder(index, name)
-        found = examine(own, key)
+        found = validate_stage(own, key)
         if isinstance(found, StageRecord):
             return found
         if own.exists():
@@ -137,18 +137,18 @@ class RunDirectory:
         for path in self.out.glob(f"*/*/[0-9][0-9]-*/{RECORD}"):
             if RETIRED in path.parent.parent.name:
                 continue
-            found = examine(path.parent, key)
+            found = validate_stage(path.parent, key)
             if isinstance(found, StageRecord):
-                take_over(path.parent, own)
+                hardlink_stage(path.parent, own)
                 return found.model_copy(update={"index": index, "name": name})
         return None
 
     def own(self, index: int, name: str, key: str) -> StageRecord | None:
         """The record of a stage finished in this very run; changes nothing."""
-        found = examine(self.folder(index, name), key)
+        found = validate_stage(self.folder(index, name), key)
         return found if isinstance(found, StageRecord) else None
 
-    def workplace(self, index: int, name: str, key: str) -> Path:
+    def work_dir(self, index: int, name: str, key: str) -> Path:
         """The folder of a stage under way; what an interrupted attempt with the same key left there is kept."""
         own = self.folder(index, name)
         partial = own.with_name(own.name + PARTIAL)
@@ -174,7 +174,7 @@ class RunDirectory:
         return closed
 
 
-def examine(folder: Path, key: str) -> StageRecord | str:
+def validate_stage(folder: Path, key: str) -> StageRecord | str:
     """The record in `folder` if its key is `key` and every file still has its recorded hash; else what is wrong."""
     try:
         text = (folder / RECORD).read_text(encoding="utf-8")
@@ -189,7 +189,7 @@ def examine(folder: Path, key: str) -> StageRecord | str:
     return f"damaged: {', '.join(changed)} changed since it was written" if changed else record
 
 
-def take_over(source: Path, target: Path) -> None:
+def hardlink_stage(source: Path, target: Path) -> None:
     """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
 
     Links are safe because nothing here writes into a finished file; changes are new files renamed over old names.

@@ -186,7 +186,7 @@ class PipelineExecutor:
         self._barrier()
         if pending.trains:
             candidate, _ = pending.build_input()
-            folder = self.directory.workplace(pending.index, pending.name, pending.key)
+            folder = self.directory.work_dir(pending.index, pending.name, pending.key)
             pending.run(candidate, self._context(pending, folder, candidate))
         self._barrier()
         record = self.directory.own(pending.index, pending.name, pending.key)
@@ -205,7 +205,7 @@ class PipelineExecutor:
         from compress.pipeline.evaluation import check_outputs, evaluate_outcome
 
         start_s, started = time.monotonic(), datetime.now(UTC)
-        folder = self.directory.workplace(pending.index, pending.name, pending.key)
+        folder = self.directory.work_dir(pending.index, pending.name, pending.key)
         self._barrier()
         candidate, notes = pending.build_input()
         context = self._context(pending, folder, candidate)

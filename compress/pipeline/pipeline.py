@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from compress.core.atomic_files import disk_faults_named
+from compress.core.atomic_files import name_disk_errors
 from compress.core.environment import is_main
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import RunRecord, Verdict
@@ -120,7 +120,7 @@ class Pipeline:
         from compress.pipeline.executor import PipelineExecutor
 
         directory = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
-        with directory.locked(), disk_faults_named(directory.path):
+        with directory.locked(), name_disk_errors(directory.path):
             reporter = reporter if reporter and is_main() else NullReporter()
             executor = PipelineExecutor(self.plan, directory, device=device, reporter=reporter, smoke=self.smoke)
             record = self._run_stages(executor)

@@ -203,7 +203,7 @@ def _validate(
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices
-    from compress.config.yaml_lines import spell
+    from compress.config.yaml_lines import format_path
 
     chain = checks.entries(stages)
     resolved = devices.resolve(stages, budget, None)
@@ -213,5 +213,5 @@ def _validate(
         *devices.check(chain, budget, resolved),
     ]
     if faults:
-        raise RecipeError(f"pipeline {name!r}", [Fault(message, spell(path)) for path, message in faults])
+        raise RecipeError(f"pipeline {name!r}", [Fault(message, format_path(path)) for path, message in faults])
     return devices.rename(stages, budget, resolved, Path.cwd())

@@ -10,7 +10,7 @@ from pathlib import Path
 from compress.core.atomic_files import write_text
 from compress.core.errors import StoreError
 from compress.core.record import RunRecord
-from compress.core.run_directory import RECORD, take_over
+from compress.core.run_directory import RECORD, hardlink_stage
 from compress.pipeline.stage_output import StageOutput
 
 ARTIFACTS = "artifacts"
@@ -30,7 +30,7 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput]) -> 
     artifacts = next((o.folder / ARTIFACTS for o in reversed(outputs) if (o.folder / ARTIFACTS).is_dir()), None)
     if artifacts:
         shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
-        take_over(artifacts, folder / ARTIFACTS)
+        hardlink_stage(artifacts, folder / ARTIFACTS)
     from compress.pipeline.report.write import write
 
     report = write(record, folder)

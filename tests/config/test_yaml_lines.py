@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.config.yaml_lines import LIMIT_BYTES, Document, dump, parse, spell
+from compress.config.yaml_lines import LIMIT_BYTES, Document, dump, format_path, parse
 from compress.core.errors import RecipeError
 
 
@@ -52,8 +52,8 @@ def test_a_fault_without_a_line_of_its_own_takes_that_of_what_holds_it():
 
 
 def test_places_are_spelled_as_key_paths():
-    assert spell(("stages", 1, "prune", "target", "macs")) == "stages[1].prune.target.macs"
-    assert spell(()) == ""
+    assert format_path(("stages", 1, "prune", "target", "macs")) == "stages[1].prune.target.macs"
+    assert format_path(()) == ""
 
 
 def test_a_key_given_twice_names_both_lines():

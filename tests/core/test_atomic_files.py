@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from compress.core.atomic_files import disk_faults_named, sha256, write_text, write_with
+from compress.core.atomic_files import name_disk_errors, sha256, write_text, write_with
 from compress.core.errors import StoreError
 
 
@@ -35,12 +35,12 @@ def test_sha256_is_the_standard_one(tmp_path):
 
 
 def test_a_library_that_reports_a_full_disk_in_words_is_understood(tmp_path):
-    with pytest.raises(StoreError, match="--out"), disk_faults_named(tmp_path):
+    with pytest.raises(StoreError, match="--out"), name_disk_errors(tmp_path):
         raise RuntimeError("Error while serializing: IoError: No space left on device (os error 28)")
 
 
 def test_other_faults_pass_unchanged(tmp_path):
-    with pytest.raises(ConnectionResetError), disk_faults_named(tmp_path):
+    with pytest.raises(ConnectionResetError), name_disk_errors(tmp_path):
         raise ConnectionResetError(errno.ECONNRESET, "reset")
 
 

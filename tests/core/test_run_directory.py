@@ -7,7 +7,7 @@ import pytest
 
 from compress.core.errors import BusyError, StoreError
 from compress.core.record import StageRecord
-from compress.core.run_directory import RunDirectory, examine, key_of
+from compress.core.run_directory import RunDirectory, key_of, validate_stage
 
 KEY = key_of({"what": "a stage"})
 
@@ -20,7 +20,7 @@ def record(key: str = KEY, index: int = 1, name: str = "prune") -> StageRecord:
 
 
 def finish(store: RunDirectory, key: str = KEY, contents: bytes = b"weights") -> Path:
-    (store.workplace(1, "prune", key) / "model.bin").write_bytes(contents)
+    (store.work_dir(1, "prune", key) / "model.bin").write_bytes(contents)
     store.commit(record(key))
     return store.folder(1, "prune")
 
@@ -41,22 +41,22 @@ def test_a_committed_stage_is_found_again_whole(tmp_path):
 
 def test_nothing_is_found_before_a_stage_is_committed(tmp_path):
     store = RunDirectory(tmp_path, "mine", "abc")
-    (store.workplace(1, "prune", KEY) / "model.bin").write_bytes(b"half")
+    (store.work_dir(1, "prune", KEY) / "model.bin").write_bytes(b"half")
     assert store.find(1, "prune", KEY) is None
 
 
 def test_an_interrupted_attempt_is_continued_only_under_the_same_key(tmp_path):
     store = RunDirectory(tmp_path, "mine", "abc")
-    (store.workplace(1, "prune", KEY) / "step").write_text("one")
-    assert (store.workplace(1, "prune", KEY) / "step").read_text() == "one"
-    assert not (store.workplace(1, "prune", key_of({"other": 1})) / "step").exists()
+    (store.work_dir(1, "prune", KEY) / "step").write_text("one")
+    assert (store.work_dir(1, "prune", KEY) / "step").read_text() == "one"
+    assert not (store.work_dir(1, "prune", key_of({"other": 1})) / "step").exists()
 
 
 def test_a_changed_byte_is_found_and_named(tmp_path):
     store = RunDirectory(tmp_path, "mine", "abc")
     folder = finish(store)
     (folder / "model.bin").write_bytes(b"weighty")
-    assert "model.bin" in str(examine(folder, KEY))
+    assert "model.bin" in str(validate_stage(folder, KEY))
     assert store.find(1, "prune", KEY) is None
     assert "model.bin changed" in store.damage["prune"]
 
@@ -81,7 +81,7 @@ def test_a_stage_is_taken_over_from_another_run_and_survives_its_removal(tmp_pat
 def test_a_stage_is_not_mistaken_for_its_child(tmp_path):
     store = RunDirectory(tmp_path, "mine", "abc")
     child = key_of({"parent": KEY})
-    store.workplace(2, "quantize", child)
+    store.work_dir(2, "quantize", child)
     store.commit(record(child, 2, "quantize").model_copy(update={"parent_key": KEY}))
     assert store.find(1, "prune", KEY) is None
 

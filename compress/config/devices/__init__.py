@@ -19,8 +19,8 @@ import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from compress.config.devices.connection import Ssh
-from compress.config.devices.detect_hardware import Hardware, detect
-from compress.config.devices.profile_schema import Contract, Efficiency, Figure, Peaks, Precision
+from compress.config.devices.detect_hardware import Hardware, detect_hardware
+from compress.config.devices.profile_schema import Efficiency, MeasurementProtocol, Peaks, Precision, SourcedValue
 from compress.core.errors import DeviceError, nearest
 from compress.core.record import FrozenModel
 from compress.core.registry import entries
@@ -65,7 +65,7 @@ class Device(FrozenModel):
     peaks: Peaks = Peaks()
     efficiency: Efficiency | None = None
     precision: Precision
-    contract: Contract = Contract()
+    contract: MeasurementProtocol = MeasurementProtocol()
     hardware: Hardware | None = None
 
     @field_validator("runtimes")
@@ -144,8 +144,8 @@ def _complete(device: Device) -> Device:
     """Add what can be detected to the profile of this machine."""
     if device.connection != "local":
         return device
-    found = detect()
-    memory = Figure(value=found.memory_bytes, unit="bytes", source="detected: psutil.virtual_memory().total")
+    found = detect_hardware()
+    memory = SourcedValue(value=found.memory_bytes, unit="bytes", source="detected: psutil.virtual_memory().total")
     peaks = device.peaks.model_copy(update={"memory_bytes": memory})
     return device.model_copy(update={"hardware": found, "peaks": peaks, "title": f"this machine: {found.cpu}"})
 

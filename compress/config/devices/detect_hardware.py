@@ -38,7 +38,7 @@ class Hardware(FrozenModel):
     virtual: bool | None = None
 
 
-def detect(root: Path = Path("/")) -> Hardware:
+def detect_hardware(root: Path = Path("/")) -> Hardware:
     """Describe this machine.
 
     Args:

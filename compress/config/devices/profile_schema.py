@@ -18,7 +18,7 @@ UNITS = {
 }
 
 
-class Figure(FrozenModel):
+class SourcedValue(FrozenModel):
     """One published or derived number.
 
     Attributes:
@@ -48,17 +48,17 @@ class Peaks(FrozenModel):
         tdp_w: Power limit, W.
     """
 
-    fp32_gflops: Figure | None = None
-    fp16_gflops: Figure | None = None
-    int8_gops: Figure | None = None
-    memory_bandwidth_gb_s: Figure | None = None
-    memory_bytes: Figure | None = None
-    tdp_w: Figure | None = None
+    fp32_gflops: SourcedValue | None = None
+    fp16_gflops: SourcedValue | None = None
+    int8_gops: SourcedValue | None = None
+    memory_bandwidth_gb_s: SourcedValue | None = None
+    memory_bytes: SourcedValue | None = None
+    tdp_w: SourcedValue | None = None
 
     @model_validator(mode="after")
     def _check_units(self) -> Self:
         for name, unit in UNITS.items():
-            figure: Figure | None = getattr(self, name)
+            figure: SourcedValue | None = getattr(self, name)
             if figure is not None and figure.unit != unit:
                 msg = f"{name} is kept in {unit}, got {figure.unit!r}; convert the value and write unit: {unit}"
                 raise ValueError(msg)
@@ -76,15 +76,15 @@ class Efficiency(FrozenModel):
         error_factor: The truth is expected between the estimate ÷ this and × this.
     """
 
-    dense: Figure
-    depthwise: Figure
-    bandwidth: Figure | None = None
-    overhead_us: Figure
+    dense: SourcedValue
+    depthwise: SourcedValue
+    bandwidth: SourcedValue | None = None
+    overhead_us: SourcedValue
     error_factor: float = Field(gt=1.0)
 
     @field_validator("dense", "depthwise", "bandwidth")
     @classmethod
-    def _check_fraction(cls, figure: Figure | None) -> Figure | None:
+    def _check_fraction(cls, figure: SourcedValue | None) -> SourcedValue | None:
         if figure is None:
             return None
         if figure.value > 1.0 or figure.unit != "fraction":
@@ -113,7 +113,7 @@ class Precision(FrozenModel):
     source: str = Field(min_length=10)
 
 
-class Contract(FrozenModel):
+class MeasurementProtocol(FrozenModel):
     """How a number must come to be before it may be called measured on this device.
 
     Attributes:

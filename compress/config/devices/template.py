@@ -71,7 +71,7 @@ contract:                       # how a number must be measured before it may be
 """
 
 
-def new(name: str, folder: Path = Path("devices")) -> Path:
+def write_template(name: str, folder: Path = Path("devices")) -> Path:
     """Write a profile to fill in.
 
     Args:

@@ -19,7 +19,7 @@ from compress.core.plot_style import (
     INK,
     LABEL_STYLE,
     SUBJECT_COLORS,
-    Picture,
+    FigureFile,
     error_bar,
     escape_text,
     new_figure,
@@ -37,7 +37,7 @@ from compress.pipeline.report.tables import benchmark_rows, control_of, final_me
 from compress.pipeline.report.training_curves import draw_stage
 
 
-def draw(record: RunRecord, run: Path | None = None) -> tuple[Picture, ...]:
+def draw(record: RunRecord, run: Path | None = None) -> tuple[FigureFile, ...]:
     """All figures that a record has data for, in the order of the report, and those that stages saved in the run directory."""
     overview = [
         _before_after(record),
@@ -97,7 +97,7 @@ def metric_axis(metric: Metric) -> tuple[float, str]:
     return (100.0, "%") if metric.unit == "fraction" else (1.0, metric.unit)
 
 
-def _metric_against(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> Picture | None:
+def _metric_against(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> FigureFile | None:
     points = _points(record, measure)
     if len(points) < 2:
         return None
@@ -125,7 +125,7 @@ def _metric_against(record: RunRecord, measure: str, short: str, factor: float, 
         f"Test {metric.label} against {short} after every stage that changed the network; whiskers are 95 % intervals, hollow "
         "points are estimates."
     )
-    return Picture(f"{metric.name}_{short}", "overview", caption, to_png(figure))
+    return FigureFile(f"{metric.name}_{short}", "overview", caption, to_png(figure))
 
 
 def _point(axes: Axes, point: _Point, factor: float, scale: float) -> Annotation:
@@ -143,7 +143,7 @@ def _point(axes: Axes, point: _Point, factor: float, scale: float) -> Annotation
     )
 
 
-def _before_after(record: RunRecord) -> Picture | None:
+def _before_after(record: RunRecord) -> FigureFile | None:
     """How many times smaller and faster the artifact is than the reference."""
     name, reference = reference_metrics(record)
     final = final_metrics(record)
@@ -168,10 +168,10 @@ def _before_after(record: RunRecord) -> Picture | None:
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
     caption = f"The artifact against the {name}: how many times less of each."
-    return Picture("before_after", "overview", caption, to_png(figure))
+    return FigureFile("before_after", "overview", caption, to_png(figure))
 
 
-def _latency(record: RunRecord) -> Picture | None:
+def _latency(record: RunRecord) -> FigureFile | None:
     """Bars of the median latency of every network on every device, estimates hatched."""
     groups: dict[str, dict[str, BenchmarkRow]] = {}
     for _, row in benchmark_rows(record):
@@ -205,7 +205,7 @@ def _latency(record: RunRecord) -> Picture | None:
         "Median latency by device: plain bars are measured, hatched ones estimated; whiskers are 95 % intervals or error "
         "bands, the small upright stroke is p99, a dashed line is the budget."
     )
-    return Picture("latency", "devices", caption, to_png(figure))
+    return FigureFile("latency", "devices", caption, to_png(figure))
 
 
 def _bar(axes: Axes, position: float, row: BenchmarkRow, floor: float) -> None:

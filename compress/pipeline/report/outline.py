@@ -17,7 +17,7 @@ from compress.pipeline.report.table import Table
 from compress.tasks.metrics import ACCURACY
 
 if TYPE_CHECKING:
-    from compress.core.plot_style import Picture
+    from compress.core.plot_style import FigureFile
 
 SMOKE = "toy size (--smoke): the numbers mean nothing"
 
@@ -41,7 +41,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[FigureFile, ...] = ()
     code: tuple[tuple[str, str], ...] = ()
 
 
@@ -64,7 +64,7 @@ class Outline:
     sections: tuple[Section, ...]
 
 
-Pictures = Mapping[str, tuple["Picture", ...]]
+Pictures = Mapping[str, tuple["FigureFile", ...]]
 """Pictures by the section that shows them: `overview`, `devices`, `stage-N`."""
 SectionBuilder = Callable[[RunRecord, Pictures], Iterator[Section]]
 
@@ -74,7 +74,7 @@ def deciding_metric(record: RunRecord) -> Metric:
     return record.metric or ACCURACY
 
 
-def build_outline(record: RunRecord, pictures: Sequence[Picture]) -> Outline:
+def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     """Lay a record out as a report."""
     verdict, headline = _verdict(record)
     facts = (

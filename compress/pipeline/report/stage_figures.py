@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from compress.core.atomic_files import sha256
-from compress.core.plot_style import Picture, safe_file_name
+from compress.core.plot_style import FigureFile, safe_file_name
 from compress.core.record import StageRecord
 
 FOLDER = "figures"
 
 
-def saved_figures(stage: StageRecord, run: Path) -> Iterator[Picture]:
+def saved_figures(stage: StageRecord, run: Path) -> Iterator[FigureFile]:
     """PNG files in a stage's folder `figures`; the caption is the file's description.
 
     A file that is missing or has changed since is left out.
@@ -33,4 +33,6 @@ def saved_figures(stage: StageRecord, run: Path) -> Iterator[Picture]:
         with Image.open(io.BytesIO(png)) as image:
             description = str(image.info.get("Description", relative.stem))
         caption = f"Stage {stage.index}, {stage.name}: {description}"
-        yield Picture(f"{stage.index:02d}_{safe_file_name(stage.name)}_{relative.stem}", f"stage-{stage.index}", caption, png)
+        yield FigureFile(
+            f"{stage.index:02d}_{safe_file_name(stage.name)}_{relative.stem}", f"stage-{stage.index}", caption, png
+        )

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from compress.core.plot_style import COLORS, INK, Picture, escape_text, new_figure, safe_file_name, style_axes, to_png
+from compress.core.plot_style import COLORS, INK, FigureFile, escape_text, new_figure, safe_file_name, style_axes, to_png
 from compress.core.record import Curve, Metric, StageRecord
 
 STEPS = "pruning_steps"
@@ -18,7 +18,7 @@ STEPS = "pruning_steps"
 VALIDATION = "_validation"
 
 
-def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[Picture]:
+def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[FigureFile]:
     """Figures of one stage, where its record has data to draw."""
     rows = stage.tables.get(STEPS, ())
     has_steps = len(rows) > 1 and all(_number(row.get("step")) is not None for row in rows)
@@ -30,16 +30,16 @@ def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[Picture]:
         yield _curves(stage, panels)
 
 
-def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> Picture:
+def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> FigureFile:
     name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
-    return Picture(name, f"stage-{stage.index}", f"Stage {stage.index}, {stage.name}: {caption}", png)
+    return FigureFile(name, f"stage-{stage.index}", f"Stage {stage.index}, {stage.name}: {caption}", png)
 
 
 def _number(item: Any) -> float | None:
     return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
 
 
-def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric) -> Picture:
+def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric) -> FigureFile:
     """The metric before and after each step's recovery; beside it the remaining size of the network."""
     figure = new_figure(7.2, 2.8)
     metric_axes, size_axes = figure.subplots(1, 2)
@@ -73,7 +73,7 @@ def _panels(curves: Mapping[str, Curve]) -> dict[tuple[str, str], dict[str, Curv
     return panels
 
 
-def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]]) -> Picture:
+def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]]) -> FigureFile:
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(7.2, 2.7 * rows)

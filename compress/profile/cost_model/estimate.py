@@ -27,7 +27,7 @@ from typing import TypeVar
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
-from compress.config.devices.profile_schema import Efficiency, Figure, Peaks
+from compress.config.devices.profile_schema import Efficiency, Peaks, SourcedValue
 from compress.core.errors import DeviceError
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file as calibration
@@ -220,7 +220,7 @@ def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
     return vector.value * efficiency.depthwise.value * workers * GIGA
 
 
-def _peak(number: Number, device: Device) -> Figure:
+def _peak(number: Number, device: Device) -> SourcedValue:
     """Peak of the numbers computed with; int8 on a device without such a peak runs at the float rate."""
     peaks: Peaks = device.peaks
     floats = peaks.fp16_gflops if device.precision.floats == "fp16" else peaks.fp32_gflops

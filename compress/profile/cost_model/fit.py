@@ -30,7 +30,7 @@ from scipy.optimize import nnls
 from compress.backends.runner import pinned
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
-from compress.core.atomic_files import DISK_FAULTS
+from compress.core.atomic_files import DISK_ERRORS
 from compress.core.errors import DeviceError, StoreError
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates, this_processor
@@ -169,7 +169,7 @@ def temporary_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         except OSError as error:
-            if error.errno not in DISK_FAULTS:
+            if error.errno not in DISK_ERRORS:
                 raise
             msg = f"cannot write to {folder}: {error.strerror}; free some space, or name another folder by TMPDIR"
             raise StoreError(msg) from error

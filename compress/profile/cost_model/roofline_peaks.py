@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.backends.onnxruntime import OnnxRuntimeRunner
 from compress.config.devices import Device
-from compress.config.devices.profile_schema import Efficiency, Figure, Peaks
+from compress.config.devices.profile_schema import Efficiency, Peaks, SourcedValue
 from compress.profile.latency.interleave import Action, interleave
 
 OPSET, IR = 17, 8
@@ -46,8 +46,8 @@ def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.
     rates = _rates(threads, seconds)
     source = f"measured: micro-benchmarks of ONNX Runtime on {device.title}, {threads} thread(s)"
 
-    def figure(value: float, unit: str) -> Figure:
-        return Figure(value=value, unit=unit, source=source)
+    def figure(value: float, unit: str) -> SourcedValue:
+        return SourcedValue(value=value, unit=unit, source=source)
 
     peaks = Peaks(
         fp32_gflops=figure(rates["dense"] / threads, "GFLOP/s"),

@@ -4,7 +4,7 @@ import pytest
 
 from compress.config.devices import cpu_info as cpu
 from compress.config.devices.cpu_info import caches, cpu_name, cpuinfo
-from compress.config.devices.detect_hardware import detect
+from compress.config.devices.detect_hardware import detect_hardware
 
 ARM = """processor\t: 0
 BogoMIPS\t: 50.00
@@ -19,7 +19,7 @@ CPU part\t: 0xd41
 
 
 def test_this_machine_is_described():
-    found = detect()
+    found = detect_hardware()
     assert found.cpu
     assert 1 <= found.cores <= (os.cpu_count() or 1)
     assert 1 <= found.processors <= (os.cpu_count() or 1)
@@ -30,14 +30,14 @@ def test_this_machine_is_described():
 def test_arm_linux_which_names_no_model(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(ARM)
-    found = detect(tmp_path)
+    found = detect_hardware(tmp_path)
     assert found.cpu == "Arm CPU part 0xd42"
     assert found.instruction_sets == ("asimd", "asimdhp", "asimddp")
     assert found.virtual is None
 
 
 def test_a_system_without_proc_or_sys(tmp_path):
-    found = detect(tmp_path)
+    found = detect_hardware(tmp_path)
     assert found.cpu
     assert found.instruction_sets == ()
     assert found.caches_bytes == {}
@@ -45,7 +45,7 @@ def test_a_system_without_proc_or_sys(tmp_path):
 
 def test_a_system_without_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert detect().processors == os.cpu_count()
+    assert detect_hardware().processors == os.cpu_count()
 
 
 def test_an_unknown_implementer_is_given_as_a_number():

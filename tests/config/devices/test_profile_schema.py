@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.config.devices import Device, device_names, fingerprint, folders, host, load_device
-from compress.config.devices.profile_schema import UNITS, Figure
+from compress.config.devices.profile_schema import UNITS, SourcedValue
 from compress.core.errors import DeviceError
 
 SHIPPED = Path(__file__).parents[3] / "devices"
@@ -30,7 +30,7 @@ def write(base: Path, content, name="mine") -> Path:
 def figures(device: Device):
     for part in (device.peaks, device.efficiency):
         for name, value in part or ():
-            if isinstance(value, Figure):
+            if isinstance(value, SourcedValue):
                 yield name, value
 
 

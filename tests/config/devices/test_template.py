@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from compress.config.devices import load_device
-from compress.config.devices.template import new
+from compress.config.devices.template import write_template
 from compress.core.errors import DeviceError
 
 FILLED = {
@@ -23,7 +23,7 @@ def filled(text):
 
 
 def test_a_new_profile_is_one_that_loads_when_it_is_filled_in(tmp_path):
-    path = new("my_board", tmp_path / "devices")
+    path = write_template("my_board", tmp_path / "devices")
     assert path == tmp_path / "devices" / "my_board.yaml"
     path.write_text(filled(path.read_text()))
     device = load_device("my_board", tmp_path)
@@ -33,7 +33,7 @@ def test_a_new_profile_is_one_that_loads_when_it_is_filled_in(tmp_path):
 
 
 def test_left_as_it_is_it_does_not_load_and_the_line_is_told(tmp_path):
-    path = new("my_board", tmp_path / "devices")
+    path = write_template("my_board", tmp_path / "devices")
     with pytest.raises(DeviceError, match=r"line \d+: peaks.fp32_gflops"):
         load_device("my_board", tmp_path)
     assert yaml.safe_load(path.read_text())["name"] == "my_board"
@@ -42,19 +42,19 @@ def test_left_as_it_is_it_does_not_load_and_the_line_is_told(tmp_path):
 @pytest.mark.parametrize("name", ["", "My_Board", "my-board", "../board", "a b", "board.yaml"])
 def test_a_name_that_cannot_be_used_is_refused(name, tmp_path):
     with pytest.raises(DeviceError, match="lower-case letters, digits and underscores"):
-        new(name, tmp_path)
+        write_template(name, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["host", "jetson", "mobile_cpu"])
 def test_a_name_or_alias_that_is_taken_is_refused(name, tmp_path):
     with pytest.raises(DeviceError, match="already names the profile"):
-        new(name, tmp_path)
+        write_template(name, tmp_path)
 
 
 def test_a_file_that_exists_is_left_alone(tmp_path):
     path = tmp_path / "my_board.yaml"
     path.write_text("mine\n")
     with pytest.raises(DeviceError, match="left alone"):
-        new("my_board", tmp_path)
+        write_template("my_board", tmp_path)
     assert path.read_text() == "mine\n"

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from compress.config.devices import Device, host, load_device
 from compress.config.devices.connection import Ssh
-from compress.config.devices.profile_schema import Efficiency, Figure, Peaks, Precision
+from compress.config.devices.profile_schema import Efficiency, Peaks, Precision, SourcedValue
 from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model import estimate as cost
@@ -19,7 +19,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def figure(value, unit):
-    return Figure(value=value, unit=unit, source="made up for a test")
+    return SourcedValue(value=value, unit=unit, source="made up for a test")
 
 
 def device(*, kind="cpu", floats="fp32", fp32=100.0, fp16=200.0, int8=400.0, bandwidth=10.0, overhead=2.0, **fields):

@@ -31,9 +31,9 @@ def package(root: Path, number: int = 0, energy: int = 0) -> Path:
 
 def test_profiles_name_sensors_that_exist():
     assert [sensor.name for sensor in sensors(("ina3221", "rapl"))] == ["INA3221", "RAPL"]
-    from compress.config.devices.profile_schema import Contract
+    from compress.config.devices.profile_schema import MeasurementProtocol
 
-    assert set(SENSORS) == set(Contract(sensors=tuple(SENSORS)).sensors)
+    assert set(SENSORS) == set(MeasurementProtocol(sensors=tuple(SENSORS)).sensors)
 
 
 def test_rapl_says_why_it_is_missing(tmp_path, monkeypatch):
