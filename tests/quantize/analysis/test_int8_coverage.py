@@ -6,43 +6,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from torch import nn
 
 from compress.backends import onnx_graph as graphs
-from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Fact, Quantity
 from compress.core.sentences import render
 from compress.profile.layers.kernel_to_node import NodeOrigin
-from compress.profile.layers.layer_times import OWN, LayerTimes, TimedKernel
-from compress.quantize import schemes
+from compress.profile.layers.layer_times import OWN, TimedKernel
 from compress.quantize.analysis.float_fallback import FallbackReasons
-from compress.quantize.analysis.int8_coverage import compute_coverage, compute_type
+from compress.quantize.analysis.int8_coverage import compute_coverage
 from compress.quantize.analysis.layer_report import (
-    CONVERSIONS,
-    LAYERS,
     compare_layers,
-    is_quantized,
-    known_reasons,
-    report_layers,
 )
-from compress.quantize.calibration.observe import observe
-from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations_to_calibrate
-from tests.export.tiny import SPEC, split
-
-SETTINGS = {"runtime": "a runtime", "threads": "1"}
-
-
-def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
-    model = graphs.load(source)
-    seen = observe(
-        graphs.to_ir(model), activations_to_calibrate(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False
-    )
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    found = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
-    graphs.write_metadata(found, SPEC)
-    graphs.save(found, folder / "int8.onnx")
-    return folder / "int8.onnx"
+from tests.quantize.analysis.kernels import kernel, layers_of, made
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +77,6 @@ def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) ->
     assert sorted(names) == sorted({node.name for node in graphs.load(exported).graph.node})
 
 
-def kernel(operator: str, number: str, reads: str, gives: str, node: str = "", ms: float = 1.0, index: int = 0) -> TimedKernel:
-    nodes = (NodeOrigin(node, operator, node),) if node else ()
-    numbers = (index,) if node else ()
-    return TimedKernel(operator, number, nodes, np.full(8, ms), numbers, tuple(reads.split()), tuple(gives.split()))
-
-
-def layers_of(*kernels: TimedKernel) -> LayerTimes:
-    return LayerTimes(kernels, np.ones(8), np.ones(8), SETTINGS)
-
-
 def graph_of(*names: str) -> onnx.ModelProto:
     nodes = [onnx.helper.make_node("Erf", ["x"], [name], name) for name in names]
     return onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], []))
@@ -157,24 +122,6 @@ def test_halves_of_a_split_gate_belong_to_the_node_that_they_were() -> None:
     assert (row["nodes"], row["after_ms"]["value"]) == ("act/HardSwish", 2.0)
 
 
-@pytest.mark.parametrize(
-    ("operator", "number", "kind"),
-    [
-        ("QLinearConv", "int8", "int8"),
-        ("MatMulIntegerToFloat", "int8 → float", "int8"),
-        ("DynamicQuantizeMatMul", "float", "int8"),
-        ("DequantizeLinear", "int8 → float", "conversion"),
-        ("Cast", "float → float16", "conversion"),
-        ("Cast", "int64 → float", "shapes"),
-        ("Shape", "float → int64", "shapes"),
-        ("MatMulNBits", "float", "float, weights of fewer bits"),
-        ("Conv", "float", "float"),
-    ],
-)
-def test_kinds_of_kernels(operator: str, number: str, kind: str) -> None:
-    assert compute_type(kernel(operator, number, "a", "b")) == kind
-
-
 def test_what_the_runtime_adds_is_its_own() -> None:
     pair = (NodeOrigin("", "QuantizeLinear", ""),)
     after = layers_of(TimedKernel("Transpose", "int8", pair, np.ones(8), (0,)))
@@ -182,66 +129,3 @@ def test_what_the_runtime_adds_is_its_own() -> None:
         layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("a"))
     ).layers
     assert row["module"] == OWN
-
-
-@pytest.mark.parametrize(("scheme", "kind"), [("weight_int8", "float"), ("weight_int4", "float"), ("dynamic_int8", "int8")])
-def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: str, kind: str) -> None:
-    model = graphs.load(exported)
-    other = (
-        schemes.dynamic_int8(model, per_channel=True)
-        if scheme == "dynamic_int8"
-        else schemes.weight_only(model, int(scheme[-1]))
-    )
-    graphs.save(other, tmp_path / "made.onnx")
-    found, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
-    heads = [row for row in found.layers if "head" in row["nodes"]]
-    assert any(kind in row["runs_in"] for row in heads)
-    if scheme != "dynamic_int8":
-        assert all(row["why"] for row in heads)
-
-
-def test_a_file_that_is_not_quantized_and_a_parent_that_is_not_one_are_refused(exported: Path, tmp_path: Path) -> None:
-    path = made(exported, tmp_path)
-    with pytest.raises(ConversionError, match="is not quantized"):
-        compare_layers(exported, exported)
-    with pytest.raises(ConversionError, match="is quantized itself"):
-        compare_layers(path, path)
-    stranger = graphs.load(exported)
-    for node in stranger.graph.node:
-        node.name = f"other.{node.name}"
-    graphs.save(stranger, tmp_path / "stranger.onnx")
-    with pytest.raises(ConversionError, match="no node name in common"):
-        compare_layers(tmp_path / "stranger.onnx", path)
-    (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(CompressError, match="is not an ONNX file"):
-        compare_layers(exported, tmp_path / "text.onnx")
-    assert not is_quantized(graphs.load(exported))
-
-
-def test_for_a_record_a_fault_is_a_skip_and_reasons_come_from_what_was_skipped(exported: Path, tmp_path: Path) -> None:
-    inputs = split(1, 0).inputs.numpy()
-    refused = report_layers(exported, exported, (), inputs, threads=1, seconds=0.02)
-    assert refused.tables == {}
-    (skip,) = refused.skipped
-    assert skip.code == "quantize.layers_not_measured"
-    assert "is not quantized" in skip.values["error"]
-    values = {"operator": "Gemm", "runtime": "onnxruntime"}
-    skips = (
-        Fact.of("quantize.float_by_keep_float", "head", **values),
-        Fact.of("quantize.float_no_kernel", "tail", runtime="tensorrt"),
-    )
-    assert known_reasons(skips) == {"head": skips[0]}
-    good = report_layers(exported, made(exported, tmp_path, exclude=("head",)), skips, inputs, threads=1, seconds=0.02)
-    assert set(good.tables) == {LAYERS, CONVERSIONS}
-    assert next(row["why"] for row in good.tables[LAYERS] if row["module"] == "head") == "kept in float by keep_float"
-
-
-def test_the_stage_records_it(network: nn.Module, context) -> None:
-    from compress.core.stage import Candidate
-    from compress.quantize.stage import Quantize
-
-    outcome = Quantize(keep_float=("wide",)).run(Candidate(SPEC, network), context)
-    row = next(row for row in outcome.tables[LAYERS] if row["module"] == "wide")
-    assert (row["runs_in"], "keep_float" in row["why"]) == ("float", True)
-    assert outcome.results["quantized_in_int8_ms"].value > 0
-    assert "quantize.int8_coverage" in [note.code for note in outcome.notes if isinstance(note, Fact)]

@@ -96,19 +96,3 @@ def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
     aim = gptaq_target(w, DampedHessian(seen.hessian), seen.cross_moment)
     assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
     np.testing.assert_array_equal(gptaq_target(w, DampedHessian(seen.hessian), seen.hessian), w)
-
-
-def test_searched_steps_have_less_error_than_full_ones(layer_data) -> None:
-    w = layer_data[0].copy()
-    w[0, 0, 0] = 30.0
-    errors = []
-    for search in (False, True):
-        s = weight_scales(w, 4, per_channel=False, search=search)
-        assert len(np.unique(s)) == 1
-        errors.append(float(((round_to_nearest(w, s, 4) * s[..., None] - w) ** 2).sum()))
-    assert errors[1] < errors[0]
-
-
-def test_zero_weights_have_a_step(layer_data) -> None:
-    w = np.zeros((1, 2, 3), np.float32)
-    assert (weight_scales(w, 8, per_channel=True, search=True) > 0).all()

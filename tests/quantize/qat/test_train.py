@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -265,21 +264,6 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
     assert fact.subject == "recover"
     assert fact.values["error"] == "operator Acosh (acosh) has no counterpart with gradients here"
     assert outcome.candidate.files["onnxruntime"].exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"scheme": "fp16", "recover": {}}, "recover is for static int8, and scheme is fp16"),
-        ({"recover": {}, "ptq": {"weights": {"rounding": "adaround"}}}, "undoes ptq.weights.rounding: adaround"),
-        ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is coarser than what is to be rounded"),
-        ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint looks inside the network"),
-        ({"recover": {"epochs": 0}}, "greater than or equal to 1"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(given: dict, message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        Quantize(**given)
 
 
 def test_smoke_trains_one_epoch_and_only_a_stage_that_recovers_trains() -> None:

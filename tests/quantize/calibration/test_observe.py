@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compress.backends import onnx_graph as graphs
+from compress.core.errors import ConversionError
+from compress.quantize.calibration.observe import observe
+from compress.quantize.qdq.placement import PLACEMENTS, activations_to_calibrate
+from tests.export.tiny import Residual, split
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> onnx.ModelProto:
+    return graphs.load(exported)
+
+
+def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
+    x = split(64, 3).inputs
+    seen = observe(
+        graphs.to_ir(model), ("input", *activations_to_calibrate(model, tuple(PLACEMENTS))), [x[:40].numpy(), x[40:].numpy()]
+    )
+    assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
+    logits = network(x).detach()
+    assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
+    assert all(one.counts.sum() % len(x) == 0 and one.counts.sum() > 0 for one in seen.values())
+
+
+def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
+    x = split(8, 3).inputs.numpy()
+    x[0, 0, 0, 0] = np.nan
+    with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
+        observe(graphs.to_ir(model), ("input",), [x])
+
+
+def test_no_batches_are_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match="no samples"):
+        observe(graphs.to_ir(model), ("input",), [])

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from compress.config.devices import Device, load_device
+from compress.core.record import Fact
+from compress.core.sentences import render
+from compress.core.stage import Candidate, Context
+from compress.quantize.stage import Quantize
+from tests.export.tiny import SPEC
+
+
+def here(*runtimes: str) -> Device:
+    return load_device("host").model_copy(update={"runtimes": runtimes})
+
+
+def test_acceptance_test_records_its_verdict(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02, "keep": "quantized"})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["acceptance_speedup"].how == "measured"
+    assert {(row["network"], row["runtime"]) for row in outcome.tables["acceptance"]} == {
+        ("float", "onnxruntime"),
+        ("quantized", "onnxruntime"),
+    }
+    assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
+
+
+def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, context: Context, exported: Path) -> None:
+    context = dataclasses.replace(context, targets=(here(),))
+    stage = Quantize(ptq={"weights": {"bits": 2}}, accept_if={"accuracy_drop": 0.01, "seconds": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
+    assert outcome.candidate.files["onnxruntime"].parent == context.folder
+    failed, replaced = outcome.warnings
+    assert (failed.code, failed.values["accurate"]) == ("quantize.acceptance", False)
+    assert render(failed).startswith("acceptance test failed: the quantized network loses")
+    assert replaced == Fact.of("quantize.float_network_ships")
+    assert all(fact in outcome.notes for fact in (failed, replaced))
+    assert outcome.results["acceptance_drop"].value > 0.01
+
+
+def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, context: Context) -> None:
+    pytest.importorskip("openvino")
+    context = dataclasses.replace(context, targets=(here("openvino"),))
+    outcome = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    rows = {(row["network"], row["runtime"]): row for row in outcome.tables["acceptance"]}
+    assert len(rows) == 4
+    assert abs(rows["quantized", "openvino"]["accuracy_drop"]["value"]) <= 0.1
+    assert sum(row["chosen"] for row in rows.values()) == 1
+
+
+def test_acceptance_test_names_an_unavailable_runtime(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(here("onnxruntime:cuda"),))
+    outcome = Quantize(accept_if={"accuracy_drop": 1.0, "seconds": 0.02}).run(Candidate(SPEC, network), context)
+    (skip,) = (fact for fact in outcome.skipped if fact.code == "quantize.runtime_unavailable")
+    assert skip.subject == "onnxruntime:cuda"
+    assert "CUDAExecutionProvider" in skip.values["error"]
+
+
+@pytest.mark.parametrize("changes", [{"accept_if": None}, {"smoke": True}])
+def test_acceptance_test_is_left_out_on_request_and_in_smoke_runs(network: nn.Module, context: Context, changes: dict) -> None:
+    context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
+    stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})
+    assert "acceptance" not in stage.run(Candidate(SPEC, network), context).tables

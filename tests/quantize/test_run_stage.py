@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from torch import nn
+
+from compress.backends import onnx_graph as graphs
+from compress.config.devices import load_device
+from compress.core.errors import ConversionError
+from compress.core.record import Fact
+from compress.core.sentences import render, render_subject
+from compress.core.stage import Candidate, Context, Outcome
+from compress.data.interface import Data
+from compress.quantize.stage import Quantize
+from tests.export.tiny import SPEC, Target, TinySplit, split
+
+JETSON = Target("jetson", "tensorrt")
+
+
+def facts_of(outcome: Outcome, code: str) -> list[Fact]:
+    return [note for note in outcome.notes if isinstance(note, Fact) and note.code == code]
+
+
+def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: Context, exported: Path) -> None:
+    outcome = Quantize().run(Candidate(SPEC, network, lineage=("a",)), context)
+    results, made = outcome.results, outcome.candidate
+    assert made.form == "onnx"
+    assert made.lineage == ("a",)
+    assert made.files == {"onnxruntime": context.folder / "model.onnx"}
+    assert results["agreement"].value >= 0.95
+    assert results["agreement"].runs == 60
+    assert results["accuracy_validation_int8"].value >= results["accuracy_validation_float"].value - 0.05
+    assert results["size_ratio"].value == (context.folder / "model.onnx").stat().st_size / exported.stat().st_size
+    assert graphs.read_metadata(made.files["onnxruntime"]) == graphs.read_metadata(exported)
+    onnx.checker.check_model(str(made.files["onnxruntime"]), full_check=True)
+    assert outcome.skipped == ()
+
+
+def test_large_enough_network_shrinks_to_under_035(tmp_path: Path, context: Context) -> None:
+    import torch
+
+    from compress.backends.export_onnx import export_onnx
+
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(64, 4),
+    ).eval()  # fmt: skip
+    path = tmp_path / "float.onnx"
+    export_onnx(net, SPEC, path)
+    outcome = Quantize().run(Candidate(SPEC, net), dataclasses.replace(context, to_onnx=lambda _: path))
+    assert outcome.results["size_ratio"].value < 0.35
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_int8_takes_any_batch(network: nn.Module, context: Context, batch: int) -> None:
+    made = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
+    x = split(8, 1).inputs.numpy()
+    runner = graphs.create_session(made.files["onnxruntime"])
+    np.testing.assert_allclose(graphs.run(runner, x[:batch]), graphs.run(runner, x)[:batch], rtol=1e-5)
+
+
+def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(JETSON,))
+    outcome = Quantize().run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files == {
+        "onnxruntime": context.folder / "model.onnx",
+        "tensorrt": context.folder / "model.tensorrt.onnx",
+    }
+    assert {note.subject for note in facts_of(outcome, "quantize.numeric_format")} == {"onnxruntime", "tensorrt"}
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse", "sample_normalized_mse"])
+def test_every_method_agrees_with_float(network: nn.Module, context: Context, method: str) -> None:
+    outcome = Quantize(calibration={"method": method, "samples": 64}).run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= 0.9
+
+
+def test_equal_seeds_give_equal_files(network: nn.Module, context: Context, tmp_path: Path) -> None:
+    stage = Quantize(calibration={"samples": 32})
+    first = stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes()
+    again = stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes()
+    other = (
+        stage.run(Candidate(SPEC, network), dataclasses.replace(context, seed=1)).candidate.files["onnxruntime"].read_bytes()
+    )
+    assert first == again != other
+
+
+class Forbidden(TinySplit):
+    def ordered(self, _: int):  # type: ignore[no-untyped-def]
+        raise AssertionError("looked at")
+
+
+def test_test_split_is_never_looked_at(network: nn.Module, context: Context) -> None:
+    data = dataclasses.replace(context.data, test=Forbidden(*dataclasses.astuple(split(4, 0))[:2]))
+    Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+
+
+def test_empty_training_split_is_refused_and_nothing_is_written(network: nn.Module, context: Context) -> None:
+    data = Data(SPEC, split(0, 0), split(10, 1), split(10, 2))
+    with pytest.raises(ConversionError, match="training split is empty"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_refused_and_nothing_is_written(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exported)
+    tensor = next(one for one in model.graph.initializer if one.name == "wide.weight")
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[0, 0, 0, 0] = np.nan
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(ConversionError, match=r"1 of \d+ values of 'wide.weight' are not finite"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "bad.onnx"))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_kept_nodes_are_recorded(network: nn.Module, context: Context) -> None:
+    outcome = Quantize(keep_float=("head",)).run(Candidate(SPEC, network), context)
+    (skip,) = outcome.skipped
+    assert (skip.code, skip.subject) == ("quantize.float_by_keep_float", "head")
+    assert render_subject(skip) == "Gemm head (onnxruntime)"
+
+
+@pytest.mark.parametrize("scheme", ["dynamic_int8", "weight_int8", "weight_int4", "fp16"])
+def test_other_schemes_give_a_file_that_agrees_and_is_smaller(network: nn.Module, context: Context, scheme: str) -> None:
+    outcome = Quantize(scheme=scheme).run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= (0.8 if scheme == "weight_int4" else 0.95)
+    assert outcome.results[f"accuracy_validation_{scheme}"].runs == 60
+    assert graphs.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+
+
+def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Module, context: Context) -> None:
+    context = dataclasses.replace(context, targets=(JETSON,))
+    with pytest.raises(ConversionError, match="runtimes that have it are onnxruntime"):
+        Quantize(scheme="weight_int4").run(Candidate(SPEC, network), context)
+    assert list(context.folder.iterdir()) == []
+
+
+def test_all_passes_together_agree_and_are_recorded(network: nn.Module, context: Context) -> None:
+    ptq = {
+        "equalize": True,
+        "weights": {"bits": 4, "range": "mse", "rounding": "adaround", "iterations": 30},
+        "bias_correction": "empirical",
+    }
+    stage = Quantize(ptq=ptq, calibration={"samples": 64})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["agreement"].value >= 0.85
+    assert outcome.results["sqnr_worst_layer_db"].value <= min(row["sqnr_db"] for row in outcome.tables["layer_sqnr"]) + 1e-3
+    assert facts_of(outcome, "quantize_ptq.pairs_equalized")
+    (calibrated,) = facts_of(outcome, "quantize.calibrated")
+    assert calibrated.values == {"method": "sample_normalized_mse", "images": 64, "seed": 0}
+    (numeric_format,) = facts_of(outcome, "quantize.numeric_format")
+    assert numeric_format.values["bits"] == 4
+    assert "4-bit weights stored as int8" in render(numeric_format)
+    first = outcome.candidate.files["onnxruntime"].read_bytes()
+    assert stage.run(Candidate(SPEC, network), context).candidate.files["onnxruntime"].read_bytes() == first
+
+
+def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ptq={"equalize": True, "smooth": 1.0}, accept_if=None)
+    outcome = stage.run(Candidate(SPEC, module=network), context)
+    assert facts_of(outcome, "quantize_ptq.pairs_equalized")
+    assert outcome.results["sqnr_worst_layer_db"].value > 15
+
+
+def test_symmetric_activations_on_request(network: nn.Module, context: Context) -> None:
+    made = Quantize(symmetric=True).run(Candidate(SPEC, network), context).candidate
+    model = onnx.load(made.files["onnxruntime"])
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    zeros = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert zeros == {onnx.TensorProto.INT8}
+
+
+def test_auto_takes_what_the_profile_wants(network: nn.Module, context: Context) -> None:
+    precision = host_precision().model_copy(
+        update={"activations": "int8", "symmetric_activations": True, "per_channel_weights": False}
+    )  # fmt: skip
+    target = dataclasses.replace(Target("board", "onnxruntime"), precision=precision)
+    context = dataclasses.replace(context, targets=(target,))
+    outcome = Quantize().run(Candidate(SPEC, network), context)
+    graph = onnx.load(outcome.candidate.files["onnxruntime"]).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    zeros = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zero.data_type for zero in zeros} == {onnx.TensorProto.INT8}
+    scales = [constants[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"]
+    assert all(onnx.numpy_helper.to_array(scale).size == 1 for scale in scales)
+    (numeric_format,) = facts_of(outcome, "quantize.numeric_format")
+    assert numeric_format.values["symmetric"]
+    assert "onnxruntime: int8 activations around zero" in render(numeric_format)
+    assert Quantize().cache_inputs((target,)) != Quantize().cache_inputs((Target("board", "onnxruntime"),))
+
+
+def host_precision():  # type: ignore[no-untyped-def]
+    return load_device("host").precision
+
+
+def test_the_count_of_what_stays_in_float_is_of_operators_alone(network: nn.Module, context: Context) -> None:
+    stage = Quantize(keep_float=("wide",))
+    outcome = stage.run(Candidate(SPEC, network), dataclasses.replace(context, targets=(JETSON,)))
+    assert len(outcome.skipped) > 1
+    assert Fact.of("quantize.float_operators", count=1) in outcome.notes
+
+
+def test_mixed_precision_keeps_few_layers_in_float_and_records_why(network: nn.Module, context: Context) -> None:
+    stage = Quantize(ptq={"weights": {"bits": 2}}, mixed={"accuracy_drop": 0.02})
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.results["drop_validation"].value <= 0.02
+    (note,) = facts_of(outcome, "quantize.mixed_precision")
+    assert note.values["layers"] == 5
+    assert note.values["within_budget"]
+    floats = [skip.subject for skip in outcome.skipped if skip.code == "quantize.float_by_mixed_precision"]
+    assert 1 <= len(floats) < 5
+    assert sorted(floats) == sorted(note.values["float_layers"])
+    assert len(outcome.tables["sensitivity"]) == 5
+
+
+def test_constant_images_are_refused(network: nn.Module, context: Context) -> None:
+    flat = split(40, 0)
+    flat.inputs[:] = 0.5
+    data = dataclasses.replace(context.data, train=flat)
+    with pytest.raises(ConversionError, match="all 40 calibration images are of one value each"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    assert list(context.folder.iterdir()) == []
+
+
+def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:
+    data = dataclasses.replace(context.data, train=split(1, 0))
+    outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
+    (few,) = outcome.warnings
+    assert few == Fact.of("quantize.few_calibration_images", images=1, recommended=16)
+    assert few in outcome.notes
+
+
+def test_an_opset_without_scales_by_channel_is_refused(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exported)
+    model.opset_import[0].version = 12
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(ConversionError, match="opset 12, and quantization needs 13 or later"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "old.onnx"))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from compress.quantize.stage import Quantize
+
+
+@pytest.mark.parametrize("samples", [15, 10_001])
+def test_samples_have_limits(samples: int) -> None:
+    with pytest.raises(ValidationError, match="samples"):
+        Quantize(calibration={"samples": samples})
+
+
+def test_iterations_without_adaround_are_refused() -> None:
+    with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
+        Quantize(ptq={"weights": {"iterations": 10}})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scheme": "fp16", "recover": {}}, "recover is for static int8, and scheme is fp16"),
+        ({"recover": {}, "ptq": {"weights": {"rounding": "adaround"}}}, "undoes ptq.weights.rounding: adaround"),
+        ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is coarser than what is to be rounded"),
+        ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint looks inside the network"),
+        ({"recover": {"epochs": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Quantize(**given)
