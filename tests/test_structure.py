@@ -20,22 +20,12 @@ ROOT_FILES = {"__init__.py", "__main__.py", "py.typed"}
 
 LOOPS: list[list[str]] = [
     ["data.dataloader_split", "data.interface"],
-    [
-        "dataset_distillation.base",
-        "dataset_distillation.coreset",
-        "dataset_distillation.deep_inversion",
-        "dataset_distillation.distribution_matching",
-        "dataset_distillation.gradient_matching",
-        "dataset_distillation.optimize_images",
-        "dataset_distillation.trajectory_matching",
-    ],
     ["profile.cost_model.estimate", "profile.cost_model.fit", "profile.cost_model.remote_fit"],
     ["profile.remote.agent_bootstrap", "profile.remote.agent_server"],
 ]
 """Files that import each other in a loop, without `compress.`."""
 
 SHARED_CLASS_NAMES: list[str] = [
-    "Job",
     "Kernel",
     "Origin",
     "Processor",

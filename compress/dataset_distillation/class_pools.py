@@ -1,4 +1,4 @@
-"""The labelled training images of each class, in memory, to draw from."""
+"""The labelled training images of each class, in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from compress.data.interface import Split
 
 
 @dataclass(frozen=True, eq=False)
-class Real:
+class ClassPools:
     """Labelled images by class.
 
     Attributes:
         by_class: Images of each class, float32 (N_c, C, H, W), normalised, on the CPU.
-        identity: Of the images and how they were drawn.
+        identity: Identifies the images and their selection.
     """
 
     by_class: tuple[Tensor, ...]
@@ -35,48 +35,48 @@ class Real:
         return torch.cat(self.by_class), torch.arange(len(self.by_class)).repeat_interleave(counts)
 
 
-def gather(split: Split, classes: Sequence[str], *, least: int, most: int, seed: int) -> Real:
-    """Read the labelled images of a split, not augmented, at most `most` of each class, drawn by seed.
+def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, at_most: int, seed: int) -> ClassPools:
+    """Read the labelled images of a split without augmentation, at most `at_most` of each class, selected by seed.
 
     Args:
         split: Training samples; those without a label are left out.
-        classes: Names.
-        least: Images that each class must have.
-        most: Images of a class that are kept.
-        seed: Of the draw.
+        classes: Class names.
+        at_least: Images that each class must have.
+        at_most: Images of a class that are kept.
+        seed: Seed of the selection.
 
     Raises:
-        DataError: One class only, or one with fewer labelled images than `least`.
+        DataError: One class only, or one with fewer labelled images than `at_least`.
     """
     if len(classes) < 2:
         msg = f"dataset_distillation needs two classes or more, and the data has one ({', '.join(classes)})"
         raise DataError(msg)
     inputs, labels = [], list[int]()
-    chosen = _chosen(split, len(classes), most, seed)
+    selected = _select(split, len(classes), at_most, seed)
     for batch in split.ordered(256):
-        kept = chosen[len(labels) : len(labels) + len(batch.targets)]
-        inputs.append(batch.inputs[kept])
+        mask = selected[len(labels) : len(labels) + len(batch.targets)]
+        inputs.append(batch.inputs[mask])
         labels += batch.targets.tolist()
-    targets = torch.tensor(labels)[chosen]
+    targets = torch.tensor(labels)[selected]
     images = torch.cat(inputs)
-    found = tuple(images[targets == c] for c in range(len(classes)))
-    few = [f"{name!r} has {len(part)}" for name, part in zip(classes, found, strict=True) if len(part) < least]
+    by_class = tuple(images[targets == c] for c in range(len(classes)))
+    few = [f"{name!r} has {len(part)}" for name, part in zip(classes, by_class, strict=True) if len(part) < at_least]
     if few:
         more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
         listed = ", ".join(few[:3]) + more
         msg = (
-            f"dataset_distillation is asked for {least} images a class, and of labelled training images class {listed}; "
+            f"dataset_distillation is asked for {at_least} images per class, and of labelled training images class {listed}; "
             "lower images_per_class, or add labelled images"
         )
         raise DataError(msg)
-    return Real(found, f"{split.fingerprint} {most} {seed}")
+    return ClassPools(by_class, f"{split.fingerprint} {at_most} {seed}")
 
 
-def _chosen(split: Split, classes: int, most: int, seed: int) -> Tensor:
-    """Which samples to keep, bool (N,): of each class `most`, spread by seed; none without a label."""
+def _select(split: Split, classes: int, at_most: int, seed: int) -> Tensor:
+    """Mask of the samples to keep, bool (N,): at most `at_most` of each class, in a random order; none without a label."""
     targets = torch.cat([batch.targets for batch in split.ordered(256)])
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     keep = torch.zeros(len(targets), dtype=torch.bool)
     for c in range(classes):
-        keep[order[targets[order] == c][:most]] = True
+        keep[order[targets[order] == c][:at_most]] = True
     return keep

@@ -1,7 +1,8 @@
-"""The small network that the papers on data distillation judge images with.
+"""The small network of the papers on dataset distillation.
 
 Gidaris & Komodakis 2018 (arXiv:1804.09458), as used in arXiv:2006.05929, section 3: blocks of convolution, instance norm, ReLU
-and average pooling, then a linear head. Instance norm keeps one image's features free of the others in its batch.
+and average pooling, then a linear head. With instance norm, the features of an image do not depend
+on the other images of its batch.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ class ConvNet(nn.Module):
     def __init__(self, channels: int, classes: int, size: Sequence[int], *, width: int, depth: int) -> None:
         super().__init__()
         blocks = []
-        for number in range(depth):
-            convolution = nn.Conv2d(channels if number == 0 else width, width, 3, padding=1)
+        for index in range(depth):
+            convolution = nn.Conv2d(channels if index == 0 else width, width, 3, padding=1)
             blocks.append(nn.Sequential(convolution, nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)))
         self.body = nn.Sequential(*blocks, nn.Flatten())
-        height, across = (side >> depth for side in size)
-        self.head = nn.Linear(width * height * across, classes)
+        height, columns = (side >> depth for side in size)
+        self.head = nn.Linear(width * height * columns, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head is given, (N, D)."""
-        found: Tensor = self.body(x)
-        return found
+        """Input of the head, (N, D)."""
+        output: Tensor = self.body(x)
+        return output
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, K)."""
-        found: Tensor = self.head(self.body(x))
-        return found
+        output: Tensor = self.head(self.body(x))
+        return output
 
 
-def deepest(spec: InputSpec) -> int:
-    """Most blocks that images of this size allow: each halves them, and the norm of the last needs 2 × 2 pixels."""
+def max_depth(spec: InputSpec) -> int:
+    """Maximum number of blocks for images of this size: each block halves them, and the norm of the last needs 2 × 2 pixels."""
     return max(1, min(spec.height, spec.width).bit_length() - 1)

@@ -1,4 +1,4 @@
-"""A set from a trained network alone, for whoever has no image left.
+"""A synthetic set from a trained network alone, without any image.
 
 from compress.dataset_distillation.from_network import invert
 invert(network, spec, Path("dreamt"))             # then `data: {source: "distilled:dreamt"}` in a recipe
@@ -17,11 +17,11 @@ from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Batch, Data
 from compress.data.sources.distilled_metadata import FILE
-from compress.dataset_distillation.base import Inversion
+from compress.dataset_distillation.deep_inversion import DeepInversion
 from compress.dataset_distillation.stage import DatasetDistillation
 
 
-class Nothing:
+class EmptySplit:
     """A split without samples."""
 
     fingerprint = ""
@@ -31,19 +31,19 @@ class Nothing:
         return 0
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
-        """Nothing."""
+        """EmptySplit."""
         return iter(())
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
-        """Nothing."""
+        """EmptySplit."""
         return iter(())
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:  # noqa: ARG002
-        """Nothing."""
+        """EmptySplit."""
         return iter(())
 
     def batches(self, batch_size: int) -> int:  # noqa: ARG002
-        """None."""
+        """Zero."""
         return 0
 
 
@@ -57,26 +57,26 @@ def invert(
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Path:
-    """Make a set that a trained network takes for data, and write it as the stage does.
+    """Synthesize a set from a trained network, and write it as the stage does.
 
     Args:
         network: With batch norms; takes float32 (N, C, H, W), gives logits (N, K). Left as it is.
         spec: Its input and class names.
-        folder: Where to.
-        stage: Settings; 10 images a class by default. Its teacher is the network.
-        seed: Of the noise that the images start as.
-        device: Where to compute.
-        reporter: Progress.
+        folder: Folder of the files.
+        stage: Settings; 10 images per class by default. Its teacher is the network.
+        seed: Seed of the initial noise.
+        device: Device of the computation.
+        reporter: Progress bar; None shows nothing.
 
     Returns:
         The file of the set.
 
     Raises:
-        CompressError: The network has no batch norm that has seen data.
+        CompressError: The network has no batch norm with trained statistics.
     """
-    settings = (stage or DatasetDistillation(method=Inversion())).model_copy(update={"teacher": "parent", "control": False})
+    settings = (stage or DatasetDistillation(method=DeepInversion())).model_copy(update={"teacher": "parent", "control": False})
     context = Context(
-        data=Data(spec, Nothing(), Nothing(), Nothing(), source=""),
+        data=Data(spec, EmptySplit(), EmptySplit(), EmptySplit(), source=""),
         task=lookup("task", "classification").load()(),
         folder=folder,
         cache=folder / ".cache",

@@ -1,4 +1,4 @@
-"""What a method of data distillation is given, and what it gives back."""
+"""Input and output of the methods of dataset distillation."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from torch import Tensor, nn
 
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
-from compress.core.record import InputSpec
-from compress.dataset_distillation.class_pools import Real
-from compress.dataset_distillation.convnet import ConvNet, deepest
+from compress.core.record import Fact, InputSpec
+from compress.dataset_distillation.class_pools import ClassPools
+from compress.dataset_distillation.convnet import ConvNet, max_depth
 from compress.train.seeding import derive_seed
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A set as a method leaves it.
+class SyntheticSet:
+    """The set that a method made.
 
     Attributes:
         images: Float32 (N, C, H, W), normalised, on the CPU, class by class.
         targets: Int64 (N,), sorted.
-        losses: Loss at each change of the images; empty where nothing was minimised.
-        learned: Numbers that were learned beside the images.
-        notes: Sentences for the record.
+        losses: Loss before each update of the images; empty where no loss was minimised.
+        learned: Scalars that were learned together with the images.
+        notes: Facts for the record.
     """
 
     images: Tensor
     targets: Tensor
     losses: Sequence[float] = ()
     learned: dict[str, float] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One set to make.
+class SynthesisTask:
+    """One set to synthesize.
 
     Attributes:
         spec: Input and classes.
-        images_per_class: How many.
-        width: Channels of the networks that images are judged with.
-        depth: Their blocks.
+        images_per_class: Images of each class.
+        width: Channels of the networks that are trained on or applied to the images.
+        depth: Their number of blocks.
         operations: Augmentation; see `compress.data.differentiable_augment`.
         device: Where to compute.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
         folder: For checkpoints.
-        cache: For what other runs can use.
-        identity: Hash of all that the set depends on.
+        cache: Folder for files that other runs can use.
+        identity: Hash of everything that the set depends on.
         reporter: Progress.
-        real: Training images; None for methods that do not look at them.
-        network: A trained network; None for methods that ask none.
+        pools: Training images; None for methods that do not use them.
+        network: A trained network; None for methods that need none.
     """
 
     spec: InputSpec
@@ -71,18 +71,18 @@ class Job:
     cache: Path
     identity: str
     reporter: Reporter
-    real: Real | None = None
+    pools: ClassPools | None = None
     network: nn.Module | None = None
 
-    def seeded(self, *numbers: int) -> torch.Generator:
-        """A generator for one use, the same for the same numbers."""
-        return torch.Generator().manual_seed(derive_seed(self.seed, *numbers))
+    def generator(self, *indices: int) -> torch.Generator:
+        """A random generator; the same for the same indices."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, *indices))
 
-    def fresh(self, *numbers: int) -> ConvNet:
-        """A network with fresh weights, on the device; the same for the same numbers."""
+    def random_network(self, *indices: int) -> ConvNet:
+        """A network with random weights, on the device; the same for the same indices."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, *numbers))
-            depth = min(self.depth, deepest(self.spec))
+            torch.manual_seed(derive_seed(self.seed, *indices))
+            depth = min(self.depth, max_depth(self.spec))
             network = ConvNet(self.spec.channels, len(self.spec.classes), self.spec.shape[1:], width=self.width, depth=depth)
         return network.to(self.device)
 
@@ -90,32 +90,32 @@ class Job:
         """Classes of the set, sorted, int64 (N,)."""
         return torch.arange(len(self.spec.classes)).repeat_interleave(self.images_per_class)
 
-    def images(self) -> Real:
-        """The real images of a method that declared to look at them."""
-        if self.real is None:
-            msg = "a method that looks at real images must declare looks_at_data"
+    def real_images(self) -> ClassPools:
+        """The real images, for a method that declares `uses_real_images`."""
+        if self.pools is None:
+            msg = "a method that uses real images must declare uses_real_images = True"
             raise TypeError(msg)
-        return self.real
+        return self.pools
 
-    def asked(self) -> nn.Module:
-        """The trained network of a method that declared to ask one.
+    def trained_network(self) -> nn.Module:
+        """The trained network, for a method that declares `needs_network`.
 
         Raises:
             CompressError: There is none.
         """
         if self.network is None:
-            msg = "this method needs a trained network; add `teacher: {source: …}` to the recipe, or say teacher: parent"
+            msg = "this method needs a trained network; add `teacher: {source: …}` to the recipe, or write teacher: parent"
             raise CompressError(msg)
         return self.network
 
 
 @contextmanager
-def frozen(network: Network) -> Iterator[Network]:
-    """The network without gradients for its weights, as it was afterwards."""
-    asked = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+def no_grad_params(network: Network) -> Iterator[Network]:
+    """The network without gradients of its weights; afterwards each weight is as it was."""
+    states = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     network.requires_grad_(False)
     try:
         yield network
     finally:
-        for parameter, before in asked:
-            parameter.requires_grad_(before)
+        for parameter, requires_grad in states:
+            parameter.requires_grad_(requires_grad)

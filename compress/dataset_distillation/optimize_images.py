@@ -1,6 +1,6 @@
-"""Images changed by gradient descent: the loop of all methods that minimise something, with checkpoints.
+"""Optimization of images by gradient descent, with checkpoints: the loop of all methods that minimise a loss.
 
-Every round draws its chance from its own number, so that an interrupted run goes on to the same bits.
+Every round seeds its random numbers by its index, so an interrupted and continued run ends bit-identical.
 """
 
 from __future__ import annotations
@@ -10,131 +10,136 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from compress.core.errors import TrainingError
 from compress.core.sentences import render
-from compress.dataset_distillation.base import Optimised
-from compress.dataset_distillation.job import Job, Made
+from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 from compress.train.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from compress.dataset_distillation.base import OptimizedImages
 
 EVERY_S = 10.0
 """Seconds between two checkpoints."""
 
 MOMENTUM = 0.5
-"""Of the pixels, in all the papers."""
+"""Momentum of the pixels, as in all the papers."""
 
-Updates = Callable[[Tensor, Tensor, int, dict[str, Tensor]], Iterator[Tensor]]
-"""Images (a leaf), their classes, number of the round, what is learned beside → the losses of that round. After each loss the
-images are changed, in place, before the next is asked for. Equal numbers and images must give equal losses."""
+LossesOfRound = Callable[[Tensor, Tensor, int, dict[str, Tensor]], Iterator[Tensor]]
+"""Images (a leaf tensor), their classes, index of the round, learned scalars → the losses of that round. After each loss the
+images are updated in place, before the next loss is computed. Equal indices and images must give equal losses."""
 
 
-def optimised(job: Job, way: Optimised) -> Made:
-    """A set that starts as `way.init` says and is changed until `way.iterations` are used up.
+def optimize_set(task: SynthesisTask, method: OptimizedImages) -> SyntheticSet:
+    """A set that starts from `method.init` and is optimized for `method.iterations` updates.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    targets = job.targets()
-    images = started(job, way.init, targets).to(job.device).requires_grad_()
-    learned = {name: torch.tensor(value, device=job.device, requires_grad=True) for name, value in way.learned().items()}
-    groups: list[dict[str, Any]] = [{"params": [images], "lr": way.lr}]
+    targets = task.targets()
+    images = init_images(task, method.init, targets).to(task.device).requires_grad_()
+    learned = {
+        name: torch.tensor(value, device=task.device, requires_grad=True) for name, value in method.learned_parameters().items()
+    }
+    groups: list[dict[str, Any]] = [{"params": [images], "lr": method.lr}]
     if learned:
-        groups.append({"params": list(learned.values()), "lr": getattr(way, "lr_lr", way.lr)})
-    updates, y = way.updates(job), targets.to(job.device)
-    losses = descend(
-        job,
+        groups.append({"params": list(learned.values()), "lr": getattr(method, "lr_lr", method.lr)})
+    losses_of_round, y = method.losses(task), targets.to(task.device)
+    losses = optimize(
+        task,
         images,
-        torch.optim.SGD(groups, lr=way.lr, momentum=MOMENTUM),
-        lambda number: updates(images, y, number, learned),
-        rounds=math.ceil(way.iterations / way.each),
-        most=way.iterations,
+        torch.optim.SGD(groups, lr=method.lr, momentum=MOMENTUM),
+        lambda index: losses_of_round(images, y, index, learned),
+        rounds=math.ceil(method.iterations / method.iterations_per_round),
+        iterations=method.iterations,
         label="dataset_distillation",
         learned=learned,
     )
-    found = {name: float(value.detach()) for name, value in learned.items()}
-    return Made(images.detach().cpu(), targets, losses=losses, learned=found)
+    values = {name: float(value.detach()) for name, value in learned.items()}
+    return SyntheticSet(images.detach().cpu(), targets, losses=losses, learned=values)
 
 
-def started(job: Job, init: str, targets: Tensor) -> Tensor:
-    """First images, (N, C, H, W): real ones of the right classes, or noise of the same spread."""
+def init_images(task: SynthesisTask, init: str, targets: Tensor) -> Tensor:
+    """Initial images, (N, C, H, W): real ones of these classes, or standard normal noise."""
     if init == "noise":
-        return torch.randn(len(targets), *job.spec.shape, generator=job.seeded(0))
-    real, generator = job.images(), job.seeded(0)
-    return torch.cat([real.draw(c, job.images_per_class, generator) for c in range(len(job.spec.classes))]).clone()
+        return torch.randn(len(targets), *task.spec.shape, generator=task.generator(0))
+    pools, generator = task.real_images(), task.generator(0)
+    return torch.cat([pools.draw(c, task.images_per_class, generator) for c in range(len(task.spec.classes))]).clone()
 
 
-def descend(
-    job: Job,
+# One keyword for each part of the optimization: methods pass them by name.
+def optimize(
+    task: SynthesisTask,
     images: Tensor,
     optimizer: torch.optim.Optimizer,
-    losses_of: Callable[[int], Iterator[Tensor]],
+    losses_of_round: Callable[[int], Iterator[Tensor]],
     *,
     rounds: int,
-    most: int,
+    iterations: int,
     label: str,
     learned: dict[str, Tensor] | None = None,
-    after: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """Change images in place, one step for each loss.
+    """Optimize images in place, one step for each loss.
 
     Args:
-        job: Folder, identity, progress.
+        task: Folder, identity, progress.
         images: Leaf tensor.
-        optimizer: Of the images and what is learned beside them.
-        losses_of: Gives the losses of a round.
-        rounds: How many.
-        most: Changes after which the last round ends.
-        label: Names the checkpoint and the bar.
+        optimizer: Of the images and the learned scalars.
+        losses_of_round: Computes the losses of a round from its index.
+        rounds: Number of rounds.
+        iterations: Number of updates; the last round ends with them.
+        label: Prefix of the checkpoint, and label of the progress bar.
         learned: Further leaf tensors, by name.
-        after: Called after each change.
+        after_step: Called after each update.
 
     Returns:
-        The loss before each change.
+        The loss before each update.
 
     Raises:
-        TrainingError: A loss is not finite; the message names its change.
+        TrainingError: A loss is not finite; the message names its update.
     """
-    beside = learned or {}
-    identity = hashlib.sha256(json.dumps([job.identity, label]).encode()).hexdigest()
-    files = Checkpoints(job.folder, label, identity)
+    parameters = learned or {}
+    identity = hashlib.sha256(json.dumps([task.identity, label]).encode()).hexdigest()
+    files = Checkpoints(task.folder, label, identity)
     state, note = files.load()
     first, losses = 0, list[float]()
     if note is not None:
-        job.reporter.line(render(note))
+        task.reporter.line(render(note))
     if state is not None:
         first, losses = state["round"], state["losses"]
         optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            for tensor, kept in zip((images, *beside.values()), state["tensors"], strict=True):
-                tensor.copy_(kept)
+            for tensor, value in zip((images, *parameters.values()), state["tensors"], strict=True):
+                tensor.copy_(value)
     saved = time.monotonic()
-    with job.reporter.bar(label, most) as bar:
+    with task.reporter.bar(label, iterations) as bar:
         bar.advance(len(losses), "continued" if losses else "")
-        for number in range(first, rounds):
-            for loss in losses_of(number):
-                if len(losses) == most:
+        for index in range(first, rounds):
+            for loss in losses_of_round(index):
+                if len(losses) == iterations:
                     break
-                losses.append(_changed(loss, optimizer, label, len(losses) + 1))
-                if after is not None:
-                    after()
+                losses.append(_step(loss, optimizer, label, len(losses) + 1))
+                if after_step is not None:
+                    after_step()
                 bar.advance(1, f"loss {losses[-1]:.4g}")
-            last = number == rounds - 1
+            last = index == rounds - 1
             if last or time.monotonic() - saved > EVERY_S:
-                tensors = [tensor.detach().cpu() for tensor in (images, *beside.values())]
-                files.save({"round": number + 1, "losses": losses, "optimizer": optimizer.state_dict(), "tensors": tensors})
+                tensors = [tensor.detach().cpu() for tensor in (images, *parameters.values())]
+                files.save({"round": index + 1, "losses": losses, "optimizer": optimizer.state_dict(), "tensors": tensors})
                 saved = time.monotonic()
     return losses
 
 
-def _changed(loss: Tensor, optimizer: torch.optim.Optimizer, label: str, number: int) -> float:
-    """One step; the loss before it."""
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, label: str, index: int) -> float:
+    """One step of the optimizer; returns the loss before it."""
     value = float(loss.detach())
     if not math.isfinite(value):
-        msg = f"{label}: the loss is {value} at change {number}; try a lower lr in `method`"
+        msg = f"{label}: the loss is {value} at update {index}; try a lower lr in `method`"
         raise TrainingError(msg)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What the stage leaves of a finished set: soft labels, files, figure, figures for the record."""
+"""Output of the stage: soft labels, files, figure, numbers and facts for the record."""
 
 from __future__ import annotations
 
@@ -7,103 +7,109 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Curve, Metrics, Quantity
+from compress.core.record import Curve, Fact, Metrics, Quantity
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.sources.distilled_metadata import FILE, DistilledMetadata
 from compress.data.sources.distilled_set import DistilledSet, write
-from compress.dataset_distillation.baseline import compared
-from compress.dataset_distillation.convnet import deepest
-from compress.dataset_distillation.job import Job, Made
-from compress.dataset_distillation.previews import FIGURE, PREVIEWS, draw, previews
+from compress.dataset_distillation.baseline import compare_with_random
+from compress.dataset_distillation.convnet import max_depth
+from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
+from compress.dataset_distillation.previews import FIGURE, PREVIEWS, draw_figure, write_previews
 
 if TYPE_CHECKING:
     from compress.dataset_distillation.stage import DatasetDistillation
 
 
-def finished(
-    stage: DatasetDistillation, made: Made, job: Job, networks: tuple[nn.Module, ...], candidate: Candidate, context: Context
+def write_results(
+    stage: DatasetDistillation,
+    synthetic: SyntheticSet,
+    task: SynthesisTask,
+    networks: tuple[nn.Module, ...],
+    candidate: Candidate,
+    context: Context,
 ) -> Outcome:
-    """Write the set, and say what it is."""
-    soft = labels(made, networks, job)
-    found = DistilledSet(made.images, made.targets, soft, job.spec, about(stage, job, networks, context))
-    results = _results(made, soft, job, networks)
+    """Label the set, write its files, and describe it for the record."""
+    soft = soft_labels(synthetic, networks, task)
+    distilled = DistilledSet(synthetic.images, synthetic.targets, soft, task.spec, set_metadata(stage, task, networks, context))
+    results = _results(synthetic, soft, task, networks)
     if stage.control:
-        results |= compared(found, job, context)
-    write(context.folder / FILE, found)
-    previews(found, context.folder / PREVIEWS)
-    draw(found, context.folder / FIGURE)
+        results |= compare_with_random(distilled, task, context)
+    write(context.folder / FILE, distilled)
+    write_previews(distilled, context.folder / PREVIEWS)
+    draw_figure(distilled, context.folder / FIGURE)
     for checkpoint in context.folder.glob("*.checkpoint.pt"):
         checkpoint.unlink()
-    losses = made.losses
-    curve = Curve(x_label="change", y_label="loss", x=tuple(range(1, len(losses) + 1)), y=tuple(losses))
+    losses = synthetic.losses
+    curve = Curve(x_label="update", y_label="loss", x=tuple(range(1, len(losses) + 1)), y=tuple(losses))
     return Outcome(
         candidate,
         results=results,
-        notes=(*_notes(stage, job, networks), *made.notes),
+        notes=(*_notes(stage, task, networks), *synthetic.notes),
         curves={"matching_loss": curve} if losses else {},
         training_set=context.folder / FILE if stage.use else None,
     )
 
 
 @torch.no_grad()
-def labels(made: Made, networks: tuple[nn.Module, ...], job: Job) -> Tensor:
-    """Soft labels: mean probabilities of the networks, (N, K); certain ones where there is no network."""
+def soft_labels(synthetic: SyntheticSet, networks: tuple[nn.Module, ...], task: SynthesisTask) -> Tensor:
+    """Soft labels: mean probabilities of the networks, (N, K); one-hot labels without a network."""
     if not networks:
-        return torch.nn.functional.one_hot(made.targets, len(job.spec.classes)).float()
-    answers = []
+        return torch.nn.functional.one_hot(synthetic.targets, len(task.spec.classes)).float()
+    probabilities = []
     for network in networks:
-        network.to(job.device).eval()
-        parts = [network(part.to(job.device)).float().softmax(dim=1).cpu() for part in torch.split(made.images, 128)]
-        answers.append(torch.cat(parts))
-    return torch.stack(answers).mean(dim=0)
+        network.to(task.device).eval()
+        parts = [network(part.to(task.device)).float().softmax(dim=1).cpu() for part in torch.split(synthetic.images, 128)]
+        probabilities.append(torch.cat(parts))
+    return torch.stack(probabilities).mean(dim=0)
 
 
-def about(stage: DatasetDistillation, job: Job, networks: tuple[nn.Module, ...], context: Context) -> DistilledMetadata:
-    """How it was made, for the file."""
+def set_metadata(
+    stage: DatasetDistillation, task: SynthesisTask, networks: tuple[nn.Module, ...], context: Context
+) -> DistilledMetadata:
+    """Origin of the set, for the file."""
     data = context.data
-    who = "the network that the stage was given" if stage.teacher == "parent" else "the recipe's teacher"
+    labeller = "the network that the stage was given" if stage.teacher == "parent" else "the recipe's teacher"
     return DistilledMetadata(
         method=name_of("synthesis", stage.method),
-        augmentation=job.operations,
+        augmentation=task.operations,
         views=stage.views,
-        labelled_by=who if networks else "",
+        labelled_by=labeller if networks else "",
         source=data.source,
         data=data.settings,
         fingerprint=data.train.fingerprint,
     )
 
 
-def _results(made: Made, soft: Tensor, job: Job, networks: tuple[nn.Module, ...]) -> Metrics:
-    count = len(made.targets)
-    found = {"images": Quantity.measured(count, "1", f"{job.images_per_class} of each of {len(job.spec.classes)} classes")}
-    if job.real is not None:
-        real = sum(len(images) for images in job.real.by_class)
-        found["real_images"] = Quantity.measured(real, "1", "labelled training images that the method could look at")
+def _results(synthetic: SyntheticSet, soft: Tensor, task: SynthesisTask, networks: tuple[nn.Module, ...]) -> Metrics:
+    count = len(synthetic.targets)
+    quantities = {
+        "images": Quantity.measured(count, "1", f"{task.images_per_class} of each of {len(task.spec.classes)} classes")
+    }
+    if task.pools is not None:
+        real = sum(len(images) for images in task.pools.by_class)
+        quantities["real_images"] = Quantity.measured(real, "1", "labelled training images that the method could use")
     if networks:
-        agreed = int((soft.argmax(dim=1) == made.targets).sum())
-        detail = "of the images whose soft label is highest for the class that they stand for"
-        found["teacher_agreement"] = Quantity.measured(agreed / count, "fraction", detail, runs=count)
-    if made.learned and "log_student_lr" in made.learned:
-        rate = float(torch.tensor(made.learned["log_student_lr"]).exp())
-        found["student_lr"] = Quantity.measured(rate, "1", "learned beside the images, for plain gradient descent")
-    return found
-
-
-def _notes(stage: DatasetDistillation, job: Job, networks: tuple[nn.Module, ...]) -> tuple[str, ...]:
-    notes = [
-        f"{FILE} holds the exact images and their soft labels, {PREVIEWS}/ a PNG of each; `data: {{source: distilled:PATH}}` "
-        "with the path of the file trains on it"
-    ]
-    if stage.use:
-        notes.append(
-            "later stages train on this set: on its classes, or on its soft labels with `distill: {teacher: distilled}`"
+        matches = int((soft.argmax(dim=1) == synthetic.targets).sum())
+        detail = "of the images whose highest soft label is that of their class"
+        quantities["teacher_agreement"] = Quantity.measured(matches / count, "fraction", detail, runs=count)
+    if synthetic.learned and "log_student_lr" in synthetic.learned:
+        rate = float(torch.tensor(synthetic.learned["log_student_lr"]).exp())
+        quantities["student_lr"] = Quantity.measured(
+            rate, "1", "learned together with the images, for gradient descent without momentum"
         )
+    return quantities
+
+
+def _notes(stage: DatasetDistillation, task: SynthesisTask, networks: tuple[nn.Module, ...]) -> tuple[Fact, ...]:
+    notes = [Fact.of("dataset_distillation.files", FILE, previews=PREVIEWS)]
+    if stage.use:
+        notes.append(Fact.of("dataset_distillation.used_by_later_stages"))
     if not networks:
-        notes.append("no teacher labelled the images: the soft labels are certain of the class that each stands for")
-    elif len(networks) > 1 and stage.method.asks_network:
-        notes.append("the first of the teachers was inverted; the soft labels are the mean of all")
-    depth = min(stage.depth, deepest(job.spec))
-    if depth < stage.depth and stage.method.looks_at_data:
-        notes.append(f"images were judged with networks of {depth} blocks, not {stage.depth}: their size allows no more")
+        notes.append(Fact.of("dataset_distillation.one_hot_labels"))
+    elif len(networks) > 1 and stage.method.needs_network:
+        notes.append(Fact.of("dataset_distillation.first_teacher_inverted", teachers=len(networks)))
+    depth = min(stage.depth, max_depth(task.spec))
+    if depth < stage.depth and stage.method.uses_real_images:
+        notes.append(Fact.of("dataset_distillation.depth_limited", depth=depth, requested=stage.depth))
     return tuple(notes)

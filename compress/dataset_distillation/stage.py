@@ -1,4 +1,4 @@
-"""The stage `dataset_distillation`: a small synthetic training set is made; the candidate passes unchanged."""
+"""The stage `dataset_distillation`: it makes a small synthetic training set; the candidate passes unchanged."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 from compress.core.errors import CompressError
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.dataset_distillation.base import Distribution, Way
+from compress.dataset_distillation.base import DatasetDistillationMethod
+from compress.dataset_distillation.distribution_matching import DistributionMatching
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.dataset_distillation.job import Job
+    from compress.dataset_distillation.job import SynthesisTask
 
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -22,21 +23,22 @@ Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 class DatasetDistillation(Stage):
     """Make a small synthetic training set with soft labels; the network passes unchanged.
 
-    It is left as `distilled.safetensors` (exact pixels and soft labels), as a folder of PNG previews and as a figure; the data
-    source `distilled:PATH` trains on it alone.
+    The set is written as `distilled.safetensors` (exact pixels and soft labels), as a folder of PNG previews and as a figure.
+    The data source `distilled:PATH` trains on it alone.
 
     Attributes:
-        method: How: one of `compress methods synthesis`, such as `gradient` or `{trajectory: {experts: 10}}`.
-        images_per_class: How many images.
-        augmentation: What real and synthetic images are varied with, alike, while the set is made, and the set's own images
-            when a network trains on it. Add `flip` where a mirrored image is of the same class; an empty list for none.
-        teacher: Who gives the soft labels, and whom `inversion` inverts: `teacher`, the recipe's (several: their mean);
-            `parent`, the network that the stage is given; `auto`, the teacher where there is one; `none`, labels are certain.
+        method: One of `compress methods synthesis`, such as `gradient` or `{trajectory: {experts: 10}}`.
+        images_per_class: Number of images per class.
+        augmentation: Applied alike to real and synthetic images while the set is made, and to the set's images when a network
+            trains on it. Add `flip` where a mirrored image is of the same class; an empty list for none.
+        teacher: The network that computes the soft labels and that `inversion` inverts: `teacher`, the recipe's
+            (several: their mean); `parent`, the input network of the stage; `auto`, the teacher where there is one; `none`,
+            one-hot labels.
         use: Later stages train on the set instead of the data's training images.
         views: Augmented views of an image that a training on the set cycles through.
-        width: Channels of the networks that images are judged with.
-        depth: Their blocks, each of which halves the image; fewer for images that do not allow as many.
-        pool: Real images of a class that are held in memory.
+        width: Channels of the networks that are trained on or applied to the images.
+        depth: Their blocks, each of which halves the image; small images allow fewer.
+        pool: Real images of each class that are held in memory.
         control: Train one of these networks on the set and one on as many real images drawn at random, and record the accuracy
             of both on validation.
         accepts: A torch network.
@@ -46,7 +48,7 @@ class DatasetDistillation(Stage):
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "same"
 
-    method: Annotated[Way, RegistryField("synthesis", Way)] = Distribution()
+    method: Annotated[DatasetDistillationMethod, RegistryField("synthesis", DatasetDistillationMethod)] = DistributionMatching()
     images_per_class: int = Field(default=10, ge=1)
     augmentation: tuple[Operation, ...] = ("color", "crop", "cutout", "scale", "rotate")
     teacher: Literal["auto", "teacher", "parent", "none"] = "auto"
@@ -58,8 +60,8 @@ class DatasetDistillation(Stage):
     control: bool = False
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if self.method.asks_network and self.teacher == "none":
+    def _check_combination(self) -> Self:
+        if self.method.needs_network and self.teacher == "none":
             name = name_of("synthesis", self.method)
             msg = f"{name} reads a trained network, and teacher is none; use teacher: teacher (the recipe's) or parent"
             raise ValueError(msg)
@@ -71,64 +73,64 @@ class DatasetDistillation(Stage):
     @property
     def asks_teacher(self) -> bool:
         """Whether the recipe must have a teacher."""
-        return self.teacher == "teacher" or (self.teacher == "auto" and self.method.asks_network)
+        return self.teacher == "teacher" or (self.teacher == "auto" and self.method.needs_network)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Make the set, label it, and leave it in the stage's folder.
+        """Make the set, label it, and write it to the stage's folder.
 
         Raises:
             CompressError: The data or the teacher does not suit the method.
         """
-        from compress.dataset_distillation.results import finished
+        from compress.dataset_distillation.results import write_results
 
         networks = self._networks(candidate, context)
-        job = self._job(context, networks)
-        return finished(self, self.method.make(job), job, networks, candidate, context)
+        task = self._task(context, networks)
+        return write_results(self, self.method.synthesize(task), task, networks, candidate, context)
 
     def smoke(self) -> Self:
-        """Two images a class, two changes."""
+        """Two images per class, two updates."""
         update = {"images_per_class": min(self.images_per_class, 2), "method": self.method.smoke(), "width": min(self.width, 8)}
         return self.model_copy(update=update)
 
     def _networks(self, candidate: Candidate, context: Context) -> tuple[nn.Module, ...]:
-        """Who labels; copies on the CPU, in eval mode.
+        """The networks that label the set: copies on the CPU, in eval mode.
 
         Raises:
             CompressError: The recipe has no teacher, or one with other classes.
         """
         import copy
 
-        given = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teachers
-        if not given and self.asks_teacher:
-            msg = "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or say teacher: parent"
+        teachers = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teachers
+        if not teachers and self.asks_teacher:
+            msg = "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or write teacher: parent"
             raise CompressError(msg)
-        for one in given:
-            if one.spec.classes != context.data.spec.classes:
-                msg = f"the teacher's classes ({', '.join(one.spec.classes[:4])} …) are not the data's, in its order"
+        for teacher in teachers:
+            if teacher.spec.classes != context.data.spec.classes:
+                msg = f"the teacher's classes ({', '.join(teacher.spec.classes[:4])} …) are not the data's, in its order"
                 raise CompressError(msg)
-        return tuple(copy.deepcopy(one.network()).eval() for one in given)
+        return tuple(copy.deepcopy(teacher.network()).eval() for teacher in teachers)
 
-    def _job(self, context: Context, networks: tuple[nn.Module, ...]) -> Job:
-        """The surroundings of the method."""
+    def _task(self, context: Context, networks: tuple[nn.Module, ...]) -> SynthesisTask:
+        """The input of the method."""
         import torch
 
         from compress.core.run_directory import key_of
-        from compress.dataset_distillation.class_pools import gather
-        from compress.dataset_distillation.job import Job
+        from compress.dataset_distillation.class_pools import gather_class_pools
+        from compress.dataset_distillation.job import SynthesisTask
         from compress.train.checkpoints import weights_hash
         from compress.train.distributed import resolve_device
 
-        data, real = context.data, None
-        if self.method.looks_at_data:
-            least = self.images_per_class
-            real = gather(data.train, data.spec.classes, least=least, most=self.pool, seed=context.seed)
+        data, pools = context.data, None
+        if self.method.uses_real_images:
+            at_least = self.images_per_class
+            pools = gather_class_pools(data.train, data.spec.classes, at_least=at_least, at_most=self.pool, seed=context.seed)
         parts = {
             "stage": self.model_dump(mode="json"),
             "seed": context.seed,
-            "data": real.identity if real else data.spec.model_dump(mode="json"),
+            "data": pools.identity if pools else data.spec.model_dump(mode="json"),
             "networks": [weights_hash(network) for network in networks],
         }
-        return Job(
+        return SynthesisTask(
             spec=data.spec,
             images_per_class=self.images_per_class,
             width=self.width,
@@ -140,6 +142,6 @@ class DatasetDistillation(Stage):
             cache=context.cache,
             identity=key_of(parts),
             reporter=context.reporter,
-            real=real,
+            pools=pools,
             network=networks[0] if networks else None,
         )

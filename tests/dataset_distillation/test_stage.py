@@ -11,13 +11,15 @@ from pydantic import ValidationError
 
 from compress import DatasetDistillation, Distill, Pipeline, Train
 from compress.core.errors import CompressError, DataError, TrainingError
+from compress.core.record import Fact
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.factory import load_data
 from compress.data.interface import UNLABELLED
 from compress.data.settings import DataSettings
 from compress.data.sources.distilled_set import read
-from compress.dataset_distillation import optimize_images as descent
-from compress.dataset_distillation.from_network import Nothing, invert
+from compress.dataset_distillation import optimize_images
+from compress.dataset_distillation.from_network import EmptySplit, invert
 from compress.pipeline.stage_output import StageOutput
 from compress.tasks.classification import Classification
 from tests.train.toy_training import ToySplit, conv_net, toy_data
@@ -108,7 +110,7 @@ def test_matching_starts_from_real_images_and_lowers_what_it_minimises(context, 
 def test_inversion_needs_no_image_and_leaves_the_teacher_as_it_was(context):
     teacher = context.teachers[0].network()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    blind = replace(context, data=replace(context.data, train=Nothing(), validation=Forbidden()))
+    blind = replace(context, data=replace(context.data, train=EmptySplit(), validation=Forbidden()))
     outcome = stage("inversion", method={"inversion": {"iterations": 150}}).run(candidate(), blind)
     y = outcome.curves["matching_loss"].y
     assert y[-1] < 0.6 * y[0]
@@ -124,7 +126,7 @@ def test_inversion_in_several_batches_gives_every_class_its_images(context):
     )
     found = read(context.folder)
     assert torch.bincount(found.targets).tolist() == [5, 5, 5]
-    assert any("first of 3 batches" in note for note in outcome.notes)
+    assert Fact.of("dataset_distillation.curve_of_first_batch", batches=3) in outcome.notes
 
 
 def test_inversion_from_a_network_alone_makes_a_source_that_can_be_trained_on(context, tmp_path):
@@ -138,24 +140,24 @@ def test_inversion_from_a_network_alone_makes_a_source_that_can_be_trained_on(co
 
 @pytest.mark.parametrize("name", [*MATCHING, "inversion"])
 def test_an_interrupted_run_goes_on_to_the_same_bits(context, name, monkeypatch):
-    monkeypatch.setattr(descent, "EVERY_S", -1.0)
+    monkeypatch.setattr(optimize_images, "EVERY_S", -1.0)
     more = {"images_per_class": 4, "method": {name: QUICK[name] | {"iterations": 6}}}
     stage(name, **more).run(candidate(), context)
     whole = read(context.folder)
     again = replace(context, folder=context.folder.with_name("again"))
-    changes = descent._changed
+    changes = optimize_images._step
 
-    def cut(loss, optimizer, label, number):
-        if number == 5:
+    def cut(loss, optimizer, label, index):
+        if index == 5:
             raise KeyboardInterrupt
-        return changes(loss, optimizer, label, number)
+        return changes(loss, optimizer, label, index)
 
-    monkeypatch.setattr(descent, "_changed", cut)
+    monkeypatch.setattr(optimize_images, "_step", cut)
     with pytest.raises(KeyboardInterrupt):
         stage(name, **more).run(candidate(), again)
     assert list(again.folder.glob("*.checkpoint.pt"))
     numbers = []
-    monkeypatch.setattr(descent, "_changed", lambda *given: numbers.append(given[-1]) or changes(*given))
+    monkeypatch.setattr(optimize_images, "_step", lambda *given: numbers.append(given[-1]) or changes(*given))
     stage(name, **more).run(candidate(), again)
     assert numbers[0] > 3
     assert torch.equal(read(again.folder).images, whole.images)
@@ -166,7 +168,8 @@ def test_without_a_teacher_labels_are_certain(context):
     found = read(context.folder)
     assert torch.equal(found.soft.argmax(1), found.targets)
     assert set(found.soft.unique().tolist()) == {0.0, 1.0}
-    assert any("no teacher labelled" in note for note in outcome.notes)
+    assert Fact.of("dataset_distillation.one_hot_labels") in outcome.notes
+    assert all(render(note) for note in outcome.notes)
     alone = stage("random").run(candidate(), replace(context, teachers=(), folder=context.folder.with_name("other")))
     assert "teacher_agreement" not in alone.results
 
@@ -199,7 +202,7 @@ def unlabelled(classes):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"images_per_class": 17}, "asked for 17 images a class, and .* class 'red' has 16, 'green' has 16, 'blue' has 16"),
+        ({"images_per_class": 17}, "asked for 17 images per class, and .* class 'red' has 16, 'green' has 16, 'blue' has 16"),
         ({"train": [1]}, "class 'green' has 0; lower images_per_class, or add labelled images"),
         ({"train": [0, 1, 2]}, "class 'red' has 0, 'green' has 0, 'blue' has 0"),
     ],
@@ -220,7 +223,7 @@ def test_one_class_is_refused(context):
 
 
 def test_a_teacher_that_is_not_there_or_names_other_classes_is_refused(context):
-    with pytest.raises(CompressError, match=r"add `teacher: .*or say teacher: parent"):
+    with pytest.raises(CompressError, match=r"add `teacher: .*or write teacher: parent"):
         stage("inversion").run(candidate(), replace(context, teachers=()))
     spec = context.data.spec.model_copy(update={"classes": ("red", "blue", "green")})
     other = replace(context, teachers=(replace(context.teachers[0], spec=spec),))
@@ -229,7 +232,7 @@ def test_a_teacher_that_is_not_there_or_names_other_classes_is_refused(context):
 
 
 def test_a_learning_rate_that_blows_up_is_told(context):
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at change .*lower lr in `method`"):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at update .*lower lr in `method`"):
         stage("distribution", method={"distribution": {"iterations": 60, "lr": 1e30}}).run(candidate(), context)
 
 
