@@ -119,11 +119,11 @@ def profile(
 
     console = open_terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
-    chosen = [load_device(name.strip()) for name in devices.split(",")]
+    device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
     say = Terminal(Console(stderr=True) if as_json else console)
-    subjects = profile_files(models, chosen, threads=counts[0], seconds=seconds, reporter=say)
-    points, skipped = sweep_files(models, chosen, sizes, counts, seconds=seconds, reporter=say)
+    subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say)
+    points, skipped = sweep_files(models, device_profiles, sizes, counts, seconds=seconds, reporter=say)
     near = profile_file_details(
         named(models), layered=layers, soak_seconds=length, threads=counts[0], seconds=seconds, reporter=say
     )  # fmt: skip
@@ -150,11 +150,11 @@ def quantize_report(
     from compress.cli.render import show_quantization
     from compress.pipeline.quantize_report import quantize_report as report_on
 
-    found = report_on(model, parent, threads=threads, seconds=seconds)
+    report = report_on(model, parent, threads=threads, seconds=seconds)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=1))
+        typer.echo(json.dumps(report.as_json(), indent=1))
     else:
-        show_quantization(open_terminal(), found)
+        show_quantization(open_terminal(), report)
 
 
 @app.command()
@@ -189,12 +189,12 @@ def verify(
     from compress.verify.inputs import load_samples
 
     fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
-    found = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
+    verification = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
-        typer.echo(found.model_dump_json(indent=1))
+        typer.echo(verification.model_dump_json(indent=1))
     else:
-        show_verification(console, found)
-    if found.top1 < agreement:
+        show_verification(console, verification)
+    if verification.top1 < agreement:
         raise typer.Exit(BUDGET_MISSED)
 
 

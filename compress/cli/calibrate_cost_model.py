@@ -53,7 +53,7 @@ def calibrate_device(
     """
     device = load_device(name)
     count = threads or device.threads
-    found = calibrate(device, quantized, threads=count, seconds=seconds, reporter=reporter)
+    result = calibrate(device, quantized, threads=count, seconds=seconds, reporter=reporter)
     path = out or calibration.default_path(device.name, count)
-    calibration.save(found, path)
-    return found, path
+    calibration.save(result, path)
+    return result, path

@@ -38,11 +38,11 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
     from compress.profile.device_check import check_device, reachable
 
     device = load_device(name)
-    found = check_device(device)
+    results = check_device(device)
     signs = {True: "✓", False: "✗", None: "·"}
-    rows = [(signs[one.met], one.what, one.said) for one in found]
+    rows = [(signs[result.met], result.what, result.said) for result in results]
     table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
-    if not reachable(found):
+    if not reachable(results):
         raise typer.Exit(BAD_INPUT)
 
 
@@ -58,11 +58,11 @@ def calibrate(
     from compress.profile.cost_model.fit import describe_calibration
 
     try:
-        found, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
+        calibration, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"{describe_calibration(found)}\n{path}")
+    typer.echo(f"{describe_calibration(calibration)}\n{path}")
 
 
 @app.command("new")

@@ -52,8 +52,8 @@ def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
     """One block for each measured or estimated thing."""
     for subject in subjects:
         rows = [
-            (quantity_label(name), format_with_provenance(each, display_unit(name, each)), each.detail)
-            for name, each in subject.quantities.items()
+            (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)
+            for name, quantity in subject.quantities.items()
         ]
         table(console, f"{subject.subject} on {subject.device} ({subject.runtime})", ("", "", "how"), rows)
         console.print()
@@ -71,25 +71,25 @@ def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: S
 LAYERS_SHOWN = 15
 
 
-def show_file_details(console: Console, found: FileDetails) -> None:
+def show_file_details(console: Console, details: FileDetails) -> None:
     """The slowest layers of each file, what each soak showed, and how both are to be read."""
-    for name, rows in found.layers.items():
+    for name, rows in details.layers.items():
         title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"
         header = ("module", "nodes", "operators", "computes in", "share", "time")
         table(console, title, header, [_layer(row) for row in rows[:LAYERS_SHOWN]])
         console.print()
-    for name, soak in found.soaks.items():
+    for name, soak in details.soaks.items():
         quantities = [
-            (quantity_label(key), format_with_provenance(each, display_unit(key, each)), each.detail)
-            for key, each in soak.quantities().items()
+            (quantity_label(key), format_with_provenance(quantity, display_unit(key, quantity)), quantity.detail)
+            for key, quantity in soak.quantities().items()
         ]
         table(console, f"{name}: {soak.seconds:.0f} s without pause", ("", "", "how"), quantities)
-        course = [[f"{one.second:.1f} s", str(one.runs), f"{one.median_ms:.3f} ms", f"{one.slowest_ms:.3f} ms",
-                 f"{one.resident_bytes / 1e6:.1f} MB", _reading(one.clock_mhz, "MHz"), _reading(one.temperature_c, "°C")]
-                for one in soak.tenths()]  # fmt: skip
+        course = [[f"{tenth.second:.1f} s", str(tenth.runs), f"{tenth.median_ms:.3f} ms", f"{tenth.slowest_ms:.3f} ms",
+                 f"{tenth.resident_bytes / 1e6:.1f} MB", _reading(tenth.clock_mhz, "MHz"), _reading(tenth.temperature_c, "°C")]
+                for tenth in soak.tenths()]  # fmt: skip
         table(console, "over time", ("up to", "runs", "median", "slowest", "resident", "clock", "temperature"), course)
         console.print()
-    for note in found.notes:
+    for note in details.notes:
         console.print(render(note), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -98,24 +98,24 @@ def _layer(row: Mapping[str, Any]) -> list[str]:
     return [row["module"], row["nodes"], row["operators"], row["runs_in"], format_quantity(share), format_with_provenance(took)]
 
 
-def show_quantization(console: Console, found: QuantizeReport) -> None:
+def show_quantization(console: Console, report: QuantizeReport) -> None:
     """What runs in int8 and what not, layer by layer; the conversions, and the whole."""
 
     def took(row: Mapping[str, Any], key: str) -> str:
-        each = Quantity.model_validate(row[key])
-        return "—" if each.value is None else f"{each.value:.4f}"
+        quantity = Quantity.model_validate(row[key])
+        return "—" if quantity.value is None else f"{quantity.value:.4f}"
 
     header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
     rows = [[row["module"], row["nodes"], row["operators"], row["runs_in"], took(row, "before_ms"), took(row, "after_ms"),
-             took(row, "conversions_ms"), row["why"]] for row in found.layers]  # fmt: skip
-    table(console, f"{found.quantized}, made from {found.parent}", header, rows, words=True)
+             took(row, "conversions_ms"), row["why"]] for row in report.layers]  # fmt: skip
+    table(console, f"{report.quantized}, made from {report.parent}", header, rows, words=True)
     console.print()
     columns = ("conversions around", "isolated", "quantize", "dequantize", "cost ms", "operators ms", "why")
     rows = [[row["around"], "isolated" if row["isolated"] else "", str(row["quantize"]), str(row["dequantize"]),
-             took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in found.conversions]  # fmt: skip
+             took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in report.conversions]  # fmt: skip
     table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
     console.print()
-    for note in found.notes:
+    for note in report.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -128,16 +128,16 @@ def _point(point: Mapping[str, Any]) -> list[str]:
     return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *shown]
 
 
-def show_verification(console: Console, found: Verification) -> None:
+def show_verification(console: Console, verification: Verification) -> None:
     """What was compared, the figures, and what they do not say."""
-    for name, text in (("reference", found.reference), ("tested", found.tested), ("inputs", found.inputs)):
+    for name, text in (("reference", verification.reference), ("tested", verification.tested), ("inputs", verification.inputs)):
         console.print(f"{name:11}{text}", markup=False, highlight=False, soft_wrap=True)
     rows = [
-        (quantity_label(name), format_with_provenance(each, display_unit(name, each)))
-        for name, each in found.quantities.items()
+        (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)))
+        for name, quantity in verification.quantities.items()
     ]
-    table(console, "", (found.model, ""), rows)
-    console.print(found.note, markup=False, highlight=False, soft_wrap=True)
+    table(console, "", (verification.model, ""), rows)
+    console.print(verification.note, markup=False, highlight=False, soft_wrap=True)
 
 
 def device_rows() -> list[list[str]]:
@@ -145,4 +145,4 @@ def device_rows() -> list[list[str]]:
     from compress.config.devices import device_names, load_device
 
     devices = [load_device(name) for name in device_names()]
-    return [[each.name, each.title, each.kind, each.runtime, ", ".join(each.aliases)] for each in devices]
+    return [[device.name, device.title, device.kind, device.runtime, ", ".join(device.aliases)] for device in devices]

@@ -1,4 +1,4 @@
-"""The devices that a recipe names: whether they exist, whether what is limited is profiled, and one name for each."""
+"""Devices that a recipe names: whether they exist, whether limited devices are profiled, and one name for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.core.errors import CompressError
 from compress.core.stage import Stage
 
 Names = Mapping[str, str | CompressError]
-"""The profile's own name for each name, alias or path in a recipe; or why there is none."""
+"""The profile's own name by name, alias or path in the recipe; an error where there is no such profile."""
 
 
 def devices_of(stage: Stage | None) -> tuple[str, ...]:
@@ -30,44 +30,53 @@ def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | 
         budget: One that names devices; the own name of a device that a stage gives as a file will do here.
         base: Folder whose `devices/` is searched first; the working folder by default.
     """
-    found = {name: _look_up(name, base) for stage in stages for name in devices_of(stage)}
-    known = {name for name in found.values() if isinstance(name, str)}
-    return found | {name: name if name in known else _look_up(name, base) for _, name in _limited(budget) if name not in found}
+    by_name = {name: _look_up(name, base) for stage in stages for name in devices_of(stage)}
+    known = {name for name in by_name.values() if isinstance(name, str)}
+    return by_name | {
+        name: name if name in known else _look_up(name, base) for _, name in _limited(budget) if name not in by_name
+    }
 
 
-def check(chain: Sequence[StageEntry], budget: Budget | None, own: Names, base: Path | None = None) -> Iterator[Finding]:
+def check(
+    chain: Sequence[StageEntry], budget: Budget | None, profile_names: Names, base: Path | None = None
+) -> Iterator[Finding]:
     """Devices that do not exist, limits on devices that no stage profiles, and stages that have nothing for a device."""
-    wanted: list[tuple[KeyPath, str]] = [
-        ((*entry.place, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
+    references: list[tuple[KeyPath, str]] = [
+        ((*entry.path, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
     ]
     limited: list[tuple[KeyPath, str]] = [(("budget", limit, name), name) for limit, name in _limited(budget)]
-    for place, name in [*wanted, *limited]:
-        if isinstance(error := own[name], CompressError):
-            yield place, str(error)
+    for path, name in [*references, *limited]:
+        if isinstance(error := profile_names[name], CompressError):
+            yield path, str(error)
     profiles = [entry for entry in chain if entry.name == "profile"]
-    profiled = {own[name] for entry in profiles for name in devices_of(entry.stage)}
-    for place, name in limited:
-        readable = isinstance(own[name], str) and all(entry.stage is not None for entry in profiles)
-        if readable and own[name] not in profiled:
-            yield place, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
-    named = dict.fromkeys(name for _, name in wanted) or ("host",)
-    if all(isinstance(own.get(name, name), str) for name in named):
+    profiled = {profile_names[name] for entry in profiles for name in devices_of(entry.stage)}
+    for path, name in limited:
+        readable = isinstance(profile_names[name], str) and all(entry.stage is not None for entry in profiles)
+        if readable and profile_names[name] not in profiled:
+            yield path, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
+    named = dict.fromkeys(name for _, name in references) or ("host",)
+    if all(isinstance(profile_names.get(name, name), str) for name in named):
         targets = tuple(load_device(name, base) for name in named)
         for entry in chain:
             if entry.stage is not None and (reason := entry.stage.unsupported_reason(targets)):
-                yield entry.place, reason
+                yield entry.path, reason
 
 
-def rename(stages: Sequence[Stage], budget: Budget | None, own: Names, folder: Path) -> tuple[tuple[Stage, ...], Budget | None]:
+def rename(
+    stages: Sequence[Stage], budget: Budget | None, profile_names: Names, folder: Path
+) -> tuple[tuple[Stage, ...], Budget | None]:
     """Stages and budget with every device under its own name, so that limits and measurements meet.
 
     A device that a stage gives as a file keeps its path, made absolute from `folder`.
     """
-    given = {name: str(folder / name if name.endswith((".yaml", ".yml")) else found) for name, found in own.items()}
-    renamed = tuple(_naming(stage, tuple(given[name] for name in devices_of(stage))) for stage in stages)
+    new_names = {
+        name: str(folder / name if name.endswith((".yaml", ".yml")) else profile_name)
+        for name, profile_name in profile_names.items()
+    }
+    renamed = tuple(_naming(stage, tuple(new_names[name] for name in devices_of(stage))) for stage in stages)
     limits: dict[str, dict[str, float]] = {}
     for limit, name in _limited(budget):
-        limits.setdefault(limit, {})[str(own[name])] = getattr(budget, limit)[name]
+        limits.setdefault(limit, {})[str(profile_names[name])] = getattr(budget, limit)[name]
     return renamed, budget and budget.model_copy(update=limits)
 
 

@@ -1,4 +1,4 @@
-"""What a class's docstring says of its fields, and the JSON schema of recipes made from it: one text for people and editors."""
+"""JSON schema of recipes, with descriptions from the docstrings of the classes."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def summary(kind: type) -> str:
 
 
 def attributes(kind: type) -> dict[str, str]:
-    """What the `Attributes:` sections of a class and its bases say, each on one line, the class's own word first."""
-    found: dict[str, str] = {}
-    own = kind.__mro__[: kind.__mro__.index(BaseModel)] if BaseModel in kind.__mro__ else kind.__mro__
-    for each in reversed(own):
-        found |= _section(inspect.cleandoc(each.__dict__.get("__doc__") or ""))
-    return found
+    """Descriptions in the `Attributes:` sections of a class and its bases, by attribute; the class overrides its bases."""
+    descriptions: dict[str, str] = {}
+    classes = kind.__mro__[: kind.__mro__.index(BaseModel)] if BaseModel in kind.__mro__ else kind.__mro__
+    for cls in reversed(classes):
+        descriptions |= _section(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
+    return descriptions
 
 
 def _section(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     name = None
     for line in text.partition("Attributes:\n")[2].split("\n"):
         if line and not line.startswith(" "):
             break
         if match := _FIELD.match(line):
             name = match[1]
-            found[name] = match[2]
+            descriptions[name] = match[2]
         elif name is not None and line.strip():
-            found[name] += f" {line.strip()}"
-    return found
+            descriptions[name] += f" {line.strip()}"
+    return descriptions
 
 
 class _Described(GenerateJsonSchema):
@@ -48,17 +48,17 @@ class _Described(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """As generated, with the docstring's words."""
-        found = super().model_schema(schema)
-        said = attributes(schema["cls"])
-        for name, inside in found.get("properties", {}).items():
+        json_schema = super().model_schema(schema)
+        descriptions = attributes(schema["cls"])
+        for name, inside in json_schema.get("properties", {}).items():
             inside.pop("title", None)
-            if name in said:
-                inside["description"] = said[name]
+            if name in descriptions:
+                inside["description"] = descriptions[name]
         if text := summary(schema["cls"]):
-            found["description"] = text
+            json_schema["description"] = text
         else:
-            found.pop("description", None)
-        return found
+            json_schema.pop("description", None)
+        return json_schema
 
 
 def describe(model: type[BaseModel], *, title: str, examples: list[Any]) -> dict[str, Any]:
@@ -69,5 +69,5 @@ def describe(model: type[BaseModel], *, title: str, examples: list[Any]) -> dict
         title: What such a file is called.
         examples: Files that are valid, as plain values.
     """
-    found = model.model_json_schema(schema_generator=_Described, mode="validation")
-    return {"$schema": DIALECT, **found, "title": title, "examples": examples}
+    json_schema = model.model_json_schema(schema_generator=_Described, mode="validation")
+    return {"$schema": DIALECT, **json_schema, "title": title, "examples": examples}

@@ -8,7 +8,7 @@ from compress.core.errors import Fault, RecipeError, nearest
 
 
 def shipped_folder() -> Path:
-    """Where the recipes that ship with `compress` are: inside the package, or beside it in a source checkout."""
+    """Folder of the recipes that ship with `compress`: in the package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "shipped" / "pipelines"
     return inside if inside.is_dir() else package.parent / "pipelines"
@@ -20,21 +20,21 @@ def shipped() -> tuple[Path, ...]:
 
 
 def locate(reference: str | Path) -> Path:
-    """The file that a path or name stands for.
+    """Find the file of a path or name.
 
     Raises:
         RecipeError: There is none; the message lists where it was looked for, and the nearest names.
     """
-    given = Path(reference).expanduser()
+    relative = Path(reference).expanduser()
     folders = [Path(), Path("pipelines"), shipped_folder()]
     for folder in folders:
-        for path in (folder / given, folder / f"{given}.yaml"):
+        for path in (folder / relative, folder / f"{relative}.yaml"):
             if path.is_file():
                 return path.resolve()
-    known = {path.name for folder in (given.parent, *folders) for path in folder.glob("*.yaml")}
+    known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
-    kind = "is a folder, not a recipe" if given.is_dir() else "no such recipe"
-    raise RecipeError(str(reference), [Fault(f"{kind}; looked in {looked}; {nearest(given.name, known)}")])
+    kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"
+    raise RecipeError(str(reference), [Fault(f"{kind}; looked in {looked}; {nearest(relative.name, known)}")])
 
 
 def read(origin: Path) -> str:

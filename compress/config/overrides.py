@@ -14,7 +14,7 @@ def override(document: Document, changes: Iterable[str]) -> None:
     """Apply `--set` changes in place: `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
 
     A list entry is named by its index, or by the method that it holds. The value is YAML. A key that does not exist yet is
-    added; whether it may is found when the whole recipe is checked. What cannot be applied is left in `document.faults`.
+    added, and validated with the whole recipe. Changes that cannot be applied are left in `document.faults`.
     """
     for change in changes:
         key, equals, text = change.partition("=")
@@ -22,24 +22,24 @@ def override(document: Document, changes: Iterable[str]) -> None:
         try:
             if not equals or not all(parts):
                 raise UnreadableError(Fault("a change is written key=value, such as data.image_size=32"))
-            place = _put(document.tree, parts, value_of(text))
+            path = _put(document.tree, parts, value_of(text))
         except UnreadableError as error:
             document.faults.append(Fault(f"--set {change}: {error.fault.message}"))
             continue
-        for known in [known for known in document.lines if known[: len(place)] == place]:
+        for known in [known for known in document.lines if known[: len(path)] == path]:
             del document.lines[known]
-        document.lines[place] = None
+        document.lines[path] = None
 
 
 def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
-    """Put a value into the tree; gives its place."""
-    place: KeyPath = ()
+    """Put a value into the tree; returns its key path."""
+    path: KeyPath = ()
     node = tree
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
-        keys: list[str | int] = [part] if isinstance(node, dict) else _entry_keys(node, part, parts[position + 1 :], place)
+        keys: list[str | int] = [part] if isinstance(node, dict) else _entry_keys(node, part, parts[position + 1 :], path)
         for depth, key in enumerate(keys):
-            place = (*place, key)
+            path = (*path, key)
             if last and depth == len(keys) - 1:
                 node[key] = value
             else:
@@ -48,32 +48,34 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
                     {} if child is None else {child: {}} if isinstance(key, int) and isinstance(child, str) else child
                 )
                 if not isinstance(child, dict | list):
-                    message = f"{format_path(place)} is {quote(child)}, which has nothing inside to set"
+                    message = f"{format_path(path)} is {quote(child)}, which has nothing inside to set"
                     raise UnreadableError(Fault(message))
                 node = child
-    return place
+    return path
 
 
-def _entry_keys(node: list[Any], part: str, rest: Sequence[str], place: KeyPath) -> list[str | int]:
+def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) -> list[str | int]:
     """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
     names = [_entry_name(entry) for entry in node]
     if part.lstrip("-").isdigit():
         index = int(part)
         if not 0 <= index < len(node):
-            raise UnreadableError(Fault(f"{format_path(place)} has {len(node)} entries, numbered from 0"))
+            raise UnreadableError(Fault(f"{format_path(path)} has {len(node)} entries, numbered from 0"))
         name = names[index]
         return [index] if not rest or name is None or rest[0] == name else [index, name]
-    found = [index for index, name in enumerate(names) if name == part]
-    if not found and (new := new_name(place, part)):
+    indices = [index for index, name in enumerate(names) if name == part]
+    if not indices and (new := new_name(path, part)):
         raise UnreadableError(Fault(f"`{part}` is now called `{new}`"))
-    if not found:
+    if not indices:
         raise UnreadableError(
-            Fault(f"{format_path(place)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
+            Fault(f"{format_path(path)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
         )
-    if len(found) > 1:
-        listed = " and ".join(f"{format_path(place)}[{index}]" for index in found)
-        raise UnreadableError(Fault(f"{listed} are both called {part!r}; name one by its number, as in {place[-1]}.{found[0]}"))
-    return [found[0], part]
+    if len(indices) > 1:
+        listed = " and ".join(f"{format_path(path)}[{index}]" for index in indices)
+        raise UnreadableError(
+            Fault(f"{listed} are both called {part!r}; name one by its number, as in {path[-1]}.{indices[0]}")
+        )
+    return [indices[0], part]
 
 
 def _entry_name(entry: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""What can be read of a faulty recipe, so that its other faults are found in the same go."""
+"""Read the valid parts of a faulty recipe, so that all of its faults are reported at once."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from compress.models.settings import ModelSettings
 Part = TypeVar("Part", bound=BaseModel)
 
 
-def read_partially(tree: dict[str, Any], faulty: Iterable[KeyPath]) -> PartialRecipe:
+def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
     """Take the faulty values out and read each part by itself.
 
     Args:
         tree: The recipe as plain values.
-        faulty: Places that are known to be wrong.
+        faulty_paths: Key paths of values that are known to be wrong.
     """
-    sound = _without(tree, faulty)
-    teacher = sound.get("teacher")
-    wanted: list[tuple[KeyPath, Any]] = [(("model",), sound.get("model"))]
+    valid = _without(tree, faulty_paths)
+    teacher = valid.get("teacher")
+    networks: list[tuple[KeyPath, Any]] = [(("model",), valid.get("model"))]
     if isinstance(teacher, list):
-        wanted += [(("teacher", index), each) for index, each in enumerate(teacher)]
+        networks += [(("teacher", index), settings) for index, settings in enumerate(teacher)]
     else:
-        wanted.append((("teacher",), teacher))
-    read = [(place, _try(ModelSettings, _network(value))) for place, value in wanted]
+        networks.append((("teacher",), teacher))
+    parsed = [(path, _try(ModelSettings, _network(value))) for path, value in networks]
     return PartialRecipe(
-        data=_try(DataSettings, sound.get("data")),
-        models=tuple((place, settings) for place, settings in read if settings is not None),
+        data=_try(DataSettings, valid.get("data")),
+        models=tuple((path, settings) for path, settings in parsed if settings is not None),
         has_teacher=tree.get("teacher") is not None,
-        chain=tuple(_entries(tree.get("stages"), sound.get("stages"))),
-        budget=_try(Budget, sound.get("budget")),
+        chain=tuple(_entries(tree.get("stages"), valid.get("stages"))),
+        budget=_try(Budget, valid.get("budget")),
     )
 
 
 def _network(value: Any) -> Any:
-    """The settings of a network without what only teachers have."""
-    return {key: each for key, each in value.items() if key != "train"} if isinstance(value, dict) else value
+    """Settings of a network, without the key that only teachers have."""
+    return {key: setting for key, setting in value.items() if key != "train"} if isinstance(value, dict) else value
 
 
-def _entries(stages: Any, sound: Any) -> Iterator[StageEntry]:
-    """The stages that are known by name; those that can be read even without their faulty values are."""
-    for index, entry in enumerate(stages if isinstance(stages, list) and isinstance(sound, list) else ()):
-        named, left = _named(entry), _named(sound[index])
+def _entries(stages: Any, valid: Any) -> Iterator[StageEntry]:
+    """Stages of known names; each has its parameters where they are valid without the faulty values."""
+    for index, entry in enumerate(stages if isinstance(stages, list) and isinstance(valid, list) else ()):
+        named, left = _named(entry), _named(valid[index])
         for name in named if len(named) == 1 else ():
             if name in names("stage"):
                 kind = lookup("stage", name).load()
@@ -68,13 +68,13 @@ def _try(kind: type[Part], value: Any) -> Part | None:
         return None
 
 
-def _without(tree: dict[str, Any], places: Iterable[KeyPath]) -> dict[str, Any]:
-    """A copy without the keys at `places`; entries of lists stay, so that numbers keep their meaning."""
-    sound = copy.deepcopy(tree)
-    for place in places:
-        node: Any = sound
-        for part in place[:-1]:
+def _without(tree: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
+    """A copy without the keys at `paths`; list entries stay, so that indices keep their meaning."""
+    valid = copy.deepcopy(tree)
+    for path in paths:
+        node: Any = valid
+        for part in path[:-1]:
             node = node[part] if has_key(node, part) else None
-        if isinstance(node, dict) and place:
-            node.pop(place[-1], None)
-    return sound
+        if isinstance(node, dict) and path:
+            node.pop(path[-1], None)
+    return valid

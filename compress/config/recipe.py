@@ -69,7 +69,9 @@ class Recipe(FrozenModel):
 
     def smoke(self) -> Self:
         """The same recipe at toy size, through every stage."""
-        teachers = tuple(each.model_copy(update={"train": each.train and each.train.smoke()}) for each in self.teachers)
+        teachers = tuple(
+            teacher.model_copy(update={"train": teacher.train and teacher.train.smoke()}) for teacher in self.teachers
+        )
         return self.model_copy(
             update={
                 "data": self.data.smoke(),
@@ -155,8 +157,8 @@ def check(recipe: Recipe, base: Path | None = None) -> None:
     Raises:
         RecipeError: It carries every fault found.
     """
-    if found := _check(_draft(recipe), base)[0]:
-        raise RecipeError(f"recipe {recipe.name}", [Fault(message, format_path(place)) for place, message in found])
+    if faults := _check(_draft(recipe), base)[0]:
+        raise RecipeError(f"recipe {recipe.name}", [Fault(message, format_path(path)) for path, message in faults])
 
 
 def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -192,29 +194,29 @@ def resolved_yaml(recipe: Recipe) -> str:
 def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, if its values are fine, and every finding."""
     renamed = list(find_renamed(tree))
-    found = renamed + loose_numbers(tree, Recipe)
+    faults = renamed + loose_numbers(tree, Recipe)
     try:
         recipe = Recipe.model_validate(tree, context={"base": base or Path(), "trust_code": trust_code})
     except ValidationError as error:
-        explained = {place[:-1] for place, _ in renamed if len(place) > 1 and isinstance(place[-2], int)}
-        found += [(place, message) for place, message in findings(error, Recipe, tree) if place not in explained]
-        return None, [*found, *_check(read_partially(tree, [place for place, _ in found]), base)[0]]
-    more, own = _check(_draft(recipe), base)
-    if found or more:
-        return None, [*found, *more]
-    stages, budget = devices.rename(recipe.stages, recipe.budget, own, (base or Path.cwd()).absolute())
+        explained = {path[:-1] for path, _ in renamed if len(path) > 1 and isinstance(path[-2], int)}
+        faults += [(path, message) for path, message in findings(error, Recipe, tree) if path not in explained]
+        return None, [*faults, *_check(read_partially(tree, [path for path, _ in faults]), base)[0]]
+    cross_faults, profile_names = _check(_draft(recipe), base)
+    if faults or cross_faults:
+        return None, [*faults, *cross_faults]
+    stages, budget = devices.rename(recipe.stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     return recipe.model_copy(update={"stages": stages, "budget": budget}), []
 
 
 def _check(draft: checks.PartialRecipe, base: Path | None) -> tuple[list[Finding], devices.Names]:
     """What no single value shows, and the devices that were looked up for it."""
-    own = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
-    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, own, base)], own
+    profile_names = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
+    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, profile_names, base)], profile_names
 
 
 def _draft(recipe: Recipe) -> checks.PartialRecipe:
     several = isinstance(recipe.teacher, tuple)
-    teachers = [(("teacher", index) if several else ("teacher",), each) for index, each in enumerate(recipe.teachers)]
+    teachers = [(("teacher", index) if several else ("teacher",), teacher) for index, teacher in enumerate(recipe.teachers)]
     return checks.PartialRecipe(
         data=recipe.data,
         models=((("model",), recipe.model), *teachers),
@@ -224,9 +226,9 @@ def _draft(recipe: Recipe) -> checks.PartialRecipe:
     )
 
 
-def _faults(document: Document, found: Sequence[Finding]) -> list[Fault]:
-    """Faults of the text and findings in file order, one for each place."""
-    placed = [*document.faults, *(document.fault(place, message) for place, message in found)]
+def _faults(document: Document, findings: Sequence[Finding]) -> list[Fault]:
+    """Faults of the text and findings in file order, one for each key path."""
+    placed = [*document.faults, *(document.fault(path, message) for path, message in findings)]
     first = {(fault.path or fault.message): fault for fault in reversed(placed)}
-    kept = [fault for fault in placed if first[fault.path or fault.message] is fault]
-    return sorted(kept, key=lambda fault: (fault.line is None, fault.line or 0))
+    unique = [fault for fault in placed if first[fault.path or fault.message] is fault]
+    return sorted(unique, key=lambda fault: (fault.line is None, fault.line or 0))

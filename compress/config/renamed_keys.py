@@ -48,29 +48,29 @@ RENAMED: tuple[Renamed, ...] = (
 )
 
 
-def find_renamed(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """The place of each old key or name, and a message with the new one.
+def find_renamed(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """The key path of each old key or name, and a message with the new one.
 
     Args:
         tree: The recipe as plain values.
-        place: Where `tree` is in the recipe.
+        path: Key path of `tree` in the recipe.
     """
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if new := new_name(place, key):
-                yield (*place, key), _message(key, new)
-            yield from find_renamed(value, (*place, key))
+            if new := new_name(path, key):
+                yield (*path, key), _message(key, new)
+            yield from find_renamed(value, (*path, key))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
-            yield from find_renamed(value, (*place, index))
-    elif isinstance(tree, str) and (new := new_name(place, tree)):
-        yield place, _message(tree, new)
+            yield from find_renamed(value, (*path, index))
+    elif isinstance(tree, str) and (new := new_name(path, tree)):
+        yield path, _message(tree, new)
 
 
-def new_name(place: KeyPath, word: str) -> str | None:
-    """What is written today for a word at a place; None if it was not renamed."""
-    path = ".".join(part for part in place if isinstance(part, str))
-    return next((row.new for row in RENAMED if row.old == word and fnmatchcase(path, row.where)), None)
+def new_name(path: KeyPath, word: str) -> str | None:
+    """The present word for an old one at a key path; None if it was not renamed."""
+    dotted = ".".join(part for part in path if isinstance(part, str))
+    return next((row.new for row in RENAMED if row.old == word and fnmatchcase(dotted, row.where)), None)
 
 
 def _message(old: str, new: str) -> str:

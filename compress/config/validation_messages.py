@@ -1,4 +1,4 @@
-"""Pydantic's findings → sentences: where, what was given, what is allowed, the nearest valid name."""
+"""Pydantic's errors as sentences: where, what was given, what is allowed, the nearest valid name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BOUNDS = {
 
 
 class _Type(NamedTuple):
-    """One alternative of an annotation, and what `Annotated` says beside it."""
+    """One alternative of an annotation, and the metadata of its `Annotated`."""
 
     annotation: Any
     extra: tuple[Any, ...] = ()
@@ -50,58 +50,58 @@ def findings(error: ValidationError, model: type[BaseModel], tree: Any) -> list[
     Args:
         error: As raised by `model.model_validate(tree)`.
         model: The model.
-        tree: What was given.
+        tree: The values that were validated.
 
     Returns:
-        Place and sentence of each, without those that only follow from another.
+        Key path and sentence of each, without those that only follow from another.
     """
-    located = [(*_locate(each["loc"], tree, each["type"]), each) for each in error.errors(include_url=False)]
-    kept = list(_one_alternative(located))
-    places = {place for place, _ in kept}
+    located = [(*_locate(details["loc"], tree, details["type"]), details) for details in error.errors(include_url=False)]
+    remaining = list(_one_alternative(located))
+    paths = {path for path, _ in remaining}
     return [
-        (place, _say(place, each, model))
-        for place, each in kept
-        if each["type"] != "too_short" or not any(_inside(other, place) for other in places)
+        (path, _describe(path, details, model))
+        for path, details in remaining
+        if details["type"] != "too_short" or not any(_inside(other, path) for other in paths)
     ]
 
 
 def loose_numbers(tree: Any, model: type[BaseModel]) -> list[Finding]:
     """`true` and `false` where a number belongs, which pydantic would take for 1 and 0."""
     return [
-        (place, f"expected a number, got {quote(value)}")
-        for place, value in _leaves(tree, ())
-        if isinstance(value, bool) and _numeric_only(list(types_at(model, place)))
+        (path, f"expected a number, got {quote(value)}")
+        for path, value in _leaves(tree, ())
+        if isinstance(value, bool) and _numeric_only(list(types_at(model, path)))
     ]
 
 
-def types_at(model: type[BaseModel], place: KeyPath) -> Iterator[_Type]:
-    """All types that may stand at a place of a model."""
-    found = [_Type(model)]
-    for part in place:
-        found = [inner for outer in found for inner in _step(outer, part)]
-    yield from found
+def types_at(model: type[BaseModel], path: KeyPath) -> Iterator[_Type]:
+    """All types that a model allows at a key path."""
+    types = [_Type(model)]
+    for part in path:
+        types = [inner for outer in types for inner in _step(outer, part)]
+    yield from types
 
 
-def _inside(place: KeyPath, outer: KeyPath) -> bool:
-    return len(place) > len(outer) and place[: len(outer)] == outer
+def _inside(path: KeyPath, outer: KeyPath) -> bool:
+    return len(path) > len(outer) and path[: len(outer)] == outer
 
 
-def _leaves(tree: Any, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(tree: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from _leaves(value, (*place, key))
+            yield from _leaves(value, (*path, key))
     else:
-        yield place, tree
+        yield path, tree
 
 
 def _numeric_only(types: list[_Type]) -> bool:
     kinds = {
         kind
-        for each in types
+        for alternative in types
         for kind in (
-            [type(value) for value in get_args(each.annotation)]
-            if get_origin(each.annotation) is Literal
-            else [each.annotation]
+            [type(value) for value in get_args(alternative.annotation)]
+            if get_origin(alternative.annotation) is Literal
+            else [alternative.annotation]
         )
     }
     return bool(kinds & {int, float}) and bool not in kinds and Any not in kinds
@@ -113,16 +113,16 @@ def _branches(annotation: Any, extra: tuple[Any, ...] = ()) -> Iterator[_Type]:
         inner, *more = get_args(annotation)
         yield from _branches(inner, (*extra, *more))
     elif get_origin(annotation) in (Union, UnionType):
-        for each in get_args(annotation):
-            yield from _branches(each, extra)
+        for member in get_args(annotation):
+            yield from _branches(member, extra)
     else:
         yield _Type(annotation, extra)
 
 
 def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
-    """Types of what is called `part` inside `outer`."""
+    """Types of the key or index `part` inside `outer`."""
     annotation = outer.annotation
-    entry = next((each for each in outer.extra if isinstance(each, RegistryField)), None)
+    entry = next((metadata for metadata in outer.extra if isinstance(metadata, RegistryField)), None)
     if entry is not None:
         if part in names(entry.family):
             yield _Type(lookup(entry.family, str(part)).load())
@@ -137,9 +137,9 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
 
 
 def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tuple[KeyPath, str] | None]:
-    """Place in the tree; pydantic's names of union members are taken out, and the first is given beside it."""
+    """Key path in the tree, without pydantic's names of union members; the first of these is returned beside it."""
     parts = list(loc)
-    place: KeyPath = ()
+    path: KeyPath = ()
     member: tuple[KeyPath, str] | None = None
     node = tree
     for position, part in enumerate(parts):
@@ -149,58 +149,62 @@ def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tu
         elif part == node or (missing and (node is None or isinstance(node, dict))):
             node = None
         else:
-            member = member or (place, str(part))
+            member = member or (path, str(part))
             continue
-        place = (*place, part)
-    return place, member
+        path = (*path, part)
+    return path, member
 
 
 def _one_alternative(located: list[tuple[KeyPath, tuple[KeyPath, str] | None, Any]]) -> Iterator[tuple[KeyPath, Any]]:
-    """Of a union, keep the errors of the member that was meant: the one whose shape fits what was given."""
+    """Of a union, keep the errors of the member whose shape fits the value; others do not concern it."""
     unions: dict[KeyPath, dict[str, list[tuple[KeyPath, Any]]]] = {}
-    for place, member, each in located:
+    for path, member, details in located:
         if member is not None:
-            unions.setdefault(member[0], {}).setdefault(member[1], []).append((place, each))
-    for place, member, each in located:
+            unions.setdefault(member[0], {}).setdefault(member[1], []).append((path, details))
+    for path, member, details in located:
         if member is None:
-            yield place, each
+            yield path, details
         elif member[0] in unions:
             members = unions.pop(member[0])
             fitting = [
-                errors for errors in members.values() if not any(at == member[0] and _mismatch(one) for at, one in errors)
+                errors
+                for errors in members.values()
+                if not any(location == member[0] and _mismatch(details) for location, details in errors)
             ]
             if fitting:
                 yield from min(fitting, key=len)
             else:
-                wanted = " or ".join(dict.fromkeys(_wanted(one) for errors in members.values() for _, one in errors))
-                yield member[0], {**each, "type": "alternatives", "ctx": {"expected": wanted}}
+                expected = " or ".join(
+                    dict.fromkeys(_expected_kind(details) for errors in members.values() for _, details in errors)
+                )
+                yield member[0], {**details, "type": "alternatives", "ctx": {"expected": expected}}
 
 
-def _mismatch(each: Mapping[str, Any]) -> bool:
-    return str(each["type"]).endswith(("_type", "_parsing", "literal_error"))
+def _mismatch(details: Mapping[str, Any]) -> bool:
+    return str(details["type"]).endswith(("_type", "_parsing", "literal_error"))
 
 
-def _wanted(each: Mapping[str, Any]) -> str:
-    kind = str(each["type"])
+def _expected_kind(details: Mapping[str, Any]) -> str:
+    kind = str(details["type"])
     if kind == "literal_error":
-        return str(each["ctx"]["expected"])
+        return str(details["ctx"]["expected"])
     return _EXPECTED.get(re.sub("_(type|parsing|from_float|parsing_size)$", "", kind), kind)
 
 
-def _say(place: KeyPath, each: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _describe(path: KeyPath, details: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One sentence."""
-    kind, context, given = each["type"], each.get("ctx", {}), quote(each["input"])
+    kind, context, given = details["type"], details.get("ctx", {}), quote(details["input"])
     if kind == "extra_forbidden":
-        outer = types_at(model, place[:-1])
-        allowed = {name for one in outer for name in getattr(one.annotation, "model_fields", ())}
-        return f"unknown key: {nearest(str(place[-1]), allowed)}"
+        outer = types_at(model, path[:-1])
+        allowed = {name for alternative in outer for name in getattr(alternative.annotation, "model_fields", ())}
+        return f"unknown key: {nearest(str(path[-1]), allowed)}"
     if kind == "missing":
         return "this key is required and missing"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         return f"must be {word} {context[key]:g}, got {given}"
     if kind == "literal_error":
-        return _choice(str(context["expected"]), each["input"])
+        return _choice(str(context["expected"]), details["input"])
     if kind == "string_pattern_mismatch":
         return f"must match {context['pattern']}, got {given}"
     if kind == "too_short":
@@ -208,11 +212,11 @@ def _say(place: KeyPath, each: Mapping[str, Any], model: type[BaseModel]) -> str
         return f"needs at least {least} {'entry' if least == 1 else 'entries'}, got {context['actual_length']}"
     if kind == "alternatives":
         return f"expected {context['expected']}, got {given}"
-    if kind == "string_type" and isinstance(each["input"], int | float):
+    if kind == "string_type" and isinstance(details["input"], int | float):
         return f"expected text, got {given}; put it in quotes"
-    if (wanted := _wanted(each)) != kind:
-        return f"expected {wanted}, got {given}"
-    return _plain(each)
+    if (expected := _expected_kind(details)) != kind:
+        return f"expected {expected}, got {given}"
+    return _plain(details)
 
 
 def _choice(expected: str, given: Any) -> str:
@@ -222,8 +226,8 @@ def _choice(expected: str, given: Any) -> str:
     return f"expected {expected}, got {quote(given)}"
 
 
-def _plain(each: Mapping[str, Any]) -> str:
-    """The message as the validator gave it."""
-    message = str(each["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    own = each["type"] in ("value_error", "assertion_error", "entry", "unknown_method")
-    return message if own else f"{message[:1].lower()}{message[1:]}, got {quote(each['input'])}"
+def _plain(details: Mapping[str, Any]) -> str:
+    """The validator's own message."""
+    message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    own = details["type"] in ("value_error", "assertion_error", "entry", "unknown_method")
+    return message if own else f"{message[:1].lower()}{message[1:]}, got {quote(details['input'])}"

@@ -66,7 +66,7 @@ class _Representer(SafeRepresenter):
 
 @dataclass
 class Document:
-    """A text that was read.
+    """A parsed text.
 
     Attributes:
         tree: Its values.
@@ -102,14 +102,14 @@ def quote(value: Any) -> str:
 
 
 def has_key(node: Any, part: str | int) -> bool:
-    """Whether `node` is a block with this key, or a list with this number."""
+    """Whether `node` is a block with this key, or a list with this index."""
     if isinstance(node, list | tuple):
         return isinstance(part, int) and part < len(node)
     return isinstance(node, dict) and part in node
 
 
 def dump(tree: Any) -> str:
-    """Values as YAML that `parse` reads back as the same values."""
+    """YAML text that `parse` reads back as the same values."""
     writer = _yaml()
     writer.default_flow_style = False
     writer.allow_unicode = True
@@ -121,7 +121,7 @@ def dump(tree: Any) -> str:
 
 
 def value_of(text: str) -> Any:
-    """One value, such as stands behind `key=`.
+    """Read one value, such as that of `key=value`.
 
     Raises:
         UnreadableError: It is not YAML, or has a key twice.
@@ -142,7 +142,7 @@ def parse(text: str, origin: str) -> Document:
         origin: The file, for the error.
 
     Raises:
-        RecipeError: Not YAML, empty, or not a mapping. Lesser faults are left in `Document.faults`.
+        RecipeError: Not YAML, empty, or not a mapping. Other faults are left in `Document.faults`.
     """
     document = Document()
     try:
@@ -159,7 +159,7 @@ def parse(text: str, origin: str) -> Document:
 
 
 class UnreadableError(Exception):
-    """A text or change that stands for no value at all.
+    """Text that cannot be read as a value.
 
     Args:
         fault: Why.
@@ -199,7 +199,7 @@ def _compose(text: str) -> Node | None:
 
 
 class _TreeBuilder:
-    """Turns nodes into values and notes lines and faults on the way."""
+    """Turns nodes into values; records lines and faults."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -208,7 +208,12 @@ class _TreeBuilder:
         self.constructor = _yaml().constructor
 
     def build(self, node: Node, path: KeyPath) -> Any:
-        """The value of one node; `path` is where it stands."""
+        """The value of one node.
+
+        Args:
+            node: The node.
+            path: Its key path.
+        """
         line = node.start_mark.line + 1
         self.values += 1
         if self.values > LIMIT_VALUES:
@@ -235,22 +240,22 @@ class _TreeBuilder:
         return self.build(node, path)
 
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = self.build(key_node, path)
             if not isinstance(key, str):
-                given = "a list or block" if isinstance(key, dict | list) else quote(key)
-                self._fault(f"a key must be a word, got {given}", path, key_node)
+                description = "a list or block" if isinstance(key, dict | list) else quote(key)
+                self._fault(f"a key must be a word, got {description}", path, key_node)
                 continue
-            here = (*path, key)
-            if key in found:
-                message = f"the key is given twice, here and on line {self.document.lines[here]}; keep one"
-                self._fault(message, here, key_node)
+            key_path = (*path, key)
+            if key in mapping:
+                message = f"the key is given twice, here and on line {self.document.lines[key_path]}; keep one"
+                self._fault(message, key_path, key_node)
                 continue
-            self.document.lines[here] = line
-            found[key] = self.build(value_node, here)
-        return found
+            self.document.lines[key_path] = line
+            mapping[key] = self.build(value_node, key_path)
+        return mapping
 
     def _scalar(self, node: ScalarNode, kind: str, path: KeyPath) -> Any:
         if kind not in _KINDS:

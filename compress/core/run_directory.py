@@ -126,27 +126,27 @@ class RunDirectory:
         A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
         """
         own = self.folder(index, name)
-        found = validate_stage(own, key)
-        if isinstance(found, StageRecord):
-            return found
+        record = validate_stage(own, key)
+        if isinstance(record, StageRecord):
+            return record
         if own.exists():
-            self.damage[name] = found
+            self.damage[name] = record
             shutil.rmtree(own)
         if not self.reuse:
             return None
         for path in self.out.glob(f"*/*/[0-9][0-9]-*/{RECORD}"):
             if RETIRED in path.parent.parent.name:
                 continue
-            found = validate_stage(path.parent, key)
-            if isinstance(found, StageRecord):
+            record = validate_stage(path.parent, key)
+            if isinstance(record, StageRecord):
                 hardlink_stage(path.parent, own)
-                return found.model_copy(update={"index": index, "name": name})
+                return record.model_copy(update={"index": index, "name": name})
         return None
 
     def own(self, index: int, name: str, key: str) -> StageRecord | None:
         """The record of a stage finished in this very run; changes nothing."""
-        found = validate_stage(self.folder(index, name), key)
-        return found if isinstance(found, StageRecord) else None
+        record = validate_stage(self.folder(index, name), key)
+        return record if isinstance(record, StageRecord) else None
 
     def work_dir(self, index: int, name: str, key: str) -> Path:
         """The folder of a stage under way; what an interrupted attempt with the same key left there is kept."""

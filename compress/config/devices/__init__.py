@@ -144,20 +144,20 @@ def _complete(device: Device) -> Device:
     """Add what can be detected to the profile of this machine."""
     if device.connection != "local":
         return device
-    found = detect_hardware()
-    memory = SourcedValue(value=found.memory_bytes, unit="bytes", source="detected: psutil.virtual_memory().total")
+    hardware = detect_hardware()
+    memory = SourcedValue(value=hardware.memory_bytes, unit="bytes", source="detected: psutil.virtual_memory().total")
     peaks = device.peaks.model_copy(update={"memory_bytes": memory})
-    return device.model_copy(update={"hardware": found, "peaks": peaks, "title": f"this machine: {found.cpu}"})
+    return device.model_copy(update={"hardware": hardware, "peaks": peaks, "title": f"this machine: {hardware.cpu}"})
 
 
 def fingerprint(device: Device) -> dict[str, Any]:
     """What a result on this device depends on, as JSON, for stage keys. No runtime is imported."""
     profile = device.model_dump_json(exclude={"hardware": True, "peaks": {"memory_bytes"}})
-    found: dict[str, Any] = {"name": device.name, "profile": hashlib.sha256(profile.encode()).hexdigest()[:16]}
+    inputs: dict[str, Any] = {"name": device.name, "profile": hashlib.sha256(profile.encode()).hexdigest()[:16]}
     if device.hardware is not None:
-        found |= {"cpu": device.hardware.cpu, "cores": device.hardware.cores}
-        found |= {name: _version(name) for name in ("onnxruntime", *(name.partition(":")[0] for name in device.runtimes))}
-    return found
+        inputs |= {"cpu": device.hardware.cpu, "cores": device.hardware.cores}
+        inputs |= {name: _version(name) for name in ("onnxruntime", *(name.partition(":")[0] for name in device.runtimes))}
+    return inputs
 
 
 def _version(package: str) -> str:
@@ -170,34 +170,34 @@ def _version(package: str) -> str:
 def _aliases(path: Path) -> tuple[str, ...]:
     """Aliases in a file; none where it cannot be read: that is told when it is asked for by its own name."""
     try:
-        found = _parse(path)[0].get("aliases")
+        aliases = _parse(path)[0].get("aliases")
     except DeviceError:
         return ()
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+    return tuple(map(str, aliases)) if isinstance(aliases, list) else ()
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], str]:
     """Contents of a profile, and its text."""
     try:
         text = path.read_text(encoding="utf-8")
-        found = yaml.load(text, Loader=LOADER)  # noqa: S506  a safe loader, the C one where there is one
+        profile = yaml.load(text, Loader=LOADER)  # noqa: S506  a safe loader, the C one where there is one
     except OSError as error:
         msg = f"cannot read the device profile {path}: {error.strerror}; known by name: {', '.join(device_names())}"
         raise DeviceError(msg) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path} is not YAML: {error}"
         raise DeviceError(msg) from error
-    if not isinstance(found, dict):
-        msg = f"{path}: a device profile is a mapping with name, title, kind, runtime, peaks, precision; got {found!r:.60}"
+    if not isinstance(profile, dict):
+        msg = f"{path}: a device profile is a mapping with name, title, kind, runtime, peaks, precision; got {profile!r:.60}"
         raise DeviceError(msg)
-    return found, text
+    return profile, text
 
 
 def _read(path: Path) -> Device:
     """Check one file."""
-    found, text = _parse(path)
+    profile, text = _parse(path)
     try:
-        device = Device.model_validate(found)
+        device = Device.model_validate(profile)
     except ValidationError as error:
         tree = yaml.compose(text, Loader=LOADER)
         faults = "\n".join(_describe(fault, tree) for fault in error.errors())

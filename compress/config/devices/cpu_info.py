@@ -44,7 +44,7 @@ def cpu_name(entries: dict[str, str]) -> str:
 
 def caches(folder: Path) -> dict[str, int]:
     """Cache sizes in bytes by level (`L1d`, `L1i`, `L2`, `L3`); empty where the system does not tell."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for index in sorted(folder.glob("index*")):
         try:
             level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
@@ -52,5 +52,5 @@ def caches(folder: Path) -> dict[str, int]:
             continue
         suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
         if match := re.fullmatch(r"(\d+)([KMG]?)", size):
-            found[f"L{level}{suffix}"] = int(match[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
-    return found
+            sizes[f"L{level}{suffix}"] = int(match[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
+    return sizes
