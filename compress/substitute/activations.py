@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.core.record import Fact
 from compress.models.module_replacement import REPLACEABLE
 from compress.substitute.trace_calls import CallTrace, FunctionCall
 
@@ -67,7 +68,7 @@ def activation_modules(network: nn.Module) -> dict[str, str]:
     return {name: kind for name, part in named if name and (kind := kinds[part])}
 
 
-def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str, str], dict[tuple[str, str], Fact]]:
     """Activations that are called as functions, not as modules.
 
     Args:
@@ -80,7 +81,7 @@ def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str
     """
     known = activation_modules(network)
     held: dict[str, str] = {}
-    written: dict[tuple[str, str], str] = {}
+    written: dict[tuple[str, str], Fact] = {}
     for name, kind, call in _calls(trace):
         if name in known:
             continue
@@ -89,7 +90,10 @@ def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str
         if attributes:
             held |= {f"{name}.{key}".lstrip("."): kind for key in attributes}
         else:
-            written[name or "the network itself", kind] = _reason(part, kind)
+            place = name or "the network itself"
+            written[place, kind] = Fact.of(
+                "substitute.called_as_function", place, kind=kind, type=type(part).__name__, module=_NAMES[kind]
+            )
     return held, written
 
 
@@ -105,10 +109,3 @@ def _calls(trace: CallTrace) -> Iterator[tuple[str, str, FunctionCall]]:
             one, other = call.inputs
             if gates.get(id(one)) is other or gates.get(id(other)) is one:
                 yield call.module, "silu", call
-
-
-def _reason(part: nn.Module, kind: str) -> str:
-    return (
-        f"{kind} is called as a function inside {type(part).__name__}.forward, which is code and not data; make it a module "
-        f"(self.act = nn.{_NAMES[kind]}()) to have it replaced"
-    )

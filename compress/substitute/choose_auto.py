@@ -20,7 +20,7 @@ from compress.config.devices import Device, host
 from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
-from compress.core.record import FrozenModel, InputSpec
+from compress.core.record import FrozenModel, InputSpec, Value
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
@@ -47,12 +47,25 @@ class Decision(FrozenModel):
     Attributes:
         kind: One of `OPERATOR_KINDS`.
         to: What comes in its place; empty where it stays.
-        reason: Why.
+        worth: Smallest part of the time that `auto` replaces for; None where the recipe names what comes in its place.
+        targets: Names of the devices that `auto` decided for.
+        speedups: Of the network without this kind, by target; None where it is not known.
+        details: How each speed-up came to be, or why it is not known.
     """
 
     kind: str
     to: str
-    reason: str
+    worth: float | None = None
+    targets: tuple[str, ...] = ()
+    speedups: tuple[float | None, ...] = ()
+    details: tuple[str, ...] = ()
+
+    @property
+    def gains(self) -> dict[str, Value]:
+        """Values of a fact about a decision of `auto`; none for one of the recipe."""
+        if self.worth is None:
+            return {}
+        return {"worth": self.worth, "targets": self.targets, "speedups": self.speedups, "details": self.details}
 
 
 class Decisions(FrozenModel):
@@ -79,8 +92,7 @@ def decide(stage: Substitute, found: ReplaceableOperators, network: nn.Module, s
     left = [kind for kind, to in wanted.items() if to == "auto"]
     rows = _from_first(context, lambda: tuple(_tried(stage, found, network, spec, context, left))) if left else ()
     choices = tuple(
-        _judged(kind, rows, stage.worth) if to == "auto" else Decision(kind=kind, to=to, reason="asked for")
-        for kind, to in wanted.items()
+        _judged(kind, rows, stage.worth) if to == "auto" else Decision(kind=kind, to=to) for kind, to in wanted.items()
     )
     chosen = Decisions(key=key, choices=choices, rows=rows)
     if is_main():
@@ -146,13 +158,14 @@ def _judged(kind: str, rows: Rows, worth: float) -> Decision:
     """What `auto` comes to: replaced where one target and more gains."""
     own = [row for row in rows if row["kind"] == kind]
     gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
-    told = "; ".join(
-        f"{row['target']} {row['speedup']:.2f} times as fast without ({row['how']})"
-        if row["speedup"]
-        else f"{row['target']} not known: {row['note']}"
-        for row in own
+    return Decision(
+        kind=kind,
+        to=AUTO[kind] if gains else "",
+        worth=worth,
+        targets=tuple(row["target"] for row in own),
+        speedups=tuple(row["speedup"] or None for row in own),
+        details=tuple(row["how"] if row["speedup"] else row["note"] for row in own),
     )
-    return Decision(kind=kind, to=AUTO[kind] if gains else "", reason=f"auto, from {worth:.0%} of the time saved: {told}")
 
 
 def _key(stage: Substitute, network: nn.Module, context: Context) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from compress.core.record import Fact
 from compress.core.registry import lookup
 from compress.substitute import fit_batches as samples
 from compress.substitute.trace_calls import CallTrace
@@ -54,21 +55,21 @@ class Moments:
         return float(1 - error.sum() / self.yy.sum().clamp(min=1e-30))
 
 
-def find_large(network: nn.Module, trace: CallTrace) -> dict[str, str]:
-    """Depthwise convolutions with a side over 3, by name, with the reason why one cannot shrink; empty where it can."""
+def find_large(network: nn.Module, trace: CallTrace) -> dict[str, Fact | None]:
+    """Depthwise convolutions with a side over 3, by name, with the reason why one cannot shrink; None where it can."""
     return {
-        name: _obstacle(part) if trace.uses_weight(part) else "it does not compute with its weight as it is, or not at all"
+        name: _obstacle(name, part) if trace.uses_weight(part) else Fact.of("substitute.kernel_weight", name)
         for name, part in network.named_modules()
         if isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 and max(part.kernel_size) > SIDE
     }
 
 
-def _obstacle(part: nn.Conv2d) -> str:
+def _obstacle(name: str, part: nn.Conv2d) -> Fact | None:
     if any(side % 2 == 0 for side in part.kernel_size):
-        return f"a kernel of {part.kernel_size[0]}×{part.kernel_size[1]} has no middle of 3×3"
+        return Fact.of("substitute.kernel_no_center", name, height=part.kernel_size[0], width=part.kernel_size[1])
     if part.padding == "valid" or any(new < 0 for new in _padding(part)):
-        return f"padding {part.padding} is less than what its border takes, so the map would grow"
-    return ""
+        return Fact.of("substitute.kernel_padding", name, padding=str(part.padding))
+    return None
 
 
 def _trimmed(part: nn.Conv2d) -> tuple[int, int]:

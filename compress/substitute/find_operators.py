@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from compress.core.record import Skipped
+from compress.core.record import Fact
 from compress.models.module_globs import match_modules
 from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
 from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
-
-PROTECTED = "protected"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class ReplaceableOperators:
 
     places: dict[str, tuple[str, ...]]
     absorb_targets: dict[str, squeeze_excite.AbsorbTarget]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Fact, ...]
 
 
 def find_replaceable(stage: Substitute, network: nn.Module, inputs: Tensor) -> ReplaceableOperators:
@@ -53,10 +51,10 @@ def find_replaceable(stage: Substitute, network: nn.Module, inputs: Tensor) -> R
     large = depthwise.find_large(network, trace)
     reasons = {name: reason for name, reason in large.items() if reason}
     by_place |= dict.fromkeys((name for name in large if name not in reasons), DEPTHWISE)
-    reasons |= {name: PROTECTED for name in by_place if _is_in(name, kept)}
+    reasons |= {name: Fact.of("substitute.protected", name) for name in by_place if _is_in(name, kept)}
     asked = {kind for kind in OPERATOR_KINDS if stage.asked(kind)}
-    skipped = [Skipped(what=name, reason=reason) for name, reason in reasons.items() if by_place.get(name, DEPTHWISE) in asked]
-    skipped += [Skipped(what=name, reason=reason) for (name, kind), reason in written.items() if kind in asked]
+    skipped = [reason for name, reason in reasons.items() if by_place.get(name, DEPTHWISE) in asked]
+    skipped += [reason for (_, kind), reason in written.items() if kind in asked]
     left = {name: kind for name, kind in by_place.items() if name not in reasons}
     places = _grouped(left)
     absorb_targets = {name: squeeze_excite.find_absorb_target(network, trace, name) for name in places.get(SQUEEZE_EXCITE, ())}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
 from compress.substitute import fit_batches as samples
 from compress.substitute import results as outcome
+from compress.substitute.apply import Replacement
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
 from compress.substitute.operator_kinds import DEPTHWISE, SQUEEZE_EXCITE
@@ -40,12 +41,12 @@ class SubstitutionState:
 
     Attributes:
         module: The network as it is by now.
-        rows: One for each place that changed.
+        replacements: One for each place that changed.
         steps: What each replacement cost.
     """
 
     module: nn.Module
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    replacements: list[Replacement] = field(default_factory=list)
     steps: list[outcome.ReplacementStep] = field(default_factory=list)
 
 
@@ -68,9 +69,9 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
         candidate=replace(candidate, module=work.module.eval()),
         results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
         skipped=(*found.skipped, *outcome.left_by_auto(found, chosen)),
-        notes=(*outcome.notes(chosen, work.rows), *history.notes, *timed.notes),
+        notes=(*outcome.notes(chosen, work.replacements), *history.notes, *timed.notes),
         curves=outcome.curves(work.steps, history),
-        tables=outcome.tables(work.steps, work.rows, chosen) | timed.tables,
+        tables=outcome.tables(work.steps, work.replacements, chosen) | timed.tables,
     )
 
 
@@ -110,12 +111,12 @@ def _replace(
 ) -> None:
     names = found.places[kind]
     if kind == DEPTHWISE:
-        work.rows += replacing.shrink_depthwise(work.module, names, batches, way)
+        work.replacements += replacing.shrink_depthwise(work.module, names, batches, way)
     elif kind == SQUEEZE_EXCITE:
-        work.rows += replacing.remove_gates(work.module, found.absorb_targets, batches)
+        work.replacements += replacing.remove_gates(work.module, found.absorb_targets, batches)
     else:
-        gone = [row["layer"] for row in work.rows if row["now"] == "nothing"]
-        work.rows += replacing.replace_activations(work.module, kind, to, survey.outside(names, gone))
+        gone = [replacement.layer for replacement in work.replacements if replacement.removed]
+        work.replacements += replacing.replace_activations(work.module, kind, to, survey.outside(names, gone))
 
 
 def _resettle(work: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:

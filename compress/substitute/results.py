@@ -13,15 +13,16 @@ from torch import nn
 from compress.config.devices import Device
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
-from compress.core.record import Curve, InputSpec, Quantity, Skipped
+from compress.core.record import Curve, Fact, InputSpec, Quantity
 from compress.core.stage import Candidate, Context, Outcome
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
+from compress.substitute.apply import Replacement
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
-from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
+from compress.substitute.operator_kinds import OPERATOR_KINDS
 from compress.tasks.metric_quantity import proportion
 from compress.train.history import History
 
@@ -66,7 +67,7 @@ class SpeedupResult:
     """What the clock says."""
 
     results: dict[str, Quantity] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     tables: Tables = field(default_factory=dict)
 
 
@@ -104,17 +105,19 @@ def measure_speedup(
             timings = stopwatch.measure_interleaved(files, spec.shape, seconds=stage.timing_seconds)
             elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
-        return SpeedupResult({"adapt_speedup": Quantity.missing("1", str(error))}, (f"the network was not timed: {error}",))
+        return SpeedupResult(
+            {"adapt_speedup": Quantity.missing("1", str(error))}, (Fact.of("substitute.not_timed", error=str(error)),)
+        )
     gain = speedup(timings["as given"], timings["adapted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
     found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
     return SpeedupResult({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
 
 
-def _slower(gain: Quantity) -> tuple[str, ...]:
+def _slower(gain: Quantity) -> tuple[Fact, ...]:
     if gain.value is None or gain.high is None or gain.high > 1:
         return ()
-    return (f"the adapted network is no faster on this machine in float32: {gain.value:.2f} times the speed before",)
+    return (Fact.of("substitute.slower", speedup=gain.value, low=gain.low, high=gain.high),)
 
 
 def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
@@ -126,8 +129,9 @@ def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
-def tables(steps: Sequence[ReplacementStep], rows: Sequence[dict[str, Any]], chosen: Decisions) -> Tables:
+def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], chosen: Decisions) -> Tables:
     """Steps, places, and what `auto` went by."""
+    rows = [replacement.row for replacement in replacements]
     columns = dict.fromkeys(key for row in rows for key in row)
     found: Tables = {
         "adapt_steps": tuple(
@@ -158,34 +162,42 @@ def curves(steps: Sequence[ReplacementStep], history: History) -> dict[str, Curv
     return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 
 
-def _counted(kind: str, rows: Sequence[dict[str, Any]]) -> int:
-    was = {DEPTHWISE: "depthwise", SQUEEZE_EXCITE: "squeeze-excite"}.get(kind, kind)
-    return sum(str(row["was"]).startswith(was) for row in rows)
-
-
-def notes(chosen: Decisions, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Sentences a reviewer should read."""
-    made = [choice for choice in chosen.choices if choice.to]
-    told = [f"{choice.kind}: {choice.to} in {_counted(choice.kind, rows)} places ({choice.reason})" for choice in made]
-    dropped = [row["layer"] for row in rows if str(row.get("its_place", "")).startswith("dropped")]
+def notes(decisions: Decisions, replacements: Sequence[Replacement]) -> tuple[Fact, ...]:
+    """What was replaced and why, and the gates whose mean no layer absorbs."""
+    facts = [
+        Fact.of(
+            "substitute.replaced",
+            decision.kind,
+            to=decision.to,
+            places=sum(replacement.kind == decision.kind for replacement in replacements),
+            **decision.gains,
+        )
+        for decision in decisions.choices
+        if decision.to
+    ]
+    dropped = tuple(replacement.layer for replacement in replacements if replacement.dropped)
     if dropped:
-        told.append(f"the mean gate of {len(dropped)} squeeze-excite modules has no layer to go to: {', '.join(dropped)}")
-    return tuple(told)
+        facts.append(Fact.of("substitute.gates_dropped", layers=dropped))
+    return tuple(facts)
 
 
-def left_by_auto(found: ReplaceableOperators, chosen: Decisions) -> tuple[Skipped, ...]:
+def left_by_auto(found: ReplaceableOperators, decisions: Decisions) -> tuple[Fact, ...]:
     """Places of kinds that `auto` leaves."""
     return tuple(
-        Skipped(what=name, reason=choice.reason)
-        for choice in chosen.choices
-        if not choice.to
-        for name in found.places[choice.kind]
+        Fact.of("substitute.kept_by_auto", name, **decision.gains)
+        for decision in decisions.choices
+        if not decision.to
+        for name in found.places[decision.kind]
     )
 
 
 def unchanged(stage: Substitute, candidate: Candidate, found: ReplaceableOperators, chosen: Decisions) -> Outcome:
     """The outcome where nothing is replaced."""
-    absent = [kind for kind in OPERATOR_KINDS if stage.asked(kind) and kind not in found.places]
-    told = f"nothing was replaced; the network has no {', no '.join(absent)}" if absent else "nothing was replaced"
+    missing = tuple(kind for kind in OPERATOR_KINDS if stage.asked(kind) and kind not in found.places)
     skipped = (*found.skipped, *left_by_auto(found, chosen))
-    return Outcome(candidate, skipped=skipped, notes=(told,), tables={"auto": chosen.rows} if chosen.rows else {})
+    return Outcome(
+        candidate,
+        skipped=skipped,
+        notes=(Fact.of("substitute.nothing_replaced", missing=missing),),
+        tables={"auto": chosen.rows} if chosen.rows else {},
+    )

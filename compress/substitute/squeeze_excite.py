@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from compress.core.record import Fact
 from compress.models.module_replacement import set_submodule
 from compress.substitute import fit_batches as samples
 from compress.substitute.trace_calls import CallTrace, ModuleCall
@@ -45,12 +46,12 @@ class AbsorbTarget:
     Attributes:
         layer: Name of the layer; empty where there is none.
         side: `in` for the input channels of a layer after it, `out` for the output channels of one before it.
-        reason: Why there is none.
+        reasons: Why there is none, after it and before it.
     """
 
     layer: str = ""
     side: str = ""
-    reason: str = ""
+    reasons: tuple[Fact, ...] = ()
 
 
 def find_gates(network: nn.Module, trace: CallTrace) -> tuple[str, ...]:
@@ -141,41 +142,47 @@ def _mean_gate(xy: Tensor, xx: Tensor, yy: Tensor) -> MeanGate:
 
 def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> AbsorbTarget:
     """Where the mean of a gate can go without changing what the network computes with it; `flow` is a pass of the network."""
-    module_call = next(one for one in trace.module_calls if one.module == name)
+    module_call = next(call for call in trace.module_calls if call.module == name)
     if trace.times(name) != 1:
-        return AbsorbTarget(reason=f"it runs {trace.times(name)} times in one pass")
+        return _no_target("substitute.gate_runs_repeatedly", name, times=trace.times(name))
     after = _next(network, trace, module_call)
     if after.layer:
         return after
     before = _previous(network, trace, module_call)
-    return before if before.layer else AbsorbTarget(reason=f"{after.reason}, and {before.reason}")
+    return before if before.layer else AbsorbTarget(reasons=(*after.reasons, *before.reasons))
+
+
+def _no_target(code: str, gate: str, **values: str | int) -> AbsorbTarget:
+    return AbsorbTarget(reasons=(Fact.of(code, gate, **values),))
 
 
 def _next(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
+    gate = module_call.module
     takers = {call.module for call in trace.consumers(module_call.y, module_call.last)} if module_call.y is not None else set()
     if len(takers) != 1:
-        return AbsorbTarget(reason=f"{len(takers)} modules take what it gives")
+        return _no_target("substitute.gate_output_shared", gate, modules=len(takers))
     (layer,) = takers
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
-        return AbsorbTarget(reason=f"what it gives goes to {layer or 'the network itself'}, which is no convolution")
+        return _no_target("substitute.gate_output_no_convolution", gate, layer=layer or "the network itself")
     if not trace.uses_weight(part):
-        return AbsorbTarget(reason=f"{layer} computes with another weight than its own")
+        return _no_target("substitute.absorbing_layer_weight", gate, layer=layer)
     if trace.times(layer) != 1 or _shared(network, part.weight):
-        return AbsorbTarget(reason=f"{layer} is used in several places")
+        return _no_target("substitute.absorbing_layer_shared", gate, layer=layer)
     return AbsorbTarget(layer, "in")
 
 
 def _previous(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
+    gate = module_call.module
     call = trace.producer(module_call.x, module_call.first) if module_call.x is not None else None
     part = network.get_submodule(call.module) if call is not None and call.module else None
     if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not trace.uses_weight(part):
-        return AbsorbTarget(reason="what it is given comes from no convolution or batch norm")
+        return _no_target("substitute.gate_input_no_layer", gate)
     inside = trace.consumers(call.output, trace.calls.index(call) + 1)
     if any(not f"{one.module}.".startswith(f"{module_call.module}.") for one in inside):
-        return AbsorbTarget(reason=f"what {call.module} gives goes elsewhere as well")
+        return _no_target("substitute.gate_input_used_elsewhere", gate, layer=call.module)
     if trace.times(call.module) != 1 or _shared(network, part.weight):
-        return AbsorbTarget(reason=f"{call.module} is used in several places")
+        return _no_target("substitute.absorbing_layer_shared", gate, layer=call.module)
     return AbsorbTarget(call.module, "out")
 
 

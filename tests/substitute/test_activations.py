@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compress.core.sentences import render
 from compress.models import module_replacement as parts
 from compress.substitute import activations
 from compress.substitute.trace_calls import trace
@@ -62,8 +63,9 @@ def test_functions_in_attributes_are_found_and_those_written_into_a_forward_are_
     held, written = activations.activation_functions(net, trace(net, torch.randn(2, 3, 4, 4)))
     assert held == {"act": "silu", "layer.activation": "gelu"}
     assert set(written) == {("the network itself", "hardswish"), ("the network itself", "silu")}
-    assert "Functional.forward" in written["the network itself", "hardswish"]
-    assert "nn.Hardswish()" in written["the network itself", "hardswish"]
+    assert written["the network itself", "hardswish"].values["type"] == "Functional"
+    assert "inside Functional.forward" in render(written["the network itself", "hardswish"])
+    assert "nn.Hardswish()" in render(written["the network itself", "hardswish"])
 
 
 def test_a_gate_is_no_silu_and_a_module_is_no_function():

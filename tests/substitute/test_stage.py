@@ -11,7 +11,8 @@ from torch import nn
 from compress import Export, Pipeline, Prune, Substitute
 from compress.config.devices import load_device
 from compress.core.errors import ModelError
-from compress.core.record import Quantity
+from compress.core.record import Fact, Quantity
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
@@ -123,7 +124,7 @@ def test_fitting_starts_nearer_to_the_network_as_it_was(candidate, context, data
 def test_protected_layers_stay_and_are_told(candidate, context):
     found = run(candidate, context, protect=("block*",))
     assert [row["layer"] for row in found.tables["replacements"]] == ["stem.2"]
-    assert {skip.what for skip in found.skipped if skip.reason == "protected"} == {
+    assert {skip.subject for skip in found.skipped if skip.code == "substitute.protected"} == {
         "block.body.2", "block.body.3", "block.body.5", "block.body.6",
     }  # fmt: skip
     with pytest.raises(ModelError, match=r"protect 'blok\*' matches no module"):
@@ -135,7 +136,8 @@ def test_a_network_with_nothing_to_replace_comes_back_as_it_is(spec, context):
     given = Candidate(spec=spec, module=net)
     found = run(given, context)
     assert found.candidate is given
-    assert all(kind in found.notes[0] for kind in OPERATOR_KINDS)
+    assert found.notes == (Fact.of("substitute.nothing_replaced", missing=OPERATOR_KINDS),)
+    assert render(found.notes[0]).startswith("nothing was replaced; the network has no depthwise, no squeeze_excite")
 
 
 def test_the_recovery_learns_from_the_parent_and_leaves_its_curve(candidate, context):
@@ -212,8 +214,9 @@ def test_auto_replaces_what_costs_time_and_leaves_the_rest_with_the_reason(candi
         "silu": 1.0,
         "gelu": 1.0,
     }
-    assert {skip.what for skip in found.skipped} == {"block.body.5", "stem.2"}
-    assert all("host 1.00 times as fast without" in skip.reason for skip in found.skipped)
+    assert {skip.subject for skip in found.skipped} == {"block.body.5", "stem.2"}
+    assert all(skip.values["speedups"] == pytest.approx((1.0,), abs=5e-3) for skip in found.skipped)
+    assert all("host 1.00 times as fast without" in render(skip) for skip in found.skipped)
 
 
 def test_what_auto_measured_is_kept_for_the_next_attempt(candidate, context, clock, monkeypatch):

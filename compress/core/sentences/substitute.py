@@ -2,6 +2,60 @@
 
 from __future__ import annotations
 
+from compress.core.record import Fact
 from compress.core.sentences.table import Sentences
 
-SENTENCES: Sentences = {}
+
+def _by_auto(fact: Fact) -> str:
+    """`auto, from 2% of the time saved:` and what each target gains."""
+    targets, speedups, details = (fact.values[name] for name in ("targets", "speedups", "details"))
+    assert isinstance(targets, tuple) and isinstance(speedups, tuple) and isinstance(details, tuple)  # noqa: S101, PT018
+    gains = (
+        f"{target} not known: {detail}" if speedup is None else f"{target} {speedup:.2f} times as fast without ({detail})"
+        for target, speedup, detail in zip(targets, speedups, details, strict=True)
+    )
+    return f"auto, from {fact.values['worth']:.0%} of the time saved: {'; '.join(gains)}"
+
+
+def _replaced(fact: Fact) -> str:
+    reason = _by_auto(fact) if "targets" in fact.values else "requested"
+    return f"{fact.subject}: {fact.values['to']} in {fact.values['places']} places ({reason})"
+
+
+def _nothing_replaced(fact: Fact) -> str:
+    missing = fact.values["missing"]
+    assert isinstance(missing, tuple)  # noqa: S101  # kinds of operators
+    return f"nothing was replaced; the network has no {', no '.join(map(str, missing))}" if missing else "nothing was replaced"
+
+
+def _gates_dropped(fact: Fact) -> str:
+    layers = fact.values["layers"]
+    assert isinstance(layers, tuple)  # noqa: S101  # names
+    return f"the mean gate of {len(layers)} squeeze-excite modules has no layer to go to: {', '.join(map(str, layers))}"
+
+
+SENTENCES: Sentences = {
+    "substitute.absorbing_layer_shared": "{layer} is used in several places",
+    "substitute.absorbing_layer_weight": "{layer} computes with a weight other than its own",
+    "substitute.called_as_function": (
+        "{kind} is called as a function inside {type}.forward, which is code and not data; make it a module "
+        "(self.act = nn.{module}()) to have it replaced"
+    ),
+    "substitute.gate_input_no_layer": "its input comes from no convolution or batch norm",
+    "substitute.gate_input_used_elsewhere": "the output of {layer} is used elsewhere as well",
+    "substitute.gate_output_no_convolution": "its output goes to {layer}, which is no convolution",
+    "substitute.gate_output_shared": "{modules} modules take its output",
+    "substitute.gate_runs_repeatedly": "it runs {times} times in one pass",
+    "substitute.gates_dropped": _gates_dropped,
+    "substitute.kept_by_auto": _by_auto,
+    "substitute.kernel_no_center": "a kernel of {height}×{width} has no center of 3×3",
+    "substitute.kernel_padding": "padding {padding} is less than what its border takes, so the map would grow",
+    "substitute.kernel_weight": "it does not compute with its weight as it is, or not at all",
+    "substitute.not_timed": "the network was not timed: {error}",
+    "substitute.nothing_replaced": _nothing_replaced,
+    "substitute.protected": "protected",
+    "substitute.replaced": _replaced,
+    "substitute.slower": (
+        "the network with replacements is no faster on this machine in float32: {speedup:.2f} times the speed before"
+    ),
+}
