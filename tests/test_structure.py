@@ -26,11 +26,8 @@ LOOPS: list[list[str]] = [
 """Files that import each other in a loop, without `compress.`."""
 
 SHARED_CLASS_NAMES: list[str] = [
-    "Kernel",
-    "Origin",
     "Processor",
     "Quantity",
-    "Runner",
     "Samples",
     "Trace",
     "_Graph",

@@ -1,0 +1,47 @@
+import inspect
+
+import pytest
+
+from compress.core import errors
+from compress.core.errors import CompressError, Fault, MissingPackageError, RecipeError, nearest
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (Fault("wrong"), "wrong"),
+        (Fault("wrong", "data.source"), "data.source: wrong"),
+        (Fault("wrong", "data.source", 4), "line 4: data.source: wrong"),
+        (Fault("wrong", line=4), "line 4: wrong"),
+    ],
+)
+def test_a_fault_says_where_it_is(fault: Fault, text: str) -> None:
+    assert str(fault) == text
+
+
+def test_a_recipe_error_lists_every_fault() -> None:
+    error = RecipeError("r.yaml", [Fault("first", line=1), Fault("second", line=2)])
+    assert str(error) == "r.yaml: 2 faults\n  line 1: first\n  line 2: second"
+    assert str(RecipeError("r.yaml", [Fault("only")])).startswith("r.yaml: 1 fault\n")
+
+
+def test_nearest_offers_a_similar_name_first() -> None:
+    assert nearest("cubik", ["linear", "cubic"]) == "did you mean 'cubic'? allowed: cubic, linear"
+    assert nearest("zzz", ["linear", "cubic"]) == "allowed: cubic, linear"
+    assert nearest("a", []) == "allowed: nothing"
+
+
+def test_nearest_shortens_long_lists() -> None:
+    text = nearest("zzz", [f"name{index:03d}" for index in range(50)])
+    assert text.count("name") == 20
+    assert text.endswith("… (50 in all)")
+
+
+def test_a_missing_package_error_holds_the_install_line() -> None:
+    assert "pip install 'compress[openvino]'" in str(MissingPackageError("openvino", "openvino", "this runtime"))
+
+
+def test_every_error_is_in_the_drawn_tree() -> None:
+    classes = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    assert all(issubclass(kind, CompressError) for kind in classes)
+    assert all(kind.__name__ in (errors.__doc__ or "") for kind in classes)

@@ -1,0 +1,62 @@
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from compress.core.errors import CompressError, TrustError
+from compress.core.trusted_code import load_function, load_module, source_file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "helper.py").write_text("FACTOR = 3\n")
+    (tmp_path / "own.py").write_text(
+        "from helper import FACTOR\n\ndef triple(x):\n    return FACTOR * x\n\nclass Point:\n    pass\n"
+    )
+    return tmp_path
+
+
+def test_a_function_may_import_the_files_beside_it(folder: Path) -> None:
+    path = list(sys.path)
+    assert load_function("own.py:triple", folder, True)(4) == 12
+    assert sys.path == path
+
+
+def test_without_trust_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("raise SystemExit\n")
+    with pytest.raises(TrustError, match="--trust-code"):
+        load_function("own.py:triple", tmp_path, False)
+
+
+def test_an_edited_file_is_imported_anew(folder: Path) -> None:
+    first = load_module("own.py:triple", folder, True)
+    assert load_module("own.py:triple", folder, True) is first
+    (folder / "own.py").write_text("def triple(x):\n    return x + x + x\n")
+    assert load_module("own.py:triple", folder, True) is not first
+    assert load_function("own.py:triple", folder, True)("a") == "aaa"
+
+
+def test_objects_of_own_classes_can_be_pickled(folder: Path) -> None:
+    kind = load_function("own.py:Point", folder, True)
+    assert type(pickle.loads(pickle.dumps(kind()))) is kind  # noqa: S301
+
+
+@pytest.mark.parametrize("reference", ["own:triple", "own.py", "own.py:two words", "own.py:"])
+def test_a_reference_names_a_file_and_a_function(folder: Path, reference: str) -> None:
+    with pytest.raises(CompressError, match=r"FILE\.py:FUNCTION"):
+        source_file(reference, folder)
+
+
+def test_what_is_missing_is_named(folder: Path) -> None:
+    with pytest.raises(CompressError, match=r"no such file: .*other\.py"):
+        source_file("other.py:triple", folder)
+    with pytest.raises(CompressError, match="no function 'tripel': did you mean 'triple'"):
+        load_function("own.py:tripel", folder, True)
+
+
+def test_a_file_that_fails_is_named_with_its_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(CompressError, match=r"broken\.py failed while it was imported: ZeroDivisionError"):
+        load_function("broken.py:f", tmp_path, True)
+    assert not [name for name in sys.modules if name.startswith("compress_user_broken_")]
