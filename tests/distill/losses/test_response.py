@@ -5,6 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.distill.losses.response import Response, response
+from tests.distill.losses.logit_checks import (
+    check_agreement,
+    check_curriculum_temperature,
+    check_mean,
+    check_temperature_is_positive,
+)
 
 
 def reference(z_s, z_t, temperature):
@@ -41,3 +47,19 @@ def test_the_gradient_is_that_of_the_paper():
 def test_the_teacher_gets_no_gradient_through_the_term():
     assert Response.needs == ("teacher_logits",)
     assert Response().temperature == 4.0
+
+
+def test_a_student_that_agrees_in_float64_has_no_loss_and_no_gradient():
+    check_agreement(lambda s, t, _: response(s, t, T=3.0).mean())
+
+
+def test_the_term_is_the_mean_of_its_samples_weighted_where_they_are():
+    check_mean("response")
+
+
+def test_the_temperature_of_a_curriculum_replaces_that_of_the_term():
+    check_curriculum_temperature("response")
+
+
+def test_a_temperature_of_0_or_less_is_refused():
+    check_temperature_is_positive("response")
