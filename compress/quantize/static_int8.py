@@ -72,7 +72,7 @@ class StaticInt8Plan:
         }
 
 
-def plan_static_int8(
+def plan_static_int8(  # ten parameters: independent choices of the recipe, of the targets and of this machine
     model: onnx.ModelProto,
     batches: Sequence[np.ndarray],
     runtimes: tuple[str, ...],

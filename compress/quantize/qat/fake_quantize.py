@@ -55,8 +55,8 @@ def fake_quantize(x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
         low: Smallest integer, l.
         high: Largest, h.
     """
-    found: Tensor = _FakeQuantizeFunction.apply(x, s, low, high)
-    return found
+    x_hat: Tensor = _FakeQuantizeFunction.apply(x, s, low, high)
+    return x_hat
 
 
 class FakeQuantize(nn.Module):
@@ -85,8 +85,8 @@ class FakeQuantize(nn.Module):
     @property
     def scale(self) -> Tensor:
         """The scale s, shaped as s₀."""
-        found: Tensor = self.s0 * self.theta.exp()  # type: ignore[operator]  # nn.Module types a buffer as Tensor | Module
-        return found
+        s: Tensor = self.s0 * self.theta.exp()  # type: ignore[operator]  # nn.Module types a buffer as Tensor | Module
+        return s
 
     def forward(self, x: Tensor) -> Tensor:
         """The quantized values x̂."""

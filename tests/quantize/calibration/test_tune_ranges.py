@@ -96,7 +96,7 @@ def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.Mon
 
 
 def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:
-    """Biases that the ladder has moved are no reason to move the answers there."""
+    """Biases that post-training quantization has moved are no reason to move the answers there."""
     static = static_of(exported)
     name = static.model.graph.node[-1].input[2]
     moved = onnx.ModelProto()

@@ -19,7 +19,7 @@ def chain_network() -> Chain:
 
 @pytest.fixture(scope="module")
 def chain(chain_network: Chain, tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
-    path = tmp_path_factory.mktemp("ladder") / "model.onnx"
+    path = tmp_path_factory.mktemp("chain") / "model.onnx"
     export_onnx(chain_network, SPEC, path)
     return graphs.to_ir(graphs.load(path))
 

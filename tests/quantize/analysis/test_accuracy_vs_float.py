@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from compress.core.stage import Context
+from compress.quantize.analysis.accuracy_vs_float import compare_with_float, per_sample_scores
+from tests.quantize.analysis.kernels import made
+
+
+def test_scores_are_one_where_the_largest_output_is_the_target(context: Context) -> None:
+    outputs = np.array([[0.1, 0.9, 0, 0], [2.0, 1.0, 0, 0], [0, 0, 0, 1.0]], np.float32)
+    np.testing.assert_array_equal(per_sample_scores(context.task, outputs, np.array([1, 1, 3])), [1.0, 0.0, 1.0])
+
+
+def test_a_file_agrees_with_itself(context: Context, exported: Path) -> None:
+    results, rows = compare_with_float(exported, exported, context.data.validation, context.task, "int8")
+    assert (results["agreement"].value, results["drop_validation"].value, results["size_ratio"].value) == (1.0, 0.0, 1.0)
+    assert results["accuracy_validation_float"].value == results["accuracy_validation_int8"].value
+    assert not {"sqnr_db", "sqnr_worst_layer_db"} & set(results)
+    assert rows == ()
+
+
+def test_the_worst_layer_is_that_of_the_rows(context: Context, exported: Path, tmp_path: Path) -> None:
+    results, rows = compare_with_float(exported, made(exported, tmp_path), context.data.validation, context.task, "int8")
+    worst = min(rows, key=lambda row: row["sqnr_db"])
+    assert abs(results["sqnr_worst_layer_db"].value - worst["sqnr_db"]) < 1e-3
+    assert f"of layer {worst['layer']};" in results["sqnr_worst_layer_db"].detail
