@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compress.core.record import Fact
+
 
 def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retries: int) -> float | None:
     """The fraction to remove next, a pure function of what was tried.
@@ -32,19 +34,18 @@ def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retri
     return None if since >= retries else (good + bad) / 2
 
 
-def told(tries: Sequence[tuple[float, bool]], losses: Sequence[float], *, s_f: float, drop: float) -> str:
-    """Where the cliff is, in one sentence; empty when nothing was undone.
+def find_cliff(tries: Sequence[tuple[float, bool]], losses: Sequence[float], *, s_f: float, drop: float) -> Fact | None:
+    """Where the accuracy cliff is: the smallest removed fraction that was undone; None when no step was.
 
     Args:
         tries: As above.
-        losses: Accuracy lost against the dense network after each.
-        s_f: Final fraction asked for.
-        drop: Most that may be lost.
+        losses: Metric lost against the dense network after each step.
+        s_f: Final fraction to remove.
+        drop: Largest allowed loss of the metric.
     """
     undone = [(s, lost) for (s, kept), lost in zip(tries, losses, strict=True) if not kept]
     if not undone:
-        return ""
-    s, lost = min(undone)
+        return None
+    removed, lost = min(undone)
     good = max((s for s, kept in tries if kept), default=0.0)
-    reached = f"{good:.4f} removed was kept where {s_f:.4f} was asked"
-    return f"accuracy cliff: removing {s:.4f} lost {lost:.4f} where {drop:.4f} is allowed, and was undone; {reached}"
+    return Fact.of("prune.accuracy_cliff", removed=removed, lost=lost, allowed=drop, retained=good, asked=s_f)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from compress.core.record import Skipped
+from compress.core.record import Fact, Value
 
 if TYPE_CHECKING:
     from compress.prune.criteria import Importance
@@ -35,13 +35,9 @@ class Constraints:
         """Lowest ceiling of layers that are pruned together."""
         return min((self._of(layer) for layer in layers), default=self.max_ratio)
 
-    def told(self) -> str:
-        """The ceilings in words."""
-        own = sorted(set(self.ceilings.values()))
-        if not own:
-            return f"max_ratio {self.max_ratio:g}"
-        between = f"{own[0]:g}" if len(own) == 1 else f"{own[0]:g} to {own[-1]:g}"
-        return f"max_ratio {between} of the layers that it names ({self.max_ratio:g} of others)"
+    def describe(self) -> dict[str, Value]:
+        """The ceilings as values of a fact."""
+        return {"max_ratio": self.max_ratio, "layer_max_ratios": tuple(sorted(set(self.ceilings.values())))}
 
     def _of(self, layer: str) -> float:
         return next((ratio for glob, ratio in self.ceilings.items() if fnmatchcase(layer, glob)), self.max_ratio)
@@ -59,7 +55,7 @@ class PrunedModel:
 
     module: nn.Module
     after_step: Callable[[], None] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 class Pruner(Protocol):
@@ -70,7 +66,7 @@ class Pruner(Protocol):
         protected: Names of the modules whose weights do not count as prunable.
     """
 
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Fact, ...]
     protected: frozenset[str]
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:

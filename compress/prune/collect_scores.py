@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from compress.core.record import Fact
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.criteria import Importance, ScoringData
@@ -25,18 +26,15 @@ class Scores:
 
     Attributes:
         importance: Ready to be asked.
-        silent: Root layers of the groups that it was asked about and says nothing of.
+        unscored: Root layers of the groups for which it has no score.
     """
 
     importance: Importance
     unscored: set[str] = field(default_factory=set)
 
-    def notes(self, name: str) -> tuple[str, ...]:
-        """What was left alone for want of a score."""
-        if not self.unscored:
-            return ()
-        listed = ", ".join(sorted(self.unscored)[:6]) + ", …" * (len(self.unscored) > 6)
-        return (f"importance {name} says nothing of the channels of {listed} ({len(self.unscored)}), which were left alone",)
+    def notes(self, name: str) -> tuple[Fact, ...]:
+        """The layers that were left alone because the importance of this name gives them no score."""
+        return (Fact.of("prune.unscored_channels", name, layers=tuple(sorted(self.unscored))),) if self.unscored else ()
 
 
 def compute_scores(

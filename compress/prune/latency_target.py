@@ -1,4 +1,4 @@
-"""Whether a target of time is met in the end, in words that hold although the machine's speed moves.
+"""Whether a latency target is met in the end, judged so that it holds although the speed of the machine changes.
 
 A time in ms is true for the speed that a machine had when it was taken; shared and thermally limited machines move by tens of
 percent within an hour. The ratio of two networks that ran in turns does not. So a target in ms becomes a fraction of the dense
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.core.record import FrozenModel, Quantity
+from compress.core.record import Fact, FrozenModel, Quantity
 from compress.profile.compare_networks import median_ms
 from compress.prune.speedup import SpeedupMeter
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from compress.prune.stage import Target
 
-MOVED = 0.05
-"""Change of the dense network's time from which on a machine's speed is said to have moved."""
+SPEED_TOLERANCE = 0.05
+"""Change of the dense network's time above which the speed of the machine is reported as changed."""
 HOW = "time of the pruned network ÷ time of the dense one at the end, ONNX Runtime here, 1 thread, batch 1, in turns"
 
 
@@ -47,7 +47,7 @@ class LatencyResult(FrozenModel):
     pruned_ms: float
 
     @property
-    def moved(self) -> float:
+    def speed_change(self) -> float:
         """Change of the machine's time since the fraction was set; 0.1 is a tenth slower."""
         return self.dense_ms / self.dense_ms_before - 1
 
@@ -72,40 +72,38 @@ def reached(watch: SpeedupMeter, module: nn.Module, *, asked: float, dense_ms: f
     )
 
 
-def quantity(found: LatencyResult) -> Quantity:
-    """It with its provenance."""
-    interval = (found.low, found.high) if found.low is not None and found.high is not None else None
-    return Quantity.measured(found.reached, "fraction", HOW, interval=interval)
+def quantity(result: LatencyResult) -> Quantity:
+    """The fraction that was reached, with its provenance."""
+    interval = (result.low, result.high) if result.low is not None and result.high is not None else None
+    return Quantity.measured(result.reached, "fraction", HOW, interval=interval)
 
 
-def told(target: Target, found: LatencyResult) -> tuple[str, ...]:
-    """Whether the target is met, and whether the machine's speed moved meanwhile: a sentence for each."""
-    between = f" (95 % interval {found.low:.3f} to {found.high:.3f})" if found.low is not None else ""
-    asked = f"asked {found.asked:.3f}"
-    if target.latency_ms is not None:
-        then = found.reached * found.dense_ms_before
-        asked += f", which is {target.latency_ms:g} ms at the speed of the start, where it would take {then:.3g} ms"
-    verdict = f"latency at the end: {found.reached:.3f} of the dense network's time{between}, {asked}: {_verdict(found)}"
-    return (verdict, *([_drift(target, found)] if abs(found.moved) > MOVED else []))
-
-
-def is_missed(found: LatencyResult) -> bool:
-    """Whether even the interval's lower end takes longer than was asked."""
-    return (found.reached if found.low is None else found.low) > found.asked
-
-
-def _verdict(found: LatencyResult) -> str:
-    if found.reached <= found.asked:
-        return "met"
-    return "missed" if is_missed(found) else "met within what the measurement can tell"
-
-
-def _drift(target: Target, found: LatencyResult) -> str:
-    way = "slower" if found.moved > 0 else "faster"
-    text = (
-        f"this machine became {way} meanwhile: the dense network took {found.dense_ms_before:.3g} ms at the start and "
-        f"{found.dense_ms:.3g} ms at the end, so times in ms from then and now do not compare; their fractions do"
+def describe(target: Target, result: LatencyResult) -> tuple[Fact, ...]:
+    """Whether the target is met, and where the speed of the machine changed meanwhile, that."""
+    in_ms = target.latency_ms is not None
+    verdict = Fact.of(
+        "prune.latency_target",
+        reached=result.reached,
+        low=result.low,
+        high=result.high,
+        asked=result.asked,
+        asked_ms=target.latency_ms,
+        reached_ms=result.reached * result.dense_ms_before if in_ms else None,
+        verdict=_verdict(result),
     )
-    if target.latency_ms is None:
-        return text
-    return f"{text}. target: {{latency: {found.asked:.3g}}} asks for the same without a speed in it"
+    if abs(result.speed_change) <= SPEED_TOLERANCE:
+        return (verdict,)
+    latency = result.asked if in_ms else None
+    changed = {"dense_ms_before": result.dense_ms_before, "dense_ms": result.dense_ms, "latency": latency}
+    return verdict, Fact.of("prune.machine_speed_changed", **changed)
+
+
+def is_missed(result: LatencyResult) -> bool:
+    """Whether even the lower end of the interval is longer than the target."""
+    return (result.reached if result.low is None else result.low) > result.asked
+
+
+def _verdict(result: LatencyResult) -> str:
+    if result.reached <= result.asked:
+        return "met"
+    return "missed" if is_missed(result) else "met_within_interval"

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.backends.run_split import run_split
 from compress.core.errors import ModelError
-from compress.core.record import Curve
+from compress.core.record import Curve, Fact, Metric
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
@@ -25,6 +24,7 @@ from compress.prune import results as outcome
 from compress.prune import resume as state
 from compress.prune.base import PrunedModel
 from compress.prune.collect_scores import Scores, compute_scores
+from compress.prune.evaluate import trainable_copy, validation_metric
 from compress.prune.resume import ResumeState
 from compress.prune.schedule_settings import has_option
 from compress.prune.setup import PruningSetup
@@ -67,10 +67,15 @@ class PruningRun:
         """Names of the modules whose weights do not count as prunable."""
         return self.prepared.pruner.protected
 
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides, of the task."""
+        return self.context.task.metric_info
+
 
 def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
     """See `Prune.run`."""
-    parent = _ready(candidate.network())
+    parent = trainable_copy(candidate.network())
     prepared = PruningSetup(stage, candidate, context, parent)
     times = _times(stage, candidate, context, parent, prepared)
     job = PruningRun(
@@ -81,7 +86,7 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         bar.advance(done.step)
         while (removed := _following(job, done)) is not None:
             done, module = _step(job, done, module, removed)
-            bar.advance(note=f"accuracy {done.rows[-1]['accuracy_recovered']:.3f}")
+            bar.advance(note=f"{job.metric.label} {done.rows[-1][f'{job.metric.name}_recovered']:.3f}")
     prepared.finished(module)
     cliff = _cliff(job, done)
     for path in context.folder.glob("step-*"):
@@ -93,13 +98,13 @@ def run(stage: Prune, candidate: Candidate, context: Context) -> Outcome:
         notes=(
             *job.begun.notes,
             *done.notes,
-            *((lottery.verdict(done.rows),) if stage.schedule.kind == "lottery" else ()),
+            *((lottery.find_winning_ticket(done.rows, job.metric),) if stage.schedule.kind == "lottery" else ()),
             *cliff,
             *outcome.notes(stage, parent, module, prepared.measured.round_to),
             *prepared.notes(),
         ),
         warnings=(*done.notes, *cliff, *prepared.warnings()),
-        curves={"accuracy over pruning steps": _curve(done), **job.begun.curves, **done.curves},
+        curves={f"{job.metric.label} over pruning steps": _curve(job, done), **job.begun.curves, **done.curves},
         tables={**prepared.tables(), "pruning_steps": done.rows, "layers": outcome.by_step(_layers(job, module), done.gone)},
     )
 
@@ -118,13 +123,6 @@ def _times(
     return found
 
 
-def _ready(network: nn.Module) -> nn.Module:
-    module = copy.deepcopy(network).eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return module
-
-
 def _resume(job: PruningRun) -> tuple[ResumeState, nn.Module]:
     """What is finished, and the network to go on with."""
     key = state.key_of(job.stage, job.context, job.parent)
@@ -135,7 +133,9 @@ def _resume(job: PruningRun) -> tuple[ResumeState, nn.Module]:
         except ModelError:  # missing or damaged: begin again
             job.context.reporter.line("prune: the checkpoint of the last step cannot be used; starting from the dense network")
     module = copy.deepcopy(job.begun.module)
-    row = _row(job, 0, 0.0, module, _accuracy(job.parent, job.context), _accuracy(module, job.context), kept=True)
+    row = _row(
+        job, 0, 0.0, module, validation_metric(job.parent, job.context), validation_metric(module, job.context), kept=True
+    )
     return ResumeState(key=key, rows=(row,)), module
 
 
@@ -143,7 +143,7 @@ def _last(job: PruningRun, done: ResumeState) -> nn.Module:
     """The network that the last kept step left."""
     if not done.kept:
         return copy.deepcopy(job.begun.module)
-    return _ready(state.network_of(done, job.candidate.network(), job.context.folder))
+    return trainable_copy(state.network_of(done, job.candidate.network(), job.context.folder))
 
 
 def _following(job: PruningRun, done: ResumeState) -> float | None:
@@ -162,15 +162,15 @@ def _tries(done: ResumeState) -> list[tuple[float, bool]]:
 
 
 def _step(job: PruningRun, done: ResumeState, module: nn.Module, removed: float) -> tuple[ResumeState, nn.Module]:
-    """Choose, remove, recover, write down; a guarded step that lost too much is undone."""
+    """Choose, remove, recover, write down; an accuracy-aware step that lost too much is undone."""
     stage, context, k = job.stage, job.context, done.step + 1
     cut, scores = _cut(job, module, removed, k)
-    pruned = _accuracy(cut.module, context)
+    pruned = validation_metric(cut.module, context)
     _rewound(job, cut, k)
     curves = _recovered(job, cut, k)
-    accuracy = _accuracy(cut.module, context) if stage.recover.epochs else pruned
-    kept = stage.schedule.kind != "accuracy_aware" or _lost(done, accuracy) <= stage.schedule.value("drop")
-    row = _row(job, k, removed, cut.module, pruned, accuracy, kept=kept)
+    recovered = validation_metric(cut.module, context) if stage.recover.epochs else pruned
+    kept = stage.schedule.kind != "accuracy_aware" or _loss_of_metric(job, done, recovered) <= stage.schedule.value("drop")
+    row = _row(job, k, removed, cut.module, pruned, recovered, kept=kept)
     notes = (*cut.notes, *scores.notes(stage.importance)) if kept else done.notes
     gone = (*done.gone, outcome.gone(_layers(job, cut.module)))
     done = ResumeState(key=done.key, rows=(*done.rows, row), curves={**done.curves, **curves}, notes=notes, gone=gone)
@@ -207,9 +207,9 @@ def _layers(job: PruningRun, module: nn.Module) -> tuple[dict[str, Any], ...]:
     return job.prepared.dropped(module) or outcome.layers(job.stage, job.parent, module)
 
 
-def _lost(done: ResumeState, accuracy: float) -> float:
-    """Accuracy lost against the network that the stage was given."""
-    return float(done.rows[0]["accuracy_pruned"]) - accuracy
+def _loss_of_metric(job: PruningRun, done: ResumeState, value: float) -> float:
+    """How much worse a value of the metric is than that of the dense network."""
+    return (float(done.rows[0][f"{job.metric.name}_pruned"]) - value) * (1 if job.metric.higher_is_better else -1)
 
 
 def _rewound(job: PruningRun, cut: PrunedModel, k: int) -> None:
@@ -256,13 +256,13 @@ def _exchanging(job: PruningRun, cut: PrunedModel, k: int) -> dynamic.DropGrow |
     return dynamic.DropGrow(cut.module, masks, schedule.kind, exchanges, job.context.seed + k)
 
 
-def _cliff(job: PruningRun, done: ResumeState) -> tuple[str, ...]:
-    """Where a guarded schedule found the cliff, if it did."""
+def _cliff(job: PruningRun, done: ResumeState) -> tuple[Fact, ...]:
+    """Where an accuracy-aware schedule found the accuracy cliff, if it did."""
     schedule = job.stage.schedule
     if schedule.kind != "accuracy_aware":
         return ()
-    losses = [_lost(done, row["accuracy_recovered"]) for row in done.rows[1:]]
-    cliff = accuracy_aware_schedule.told(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
+    losses = [_loss_of_metric(job, done, row[f"{job.metric.name}_recovered"]) for row in done.rows[1:]]
+    cliff = accuracy_aware_schedule.find_cliff(_tries(done), losses, s_f=job.prepared.removed, drop=schedule.value("drop"))
     return (cliff,) if cliff else ()
 
 
@@ -274,20 +274,16 @@ def _row(
         "target": round(job.stage.target.fraction(removed), 6),
         "removed": removed,
         **outcome.figures(module, job.candidate, job.protected),
-        "accuracy_pruned": pruned,
-        "accuracy_recovered": recovered,
+        f"{job.metric.name}_pruned": pruned,
+        f"{job.metric.name}_recovered": recovered,
         "kept": kept,
     }
 
 
-def _accuracy(module: nn.Module, context: Context) -> float:
-    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
-
-
-def _curve(done: ResumeState) -> Curve:
+def _curve(job: PruningRun, done: ResumeState) -> Curve:
     return Curve(
         x_label="pruning step",
-        y_label="validation accuracy after recovery",
+        y_label=f"validation {job.metric.label} after recovery",
         x=tuple(float(row["step"]) for row in done.rows),
-        y=tuple(row["accuracy_recovered"] for row in done.rows),
+        y=tuple(row[f"{job.metric.name}_recovered"] for row in done.rows),
     )

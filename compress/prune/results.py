@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.core.record import Quantity
+from compress.core.record import Fact, Quantity
 from compress.core.stage import Candidate
 from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option
@@ -66,23 +66,14 @@ def results(
     }
 
 
-SPARSE = {
-    "weight": "unstructured sparsity gives no time on a dense runtime; what it gives is compressed bytes",
-    "block": "blocks of zeros give time only on a runtime with block-sparse kernels; elsewhere they give compressed bytes",
-    "n:m": "N:M sparsity gives time only on sparse tensor cores (2:4, TensorRT with sparsity on); elsewhere compressed bytes",
-}
-
-
-def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[str, ...]:
-    """Sentences a reviewer should read; channels were meant to be multiples of `round_to`."""
+def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[Fact, ...]:
+    """Points for review; channels should be multiples of `round_to`."""
     if not has_option("granularity", stage.granularity, "structured"):
-        return (SPARSE[stage.granularity],)
+        return (Fact.of("prune.dense_runtime", stage.granularity),)
     if stage.granularity == "layer":
         return ()
     odd = coverage.unrounded(module, parent, round_to)
-    if not odd:
-        return ()
-    return (f"widths that are no multiple of {round_to}, tied to grouped convolutions: {', '.join(odd)}",)
+    return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=odd),) if odd else ()
 
 
 def gone(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

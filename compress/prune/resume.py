@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from compress.core.atomic_files import write_text
-from compress.core.record import Curve, FrozenModel
+from compress.core.record import Curve, Facts, FrozenModel
 from compress.core.stage import Context
 from compress.models.checkpoint import load, save
 from compress.train.checkpoints import weights_hash
@@ -38,7 +38,7 @@ class ResumeState(FrozenModel):
     key: str
     rows: tuple[dict[str, Any], ...]
     curves: dict[str, Curve] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: Facts = ()
     gone: tuple[dict[str, float], ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from compress.core.record import Fact, Metric
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.schedule_settings import ImportanceName
 
@@ -30,7 +31,7 @@ class Sensitivity(Stage):
         granularity: `channel` or `weight`.
         importance: What goes first.
         ratios: Fractions of a layer to remove.
-        drop: Validation accuracy that one layer may cost.
+        drop: Largest loss of the validation metric for one layer.
         round_to: Channel counts are multiples of it.
         protect: Globs of module names to leave alone.
         batch_size: Samples in a training batch.
@@ -58,35 +59,37 @@ class Sensitivity(Stage):
         """
         from compress.core.atomic_files import atomic_write, write_text
         from compress.prune.base import Constraints
-        from compress.prune.sensitivity_scan import accuracy_of, ready, scan
+        from compress.prune.evaluate import trainable_copy, validation_metric
+        from compress.prune.sensitivity_scan import scan
 
-        parent = ready(candidate.network())
-        dense = accuracy_of(parent, context)
+        parent, metric = trainable_copy(candidate.network()), context.task.metric_info
+        dense = validation_metric(parent, context)
         limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
         found, skipped = scan(self, parent, candidate, context, limits)
         rows = tuple(found)
-        ceilings = max_ratios(rows, dense, self.drop)
-        text = {"max_ratio": ceilings, "drop": self.drop, "dense_accuracy": dense, "rows": rows}
+        ceilings = max_ratios(rows, dense, self.drop, metric)
+        text = {"max_ratio": ceilings, "drop": self.drop, f"dense_{metric.name}": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(text, indent=1))
         with atomic_write(context.folder / FIGURE) as aside:
-            aside.write_bytes(draw(rows, dense))
-        note = f"{TABLE} holds the ceilings: max_ratio: {TABLE} in a prune stage takes them; {FIGURE} shows the table"
+            aside.write_bytes(draw(rows, dense, metric))
+        note = Fact.of("prune.sensitivity_table", TABLE, figure=FIGURE)
         return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
 
 
-def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float) -> dict[str, float]:
+def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float, metric: Metric) -> dict[str, float]:
     """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already."""
-    found: dict[str, float] = {}
+    ratios: dict[str, float] = {}
     over: set[str] = set()
+    sign = 1 if metric.higher_is_better else -1
     for row in sorted(rows, key=lambda row: row["ratio"]):
         layer = row["layer"]
-        over |= {layer} if row["accuracy"] < dense - drop - 1e-9 else set()
-        found[layer] = found.get(layer, 0.0) if layer in over else row["ratio"]
-    return {row["layer"]: found[row["layer"]] for row in rows}
+        over |= {layer} if sign * row[metric.name] < sign * dense - drop - 1e-9 else set()
+        ratios[layer] = ratios.get(layer, 0.0) if layer in over else row["ratio"]
+    return {row["layer"]: ratios[row["layer"]] for row in rows}
 
 
-def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
-    """A PNG: one line a layer, lighter towards the end of the network, accuracy over the fraction removed.
+def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
+    """A PNG: one line a layer, lighter towards the end of the network, the metric over the fraction removed.
 
     Of many layers the `NAMED` most sensitive ones are named, the others grey.
     """
@@ -98,15 +101,16 @@ def draw(rows: Sequence[dict[str, Any]], dense: float) -> bytes:
     figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
     shades = colormaps["viridis"]
-    lowest = {layer: min(row["accuracy"] for row in rows if row["layer"] == layer) for layer in layers}
-    named = sorted(layers, key=lambda layer: lowest[layer])[:NAMED]
-    for number, layer in enumerate(layers):
-        own = [(0.0, dense), *((row["ratio"], row["accuracy"]) for row in rows if row["layer"] == layer)]
-        style = {"color": shades(0.9 * number / max(len(layers) - 1, 1)), "label": escape_text(layer), "zorder": 3}
+    sign = 1 if metric.higher_is_better else -1
+    worst = {layer: min(sign * row[metric.name] for row in rows if row["layer"] == layer) for layer in layers}
+    named = sorted(layers, key=lambda layer: worst[layer])[:NAMED]
+    for index, layer in enumerate(layers):
+        own = [(0.0, dense), *((row["ratio"], row[metric.name]) for row in rows if row["layer"] == layer)]
+        style = {"color": shades(0.9 * index / max(len(layers) - 1, 1)), "label": escape_text(layer), "zorder": 3}
         looks = style if layer in named else {"color": FAINT}
         axes.plot(*zip(*own, strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
     axes.set_xlabel("fraction of the layer removed, all others whole")
-    axes.set_ylabel("validation accuracy")
+    axes.set_ylabel(f"validation {metric.label}")
     style_axes(axes)
     title = "most sensitive layers" if len(named) < len(layers) else None
     figure.legend(loc="outside right upper", fontsize=6, frameon=False, title=title, title_fontsize=6)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.backends.run_split import run_split
-from compress.core.record import Skipped
+from compress.core.record import Fact
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints
 from compress.prune.criteria import Importance, ScoringData
+from compress.prune.evaluate import validation_metric
 from compress.prune.structured.channels import ChannelPruner
 from compress.prune.unstructured.weights import UnstructuredPruner, prunable
 from compress.train.distributed import resolve_device
@@ -22,23 +21,10 @@ if TYPE_CHECKING:
     from compress.prune.sensitivity import Sensitivity
 
 
-def ready(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose parameters take gradients."""
-    module = copy.deepcopy(network).eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return module
-
-
-def accuracy_of(module: nn.Module, context: Context) -> float:
-    """Accuracy on the validation split."""
-    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
-
-
 def scan(
     stage: Sensitivity, parent: nn.Module, candidate: Candidate, context: Context, limits: Constraints
-) -> tuple[list[dict[str, Any]], tuple[Skipped, ...]]:
-    """Accuracy of the network with one layer pruned, for each layer and ratio: rows, and the layers left out.
+) -> tuple[list[dict[str, Any]], tuple[Fact, ...]]:
+    """Metric of the network with one layer pruned, for each layer and ratio: rows, and the layers left out.
 
     Raises:
         ModelError: The network cannot be traced, or has nothing to prune.
@@ -52,9 +38,9 @@ def scan(
     batches = tuple(islice(context.data.train.epoch(0, stage.batch_size, context.seed), stage.batches))
     names = tuple(prunable(parent, pruner.protected))
     importance.collect(parent, ScoringData(batches, context.task, device=resolve_device(context.device), prunable=names))
-    rows = []
+    rows, name = [], context.task.metric
     with context.reporter.bar("sensitivity", pruner.prunable_layers * len(stage.ratios)) as bar:
         for layer, ratio, module in pruner.prune_single_layers(parent, stage.ratios, importance):
-            rows.append({"layer": layer, "ratio": round(ratio, 6), "accuracy": accuracy_of(module, context)})
-            bar.advance(note=f"{layer} without {ratio:.0%}: {rows[-1]['accuracy']:.3f}")
+            rows.append({"layer": layer, "ratio": round(ratio, 6), name: validation_metric(module, context)})
+            bar.advance(note=f"{layer} without {ratio:.0%}: {rows[-1][name]:.3f}")
     return rows, pruner.skipped

@@ -18,7 +18,7 @@ from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
-from compress.core.record import FrozenModel, Quantity
+from compress.core.record import Fact, FrozenModel, Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.profile import compare_networks as stopwatch
@@ -84,8 +84,8 @@ class PruningSetup:
         self.stage, self.spec, self.context, self.parent = stage, candidate.spec, context, parent
         self.device = load_device(stage.target.device)
         self._watch: speed.SpeedupMeter | None = None
-        self._told: list[str] = []
-        self._warned: list[str] = []
+        self._notes: list[Fact] = []
+        self._warnings: list[Fact] = []
         self._reached: latency.LatencyResult | None = None
         key = state.key_of(stage, context, parent)
         self.measured = _read(context.folder / FILE, key) or self._measure(key)
@@ -138,7 +138,7 @@ class PruningSetup:
             return target.removed
         kept = (target.latency_ms or 0.0) / (dense_ms or 1.0)
         if kept >= 1:
-            self._warned.append(f"the dense network takes {dense_ms:.3f} ms on {self.device.name}: the target is met as it is")
+            self._warnings.append(Fact.of("prune.latency_target_already_met", self.device.name, dense_ms=dense_ms))
         return max(1 - kept, 0.0)
 
     def _pruner(self) -> Pruner:
@@ -182,7 +182,7 @@ class PruningSetup:
         try:
             row = {"step": step, **self.watch.row(module, self.device)}
         except CompressError as error:
-            self._told.append(f"step {step} was not timed: {error}")
+            self._notes.append(Fact.of("prune.step_not_timed", f"step {step}", error=str(error)))
             return
         earlier = tuple(row for row in self.measured.speed if row["step"] < step)
         if not speed.has_no_speedup(earlier[-1] if earlier else None, row):
@@ -197,8 +197,8 @@ class PruningSetup:
         seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
         asked, dense_ms = 1 - self.removed, self.measured.dense_ms or 1.0
         self._reached = latency.reached(self.watch, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
-        sentences = self._warned if latency.is_missed(self._reached) else self._told
-        sentences += latency.told(self.stage.target, self._reached)
+        facts = self._warnings if latency.is_missed(self._reached) else self._notes
+        facts += latency.describe(self.stage.target, self._reached)
 
     def results(self) -> dict[str, Quantity]:
         """Speed-up of the last step, measured, and its efficiency; and what is left of the time, where that is the target."""
@@ -225,17 +225,15 @@ class PruningSetup:
             return "timing_seconds is 0"
         return "no step was kept, or none could be timed"
 
-    def notes(self) -> tuple[str, ...]:
-        """What a reviewer should know of times and rounding."""
-        chosen = self.stage.round_to
-        rounded = (
-            (f"channels are multiples of {self.measured.round_to} (round_to: {chosen})",) if isinstance(chosen, str) else ()
-        )
-        return (*self._told, *rounded, *self.warnings())
+    def notes(self) -> tuple[Fact, ...]:
+        """Points for review about times and rounding."""
+        setting, multiple = self.stage.round_to, self.measured.round_to
+        rounded = (Fact.of("prune.channel_multiple", setting, multiple=multiple),) if isinstance(setting, str) else ()
+        return (*self._notes, *rounded, *self.warnings())
 
-    def warnings(self) -> tuple[str, ...]:
-        """Those of the notes that nobody may miss: a target of time that is missed or asks for nothing, time not gained."""
-        return (*self._warned, *speed.no_gain(self.measured.speed))
+    def warnings(self) -> tuple[Fact, ...]:
+        """The notes of most weight: a latency target that is missed or was met by the dense network, steps without speed-up."""
+        return (*self._warnings, *speed.no_speedup(self.measured.speed))
 
     def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
         """Rows of the blocks that a result lacks, where blocks are what goes."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
+from compress.core.record import Fact
 from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms
@@ -95,15 +96,18 @@ def has_no_speedup(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> 
     return bool(row["predicted_speedup"] > predicted and row["measured_speedup"] <= measured)
 
 
-def no_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """A sentence for each step that removed multiply-accumulates and gained no time."""
+def no_speedup(rows: Sequence[Mapping[str, Any]]) -> tuple[Fact, ...]:
+    """A fact for each step that removed multiply-accumulates without a speed-up."""
     return tuple(
-        f"step {row['step']} removed multiply-accumulates (÷ {row['predicted_speedup']:.2f} against the dense one) and "
-        f"gained no time ({row['measured_speedup']:.2f} times the dense speed{_between(row)}); likely cause: {row['cause']}"
+        Fact.of(
+            "prune.no_speedup",
+            f"step {row['step']}",
+            macs_ratio=row["predicted_speedup"],
+            speedup=row["measured_speedup"],
+            low=row.get("low"),
+            high=row.get("high"),
+            cause=row["cause"],
+        )
         for before, row in zip((None, *rows), rows, strict=False)
         if has_no_speedup(before, row)
     )
-
-
-def _between(row: Mapping[str, Any]) -> str:
-    return f", 95 % interval {row['low']:.2f} to {row['high']:.2f}" if row.get("low") is not None else ""

@@ -29,6 +29,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_text
 from compress.core.errors import CompressError
 from compress.core.record import InputSpec
+from compress.core.sentences import render, render_subject
 from compress.models.count_macs import count_network
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
@@ -100,11 +101,15 @@ def measured(family: Family) -> Row:
         row.failed = str(error)
         return row
     before, after = count_network(dense, spec), count_network(cut.module, spec)
-    row.macs, row.params, row.notes = after.macs / before.macs, after.parameters / before.parameters, list(cut.notes)
+    row.macs, row.params, row.notes = (
+        after.macs / before.macs,
+        after.parameters / before.parameters,
+        [render(note) for note in cut.notes],
+    )
     had = heads.count_heads(dense)
     row.heads = f"{sum(heads.count_heads_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""
     layers = sum(isinstance(part, (nn.modules.conv._ConvNd, nn.Linear)) for part in dense.modules())
-    row.alone = _alone([(skip.what, skip.reason) for skip in pruner.skipped], layers)
+    row.alone = _alone([(render_subject(fact), render(fact)) for fact in pruner.skipped], layers)
     try:
         row.parity, row.speedup = _run(dense, cut.module, spec)
     except CompressError as error:

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.prune.accuracy_aware_schedule import next_ratio, told
+from compress.core.sentences import render
+from compress.prune.accuracy_aware_schedule import find_cliff, next_ratio
 
 
 def _search(cliff, *, s_f, n, retries):
@@ -36,7 +37,11 @@ def test_the_best_kept_is_as_near_to_the_cliff_as_the_retries_allow(cliff, s_f, 
 
 def test_the_cliff_is_told_with_what_was_kept():
     tries, losses = [(0.2, True), (0.4, False), (0.3, False)], [0.0, 0.3, 0.05]
-    note = told(tries, losses, s_f=0.4, drop=0.01)
+    fact = find_cliff(tries, losses, s_f=0.4, drop=0.01)
+    assert fact is not None
+    assert fact.code == "prune.accuracy_cliff"
+    assert fact.values == {"removed": 0.3, "lost": 0.05, "allowed": 0.01, "retained": 0.2, "asked": 0.4}
+    note = render(fact)
     assert "removing 0.3000 lost 0.0500 where 0.0100 is allowed" in note
     assert "0.2000 removed was kept where 0.4000 was asked" in note
-    assert told(tries[:1], losses[:1], s_f=0.4, drop=0.01) == ""
+    assert find_cliff(tries[:1], losses[:1], s_f=0.4, drop=0.01) is None

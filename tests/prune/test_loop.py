@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compress.core.errors import ModelError, TrainingError
+from compress.core.record import Fact
 from compress.core.registry import entries
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.prune import layer_times
 from compress.prune import loop as steps
@@ -132,7 +134,7 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
         counted = count_zeros(module).values()
         return 0.9 if sum(z for z, _ in counted) <= 0.5 * sum(n for _, n in counted) else 0.6
 
-    monkeypatch.setattr(steps, "_accuracy", accuracy)
+    monkeypatch.setattr(steps, "validation_metric", accuracy)
     fields = {
         **WEIGHT,
         "target": {"sparsity": 0.8},
@@ -144,12 +146,16 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
     assert [row["kept"] for row in rows] == [True, True, True, False, True, False]
     assert outcome.results["sparsity"].value == pytest.approx(0.5, abs=1e-3)
     (cliff,) = outcome.warnings
-    assert "accuracy cliff: removing 0.5500 lost 0.3000 where 0.1000 is allowed" in cliff
+    assert cliff.code == "prune.accuracy_cliff"
+    assert cliff.values == pytest.approx({"removed": 0.55, "lost": 0.3, "allowed": 0.1, "retained": 0.5, "asked": 0.8})
+    assert "accuracy cliff: removing 0.5500 lost 0.3000 where 0.1000 is allowed" in render(cliff)
     assert cliff in outcome.notes
 
 
 def test_when_nothing_may_go_the_dense_network_is_kept(candidate, context, monkeypatch):
-    monkeypatch.setattr(steps, "_accuracy", lambda module, _: 0.1 if any(z for z, _ in count_zeros(module).values()) else 0.9)
+    monkeypatch.setattr(
+        steps, "validation_metric", lambda module, _: 0.1 if any(z for z, _ in count_zeros(module).values()) else 0.9
+    )
     outcome = Prune(**{**WEIGHT, "schedule": {"kind": "accuracy_aware", "steps": 1, "retries": 1}}).run(candidate, context)
     dense, made = candidate.network().state_dict(), outcome.candidate.network().state_dict()
     assert all(torch.equal(value, dense[name]) for name, value in made.items())
@@ -176,7 +182,7 @@ def test_a_ticket_is_its_masks_times_the_weights_of_the_step_to_rewind_to(candid
     assert all(bool((p[~masks[name]] == 0).all()) for name, p in prunable(made).items())
     left = [1 - row["sparsity"] for row in outcome.tables["pruning_steps"]]
     assert left == pytest.approx([1, 0.3**0.5, 0.3], abs=1e-3)
-    assert any("winning ticket" in note for note in outcome.notes)
+    assert any(fact.code in ("prune.winning_ticket", "prune.no_winning_ticket") for fact in outcome.notes)
 
 
 def test_rewinding_to_the_initialisation_needs_no_snapshot(candidate, context):
@@ -243,7 +249,9 @@ def test_groups_without_a_score_are_left_alone_and_named(spec, context):
     outcome = Prune(**{**CHANNEL, "target": {"params": 0.8}, "importance": "bn_scale"}).run(Candidate(spec, net), context)
     assert outcome.candidate.network()[3].out_channels == 16
     assert outcome.candidate.network()[0].out_channels < 16
-    assert "importance bn_scale says nothing of the channels of 3 (1), which were left alone" in outcome.notes
+    fact = Fact.of("prune.unscored_channels", "bn_scale", layers=("3",))
+    assert fact in outcome.notes
+    assert render(fact) == "importance bn_scale says nothing of the channels of 3 (1), which were left alone"
 
 
 def test_a_penalty_with_nothing_to_act_on_is_refused(spec, context):

@@ -6,9 +6,11 @@ from pydantic import ValidationError
 
 from compress.cli.sensitivity import analyse
 from compress.core.errors import CompressError, ModelError
+from compress.core.record import Metric
 from compress.core.stage import Candidate, Context
 from compress.prune.sensitivity import Sensitivity, max_ratios
 from compress.prune.stage import Prune
+from compress.tasks.metrics import ACCURACY
 
 
 @pytest.fixture
@@ -30,7 +32,13 @@ def _row(layer, ratio, accuracy):
 
 def test_a_ceiling_is_the_largest_ratio_before_the_first_that_costs_too_much():
     rows = [_row("a", 0.2, 0.895), _row("a", 0.6, 0.7), _row("a", 0.8, 0.9), _row("b", 0.2, 0.5), _row("c", 0.2, 0.95)]
-    assert max_ratios(rows, dense=0.9, drop=0.01) == {"a": 0.2, "b": 0.0, "c": 0.2}
+    assert max_ratios(rows, dense=0.9, drop=0.01, metric=ACCURACY) == {"a": 0.2, "b": 0.0, "c": 0.2}
+
+
+def test_a_ceiling_follows_the_direction_of_the_metric():
+    rows = [{"layer": "a", "ratio": 0.2, "error": 0.105}, {"layer": "a", "ratio": 0.6, "error": 0.3}]
+    error = Metric(name="error", label="error", unit="fraction", higher_is_better=False)
+    assert max_ratios(rows, dense=0.1, drop=0.01, metric=error) == {"a": 0.2}
 
 
 @pytest.mark.parametrize("granularity", ["channel", "weight"])
@@ -39,6 +47,7 @@ def test_each_layer_is_pruned_alone_and_the_files_can_be_used(granularity, resid
     candidate = Candidate(spec=spec, module=residual)
     outcome = stage.run(candidate, context)
     assert outcome.candidate is candidate
+    assert [fact.code for fact in outcome.notes] == ["prune.sensitivity_table"]
     rows = outcome.tables["sensitivity"]
     assert {row["ratio"] for row in rows} >= {0.5}
     layers = {row["layer"] for row in rows}

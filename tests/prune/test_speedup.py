@@ -7,7 +7,8 @@ from torch import nn
 
 from compress.config.devices import load_device
 from compress.core.errors import ModelError
-from compress.core.record import Quantity
+from compress.core.record import Fact, Quantity
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import Comparison
@@ -15,7 +16,7 @@ from compress.profile.cost_model.operator_work import OperatorWork
 from compress.prune import latency_target as latency
 from compress.prune import setup as prepare
 from compress.prune.base import Constraints
-from compress.prune.speedup import SpeedupMeter, diagnose, misaligned, no_gain
+from compress.prune.speedup import SpeedupMeter, diagnose, misaligned, no_speedup
 from compress.prune.stage import Prune, Target
 from compress.prune.structured import channel_multiple as rounding
 from compress.prune.structured.channel_multiple import benchmark_multiples, device_multiple, fastest
@@ -132,11 +133,12 @@ def test_convolutions_that_do_not_suit_the_blocks_are_counted():
 
 def test_a_step_that_gains_no_time_is_told_with_its_cause():
     rows = [{**ROW, "step": 1}, {**ROW, "step": 2, "predicted_speedup": 3.0}, {**ROW, "step": 3, "predicted_speedup": 3.0}]
-    (told,) = no_gain(rows)
-    assert told.startswith("step 2 removed multiply-accumulates")
-    assert "memory-bound" in told
-    (wide,) = no_gain([{**ROW, "step": 1, "measured_speedup": 0.9, "low": 0.7, "high": 1.3}])
-    assert "0.90 times the dense speed, 95 % interval 0.70 to 1.30" in wide
+    (fact,) = no_speedup(rows)
+    assert (fact.code, fact.subject) == ("prune.no_speedup", "step 2")
+    assert render(fact).startswith("step 2 removed multiply-accumulates")
+    assert "memory-bound" in render(fact)
+    (wide,) = no_speedup([{**ROW, "step": 1, "measured_speedup": 0.9, "low": 0.7, "high": 1.3}])
+    assert "0.90 times the dense speed, 95 % interval 0.70 to 1.30" in render(wide)
 
 
 def test_steps_are_timed_and_times_change_no_weight(wide, large, data, context, tmp_path):
@@ -169,7 +171,7 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
     again = prepare.PruningSetup(stage, candidate, context, wide)
     assert (first.measured.round_to, again.measured.round_to, len(calls)) == (16, 16, 1)
     assert again.tables()["rounding"] == first.tables()["rounding"]
-    assert "multiples of 16 (round_to: measure)" in again.notes()[0]
+    assert again.notes()[0] == Fact.of("prune.channel_multiple", "measure", multiple=16)
 
 
 def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, data, context):
@@ -186,7 +188,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
     reached = estimated_ms(outcome.candidate.network(), data.spec, device)
     assert reached <= 0.8 * dense * 1.001
-    assert not any("not reached" in note for note in outcome.notes)
+    assert not any(fact.code == "prune.target_not_reached" for fact in outcome.notes)
 
 
 def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, data, context):
@@ -194,10 +196,11 @@ def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, dat
         target={"latency_ms": 1e-6, "device": "phone"}, schedule={"kind": "one_shot"}, recover={"epochs": 0}, max_ratio=0.5
     )
     outcome = stage.model_copy(update={"timing_seconds": 0.0}).run(Candidate(spec=data.spec, module=wide), context)
-    (told,) = (warning for warning in outcome.warnings if "target not reached" in warning)
-    assert told in outcome.notes
-    assert "latency_ms at" in told
-    assert "max_ratio 0.5" in told
+    (fact,) = (warning for warning in outcome.warnings if warning.code == "prune.target_not_reached")
+    assert fact in outcome.notes
+    assert (fact.subject, fact.values["max_ratio"]) == ("latency_ms", 0.5)
+    assert "target not reached: latency_ms at" in render(fact)
+    assert "max_ratio 0.5" in render(fact)
     assert outcome.results["macs_ratio"].value < 0.6
 
 
@@ -205,8 +208,8 @@ def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, conte
     stage = Prune(target={"latency_ms": 1e6}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)
     assert outcome.results["macs_ratio"].value == 1.0
-    assert any("the target is met as it is" in note for note in outcome.notes)
-    assert any("the target is met as it is" in warning for warning in outcome.warnings)
+    assert any(fact.code == "prune.latency_target_already_met" for fact in outcome.notes)
+    assert any(fact.code == "prune.latency_target_already_met" for fact in outcome.warnings)
 
 
 class SteadyComparison(Comparison):
@@ -258,10 +261,12 @@ def test_a_latency_on_this_machine_is_held_to_as_a_fraction_though_the_machine_b
     (row,) = outcome.tables["latency_target"]
     assert row["asked"] == pytest.approx(0.5)
     assert row["dense_ms"] > row["dense_ms_before"]
-    assert any(note.startswith("latency at the end: 0.") and note.endswith(": met") for note in outcome.notes)
+    (verdict,) = (fact for fact in outcome.notes if fact.code == "prune.latency_target")
+    assert verdict.values["verdict"] == "met"
     assert outcome.warnings == ()
-    (moved,) = (note for note in outcome.notes if "this machine became slower" in note)
-    assert ("target: {latency: 0.5}" in moved) == ("latency_ms" in target)
+    (changed,) = (fact for fact in outcome.notes if fact.code == "prune.machine_speed_changed")
+    assert changed.values["dense_ms"] > changed.values["dense_ms_before"]
+    assert ("target: {latency: 0.5}" in render(changed)) == ("latency_ms" in target)
 
 
 REACHED = {"asked": 0.5, "reached": 0.49, "low": 0.48, "high": 0.50, "dense_ms_before": 8.0, "dense_ms": 8.1, "pruned_ms": 3.97}
@@ -271,18 +276,21 @@ REACHED = {"asked": 0.5, "reached": 0.49, "low": 0.48, "high": 0.50, "dense_ms_b
     ("changes", "verdict"),
     [
         ({}, "met"),
-        ({"reached": 0.505, "low": 0.495, "high": 0.515}, "met within what the measurement can tell"),
+        ({"reached": 0.505, "low": 0.495, "high": 0.515}, "met_within_interval"),
         ({"reached": 0.55, "low": 0.54, "high": 0.56}, "missed"),
         ({"reached": 0.55, "low": None, "high": None}, "missed"),
     ],
 )
 def test_the_verdict_on_a_latency_goes_by_its_interval(changes, verdict):
-    (note,) = latency.told(Target(latency=0.5), latency.LatencyResult(**{**REACHED, **changes}))
-    assert note.endswith(f": {verdict}")
+    (fact,) = latency.describe(Target(latency=0.5), latency.LatencyResult(**{**REACHED, **changes}))
+    assert (fact.code, fact.values["verdict"]) == ("prune.latency_target", verdict)
+    words = "met within what the measurement can tell" if verdict == "met_within_interval" else verdict
+    assert render(fact).endswith(f": {words}")
 
 
 def test_a_target_in_ms_is_told_at_the_speed_of_the_start():
-    note, moved = latency.told(Target(latency_ms=4.0), latency.LatencyResult(**{**REACHED, "dense_ms": 11.0, "pruned_ms": 5.4}))
+    slower = latency.LatencyResult(**{**REACHED, "dense_ms": 11.0, "pruned_ms": 5.4})
+    note, moved = map(render, latency.describe(Target(latency_ms=4.0), slower))
     assert "which is 4 ms at the speed of the start, where it would take 3.92 ms" in note
     assert "became slower meanwhile: the dense network took 8 ms at the start and 11 ms at the end" in moved
     assert "target: {latency: 0.5}" in moved
@@ -294,7 +302,7 @@ def test_a_real_latency_target_is_measured_at_the_end(wide, data, context):
     outcome = stage.run(Candidate(spec=data.spec, module=wide), replace(context, smoke=True))
     ratio = outcome.results["latency_ratio"]
     assert 0.05 < ratio.value < 0.8
-    assert any(note.startswith("latency at the end") for note in outcome.notes)
+    assert any(fact.code == "prune.latency_target" for fact in outcome.notes)
 
 
 def _size(net):

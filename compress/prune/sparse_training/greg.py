@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compress.core.record import Fact
 from compress.prune.schedule_settings import SparseTraining, has_option
 
 
@@ -129,18 +130,12 @@ def factor_at(settings: SparseTraining, t: int) -> float:
     )
 
 
-def told(settings: SparseTraining, steps: int) -> tuple[str, ...]:
-    """How far the schedule got in a training of so many steps, a sentence for each thing that a reviewer should know."""
+def describe_growth(settings: SparseTraining, steps: int) -> tuple[Fact, ...]:
+    """How far the factor grew in a training of this many optimizer steps."""
     if not has_option("penalty", settings.kind, "grows"):
         return ()
-    pick, reached = mask_selection_step(settings), factor_at(settings, steps)
-    if steps < pick:
-        late = (
-            f"sparse_training: greg2 would pick after step {pick} of training, which had {steps}: the first cut picked by the "
-        )
-        return (f"{late}magnitudes as they then were (factor {reached:g}); raise epochs or pick_strength, or lower every",)
-    when = f"picked what is to go after step {pick} of {steps}, and " if pick else ""
-    if reached < settings.ceiling:
-        more = f"its factor reached {reached:g} of {settings.ceiling:g}: raise epochs or strength for the rest"
-        return (f"sparse_training: {settings.kind} {when}{more}",)
-    return (f"sparse_training: {settings.kind} {when}its factor reached its ceiling {settings.ceiling:g} within {steps} steps",)
+    selection, factor = mask_selection_step(settings), factor_at(settings, steps)
+    if steps < selection:
+        return (Fact.of("prune.selection_not_reached", settings.kind, selection=selection, steps=steps, factor=factor),)
+    values = {"selection": selection, "steps": steps, "factor": factor, "ceiling": settings.ceiling}
+    return (Fact.of("prune.penalty_growth", settings.kind, **values),)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Curve
+from compress.core.record import Curve, Fact
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.collect_scores import compute_scores
 from compress.prune.predict_mask import predict_mask
 from compress.prune.schedule_settings import SparseTraining, has_option
 from compress.prune.setup import PruningSetup
-from compress.prune.sparse_training.greg import GrowingPenalty, told
+from compress.prune.sparse_training.greg import GrowingPenalty, describe_growth
 from compress.prune.sparse_training.penalties import SparsityPenalty, build_penalty
 from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import prunable
@@ -49,7 +49,7 @@ class InitialState:
     teacher: nn.Module
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 def train_before_pruning(
@@ -81,7 +81,10 @@ def train_before_pruning(
         after_step=after_step,
     )
     return InitialState(
-        module, parent, curves=_named(history), notes=told(stage.sparse_training, _steps(stage.sparse_training, context))
+        module,
+        parent,
+        curves=_named(history),
+        notes=describe_growth(stage.sparse_training, _steps(stage.sparse_training, context)),
     )
 
 
@@ -112,7 +115,7 @@ def _penalty(
     if not has_option("penalty", training.kind, "picks"):
         growth = GrowingPenalty(training, pick(module), module)
     else:
-        fixed = {f"{skip.what}.weight" for skip in prepared.pruner.skipped}
+        fixed = {f"{skip.subject}.weight" for skip in prepared.pruner.skipped}
         free = {name: w for name, w in prunable(module, protected).items() if name not in fixed}
         growth = GrowingPenalty(
             training, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import InputSpec
+from compress.core.record import Fact, InputSpec
 from compress.models.pruned_attention import is_relative, is_windowed, restore_pruned_forwards
 from compress.prune.criteria import Importance
 
-BOUND = "its outputs are those of attention heads, which go whole"
 _TOLERANCE = 1e-9
 _BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
 """Parameters of window attention that hold one entry for each head, and along which dimension."""
@@ -204,29 +203,29 @@ def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) ->
             child.out_features, child.in_features = child.weight.shape
 
 
-def unprunable_heads(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, str]:
+def unprunable_heads(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, Fact]:
     """Attention modules whose heads cannot go, with the reason: found by halving what fails together.
 
     Without their first heads they must compute what they do with those heads' outputs at zero, in float64.
     """
     net = copy.deepcopy(module).double().eval()
     x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return _unfit(net, x, names)
+    return _unprunable(net, x, names)
 
 
-def _unfit(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, str]:
-    reason = _trial(net, x, names) if names else ""
-    if not reason:
+def _unprunable(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, Fact]:
+    reason = _difference(net, x, names) if names else None
+    if reason is None:
         return {}
     if len(names) == 1:
-        return {names[0]: reason}
+        return {names[0]: reason.model_copy(update={"subject": names[0]})}
     half = len(names) // 2
-    return _unfit(net, x, names[:half]) | _unfit(net, x, names[half:])
+    return _unprunable(net, x, names[:half]) | _unprunable(net, x, names[half:])
 
 
 @torch.no_grad()
-def _trial(net: nn.Module, x: Tensor, names: Sequence[str]) -> str:
-    """What is wrong when the first head of each of these modules goes; empty when nothing is."""
+def _difference(net: nn.Module, x: Tensor, names: Sequence[str]) -> Fact | None:
+    """What is wrong when the first head of each of these modules is removed; None when nothing is."""
     muted, small = copy.deepcopy(net), copy.deepcopy(net)
     for name in names:
         part = muted.get_submodule(name)
@@ -238,10 +237,10 @@ def _trial(net: nn.Module, x: Tensor, names: Sequence[str]) -> str:
             remove_heads(small, name, [0])
         wrong = float((muted(x) - small(x)).abs().max())
     except Exception as error:  # whatever the user's network says to fewer heads
-        return f"with fewer heads the network does not run ({type(error).__name__}: {error})".splitlines()[0]
+        return Fact.of("prune.fails_with_fewer_heads", error=f"{type(error).__name__}: {error}".splitlines()[0])
     if not wrong <= _TOLERANCE:
-        return f"removing a head is not the same as muting it (outputs differ by {wrong:.1e})"
-    return ""
+        return Fact.of("prune.heads_not_equivalent", difference=wrong)
+    return None
 
 
 def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from torch import nn
 from compress.config.devices import Device
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
+from compress.core.sentences import render
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import BASELINE, median_ms
 from compress.prune.base import Constraints
@@ -80,7 +81,7 @@ def benchmark_multiples(
             failed[multiple] = str(error)
             continue
         if cut.notes:
-            failed[multiple] = cut.notes[0]
+            failed[multiple] = render(cut.notes[0])
         else:
             made[multiple] = cut.module
     if not made:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
+from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
@@ -74,42 +75,46 @@ class ChannelPruner:
         self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
         bound = heads.projections(work)
-        reasons = {group.root: self._reason(group, self.protected, bound) for group in found}
+        reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in found}
         picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
         reasons |= groups.unprunable(work, spec, picks)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, closed = self._heads(work)
         self.skipped = (*_skips(work, found, reasons, self.protected), *closed)
         if not self.prunable and not self.heads:
-            listed = "; ".join(sorted({skip.reason for skip in self.skipped})) or "it has no convolution and no linear layer"
+            listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or "it has no convolution and no linear layer"
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.ChannelGroup, match_modules: frozenset[str], bound: frozenset[str]) -> str:
-        named = sorted(match_modules & {*group.layers})
+    def _reason(self, group: groups.ChannelGroup, bound: frozenset[str]) -> Fact | None:
+        """Why the width of a group stays, without a subject; None where it may shrink.
+
+        Args:
+            group: Coupled channels.
+            bound: Names of the projections of attention.
+        """
         if group.fixed_reason:
             return group.fixed_reason
         if bound & {*group.layers}:
-            return heads.BOUND
-        if named:
-            return f"its channels go together with those of {named[0]}, which is protected"
+            return Fact.of("prune.attention_projection")
+        if named := sorted(self.protected & {*group.layers}):
+            return Fact.of("prune.coupled_to_protected", layer=named[0])
         if group.width % group.repeats:
-            return f"its {group.width} channels do not divide into {group.repeats} equal parts"
+            return Fact.of("prune.indivisible_width", width=group.width, parts=group.repeats)
         if not self._smaller(group):
-            least = f"keeps {1 - self.limits.ceiling(group.layers):.0%}"
-            return f"{group.width} channels: no smaller width is a multiple of {self.limits.round_to} and {least}"
-        return ""
+            kept = 1 - self.limits.ceiling(group.layers)
+            return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=kept)
+        return None
 
-    def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Skipped, ...]]:
+    def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Fact, ...]]:
         """Heads of the attention modules that may lose some, and the others with the reason."""
         found = heads.count_heads(work)
-        reasons = {name: "protected" for name in found if name in self.protected}
+        reasons = {name: Fact.of("prune.heads_protected", name) for name in found if name in self.protected}
         for name, count in found.items():
             if name not in reasons and not heads.allowed_head_counts(count, count, self.limits.ceiling([name])):
-                reasons[name] = f"{count} heads: max_ratio {self.limits.ceiling([name])} leaves no smaller number"
+                reasons[name] = Fact.of("prune.no_fewer_heads", name, heads=count, max_ratio=self.limits.ceiling([name]))
         reasons |= heads.unprunable_heads(work, self.spec, [name for name in found if name not in reasons])
-        skips = tuple(Skipped(what=f"{name} (heads)", reason=reason) for name, reason in reasons.items())
-        return {name: count for name, count in found.items() if name not in reasons}, skips
+        return {name: count for name, count in found.items() if name not in reasons}, tuple(reasons.values())
 
     def _smaller(self, group: groups.ChannelGroup) -> tuple[int, ...]:
         limits, initial = self.limits, self.initial[group.root]
@@ -225,26 +230,33 @@ class ChannelPruner:
         check_forward(made, self.spec)
         return made
 
-    def _shortfall(self, fraction: float, reached: float) -> str:
-        limits, alone = self.limits, len(self.skipped)
-        return (
-            f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
-            f"limited by {limits.told()}, round_to {limits.round_to} and {alone} layer{'s' * (alone != 1)} left alone"
+    def _shortfall(self, fraction: float, reached: float) -> Fact:
+        return Fact.of(
+            "prune.target_not_reached",
+            self.measure,
+            granularity="channel",
+            reached=reached / self.dense,
+            asked=fraction,
+            round_to=self.limits.round_to,
+            skipped=len(self.skipped),
+            **self.limits.describe(),
         )
 
 
 def _skips(
-    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, str], match_modules: frozenset[str]
-) -> tuple[Skipped, ...]:
+    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, Fact | None], protected: frozenset[str]
+) -> tuple[Fact, ...]:
     """Every convolution and linear layer whose outputs stay, with the reason."""
     why = {layer: reasons[group.root] for group in found for layer in group.layers}
-    why |= {layer: "protected" for layer, reason in why.items() if layer in match_modules and reason}
+    why |= {layer: Fact.of("prune.protected") for layer, reason in why.items() if layer in protected and reason}
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             why[f"{name}.out_proj"] = groups.ATTENTION
     names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS) and part.weight.numel()]
-    unseen = "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
-    return tuple(Skipped(what=name, reason=reason) for name in names if (reason := why.get(name, unseen)))
+    unreached = Fact.of("prune.not_in_graph")
+    return tuple(
+        reason.model_copy(update={"subject": name}) for name in names if (reason := why.get(name, unreached)) is not None
+    )
 
 
 def check_forward(module: nn.Module, spec: InputSpec) -> None:

@@ -19,11 +19,12 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.record import Fact, InputSpec
 
 Side = Literal["out", "in"]
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
-ATTENTION = "attention's width is tied to its heads, which must stay of equal size"
+ATTENTION, OUTPUT = Fact.of("prune.attention_width"), Fact.of("prune.output_layer")
+"""Reasons why a group keeps its width."""
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
 _FLAT = (nn.Linear, nn.BatchNorm1d)
 _MIXERS = (nn.LayerNorm, nn.GroupNorm)
@@ -39,9 +40,9 @@ class ChannelGroup:
         width: Its channels.
         layers: Names of all convolutions and linear layers whose outputs they are.
         repeats: Channels go in sets of this many: groups of grouped convolutions.
-        touches: (name, side, channels of it that go with one channel of the root) for every module.
-        fixed: Why the group must stay as it is; empty if it may shrink.
-        item: torch-pruning's group over all channels, for scoring.
+        coupled: (name, side, channels of it that go with one channel of the root) for every module.
+        fixed_reason: Why the group keeps its width; None if it may shrink.
+        tp_group: torch-pruning's group over all channels, for scoring.
     """
 
     root: str
@@ -49,7 +50,7 @@ class ChannelGroup:
     layers: tuple[str, ...]
     repeats: int
     coupled: tuple[tuple[str, Side, float], ...]
-    fixed_reason: str
+    fixed_reason: Fact | None
     tp_group: Any
 
 
@@ -147,11 +148,12 @@ def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> ChannelG
     root = item[0].dep.target.module
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
-    fixed, repeats, layers = "", 1, []
+    fixed: Fact | None = None
+    repeats, layers = 1, []
     for dep, indices in item:
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
         if is_out and (not dep.target.outputs or dep.target.type == tp.ops.OPTYPE.OUTPUT):
-            fixed = "it is the output layer: its width is the number of classes"
+            fixed = OUTPUT
         elif isinstance(part, nn.MultiheadAttention):
             fixed = fixed or ATTENTION
         if part not in names:
@@ -216,11 +218,12 @@ def _fill(value: Tensor | None, dim: int, indices: Sequence[int]) -> None:
         value.detach().index_fill_(dim, torch.tensor(indices), 0.0)
 
 
-def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> str:
+def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> Fact | None:
     """Try a removal on a copy, in float64.
 
     Returns:
-        What is wrong with it; empty when the pruned network runs and, where no normalisation over channels is concerned,
+        What is wrong with it, without a subject; None when the pruned network runs and, where no normalisation over channels is
+        concerned,
         computes what the dense one does with those channels at zero.
     """
     net = copy.deepcopy(module).double().eval()
@@ -233,35 +236,35 @@ def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Se
             expected = net(x)
             remove_channels(net, graph, picks)
         except ModelError:
-            return "the dependency graph cannot follow its channels (removing some would leave another layer without any)"
+            return Fact.of("prune.not_followed", error="removing some would leave another layer without any")
         except Exception as error:  # torch-pruning stumbles in many ways over operations that it does not know
-            return f"the dependency graph cannot follow its channels ({_first_line(error)})"
+            return Fact.of("prune.not_followed", error=_first_line(error))
         try:
             after = net(x)
         except Exception as error:  # whatever the user's network says to its new shape
-            return f"with fewer channels the network does not run ({_first_line(error)})"
+            return Fact.of("prune.fails_when_smaller", error=_first_line(error))
     if after.shape != before.shape:
-        return f"removing channels changes the output's shape to {tuple(after.shape)}"
+        return Fact.of("prune.output_shape_changes", shape=tuple(after.shape))
     wrong, effect = float((after - expected).norm()), float((before - expected).norm())
     if all(zeroed) and not wrong <= _TOLERANCE * max(effect, float(before.norm()) * 1e-3):
-        return "removing channels is not the same as setting them to zero: they cannot be followed through a shuffle or reshape"
-    return ""
+        return Fact.of("prune.not_equivalent")
+    return None
 
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def unprunable(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def unprunable(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> dict[str, Fact]:
     """Roots of groups that must be left alone, with the reason: found by halving what fails together."""
-    reason = check_equivalence(module, spec, picks) if picks else ""
-    if not reason:
+    reason = check_equivalence(module, spec, picks) if picks else None
+    if reason is None:
         return {}
     roots = list(picks)
     if len(roots) == 1:
         return {roots[0]: reason}
     half = len(roots) // 2
-    found: dict[str, str] = {}
+    found: dict[str, Fact] = {}
     for part in (roots[:half], roots[half:]):
         found |= unprunable(module, spec, {root: picks[root] for root in part})
     return found

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
 from compress.models.module_globs import check_globs, match_modules
 from compress.models.pruned_attention import is_skipped, restore_pruned_forwards
 from compress.prune.base import Constraints, PrunedModel
@@ -137,8 +137,8 @@ class BlockPruner:
         self.prunable = tuple(name for name in blocks if name not in closed)
         self.most = int(limits.max_ratio * len(blocks) + 1e-9)
         self.skipped = (
-            *(Skipped(what=name, reason="protected") for name in sorted(closed)),
-            Skipped(what="everything else", reason="not a residual block, or one that changes the shape of what passes it"),
+            *(Fact.of("prune.protected", name) for name in sorted(closed)),
+            Fact.of("prune.not_a_residual_block"),
         )
         if not self.prunable or not self.most:
             told = "all its residual blocks are protected" if closed else "it has no residual block whose removal keeps shapes"
@@ -177,8 +177,6 @@ class BlockPruner:
             made, notes=() if reached <= fraction * self.dense or fraction >= 1 else (self._shortfall(fraction, reached),)
         )
 
-    def _shortfall(self, fraction: float, reached: float) -> str:
-        return (
-            f"target not reached: {self.measure} at {reached / self.dense:.4f} of the dense network, asked {fraction:.4f}; "
-            f"limited by {self.limits.told()} of the blocks and by what is no residual block"
-        )
+    def _shortfall(self, fraction: float, reached: float) -> Fact:
+        values = {"granularity": "layer", "reached": reached / self.dense, "asked": fraction, **self.limits.describe()}
+        return Fact.of("prune.target_not_reached", self.measure, **values)

@@ -30,11 +30,9 @@ class Block:
         """Weights in it."""
         return self.rows * self.columns
 
-    def unfit(self, shape: Sequence[int]) -> str:
-        """Why a weight of this shape cannot be cut into blocks; empty if it can."""
-        if shape[0] % self.rows or shape[1] % self.columns:
-            return f"its {shape[0]}×{shape[1]} channels do not divide into blocks of {self.rows}×{self.columns}"
-        return ""
+    def divides(self, shape: Sequence[int]) -> bool:
+        """Whether a weight of this shape (out, in, kernel…) divides into blocks."""
+        return shape[0] % self.rows == 0 and shape[1] % self.columns == 0
 
     def pool(self, s: Tensor) -> Tensor:
         """Mean score of each block: (R·r, C·c, kernel…) → (R, C, kernel…)."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import InputSpec
+from compress.core.record import Fact, InputSpec
 from compress.prune.structured import dependency_graph as groups
 
 _ROWS = 512
@@ -105,7 +105,7 @@ class _Part:
 
 def permute_channels(
     module: nn.Module, spec: InputSpec, scores: Mapping[str, Tensor], n: int, m: int
-) -> tuple[float, dict[str, Tensor], tuple[str, ...]]:
+) -> tuple[float, dict[str, Tensor], tuple[Fact, ...]]:
     """Reorder all groups of coupled channels that feed scored layers, in place.
 
     Args:
@@ -141,8 +141,7 @@ def permute_channels(
             else:
                 _apply([_Part(found[p.name], p.dim, p.start) for p in parts if p.name in found], order)
     gain = sum(retained_magnitude(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
-    told = f"{left} group{'s' * (left != 1)} of channels left in order: behind a shuffle, a reshape, attention or the output"
-    return gain, found, (told,) if left else ()
+    return gain, found, (Fact.of("prune.channels_not_permuted", groups=left),) if left else ()
 
 
 def _matrix(s: Tensor) -> Tensor:

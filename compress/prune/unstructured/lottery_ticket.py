@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import TrainingError
+from compress.core.record import Fact, Metric
 
 
 class WeightRewinder:
@@ -84,13 +85,13 @@ def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
     write_with(path, lambda aside: save_file(masks, aside))
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which round found a winning ticket: the sparsest one that is at least as accurate as the dense network."""
-    dense = rows[0]["accuracy_recovered"]
-    winning = [row for row in rows[1:] if row["accuracy_recovered"] >= dense]
+def find_winning_ticket(rows: Sequence[Mapping[str, Any]], metric: Metric) -> Fact:
+    """Which round found a winning ticket: the sparsest one whose metric is at least as good as that of the dense network."""
+    column, sign = f"{metric.name}_recovered", 1 if metric.higher_is_better else -1
+    dense = rows[0][column]
+    winning = [row for row in rows[1:] if sign * row[column] >= sign * dense]
     if not winning:
-        return f"no winning ticket: every round stays below the dense network's validation accuracy of {dense:.4f}"
+        return Fact.of("prune.no_winning_ticket", metric.label, dense=dense)
     best = winning[-1]
-    found = f"{best['accuracy_recovered']:.4f} at sparsity {best['sparsity']:.4f}, dense {dense:.4f}"
-    number = best["step"]
-    return f"winning ticket in round {number}: validation accuracy {found}; its masks are in masks-{number}.safetensors"
+    values = {"round": best["step"], "value": best[column], "sparsity": best["sparsity"], "dense": dense}
+    return Fact.of("prune.winning_ticket", metric.label, **values, file=f"masks-{best['step']}.safetensors")

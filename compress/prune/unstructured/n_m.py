@@ -13,18 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
+from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.sparsity_pattern import kept_of
 from compress.prune.unstructured.channel_permutation import permute_channels
 from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
-
-
-def shape_mismatch(shape: tuple[int, ...], m: int) -> str:
-    """Why a weight (out, in, kernel…) has no groups of M inputs; empty if it has."""
-    return f"its {shape[1]} inputs for each output do not divide into groups of {m}" if shape[1] % m else ""
 
 
 def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
@@ -75,21 +71,26 @@ class NMPruner:
         pattern: str = "2:4",
     ) -> None:
         self.spec, (self.n, self.m) = spec, kept_of(pattern)
-        self.told: tuple[str, ...] = ()
+        self.notes: tuple[Fact, ...] = ()
         hidden = match_modules(parent, limits.protect) | {
             name for name, _ in parent.named_modules() if name and limits.ceiling([name]) < 1 - self.n / self.m
         }
         check_globs(limits.ceilings, parent)
         shapes = {name: tuple(p.shape) for name, p in prunable(parent).items()}
-        reasons = {name: "protected" for name in shapes if layer_of(name) in hidden}
-        reasons |= {
-            name: why for name, shape in shapes.items() if (why := shape_mismatch(shape, self.m)) and name not in reasons
-        }
-        self.protected = hidden | {layer_of(name) for name in reasons}
-        self.skipped = tuple(Skipped(what=name, reason=reason) for name, reason in reasons.items())
-        if len(reasons) == len(shapes):
-            first = next(iter(reasons.items()), ("", "it has no convolution and no linear layer"))
-            msg = f"no layer of this network takes {pattern}: {': '.join(first)}; protect less, or use granularity: weight"
+        closed = [name for name in shapes if layer_of(name) in hidden]
+        self.skipped = (
+            *(Fact.of("prune.protected", name) for name in closed),
+            *(
+                Fact.of("prune.indivisible_inputs", name, inputs=shape[1], m=self.m)
+                for name, shape in shapes.items()
+                if shape[1] % self.m and name not in closed
+            ),
+        )
+        self.protected = hidden | {layer_of(fact.subject) for fact in self.skipped}
+        if len(self.skipped) == len(shapes):
+            fact = next(iter(self.skipped), None)
+            reason = f"{fact.subject}: {render(fact)}" if fact else "it has no convolution and no linear layer"
+            msg = f"no layer of this network takes {pattern}: {reason}; protect less, or use granularity: weight"
             raise ModelError(msg)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
@@ -104,7 +105,7 @@ class NMPruner:
         scores = {name: importance.weights(name, p) for name, p in prunable(work, self.protected).items()}
         if not any(bool((p == 0).any()) for p in prunable(work, self.protected).values()):
             gain, scores, skipped = permute_channels(work, self.spec, scores, self.n, self.m)
-            self.told = (f"input channels reordered before the first cut: {gain:.1%} more of the scores kept", *skipped)
+            self.notes = (Fact.of("prune.channels_permuted", gain=gain), *skipped)
         work.zero_grad(set_to_none=True)
         part = min(fraction / (1 - self.n / self.m), 1.0)
         masks = {
@@ -113,4 +114,4 @@ class NMPruner:
         }
         after_step = WeightMasks(work, masks)
         after_step()
-        return PrunedModel(work, after_step, self.told)
+        return PrunedModel(work, after_step, self.notes)

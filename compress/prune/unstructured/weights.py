@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec, Skipped
+from compress.core.record import Fact, InputSpec
+from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
@@ -135,12 +136,23 @@ class UnstructuredPruner:
         self.ranking, self.limits, self.measure, self.block = ranking, limits, measure, block
         hidden = match_modules(parent, limits.protect)
         check_globs(limits.ceilings, parent)
-        odd = {name: reason for name, p in prunable(parent, hidden).items() if (reason := block.unfit(p.shape))}
+        odd = {
+            name: Fact.of(
+                "prune.indivisible_blocks",
+                name,
+                outputs=p.shape[0],
+                inputs=p.shape[1],
+                rows=block.rows,
+                columns=block.columns,
+            )
+            for name, p in prunable(parent, hidden).items()
+            if not block.divides(p.shape)
+        }
         self.protected = hidden | {layer_of(name) for name in odd}
         sizes = {name: p.numel() for name, p in prunable(parent, self.protected).items()}
         if not sizes:
-            told = f": {next(iter(odd.values()))}" if odd else ": every convolution and linear layer is protected"
-            msg = f"no weight of this network may be pruned{told}; protect less, or use granularity: weight"
+            reason = render(next(iter(odd.values()))) if odd else "every convolution and linear layer is protected"
+            msg = f"no weight of this network may be pruned: {reason}; protect less, or use granularity: weight"
             raise ModelError(msg)
         self.prunable = sum(sizes.values())
         self.parameters = sum(p.numel() for p in parent.parameters())
@@ -150,13 +162,11 @@ class UnstructuredPruner:
         self.dense_bytes = compressed_bytes(parent) if measure == "bytes" else 0
         self.skipped = self._skips(parent, odd)
 
-    def _skips(self, parent: nn.Module, odd: Mapping[str, str]) -> tuple[Skipped, ...]:
+    def _skips(self, parent: nn.Module, odd: Mapping[str, Fact]) -> tuple[Fact, ...]:
         left = sorted(set(prunable(parent)) - set(prunable(parent, self.protected)))
         rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
-        others = Skipped(
-            what=f"{rest} other parameters", reason="biases, normalisation and embeddings: few, and each matters much"
-        )
-        return (*(Skipped(what=name, reason=odd.get(name, "protected")) for name in left), others)
+        others = Fact.of("prune.other_parameters", count=rest)
+        return (*(odd.get(name, Fact.of("prune.protected", name)) for name in left), others)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Set the lowest weights to zero.
@@ -172,8 +182,8 @@ class UnstructuredPruner:
         }
         if self.measure == "bytes":
             return self._cut_to_bytes(module, fraction, scores)
-        wanted = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
-        return self._made(module, scores, min(round(wanted), self.most), self._shortfall(wanted))
+        target = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
+        return self._made(module, scores, min(round(target), self.most), self._shortfall(target))
 
     @property
     def prunable_layers(self) -> int:
@@ -193,7 +203,7 @@ class UnstructuredPruner:
                 WeightMasks(made, {name: self.block.spread(masks[name])})()
                 yield layer_of(name), count / scores[name].numel(), made
 
-    def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[str, ...] = ()) -> PrunedModel:
+    def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[Fact, ...] = ()) -> PrunedModel:
         """The network without its `count` lowest weights."""
         shapes = {name: p.shape for name, p in prunable(module, self.protected).items()}
         blocks = keep_masks(scores, count // self.block.size, ranking=self.ranking, max_ratio=self.ratios, shapes=shapes)
@@ -209,8 +219,7 @@ class UnstructuredPruner:
         best = self._made(module, scores, many)
         reached = compressed_bytes(best.module) / self.dense_bytes
         if reached > fraction:
-            told = f"target not reached: {reached:.3f} of the dense network's compressed bytes, asked {fraction:.3f}; "
-            return PrunedModel(best.module, best.after_step, (told + self._limited(),))
+            return PrunedModel(best.module, best.after_step, (self._not_reached(reached, fraction),))
         for _ in range(_HALVINGS):
             middle = (few + many) // 2
             tried = self._made(module, scores, middle)
@@ -220,16 +229,15 @@ class UnstructuredPruner:
                 few = middle
         return best
 
-    def _shortfall(self, wanted: float) -> tuple[str, ...]:
-        if round(wanted) <= self.most:
+    def _shortfall(self, target: float) -> tuple[Fact, ...]:
+        if round(target) <= self.most:
             return ()
-        reached = (
-            f"{self.most / self.prunable:.3f} of the prunable weights removed where {wanted / self.prunable:.3f} was asked"
-        )
-        return (f"target not reached: {reached}; {self._limited()}",)
+        return (self._not_reached(self.most / self.prunable, target / self.prunable),)
 
-    def _limited(self) -> str:
-        return f"limited by {self.limits.told()} in each layer"
+    def _not_reached(self, reached: float, asked: float) -> Fact:
+        """For `bytes` fractions kept of the dense network's, else fractions removed of the prunable weights."""
+        values = {"granularity": "weight", "reached": reached, "asked": asked, **self.limits.describe()}
+        return Fact.of("prune.target_not_reached", self.measure, **values)
 
 
 def block_pruner(parent: nn.Module, spec: InputSpec, *, pattern: str, **fields: Any) -> UnstructuredPruner:

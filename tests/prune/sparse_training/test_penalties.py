@@ -4,12 +4,13 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.sentences import render
 from compress.prune.base import Constraints
 from compress.prune.criteria import l1 as l1_norm
 from compress.prune.criteria import magnitude
 from compress.prune.predict_mask import predict_mask
 from compress.prune.schedule_settings import SparseTraining
-from compress.prune.sparse_training.greg import GrowingPenalty, greg1, greg2, masked_l2, selection_step, told
+from compress.prune.sparse_training.greg import GrowingPenalty, describe_growth, greg1, greg2, masked_l2, selection_step
 from compress.prune.sparse_training.penalties import build_penalty, group_lasso, l1
 from compress.prune.structured.channels import ChannelPruner
 from compress.prune.unstructured.weights import UnstructuredPruner, prunable
@@ -166,15 +167,18 @@ def test_growth_goes_on_with_what_was_picked(residual):
 
 
 @pytest.mark.parametrize(
-    ("kind", "steps", "expected"),
+    ("kind", "steps", "factor", "expected"),
     [
-        ("greg1", 100, "its factor reached 0.001 of 1"),
-        ("greg1", 10**6, "its factor reached its ceiling 1 within"),
-        ("greg2", 100, "would pick after step 10000 of training, which had 100"),
-        ("greg2", 20_000, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
+        ("greg1", 100, 0.001, "its factor reached 0.001 of 1"),
+        ("greg1", 10**6, 1.0, "its factor reached its ceiling 1 within"),
+        ("greg2", 100, 1e-4, "would pick after step 10000 of training, which had 100"),
+        ("greg2", 20_000, 0.11, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
     ],
 )
-def test_how_far_the_growth_got_is_told(kind, steps, expected):
-    (note,) = told(SparseTraining(kind=kind), steps)
-    assert expected in note
-    assert told(SparseTraining(kind="l1"), steps) == ()
+def test_how_far_the_growth_got_is_told(kind, steps, factor, expected):
+    (fact,) = describe_growth(SparseTraining(kind=kind), steps)
+    assert fact.code == ("prune.selection_not_reached" if steps < fact.values["selection"] else "prune.penalty_growth")
+    assert (fact.subject, fact.values["steps"]) == (kind, steps)
+    assert fact.values["factor"] == pytest.approx(factor)
+    assert expected in render(fact)
+    assert describe_growth(SparseTraining(kind="l1"), steps) == ()

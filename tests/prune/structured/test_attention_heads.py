@@ -10,6 +10,7 @@ from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlockV2
 
 from compress.core.errors import ModelError
+from compress.core.sentences import render, render_subject
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
 from compress.prune.base import Constraints
@@ -122,9 +123,9 @@ def test_protected_heads_and_those_under_a_ceiling_stay_with_the_reason(large):
     pruner = ChannelPruner(net, large, measure="macs", ranking="global", limits=limits)
     cut = pruner.prune(net, 0.8, magnitude())
     assert heads.count_heads(cut.module) == heads.count_heads(net)
-    reasons = {skip.what: skip.reason for skip in pruner.skipped}
-    assert reasons[f"{names[0]} (heads)"] == "protected"
-    assert "max_ratio 0.1 leaves no smaller number" in reasons[f"{names[1]} (heads)"]
+    reasons = {render_subject(fact): fact for fact in pruner.skipped}
+    assert reasons[f"{names[0]} (heads)"].code == "prune.heads_protected"
+    assert "max_ratio 0.1 leaves no smaller number" in render(reasons[f"{names[1]} (heads)"])
 
 
 def test_an_importance_of_channels_alone_leaves_heads(large):
@@ -146,8 +147,8 @@ def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
 def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, large):
     bound = heads.projections(network)
     pruner = ChannelPruner(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
-    reasons = {skip.what: skip.reason for skip in pruner.skipped}
-    assert all(reasons[name] == heads.BOUND or "does not reach it" in reasons[name] for name in bound)
+    reasons = {fact.subject: fact.code for fact in pruner.skipped}
+    assert all(reasons[name] in ("prune.attention_projection", "prune.not_in_graph") for name in bound)
     assert len(bound) == sum(
         not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.count_heads(network)
     )

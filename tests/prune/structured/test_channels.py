@@ -8,6 +8,8 @@ import torchvision
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.record import Fact
+from compress.core.sentences import render
 from compress.models.count_macs import count_network
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
@@ -112,10 +114,10 @@ def test_protected_layers_keep_their_outputs(residual, spec):
         if fnmatch(name, "expand*") and isinstance(part, nn.Conv2d):
             assert small[name].out_channels == part.out_channels
     assert small["stem.0"].out_channels < 32
-    reasons = {skip.what: skip.reason for skip in pruner.skipped}
-    assert reasons["expand.0"] == "protected"
-    assert "expand.0" in reasons["depth.0"]
-    assert "number of classes" in reasons["head"]
+    reasons = {fact.subject: fact for fact in pruner.skipped}
+    assert reasons["expand.0"].code == "prune.protected"
+    assert reasons["depth.0"] == Fact.of("prune.coupled_to_protected", "depth.0", layer="expand.0")
+    assert "number of classes" in render(reasons["head"])
 
 
 def test_a_target_below_the_ceilings_is_told_and_the_best_is_kept(residual, spec):
@@ -123,16 +125,18 @@ def test_a_target_below_the_ceilings_is_told_and_the_best_is_kept(residual, spec
     ratio = count_network(cut.module, spec).macs / count_network(residual, spec).macs
     assert 0.1 < ratio < 0.5
     assert len(cut.notes) == 1
-    assert "max_ratio 0.5" in cut.notes[0]
-    assert f"{ratio:.4f}" in cut.notes[0]
+    assert cut.notes[0].code == "prune.target_not_reached"
+    assert cut.notes[0].values["reached"] == pytest.approx(ratio)
+    assert "max_ratio 0.5" in render(cut.notes[0])
+    assert f"{ratio:.4f}" in render(cut.notes[0])
     small = dict(cut.module.named_modules())
     assert all(small[name].out_channels == part.out_channels // 2 for name, part in _convolutions(residual))
 
 
 def test_ceilings_by_layer_are_named_where_they_are_what_limits(residual, spec):
     _, cut = _prune(residual, spec, 0.1, max_ratio=0.9, ceilings={"stem*": 0.25, "*": 0.5})
-    assert "limited by max_ratio 0.25 to 0.5 of the layers that it names (0.9 of others), round_to" in cut.notes[0]
-    assert cut.notes[0].endswith("1 layer left alone")
+    assert "limited by max_ratio 0.25 to 0.5 of the layers that it names (0.9 of others), round_to" in render(cut.notes[0])
+    assert render(cut.notes[0]).endswith("1 layer left alone")
 
 
 def test_a_graph_that_cannot_be_followed_says_where_and_what_else_can_be_done(residual, spec, monkeypatch):
@@ -191,7 +195,7 @@ def test_channels_that_pass_a_shuffle_are_left_alone_with_the_reason(spec):
 
     torch.manual_seed(0)
     pruner, cut = _prune(Shuffled().eval(), spec, 0.5)
-    assert {skip.what for skip in pruner.skipped} == {"mixed", "head"}
+    assert {fact.subject for fact in pruner.skipped} == {"mixed", "head"}
     assert cut.module.mixed.out_channels == 32
     assert cut.module.inner.out_channels < 32
 
@@ -199,7 +203,7 @@ def test_channels_that_pass_a_shuffle_are_left_alone_with_the_reason(spec):
 def test_attention_keeps_its_width_and_the_hidden_width_goes(large):
     pruner, cut = _prune(_network("vit"), large, 0.7)
     assert {int(p.embed_dim) for p in cut.module.modules() if isinstance(p, nn.MultiheadAttention)} == {64}
-    assert any("attention" in skip.reason for skip in pruner.skipped)
+    assert any("attention" in fact.code for fact in pruner.skipped)
     assert min(block.mlp[0].out_features for block in cut.module.encoder.layers) < 256
 
 

@@ -5,6 +5,7 @@ import torch
 import torchvision
 
 from compress.core.errors import ModelError
+from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
@@ -84,8 +85,9 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
 def test_a_target_out_of_reach_is_told_and_the_best_kept(resnet, large):
     cut = _layers(resnet, large, max_ratio=0.45).prune(resnet, 0.1, magnitude())
     assert sum(is_skipped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
-    assert "target not reached" in cut.notes[0]
-    assert "max_ratio 0.45 of the blocks" in cut.notes[0]
+    assert cut.notes[0].code == "prune.target_not_reached"
+    assert cut.notes[0].values["granularity"] == "layer"
+    assert "max_ratio 0.45 of the blocks" in render(cut.notes[0])
 
 
 def test_it_comes_back_from_its_checkpoint(resnet, large, tmp_path):

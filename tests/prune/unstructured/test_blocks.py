@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.sentences import render
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.unstructured.blocks import Block
@@ -19,7 +20,7 @@ def _cut(net, spec, pattern, fraction=0.5, measure="sparsity", ranking="global",
 @pytest.mark.parametrize(("pattern", "rows", "columns"), [("1x4", 1, 4), ("4x1", 4, 1), ("2x2", 2, 2)])
 def test_zeros_come_in_whole_blocks_and_as_many_as_asked(residual, spec, pattern, rows, columns):
     pruner, cut = _cut(residual, spec, pattern)
-    left = {skip.what for skip in pruner.skipped}
+    left = {fact.subject for fact in pruner.skipped}
     fits = {name: p for name, p in prunable(cut.module).items() if name not in left}
     assert len(fits) >= 3
     for p in fits.values():
@@ -31,7 +32,7 @@ def test_zeros_come_in_whole_blocks_and_as_many_as_asked(residual, spec, pattern
 
 def test_what_does_not_divide_is_left_with_the_reason(residual, spec):
     pruner, _ = _cut(residual, spec, "1x4")
-    reasons = {skip.what: skip.reason for skip in pruner.skipped}
+    reasons = {fact.subject: render(fact) for fact in pruner.skipped}
     assert reasons["stem.0.weight"] == "its 32×3 channels do not divide into blocks of 1×4"
     with pytest.raises(ModelError, match="do not divide into blocks of 1×32"):
         _cut(nn.Sequential(nn.Conv2d(3, 4, 1)), spec, "1x32")
@@ -60,7 +61,7 @@ def test_a_target_in_bytes_is_met_after_compression(residual, spec, fraction):
 
 def test_bytes_out_of_reach_are_told_and_the_best_kept(residual, spec):
     _, cut = _cut(residual, spec, "1x4", 0.2, "bytes", max_ratio=0.5)
-    assert "compressed bytes, asked 0.200; limited by max_ratio 0.5" in cut.notes[0]
+    assert "compressed bytes, asked 0.200; limited by max_ratio 0.5" in render(cut.notes[0])
 
 
 def test_ceilings_of_single_layers_hold_and_globs_that_match_nothing_are_refused(residual, spec):

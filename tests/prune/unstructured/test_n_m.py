@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.sentences import render
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
 from compress.prune.unstructured.channel_permutation import permute_channels, retained_magnitude, search_permutation
@@ -79,7 +80,7 @@ def _cut(net, spec, pattern="2:4", fraction=0.5, importance=None, **limits):
 @pytest.mark.parametrize(("pattern", "m"), [("2:4", 4), ("4:8", 8)])
 def test_every_layer_that_divides_has_the_pattern_and_the_others_a_reason(residual, spec, pattern, m):
     pruner, cut = _cut(residual, spec, pattern)
-    reasons = {skip.what: skip.reason for skip in pruner.skipped}
+    reasons = {fact.subject: render(fact) for fact in pruner.skipped}
     assert set(reasons) == {"stem.0.weight", "depth.0.weight"}
     assert f"3 inputs for each output do not divide into groups of {m}" in reasons["stem.0.weight"]
     for name, p in prunable(cut.module).items():

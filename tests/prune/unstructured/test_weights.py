@@ -64,7 +64,7 @@ def test_biases_norms_and_the_dense_network_are_left_alone(residual, spec):
 def test_protected_layers_stay_dense(residual, spec):
     pruner, cut = _cut(residual, spec, protect=("head",))
     assert count_zeros(cut.module)["head.weight"][0] == 0
-    assert ("head.weight", "protected") in {(skip.what, skip.reason) for skip in pruner.skipped}
+    assert ("head.weight", "prune.protected") in {(fact.subject, fact.code) for fact in pruner.skipped}
 
 
 def test_protecting_everything_is_refused(residual, spec):
@@ -96,7 +96,8 @@ def test_a_second_cut_keeps_the_zeros_of_the_first_whatever_the_scores(residual,
 
 def test_a_target_above_the_ceilings_is_told_and_the_best_is_kept(residual, spec):
     _, cut = _cut(residual, spec, 0.9, max_ratio=0.5)
-    assert "max_ratio 0.5" in cut.notes[0]
+    assert cut.notes[0].code == "prune.target_not_reached"
+    assert cut.notes[0].values["max_ratio"] == 0.5
     assert all(zero == int(0.5 * n) for zero, n in count_zeros(cut.module).values())
 
 
