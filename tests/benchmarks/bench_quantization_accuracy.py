@@ -1,12 +1,11 @@
-"""What quantization costs in accuracy on `glyphs`, and what each rung of the ladder gives back.
+"""What quantization costs in accuracy on `glyphs`, and what each pass of post-training quantization recovers.
 
     python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,w3a8,mixed] [--smoke]
 
 Parts: `w8a8`: six networks by the stage's defaults, before and beside them; `equalize`: channels rescaled by 1/100 to 100
 without changing the function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with
-4-bit weights per channel, up the ladder; `w3a8`: its two ends with 3-bit weights, where nearest rounding has something to
-lose on both; `mixed`: the search for layers to keep in float against all subsets of a small
-network's layers.
+4-bit weights per channel, with one more pass at a time; `w3a8`: the same networks with 3-bit weights, without passes and with
+all of them; `mixed`: the search for layers to keep in float against all subsets of a small network's layers.
 Accuracy is that of the file under ONNX Runtime, on test images of fonts that training never saw. Each finished unit is a JSON
 file in DIR, found again by the next call; an interrupted training goes on at its last epoch. DIR may be that of
 `bench_pruning.py`, whose dense networks are used again. Prints Markdown tables.
@@ -66,7 +65,7 @@ FACTOR = 100.0
 W4 = {"bits": 4}
 MSE = {**W4, "range": "mse"}
 END = "adaround, mse steps, bias correction"
-LADDERS: dict[str, dict[str, Any]] = {
+PASSES: dict[str, dict[str, Any]] = {
     "nearest": {"ptq": {"weights": W4}},
     "nearest, bias correction": {"ptq": {"weights": W4, "bias_correction": "empirical"}},
     "adaround": {"ptq": {"weights": {**W4, "rounding": "adaround"}}},
@@ -78,7 +77,7 @@ LADDERS: dict[str, dict[str, Any]] = {
     },
     END: {"ptq": {"weights": {**MSE, "rounding": "adaround"}, "bias_correction": "empirical"}},
 }
-"""Fields of the stage for 4-bit weights; the last is the end of the ladder that the goal is held to."""
+"""Fields of the stage for 4-bit weights; the last has all passes, and the goal is for it."""
 W3 = {"bits": 3}
 ENDS: dict[str, dict[str, Any]] = {
     "nearest": {"ptq": {"weights": W3}},
@@ -217,21 +216,21 @@ def equalize(files: Files) -> None:
 
 
 def w4a8(files: Files) -> None:
-    """4-bit weights, rung by rung."""
-    _rungs(files, 4, LADDERS)
+    """4-bit weights, with one more pass at a time."""
+    _pass_sequences(files, 4, PASSES)
 
 
 def w3a8(files: Files) -> None:
-    """3-bit weights, both ends of the ladder."""
-    _rungs(files, 3, ENDS)
+    """3-bit weights, without passes and with all."""
+    _pass_sequences(files, 3, ENDS)
 
 
-def _rungs(files: Files, bits: int, ladders: dict[str, dict[str, Any]]) -> None:
+def _pass_sequences(files: Files, bits: int, sequences: dict[str, dict[str, Any]]) -> None:
     for name in [one for one in FOUR_BITS if one in files.names]:
         print(f"\n| {name}, W{bits}A8 | accuracy | points lost (95 %) | of nearest's loss | agreement | processor s |")
         print("|---|---|---|---|---|---|")
         source, module, rows = files.dense(NETWORKS[name]), files.module(NETWORKS[name]), {}
-        for label, fields in ladders.items():
+        for label, fields in sequences.items():
             found = files.quantized(f"w{bits}a8-{name}-{_slug(label)}", source, fields, module)
             rows[label], cell = drop(found)
             share = f"{rows[label] / rows['nearest']:.0%}" if rows["nearest"] > 0 else "nearest loses nothing"
@@ -240,7 +239,7 @@ def _rungs(files: Files, bits: int, ladders: dict[str, dict[str, Any]]) -> None:
                 f"{found['agreement']:.2%} | {found['processor_s']:.0f} |"
             )
         met = rows[END] <= 1.0 and rows[END] <= rows["nearest"] / 2
-        print(f"\n{name}: {rows[END]:.2f} points lost at the end of this ladder, at most 1 and half of nearest's: {met}")
+        print(f"\n{name}: {rows[END]:.2f} points lost with all passes, at most 1 and half of nearest's: {met}")
 
 
 def mixed(files: Files) -> None:
@@ -259,9 +258,9 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     model = graphs.load(files.dense("chain"))
     bench = files.bench
     images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
-    ladder = PTQSettings.model_validate({"weights": {"bits": bits}})
+    ptq = PTQSettings.model_validate({"weights": {"bits": bits}})
     static = plan_static_int8(
-        model, [images], ("onnxruntime",), CalibrationSettings(), ladder, per_channel=True, symmetric=None,
+        model, [images], ("onnxruntime",), CalibrationSettings(), ptq, per_channel=True, symmetric=None,
         seven_bit_weights=needs_7bit_weights(),
         exclude=(), reporter=NullReporter(),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the ladder of quantization costs on ResNet-50 at 224, in time and memory, beside training it.
+"""What post-training quantization costs on ResNet-50 at 224, in time and memory, beside training it.
 
     python tests/benchmarks/bench_quantization_cost.py --out DIR [--smoke]
 
@@ -45,7 +45,7 @@ SMOKE = Cost(samples=16, side=32, batch=4)
 
 
 LIMITS = 180.0, 1.5
-STEPS: dict[str, Any] = {"equalize": True, "weights": {"range": "mse", "rounding": "gptq"}, "bias_correction": "empirical"}
+PTQ: dict[str, Any] = {"equalize": True, "weights": {"range": "mse", "rounding": "gptq"}, "bias_correction": "empirical"}
 
 
 def main() -> None:
@@ -62,11 +62,11 @@ def main() -> None:
     _fresh("export", given.out, smoke=given.smoke)
     print("| ResNet-50 | wall s | processor s | peak resident MB |\n|---|---|---|---|")
     rows = {}
-    for what in ("train", "ladder"):
+    for what in ("train", "quantize"):
         rows[what] = one = _fresh(what, given.out, smoke=given.smoke)
         print(f"| {what} | {one['wall']:.0f} | {one['cpu']:.0f} | {one['peak'] / 1e6:.0f} |", flush=True)
-    ratio = rows["ladder"]["peak"] / rows["train"]["peak"]
-    print(f"\nto rung 3: {rows['ladder']['wall']:.0f} s (goal {LIMITS[0]:.0f}), {ratio:.2f} × the memory (goal {LIMITS[1]})")
+    ratio = rows["quantize"]["peak"] / rows["train"]["peak"]
+    print(f"\nPTQ: {rows['quantize']['wall']:.0f} s (goal {LIMITS[0]:.0f}), {ratio:.2f} × the memory (goal {LIMITS[1]})")
 
 
 def _fresh(what: str, out: Path, *, smoke: bool) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _fresh(what: str, out: Path, *, smoke: bool) -> dict[str, Any]:
 
 
 def measured(what: str, size: Cost, out: Path) -> None:
-    """Two steps of training, the ladder, or the export that it reads; prints time and peak resident memory as JSON."""
+    """Train two steps, quantize after training, or export; prints time and peak resident memory as JSON."""
     torch.set_num_threads(2)
     spec = InputSpec(
         channels=3, height=size.side, width=size.side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
@@ -101,7 +101,7 @@ def measured(what: str, size: Cost, out: Path) -> None:
         batches = [images[start : start + 8] for start in range(0, len(images), 8)]
         plan_static_int8(
             graphs.load(path), batches, ("onnxruntime",), CalibrationSettings(samples=size.samples),
-            PTQSettings.model_validate(STEPS), per_channel=True, symmetric=None, seven_bit_weights=needs_7bit_weights(),
+            PTQSettings.model_validate(PTQ), per_channel=True, symmetric=None, seven_bit_weights=needs_7bit_weights(),
             exclude=(), reporter=NullReporter(),
         )  # fmt: skip
     spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
