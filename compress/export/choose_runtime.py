@@ -48,7 +48,7 @@ class RuntimeChoices:
         """
         from compress.profile.choose_runtime import choose_runtime
         from compress.profile.local import batches
-        from compress.profile.rows import MeasurementSettings
+        from compress.profile.settings import MeasurementSettings
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Fact, Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
-
-if TYPE_CHECKING:
-    from compress.profile.rows import MeasurementSettings
+from compress.profile.settings import MeasurementSettings
 
 LEAST_AGREEMENT = 0.98
 """Part of the samples on which two runtimes must name the same class."""

@@ -15,7 +15,8 @@ from compress.core.sentences import render, render_subject
 from compress.profile import trtexec_results as trtexec
 from compress.profile.choose_runtime import choose_runtime, noise_feeds
 from compress.profile.remote import measure as remote
-from compress.profile.rows import MeasurementSettings, contract_notes, estimate_rows, measure_rows
+from compress.profile.rows import contract_notes, estimate_rows, measure_rows
+from compress.profile.settings import MeasurementSettings
 
 SLOWEST = 5
 """Layers of an engine that are told."""

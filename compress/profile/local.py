@@ -16,10 +16,11 @@ from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact
 from compress.data.interface import Split
-from compress.profile import rows as subjects
 from compress.profile.choose_runtime import choose_runtime
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
+from compress.profile.rows import contract_notes, measure_rows
+from compress.profile.settings import MeasurementSettings
 
 COMPARED_SAMPLES = 64
 """Samples on which runtimes are held against each other."""
@@ -92,7 +93,7 @@ def profile(
         DeviceError: Memory ran out, or the runtime or a processor to pin to is not there.
     """
     batch = device.contract.batch
-    plan = subjects.MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    plan = MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
@@ -109,7 +110,7 @@ def profile(
         files = {**files, "artifact": file_for(plan.runtime, wanted.made, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
-        rows, timings = subjects.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
+        rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
         if wanted.batches or wanted.thread_counts:
             points, unfit = sweep(
                 files["artifact"],
@@ -121,7 +122,7 @@ def profile(
             )
             tables["sweep"] = _named(device, points)
             skipped += unfit
-    notes += subjects.contract_notes(device, plan, timings)
+    notes += contract_notes(device, plan, timings)
     return ProfileResult(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,41 +20,13 @@ from compress.profile import power
 from compress.profile.cost_model import estimate as cost
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.memory import memory
+from compress.profile.settings import MeasurementSettings
 
 PART_RUNS = 50
 """Inferences timed in parts: copies and computation on a device with memory of its own."""
 POWER_SECONDS = 1.0
 BUSY = 0.9
 """Share of the processor under which a session with one thread counts as disturbed."""
-
-
-@dataclass(frozen=True)
-class MeasurementSettings:
-    """How to measure on this machine.
-
-    Attributes:
-        threads: Within an operator.
-        seconds: Counted time of each file.
-        warmup_seconds: Shortest warm-up of each.
-        min_runs: Fewest counted runs of each.
-        runtime: That runs the files, as in `Device.runtimes`.
-        affinity: Processors to stay on; none pins nothing.
-    """
-
-    threads: int
-    seconds: float
-    warmup_seconds: float
-    min_runs: int
-    runtime: str = "onnxruntime"
-    affinity: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, device: Device, *, threads: int, seconds: float) -> MeasurementSettings:
-        """The device's contract with the caller's threads and time; less time also means less warm-up and fewer runs."""
-        scale = min(1.0, seconds / device.contract.seconds)
-        runs = max(6, round(device.contract.min_runs * scale))
-        contract = device.contract
-        return cls(threads, seconds, contract.warmup_seconds * scale, runs, device.runtime, contract.affinity)
 
 
 def measure_rows(

@@ -52,9 +52,9 @@ class Profile(Stage):
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile; the candidate goes on as it came."""
         from compress.profile import local
-        from compress.profile import rows as subjects
         from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
+        from compress.profile.rows import estimate_rows
 
         rows: list[BenchmarkRow] = []
         notes: list[Fact] = []
@@ -67,7 +67,7 @@ class Profile(Stage):
             files = files_for(device, candidate, context)
             if device.connection is None:
                 try:
-                    rows += subjects.estimate_rows(files, device)
+                    rows += estimate_rows(files, device)
                 except DeviceError as error:
                     skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
                 continue

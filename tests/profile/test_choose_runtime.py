@@ -14,7 +14,7 @@ from compress.core.sentences import render, render_subject
 from compress.profile import choose_runtime as runtimes
 from compress.profile.choose_runtime import choose_runtime, compare_outputs, noise_feeds
 from compress.profile.files import profile_files
-from compress.profile.rows import MeasurementSettings
+from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
 
 PLAN = MeasurementSettings(threads=1, seconds=0.1, warmup_seconds=0.01, min_runs=20)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compress.backends.open import open_runner
 from compress.backends.runner import Feeds, pinned, zero_feeds
@@ -16,9 +16,7 @@ from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Fact
 from compress.profile.latency.timing import Timing, time_runners
-
-if TYPE_CHECKING:
-    from compress.profile.rows import MeasurementSettings
+from compress.profile.settings import MeasurementSettings
 
 
 def sweep(
@@ -129,8 +127,6 @@ def sweep_files(
         ConversionError: A file cannot be loaded.
         DeviceError: Input shapes are not known.
     """
-    from compress.profile.rows import MeasurementSettings
-
     rows: list[dict[str, Any]] = []
     skipped: list[Fact] = []
     if not batches and len(thread_counts) < 2:

@@ -24,7 +24,8 @@ from compress.profile.local import ProfileResult as LocalFound
 from compress.profile.memory import memory
 from compress.profile.remote.jobs import ALL_SENSORS, Job, build_job
 from compress.profile.remote.session import RemoteSession
-from compress.profile.rows import POWER_SECONDS, MeasurementSettings, contract_notes, latencies
+from compress.profile.rows import POWER_SECONDS, contract_notes, latencies
+from compress.profile.settings import MeasurementSettings
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def measure_rows(
     batch: int,
     reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[Fact, ...]]:
-    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `subjects.measured`.
+    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `rows.measure_rows`.
 
     Args:
         files: ONNX files by subject.

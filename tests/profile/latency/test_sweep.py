@@ -13,7 +13,7 @@ from compress.core.progress import NullReporter
 from compress.core.record import Fact
 from compress.core.sentences import render, render_subject
 from compress.profile.latency.sweep import sweep, sweep_files
-from compress.profile.rows import MeasurementSettings
+from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import network
 
 PLAN = MeasurementSettings(threads=1, seconds=0.02, warmup_seconds=0.0, min_runs=10)

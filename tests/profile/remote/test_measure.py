@@ -16,14 +16,15 @@ from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
-from compress.profile import rows as subjects
 from compress.profile.files import profile_files
 from compress.profile.remote.jobs import build_job
 from compress.profile.remote.measure import measure_rows, probe
+from compress.profile.rows import measure_rows as measure_local_rows
+from compress.profile.settings import MeasurementSettings
 from compress.profile.stage import Profile
 from tests.profile.onnx_models import network
 
-SHORT = subjects.MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
+SHORT = MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
 
 
 def rows_of(files, device, feeds=None, plan=SHORT):
@@ -36,7 +37,7 @@ def test_rows_come_out_like_local_ones(device, server, tiny, save):
     before = server.connections()
     rows, timings, notes = rows_of(files, device(sensors=host().contract.sensors), dict.fromkeys(files, inputs))
     assert server.connections() == before + 1
-    local, _ = subjects.measure_rows(files, dict.fromkeys(files, inputs), host(), SHORT, batch=1, reporter=NullReporter())
+    local, _ = measure_local_rows(files, dict.fromkeys(files, inputs), host(), SHORT, batch=1, reporter=NullReporter())
     for ours, theirs in zip(rows, local, strict=True):
         assert (ours.subject, ours.device, ours.runtime) == (theirs.subject, "my_board", theirs.runtime)
         assert set(ours.quantities) == set(theirs.quantities)

@@ -20,7 +20,7 @@ from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions
 from compress.profile.remote.measure import measure_rows, probe
 from compress.profile.remote.session import RemoteSession
-from compress.profile.rows import MeasurementSettings
+from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import network
 from tests.profile.remote.eventually import eventually
 
