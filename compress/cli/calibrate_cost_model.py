@@ -1,4 +1,4 @@
-"""`compress devices calibrate`: the cost model of a machine, fitted on int8 networks as the suite itself makes them."""
+"""`compress devices calibrate`: fit the cost model of a machine on int8 networks as `quantize` produces them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCALES = 0.7, 1.0, 1.3, 1.9
 
 
 def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The int8 network for ONNX Runtime, with made-up ranges: for timing only."""
+    """The int8 network for ONNX Runtime, with arbitrary ranges: for timing only."""
     inputs = [value.name for value in model.graph.input]
     names = [*inputs, *(name for node in model.graph.node for name in node.output)]
     ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
@@ -35,7 +35,7 @@ def calibrate_device(
     seconds: float = BUDGET_S,
     reporter: Reporter | None = None,
 ) -> tuple[Calibration, Path]:
-    """Fit the cost model and keep it.
+    """Fit the cost model and save it.
 
     Args:
         name: A profile of this machine, or of one over SSH.

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, the terminal, how to go on after Ctrl-C."""
+"""Parts of all commands: exit codes, the terminal, the message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say on Ctrl-C how to go on; here, because typer leaves with the exit code alone."""
+    """Print on Ctrl-C how to resume; typer itself would only exit."""
     try:
         yield
     except KeyboardInterrupt:
@@ -28,6 +28,6 @@ def resumable() -> Iterator[None]:
 
 
 def terminal(*, quiet: bool = False) -> Console:
-    """The terminal, or a file or pipe that is as wide as the widest line; one voice for all processes of a launch."""
+    """The terminal; 160 columns wide in a file or pipe. Of several processes of a launch only the first prints."""
     console = Console(quiet=quiet or not is_main())
     return console if console.is_terminal else Console(quiet=console.quiet, width=160)

@@ -15,7 +15,7 @@ app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 
 @app.command("list")
 def listed() -> None:
-    """List the device profiles at hand."""
+    """List the device profiles."""
     from compress.cli.render import device_rows
     from compress.cli.terminal import table
 
@@ -24,7 +24,7 @@ def listed() -> None:
 
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
-    """Print one profile with the source of every figure."""
+    """Print one profile with the source of every value."""
     from compress.config.devices import load_device
 
     typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
@@ -32,7 +32,7 @@ def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of 
 
 @app.command("check")
 def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
-    """Say what of a profile and its measurement contract can be met from here. Exits with 2 when it cannot give figures."""
+    """Check a profile and its measurement contract from here. Exits with 2 where nothing can be measured or estimated."""
     from compress.cli.terminal import table
     from compress.config.devices import load_device
     from compress.profile.device_check import check_device, reachable
@@ -68,9 +68,9 @@ def calibrate(
 @app.command("new")
 def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
     """Write ./devices/NAME.yaml, a profile to fill in."""
-    from compress.config.devices import template as skeleton
+    from compress.config.devices.template import write_template
 
-    path = skeleton.write_template(name)
+    path = write_template(name)
     typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
 
 

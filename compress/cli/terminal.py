@@ -23,10 +23,10 @@ class _RichBar:
 
 
 class Terminal:
-    """A reporter that draws; bars vanish when their step is done, lines stay.
+    """A reporter on the terminal: bars disappear after their step, lines stay.
 
     Args:
-        console: Where to; bars are drawn only when it is a terminal.
+        console: Output; bars are drawn only on a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -54,12 +54,12 @@ class Terminal:
 
 def table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> None:
     """Print rows under a header; the first column to the left, the others to the right unless they hold words."""
-    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for number, name in enumerate(header):
-        drawn.add_column(name, justify="left" if number == 0 or words else "right", overflow="fold")
+    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(header):
+        grid.add_column(name, justify="left" if index == 0 or words else "right", overflow="fold")
     for row in rows:
-        drawn.add_row(*(_plain(cell) for cell in row))
-    console.print(drawn)
+        grid.add_row(*(_plain(cell) for cell in row))
+    console.print(grid)
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their hashes."""
+"""Atomic writing of files, and their hashes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from compress.core.errors import StoreError
 DISK_ERRORS = frozenset(
     (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 )
-"""Error numbers that mean: this place cannot be written to."""
+"""Error numbers of a path that cannot be written to."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path in the same folder to write to; on success it is synced and renamed to `path`, on failure removed.
+    """Yield a path in the same folder to write to; it is synced and renamed to `path` on success, and removed on failure.
 
     Raises:
         StoreError: The folder is not writable, or full.
@@ -45,7 +45,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def name_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or unwritable disk, however a library reports it, into a `StoreError` that says what to do."""
+    """Turn the error of a full or unwritable disk, in any library's words, into a `StoreError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -63,13 +63,13 @@ def _named(error: OSError, path: Path) -> Exception:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file that then appears whole or not at all."""
+    """Let `write` write a file atomically."""
     with atomic_write(path) as aside:
         write(aside)
 

@@ -54,8 +54,8 @@ def bootstrap_interval(
 
     Args:
         samples: (n,), independent, at least 2.
-        statistic: From a vector to a number; the mean unless told.
-        resamples: How often to draw n of n with replacement.
+        statistic: Function of a vector; the mean by default.
+        resamples: Number of draws of n of n samples with replacement.
         seed: Equal seeds give equal intervals.
 
     Returns:
@@ -73,16 +73,16 @@ def ratio_interval(a: ArrayLike, b: ArrayLike, *, resamples: int = 2000, seed: i
     Each set is resampled on its own; see `bootstrap_interval`.
 
     Args:
-        a: Times of the slower one, positive, (n,), at least 2.
-        b: Times of the faster one, positive, (m,), at least 2.
-        resamples: How often to draw.
+        a: Times of the slower network, positive, (n,), at least 2.
+        b: Times of the faster network, positive, (m,), at least 2.
+        resamples: Number of draws.
         seed: Equal seeds give equal intervals.
 
     Returns:
         Ratio, low end, high end.
 
     Raises:
-        ValueError: Fewer than two samples in a set, or one that is not positive.
+        ValueError: Fewer than two samples in a set, or a sample that is not positive.
     """
     first, second = as_vector(a, 2), as_vector(b, 2)
     if min(first.min(), second.min()) <= 0:

@@ -1,18 +1,18 @@
-"""What can go wrong, as one tree.
+"""Errors, as one tree.
 
-    CompressError                 the caller's input or surroundings are at fault; shown without a traceback
-    ├── RecipeError               the recipe; carries every fault found, each with its line
+    CompressError                 a fault of the input or the environment; shown without a traceback
+    ├── RecipeError               a recipe; has all its faults, each with its line
     ├── DataError                 a data set: missing, unreadable, empty class, wrong size
     ├── ModelError                a network or checkpoint: unknown, does not fit, cannot be traced
-    ├── TrainingError             training cannot go on: not-a-number loss, nothing to train on
+    ├── TrainingError             training cannot continue: loss is not a number, no training samples
     ├── ConversionError           export, quantization or parity failed on this network
-    ├── DeviceError               a device profile or a runtime: unknown, missing figure, out of reach
+    ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
     ├── StoreError                the run directory: unwritable, full, damaged
-    │   └── BusyError             another run holds it
-    ├── TrustError                the input wants to run code and was not allowed to
+    │   └── BusyError             another run has locked it
+    ├── TrustError                the input would run code, which was not allowed
     └── MissingPackageError       an optional package is not installed; the message holds the install line
 
-Every message says what was given, what is allowed and what to do. Anything that is not a `CompressError` is our own bug
+Every message says what was given, what is allowed and what to do. Any other exception is a bug of `compress`
 and keeps its traceback.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 
 class CompressError(Exception):
-    """The base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and correct."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Fault:
     Attributes:
         message: What was given, what is allowed, what to do.
         path: Key path inside the file, such as `stages[1].prune.target`.
-        line: Line number, counted from 1; None when the fault has no place in the file.
+        line: Line number, counted from 1; None where the fault has no line.
     """
 
     message: str
@@ -50,8 +50,8 @@ class RecipeError(CompressError):
     """A recipe cannot be used. All its faults are reported at once.
 
     Args:
-        origin: The file, or what stands for it.
-        faults: Every fault found, in file order.
+        origin: The file, or a name for the recipe.
+        faults: All faults, in file order.
     """
 
     def __init__(self, origin: str, faults: Iterable[Fault]) -> None:
@@ -62,7 +62,7 @@ class RecipeError(CompressError):
 
 
 class DataError(CompressError):
-    """A data set is missing, unreadable or unfit."""
+    """A data set is missing, unreadable or unsuitable."""
 
 
 class ModelError(CompressError):
@@ -70,7 +70,7 @@ class ModelError(CompressError):
 
 
 class TrainingError(CompressError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class ConversionError(CompressError):
@@ -78,7 +78,7 @@ class ConversionError(CompressError):
 
 
 class DeviceError(CompressError):
-    """A device profile or runtime is unknown, incomplete or out of reach."""
+    """A device profile or runtime is unknown, incomplete or unreachable."""
 
 
 class StoreError(CompressError):
@@ -86,11 +86,11 @@ class StoreError(CompressError):
 
 
 class BusyError(StoreError):
-    """Another run holds the run directory."""
+    """Another run has locked the run directory."""
 
 
 class TrustError(CompressError):
-    """The input asks to run code of its own and `--trust-code` was not given."""
+    """The input would run code of its own, and `--trust-code` was not given."""
 
 
 class MissingPackageError(CompressError):
@@ -98,7 +98,7 @@ class MissingPackageError(CompressError):
 
     Args:
         package: The package that could not be imported.
-        extra: The extra of `compress` that brings it.
+        extra: The extra of `compress` that installs it.
         purpose: What it is needed for.
     """
 
@@ -107,7 +107,7 @@ class MissingPackageError(CompressError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Say what is allowed in place of `name`, the nearest name first: a sentence to end an error with."""
+    """End of an error message: the allowed names, after the one that is nearest to `name`."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -1,6 +1,6 @@
-"""Where a running stage reports to: bars for long steps, a line for each thing worth a line.
+"""Progress of a running stage: a bar for a long step, and single lines.
 
-Stages know only `Reporter`. The command line gives one that draws; Python callers get the silent one unless they ask.
+Stages know only `Reporter`. The command line draws on the terminal; in Python the default reports nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """One long step under way."""
+    """Bar of one long step."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count `steps` as done; `note` stands beside the bar, for example the loss."""
+        """Count `steps` as done; `note` is shown beside the bar, for example the loss."""
 
 
 class Reporter(Protocol):
-    """What a stage may tell the user while it works."""
+    """Interface through which a stage reports to the user."""
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Bar]:
@@ -30,11 +30,11 @@ class Reporter(Protocol):
 
 class _SilentBar:
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 class NullReporter:
-    """A reporter that says nothing."""
+    """A reporter that shows nothing."""
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Bar]:  # noqa: ARG002

@@ -1,11 +1,11 @@
-"""The run directory: keys, whole-or-nothing stage folders, the lock, and finding finished work again.
+"""The run directory: cache keys, stage folders that appear whole or not at all, the lock, and reuse of finished stages.
 
     reports/<name>/<digest>/            one run; locked while it runs
         01-distill/                     a finished stage: its files and record.json with their hashes
-        02-prune.partial/               a stage under way; survives an interruption and is continued
+        02-prune.partial/               a running stage; survives an interruption and is continued
 
 A stage's key hashes its parameters, its parent's key and the package version. A finished stage is found by its key in
-any run below the same output folder, checked byte for byte, and taken over instead of being computed again.
+any run below the same output folder, checked by the hashes of its files, and reused.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class RunDirectory:
         out: Folder of all runs.
         name: The recipe's name.
         digest: Short hash of the resolved recipe.
-        reuse: Whether finished stages may be taken over.
+        reuse: Whether finished stages may be reused.
 
     Attributes:
-        damage: By stage name, what was wrong with a folder that could not be used.
+        damage: Why a stage's folder could not be used, by stage name.
 
     Raises:
-        StoreError: The folder cannot be made or written to.
+        StoreError: The folder cannot be created or written to.
     """
 
     def __init__(self, out: Path, name: str, digest: str, *, reuse: bool = True) -> None:
@@ -66,13 +66,13 @@ class RunDirectory:
         self.path = out / name / digest
         self.reuse = reuse
         self.damage: dict[str, str] = {}
-        self._make()
+        self._create()
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"cannot make the run folder {self.path}: {error.strerror}; choose another with --out"
+            msg = f"cannot create the run folder {self.path}: {error.strerror}; choose another with --out"
             raise StoreError(msg) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             msg = f"cannot write to the run folder {self.path}; choose another with --out"
@@ -80,7 +80,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run while the block runs. Of several processes of one launch the first holds it for all.
+        """Lock the run while the block runs. Of several processes of one launch, the first locks it for all.
 
         Raises:
             BusyError: Another process holds it; the message says which.
@@ -105,7 +105,7 @@ class RunDirectory:
                 holder.unlink(missing_ok=True)
 
     def _retire(self) -> None:
-        """Move what an earlier run left out of the way, so that a fresh one overwrites nothing."""
+        """Move the files of an earlier run aside, so that a fresh run overwrites nothing."""
         earlier = [path for path in self.path.iterdir() if path.name not in (LOCK, HOLDER)]
         if not earlier:
             return
@@ -121,7 +121,7 @@ class RunDirectory:
         return self.path / f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
 
     def find(self, index: int, name: str, key: str) -> StageRecord | None:
-        """The record of a finished stage with this key, sound to the byte; taken over from another run where needed.
+        """The record of a finished stage with this key and undamaged files; linked from another run where this one has none.
 
         A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
         """
@@ -144,12 +144,12 @@ class RunDirectory:
         return None
 
     def own(self, index: int, name: str, key: str) -> StageRecord | None:
-        """The record of a stage finished in this very run; changes nothing."""
+        """The record of a stage that this run finished; changes nothing."""
         record = validate_stage(self.folder(index, name), key)
         return record if isinstance(record, StageRecord) else None
 
     def work_dir(self, index: int, name: str, key: str) -> Path:
-        """The folder of a stage under way; what an interrupted attempt with the same key left there is kept."""
+        """The folder of a running stage; files of an interrupted attempt with the same key stay."""
         own = self.folder(index, name)
         partial = own.with_name(own.name + PARTIAL)
         marker = partial / MARKER
@@ -161,7 +161,7 @@ class RunDirectory:
         return partial
 
     def commit(self, record: StageRecord) -> StageRecord:
-        """Close a stage: hash its files, write its record, and let the folder appear under its final name."""
+        """Finish a stage: hash its files, write its record, and rename the folder to its final name."""
         own = self.folder(record.index, record.name)
         partial = own.with_name(own.name + PARTIAL)
         hashes = {str(path.relative_to(partial)): sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
@@ -175,7 +175,7 @@ class RunDirectory:
 
 
 def validate_stage(folder: Path, key: str) -> StageRecord | str:
-    """The record in `folder` if its key is `key` and every file still has its recorded hash; else what is wrong."""
+    """The record in `folder` if its key is `key` and every file has its recorded hash; else the fault."""
     try:
         text = (folder / RECORD).read_text(encoding="utf-8")
         if key not in text:
@@ -192,7 +192,7 @@ def validate_stage(folder: Path, key: str) -> StageRecord | str:
 def hardlink_stage(source: Path, target: Path) -> None:
     """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
 
-    Links are safe because nothing here writes into a finished file; changes are new files renamed over old names.
+    Links are safe because finished files are never written to; a changed file is a new one, renamed over the old.
     """
     aside = target.with_name(target.name + ".taking")
     shutil.rmtree(aside, ignore_errors=True)

@@ -1,6 +1,6 @@
 """A stage, its input and its output.
 
-    Candidate ──► Stage.run(candidate, context) ──► Outcome(candidate, what to record)
+    Candidate ──► Stage.run(candidate, context) ──► Outcome(candidate, results to record)
 
 A stage is a frozen pydantic model: its fields are its parameters, so the YAML, the Python API, the JSON schema and the
 help text are one thing. Nothing heavy is imported here: a recipe is read and checked without torch.
@@ -54,12 +54,12 @@ class Candidate:
 
     @property
     def artifact(self) -> tuple[str, Path]:
-        """What an `onnx` candidate ships on this machine: the selected runtime, and the file for it."""
+        """The selected runtime of an `onnx` candidate on this machine, and its file."""
         runtime = next(iter(self.runtimes.values()), "onnxruntime")
         return runtime, self.file_for(runtime)
 
     def file_for(self, runtime: str) -> Path:
-        """The file of an `onnx` candidate for a runtime (`openvino`, `onnxruntime:cuda`): its own, or that for ONNX Runtime."""
+        """File of an `onnx` candidate for a runtime (`openvino`, `onnxruntime:cuda`); by default that of ONNX Runtime."""
         return self.files.get(runtime.partition(":")[0], self.files["onnxruntime"])
 
     def network(self) -> nn.Module:
@@ -72,7 +72,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use besides its candidate.
+    """Everything that a stage uses besides its candidate.
 
     Attributes:
         data: The splits. Stages train on `train`, tune on `validation`, and never look at `test`.
@@ -93,7 +93,7 @@ class Context:
         device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bars and lines.
         previous_records: Records of the stages before this one, the teacher's first.
-        smoke: Toy size: keep every long loop to a few steps.
+        smoke: Toy size: every long loop is limited to a few steps.
         base: Folder that relative paths in a stage's parameters start from.
         trust_code: Whether the user's own code may run.
     """
@@ -154,7 +154,7 @@ class Stage(FrozenModel):
         return self
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
-        """What its result depends on besides its parameters, as JSON; part of its key. Computed without torch."""
+        """Inputs that its result depends on besides its parameters, as JSON; part of its key. Computed without torch."""
         return {}
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
@@ -171,6 +171,6 @@ class Stage(FrozenModel):
 
 
 def missing_metrics(reason: str, metric: str) -> Metrics:
-    """Metrics of which none was measured, for a start that has no network yet; `metric` is the task's deciding one."""
+    """Metrics of a start without a network: none is measured. `metric` is the deciding metric of the task."""
     units = {metric: "fraction", "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
     return {name: Quantity.missing(unit, reason) for name, unit in units.items()}

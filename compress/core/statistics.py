@@ -57,7 +57,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
     For 0/1 scores this is the adjusted Wald interval of Agresti & Min 2005, "Simple improved confidence intervals for
     comparing matched proportions", Statistics in Medicine 24:729: half a pair is added to each cell of the 2 × 2 table, so
     that the interval does not shrink to a point when few pairs disagree. For scores between 0 and 1 the same pseudo-pairs
-    stand at the ends of the range, which errs on the wide side.
+    stand at the ends of the range, which gives a wider interval.
 
     Args:
         a: Scores in [0, 1], (n,).

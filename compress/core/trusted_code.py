@@ -1,4 +1,4 @@
-"""Code of the user's own, `FILE.py:FUNCTION`: runs only when the user said that it may. Light."""
+"""The user's own code, `FILE.py:FUNCTION`: runs only where the user allows it. Light."""
 
 from __future__ import annotations
 

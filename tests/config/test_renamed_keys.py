@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
-from compress.config.recipe import loads
-from compress.config.renamed_keys import RENAMED, find_renamed, new_name
+from compress.config.recipe import loads, schema
+from compress.config.renamed_keys import RENAMED, Renamed, find_renamed, new_name
 from compress.core.errors import RecipeError
 from compress.core.registry import names
 from tests.config.small_recipe import SMALL
@@ -93,3 +95,9 @@ def test_quantization_by_old_names_is_refused_with_the_new_ones(block: str, old:
     with pytest.raises(RecipeError) as caught:
         loads(SMALL + f"  - quantize: {block}\n")
     assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize("row", RENAMED, ids=lambda row: f"{row.where}.{row.old}")
+def test_the_new_word_is_one_that_recipes_know(row: Renamed) -> None:
+    words = json.dumps(schema())
+    assert f'"{row.new.partition(":")[0]}"' in words
