@@ -30,7 +30,6 @@ SHARED_CLASS_NAMES: list[str] = [
     "Quantity",
     "Samples",
     "Trace",
-    "_Graph",
     "_Search",
 ]
 """Class names that stand in several files."""

@@ -12,7 +12,6 @@ from compress.core.stage import Candidate
 from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
-from compress.prune.structured import width_table as coverage
 from compress.prune.unstructured.weights import compressed_bytes, count_zeros
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 LAYER, BLOCK = "layer", "block"
 """What a row of the table of layers is about."""
+
+
+_WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
         return (Fact.of("prune.dense_runtime", stage.granularity),)
     if stage.granularity == "layer":
         return ()
-    odd = coverage.unrounded(module, parent, round_to)
+    odd = unrounded(module, parent, round_to)
     return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=odd),) if odd else ()
 
 
@@ -100,7 +102,36 @@ def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, floa
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
     """One row a layer: what it was and what is left."""
     if stage.granularity == "channel":
-        return (*coverage.channel_rows(parent, module), *heads.head_rows(parent, module))
+        return (*channel_rows(parent, module), *heads.head_rows(parent, module))
     return tuple(
         {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in count_zeros(module).items()
     )
+
+
+def channel_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Output and input channels of each convolution and linear layer."""
+    small = dict(after.named_modules())
+    rows = []
+    for name, part in before.named_modules():
+        if isinstance(part, _WITH_CHANNELS) and part.weight.numel():
+            (out, into), (out_after, into_after) = _sides(part), _sides(small[name])
+            rows.append({"layer": name, "out_before": out, "out_after": out_after, "in_before": into, "in_after": into_after})
+    return tuple(rows)
+
+
+def unrounded(module: nn.Module, before: nn.Module, round_to: int) -> tuple[str, ...]:
+    """Layers whose output width was changed and is no multiple of `round_to`, as `name (width)`."""
+    return tuple(
+        f"{row['layer']} ({row['out_after']})"
+        for row in channel_rows(before, module)
+        if row["out_after"] != row["out_before"] and row["out_after"] % round_to
+    )
+
+
+def _sides(part: nn.Module) -> tuple[int, int]:
+    if isinstance(part, nn.modules.conv._ConvNd):
+        return part.out_channels, part.in_channels
+    if isinstance(part, nn.Linear):
+        return part.out_features, part.in_features
+    msg = f"{type(part).__name__} is neither a convolution nor a linear layer"
+    raise TypeError(msg)

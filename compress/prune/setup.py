@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
 from torch import nn
 
 from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
-from compress.core.record import Fact, FrozenModel, Quantity
+from compress.core.record import Fact, Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.profile import compare_networks as stopwatch
@@ -26,6 +24,7 @@ from compress.prune import latency_target as latency
 from compress.prune import resume as state
 from compress.prune import speedup as speed
 from compress.prune.base import Constraints, Pruner
+from compress.prune.latency_log import FILE, LatencyLog, read_log
 from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple as rounding
 from compress.prune.structured.depth import BlockPruner
@@ -34,31 +33,11 @@ from compress.train.distributed import accelerated, run_on_main
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
-FILE = "step-measured.json"
-"""Begins like the files of the steps, with which it goes when all are done."""
 DECIDING_SECONDS = 0.3
 """Least time of a measurement that decides something."""
 FINAL_SECONDS = 1.0
 """Least time of the last measurement of a target of time."""
 Value = TypeVar("Value")
-
-
-class Measured(FrozenModel):
-    """What was measured so far.
-
-    Attributes:
-        key: Of the pruning that it belongs to.
-        dense_ms: Time of the dense network on the target's device; None where nothing asks for it.
-        round_to: Multiple of channels.
-        rounding: A row for each multiple that was tried out.
-        speed: A row for each finished step.
-    """
-
-    key: str
-    dense_ms: float | None = None
-    round_to: int = 1
-    rounding: tuple[dict[str, Any], ...] = ()
-    speed: tuple[dict[str, Any], ...] = ()
 
 
 class PruningSetup:
@@ -88,13 +67,13 @@ class PruningSetup:
         self._warnings: list[Fact] = []
         self._reached: latency.LatencyResult | None = None
         key = state.key_of(stage, context, parent)
-        self.measured = _read(context.folder / FILE, key) or self._measure(key)
+        self.measured = read_log(context.folder / FILE, key) or self._measure(key)
         self.removed = self._removed()
         self.pruner = self._pruner()
 
-    def _measure(self, key: str) -> Measured:
+    def _measure(self, key: str) -> LatencyLog:
         dense_ms = self._from_first(self._dense_ms) if self.stage.target.timed else None
-        found = Measured(key=key, dense_ms=dense_ms)
+        found = LatencyLog(key=key, dense_ms=dense_ms)
         if self.stage.granularity == "channel":
             multiple, rows = self._from_first(partial(self._rounding, dense_ms))
             found = found.model_copy(update={"round_to": multiple, "rounding": rows})
@@ -245,7 +224,7 @@ class PruningSetup:
         found["latency_target"] = (self._reached.model_dump(),) if self._reached else ()
         return {name: rows for name, rows in found.items() if rows}
 
-    def _write(self, measured: Measured) -> None:
+    def _write(self, measured: LatencyLog) -> None:
         if is_main():
             write_text(self.context.folder / FILE, measured.model_dump_json(indent=1))
 
@@ -259,11 +238,3 @@ class PruningSetup:
 
 def _is_here(device: Device) -> bool:
     return device.connection == "local"
-
-
-def _read(path: Path, key: str) -> Measured | None:
-    try:
-        found = Measured.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
-    return found if found.key == key else None

@@ -54,7 +54,7 @@ class ChannelGroup:
     tp_group: Any
 
 
-class _Graph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
+class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
     """Torch-pruning's graph, with views and splits that it cannot follow made plain passages, which the trial then judges.
 
     Only a view that feeds a layer's features is a flattening; shuffles and attention windows are views, too, and taken for
@@ -114,7 +114,7 @@ def build_graph(module: nn.Module, spec: InputSpec) -> Any:
     with record_last_module(module) as entered, torch.enable_grad(), warnings.catch_warnings():
         try:
             warnings.filterwarnings("ignore", "Maximum recursive depth")  # what it then cannot follow, the trial finds
-            return _Graph().build_dependency(
+            return _TolerantGraph().build_dependency(
                 module, torch.ones(1, *spec.shape, dtype=dtype), forward_fn=lambda net, x: net(x), verbose=False
             )
         except Exception as error:  # any failure inside the user's network or the tracer
