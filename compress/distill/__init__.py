@@ -1,1 +1,1 @@
-"""Distillation: the stage, and one file a loss."""
+"""Distillation: the stage, and one file for each loss."""

@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 class Distill(Stage, Training):
-    """Train the candidate on a weighted sum of losses, some of which look at a teacher.
+    """Train the candidate on a weighted sum of losses, some of which use a teacher.
 
     Attributes:
-        mode: `funmatch` sets what is not given to function matching (Beyer et al. 2022, arXiv:2106.05237): `response` alone at
-            temperature 1, `mixup: 1.0` seen alike by both, 100 epochs, `cosine`. None sets nothing.
+        mode: `funmatch` sets the defaults of function matching (Beyer et al. 2022, arXiv:2106.05237): `response` alone at
+            temperature 1, `mixup: 1.0` alike for both, 100 epochs, `cosine`. None sets nothing.
         losses: Weighted terms.
-        teacher: Whom to imitate: `teacher`, the recipe's; `parent`; or one of `compress methods teacher`.
+        teacher: The teacher: `teacher`, the recipe's; `parent`; or one of `compress methods teacher`.
         assistants: Networks between teacher and student, such as `[torchvision:resnet34, torchvision:resnet18]`: each learns
-            from the one before, the student from the last (Mirzadeh et al. 2020, arXiv:1902.03393). `python:FILE.py:FUNCTION`
+            from the previous one, the student from the last (Mirzadeh et al. 2020, arXiv:1902.03393). `python:FILE.py:FUNCTION`
             needs --trust-code.
-        cache: How the teacher's answers are kept.
-        curriculum: What is shown when, and how much each sample counts.
+        cache: How the teacher's logits are cached.
+        curriculum: Changes to images, sample weights and temperature over the training.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
-            alone, to show what the teacher brought. Its weights are left as `control.safetensors`.
+            alone, to show the gain by the teacher. Its weights are written as `control.safetensors`.
         accepts: A torch network.
         produces: The same network with other weights.
     """
@@ -63,27 +63,25 @@ class Distill(Stage, Training):
 
     @model_validator(mode="before")
     @classmethod
-    def _filled_in(cls, given: Any) -> Any:
-        return apply_preset(given) if isinstance(given, Mapping) else given
+    def _apply_preset(cls, settings: Any) -> Any:
+        return apply_preset(settings) if isinstance(settings, Mapping) else settings
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.curriculum.mixes and not self.teacher.supports_mixing:
             name = name_of("teacher", self.teacher)
-            msg = (
-                f"teacher `{name}` learns from whole images, which mixup, cutmix and erase change; use `snapshot`, or no mixing"
-            )
+            msg = f"teacher `{name}` needs unmixed images, but mixup, cutmix or erase is on; use `snapshot`, or turn them off"
             raise ValueError(msg)
-        whole = [name_of("loss", term) for term in self.losses if term.needs_unmixed and term.weight > 0]
-        if self.curriculum.mixes and whole:
-            msg = f"loss `{whole[0]}` with a memory learns from whole images, which mixup, cutmix and erase change"
-            raise ValueError(f"{msg}; leave `memory` out, or mix nothing")
+        unmixed = [name_of("loss", term) for term in self.losses if term.needs_unmixed and term.weight > 0]
+        if self.curriculum.mixes and unmixed:
+            msg = f"loss `{unmixed[0]}` with a memory needs unmixed images, but mixup, cutmix or erase is on"
+            raise ValueError(f"{msg}; leave `memory` out, or turn them off")
         if self.mode == "funmatch":
             check_funmatch(self.losses, self.curriculum)
         return self
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Train the networks in between, the student, and the control where it is asked for.
+        """Train the assistants, the student, and the control where the settings ask for it.
 
         Raises:
             CompressError: The recipe has no such teacher, or it does not fit the student.
@@ -91,44 +89,46 @@ class Distill(Stage, Training):
         from compress.train.finetune import cached_teacher
 
         module = self.teacher.build_student(candidate, context)
-        asked = any(term.needs and term.weight > 0 for term in self.losses)
-        teacher = self.teacher.build(candidate, context, self, self.cache.k) if asked else None
+        needs_teacher = any(term.needs and term.weight > 0 for term in self.losses)
+        teacher = self.teacher.build(candidate, context, self, self.cache.k) if needs_teacher else None
         results: Metrics = {}
-        for number, (name, between) in enumerate(self._between(candidate, context), start=1):
-            learned = self._fit(between, context, f"assistant-{number}", self.losses, teacher)
+        for index, (name, assistant) in enumerate(self._assistants(candidate, context), start=1):
+            history = self._fit(assistant, context, f"assistant-{index}", self.losses, teacher)
             detail = f"{name}, on validation, on the way to the student"
-            results[f"assistant_{number}"] = Quantity.measured(learned.best_metric, "fraction", detail)
-            teacher = cached_teacher([between], context, k=self.cache.k)
+            results[f"assistant_{index}"] = Quantity.measured(history.best_metric, "fraction", detail)
+            teacher = cached_teacher([assistant], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
         results |= _training_results(history)
         curves = dict(history.curves)
         if self.control:
-            alone = copy.deepcopy(candidate.network())
+            control = copy.deepcopy(candidate.network())
             hard_labels = (lookup("loss", "task").load()(),)
-            learned = self._fit(alone, context, "control", hard_labels, None)
-            curves |= {f"control_{name}": curve for name, curve in learned.curves.items()}
-            results |= _control_results(alone, context)
+            control_history = self._fit(control, context, "control", hard_labels, None)
+            curves |= {f"control_{name}": curve for name, curve in control_history.curves.items()}
+            results |= _control_results(control, context)
         tables = {"matched_layers": history.matched} if history.matched else {}
         student = replace(candidate, module=module)
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hashes of the files that the teacher's answers and the assistants come from.
+        """Hashes of the files that the teacher and the assistants depend on.
 
         Raises:
-            CompressError: One is missing.
+            CompressError: A file is missing.
         """
         return self.teacher.file_hashes(base) | code_hashes(self.assistants, base)
 
-    def _between(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
-        """Names and first weights of the networks to train before the student."""
+    def _assistants(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
+        """Names of the networks to train before the student, and the networks with their initial weights."""
         from compress.distill.teachers.self_teachers import build_network
 
-        twins = [(f"generation {n}", twin) for n, twin in enumerate(self.teacher.generations(candidate, context), start=1)]
+        copies = [
+            (f"generation {n}", network) for n, network in enumerate(self.teacher.generations(candidate, context), start=1)
+        ]
         assistants = [
             (source, build_network(source, context, context.seed + n)) for n, source in enumerate(self.assistants, start=1)
         ]
-        return [*twins, *assistants]
+        return [*copies, *assistants]
 
     def smoke(self) -> Self:
         """One epoch of small batches."""
@@ -157,7 +157,7 @@ class Distill(Stage, Training):
 
 def _training_results(history: History) -> Metrics:
     results = {
-        "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
+        "epochs": Quantity.measured(history.epochs, "1", "epochs run, of those in the settings"),
         "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
     }
     if history.teacher_s:
@@ -167,7 +167,7 @@ def _training_results(history: History) -> Metrics:
 
 
 def _control_results(module: nn.Module, context: Context) -> Metrics:
-    """Save the control's weights and score it on validation; the test split is for the pipeline to look at."""
+    """Save the control's weights and evaluate it on validation; only the pipeline uses the test split."""
     from safetensors.torch import save_model
 
     from compress.backends.run_split import run_split
@@ -175,7 +175,7 @@ def _control_results(module: nn.Module, context: Context) -> Metrics:
 
     write_with(context.folder / "control.safetensors", lambda path: save_model(module, str(path)))
     scores = run_split(module, context.data.validation, context.task).scores
-    right, total = round(float(scores.sum())), len(scores)
+    correct, total = round(float(scores.sum())), len(scores)
     detail = "the same network, settings and initial weights, trained without the teacher"
-    found = Quantity.measured(right / total, "fraction", detail, interval=wilson(right, total), runs=total)
-    return {f"control_{context.task.metric}_validation": found}
+    accuracy = Quantity.measured(correct / total, "fraction", detail, interval=wilson(correct, total), runs=total)
+    return {f"control_{context.task.metric}_validation": accuracy}

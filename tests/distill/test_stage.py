@@ -131,10 +131,10 @@ def test_function_matching_is_one_line_and_what_is_given_stays():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"losses": [{"response": {}}, "task"]}, "looks at no labels, but losses name `task`"),
+        ({"losses": [{"response": {}}, "task"]}, "without labels, but losses name `task`"),
         ({"losses": ["response", "label_smoothing"]}, "losses name `label_smoothing`"),
         ({"curriculum": {"mixup": 0.0}}, "mixes images"),
-        ({"teacher": "ensemble"}, "learns from whole images"),
+        ({"teacher": "ensemble"}, "needs unmixed images"),
     ],
 )
 def test_what_is_not_function_matching_is_refused(given, message):

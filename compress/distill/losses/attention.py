@@ -1,4 +1,4 @@
-"""Attention: where a convolutional network looks, and what the tokens of a transformer attend to.
+"""Losses on attention: activation maps of convolutional networks, attention matrices of transformers.
 
 Zagoruyko & Komodakis 2017, "Paying More Attention to Attention", arXiv:1612.03928; Jiao et al. 2020, "TinyBERT",
 arXiv:1909.10351 (mean square); Wang et al. 2020, "MiniLM", arXiv:2002.10957 (divergence).
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SMALLEST = 1e-12
-"""Attention below it counts as this much in the logarithm."""
+"""Lower bound of attention in the logarithm."""
 
 
 def attention_transfer(f_s: Tensor, f_t: Tensor) -> Tensor:
-    """Squared distance of the normalised maps of activity.
+    """Squared distance of the normalised activation maps.
 
         L_n = Σ_hw (q_s − q_t)²,   q = Q / ‖Q‖₂,   Q_hw = Σ_c f_c,hw²
 
-    (The paper takes the distance without the square, which has no gradient where both agree.)
+    (The paper uses the distance without the square, which has no gradient where both agree.)
 
     Args:
         f_s: Student maps, (N, C, H, W); widths may differ.
@@ -42,7 +42,7 @@ def attention_transfer(f_s: Tensor, f_t: Tensor) -> Tensor:
 
 
 def attention_divergence(a_s: Tensor, a_t: Tensor) -> Tensor:
-    """Divergence of attention: L_n = mean_hl KL(a_t,hl ‖ a_s,hl), over heads h and rows l.
+    """KL divergence of attention: L_n = mean_hl KL(a_t,hl ‖ a_s,hl), over heads h and rows l.
 
     Args:
         a_s: Student's attention after the softmax, (N, heads, L, L).
@@ -59,18 +59,18 @@ class AttentionTransfer(LossTerm):
     """`attention_transfer:` in a recipe, for convolutional networks.
 
     Attributes:
-        layers: Which layers; they must give maps.
+        layers: Names or indices of layers whose outputs are maps (C, H, W).
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
-        """Refuse what has no height and width."""
-        for joint in joints:
-            if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
-                raise ModelError(f"activity is mapped over height and width, which {joint} lack; use attention_maps or hint")
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
+        """Refuse layers whose outputs have no height and width."""
+        for layers in matched:
+            if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
+                raise ModelError(f"an activation map needs height and width, which {layers} lack; use attention_maps or hint")
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `attention_transfer`."""
@@ -79,7 +79,7 @@ class AttentionTransfer(LossTerm):
 
 
 class AttentionMaps(LossTerm):
-    """`attention_maps:` in a recipe, for transformers. With unlike numbers of heads their means are compared.
+    """`attention_maps:` in a recipe, for transformers. Where the numbers of heads differ, means over the heads are compared.
 
     Attributes:
         distance: `kl`, or `mse`.
@@ -91,11 +91,11 @@ class AttentionMaps(LossTerm):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "attention"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
-        """Refuse unlike numbers of tokens."""
-        for joint in joints:
-            if joint.student_shape[1:] != joint.teacher_shape[1:]:
-                raise ModelError(f"attention over unlike numbers of tokens: {joint}; use networks with patches of one size")
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
+        """Refuse layers with different numbers of tokens."""
+        for layers in matched:
+            if layers.student_shape[1:] != layers.teacher_shape[1:]:
+                raise ModelError(f"attention over different numbers of tokens: {layers}; use networks with patches of one size")
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `attention_divergence` and `mean_squared_error`."""

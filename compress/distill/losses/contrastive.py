@@ -85,13 +85,13 @@ class Contrastive(LossTerm):
         """A memory keeps vectors of samples as they are."""
         return self.memory is not None
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:
         """The two maps of each pair, and its memory."""
         from torch import nn
 
         made = []
-        for joint in joints:
-            small, large = math.prod(joint.student_shape), math.prod(joint.teacher_shape)
+        for layers in matched:
+            small, large = math.prod(layers.student_shape), math.prod(layers.teacher_shape)
             made.append(nn.ModuleList([nn.Linear(small, self.width), nn.Linear(large, self.width)]))
             if self.memory is not None:
                 from compress.distill.losses.crd_memory import MemoryBank

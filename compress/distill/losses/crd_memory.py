@@ -17,17 +17,17 @@ from compress.core.errors import TrainingError
 from compress.data.interface import Batch
 
 UNSEEN = -1
-"""In place of the class of a sample that has not been seen yet, or has no label."""
+"""Class of a sample that no batch has held yet, or that has no label."""
 
 
 def nce_loss(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau: float, log_z: Tensor, samples: int) -> Tensor:
-    """Noise-contrastive loss of one side against the memory of the other.
+    """Noise-contrastive loss of one network against the memory of the other.
 
         h(g, v) = exp(⟨g, v⟩ / τ) / Z,   P_i = h / (h + m_i / n)
         L_i = −log P_i(v_i) − Σ_{j ∈ negatives(i)} log(1 − P_i(v_j))
 
-    The paper's M / N with M = m_i the negatives and N = n the samples. It draws them anew for each sample of a batch; here one
-    draw serves the whole batch, which gathers d · m numbers for d · m · N, and those of i's own class are left out.
+    M / N in the paper, with M = m_i negatives and N = n samples. The paper draws negatives for each sample of a batch; here the
+    whole batch shares one draw, which needs d · m instead of d · m · N numbers, and negatives of i's class are left out.
 
     Args:
         own: g of one network, of length 1, (N, d).
@@ -49,9 +49,9 @@ def nce_loss(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau: 
 
 
 class MemoryBank(nn.Module):
-    """Vectors of student and teacher of each training sample; a state that checkpoints hold, without parameters.
+    """Vectors of student and teacher for each training sample; part of the checkpoints, without parameters.
 
-    At first they are random, each coordinate ~ U(−1, 1) √(3 / d); after each batch v ← normalise(μ v + (1 − μ) g). Z is set
+    Initially random, each coordinate ~ U(−1, 1) √(3 / d); after each batch v ← normalise(μ v + (1 − μ) g). Z is set
     by the first batch to n times the mean of exp(⟨g, v⟩ / τ), one for each side, and then stays.
 
     Args:
@@ -73,18 +73,18 @@ class MemoryBank(nn.Module):
         self.register_buffer("log_z", torch.full((2,), math.nan))
 
     def forward(self, g_s: Tensor, g_t: Tensor, batch: Batch, tau: float) -> Tensor:
-        """Loss of each sample of a batch, (N,), student against teacher and teacher against student; then remember it.
+        """Loss of each sample of a batch, (N,), student against teacher plus teacher against student; then update the memory.
 
         Args:
             g_s: Student vectors of length 1, (N, d).
             g_t: Teacher vectors of length 1, (N, d).
-            batch: Which samples they are.
+            batch: Their samples and classes.
             tau: τ, over 0.
 
         Raises:
-            TrainingError: The data source does not tell the samples of a batch, or several processes train.
+            TrainingError: The data source does not number its samples, or several processes train.
         """
-        samples = self._known(batch)
+        samples = self._samples(batch)
         classes = batch.targets.clamp(min=UNSEEN)
         drawn = torch.randint(self.samples, (self.negatives,)).to(g_s.device)
         same_class = (classes.unsqueeze(1) == self.classes[drawn]) & (classes >= 0).unsqueeze(1)
@@ -93,29 +93,29 @@ class MemoryBank(nn.Module):
         losses = []
         for side, (own, memory) in enumerate(sides):
             other, others = memory[samples], memory[drawn]
-            log_z = self._normaliser(side, own.detach(), other, others, tau)
+            log_z = self._log_z(side, own.detach(), other, others, tau)
             losses.append(nce_loss(own, other, others, alike, tau=tau, log_z=log_z, samples=self.samples))
-        self._remember(samples, classes, torch.stack([g_s.detach(), g_t.detach()]))
+        self._update(samples, classes, torch.stack([g_s.detach(), g_t.detach()]))
         return losses[0] + losses[1]
 
-    def _normaliser(self, side: int, own: Tensor, other: Tensor, others: Tensor, tau: float) -> Tensor:
+    def _log_z(self, side: int, own: Tensor, other: Tensor, others: Tensor, tau: float) -> Tensor:
         if bool(self.log_z[side].isnan()):
             scores = torch.cat([(own * other).sum(dim=1, keepdim=True), own @ others.T], dim=1) / tau
             self.log_z[side] = scores.logsumexp(dim=(0, 1)) - math.log(scores.numel()) + math.log(self.samples)
         return self.log_z[side].clone()
 
     @torch.no_grad()
-    def _remember(self, samples: Tensor, classes: Tensor, g: Tensor) -> None:
+    def _update(self, samples: Tensor, classes: Tensor, g: Tensor) -> None:
         mixed = self.momentum * self.vectors[:, samples] + (1 - self.momentum) * g
         self.vectors[:, samples] = F.normalize(mixed, dim=2)
         self.classes[samples] = classes
 
-    def _known(self, batch: Batch) -> Tensor:
+    def _samples(self, batch: Batch) -> Tensor:
         if world_size() > 1:
             msg = f"a `memory` works in one process only, this launch has {world_size()}; run without accelerate launch"
             raise TrainingError(msg)
         samples: Any = batch.samples
         if samples is None:
-            msg = "a `memory` needs to know the samples of a batch, and this data source does not tell; leave `memory` out"
+            msg = "a `memory` needs numbered samples, and this data source does not number them; leave `memory` out"
             raise TrainingError(msg)
         return samples.to(self.vectors.device)  # type: ignore[no-any-return]

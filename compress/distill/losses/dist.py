@@ -1,4 +1,4 @@
-"""DIST: the student keeps the teacher's preferences, not its exact probabilities.
+"""DIST: the student's probabilities correlate with the teacher's, between classes and between samples.
 
 Huang et al. 2022, "Knowledge Distillation from A Stronger Teacher", arXiv:2205.10536.
 """
@@ -19,7 +19,7 @@ EPSILON = 1e-8
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of the rows of two matrices, (N, K) → (N,); 0 for a row without variation."""
+    """Pearson correlation of the rows of two matrices, (N, K) → (N,); 0 for a row without variation."""
     from torch.nn import functional as F
 
     return F.cosine_similarity(a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True), dim=1, eps=EPSILON)

@@ -1,4 +1,4 @@
-"""Decoupled distillation (DKD): how sure the teacher is of the right class, and how it ranks the others, weighted apart.
+"""Decoupled distillation (DKD): separate weights for the target class and for the other classes.
 
 Zhao et al. 2022, "Decoupled Knowledge Distillation", arXiv:2203.08679.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def dkd(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: float | Tensor) -> Tensor:  # noqa: N803
-    """Divergence of the binary answer "y or not", and of the answers among the other classes.
+    """Divergence of the binary probabilities of the target class, and of the probabilities among the other classes.
 
         L_n = T² · [ α KL(b_t ‖ b_s) + β KL(q_t ‖ q_s) ]
         p = softmax(z / T),   b = (p_y, 1 − p_y),   q_k = p_k / (1 − p_y) for k ≠ y
@@ -27,7 +27,7 @@ def dkd(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: fl
     Args:
         z_s: Student logits, (N, K) with K over 2, or the second part is 0.
         z_t: Teacher logits, (N, K).
-        y: Classes, int64 (N,); a sample without a label (negative) takes the teacher's first choice.
+        y: Classes, int64 (N,); a sample without a label (negative) takes the teacher's top-1 class.
         alpha: α, of the target class, at least 0.
         beta: β, of the others, at least 0.
         T: Temperature, over 0, a number or (N,).

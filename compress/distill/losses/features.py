@@ -1,4 +1,4 @@
-"""Losses on features as they are or through an adapter: direct L2, FitNets hints, cosine.
+"""Losses on features, directly or through a projector: L2, FitNets hints, cosine.
 
 Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", arXiv:1412.6550.
 """
@@ -21,7 +21,7 @@ def mean_squared_error(f_s: Tensor, f_t: Tensor) -> Tensor:
         L_n = mean_i (f_s,i − f_t,i)²,   i over all of a sample's features
 
     Args:
-        f_s: Student features, (N, …), adapted where widths differ.
+        f_s: Student features, (N, …), projected where widths differ.
         f_t: Teacher features, of the same shape.
 
     Returns:
@@ -36,11 +36,11 @@ def cosine_distance(f_s: Tensor, f_t: Tensor) -> Tensor:
         L_n = 1 − ⟨f_s, f_t⟩ / (‖f_s‖ ‖f_t‖)
 
     Args:
-        f_s: Student features, (N, …), adapted where widths differ.
+        f_s: Student features, (N, …), projected where widths differ.
         f_t: Teacher features, of the same shape.
 
     Returns:
-        Loss of each sample, (N,), from 0, where they point the same way, to 2.
+        Loss of each sample, (N,), from 0, for equal directions, to 2.
     """
     from torch.nn import functional as F
 
@@ -55,19 +55,19 @@ def mean_over_pairs(values: Sequence[Tensor]) -> Tensor:
 
 
 class Direct(LossTerm):
-    """`direct:` in a recipe: L2 of features of equal width, without an adapter.
+    """`direct:` in a recipe: L2 of features of equal width, without a projector.
 
     Attributes:
-        layers: Which layers.
+        layers: Names or indices of the layers.
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Refuse layers of different width."""
-        check_equal_widths(joints)
+        check_equal_widths(matched)
         return None
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
@@ -76,19 +76,19 @@ class Direct(LossTerm):
 
 
 class Hint(LossTerm):
-    """`hint:` in a recipe: L2 of features, the student's through a learned adapter where widths differ.
+    """`hint:` in a recipe: L2 of features, the student's through a learned projector where widths differ.
 
     Attributes:
-        layers: Which layers.
+        layers: Names or indices of the layers.
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Adapters."""
-        return build_projectors(joints)
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Projectors."""
+        return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
@@ -96,19 +96,19 @@ class Hint(LossTerm):
 
 
 class Cosine(LossTerm):
-    """`cosine:` in a recipe: the direction of features, the student's through a learned adapter where widths differ.
+    """`cosine:` in a recipe: the direction of features, the student's through a learned projector where widths differ.
 
     Attributes:
-        layers: Which layers.
+        layers: Names or indices of the layers.
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Adapters."""
-        return build_projectors(joints)
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Projectors."""
+        return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `cosine_distance`."""
@@ -116,7 +116,7 @@ class Cosine(LossTerm):
 
 
 class Embedding(LossTerm):
-    """`embedding:` in a recipe: L2 of what the embedding layers give (TinyBERT, Jiao et al. 2020, arXiv:1909.10351).
+    """`embedding:` in a recipe: L2 of the outputs of embedding layers (TinyBERT, Jiao et al. 2020, arXiv:1909.10351).
 
     Attributes:
         layers: Which layers; `auto` takes the embedding of words or patches.
@@ -126,9 +126,9 @@ class Embedding(LossTerm):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "embedding"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Adapters."""
-        return build_projectors(joints)
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Projectors."""
+        return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""

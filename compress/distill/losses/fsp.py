@@ -1,4 +1,4 @@
-"""FSP: the student learns how the teacher gets from one layer to the next.
+"""FSP: the student imitates the inner products between the outputs of consecutive layers of the teacher.
 
 Yim et al. 2017, "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning", CVPR 2017.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def fsp_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Matrix of the flow between two layers: G_ij = 1/(HW) Σ_hw a_i,hw b_j,hw, (N, C_a, C_b).
+    """FSP matrix of two layers: G_ij = 1/(HW) Σ_hw a_i,hw b_j,hw, (N, C_a, C_b).
 
     Args:
-        a: Maps of the earlier layer, (N, C_a, H, W), averaged down to those of the later one where larger.
+        a: Maps of the earlier layer, (N, C_a, H, W), averaged to the resolution of the later layer where larger.
         b: Maps of the later layer, (N, C_b, h, w).
     """
     from torch.nn import functional as F
@@ -33,7 +33,7 @@ def fsp_matrix(a: Tensor, b: Tensor) -> Tensor:
 
 
 def fsp_loss(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
-    """Mean squared distance of the flows of student and teacher.
+    """Mean squared distance of the FSP matrices of student and teacher.
 
         L_n = mean_ij (G_s,ij − G_t,ij)²
 
@@ -50,35 +50,35 @@ def fsp_loss(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
 
 
 class Fsp(LossTerm):
-    """`fsp:` in a recipe: flows between each matched layer and the next; adapters are learned where widths differ.
+    """`fsp:` in a recipe: FSP matrices of each matched layer and the next; projectors are learned where widths differ.
 
     Attributes:
-        layers: Which layers, two or more, in order.
+        layers: Names or indices of two layers or more, in order.
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Adapters.
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """Projectors.
 
         Raises:
-            ModelError: Fewer than two layers of a teacher, or layers that give no maps.
+            ModelError: Fewer than two layers of a teacher, or layers whose outputs are no maps.
         """
-        for joint in joints:
-            if len(joint.student_shape) != 3 or len(joint.teacher_shape) != 3:
-                raise ModelError(f"a flow needs layers that give maps (C, H, W), got {joint}")
-            if sum(other.teacher_index == joint.teacher_index for other in joints) < 2:
-                raise ModelError(f"a flow needs two layers or more, got only {joint}; name another")
-        return build_projectors(joints)
+        for layers in matched:
+            if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
+                raise ModelError(f"an FSP matrix needs layers whose outputs are maps (C, H, W), got {layers}")
+            if sum(other.teacher_index == layers.teacher_index for other in matched) < 2:
+                raise ModelError(f"an FSP matrix needs two layers or more, got only {layers}; name another")
+        return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `fsp_loss`."""
         pairs = project(inputs)
-        steps = [
+        losses = [
             fsp_loss(a_s, b_s, a_t, b_t)
             for ((a_s, a_t), (b_s, b_t)), (first, second) in zip(pairwise(pairs), pairwise(inputs.features), strict=True)
             if first.teacher_index == second.teacher_index
         ]
-        return mean_over_pairs(steps)
+        return mean_over_pairs(losses)

@@ -1,4 +1,4 @@
-"""Gradient matching: the student's answer should depend on the pixels as the teacher's does.
+"""Jacobian matching: the student's input gradients imitate the teacher's.
 
 Srinivas & Fleuret 2018, "Knowledge Transfer with Jacobian Matching", arXiv:1803.00443, section 3.3.
 """
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def jacobian(g_s: Tensor, g_t: Tensor) -> Tensor:
     """Squared distance of normalised input gradients.
 
-        L_n = ‖ g_s / ‖g_s‖ − g_t / ‖g_t‖ ‖²,   g = ∂ log softmax(z)_c / ∂x,   c the teacher's first choice
+        L_n = ‖ g_s / ‖g_s‖ − g_t / ‖g_t‖ ‖²,   g = ∂ log softmax(z)_c / ∂x,   c the teacher's top-1 class
 
     Args:
         g_s: Of the student, shaped as the inputs, (N, …).
         g_t: Of the teacher.
 
     Returns:
-        Loss of each sample, (N,), from 0, where they point the same way, to 4.
+        Loss of each sample, (N,), from 0, for equal directions, to 4.
     """
     from torch.nn import functional as F
 

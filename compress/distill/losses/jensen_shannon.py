@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def jensen_shannon(z_s: Tensor, z_t: Tensor, *, beta: float, T: float | Tensor) -> Tensor:  # noqa: N803
-    """Divergences of both from their mixture.
+    """Weighted divergences of student and teacher from their mixture.
 
         L_n = T² · [ β KL(p_t ‖ m) + (1 − β) KL(p_s ‖ m) ],   m = β p_t + (1 − β) p_s,   p = softmax(z / T)
 
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        beta: β in (0, 1); ½ is the symmetric one.
+        beta: β in (0, 1); ½ is the symmetric divergence.
         T: Temperature, over 0, a number or (N,).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Label smoothing as a term of its own, beside or instead of the hard labels.
+"""Label smoothing as a separate term, with or without the hard labels.
 
 Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567, section 7.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def label_smoothing(z: Tensor, y: Tensor, *, epsilon: float) -> Tensor:
-    """Cross-entropy with labels that give every class a little.
+    """Cross-entropy with smoothed labels.
 
         L_n = −Σ_k q_k log softmax(z)_k,   q = (1 − ε) onehot(y) + ε / K
 
@@ -31,8 +31,8 @@ def label_smoothing(z: Tensor, y: Tensor, *, epsilon: float) -> Tensor:
     from torch.nn import functional as F
 
     labelled = y >= 0
-    each = F.cross_entropy(z, y.clamp(min=0), label_smoothing=epsilon, reduction="none")
-    return each.where(labelled, each.new_zeros(()))
+    per_sample = F.cross_entropy(z, y.clamp(min=0), label_smoothing=epsilon, reduction="none")
+    return per_sample.where(labelled, per_sample.new_zeros(()))
 
 
 class LabelSmoothing(LossTerm):

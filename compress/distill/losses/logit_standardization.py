@@ -1,4 +1,4 @@
-"""Response distillation of standardised logits: the student learns the teacher's shape, not its size.
+"""Response distillation of standardised logits, independent of their mean and scale.
 
 Sun et al. 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427.
 """

@@ -1,4 +1,4 @@
-"""What joins layers of different width: learned 1 × 1 convolutions or linear maps, dropped after training."""
+"""Projectors between layers of different width: learned 1 × 1 convolutions or linear maps, discarded after training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build_projectors(joints: Sequence[MatchedLayers]) -> nn.ModuleList:
-    """One module for each pair, from the student's width to the teacher's; nothing is learned where they are equal.
+def build_projectors(matched: Sequence[MatchedLayers]) -> nn.ModuleList:
+    """One module for each pair, from the student's width to the teacher's; the identity where they are equal.
 
         maps (C, H, W)    1 × 1 convolution C_s → C_t
         tokens (L, D)     linear D_s → D_t
@@ -24,32 +24,33 @@ def build_projectors(joints: Sequence[MatchedLayers]) -> nn.ModuleList:
     """
     from torch import nn
 
-    made: list[nn.Module] = []
-    for joint in joints:
-        small, large = joint.student_shape, joint.teacher_shape
-        check_same_kind(joint)
+    projectors: list[nn.Module] = []
+    for layers in matched:
+        small, large = layers.student_shape, layers.teacher_shape
+        check_same_kind(layers)
         spatial = len(small) == 3
         wide, wider = (small[0], large[0]) if spatial else (small[-1], large[-1])
         if wide == wider:
-            made.append(nn.Identity())
+            projectors.append(nn.Identity())
         else:
-            made.append(nn.Conv2d(wide, wider, 1) if spatial else nn.Linear(wide, wider))
-    return nn.ModuleList(made)
+            projectors.append(nn.Conv2d(wide, wider, 1) if spatial else nn.Linear(wide, wider))
+    return nn.ModuleList(projectors)
 
 
 def project(inputs: LossInputs) -> list[tuple[Tensor, Tensor]]:
-    """The pairs of a term, the student's adapted to the teacher's width, both at the smaller of their resolutions."""
+    """The feature pairs of a term, the student's projected to the teacher's width, both at the smaller resolution."""
     from torch import nn
 
-    learned = inputs.modules
-    through = learned if isinstance(learned, nn.ModuleList) else [nn.Identity()] * len(inputs.features)
+    modules = inputs.modules
+    projectors = modules if isinstance(modules, nn.ModuleList) else [nn.Identity()] * len(inputs.features)
     return [
-        match_resolution(adapter(pair.student), pair.teacher) for adapter, pair in zip(through, inputs.features, strict=True)
+        match_resolution(projector(pair.student), pair.teacher)
+        for projector, pair in zip(projectors, inputs.features, strict=True)
     ]
 
 
 def match_resolution(f_s: Tensor, f_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps averaged down to the smaller height and width of the two; all else as it is.
+    """Maps averaged to the smaller height and width of the two; other features are unchanged.
 
     Args:
         f_s: Student, (N, C, H, W) or anything else.
@@ -63,29 +64,29 @@ def match_resolution(f_s: Tensor, f_t: Tensor) -> tuple[Tensor, Tensor]:
     return F.adaptive_avg_pool2d(f_s, size), F.adaptive_avg_pool2d(f_t, size)
 
 
-def check_same_kind(joint: MatchedLayers) -> None:
-    """Refuse layers that no adapter joins.
+def check_same_kind(layers: MatchedLayers) -> None:
+    """Refuse layers that no projector joins.
 
     Raises:
         ModelError: They are of different kinds, or of different numbers of tokens.
     """
-    small, large = joint.student_shape, joint.teacher_shape
+    small, large = layers.student_shape, layers.teacher_shape
     if len(small) != len(large) or not 1 <= len(small) <= 3:
         kinds = {1: "a vector", 2: "tokens", 3: "maps"}
-        found = f"{kinds.get(len(small), 'neither')} and {kinds.get(len(large), 'neither')}"
-        raise ModelError(f"no adapter joins {joint}: {found}; name layers of one kind")
+        shapes = f"{kinds.get(len(small), 'neither')} and {kinds.get(len(large), 'neither')}"
+        raise ModelError(f"no projector joins {layers}: {shapes}; name layers of one kind")
     if len(small) == 2 and small[0] != large[0]:
-        raise ModelError(f"no adapter joins {joint}: {small[0]} and {large[0]} tokens; name layers with as many")
+        raise ModelError(f"no projector joins {layers}: {small[0]} and {large[0]} tokens; name layers with equal numbers")
 
 
-def check_equal_widths(joints: Sequence[MatchedLayers]) -> None:
-    """Refuse layers that are compared as they are and differ in width.
+def check_equal_widths(matched: Sequence[MatchedLayers]) -> None:
+    """Refuse layers of different width, for losses without projectors.
 
     Raises:
-        ModelError: They differ; the message names the loss that learns an adapter.
+        ModelError: They differ; the message names the loss that learns a projector.
     """
-    for joint in joints:
-        check_same_kind(joint)
-        small, large = joint.student_shape, joint.teacher_shape
+    for layers in matched:
+        check_same_kind(layers)
+        small, large = layers.student_shape, layers.teacher_shape
         if (small[0], len(small)) != (large[0], len(large)) or (len(small) < 3 and small != large):
-            raise ModelError(f"{joint} differ in width; use `hint`, which learns an adapter, or name layers of equal width")
+            raise ModelError(f"{layers} differ in width; use `hint`, which learns a projector, or name layers of equal width")

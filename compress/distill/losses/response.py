@@ -1,4 +1,4 @@
-"""Response distillation: the student imitates the teacher's softened answers.
+"""Response distillation: the student imitates the teacher's softened probabilities.
 
 Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
-    """Kullback-Leibler divergence of softened answers.
+    """Kullback-Leibler divergence of softened probabilities.
 
         L_n = T² · Σ_k p_t log(p_t / p_s),   p = softmax(z / T)
 
@@ -26,8 +26,8 @@ def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa:
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0, a number or (N,); larger shows more of the order of the wrong
-            classes.
+        T: Temperature, over 0, a number or (N,); a larger T gives the wrong classes
+            more weight.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

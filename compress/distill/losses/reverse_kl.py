@@ -1,4 +1,4 @@
-"""Reverse divergence: the student keeps to what the teacher finds likely, and may leave some of it out.
+"""Reverse KL divergence: mode-seeking; the student avoids classes that the teacher finds unlikely.
 
 Gu et al. 2024, "MiniLLM: Knowledge Distillation of Large Language Models", arXiv:2306.08543, section 2.1.
 """

@@ -17,16 +17,16 @@ SMALLEST = 1e-12
 
 
 def distances(x: Tensor) -> Tensor:
-    """Distances of all pairs, divided by their mean over i ≠ j: ψ_ij = ‖x_i − x_j‖ / μ, (N, N).
+    """Distances of all pairs of samples, divided by their mean over i ≠ j: ψ_ij = ‖x_i − x_j‖ / μ, (N, N).
 
     Args:
         x: Vectors, (N, D).
     """
     import torch
 
-    apart = (x.unsqueeze(0) - x.unsqueeze(1)).square().sum(dim=2)
+    squared = (x.unsqueeze(0) - x.unsqueeze(1)).square().sum(dim=2)
     other = ~torch.eye(len(x), dtype=torch.bool, device=x.device)
-    length = apart.clamp(min=SMALLEST).sqrt() * other
+    length = squared.clamp(min=SMALLEST).sqrt() * other
     return length / (length.sum() / other.sum().clamp(min=1)).clamp(min=SMALLEST)
 
 
@@ -76,7 +76,7 @@ class RkdDistance(LossTerm):
     """`rkd_distance:` in a recipe.
 
     Attributes:
-        layers: Whose outputs, as vectors; `auto` takes what the heads are given.
+        layers: Layers whose outputs are compared as vectors; `auto` takes the inputs of the heads.
     """
 
     layers: LayerSelection = "auto"
@@ -92,7 +92,7 @@ class RkdAngle(LossTerm):
     """`rkd_angle:` in a recipe.
 
     Attributes:
-        layers: Whose outputs, as vectors; `auto` takes what the heads are given.
+        layers: Layers whose outputs are compared as vectors; `auto` takes the inputs of the heads.
     """
 
     layers: LayerSelection = "auto"

@@ -1,4 +1,6 @@
-"""Branches: exits at earlier layers learn from the labels and from the student's own answer; they go after training.
+"""Self-distillation exits: classifiers at earlier layers learn from the labels and from the student's own logits.
+
+They are discarded after training.
 
 Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094.
 """
@@ -44,7 +46,7 @@ class SelfDistillationExits(LossTerm):
     Attributes:
         alpha: α above.
         temperature: T above.
-        layers: Where the exits are; `auto` takes the last layer of each resolution, or each block, but for the last.
+        layers: Layers with an exit; `auto` takes the last layer of each resolution, or each block, but for the last.
     """
 
     alpha: float = Field(default=0.3, ge=0.0, le=1.0)
@@ -54,19 +56,19 @@ class SelfDistillationExits(LossTerm):
     student_only: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = True
 
-    def prepare(self, joints: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """The exits: the mean over places, then a linear map to the classes.
+    def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
+        """The exits: global average, then a linear map to the classes.
 
         Raises:
-            ModelError: No layer to put one at.
+            ModelError: No layer for an exit.
         """
         from torch import nn
 
-        if not joints:
-            msg = "self-distillation exits need two layers or more that give maps or tokens; name layers with `layers:`"
+        if not matched:
+            msg = "self-distillation exits need two layers or more whose outputs are maps or tokens; name layers with `layers:`"
             raise ModelError(msg)
-        widths = [joint.student_shape[0] if len(joint.student_shape) == 3 else joint.student_shape[-1] for joint in joints]
-        return nn.ModuleList(nn.Linear(width, joint.teacher_shape[0]) for width, joint in zip(widths, joints, strict=True))
+        widths = [layers.student_shape[0] if len(layers.student_shape) == 3 else layers.student_shape[-1] for layers in matched]
+        return nn.ModuleList(nn.Linear(width, layers.teacher_shape[0]) for width, layers in zip(widths, matched, strict=True))
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `exit_loss`."""
@@ -75,8 +77,8 @@ class SelfDistillationExits(LossTerm):
         T, z = inputs.temperature_or(self.temperature), inputs.student_logits.detach()  # noqa: N806
         exits = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
         losses = []
-        for leave, pair in zip(exits, inputs.features, strict=True):
+        for classifier, pair in zip(exits, inputs.features, strict=True):
             f = pair.student
             f = f.mean(dim=(2, 3)) if f.ndim == 4 else f.mean(dim=1) if f.ndim == 3 else f
-            losses.append(exit_loss(leave(f), z, inputs.batch.targets, alpha=self.alpha, T=T))
+            losses.append(exit_loss(classifier(f), z, inputs.batch.targets, alpha=self.alpha, T=T))
         return mean_over_pairs(losses)

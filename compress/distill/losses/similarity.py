@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: samples that look alike to the teacher should look alike to the student.
+"""Similarity-preserving distillation: the student preserves the pairwise similarities of samples.
 
 Tung & Mori 2019, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def similarity(f_s: Tensor, f_t: Tensor) -> Tensor:
-    """Distance of the matrices of similarities between the samples of a batch.
+    """Distance of the similarity matrices of a batch.
 
         L = ‖G_t − G_s‖²_F / N²,   G = rows of A Aᵀ, each divided by its L2 norm,   A = features as (N, D)
 
@@ -40,7 +40,7 @@ class Similarity(LossTerm):
     """`similarity:` in a recipe.
 
     Attributes:
-        layers: Which layers; they need not have the same shape.
+        layers: Names or indices of the layers; their shapes may differ.
     """
 
     layers: LayerSelection = "auto"

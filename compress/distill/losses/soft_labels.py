@@ -1,4 +1,4 @@
-"""Cross-entropy against soft labels: the teacher's probabilities take the place of the label.
+"""Cross-entropy against soft labels: the teacher's probabilities replace the label.
 
 Ba & Caruana 2014, "Do Deep Nets Really Need to be Deep?", arXiv:1312.6184, section 2.1.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def soft_labels(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
-    """Cross-entropy with the teacher's softened answers; `response` and the teacher's entropy, with the same gradient.
+    """Cross-entropy with the teacher's softened probabilities: `response` plus the teacher's entropy, with the same gradient.
 
         L_n = −T² · Σ_k p_t log p_s,   p = softmax(z / T)
 

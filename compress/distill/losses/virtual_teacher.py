@@ -1,4 +1,4 @@
-"""Teacher-free distillation (Tf-KD): a made-up teacher that is right with a fixed probability.
+"""Teacher-free distillation (Tf-KD): a virtual teacher that gives the right class a fixed probability.
 
 Yuan et al. 2020, "Revisiting Knowledge Distillation via Label Smoothing Regularization", arXiv:1909.11723, section 4.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def virtual_teacher(z: Tensor, y: Tensor, *, a: float, T: float | Tensor) -> Tensor:  # noqa: N803
-    """Response loss against a teacher that gives the right class a and shares the rest equally.
+    """Response loss against a teacher with probability a for the right class and equal probabilities for the others.
 
         L_n = T² · KL(p^d_T ‖ p_T),   p^d(k) = a for k = y, else (1 − a) / (K − 1),   p^d_T ∝ (p^d)^(1/T)
 
@@ -29,13 +29,13 @@ def virtual_teacher(z: Tensor, y: Tensor, *, a: float, T: float | Tensor) -> Ten
         T: Temperature, over 0, a number or (N,).
 
     Returns:
-        Loss of each sample, (N,), 0 where the student answers as the virtual teacher does.
+        Loss of each sample, (N,), 0 where the student has the same probabilities.
     """
     K = z.shape[1]  # noqa: N806
     z_d = z.new_full(z.shape, math.log((1 - a) / (K - 1)))
     z_d.scatter_(1, y.clamp(min=0).unsqueeze(1), math.log(a))
-    each = response(z, z_d, T=T)
-    return each.where(y >= 0, each.new_zeros(()))
+    per_sample = response(z, z_d, T=T)
+    return per_sample.where(y >= 0, per_sample.new_zeros(()))
 
 
 class VirtualTeacher(LossTerm):

@@ -1,4 +1,4 @@
-"""Any oracle as a teacher: soft labels from a file, or a Python function that is asked."""
+"""External teachers: soft labels from a file or a distilled set, or a Python function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAME = "probabilities"
 
 
 def write_soft_labels(path: Path, probabilities: Tensor, split: Split, classes: tuple[str, ...]) -> None:
-    """Write soft labels of a split, with what is needed to know it again.
+    """Write soft labels of a split, with the fingerprint of its samples.
 
     Args:
         path: `.safetensors` or `.parquet`.
@@ -52,7 +52,7 @@ def write_soft_labels(path: Path, probabilities: Tensor, split: Split, classes: 
 
 
 def sample_fingerprint(split: Split) -> str:
-    """What identifies the samples of a split, however they are augmented."""
+    """Identifies the samples of a split, independently of augmentation."""
     return getattr(split, "contents", split.fingerprint)
 
 
@@ -60,12 +60,12 @@ def check_probabilities(probabilities: Tensor, samples: int, classes: tuple[str,
     """Probabilities (N, K) as float32.
 
     Raises:
-        DataError: Another shape, or rows that are no probabilities.
+        DataError: Another shape, or rows that hold no probabilities.
     """
     if probabilities.shape != (samples, len(classes)):
-        found = "×".join(map(str, probabilities.shape))
+        shape = "×".join(map(str, probabilities.shape))
         msg = (
-            f"{what}: soft labels of shape {found}, needed {samples} samples × {len(classes)} classes; make them for this data"
+            f"{what}: soft labels of shape {shape}, needed {samples} samples × {len(classes)} classes; make them for this data"
         )
         raise DataError(msg)
     values = probabilities.to(torch.float32)
@@ -73,7 +73,7 @@ def check_probabilities(probabilities: Tensor, samples: int, classes: tuple[str,
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         total = f"{float(values[row].sum()):.4g}"
-        msg = f"{what}: row {row} is no probabilities (its sum is {total}); give values of 0 and more that sum to 1"
+        msg = f"{what}: row {row} holds no probabilities (its sum is {total}); give values of 0 and more that sum to 1"
         raise DataError(msg)
     return values
 
@@ -112,23 +112,23 @@ class FileSoftLabels(Teacher):
         """Logarithms of the soft labels.
 
         Raises:
-            DataError: The data source does not tell which samples a batch holds.
+            DataError: The data source does not number its samples.
         """
         if batch.samples is None:
-            msg = "soft labels from a file need to know the samples of a batch, and this data source does not tell them"
+            msg = "soft labels from a file need numbered samples, and this data source does not number them"
             raise DataError(msg)
         return self._logits[batch.samples.cpu()].to(batch.inputs.device)
 
 
 class DatasetSoftLabels(FileSoftLabels):
-    """Soft labels that a distilled training set brings, the same for every view of an image.
+    """Soft labels of a distilled training set, the same for every view of an image.
 
     Args:
         split: The training split.
         classes: Names of the student's classes.
 
     Raises:
-        DataError: It brings none, or of other classes.
+        DataError: It has none, or other classes.
     """
 
     def __init__(self, split: Split, classes: tuple[str, ...]) -> None:
@@ -146,7 +146,7 @@ class DatasetSoftLabels(FileSoftLabels):
 
 
 class FunctionModule(nn.Module):
-    """A function of images as a network that gives logarithms of its probabilities.
+    """A function of images as a network whose outputs are the logarithms of its probabilities.
 
     Args:
         function: Images (N, C, H, W) in [0, 1] → probabilities (N, K).
@@ -162,22 +162,22 @@ class FunctionModule(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-probabilities, (N, K)."""
         images = inputs * self.get_buffer("std") + self.get_buffer("mean")
-        answer = torch.as_tensor(np.asarray(self.function(images.cpu())), dtype=torch.float32)
-        name = getattr(self.function, "__name__", "oracle")
-        return check_probabilities(answer, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
+        probabilities = torch.as_tensor(np.asarray(self.function(images.cpu())), dtype=torch.float32)
+        name = getattr(self.function, "__name__", "function")
+        return check_probabilities(probabilities, len(inputs), self.classes, name).clamp(min=SMALLEST).log().to(inputs.device)
 
 
 def function_teacher(
     function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None
 ) -> CachedTeacher:
-    """A function as a teacher; it is asked once for each sample and view, and its answers are kept.
+    """A function as a teacher; it is called once for each sample and view, and its results are cached.
 
     Args:
         function: See `FunctionModule`.
-        key: Identifies it; another key is asked anew.
+        key: Identifies the function in the cache.
         spec: Of the student.
         context: Data and cache folder.
-        k: Classes to keep; None for all.
+        k: Classes to store; None for all.
     """
     split, cache = context.data.train, context.cache
     network = FunctionModule(function, spec)

@@ -1,4 +1,4 @@
-"""Mutual learning: peers are trained beside the student, each from the labels and from the others.
+"""Mutual learning: peers are trained together with the student, each on the labels and on the logits of the others.
 
 Zhang et al. 2018, "Deep Mutual Learning", arXiv:1706.00384.
 """
@@ -25,16 +25,16 @@ from compress.train.teachers.base import Teacher
 
 
 class Peers(Teacher):
-    """Networks that learn with the student; their mean answer is what it imitates.
+    """Networks that are trained with the student, which imitates their mean logits.
 
-    A peer's loss is the task's on the labels and the divergence from the mean answer of all the others, student included.
+    The loss of a peer is the task's loss on the labels plus the divergence from the mean logits of the others and the student.
 
     Args:
-        networks: The peers, with their first weights; they are trained in place.
+        networks: The peers, with their initial weights; they are trained in place.
         training: The student's settings, which the peers share.
-        data: For the number of steps.
-        task: Loss of the labels.
-        temperature: T of the peers' imitation.
+        data: Determines the number of steps.
+        task: Loss on the labels.
+        temperature: T of the divergence.
     """
 
     def __init__(self, networks: Sequence[nn.Module], training: Training, data: Data, task: Task, temperature: float) -> None:
@@ -44,10 +44,10 @@ class Peers(Teacher):
         self.step = 0
         self._peers = nn.ModuleList(networks)
         self._optimizer: torch.optim.Optimizer | None = None
-        self._answers: list[Tensor] = []
+        self._logits: list[Tensor] = []
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
-        """Bring the peers to the device.
+        """Move the peers to the device.
 
         Raises:
             TrainingError: Several processes train.
@@ -58,25 +58,25 @@ class Peers(Teacher):
         self._optimizer = build_optimizer(training.optimizer, self._peers, lr=training.lr, weight_decay=training.weight_decay)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Mean answer of the peers."""
-        self._answers = [peer(batch.inputs).float() for peer in self._peers]
-        return torch.stack(self._answers).mean(dim=0).detach()
+        """Mean logits of the peers."""
+        self._logits = [peer(batch.inputs).float() for peer in self._peers]
+        return torch.stack(self._logits).mean(dim=0).detach()
 
     def after_batch(self, batch: Batch, student: Tensor) -> None:
-        """Add up the peers' gradients."""
+        """Accumulate the gradients of the peers."""
         labelled = batch.targets >= 0
-        everybody = [student, *(answer.detach() for answer in self._answers)]
-        for number, answer in enumerate(self._answers, start=1):
-            others = torch.stack([other for place, other in enumerate(everybody) if place != number]).mean(dim=0)
-            loss = response(answer, others, T=self.temperature).mean()
+        all_logits = [student, *(logits.detach() for logits in self._logits)]
+        for index, logits in enumerate(self._logits, start=1):
+            others = torch.stack([other for position, other in enumerate(all_logits) if position != index]).mean(dim=0)
+            loss = response(logits, others, T=self.temperature).mean()
             if bool(labelled.any()):
-                loss = loss + self.task.loss(answer[labelled], batch.targets[labelled])
+                loss = loss + self.task.loss(logits[labelled], batch.targets[labelled])
             (loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
-        self._answers = []
+        self._logits = []
 
     def after_step(self, student: nn.Module) -> None:  # noqa: ARG002
-        """Change the peers' weights."""
-        training, optimizer = self.training, self._working()
+        """Update the weights of the peers."""
+        training, optimizer = self.training, self._started_optimizer()
         for group in optimizer.param_groups:
             group["lr"] = training.lr * lr_factor(self.step, self.total, kind=training.schedule, warmup=training.warmup)
         optimizer.step()
@@ -85,16 +85,16 @@ class Peers(Teacher):
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimizer."""
-        return {"peers": self._peers.state_dict(), "optimizer": self._working().state_dict(), "step": self.step}
+        return {"peers": self._peers.state_dict(), "optimizer": self._started_optimizer().state_dict(), "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to them."""
+        """Restore weights and optimizer."""
         self._peers.load_state_dict(state["peers"])
-        self._working().load_state_dict(state["optimizer"])
+        self._started_optimizer().load_state_dict(state["optimizer"])
         self.step = state["step"]
 
-    def _working(self) -> torch.optim.Optimizer:
+    def _started_optimizer(self) -> torch.optim.Optimizer:
         if self._optimizer is None:
-            msg = "`begin` comes first"
+            msg = "call `before_training` first"
             raise RuntimeError(msg)
         return self._optimizer

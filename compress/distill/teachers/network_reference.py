@@ -1,4 +1,4 @@
-"""Sources of networks that stand between teacher and student or beside it. Light: read and checked without torch."""
+"""References to networks: assistants and peers. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE_KINDS = ("torchvision", "timm", "python")
 
 
 def check_reference(source: str) -> str:
-    """The source itself, if it names a network that can be built with fresh weights."""
+    """The source itself, if it names a network that can be built with random weights."""
     kind, _, name = source.partition(":")
     if kind not in SOURCE_KINDS or not name or (kind == "python" and not all(name.rpartition(":")[::2])):
         msg = f"{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION"

@@ -1,4 +1,4 @@
-"""Teachers that are the student itself: an earlier snapshot, a moving average of its weights, the mean of its own answers."""
+"""Self-distillation teachers: an earlier snapshot, a moving average of the weights, the mean of the student's own outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SnapshotTeacher(Teacher):
         self._network: nn.Module = nn.Identity()
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
-        """Take a copy to write snapshots into."""
+        """Copy the student as a container for snapshots."""
         self._network = copy.deepcopy(student).eval().requires_grad_(False)
         self.ready = False
 
@@ -42,11 +42,11 @@ class SnapshotTeacher(Teacher):
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor | None:
-        """The snapshot's answers; None before the first."""
+        """Logits of the snapshot; None before the first."""
         return self._network(batch.inputs).float() if self.ready else None
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
-        """Take a snapshot, if it is time."""
+        """Take a snapshot every `every` epochs."""
         if (epoch + 1) % self.every == 0:
             self._network.load_state_dict(student.state_dict())
             self.ready = True
@@ -56,7 +56,7 @@ class SnapshotTeacher(Teacher):
         return {"ready": self.ready, "network": self._network.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to it."""
+        """Restore it."""
         self.ready = state["ready"]
         self._network.load_state_dict(state["network"])
 
@@ -83,12 +83,12 @@ class MovingAverageTeacher(Teacher):
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
-        """The average's answers."""
-        answers: Tensor = self._averaged().module(batch.inputs)
-        return answers.float()
+        """Logits of the average."""
+        logits: Tensor = self._averaged().module(batch.inputs)
+        return logits.float()
 
     def after_step(self, student: nn.Module) -> None:
-        """Follow the student."""
+        """Update the average."""
         self._averaged().update_parameters(student)
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,20 +96,20 @@ class MovingAverageTeacher(Teacher):
         return {"average": self._averaged().state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to it."""
+        """Restore it."""
         self._averaged().load_state_dict(state["average"])
 
     def _averaged(self) -> AveragedModel:
         if self._average is None:
-            msg = "`begin` comes first"
+            msg = "call `before_training` first"
             raise RuntimeError(msg)
         return self._average
 
 
 class EnsembleTeacher(Teacher):
-    """The mean of the student's own answers to each sample over the epochs (temporal ensembling).
+    """The mean of the student's own probabilities of each sample over the epochs (temporal ensembling).
 
-        Z ← α Z + (1 − α) p,   answer Z / (1 − α^t) after t epochs
+        Z ← α Z + (1 − α) p,   output log(Z / (1 − α^t)) after t epochs
 
     Args:
         momentum: α in [0, 1).
@@ -124,16 +124,16 @@ class EnsembleTeacher(Teacher):
         self._times = torch.zeros(samples, dtype=torch.int64)
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
-        """Forget everything.
+        """Reset the sums.
 
         Raises:
-            TrainingError: Several processes train, each of which would know a part of the answers.
+            TrainingError: Several processes train, each with only a part of the outputs.
         """
         require_single_process("ensemble")
         self._sums, self._times = torch.zeros_like(self._sums, device=device), torch.zeros_like(self._times, device=device)
 
     def logits(self, batch: Batch) -> Tensor | None:
-        """Logarithms of the mean answers; None where a sample of the batch has not been answered yet."""
+        """Logarithms of the mean probabilities; None where a sample of the batch has none yet."""
         samples = self._samples(batch)
         times = self._times[samples]
         if not bool(times.all()):
@@ -142,7 +142,7 @@ class EnsembleTeacher(Teacher):
         return mean.clamp(min=torch.finfo(torch.float32).tiny).log()
 
     def after_batch(self, batch: Batch, student: Tensor) -> None:
-        """Add the student's answers."""
+        """Add the student's probabilities."""
         samples = self._samples(batch)
         self._sums[samples] = self.momentum * self._sums[samples] + (1 - self.momentum) * student.softmax(dim=1)
         self._times[samples] += 1
@@ -152,46 +152,46 @@ class EnsembleTeacher(Teacher):
         return {"sums": self._sums, "times": self._times}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to them."""
+        """Restore them."""
         self._sums, self._times = state["sums"].to(self._sums.device), state["times"].to(self._times.device)
 
     def _samples(self, batch: Batch) -> Tensor:
         if batch.samples is None:
-            msg = "teacher `ensemble` needs to know the samples of a batch, and this data source does not tell; use `snapshot`"
+            msg = "teacher `ensemble` needs numbered samples, and this data source does not number them; use `snapshot`"
             raise TrainingError(msg)
         return batch.samples.to(self._sums.device)
 
 
-def require_single_process(who: str) -> None:
+def require_single_process(name: str) -> None:
     """Refuse a teacher that would differ from process to process.
 
     Raises:
         TrainingError: Several processes train.
     """
     if world_size() > 1:
-        msg = f"teacher {who!r} works in one process only, this launch has {world_size()}; run without accelerate launch"
+        msg = f"teacher {name!r} works in one process only, this launch has {world_size()}; run without accelerate launch"
         raise TrainingError(msg)
 
 
 def reinitialized(module: nn.Module, seed: int) -> nn.Module:
-    """A copy with fresh weights: every layer that knows how starts anew.
+    """A copy with new random weights: every layer with `reset_parameters` is reinitialized.
 
     Args:
-        module: Left as it is.
-        seed: Of the weights.
+        module: Not changed.
+        seed: Seed of the weights.
     """
-    twin = copy.deepcopy(module)
+    network = copy.deepcopy(module)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for layer in twin.modules():
-            start = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
-            if callable(start):
-                start()
-    return twin
+        for layer in network.modules():
+            reset = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+    return network
 
 
 def build_network(source: str, context: Context, seed: int) -> nn.Module:
-    """A network for the data at hand, with fresh weights.
+    """A network for the data, with random weights.
 
     Raises:
         TrustError: `python:` without trust.

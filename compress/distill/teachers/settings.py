@@ -1,4 +1,4 @@
-"""Whom the student imitates: one entry of a distillation's `teacher:`. Light: read and checked without torch."""
+"""Configuration of teachers: the entry `teacher:` of `distill`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 class TeacherConfig(FrozenModel):
-    """Whom the student imitates.
+    """Configuration of the teacher that the student imitates.
 
     Attributes:
-        of_recipe: Whether it is the recipe's `teacher:`, which must then be there.
-        takes_mixed: Whether it can teach on images that were mixed or erased.
+        uses_recipe_teacher: Whether it is the recipe's `teacher:`, which the recipe must then have.
+        supports_mixing: Whether it works on images that were mixed or erased.
     """
 
     uses_recipe_teacher: ClassVar[bool] = False
     supports_mixing: ClassVar[bool] = True
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
-        """The teacher at work.
+        """Build the teacher.
 
         Args:
-            candidate: The network that the stage was given.
+            candidate: Input of the stage.
             context: Data, the recipe's teachers, folders.
             training: Settings of the student's training.
-            k: Classes that kept answers hold; None for all.
+            k: Classes that cached logits hold; None for all.
         """
-        msg = f"{type(self).__name__} must define `make`"
+        msg = f"{type(self).__name__} must define `build`"
         raise NotImplementedError(msg)
 
     def build_student(self, candidate: Candidate, context: Context) -> nn.Module:  # noqa: ARG002
@@ -50,11 +50,11 @@ class TeacherConfig(FrozenModel):
         return copy.deepcopy(candidate.network())
 
     def generations(self, candidate: Candidate, context: Context) -> tuple[nn.Module, ...]:  # noqa: ARG002
-        """Networks to train first, each from the one before; the student then learns from the last."""
+        """Networks to train first, each with the previous one as its teacher; the last one teaches the student."""
         return ()
 
     def file_hashes(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
-        """Hashes of the files that its answers depend on.
+        """Hashes of the files that its logits depend on.
 
         Raises:
             CompressError: One is missing.
@@ -66,33 +66,33 @@ class RecipeTeacher(TeacherConfig):
     """`teacher`: the recipe's teacher, or several.
 
     Attributes:
-        combine: How several become one: `mean`; `confidence`, weighted by how sure each is; `loss`, by how right each is.
+        combine: How several teachers are combined: `mean`; `confidence`, weighted by confidence; `loss`, weighted by loss.
     """
 
     uses_recipe_teacher: ClassVar[bool] = True
     combine: Literal["mean", "confidence", "loss"] = "mean"
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """Kept answers of the recipe's teachers.
+        """The recipe's teachers with cached logits.
 
         Raises:
-            CompressError: The recipe has none, or one names its classes otherwise.
+            CompressError: The recipe has none, or one has other classes.
         """
         from compress.train.finetune import cached_teacher
 
         if not context.teachers:
-            msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` in its place"
+            msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` instead"
             raise CompressError(msg)
-        for number, teacher in enumerate(context.teachers):
-            check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {number}")
-        return cached_teacher([one.network() for one in context.teachers], context, combine=self.combine, k=k)
+        for index, teacher in enumerate(context.teachers):
+            check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {index}")
+        return cached_teacher([teacher.network() for teacher in context.teachers], context, combine=self.combine, k=k)
 
 
 class ParentTeacher(TeacherConfig):
-    """`parent`: the network that the stage was given, as it was."""
+    """`parent`: the unchanged input network of the stage."""
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """Kept answers of the parent."""
+        """The parent with cached logits."""
         from compress.train.finetune import cached_teacher
 
         return cached_teacher([candidate.network()], context, k=k)
@@ -102,13 +102,13 @@ class StudentSnapshot(TeacherConfig):
     """`snapshot`: the student as it was at the end of an earlier epoch (Yang et al. 2019, arXiv:1812.00123).
 
     Attributes:
-        every: Epochs between two snapshots; until the first, losses that need a teacher count nothing.
+        every: Epochs between two snapshots; before the first, losses that need a teacher are 0.
     """
 
     every: int = Field(default=1, ge=1)
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """Its own past."""
+        """See `SnapshotTeacher`."""
         from compress.distill.teachers.self_teachers import SnapshotTeacher
 
         return SnapshotTeacher(self.every)
@@ -118,40 +118,40 @@ class MovingAverage(TeacherConfig):
     """`moving_average`: a moving average of the student's weights (Tarvainen & Valpola 2017, arXiv:1703.01780).
 
     Attributes:
-        decay: Of the average.
+        decay: Decay of the average.
     """
 
     decay: float = Field(default=0.99, gt=0.0, lt=1.0)
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """Its own average."""
+        """See `MovingAverageTeacher`."""
         from compress.distill.teachers.self_teachers import MovingAverageTeacher
 
         return MovingAverageTeacher(self.decay)
 
 
 class TemporalEnsemble(TeacherConfig):
-    """`ensemble`: a running mean of the student's own answers to each sample (Laine & Aila 2017, arXiv:1610.02242).
+    """`ensemble`: a running mean of the student's own probabilities of each sample (Laine & Aila 2017, arXiv:1610.02242).
 
     Attributes:
-        momentum: Weight of the earlier answers.
+        momentum: Weight of earlier epochs.
     """
 
     supports_mixing: ClassVar[bool] = False
     momentum: float = Field(default=0.6, ge=0.0, lt=1.0)
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """Its own answers."""
+        """See `EnsembleTeacher`."""
         from compress.distill.teachers.self_teachers import EnsembleTeacher
 
         return EnsembleTeacher(self.momentum, len(context.data.train), len(candidate.spec.classes))
 
 
 class BornAgain(TeacherConfig):
-    """`born_again`: the network that the stage was given teaches a fresh twin, that one the next (arXiv:1805.04770).
+    """`born_again`: the input network teaches a reinitialized copy, which teaches the next (arXiv:1805.04770).
 
     Attributes:
-        twins: How many to train one after the other; the last is the result.
+        twins: Number of copies, trained one after the other; the last is the result.
     """
 
     twins: int = Field(default=1, ge=1, le=20)
@@ -161,25 +161,25 @@ class BornAgain(TeacherConfig):
         return ParentTeacher().build(candidate, context, training, k)
 
     def build_student(self, candidate: Candidate, context: Context) -> nn.Module:
-        """A twin with fresh weights."""
+        """A copy with new random weights."""
         from compress.distill.teachers.self_teachers import reinitialized
 
         return reinitialized(candidate.network(), context.seed)
 
     def generations(self, candidate: Candidate, context: Context) -> tuple[nn.Module, ...]:
-        """The twins before the last."""
+        """The copies before the last."""
         from compress.distill.teachers.self_teachers import reinitialized
 
-        return tuple(reinitialized(candidate.network(), context.seed + number) for number in range(1, self.twins))
+        return tuple(reinitialized(candidate.network(), context.seed + index) for index in range(1, self.twins))
 
 
 class PeerTeachers(TeacherConfig):
     """`mutual`: peers that learn at the same time, from the labels and from each other (Zhang et al. 2018, arXiv:1706.00384).
 
     Attributes:
-        peers: How many twins with fresh weights, or a list of networks such as `[torchvision:resnet18]` (`python:` needs
+        peers: Number of reinitialized copies, or a list of networks such as `[torchvision:resnet18]` (`python:` needs
             --trust-code).
-        temperature: Of the peers' own imitation.
+        temperature: T of the peers' loss on each other's logits.
     """
 
     supports_mixing: ClassVar[bool] = False
@@ -192,9 +192,9 @@ class PeerTeachers(TeacherConfig):
         from compress.distill.teachers.self_teachers import build_network, reinitialized
 
         if isinstance(self.peers, int):
-            networks = [reinitialized(candidate.network(), context.seed + 1 + number) for number in range(self.peers)]
+            networks = [reinitialized(candidate.network(), context.seed + 1 + index) for index in range(self.peers)]
         else:
-            networks = [build_network(source, context, context.seed + 1 + number) for number, source in enumerate(self.peers)]
+            networks = [build_network(source, context, context.seed + 1 + index) for index, source in enumerate(self.peers)]
         return Peers(networks, training, context.data, context.task, self.temperature)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
@@ -223,19 +223,19 @@ class SoftLabelFile(TeacherConfig):
         return FileSoftLabels(path, context.data.train, candidate.spec.classes)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hash of the file; a missing one is told when the stage runs."""
+        """Hash of the file; a missing file is reported when the stage runs."""
         path = base / Path(self.file).expanduser()
         return {"soft_label_file": sha256(path)} if path.is_file() else {}
 
 
 class DistilledSetLabels(TeacherConfig):
-    """`distilled`: the soft labels that a distilled training set brings, from `dataset_distillation` or `distilled:PATH`."""
+    """`distilled`: the soft labels of a distilled training set, from `dataset_distillation` or `distilled:PATH`."""
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The labels.
 
         Raises:
-            CompressError: The training images are no distilled set.
+            CompressError: The training split is not a distilled set.
         """
         from compress.distill.teachers.external import DatasetSoftLabels
 
@@ -246,14 +246,14 @@ class FunctionTeacher(TeacherConfig):
     """`function`: a Python function that gives probabilities for images: a tree search, a rule system, a remote service.
 
     Attributes:
-        function: `python:FILE.py:FUNCTION`, called with images (N, C, H, W) in [0, 1]; it gives probabilities (N, K). Runs only
-            with --trust-code.
+        function: `python:FILE.py:FUNCTION`, called with images (N, C, H, W) in [0, 1]; returns probabilities (N, K). Needs
+            --trust-code.
     """
 
     function: str = Field(pattern=r"^python:.+\.py:[A-Za-z_]\w*$")
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
-        """The function, its answers kept like a network's."""
+        """The function, with cached results."""
         from compress.core.trusted_code import load_function
         from compress.distill.teachers.external import function_teacher
 
@@ -273,16 +273,16 @@ class FunctionTeacher(TeacherConfig):
         return {"function": sha256(source_file(self.function.removeprefix("python:"), base))}
 
 
-def check_same_classes(theirs: tuple[str, ...], own: tuple[str, ...], who: str) -> None:
-    """Refuse a teacher whose answers are named otherwise.
+def check_same_classes(teacher: tuple[str, ...], student: tuple[str, ...], name: str) -> None:
+    """Refuse a teacher with other classes.
 
     Raises:
         CompressError: Another number of classes, or another order.
     """
-    if len(theirs) != len(own):
-        msg = f"{who} knows {len(theirs)} classes, the student {len(own)}; both must have the data's classes, in its order"
+    if len(teacher) != len(student):
+        msg = f"{name} has {len(teacher)} classes, the student {len(student)}; both must have the data's classes, in its order"
         raise CompressError(msg)
-    for number, (a, b) in enumerate(zip(theirs, own, strict=True)):
+    for index, (a, b) in enumerate(zip(teacher, student, strict=True)):
         if a != b:
-            msg = f"{who} has class {a!r} at place {number} where the student has {b!r}; bring both into the data's order"
+            msg = f"{name} has class {a!r} at index {index} where the student has {b!r}; bring both into the data's order"
             raise CompressError(msg)

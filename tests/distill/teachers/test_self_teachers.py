@@ -166,7 +166,7 @@ def test_the_ensemble_is_the_weighted_mean_of_the_students_answers():
     torch.testing.assert_close(teacher.logits(batch).exp(), expected)
     other = next(iter(ToySplit(48, 1).epoch(1, 48, 0)))
     assert teacher.logits(other) is None
-    with pytest.raises(TrainingError, match="does not tell; use `snapshot`"):
+    with pytest.raises(TrainingError, match="does not number them; use `snapshot`"):
         teacher.logits(batch._replace(samples=None))
 
 
@@ -216,7 +216,7 @@ def test_soft_labels_are_read_for_the_samples_of_a_batch(tmp_path):
     write_soft_labels(tmp_path / "a.safetensors", soft, split, CLASSES)
     teacher, batch = FileSoftLabels(tmp_path / "a.safetensors", split, CLASSES), batch_of(split)
     torch.testing.assert_close(teacher.logits(batch).softmax(1), soft[batch.samples])
-    with pytest.raises(DataError, match="does not tell them"):
+    with pytest.raises(DataError, match="does not number them"):
         teacher.logits(batch._replace(samples=None))
 
 
@@ -248,7 +248,7 @@ def test_what_is_no_probability_is_not_written(tmp_path):
     split = ToySplit(48, 1)
     wrong = probabilities(split)
     wrong[3] *= 2
-    with pytest.raises(DataError, match=r"row 3 is no probabilities \(its sum is 2\)"):
+    with pytest.raises(DataError, match=r"row 3 holds no probabilities \(its sum is 2\)"):
         write_soft_labels(tmp_path / "a.safetensors", wrong, split, CLASSES)
 
 
@@ -335,8 +335,8 @@ def test_a_function_of_the_users_own_teaches_if_it_is_trusted(context):
 def test_teachers_with_other_classes_or_another_order_are_refused(context):
     spec = context.data.spec
     for classes, message in (
-        (("red", "green"), "teacher 0 knows 2 classes, the student 3"),
-        (("green", "red", "blue"), "teacher 0 has class 'green' at place 0 where the student has 'red'"),
+        (("red", "green"), "teacher 0 has 2 classes, the student 3"),
+        (("green", "red", "blue"), "teacher 0 has class 'green' at index 0 where the student has 'red'"),
     ):
         other = replace(context, teachers=(Candidate(spec.model_copy(update={"classes": classes}), conv_net(7)),))
         with pytest.raises(CompressError, match=message):

@@ -178,11 +178,11 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
         ({"curriculum": {"erase": 1.5}}, "less than or equal to 1"),
         (
             {"curriculum": {"erase": 0.2}, "losses": [{"contrastive": {"memory": {}}}]},
-            "`contrastive` with a memory learns from whole",
+            "`contrastive` with a memory needs unmixed images",
         ),
         ({"curriculum": {"balance": "gradnorm"}}, "gradient_norm"),
         ({"curriculum": {"restoring": -1}}, "greater than or equal to 0"),
-        ({"curriculum": {"mixup": 1.0}, "teacher": TemporalEnsemble()}, "teacher `ensemble` learns from whole images"),
+        ({"curriculum": {"mixup": 1.0}, "teacher": TemporalEnsemble()}, "teacher `ensemble` needs unmixed images"),
     ],
 )
 def test_what_cannot_be_is_refused_when_the_recipe_is_read(given, message):

@@ -204,11 +204,14 @@ def test_layers_are_named_by_name_number_or_both():
         (Hint(layers=["stagee1"]), r"student has no layer 'stagee1' .*did you mean 'stage1'"),
         (Hint(layers=[{"student": "stage0", "teacher": "stag0"}]), r"teacher has no layer 'stag0' .*did you mean 'stage0'"),
         (Hint(layers=[5]), r"student has no layer number 5 .* it has 2: stage0, stage1"),
-        (Hint(layers=[{"student": "stage0", "teacher": "head"}]), r"loss 'hint': no adapter joins stage0 .*maps and a vector"),
+        (
+            Hint(layers=[{"student": "stage0", "teacher": "head"}]),
+            r"loss 'hint': no projector joins stage0 .*maps and a vector",
+        ),
         (Direct(), r"loss 'direct': stage0 \(4×4×4\) from stage0 \(8×4×4\) differ in width; use `hint`"),
         (AttentionMaps(), r"student has no attention layer"),
         (Embedding(), r"student has no layer that embeds"),
-        (Fsp(layers=["stage0"]), r"loss 'fsp': a flow needs two layers"),
+        (Fsp(layers=["stage0"]), r"loss 'fsp': an FSP matrix needs two layers"),
     ],
 )
 def test_layers_that_do_not_exist_or_do_not_fit_are_refused(term, message):
@@ -219,7 +222,7 @@ def test_layers_that_do_not_exist_or_do_not_fit_are_refused(term, message):
 def test_tokens_and_maps_cannot_be_matched_by_themselves():
     with pytest.raises(ModelError, match="cannot be matched automatically"):
         FeatureMatcher((Hint(),), staged(), [seeded(lambda: Transformer(2))], INPUTS)
-    with pytest.raises(ModelError, match="unlike numbers of tokens"):
+    with pytest.raises(ModelError, match="different numbers of tokens"):
         FeatureMatcher((AttentionMaps(),), seeded(lambda: Transformer(1)), [seeded(lambda: Transformer(1, patch=2))], INPUTS)
 
 
