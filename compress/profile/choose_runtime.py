@@ -94,8 +94,8 @@ def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[
     """
     pairs = [pair for ours, theirs in zip(first, second, strict=True) for pair in zip(ours, theirs, strict=True)]
     largest = max((float(np.abs(a).max()) for a, _ in pairs if a.size), default=0.0)
-    apart = [np.abs(a.astype(np.float64) - b.astype(np.float64)) for a, b in pairs if a.size]
-    difference = max((float(each.max()) for each in apart), default=0.0) / (largest or 1.0)
+    errors = [np.abs(a.astype(np.float64) - b.astype(np.float64)) for a, b in pairs if a.size]
+    difference = max((float(error.max()) for error in errors), default=0.0) / (largest or 1.0)
     heads = [(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True)]
     samples = sum(len(a) if a.ndim else 1 for a, _ in heads)
     top1 = None
@@ -134,20 +134,21 @@ def choose_runtime(
         CompressError: The profile's own runtime does not run the files.
     """
     own, *others = dict.fromkeys(runtimes)
-    given = {name: {**files, by: file_for(name, made or {}, files[by])} for name in (own, *others)}
-    expected = _outputs(own, given[own], feeds, plan.threads)
+    paths_by_runtime = {name: {**files, by: file_for(name, made or {}, files[by])} for name in (own, *others)}
+    expected = _outputs(own, paths_by_runtime[own], feeds, plan.threads)
     agreements: dict[str, RuntimeAgreement] = {}
     skipped = []
     for name in others:
         try:
-            found = _outputs(name, given[name], feeds, plan.threads)
+            outputs = _outputs(name, paths_by_runtime[name], feeds, plan.threads)
         except CompressError as error:
             skipped.append(Fact.of("profile.runtime_failed", name, error=str(error)))
         else:
-            agreements[name] = _worst([compare_outputs(expected[subject], found[subject]) for subject in files])
+            agreements[name] = _worst([compare_outputs(expected[subject], outputs[subject]) for subject in files])
     with ExitStack() as stack:
         runners = {
-            name: stack.enter_context(open_runner(name, given[name][by], threads=plan.threads)) for name in (own, *agreements)
+            name: stack.enter_context(open_runner(name, paths_by_runtime[name][by], threads=plan.threads))
+            for name in (own, *agreements)
         }
         timings = time_runners(
             runners,
@@ -159,7 +160,7 @@ def choose_runtime(
             reporter=reporter,
         )
     chosen = _fastest(own, timings, agreements)
-    paths = {name: given[name][by] for name in timings}
+    paths = {name: paths_by_runtime[name][by] for name in timings}
     rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
     return RuntimeChoice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
 
@@ -167,16 +168,18 @@ def choose_runtime(
 def _outputs(
     runtime: str, files: Mapping[str, Path], feeds: Mapping[str, Sequence[Feeds]], threads: int
 ) -> dict[str, list[list[Array]]]:
-    found = {}
+    outputs = {}
     for subject, path in files.items():
         with open_runner(runtime, path, threads=threads) as runner:
-            found[subject] = [runner.run(each) for each in feeds[subject]]
-    return found
+            outputs[subject] = [runner.run(batch) for batch in feeds[subject]]
+    return outputs
 
 
 def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
-    tops = [each.top1 for each in agreements if each.top1 is not None]
-    return replace(agreements[0], difference=max(each.difference for each in agreements), top1=min(tops, default=None))
+    tops = [agreement.top1 for agreement in agreements if agreement.top1 is not None]
+    return replace(
+        agreements[0], difference=max(agreement.difference for agreement in agreements), top1=min(tops, default=None)
+    )
 
 
 def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement]) -> str:

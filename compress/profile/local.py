@@ -75,7 +75,7 @@ def profile(
     names: Mapping[str, str],
     split: Split,
     device: Device,
-    wanted: ProfileRequest,
+    request: ProfileRequest,
     reporter: Reporter,
 ) -> ProfileResult:
     """Measure teacher, student and artifact on this machine.
@@ -85,7 +85,7 @@ def profile(
         names: Name of the one input of each.
         split: Where real inputs are taken from.
         device: The profile of this machine.
-        wanted: What to do.
+        request: What to do.
         reporter: Shows bars.
 
     Raises:
@@ -93,35 +93,35 @@ def profile(
         DeviceError: Memory ran out, or the runtime or a processor to pin to is not there.
     """
     batch = device.contract.batch
-    plan = MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
     tables: dict[str, tuple[dict[str, Any], ...]] = {}
     with pinned(plan.affinity):
-        if wanted.runtime is not None:
-            plan = replace(plan, runtime=wanted.runtime)
+        if request.runtime is not None:
+            plan = replace(plan, runtime=request.runtime)
         elif device.runtimes:
-            several = {name: batches(split, batch, key) for name, key in names.items()}
-            names_of = (device.runtime, *device.runtimes)
-            choice = choose_runtime(names_of, files, several, plan, batch=batch, reporter=reporter, made=wanted.made)
+            comparison_feeds = {name: batches(split, batch, key) for name, key in names.items()}
+            runtimes = (device.runtime, *device.runtimes)
+            choice = choose_runtime(runtimes, files, comparison_feeds, plan, batch=batch, reporter=reporter, made=request.made)
             plan = replace(plan, runtime=choice.runtime)
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _named(device, choice.rows)
-        files = {**files, "artifact": file_for(plan.runtime, wanted.made, files["artifact"])}
+        files = {**files, "artifact": file_for(plan.runtime, request.made, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
         rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
-        if wanted.batches or wanted.thread_counts:
-            points, unfit = sweep(
+        if request.batches or request.thread_counts:
+            points, skipped_points = sweep(
                 files["artifact"],
                 lambda size: {names["artifact"]: samples(split, size)},
-                wanted.batches or (batch,),
-                wanted.thread_counts or (wanted.threads,),
+                request.batches or (batch,),
+                request.thread_counts or (request.threads,),
                 plan,
                 reporter=reporter,
             )
             tables["sweep"] = _named(device, points)
-            skipped += unfit
+            skipped += skipped_points
     notes += contract_notes(device, plan, timings)
     return ProfileResult(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 

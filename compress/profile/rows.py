@@ -60,25 +60,25 @@ def measure_rows(
         runners = {
             name: stack.enter_context(open_runner(plan.runtime, path, threads=plan.threads)) for name, path in files.items()
         }
-        given = {name: feeds[name] if feeds else zero_feeds(runner, batch) for name, runner in runners.items()}
+        inputs = {name: feeds[name] if feeds else zero_feeds(runner, batch) for name, runner in runners.items()}
         timings = time_runners(
             runners,
-            given,
+            inputs,
             batch=batch,
             seconds=plan.seconds,
             warmup_seconds=plan.warmup_seconds,
             min_runs=plan.min_runs,
             reporter=reporter,
         )
-        parts = {name: copy_and_compute(runner, given[name]) for name, runner in runners.items()}
-        actions = {name: partial(runner.run, given[name]) for name, runner in runners.items()}
+        parts = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
+        actions = {name: partial(runner.run, inputs[name]) for name, runner in runners.items()}
         spent = power.measure(actions, power.sensors(device.contract.sensors), seconds=POWER_SECONDS, batch=batch)
     with reporter.bar("measuring memory", len(files)) as bar:
         rows = []
         for name, path in files.items():
             quantities = latencies(timings[name], device.contract.percentiles) | parts[name] | spent[name]
             provider = provider_of(plan.runtime)
-            quantities |= memory.quantities(path, given[name], threads=plan.threads, provider=provider) | memory.sizes(path)
+            quantities |= memory.quantities(path, inputs[name], threads=plan.threads, provider=provider) | memory.sizes(path)
             quantities["size_compressed_bytes"] = memory.compressed(path)
             rows.append(
                 BenchmarkRow(
@@ -96,38 +96,38 @@ def measure_rows(
 
 def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantity]:
     """`latency_p50_ms`, … and `throughput_per_s`."""
-    found = {f"latency_p{percent:g}_ms": timing.percentile(percent) for percent in percentiles}
-    return found | {"throughput_per_s": timing.throughput}
+    quantities = {f"latency_p{percent:g}_ms": timing.percentile(percent) for percent in percentiles}
+    return quantities | {"throughput_per_s": timing.throughput}
 
 
 def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can tell them apart; nothing of another."""
     if not isinstance(runner, PhaseTimer):
         return {}
-    found = [runner.apart(feeds) for _ in range(PART_RUNS)]
+    phases = [runner.apart(feeds) for _ in range(PART_RUNS)]
     on = f"{runner.describe()['runtime']}, by the device's own events"
     return {
         name: Quantity.measured(
             float(np.median(series)), "ms", on, interval=drifting_percentile_interval(series, 0.5), runs=PART_RUNS
         )
         for name in ("copy_in_ms", "compute_ms", "copy_out_ms")
-        if (series := [getattr(parts, name) for parts in found])
+        if (series := [getattr(parts, name) for parts in phases])
     }
 
 
 def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
     """Estimate files for a device that is not at hand; what a roofline cannot tell is absent with the reason."""
-    away = f"{device.title} is not at hand"
+    missing = f"{device.title} is not at hand"
     rows = []
     for name, path in files.items():
         latency = cost.latency(path, device)
         quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
-            quantities.setdefault(key, Quantity.missing("ms", f"{away}; a roofline estimates no spread"))
-        quantities["memory_bytes"] = Quantity.missing("bytes", f"{away}; resident memory depends on its runtime")
-        quantities["power_w"] = Quantity.missing("W", f"{away}; no power sensor to read")
-        quantities["energy_j"] = Quantity.missing("J", f"{away}; no power sensor to read")
+            quantities.setdefault(key, Quantity.missing("ms", f"{missing}; a roofline estimates no spread"))
+        quantities["memory_bytes"] = Quantity.missing("bytes", f"{missing}; resident memory depends on its runtime")
+        quantities["power_w"] = Quantity.missing("W", f"{missing}; no power sensor to read")
+        quantities["energy_j"] = Quantity.missing("J", f"{missing}; no power sensor to read")
         quantities |= memory.sizes(path)
         rows.append(
             BenchmarkRow(

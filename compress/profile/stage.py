@@ -62,7 +62,7 @@ class Profile(Stage):
         results: Metrics = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
-        asked = local.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
+        request = local.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
         for device in self._devices(context.targets):
             files = files_for(device, candidate, context)
             if device.connection is None:
@@ -72,21 +72,21 @@ class Profile(Stage):
                     skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
                 continue
             names = {name: _input_name(path) for name, path in files.items()}
-            wanted = replace(asked, runtime=candidate.runtimes.get(device.name))
+            device_request = replace(request, runtime=candidate.runtimes.get(device.name))
             measure = local.profile if device.connection == "local" else remote.profile
-            found = measure(files, names, context.data.validation, device, wanted, context.reporter)
-            near = self._closer(files, names, device, context, found)
-            results |= near.results
-            curves |= near.curves
-            timings = found.timings
-            rows += found.rows
-            notes += (*found.notes, *near.notes)
-            skipped += (*found.skipped, *near.skipped)
-            more_tables = (*found.tables.items(), *near.tables.items())
+            result = measure(files, names, context.data.validation, device, device_request, context.reporter)
+            detail = self._detail(files, names, device, context, result)
+            results |= detail.results
+            curves |= detail.curves
+            timings = result.timings
+            rows += result.rows
+            notes += (*result.notes, *detail.notes)
+            skipped += (*result.skipped, *detail.skipped)
+            more_tables = (*result.tables.items(), *detail.tables.items())
             tables |= {name: (*tables.get(name, ()), *more) for name, more in more_tables}
             gains = {name: speedup(timings[name], timings["artifact"]) for name in timings if name != "artifact"}
             place = "" if device.connection == "local" else f"_on_{device.name}"
-            results |= {f"speedup_vs_{name}{place}": gain for name, gain in gains.items()} | size_ratios(found.rows)
+            results |= {f"speedup_vs_{name}{place}": gain for name, gain in gains.items()} | size_ratios(result.rows)
             notes += [_not_faster(name, gain, timings) for name, gain in gains.items() if (gain.low or 0.0) <= 1.0]
         return Outcome(
             candidate,
@@ -98,21 +98,20 @@ class Profile(Stage):
             tables=tables,
         )
 
-    def _closer(
-        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, found: ProfileResult
+    def _detail(
+        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, result: ProfileResult
     ) -> DetailedProfile:
         """Time by layer and soak, which need the device to be this machine."""
-        from compress.profile import layers_and_soak as closer
-        from compress.profile import local
+        from compress.profile import layers_and_soak, local
 
         if device.connection != "local":
-            return closer.DetailedProfile()
+            return layers_and_soak.DetailedProfile()
         inputs = local.samples(context.data.validation, device.contract.batch)
         feeds = {name: {names[name]: inputs} for name in files}
-        return closer.profile_detail(
-            files | ({"artifact": found.artifact} if found.artifact else {}),
+        return layers_and_soak.profile_detail(
+            files | ({"artifact": result.artifact} if result.artifact else {}),
             feeds,
-            runtime=found.runtime or device.runtime,
+            runtime=result.runtime or device.runtime,
             threads=self.threads,
             seconds=self.seconds,
             soak_seconds=self.soak_seconds,
@@ -131,8 +130,8 @@ class Profile(Stage):
     def _devices(self, targets: tuple[Device, ...]) -> list[Device]:
         """The profiles named, once each, from the recipe's where they are there."""
         known = {name: device for device in targets for name in (device.name, *device.aliases)}
-        found = [known.get(name) or load_device(name) for name in self.devices]
-        return list({device.name: device for device in found}.values())
+        devices = [known.get(name) or load_device(name) for name in self.devices]
+        return list({device.name: device for device in devices}.values())
 
 
 def files_for(device: Device, candidate: Candidate, context: Context) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Batch and thread sweeps: one file at every asked batch size and thread count, all in one interleaved session."""
+"""Batch and thread sweeps: one file at every requested batch size and thread count, all in one interleaved session."""
 
 from __future__ import annotations
 
@@ -48,47 +48,47 @@ def sweep(
         ConversionError: The file cannot be loaded.
         DeviceError: Its input shapes are not known.
     """
-    taken, skipped = _fitting(path, feeds, batches, plan)
+    feeds_by_batch, skipped = _fitting(path, feeds, batches, plan)
     with ExitStack() as stack:
         points = {
             f"{batch} × {threads}": (batch, threads, stack.enter_context(open_runner(plan.runtime, path, threads=threads)))
-            for batch in taken
+            for batch in feeds_by_batch
             for threads in dict.fromkeys(thread_counts)
         }
         if not points:
             return (), skipped
-        found = time_runners(
+        timings = time_runners(
             {name: runner for name, (_, _, runner) in points.items()},
-            {name: taken[batch] for name, (batch, _, _) in points.items()},
+            {name: feeds_by_batch[batch] for name, (batch, _, _) in points.items()},
             batch={name: batch for name, (batch, _, _) in points.items()},
             seconds=plan.seconds,
             warmup_seconds=plan.warmup_seconds,
             min_runs=plan.min_runs,
             reporter=reporter,
         )
-    return tuple(_row(batch, threads, found[name]) for name, (batch, threads, _) in points.items()), skipped
+    return tuple(_row(batch, threads, timings[name]) for name, (batch, threads, _) in points.items()), skipped
 
 
 def _fitting(
     path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: MeasurementSettings
 ) -> tuple[dict[int, Feeds], tuple[Fact, ...]]:
     """Inputs of each batch size that the file takes, and why it does not take the others."""
-    taken: dict[int, Feeds] = {}
+    feeds_by_batch: dict[int, Feeds] = {}
     skipped = []
     with open_runner(plan.runtime, path) as runner:
         for batch in dict.fromkeys(batches):
-            given = feeds(batch)
-            sizes = {len(array) if array.ndim else 0 for array in given.values()}
+            inputs = feeds(batch)
+            sizes = {len(array) if array.ndim else 0 for array in inputs.values()}
             if batch not in sizes:
                 skipped.append(Fact.of("profile.sweep_fixed_batch", path.name, batch=batch, fixed_batch=max(sizes)))
                 continue
             try:
-                runner.run(given)
+                runner.run(inputs)
             except (ConversionError, DeviceError) as error:
                 skipped.append(Fact.of("profile.sweep_failed", path.name, batch=batch, error=str(error)))
             else:
-                taken[batch] = given
-    return taken, tuple(skipped)
+                feeds_by_batch[batch] = inputs
+    return feeds_by_batch, tuple(skipped)
 
 
 def _row(batch: int, threads: int, timing: Timing) -> dict[str, Any]:
@@ -138,7 +138,9 @@ def sweep_files(
         plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
         with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
             feeds = partial(zero_feeds, runner)
-            points, unfit = sweep(path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter())
+            points, skipped_points = sweep(
+                path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter()
+            )
         rows += [{"file": path.name, "device": device.name, **point} for point in points]
-        skipped += unfit
+        skipped += skipped_points
     return tuple(rows), tuple(skipped)

@@ -19,8 +19,7 @@ from compress.core.record import BenchmarkRow, Fact, Quantity
 from compress.data.interface import Split
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
-from compress.profile.local import ProfileRequest, samples
-from compress.profile.local import ProfileResult as LocalFound
+from compress.profile.local import ProfileRequest, ProfileResult, samples
 from compress.profile.memory import memory
 from compress.profile.remote.jobs import ALL_SENSORS, Job, build_job
 from compress.profile.remote.session import RemoteSession
@@ -80,7 +79,7 @@ def probe(device: Device) -> DeviceFacts:
     where = _ssh(device)
     sensors = [*(device.contract.sensors or ALL_SENSORS)]
     with RemoteSession(device) as remote:
-        seen = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": sensors})
+        reply = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": sensors})
         facts = remote.facts
     return DeviceFacts(
         host=where.ssh,
@@ -90,14 +89,14 @@ def probe(device: Device) -> DeviceFacts:
         processors=facts["processors"],
         python=facts["python"],
         free_bytes=facts["free_bytes"],
-        onnxruntime=seen.get("onnxruntime", ""),
-        providers=tuple(seen.get("providers", ())),
-        no_onnxruntime=seen.get("no_onnxruntime", ""),
-        tensorrt=seen.get("tensorrt", ""),
-        no_trtexec=seen.get("no_trtexec", ""),
-        power=seen["power"],
-        no_power=seen["no_power"],
-        clocks=seen["clocks"],
+        onnxruntime=reply.get("onnxruntime", ""),
+        providers=tuple(reply.get("providers", ())),
+        no_onnxruntime=reply.get("no_onnxruntime", ""),
+        tensorrt=reply.get("tensorrt", ""),
+        no_trtexec=reply.get("no_trtexec", ""),
+        power=reply["power"],
+        no_power=reply["no_power"],
+        clocks=reply["clocks"],
     )
 
 
@@ -137,8 +136,8 @@ def measure_rows(
         "power_seconds": POWER_SECONDS,
         "trtexec": where.trtexec,
     }
-    sent = build_job(files, feeds, device, settings)
-    result, facts = _done_there(device, sent, reporter)
+    job = build_job(files, feeds, device, settings)
+    result, facts = _run_job(device, job, reporter)
     place = f"{facts['cpu'] or facts['architecture']} over SSH at {where.ssh}"
     timings = {name: _timing(name, result, place, batch) for name in files}
     rows = tuple(_row(name, path, result["files"][name], timings[name], device, place) for name, path in files.items())
@@ -150,9 +149,9 @@ def profile(
     names: Mapping[str, str],
     split: Split,
     device: Device,
-    wanted: ProfileRequest,
+    request: ProfileRequest,
     reporter: Reporter,
-) -> LocalFound:
+) -> ProfileResult:
     """Measure teacher, student and artifact on a device over SSH; the counterpart of `local.profile`.
 
     Args:
@@ -160,23 +159,23 @@ def profile(
         names: Name of the one input of each.
         split: Where real inputs are taken from.
         device: Its profile, with an SSH connection.
-        wanted: What to do; sweeps and the choice among runtimes are made on this machine only, and so skipped.
+        request: What to do; sweeps and the choice among runtimes are made on this machine only, and so skipped.
         reporter: Shows bars.
 
     Raises:
         DeviceError: As for `measure_rows`.
     """
     batch = device.contract.batch
-    plan = MeasurementSettings.of(device, threads=wanted.threads, seconds=wanted.seconds)
+    plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
     inputs = samples(split, batch)
     feeds = {name: {names[name]: inputs} for name in files}
     rows, timings, notes = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
     skipped = []
-    if wanted.batches or wanted.thread_counts:
+    if request.batches or request.thread_counts:
         skipped.append(Fact.of("profile.sweep_not_local", device.name))
     if device.runtimes:
         skipped.append(Fact.of("profile.runtime_choice_not_remote", device.name))
-    return LocalFound(rows, timings, notes, tuple(skipped))
+    return ProfileResult(rows, timings, notes, tuple(skipped))
 
 
 def _ssh(device: Device) -> Ssh:
@@ -186,16 +185,16 @@ def _ssh(device: Device) -> Ssh:
     raise DeviceError(msg)
 
 
-def _done_there(device: Device, sent: Job, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Send everything, have it measured: the worker's result and the agent's facts."""
+def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Send files and inputs, and measure them: the result of the worker and the facts of the agent."""
     host = _ssh(device).ssh
-    with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as aside:
-        with reporter.bar(f"sending to {host}", len(sent.files) + len(sent.arrays)) as bar:
-            for name, path in sent.files.items():
+    with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as folder:
+        with reporter.bar(f"sending to {host}", len(job.files) + len(job.arrays)) as bar:
+            for name, path in job.files.items():
                 remote.put(path, name)
                 bar.advance(note=path.name)
-            for name, array in sent.arrays.items():
-                remote.put(_saved(array, Path(aside) / Path(name).name), name)
+            for name, array in job.arrays.items():
+                remote.put(_saved(array, Path(folder) / Path(name).name), name)
                 bar.advance(note=name)
         with reporter.bar(f"measuring on {device.name}", STEPS) as bar:
             shown = 0
@@ -205,7 +204,7 @@ def _done_there(device: Device, sent: Job, reporter: Reporter) -> tuple[dict[str
                 bar.advance(int(fraction * STEPS) - shown)
                 shown = int(fraction * STEPS)
 
-            return remote.work(sent.order, advance=show), remote.facts
+            return remote.work(job.order, advance=show), remote.facts
 
 
 def _saved(array: Any, path: Path) -> Path:
@@ -218,9 +217,9 @@ def _saved(array: Any, path: Path) -> Path:
 
 
 def _timing(name: str, result: dict[str, Any], place: str, batch: int) -> Timing:
-    found = result["files"][name]
-    samples = Samples(np.array(found["milliseconds"]), np.array(found["rounds"]), Warmup(**found["warmup"]))
-    settings, together = found["settings"], len(result["files"])
+    file_result = result["files"][name]
+    samples = Samples(np.array(file_result["milliseconds"]), np.array(file_result["rounds"]), Warmup(**file_result["warmup"]))
+    settings, together = file_result["settings"], len(result["files"])
     threads = settings["threads"]
     detail = (
         f"{place}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
@@ -229,17 +228,19 @@ def _timing(name: str, result: dict[str, Any], place: str, batch: int) -> Timing
     return Timing(samples, settings, detail, batch, result["processor_share"])
 
 
-def _row(name: str, path: Path, found: dict[str, Any], timing: Timing, device: Device, place: str) -> BenchmarkRow:
+def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, device: Device, place: str) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
-    for key, figure in found["power"].items():
+    for key, figure in file_result["power"].items():
         quantity = Quantity(**figure)
         quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
-    if "reason" in found["memory"]:
-        reason = f"{place}: {found['memory']['reason']}"
+    if "reason" in file_result["memory"]:
+        reason = f"{place}: {file_result['memory']['reason']}"
         quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
-        footprint = memory.described(memory.Footprint(**found["memory"]))
-        quantities |= {key: one.model_copy(update={"detail": f"{place}: {one.detail}"}) for key, one in footprint.items()}
+        footprint = memory.described(memory.Footprint(**file_result["memory"]))
+        quantities |= {
+            key: quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"}) for key, quantity in footprint.items()
+        }
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
     return BenchmarkRow(
