@@ -1,4 +1,4 @@
-"""What the terminal shows at the end of a run, and the rows of the listing verbs."""
+"""Results of a run and of other commands on the terminal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _sentence(check: Check, metric: Metric) -> str:
 
 
 def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
-    """One block for each measured or estimated thing."""
+    """One table for each network on each device."""
     for subject in subjects:
         rows = [
             (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)

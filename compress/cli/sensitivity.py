@@ -26,9 +26,9 @@ def analyse(
     trust_code: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[Run, tuple[Path, Path]]:
-    """Measure the sensitivity of each layer of the network that the recipe's first `prune` stage would be given.
+    """Measure the sensitivity of each layer of the network that the recipe's first `prune` stage would prune.
 
-    Finished stages of earlier runs are taken over; granularity, importance and protected layers are those of that stage.
+    Finished stages of earlier runs are reused; granularity, importance and protected layers are those of that stage.
 
     Args:
         recipe: Path or name.
@@ -51,8 +51,8 @@ def analyse(
     if not prunings:
         msg = f"recipe {plan.name!r} has no prune stage, whose layers this would look at; add one, such as prune: {{target: …}}"
         raise CompressError(msg)
-    place, first = prunings[0]
-    stages: tuple[Stage, ...] = (*plan.stages[:place], _like(first))
+    index, first = prunings[0]
+    stages: tuple[Stage, ...] = (*plan.stages[:index], _sensitivity_of(first))
     listed = [{name_of("stage", stage): stage.model_dump(mode="json")} for stage in stages]
     shortened = replace(
         plan,
@@ -67,7 +67,7 @@ def analyse(
     return run, (folder / TABLE, folder / FIGURE)
 
 
-def _like(stage: Prune) -> Sensitivity:
+def _sensitivity_of(stage: Prune) -> Sensitivity:
     if stage.granularity not in ("channel", "weight"):
         msg = f"sensitivity looks at channels or weights, and the recipe prunes {stage.granularity!r}; change granularity"
         raise CompressError(msg)
