@@ -1,4 +1,4 @@
-"""The work of the stage `substitute`: survey, choose, replace kind by kind, recover, write down.
+"""The stage `substitute`: find operators, decide, replace kind by kind, fine-tune, report.
 
 Everything before the recovery is a function of the network, the stage's fields and the seed, with the choices of `auto` kept on
 disk; so an attempt that continues comes to the same network and goes on with its training.
@@ -37,12 +37,12 @@ NAMES = {DEPTHWISE: "depthwise convolutions 3×3", SQUEEZE_EXCITE: "squeeze-exci
 
 @dataclass(eq=False)
 class SubstitutionState:
-    """An adaptation under way.
+    """The network between replacements, and what was recorded so far.
 
     Attributes:
-        module: The network as it is by now.
+        module: The network with the replacements so far.
         replacements: One for each place that changed.
-        steps: What each replacement cost.
+        steps: The network after each replacement.
     """
 
     module: nn.Module
@@ -54,24 +54,24 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     """See `Substitute.run`."""
     parent = _ready(candidate.network())
     batches = samples.images(context.data.train, stage.images, context.seed)
-    found = survey.find_replaceable(stage, parent, batches[0][:2])
-    chosen = choices.decide(stage, found, parent, candidate.spec, context)
-    if not any(choice.to for choice in chosen.choices):
+    operators = survey.find_replaceable(stage, parent, batches[0][:2])
+    decisions = choices.decide(stage, operators, parent, candidate.spec, context)
+    if not any(choice.to for choice in decisions.choices):
         (context.folder / choices.FILE).unlink(missing_ok=True)
-        return outcome.unchanged(stage, candidate, found, chosen)
-    work = _replaced(stage, parent, found, chosen, batches, candidate, context)
-    history = finetune(work.module, stage.recover, parent=parent, context=context, label="substitute")
+        return outcome.unchanged(stage, candidate, operators, decisions)
+    state = _replace_all(stage, parent, operators, decisions, batches, candidate, context)
+    history = finetune(state.module, stage.recover, parent=parent, context=context, label="substitute")
     if stage.recover.epochs:
-        _note(work, "recovered", candidate, context)
-    timed = outcome.measure_speedup(stage, parent, work.module, candidate.spec, context)
+        _note(state, "recovered", candidate, context)
+    timed = outcome.measure_speedup(stage, parent, state.module, candidate.spec, context)
     (context.folder / choices.FILE).unlink(missing_ok=True)
     return Outcome(
-        candidate=replace(candidate, module=work.module.eval()),
-        results=outcome.results(stage, work.steps, context.task.metric) | timed.results,
-        skipped=(*found.skipped, *outcome.left_by_auto(found, chosen)),
-        notes=(*outcome.notes(chosen, work.replacements), *history.notes, *timed.notes),
-        curves=outcome.curves(work.steps, history),
-        tables=outcome.tables(work.steps, work.replacements, chosen) | timed.tables,
+        candidate=replace(candidate, module=state.module.eval()),
+        results=outcome.results(stage, state.steps, context.task.metric) | timed.results,
+        skipped=(*operators.skipped, *outcome.left_by_auto(operators, decisions)),
+        notes=(*outcome.notes(decisions, state.replacements), *history.notes, *timed.notes),
+        curves=outcome.curves(state.steps, history),
+        tables=outcome.tables(state.steps, state.replacements, decisions) | timed.tables,
     )
 
 
@@ -82,57 +82,57 @@ def _ready(network: nn.Module) -> nn.Module:
     return module
 
 
-def _replaced(
+def _replace_all(
     stage: Substitute,
     parent: nn.Module,
-    found: ReplaceableOperators,
-    chosen: Decisions,
+    operators: ReplaceableOperators,
+    decisions: Decisions,
     batches: Sequence[Tensor],
     candidate: Candidate,
     context: Context,
 ) -> SubstitutionState:
     """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
-    work = SubstitutionState(copy.deepcopy(parent))
-    made = [choice for choice in chosen.choices if choice.to]
-    with context.reporter.bar("substitute", len(made) + 1) as bar:
-        _note(work, "as given", candidate, context)
+    state = SubstitutionState(copy.deepcopy(parent))
+    replaced_kinds = [choice for choice in decisions.choices if choice.to]
+    with context.reporter.bar("substitute", len(replaced_kinds) + 1) as bar:
+        _note(state, "as given", candidate, context)
         bar.advance()
-        for choice in made:
-            _replace(work, choice.kind, choice.to, found, batches, stage.kernel)
-            _note(work, NAMES.get(choice.kind, f"{choice.kind} → {choice.to}"), candidate, context)
+        for choice in replaced_kinds:
+            _replace(state, choice.kind, choice.to, operators, batches, stage.kernel)
+            _note(state, NAMES.get(choice.kind, f"{choice.kind} → {choice.to}"), candidate, context)
             if stage.statistics:
-                _resettle(work, batches, context)
-            bar.advance(note=f"{context.task.metric} {work.steps[-1].score:.3f}")
-    return work
+                _resettle(state, batches, context)
+            bar.advance(note=f"{context.task.metric} {state.steps[-1].score:.3f}")
+    return state
 
 
 def _replace(
-    work: SubstitutionState, kind: str, to: str, found: ReplaceableOperators, batches: Sequence[Tensor], way: str
+    state: SubstitutionState, kind: str, to: str, operators: ReplaceableOperators, batches: Sequence[Tensor], way: str
 ) -> None:
-    names = found.places[kind]
+    names = operators.places[kind]
     if kind == DEPTHWISE:
-        work.replacements += replacing.shrink_depthwise(work.module, names, batches, way)
+        state.replacements += replacing.shrink_depthwise(state.module, names, batches, way)
     elif kind == SQUEEZE_EXCITE:
-        work.replacements += replacing.remove_gates(work.module, found.absorb_targets, batches)
+        state.replacements += replacing.remove_gates(state.module, operators.absorb_targets, batches)
     else:
-        gone = [replacement.layer for replacement in work.replacements if replacement.removed]
-        work.replacements += replacing.replace_activations(work.module, kind, to, survey.outside(names, gone))
+        removed = [replacement.layer for replacement in state.replacements if replacement.removed]
+        state.replacements += replacing.replace_activations(state.module, kind, to, survey.outside(names, removed))
 
 
-def _resettle(work: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
+def _resettle(state: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
     """Statistics of batch norms anew, kept where validation does not lose by it."""
-    module, last = copy.deepcopy(work.module), work.steps[-1]
+    module, last = copy.deepcopy(state.module), state.steps[-1]
     if not recalibrate_batchnorm(module, batches):
         return
     correct = _correct(module, context)
     if correct.mean() >= last.correct.mean():
-        work.module = module
-        work.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
+        state.module = module
+        state.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
 
 
-def _note(work: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
-    """Write down what a step left."""
-    work.steps.append(outcome.ReplacementStep.of(name, work.module, candidate.spec, _correct(work.module, context)))
+def _note(state: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
+    """Record accuracy and size of the network after a step."""
+    state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, _correct(state.module, context)))
 
 
 def _correct(module: nn.Module, context: Context) -> np.ndarray:

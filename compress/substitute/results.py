@@ -78,7 +78,7 @@ def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) ->
     replaced = steps[-2] if healed else last
     lost, low, high = paired_difference(first.correct, last.correct)
     same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
-    found = {
+    quantities = {
         f"{metric}_given": proportion(first.correct, "validation split, before"),
         f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, not trained"),
         f"{metric}_recovered": proportion(last.correct, "validation split, after recovery")
@@ -88,8 +88,8 @@ def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) ->
     }
     for name in ("macs", "parameters"):
         ratio = getattr(last, name) / max(getattr(first, name), 1)
-        found[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} kept of the network as given; counted")
-    return found
+        quantities[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} kept of the network as given; counted")
+    return quantities
 
 
 def measure_speedup(
@@ -129,7 +129,7 @@ def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
-def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], chosen: Decisions) -> Tables:
+def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], decisions: Decisions) -> Tables:
     """Steps, places, and what `auto` went by."""
     rows = [replacement.row for replacement in replacements]
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -145,7 +145,7 @@ def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement]
             for step in steps
         ),
         "replacements": tuple({key: row.get(key) for key in columns} for row in rows),
-        "auto": chosen.rows,
+        "auto": decisions.rows,
     }
     return {name: entries for name, entries in found.items() if entries}
 
@@ -191,13 +191,13 @@ def left_by_auto(found: ReplaceableOperators, decisions: Decisions) -> tuple[Fac
     )
 
 
-def unchanged(stage: Substitute, candidate: Candidate, found: ReplaceableOperators, chosen: Decisions) -> Outcome:
+def unchanged(stage: Substitute, candidate: Candidate, found: ReplaceableOperators, decisions: Decisions) -> Outcome:
     """The outcome where nothing is replaced."""
     missing = tuple(kind for kind in OPERATOR_KINDS if stage.asked(kind) and kind not in found.places)
-    skipped = (*found.skipped, *left_by_auto(found, chosen))
+    skipped = (*found.skipped, *left_by_auto(found, decisions))
     return Outcome(
         candidate,
         skipped=skipped,
         notes=(Fact.of("substitute.nothing_replaced", missing=missing),),
-        tables={"auto": chosen.rows} if chosen.rows else {},
+        tables={"auto": decisions.rows} if decisions.rows else {},
     )
