@@ -144,7 +144,7 @@ def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> Absor
     """Where the mean of a gate can go without changing what the network computes with it; `flow` is a pass of the network."""
     module_call = next(call for call in trace.module_calls if call.module == name)
     if trace.times(name) != 1:
-        return _no_target("substitute.gate_runs_repeatedly", name, times=trace.times(name))
+        return AbsorbTarget(reasons=(Fact.of("substitute.gate_runs_repeatedly", name, times=trace.times(name)),))
     after = _next(network, trace, module_call)
     if after.layer:
         return after
@@ -152,23 +152,21 @@ def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> Absor
     return before if before.layer else AbsorbTarget(reasons=(*after.reasons, *before.reasons))
 
 
-def _no_target(code: str, gate: str, **values: str | int) -> AbsorbTarget:
-    return AbsorbTarget(reasons=(Fact.of(code, gate, **values),))
-
-
 def _next(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
     gate = module_call.module
     takers = {call.module for call in trace.consumers(module_call.y, module_call.last)} if module_call.y is not None else set()
     if len(takers) != 1:
-        return _no_target("substitute.gate_output_shared", gate, modules=len(takers))
+        return AbsorbTarget(reasons=(Fact.of("substitute.gate_output_shared", gate, modules=len(takers)),))
     (layer,) = takers
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
-        return _no_target("substitute.gate_output_no_convolution", gate, layer=layer or "the network itself")
+        return AbsorbTarget(
+            reasons=(Fact.of("substitute.gate_output_no_convolution", gate, layer=layer or "the network itself"),)
+        )
     if not trace.uses_weight(part):
-        return _no_target("substitute.absorbing_layer_weight", gate, layer=layer)
+        return AbsorbTarget(reasons=(Fact.of("substitute.absorbing_layer_weight", gate, layer=layer),))
     if trace.times(layer) != 1 or _shared(network, part.weight):
-        return _no_target("substitute.absorbing_layer_shared", gate, layer=layer)
+        return AbsorbTarget(reasons=(Fact.of("substitute.absorbing_layer_shared", gate, layer=layer),))
     return AbsorbTarget(layer, "in")
 
 
@@ -177,12 +175,12 @@ def _previous(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> 
     call = trace.producer(module_call.x, module_call.first) if module_call.x is not None else None
     part = network.get_submodule(call.module) if call is not None and call.module else None
     if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not trace.uses_weight(part):
-        return _no_target("substitute.gate_input_no_layer", gate)
+        return AbsorbTarget(reasons=(Fact.of("substitute.gate_input_no_layer", gate),))
     inside = trace.consumers(call.output, trace.calls.index(call) + 1)
     if any(not f"{one.module}.".startswith(f"{module_call.module}.") for one in inside):
-        return _no_target("substitute.gate_input_used_elsewhere", gate, layer=call.module)
+        return AbsorbTarget(reasons=(Fact.of("substitute.gate_input_used_elsewhere", gate, layer=call.module),))
     if trace.times(call.module) != 1 or _shared(network, part.weight):
-        return _no_target("substitute.absorbing_layer_shared", gate, layer=call.module)
+        return AbsorbTarget(reasons=(Fact.of("substitute.absorbing_layer_shared", gate, layer=call.module),))
     return AbsorbTarget(call.module, "out")
 
 

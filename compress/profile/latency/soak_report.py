@@ -165,13 +165,14 @@ class Soak:
     def _drift_note(self, drift: Quantity, subject: str) -> Fact:
         if drift.value is None or drift.low is None or drift.high is None:
             return Fact.of("profile.soak_drift_unknown", subject, reason=drift.detail)
+        values = {"drift": drift.value, "low": drift.low, "high": drift.high, "seconds": self.seconds}
         if drift.low <= 0 <= drift.high:
-            code = "profile.soak_no_drift"
-        elif abs(drift.value) <= NOTABLE:
-            code = "profile.soak_steady"
-        else:
-            code = "profile.soak_drifts_upwards" if drift.value > 0 else "profile.soak_got_faster"
-        return Fact.of(code, subject, drift=drift.value, low=drift.low, high=drift.high, seconds=self.seconds)
+            return Fact.of("profile.soak_no_drift", subject, **values)
+        if abs(drift.value) <= NOTABLE:
+            return Fact.of("profile.soak_steady", subject, **values)
+        if drift.value > 0:
+            return Fact.of("profile.soak_drifts_upwards", subject, **values)
+        return Fact.of("profile.soak_got_faster", subject, **values)
 
     def _throttle_note(self, subject: str) -> Fact:
         clocks = [window.clock_mhz for window in self.windows if window.clock_mhz is not None]
@@ -192,5 +193,6 @@ class Soak:
         if growth.value is None or growth.low is None:
             return Fact.of("profile.soak_leak_unknown", subject, reason=growth.detail)
         total = growth.value * self.seconds / 60
-        code = "profile.soak_leak" if growth.low > 0 and total > LEAK_BYTES else "profile.soak_no_leak"
-        return Fact.of(code, subject, megabytes=total / 1e6, seconds=self.seconds)
+        if growth.low > 0 and total > LEAK_BYTES:
+            return Fact.of("profile.soak_leak", subject, megabytes=total / 1e6, seconds=self.seconds)
+        return Fact.of("profile.soak_no_leak", subject, megabytes=total / 1e6, seconds=self.seconds)
