@@ -35,7 +35,6 @@ PARTIAL = ".partial"
 MARKER = ".key"
 RETIRED = ".old-"
 LOCK = ".lock"
-HOLDER = ".lock-holder"
 OTHER = "was made from other data, with another device profile or by another version"
 
 
@@ -88,25 +87,21 @@ class RunDirectory:
         if not is_main():
             yield
             return
-        holder = self.path / HOLDER
+        path = self.path / LOCK
         try:
-            lock = FileLock(self.path / LOCK).acquire(blocking=False)
+            lock = FileLock(path).acquire(blocking=False)
         except Timeout as error:
-            owner = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
+            owner = _lock_owner(path)
             msg = f"another run is working in {self.path} ({owner}); wait for it, stop it, or choose another folder with --out"
             raise BusyError(msg) from error
         with lock:
-            holder.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
-            try:
-                if not self.reuse:
-                    self._retire()
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
+            if not self.reuse:
+                self._retire()
+            yield
 
     def _retire(self) -> None:
         """Move the files of an earlier run aside, so that a fresh run overwrites nothing."""
-        earlier = [path for path in self.path.iterdir() if path.name not in (LOCK, HOLDER)]
+        earlier = [path for path in self.path.iterdir() if path.name != LOCK]
         if not earlier:
             return
         number = 1
@@ -205,3 +200,18 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _lock_owner(path: Path) -> str:
+    """Which process holds a lock file open, for an error message."""
+    import psutil
+
+    path = path.resolve()
+    for process in psutil.process_iter():
+        try:
+            if any(Path(file.path) == path for file in process.open_files()):
+                started = datetime.fromtimestamp(process.create_time(), UTC)
+                return f"process {process.pid}, since {started:%Y-%m-%d %H:%M:%S} UTC"
+        except (psutil.Error, OSError):  # it ended, or belongs to another user
+            continue
+    return "a process that cannot be identified"

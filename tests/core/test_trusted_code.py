@@ -10,9 +10,9 @@ from compress.core.trusted_code import load_function, load_module, source_file
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "helper.py").write_text("FACTOR = 3\n")
+    (tmp_path / "neighbour.py").write_text("FACTOR = 3\n")
     (tmp_path / "own.py").write_text(
-        "from helper import FACTOR\n\ndef triple(x):\n    return FACTOR * x\n\nclass Point:\n    pass\n"
+        "from neighbour import FACTOR\n\ndef triple(x):\n    return FACTOR * x\n\nclass Point:\n    pass\n"
     )
     return tmp_path
 

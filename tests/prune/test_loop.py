@@ -296,7 +296,7 @@ def test_what_does_not_go_together_is_refused_with_what_does(fields, told):
 def test_smoke_is_one_step_of_the_same_kind(kind):
     small = Schedule(kind=kind, **({"rewind": 900} if kind == "lottery" else {})).smoke()
     assert (small.kind, small.count) == (kind, 1)
-    assert (small.rewind, small.every) == ({"lottery": 1}.get(kind), {"set": 1, "rigl": 1}.get(kind))
+    assert (small.rewind, small.update_every) == ({"lottery": 1}.get(kind), {"set": 1, "rigl": 1}.get(kind))
 
 
 def test_what_a_recipe_may_name_stands_in_the_method_table():

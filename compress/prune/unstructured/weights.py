@@ -29,11 +29,11 @@ _HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 _HALVINGS = 12
 
 
-def prunable(module: nn.Module, match_modules: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
+def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
     """Weight matrices and kernels by name; biases, normalisation and embeddings are not among them."""
     found: dict[str, nn.Parameter] = {}
     for name, part in module.named_modules():
-        if isinstance(part, _HOLDERS) and name not in match_modules:
+        if isinstance(part, _HOLDERS) and name not in protected:
             prefix = f"{name}." if name else ""
             own = part.named_parameters(recurse=False)
             found |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
@@ -266,9 +266,9 @@ class WeightMasks:
             parameter.masked_fill_(self.gone[name], 0.0)
 
 
-def count_zeros(module: nn.Module, match_modules: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
+def count_zeros(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
     """(zeros, weights) of each prunable parameter, counted."""
-    return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, match_modules).items()}
+    return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, protected).items()}
 
 
 def compressed_bytes(module: nn.Module) -> int:
