@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from compress.backends import onnx_graph
 from compress.backends.eval_mode import eval_mode, module_device
-from compress.backends.open import open_runner
-from compress.backends.runner import Array, FileRunner, Shapes
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import Array, FileRunner, Shapes
 from compress.core.errors import ConversionError, DataError
 from compress.data.interface import Batch, Split
 

@@ -112,10 +112,10 @@ def profile(
     from compress.cli.render import show_benchmark, show_file_details, show_sweep
     from compress.cli.terminal import Terminal
     from compress.config.devices import load_device
-    from compress.profile.files import named, profile_files
     from compress.profile.latency.sweep import sweep_files
     from compress.profile.layers_and_soak import profile_file_details
     from compress.profile.parse_duration import parse_duration
+    from compress.profile.profile_files import named, profile_files
 
     console = open_terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from compress.config.validation_messages import Finding
+from compress.config.pydantic_messages import Finding
 from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, nearest

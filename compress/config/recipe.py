@@ -19,12 +19,12 @@ from pydantic import Field, ValidationError
 
 from compress.config import cross_checks as checks
 from compress.config import device_references as devices
+from compress.config.find_recipe import locate, read, shipped, shipped_folder
 from compress.config.json_schema import describe
-from compress.config.locate import locate, read, shipped, shipped_folder
 from compress.config.overrides import override
 from compress.config.partial_recipe import read_partially
+from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
-from compress.config.validation_messages import Finding, findings, loose_numbers
 from compress.config.yaml_lines import Document, dump, format_path, parse
 from compress.core.budget import Budget
 from compress.core.errors import Fault, RecipeError

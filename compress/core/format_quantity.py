@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from compress.core.latency_sessions import LATENCY, previous_latency
+from compress.core.comparable_latency import LATENCY, previous_latency
 from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
 
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}

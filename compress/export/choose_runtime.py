@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.backends.open import file_for
+from compress.backends.open_runner import file_for
 from compress.core.errors import CompressError
 from compress.core.record import Fact, Skipped
 from compress.core.stage import Candidate, Context
@@ -46,9 +46,9 @@ class RuntimeChoices:
             context: Validation images are run.
             refusals: Why runtimes are out of the question, by name.
         """
-        from compress.profile.choose_runtime import choose_runtime
-        from compress.profile.local import batches
+        from compress.profile.fastest_runtime import choose_runtime
         from compress.profile.settings import MeasurementSettings
+        from compress.profile.this_machine import batches
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [

@@ -120,7 +120,7 @@ def infer_script(spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -
     """
     if runtime == "openvino":
         return _script(spec, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN, crop=crop)
-    from compress.backends.onnxruntime import PROVIDERS
+    from compress.backends.onnxruntime_runner import PROVIDERS
 
     name, package = PROVIDERS[runtime.partition(":")[2] or "cpu"]
     providers = json.dumps(list(dict.fromkeys((name, "CPUExecutionProvider"))))

@@ -137,7 +137,7 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTab
     Raises:
         CompressError: The runtime does not run it.
     """
-    from compress.backends.open import open_runner
+    from compress.backends.open_runner import open_runner
 
     written = outputs_of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
     with open_runner(runtime, path) as runner:

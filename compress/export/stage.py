@@ -101,7 +101,7 @@ class Export(Stage):
         return outcome, parity.quantities("torch against ONNX Runtime, validation split")
 
     def _refusal(self, target: ExportTarget, candidate: Candidate) -> str | None:
-        from compress.export.tensorrt import unsupported_reason
+        from compress.export.tensorrt_build_script import unsupported_reason
 
         wanted = target.format
         if wanted is None:

@@ -85,7 +85,7 @@ def _runtime(runtime: str) -> Line:
 
 def _provider(runtime: str) -> Line:
     """Whether the installed ONNX Runtime has an execution provider; `onnxruntime:cuda` and its like."""
-    from compress.backends.onnxruntime import provider_name
+    from compress.backends.onnxruntime_runner import provider_name
 
     try:
         return Line(what="runtime", met=True, said=f"{runtime}: {provider_name(runtime.partition(':')[2])}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.backends.runner import Feeds
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Curve, Fact, Metrics

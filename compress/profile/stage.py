@@ -22,7 +22,7 @@ from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 if TYPE_CHECKING:
     from compress.profile.latency.timing import Timing
     from compress.profile.layers_and_soak import DetailedProfile
-    from compress.profile.local import ProfileResult
+    from compress.profile.this_machine import ProfileResult
 
 
 class Profile(Stage):
@@ -51,10 +51,10 @@ class Profile(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile; the candidate goes on as it came."""
-        from compress.profile import local
+        from compress.profile import this_machine
+        from compress.profile.benchmark_rows import estimate_rows
         from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
-        from compress.profile.rows import estimate_rows
 
         rows: list[BenchmarkRow] = []
         notes: list[Fact] = []
@@ -62,7 +62,7 @@ class Profile(Stage):
         results: Metrics = {}
         tables: dict[str, tuple[dict[str, Any], ...]] = {}
         curves: dict[str, Curve] = {}
-        request = local.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
+        request = this_machine.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
         for device in self._devices(context.targets):
             files = files_for(device, candidate, context)
             if device.connection is None:
@@ -73,7 +73,7 @@ class Profile(Stage):
                 continue
             names = {name: _input_name(path) for name, path in files.items()}
             device_request = replace(request, runtime=candidate.runtimes.get(device.name))
-            measure = local.profile if device.connection == "local" else remote.profile
+            measure = this_machine.profile if device.connection == "local" else remote.profile
             result = measure(files, names, context.data.validation, device, device_request, context.reporter)
             detail = self._detail(files, names, device, context, result)
             results |= detail.results
@@ -102,11 +102,11 @@ class Profile(Stage):
         self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, result: ProfileResult
     ) -> DetailedProfile:
         """Time by layer and soak, which need the device to be this machine."""
-        from compress.profile import layers_and_soak, local
+        from compress.profile import layers_and_soak, this_machine
 
         if device.connection != "local":
             return layers_and_soak.DetailedProfile()
-        inputs = local.samples(context.data.validation, device.contract.batch)
+        inputs = this_machine.samples(context.data.validation, device.contract.batch)
         feeds = {name: {names[name]: inputs} for name in files}
         return layers_and_soak.profile_detail(
             files | ({"artifact": result.artifact} if result.artifact else {}),

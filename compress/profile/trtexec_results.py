@@ -20,9 +20,9 @@ import numpy as np
 from compress.core.errors import DeviceError
 from compress.core.record import BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
+from compress.profile.benchmark_rows import latencies
 from compress.profile.latency.interleave import Samples, Vector, Warmup
 from compress.profile.latency.timing import Timing
-from compress.profile.rows import latencies
 
 TIMES, PROFILE, ENGINE = "times.json", "layers.json", "engine.json"
 ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")

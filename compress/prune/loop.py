@@ -19,12 +19,11 @@ from compress.core.record import Curve, Fact, Metric
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
-from compress.prune import accuracy_aware_schedule, layer_times
+from compress.prune import accuracy_aware_schedule, module_latency
 from compress.prune import results as outcome
 from compress.prune import resume as state
 from compress.prune.base import PrunedModel
 from compress.prune.collect_scores import Scores, compute_scores
-from compress.prune.evaluate import trainable_copy, validation_metric
 from compress.prune.resume import ResumeState
 from compress.prune.schedule_settings import has_option
 from compress.prune.setup import PruningSetup
@@ -33,6 +32,7 @@ from compress.prune.structured import iterative_scoring as rounds
 from compress.prune.unstructured import dynamic_sparse_training as dynamic
 from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import WeightMasks
+from compress.prune.validation_metric import trainable_copy, validation_metric
 from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
 
@@ -116,10 +116,10 @@ def _times(
     if stage.cost_aware != "latency":
         return None
     path, key = context.folder / "step-times.json", state.key_of(stage, context, parent)
-    found = layer_times.read_times(path, key)
+    found = module_latency.read_times(path, key)
     if found is None:
-        found = layer_times.layer_times(parent, candidate.spec, prepared.device)
-        layer_times.write_times(found, path, key)
+        found = module_latency.layer_times(parent, candidate.spec, prepared.device)
+        module_latency.write_times(found, path, key)
     return found
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.backends.open import file_for, open_runner
+from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import run_split
-from compress.backends.runner import Array, FileRunner
+from compress.backends.runner_protocol import Array, FileRunner
 from compress.core.errors import CompressError
 from compress.core.record import Fact, Metrics, Quantity
 from compress.core.stage import Context

@@ -3,7 +3,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.run_split import collect_outputs, iterate_split, run_split
 from compress.core.errors import ConversionError, DataError
 from compress.tasks.classification import Classification

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compress.export import tensorrt as tensorrt_format
-from compress.export import write_onnx as onnx_format
+from compress.export import ship_onnx as onnx_format
+from compress.export import tensorrt_build_script as tensorrt_format
 from compress.export.infer_script import engine_script
 from compress.export.manifest import write_labels
 from tests.export.tiny import SPEC

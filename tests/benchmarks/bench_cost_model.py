@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.config.devices import Device, host
 from compress.core.record import InputSpec
 from compress.core.statistics import drifting_percentile_interval

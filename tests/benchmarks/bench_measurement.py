@@ -28,8 +28,8 @@ import numpy as np
 import onnxruntime
 
 from compress.backends.export_onnx import export_onnx
-from compress.backends.onnxruntime import OnnxRuntimeRunner
-from compress.backends.runner import Array, Feeds
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.runner_protocol import Array, Feeds
 from compress.core.record import InputSpec, Quantity
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings

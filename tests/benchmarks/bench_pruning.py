@@ -25,7 +25,7 @@ import torch_pruning as tp
 from glyph_networks import BATCH, LR, Bench, correct, gain, network, opened, train
 from torch import nn
 
-from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network
 from compress.profile.latency.timing import time_runners

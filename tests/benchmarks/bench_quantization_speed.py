@@ -32,8 +32,8 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.backends.onnxruntime import OnnxRuntimeRunner
-from compress.backends.openvino import OnnxRuntimeRunner as OpenVino
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.openvino_runner import OnnxRuntimeRunner as OpenVino
 from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.profile.latency.timing import time_runners

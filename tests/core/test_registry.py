@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from compress.backends.open import open_runner
+from compress.backends.open_runner import open_runner
 from compress.cli import app
 from compress.config.devices import Device, load_device
 from compress.config.recipe import loads, schema

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 
 from compress.backends import onnx_graph as graphs
-from compress.backends import onnxruntime
-from compress.backends import open as opening
+from compress.backends import onnxruntime_runner
+from compress.backends import open_runner as opening
 from compress.config.devices import Device, host
 from compress.core.record import StageRecord
 from compress.core.registry import Entry
@@ -46,7 +46,7 @@ def quantized(network: nn.Module, context: Context, here: Device) -> Candidate:
     return Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), given).candidate
 
 
-class Slow(onnxruntime.OnnxRuntimeRunner):
+class Slow(onnxruntime_runner.OnnxRuntimeRunner):
     """Answers like ONNX Runtime, some time later."""
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
@@ -54,7 +54,7 @@ class Slow(onnxruntime.OnnxRuntimeRunner):
         return super().run(feeds)
 
 
-class Off(onnxruntime.OnnxRuntimeRunner):
+class Off(onnxruntime_runner.OnnxRuntimeRunner):
     """Answers something else."""
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
@@ -82,7 +82,7 @@ def exported(candidate: Candidate, context: Context, device: Device) -> Any:
 def test_the_fastest_runtime_ships_with_the_file_made_for_it(
     quantized: Candidate, context: Context, here: Device, as_if: Any
 ) -> None:
-    as_if(onnxruntime=Slow, openvino=onnxruntime.OnnxRuntimeRunner)
+    as_if(onnxruntime=Slow, openvino=onnxruntime_runner.OnnxRuntimeRunner)
     outcome = exported(quantized, context, here)
     assert outcome.candidate.runtimes == {"host": "openvino"}
     assert outcome.candidate.artifact == ("openvino", context.folder / "model.openvino.onnx")
@@ -106,7 +106,7 @@ def test_the_fastest_runtime_ships_with_the_file_made_for_it(
 def test_the_profile_s_own_runtime_ships_where_it_is_as_fast(
     quantized: Candidate, context: Context, here: Device, as_if: Any
 ) -> None:
-    as_if(onnxruntime=onnxruntime.OnnxRuntimeRunner, openvino=Slow)
+    as_if(onnxruntime=onnxruntime_runner.OnnxRuntimeRunner, openvino=Slow)
     outcome = exported(quantized, context, here)
     assert outcome.candidate.runtimes == {"host": "onnxruntime"}
     folder = context.folder / "artifacts" / "host"
@@ -135,7 +135,7 @@ def test_runtimes_that_cannot_ship_are_told(quantized: Candidate, context: Conte
 def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
     quantized: Candidate, context: Context, here: Device, as_if: Any, tmp_path: Path
 ) -> None:
-    as_if(onnxruntime=Slow, openvino=onnxruntime.OnnxRuntimeRunner)
+    as_if(onnxruntime=Slow, openvino=onnxruntime_runner.OnnxRuntimeRunner)
     outcome = exported(quantized, context, here)
     save_output(outcome.candidate, context.folder, lambda: None, unchanged=False)  # type: ignore[arg-type, return-value]
     record = StageRecord.model_construct(key="k", name="export", form="onnx", after={})
@@ -158,7 +158,7 @@ def test_the_openvino_script_runs_alone_and_answers_as_the_file(
     quantized: Candidate, context: Context, here: Device, as_if: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'compress[openvino]'")
-    as_if(onnxruntime=Slow, openvino=onnxruntime.OnnxRuntimeRunner)
+    as_if(onnxruntime=Slow, openvino=onnxruntime_runner.OnnxRuntimeRunner)
     exported(quantized, context, here)
     folder = context.folder / "artifacts" / "host"
     pixels = np.random.default_rng(0).integers(0, 255, (SPEC.height, SPEC.width, 3)).astype(np.uint8)

@@ -24,7 +24,7 @@ def test_a_file_without_a_student_gets_a_table_of_its_own(tiny):
 
 
 def feeds(path):
-    from compress.backends.onnxruntime import OnnxRuntimeRunner
+    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 
     with OnnxRuntimeRunner(path) as runner:
         return runner.sample()

@@ -82,7 +82,7 @@ def test_each_runtime_gets_its_own_file_and_teachers_are_numbered(data, context,
 
 def test_what_was_chosen_before_is_measured_on_its_file_and_not_chosen_again(candidate, context, save, monkeypatch):
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'compress[openvino]'")
-    monkeypatch.setattr("compress.profile.local.choose_runtime", None)
+    monkeypatch.setattr("compress.profile.this_machine.choose_runtime", None)
     special = save("special.onnx", network())
     files = {**candidate.files, "openvino": special}
     device = host().model_copy(update={"runtimes": ("openvino",)})

@@ -13,8 +13,8 @@ from compress.core.record import Fact
 from compress.core.registry import entries
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
-from compress.prune import layer_times
 from compress.prune import loop as steps
+from compress.prune import module_latency
 from compress.prune.schedule_settings import Schedule
 from compress.prune.sparse_training import pretraining as start
 from compress.prune.stage import Prune
@@ -231,7 +231,7 @@ def test_layer_times_are_measured_once_and_decide_the_same_after_an_interruption
         calls.append(1)
         return {"depth.0": 3.0 + len(calls), "stem.0": 1.0}
 
-    monkeypatch.setattr(layer_times, "layer_times", measured)
+    monkeypatch.setattr(module_latency, "layer_times", measured)
     stage = Prune(**{**CHANNEL, "importance": "taylor", "cost_aware": "latency"})
     real = steps.finetune
     monkeypatch.setattr(steps, "finetune", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))

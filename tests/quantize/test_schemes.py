@@ -113,7 +113,7 @@ def test_every_scheme_and_runtime_is_known() -> None:
 @pytest.mark.parametrize("bits", [8, 4])
 def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: int, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    from compress.backends.open import open_runner
+    from compress.backends.open_runner import open_runner
 
     if "openvino" not in SCHEME_RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")

@@ -11,8 +11,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
+from compress.core.comparable_latency import stage_metrics
 from compress.core.format_quantity import quantity_label
-from compress.core.latency_sessions import stage_metrics
 from compress.core.plot_style import (
     COLORS,
     GREY,

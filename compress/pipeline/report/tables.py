@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from compress.core.comparable_latency import LATENCY, latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import (
     format_change,
     format_duration,
@@ -20,7 +21,6 @@ from compress.core.format_quantity import (
     quantity_label,
     quantity_labels,
 )
-from compress.core.latency_sessions import LATENCY, latency_before, stage_metrics, teacher_metrics
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report.outline import deciding_metric

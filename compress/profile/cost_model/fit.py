@@ -27,7 +27,7 @@ import numpy.typing as npt
 import onnx
 from scipy.optimize import nnls
 
-from compress.backends.runner import pinned
+from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.atomic_files import DISK_ERRORS

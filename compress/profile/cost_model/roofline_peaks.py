@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.config.devices import Device
 from compress.config.devices.profile_schema import Efficiency, Peaks, SourcedValue
 from compress.profile.latency.interleave import Action, interleave

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.open import open_runner
-from compress.backends.runner import Feeds, zero_feeds
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import Feeds, zero_feeds
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.latency.interleave import warm_up

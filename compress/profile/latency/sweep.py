@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compress.backends.open import open_runner
-from compress.backends.runner import Feeds, pinned, zero_feeds
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import Feeds, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter, Reporter

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.runner import Array, Feeds, FileRunner, Runner, reload
+from compress.backends.runner_protocol import Array, Feeds, FileRunner, Runner, reload
 from compress.config.devices import host
 from compress.core.bootstrap import ratio_interval
 from compress.core.errors import ConversionError
@@ -143,7 +143,7 @@ def measure(
     Raises:
         ConversionError: A file cannot be loaded, does not have one input, or does not take these inputs.
     """
-    from compress.backends.open import open_runner  # which itself times
+    from compress.backends.open_runner import open_runner  # which itself times
 
     named = runtimes or {}
     with ExitStack() as stack:

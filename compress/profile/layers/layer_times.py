@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.onnxruntime import OnnxRuntimeRunner
-from compress.backends.runner import Array, Feeds
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.runner_protocol import Array, Feeds
 from compress.core.record import Fact
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, NodeOrigin

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from compress.backends.onnxruntime import OnnxRuntimeRunner
-from compress.backends.runner import Array, Feeds
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import ConversionError
 
 GRAPH, WEIGHTS = "optimized.onnx", "optimized.bin"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.runner import Array
+from compress.backends.runner_protocol import Array
 from compress.core.record import Quantity
 from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.backends.runner import Array
+from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.record import Quantity
 from compress.profile.memory import gpu_memory as memory_gpu

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 
 from compress.profile.power.base import Sensor
 from compress.profile.power.battery import Battery
-from compress.profile.power.ina3221 import Ina3221
+from compress.profile.power.jetson_ina3221 import Ina3221
+from compress.profile.power.jetson_tegrastats import Tegrastats
 from compress.profile.power.meter import measure
 from compress.profile.power.nvml import Nvml
 from compress.profile.power.rapl import Rapl
-from compress.profile.power.tegrastats import Tegrastats
 
 SENSORS: dict[str, Callable[[], Sensor]] = {
     "rapl": Rapl,

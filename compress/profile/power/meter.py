@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.backends.runner import Array
+from compress.backends.runner_protocol import Array
 from compress.core.bootstrap import bootstrap_interval
 from compress.core.record import Metrics, Quantity
 from compress.profile.power.base import Sensor

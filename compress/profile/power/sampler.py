@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compress.backends.runner import Array
+from compress.backends.runner_protocol import Array
 from compress.core.errors import DeviceError
 from compress.profile.power.base import Sensor
 

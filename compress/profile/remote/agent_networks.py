@@ -34,7 +34,7 @@ def calibrate(order: dict[str, Any], progress: Callable[[float], None]) -> dict[
         CompressError: The runtime does not take one.
         OSError: The disk is full.
     """
-    from compress.backends.runner import pinned
+    from compress.backends.runner_protocol import pinned
     from compress.profile.layers.ort_profile import GRAPH, profile_kernels
 
     start = time.monotonic()

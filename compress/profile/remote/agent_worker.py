@@ -96,8 +96,8 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `files`: for each `milliseconds`, `rounds`, `warmup`, `settings`, `power`, `memory`; and `processor_share`, `clocks`.
     """
-    from compress.backends.onnxruntime import OnnxRuntimeRunner
-    from compress.backends.runner import pinned, reload
+    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+    from compress.backends.runner_protocol import pinned, reload
     from compress.profile import power
     from compress.profile.latency.interleave import interleave
 

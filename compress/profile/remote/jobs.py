@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.runner import Array, Feeds, zero_arrays
+from compress.backends.runner_protocol import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.profile.memory import memory

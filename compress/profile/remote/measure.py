@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.runner import Feeds
+from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact, Quantity
 from compress.data.interface import Split
+from compress.profile.benchmark_rows import POWER_SECONDS, contract_notes, latencies
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
-from compress.profile.local import ProfileRequest, ProfileResult, samples
 from compress.profile.memory import memory
 from compress.profile.remote.jobs import ALL_SENSORS, Job, build_job
 from compress.profile.remote.session import RemoteSession
-from compress.profile.rows import POWER_SECONDS, contract_notes, latencies
 from compress.profile.settings import MeasurementSettings
+from compress.profile.this_machine import ProfileRequest, ProfileResult, samples
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.runner import Array, Feeds
+from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.record import Fact, Metrics
 from compress.profile.layers.layer_times import measure

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.open import open_runner
+from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.record import Fact, InputSpec
 from compress.core.stage import Context

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from compress.backends import runner as base
-from compress.backends.onnxruntime import OnnxRuntimeRunner
+from compress.backends import runner_protocol as base
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter

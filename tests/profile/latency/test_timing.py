@@ -108,7 +108,7 @@ def test_inputs_that_do_not_fit_are_told_before_timing(tiny: Path):
 
 
 def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch):
-    from compress.backends.onnxruntime import OnnxRuntimeRunner
+    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 
     loaded = []
     plain = OnnxRuntimeRunner.__enter__

@@ -8,10 +8,10 @@ import pytest
 from compress.core.errors import DeviceError
 from compress.profile.power import SENSORS, Sensor, sensors
 from compress.profile.power.battery import Battery
-from compress.profile.power.ina3221 import Ina3221, board_rails, rails
+from compress.profile.power.jetson_ina3221 import Ina3221, board_rails, rails
+from compress.profile.power.jetson_tegrastats import Tegrastats, parse
 from compress.profile.power.nvml import Nvml, device_handle
 from compress.profile.power.rapl import Rapl
-from compress.profile.power.tegrastats import Tegrastats, parse
 
 LIMIT = 1_000_000
 

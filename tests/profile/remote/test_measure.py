@@ -16,10 +16,10 @@ from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
-from compress.profile.files import profile_files
+from compress.profile.benchmark_rows import measure_rows as measure_local_rows
+from compress.profile.profile_files import profile_files
 from compress.profile.remote.jobs import build_job
 from compress.profile.remote.measure import measure_rows, probe
-from compress.profile.rows import measure_rows as measure_local_rows
 from compress.profile.settings import MeasurementSettings
 from compress.profile.stage import Profile
 from tests.profile.onnx_models import network

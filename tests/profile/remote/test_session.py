@@ -239,7 +239,7 @@ CLIENT = """
 import sys
 from pathlib import Path
 from compress.config.devices import load_device
-from compress.profile.files import profile_files
+from compress.profile.profile_files import profile_files
 profile_files([Path(sys.argv[1])], [load_device(sys.argv[2])], seconds=120)
 """
 

@@ -3,7 +3,7 @@ from torch import nn
 
 from compress.config.devices import load_device
 from compress.core.errors import DeviceError
-from compress.prune.layer_times import layer_times, read_times, write_times
+from compress.prune.module_latency import layer_times, read_times, write_times
 
 TIMES = {"stem.0": 1.0, "expand.0": 2.0, "depth.0": 4.0, "project.0": 8.0, "head": 16.0}
 

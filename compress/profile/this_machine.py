@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.open import file_for
-from compress.backends.runner import Array, Feeds, pinned
+from compress.backends.open_runner import file_for
+from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact
 from compress.data.interface import Split
-from compress.profile.choose_runtime import choose_runtime
+from compress.profile.benchmark_rows import contract_notes, measure_rows
+from compress.profile.fastest_runtime import choose_runtime
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
-from compress.profile.rows import contract_notes, measure_rows
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_SAMPLES = 64

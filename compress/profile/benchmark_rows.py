@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.onnxruntime import provider_of
-from compress.backends.open import open_runner
-from compress.backends.runner import Feeds, PhaseTimer, Runner, pinned, zero_feeds
+from compress.backends.onnxruntime_runner import provider_of
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact, Quantity

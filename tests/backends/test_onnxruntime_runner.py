@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from compress.backends import onnxruntime as module
-from compress.backends.onnxruntime import OnnxRuntimeRunner, provider_of
-from compress.backends.runner import allowed_cpus, pinned, zero_arrays
+from compress.backends import onnxruntime_runner as module
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner, provider_of
+from compress.backends.runner_protocol import allowed_cpus, pinned, zero_arrays
 from compress.core.errors import ConversionError, DeviceError
 from tests.profile.onnx_models import model, network
 

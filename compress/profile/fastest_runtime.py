@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.open import file_for, open_runner
-from compress.backends.runner import Array, Feeds, zero_feeds
+from compress.backends.open_runner import file_for, open_runner
+from compress.backends.runner_protocol import Array, Feeds, zero_feeds
 from compress.core.errors import CompressError
 from compress.core.progress import Reporter
 from compress.core.record import Fact, Quantity

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from compress.backends.runner import PhaseTimer, TimedPhases
-from compress.backends.torch import TorchCudaRunner, TorchRunner
+from compress.backends.runner_protocol import PhaseTimer, TimedPhases
+from compress.backends.torch_runner import TorchCudaRunner, TorchRunner
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.rows import PART_RUNS, copy_and_compute
+from compress.profile.benchmark_rows import PART_RUNS, copy_and_compute
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a CUDA build of torch")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from compress.backends import onnxruntime, openvino
-from compress.backends.openvino import OpenVinoRunner
+from compress.backends import onnxruntime_runner, openvino_runner
+from compress.backends.openvino_runner import OpenVinoRunner
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 from tests.backends.test_onnxruntime import empty, missing, text, truncated, without_weights_file
 from tests.profile.onnx_models import model, network
@@ -27,7 +27,7 @@ def test_without_the_package_the_install_line_is_told(tiny: Path, monkeypatch):
 
 @pytest.mark.usefixtures("installed")
 def test_it_answers_like_onnx_runtime(tiny: Path):
-    with OpenVinoRunner(tiny) as runner, onnxruntime.OnnxRuntimeRunner(tiny) as reference:
+    with OpenVinoRunner(tiny) as runner, onnxruntime_runner.OnnxRuntimeRunner(tiny) as reference:
         (found,), (expected,) = runner.run({"x": INPUTS}), reference.run({"x": INPUTS})
         assert runner.shapes() == {"x": ((None, 3, 8, 8), "float32")}
         assert runner.sample(4)["x"].shape == (4, 3, 8, 8)
@@ -101,5 +101,5 @@ def test_inputs_that_do_not_fit_are_told(tiny: Path, save):
 
 
 def test_properties_read_as_words():
-    assert openvino._plain("<Type: 'float32'>") == "float32"
-    assert openvino._plain(1) == "1"
+    assert openvino_runner._plain("<Type: 'float32'>") == "float32"
+    assert openvino_runner._plain(1) == "1"

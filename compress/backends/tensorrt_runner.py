@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from compress.backends.runner import Array, Feeds, TimedPhases, run_error
+from compress.backends.runner_protocol import Array, Feeds, TimedPhases, run_error
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 
 CUDA: Any = torch.cuda
@@ -147,10 +147,10 @@ class TensorRTRunner:
         """The engine, built now when an ONNX file was given."""
         if self.path.suffix != ".onnx":
             return self.path
-        from compress.backends import onnxruntime
+        from compress.backends import onnxruntime_runner
         from compress.backends.tensorrt_engine import build_engine
 
-        with onnxruntime.OnnxRuntimeRunner(self.path) as known:
+        with onnxruntime_runner.OnnxRuntimeRunner(self.path) as known:
             shapes = {name: tuple(map(int, array.shape[1:])) for name, array in known.sample().items()}
         engine = Path(self._stack.enter_context(tempfile.TemporaryDirectory())) / "model.engine"
         build_engine(self.path, engine, shapes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compress.core.errors import DeviceError
-from compress.profile.power.ina3221 import board_rails, rails_in_words
+from compress.profile.power.jetson_ina3221 import board_rails, rails_in_words
 
 INTERVAL_MS = 100
 PATIENCE_S = 5.0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from compress.backends import tensorrt
-from compress.backends.tensorrt import TensorRTRunner
+from compress.backends import tensorrt_runner
+from compress.backends.tensorrt_runner import TensorRTRunner
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 
 
@@ -115,7 +115,7 @@ def engine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: nullcontext())
-    monkeypatch.setattr(tensorrt, "CUDA", SimpleNamespace(Stream=lambda: stream, Event=Event))
+    monkeypatch.setattr(tensorrt_runner, "CUDA", SimpleNamespace(Stream=lambda: stream, Event=Event))
     plain = torch.empty
     monkeypatch.setattr(torch, "empty", lambda shape, dtype, **_: plain(shape, dtype=dtype))
     return made

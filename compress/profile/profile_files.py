@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compress.backends.runner import pinned
+from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow
 from compress.core.sentences import render, render_subject
 from compress.profile import trtexec_results as trtexec
-from compress.profile.choose_runtime import choose_runtime, noise_feeds
+from compress.profile.benchmark_rows import contract_notes, estimate_rows, measure_rows
+from compress.profile.fastest_runtime import choose_runtime, noise_feeds
 from compress.profile.remote import measure as remote
-from compress.profile.rows import contract_notes, estimate_rows, measure_rows
 from compress.profile.settings import MeasurementSettings
 
 SLOWEST = 5

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from compress.backends import runner as base
-from compress.backends.onnxruntime import explain_error
-from compress.backends.runner import Array, Feeds, describe_affinity, run_error
+from compress.backends import runner_protocol as base
+from compress.backends.onnxruntime_runner import explain_error
+from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, MissingPackageError
 
 

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from compress.backends import onnxruntime
-from compress.backends import open as open_module
-from compress.backends.open import open_runner
+from compress.backends import open_runner as open_module
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.open_runner import open_runner
 from compress.config.devices import host
 from compress.core.errors import CompressError, ConversionError, MissingPackageError
 from compress.core.progress import NullReporter
 from compress.core.record import Fact
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
-from compress.profile import choose_runtime as runtimes
-from compress.profile.choose_runtime import choose_runtime, compare_outputs, noise_feeds
-from compress.profile.files import profile_files
+from compress.profile import fastest_runtime as runtimes
+from compress.profile.fastest_runtime import choose_runtime, compare_outputs, noise_feeds
+from compress.profile.profile_files import profile_files
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
 
@@ -60,9 +60,9 @@ def chosen(names, tiny):
 def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatch):
     runtime(
         monkeypatch,
-        own=slowed(onnxruntime.OnnxRuntimeRunner, 4),
-        fast=slowed(onnxruntime.OnnxRuntimeRunner, 0),
-        slow=slowed(onnxruntime.OnnxRuntimeRunner, 8),
+        own=slowed(OnnxRuntimeRunner, 4),
+        fast=slowed(OnnxRuntimeRunner, 0),
+        slow=slowed(OnnxRuntimeRunner, 8),
     )
     choice = chosen(("own", "slow", "fast"), tiny)
     assert choice.runtime == "fast"
@@ -80,7 +80,9 @@ def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatc
 
 def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch):
     runtime(
-        monkeypatch, own=slowed(onnxruntime.OnnxRuntimeRunner, 4), wrong=slowed(onnxruntime.OnnxRuntimeRunner, 0, shift=0.5)
+        monkeypatch,
+        own=slowed(OnnxRuntimeRunner, 4),
+        wrong=slowed(OnnxRuntimeRunner, 0, shift=0.5),
     )
     choice = chosen(("own", "wrong"), tiny)
     assert choice.runtime == "own"
@@ -92,16 +94,20 @@ def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch
 
 
 def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
-    runtime(monkeypatch, own=slowed(onnxruntime.OnnxRuntimeRunner, 2), slower=slowed(onnxruntime.OnnxRuntimeRunner, 2.3))
+    runtime(
+        monkeypatch,
+        own=slowed(OnnxRuntimeRunner, 2),
+        slower=slowed(OnnxRuntimeRunner, 2.3),
+    )
     assert chosen(("own", "slower"), tiny).runtime == "own"
 
 
 def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch):
     runtime(
         monkeypatch,
-        own=slowed(onnxruntime.OnnxRuntimeRunner, 4),
-        fast=onnxruntime.OnnxRuntimeRunner,
-        plain=slowed(onnxruntime.OnnxRuntimeRunner, 8),
+        own=slowed(OnnxRuntimeRunner, 4),
+        fast=OnnxRuntimeRunner,
+        plain=slowed(OnnxRuntimeRunner, 8),
     )
     special = save("special.onnx", network())
     opened = []
@@ -120,7 +126,7 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
 
 
 def test_one_that_is_not_installed_is_skipped_with_the_reason(tiny, monkeypatch):
-    runtime(monkeypatch, own=onnxruntime.OnnxRuntimeRunner, gone=NotInstalled)
+    runtime(monkeypatch, own=OnnxRuntimeRunner, gone=NotInstalled)
     choice = chosen(("own", "gone"), tiny)
     assert choice.runtime == "own"
     assert [row["runtime"] for row in choice.rows] == ["own"]
@@ -153,7 +159,7 @@ def test_openvino_is_compared_with_onnx_runtime(tiny):
 
 
 def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
-    runtime(monkeypatch, onnxruntime=slowed(onnxruntime.OnnxRuntimeRunner, 4), fast=onnxruntime.OnnxRuntimeRunner)
+    runtime(monkeypatch, onnxruntime=slowed(OnnxRuntimeRunner, 4), fast=OnnxRuntimeRunner)
     device = host().model_copy(update={"runtimes": ("fast",)})
     said = []
 

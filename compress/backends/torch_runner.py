@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.backends.runner import Array, Feeds, TimedPhases, describe_affinity, run_error
+from compress.backends.runner_protocol import Array, Feeds, TimedPhases, describe_affinity, run_error
 from compress.core.errors import DeviceError
 
 CUDA: Any = torch.cuda

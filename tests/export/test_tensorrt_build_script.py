@@ -11,11 +11,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from compress.backends import tensorrt as runner
 from compress.backends import tensorrt_engine as engine
+from compress.backends import tensorrt_runner as runner
 from compress.backends.tensorrt_engine import ShapeProfile, build_engine
 from compress.core.errors import MissingPackageError
-from compress.export.tensorrt import build_script, trtexec_command, unsupported_reason
+from compress.export.tensorrt_build_script import build_script, trtexec_command, unsupported_reason
 from tests.export.tiny import SPEC
 
 NAMES = set((Path(__file__).parents[1] / "backends" / "tensorrt_names.txt").read_text(encoding="utf-8").split())

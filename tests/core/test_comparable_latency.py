@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from compress.core.comparable_latency import latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import format_change
-from compress.core.latency_sessions import latency_before, stage_metrics, teacher_metrics
 from compress.core.record import Quantity, RunRecord, StageRecord
 from compress.pipeline.report.tables import chain_table
 

@@ -6,7 +6,7 @@ import pytest
 from compress.config.devices import host, load_device
 from compress.core.errors import CompressError, ConversionError, DeviceError
 from compress.core.progress import NullReporter
-from compress.profile.files import profile_files
+from compress.profile.profile_files import profile_files
 from tests.profile.onnx_models import network
 
 

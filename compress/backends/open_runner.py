@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from compress.backends.runner import FileRunner
+from compress.backends.runner_protocol import FileRunner
 from compress.core.registry import lookup
 
 

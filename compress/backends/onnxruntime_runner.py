@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 import onnxruntime
 
-from compress.backends import runner as base
-from compress.backends.runner import OUT_OF_MEMORY, Array, Feeds, describe_affinity, run_error
+from compress.backends import runner_protocol as base
+from compress.backends.runner_protocol import OUT_OF_MEMORY, Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, DeviceError, nearest
 
 Level = Literal["all", "extended", "basic", "off"]
