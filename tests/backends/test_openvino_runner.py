@@ -8,7 +8,7 @@ from onnx import helper
 from compress.backends import onnxruntime_runner, openvino_runner
 from compress.backends.openvino_runner import OpenVinoRunner
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
-from tests.backends.test_onnxruntime import empty, missing, text, truncated, without_weights_file
+from tests.backends.test_onnxruntime_runner import empty, missing, text, truncated, without_weights_file
 from tests.profile.onnx_models import model, network
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
