@@ -65,7 +65,7 @@ def test_the_python_example_runs_on_the_callers_own_module_and_loaders(tmp_path,
 def test_the_loss_example_is_a_working_term():
     import torch
 
-    from compress.data.interface import Batch
+    from compress.data.batch import Batch
     from compress.tasks.classification import Classification
     from compress.train.loss_term import LossInputs
 

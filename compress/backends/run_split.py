@@ -23,7 +23,7 @@ from compress.backends.eval_mode import eval_mode, module_device
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Array, FileRunner, Shapes
 from compress.core.errors import ConversionError, DataError
-from compress.data.interface import Batch, Split
+from compress.data.batch import Batch, Split
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task

@@ -1,10 +1,10 @@
-"""The user's own DataLoaders as `Data`: their sampling, transforms and workers are used as they are."""
+"""A DataLoader of the user as a split: its sampling, transforms and workers are used as they are."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,62 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from compress.core.errors import DataError
-from compress.core.record import InputSpec
 from compress.data.augment import seed_of, seeded_transform
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
 
 _PROBED = 32
 
 
-def from_loaders(
-    train: DataLoader[Any],
-    validation: DataLoader[Any],
-    test: DataLoader[Any],
-    *,
-    classes: Sequence[str],
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
-    std: tuple[float, ...] = (1.0, 1.0, 1.0),
-) -> Data:
-    """Wrap three loaders of (inputs, targets).
-
-    Inputs are float (N, C, H, W), already normalised, all of one size; targets are integer (N,). Since a loader's augmentation
-    is not known, teacher answers are not kept. An epoch draws from torch's global generator as the loader does, started from
-    the run's seed, so a run repeats itself if the loader has no other source of chance.
-
-    Args:
-        train: Shuffling and augmenting as it likes; the batch size is its own.
-        validation: For every decision.
-        test: For the final figures.
-        classes: Class names in the order of the targets.
-        mean: What the loaders subtracted from pixels in [0, 1], per channel; written into the artifact.
-        std: What they divided by.
-
-    Raises:
-        DataError: A loader has no length, or yields something else.
-    """
-    splits = [
-        LoaderSplit(loader, name, len(classes))
-        for loader, name in ((train, "train"), (validation, "validation"), (test, "test"))
-    ]
-    shape = splits[0].shape
-    for split in splits[1:]:
-        if split.shape != shape:
-            msg = f"{split.name} loader gives samples of shape {split.shape}, the train loader {shape}; make them the same"
-            raise DataError(msg)
-    channels, height, width = shape
-    spec = InputSpec(
-        channels=channels,
-        height=height,
-        width=width,
-        mean=_per_channel("mean", mean, channels),
-        std=_per_channel("std", std, channels),
-        classes=tuple(classes),
-    )
-    return Data(spec=spec, train=splits[0], validation=splits[1], test=splits[2])
-
-
 class LoaderSplit:
-    """One loader as a split. See `compress.data.interface.Split` for the interface.
+    """One loader as a split. See `compress.data.batch.Split` for the interface.
 
     `fingerprint` covers the loader's length, its dataset's type and up to 32 of its samples: not every change is seen.
     """
@@ -168,12 +120,3 @@ def _in_own_randomness(loader: Iterable[Any], seed: int) -> Iterator[Any]:
         if batch is end:
             return
         yield batch
-
-
-def _per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    if len(values) == channels:
-        return values
-    if len(set(values)) == 1:
-        return values[:1] * channels
-    msg = f"{name} has {len(values)} values, the images have {channels} channels; give one for each"
-    raise DataError(msg)

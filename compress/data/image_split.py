@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from compress.data.augment import Transform, seed_of, seeded_transform
-from compress.data.interface import UNLABELLED, Batch
+from compress.data.batch import UNLABELLED, Batch
 from compress.data.stratified import Indices
 
 CACHE_BYTES = 256 * 2**20
@@ -124,7 +124,7 @@ class _CachedImages:
 
 
 class ImageSplit:
-    """A fixed list of images. See `compress.data.interface.Split` for the interface.
+    """A fixed list of images. See `compress.data.batch.Split` for the interface.
 
     Args:
         reader: Raw images and labels.

@@ -1,67 +1,18 @@
-"""The interface between data sources and everything that trains, tunes or measures."""
+"""`Data`: the three splits of a data set, and the input specification that the network must meet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
+from compress.core.errors import DataError
 from compress.core.record import InputSpec, Skipped
+from compress.data.batch import Split
 from compress.data.settings import DataSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-
-UNLABELLED = -100
-"""The target of a sample without a label; torch's cross-entropy leaves it out."""
-
-
-class Batch(NamedTuple):
-    """One batch.
-
-    Attributes:
-        inputs: Float32 (N, C, H, W), normalised.
-        targets: Int64 (N,); `UNLABELLED` where the label is withheld.
-        samples: Index of each sample in its split, int64 (N,); None from a loader that does not tell.
-        views: Number of the augmented view of each sample, int64 (N,); None likewise.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    samples: Tensor | None = None
-    views: Tensor | None = None
-
-
-class Split(Protocol):
-    """Train, validation or test: a fixed list of samples.
-
-    Attributes:
-        fingerprint: Hash of its contents and transforms; equal fingerprints give equal batches.
-        views: Views that a sample cycles through in training, at least 1; None when the source cannot tell views apart
-            (a user's own loader that augments as it likes), so that teacher answers must not be kept.
-    """
-
-    fingerprint: str
-    views: int | None
-
-    def __len__(self) -> int:
-        """Number of samples."""
-
-    def ordered(self, batch_size: int) -> Iterable[Batch]:
-        """Every sample once, in order, not augmented, last batch short."""
-
-    def epoch(self, number: int, batch_size: int, seed: int) -> Iterable[Batch]:
-        """Shuffled and augmented batches of one epoch, every sample once, equal for equal arguments, also across processes.
-
-        Epoch `e` shows view `e mod views` of each sample. A rest too small for batch norm (one sample) is left out.
-        """
-
-    def view(self, number: int, batch_size: int) -> Iterable[Batch]:
-        """Every sample once, in order, as augmented in view `number`: what teacher answers are computed on."""
-
-    def batches(self, batch_size: int) -> int:
-        """How many batches `epoch` gives."""
+    from torch.utils.data import DataLoader
 
 
 @dataclass(frozen=True)
@@ -88,15 +39,56 @@ class Data:
 
     @staticmethod
     def from_loaders(
-        train: Any,
-        validation: Any,
-        test: Any,
+        train: DataLoader[Any],
+        validation: DataLoader[Any],
+        test: DataLoader[Any],
         *,
         classes: Sequence[str],
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> Data:
-        """Wrap three of the caller's own loaders; see `compress.data.dataloader_split.from_loaders`."""
-        from compress.data.dataloader_split import from_loaders
+        """Wrap three loaders of (inputs, targets).
 
-        return from_loaders(train, validation, test, classes=classes, mean=tuple(mean), std=tuple(std))
+        Inputs are float (N, C, H, W), already normalised, all of one size; targets are integer (N,). Since a loader's
+        augmentation is not known, teacher logits are not cached. An epoch draws from torch's global generator as the loader
+        does, started from the run's seed, so a run repeats itself if the loader has no other source of randomness.
+
+        Args:
+            train: Shuffles and augments in its own way; the batch size is its own.
+            validation: For every decision.
+            test: For the final figures.
+            classes: Class names in the order of the targets.
+            mean: What the loaders subtracted from pixels in [0, 1], per channel; written into the artifact.
+            std: What they divided by.
+
+        Raises:
+            DataError: A loader has no length, or yields something else.
+        """
+        from compress.data.dataloader_split import LoaderSplit
+
+        loaders = {"train": train, "validation": validation, "test": test}
+        splits = [LoaderSplit(loader, name, len(classes)) for name, loader in loaders.items()]
+        shape = splits[0].shape
+        for split in splits[1:]:
+            if split.shape != shape:
+                msg = f"{split.name} loader gives samples of shape {split.shape}, the train loader {shape}; make them the same"
+                raise DataError(msg)
+        channels, height, width = shape
+        spec = InputSpec(
+            channels=channels,
+            height=height,
+            width=width,
+            mean=_per_channel("mean", mean, channels),
+            std=_per_channel("std", std, channels),
+            classes=tuple(classes),
+        )
+        return Data(spec, splits[0], splits[1], splits[2])
+
+
+def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if len(values) == channels:
+        return tuple(values)
+    if len(set(values)) == 1:
+        return (values[0],) * channels
+    msg = f"{name} has {len(values)} values, the images have {channels} channels; give one for each"
+    raise DataError(msg)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import DataError
-from compress.data.interface import Split
+from compress.data.batch import Split
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from compress.data.sources.distilled_metadata import FILE
 from compress.dataset_distillation.deep_inversion import DeepInversion
 from compress.dataset_distillation.stage import DatasetDistillation

@@ -15,7 +15,7 @@ from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.data.interface import Split
+    from compress.data.batch import Split
     from compress.tasks.base import Task
 
 Array = npt.NDArray[Any]

@@ -30,7 +30,8 @@ from compress.tasks.metric_quantity import drop, gain, proportion
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.data.interface import Data, Split
+    from compress.data.batch import Split
+    from compress.data.interface import Data
     from compress.pipeline.stage_output import PendingStage
     from compress.tasks.base import Task
 

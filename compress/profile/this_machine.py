@@ -15,7 +15,7 @@ from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact
-from compress.data.interface import Split
+from compress.data.batch import Split
 from compress.profile.benchmark_rows import contract_notes, measure_rows
 from compress.profile.fastest_runtime import choose_runtime
 from compress.profile.latency.sweep import sweep

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from compress.data.interface import Split
+from compress.data.batch import Split
 
 BATCH = 32
 OnCall = Callable[[str, Tensor, Tensor], None]

@@ -15,7 +15,7 @@ from torch import nn
 
 from compress.core.environment import world_size
 from compress.core.errors import DeviceError, TrainingError, nearest
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 
 Value = TypeVar("Value")
 

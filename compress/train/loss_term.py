@@ -16,7 +16,7 @@ from compress.core.record import FrozenModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.data.interface import Batch
+    from compress.data.batch import Batch
     from compress.tasks.base import Task
 
 Need = Literal["teacher_logits", "features", "input_gradient"]

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.errors import TrainingError
 from compress.core.record import Fact
 from compress.core.registry_field import name_of
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.tasks.base import Task
 from compress.train.curriculum.loss_balancing import LossBalancer
 from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.tasks.base import Task
 from compress.train.curriculum.mixup import MixedBatch
 from compress.train.curriculum.sample_weighting import entropy_temperature, sample_weights

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compress.data.batch import Batch
 from compress.data.factory import load_data
-from compress.data.interface import Batch, Data
+from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings

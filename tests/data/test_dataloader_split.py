@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
 from compress.core.errors import DataError
-from compress.data.dataloader_split import from_loaders
+from compress.data.interface import Data
 
 
 class Jittered(Dataset):
@@ -27,7 +27,7 @@ def make(train=None, **rest):
     still = DataLoader(tensors(), batch_size=4)
     # An empty loader is false.
     chosen = DataLoader(Jittered(), batch_size=5, shuffle=True) if train is None else train
-    return from_loaders(chosen, still, still, classes=["a", "b"], **rest)
+    return Data.from_loaders(chosen, still, still, classes=["a", "b"], **rest)
 
 
 def equal(left, right):
@@ -108,15 +108,15 @@ def test_fingerprints_follow_the_samples():
     changed = tensors()
     changed.tensors[0][3] += 1
     assert make().test.fingerprint == make().test.fingerprint
-    other = from_loaders(*[DataLoader(changed, batch_size=4)] * 3, classes=["a", "b"])
+    other = Data.from_loaders(*[DataLoader(changed, batch_size=4)] * 3, classes=["a", "b"])
     assert other.test.fingerprint != make().test.fingerprint
 
 
 def test_normalisation_fits_grey_images():
     grey = DataLoader(tensors(channels=1), batch_size=4)
-    assert from_loaders(grey, grey, grey, classes=["a", "b"]).spec.mean == (0.0,)
+    assert Data.from_loaders(grey, grey, grey, classes=["a", "b"]).spec.mean == (0.0,)
     with pytest.raises(DataError, match="mean has 3 values, the images have 1"):
-        from_loaders(grey, grey, grey, classes=["a", "b"], mean=(0.1, 0.2, 0.3))
+        Data.from_loaders(grey, grey, grey, classes=["a", "b"], mean=(0.1, 0.2, 0.3))
 
 
 class Stream(IterableDataset):

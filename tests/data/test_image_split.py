@@ -183,8 +183,8 @@ def test_an_empty_split_is_refused():
 
 
 def test_withheld_labels_are_shown_by_no_batch_and_change_the_fingerprint(tmp_path):
+    from compress.data.batch import UNLABELLED
     from compress.data.factory import load_data
-    from compress.data.interface import UNLABELLED
 
     some, whole = (load_data(DataSettings(image_size=8, limit=60, labelled=n), base=tmp_path) for n in (20, None))
     batch = next(iter(some.train.ordered(60)))

@@ -14,8 +14,8 @@ from compress.core.errors import CompressError, DataError, TrainingError
 from compress.core.record import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
+from compress.data.batch import UNLABELLED
 from compress.data.factory import load_data
-from compress.data.interface import UNLABELLED
 from compress.data.settings import DataSettings
 from compress.data.sources.distilled_set import read
 from compress.dataset_distillation import optimize_images

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compress.config.devices.profile_schema import Precision
 from compress.core.record import InputSpec
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 
 SPEC = InputSpec(
     channels=3, height=16, width=12, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), classes=("zéro", "one", "two", "3")

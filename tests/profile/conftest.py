@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from compress.core.record import InputSpec
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from tests.profile.onnx_models import network
 
 

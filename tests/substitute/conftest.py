@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from compress.core.record import InputSpec
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.tasks.classification import Classification
 

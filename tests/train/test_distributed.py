@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.train.distributed import shard_batch
 from tests.train import toy_training
 from tests.train.toy_training import one_of_several

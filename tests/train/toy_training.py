@@ -11,7 +11,8 @@ import torch.distributed
 from torch import nn
 
 from compress.core.record import InputSpec
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification

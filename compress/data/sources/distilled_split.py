@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from compress.data.augment import seed_of
+from compress.data.batch import Batch
 from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
-from compress.data.interface import Batch
 from compress.data.stratified import Indices
 
 
@@ -23,7 +23,7 @@ def contents_hash(images: Tensor, *beside: Tensor) -> str:
 
 
 class DistilledSplit:
-    """Images in memory. See `compress.data.interface.Split` for the interface.
+    """Images in memory. See `compress.data.batch.Split` for the interface.
 
     Args:
         images: Float32 (N, C, H, W), normalised.

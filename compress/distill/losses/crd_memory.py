@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from compress.core.environment import world_size
 from compress.core.errors import TrainingError
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 
 UNSEEN = -1
 """Class of a sample that no batch has held yet, or that has no label."""

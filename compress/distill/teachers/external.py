@@ -19,7 +19,7 @@ from compress.core.atomic_files import sha256, write_with
 from compress.core.errors import DataError, MissingPackageError
 from compress.core.record import InputSpec
 from compress.core.stage import Context
-from compress.data.interface import Batch, Split
+from compress.data.batch import Batch, Split
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.cached_logits import CachedTeacher
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from compress.distill.losses.response import response
 from compress.distill.teachers.self_teachers import require_single_process
 from compress.tasks.base import Task

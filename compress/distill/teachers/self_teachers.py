@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.environment import world_size
 from compress.core.errors import TrainingError
 from compress.core.stage import Context
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.models.settings import ModelSettings
 from compress.train.ema import moving_average
 from compress.train.teachers.base import Teacher

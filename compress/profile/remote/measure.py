@@ -16,7 +16,7 @@ from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Fact, Quantity
-from compress.data.interface import Split
+from compress.data.batch import Split
 from compress.profile.benchmark_rows import POWER_SECONDS, contract_notes, latencies
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing

@@ -11,7 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.tasks.base import Task
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)

@@ -8,7 +8,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.prune.criteria.base import Importance, ScoringData
 from compress.tasks.base import Task
 

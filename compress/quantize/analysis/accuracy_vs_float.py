@@ -13,7 +13,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.record import Metrics, Quantity
 from compress.core.statistics import paired_difference
-from compress.data.interface import Split
+from compress.data.batch import Split
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from compress.tasks.base import Task
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from compress.core.errors import ConversionError
-from compress.data.interface import Split
+from compress.data.batch import Split
 
 
 def sample_calibration_set(split: Split, samples: int, *, classes: int, seed: int) -> np.ndarray:

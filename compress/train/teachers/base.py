@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from compress.core.record import Fact
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 
 
 class Teacher:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Fact
-from compress.data.interface import Batch, Split
+from compress.data.batch import Batch, Split
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher

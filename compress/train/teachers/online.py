@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from compress.core.errors import TrainingError
 from compress.core.registry_field import name_of
 from compress.data.augment import seed_of
-from compress.data.interface import Batch, Data
+from compress.data.batch import Batch
+from compress.data.interface import Data
 from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeighting
 from compress.train.curriculum.sample_weighting import LearnedTemperature
 from compress.train.curriculum.settings import Curriculum

@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from compress.core.registry import lookup
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.tasks.classification import Classification
 from compress.train.loss_term import LossInputs
 

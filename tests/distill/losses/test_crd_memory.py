@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from compress.core.errors import TrainingError
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.crd_memory import MemoryBank, nce_loss
 from compress.distill.losses.hard_labels import HardLabels

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.prune.base import Constraints
 from compress.prune.criteria import accumulate_gradients, magnitude, random, taylor
 from compress.prune.structured.channels import ChannelPruner

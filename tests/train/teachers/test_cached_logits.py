@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from compress.core.record import Fact
-from compress.data.interface import Batch
+from compress.data.batch import Batch
 from compress.distill.losses.response import Response
 from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import ToySplit, conv_net, toy_data, train
