@@ -48,7 +48,7 @@ def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = 
     _check_finite(module)
     network = prepare_for_export(module)
     model, notes = _convert(network, spec, opset)
-    _pool_globally(model)
+    onnx_cleanup.reducemean_to_gap(model)
     _name_nodes(model.graph)
     onnx_cleanup.strip(model)
     graphs.write_metadata(model, spec)
@@ -169,21 +169,6 @@ def _reason(error: BaseException | None) -> str:
     )
     innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
     return f"operator {operator}: {innermost}" if operator else innermost
-
-
-def _pool_globally(model: onnx.ModelProto) -> None:
-    """Mean over height and width becomes GlobalAveragePool, which runtimes compute in int8 and in any layout."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    values = onnx.shape_inference.infer_shapes(model).graph.value_info
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-    for node in model.graph.node:
-        if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[1] not in constants:
-            continue
-        axes = sorted(int(axis) % 4 for axis in onnx.numpy_helper.to_array(constants[node.input[1]]).ravel())
-        keepdims = next((one.i for one in node.attribute if one.name == "keepdims"), 1)
-        if axes == [2, 3] and keepdims == 1 and ranks.get(node.input[0]) == 4:
-            node.op_type = "GlobalAveragePool"
-            del node.input[1:], node.attribute[:]
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

@@ -1,6 +1,7 @@
-"""Smaller ONNX files, and the torch module that a node came from.
+"""Rewrites of exported ONNX files, and the torch module that a node came from.
 
-`strip` removes what no runtime reads and stores equal weights once; `shorten_names` shortens the names of tensors.
+`strip` removes what no runtime reads and stores equal weights once; `shorten_names` shortens the names of tensors;
+`reducemean_to_gap` writes spatial means as pooling.
 """
 
 from __future__ import annotations
@@ -25,6 +26,32 @@ def strip(model: onnx.ModelProto) -> None:
         part.ClearField("metadata_props")
     graph.ClearField("value_info")
     _share_initializers(graph)
+
+
+def reducemean_to_gap(model: onnx.ModelProto) -> None:
+    """Replace ReduceMean over height and width by GlobalAveragePool, in place, with a Flatten where it drops these axes.
+
+    Runtimes compute GlobalAveragePool in int8 and in any memory layout.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    values = (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    for node in [node for node in graph.node if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4]:
+        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        axes_name = node.input[1] if len(node.input) > 1 else ""
+        axes = (
+            onnx.numpy_helper.to_array(constants[axes_name]).ravel() if axes_name in constants else attributes.get("axes", ())
+        )
+        if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+            continue
+        node.op_type = "GlobalAveragePool"
+        del node.input[1:], node.attribute[:]
+        if not attributes.get("keepdims", 1):
+            flatten = onnx.helper.make_node("Flatten", [f"{node.output[0]}_pooled"], [node.output[0]], f"{node.name}/flatten")
+            flatten.metadata_props.extend(node.metadata_props)
+            node.output[0] = flatten.input[0]
+            graph.node.insert(list(graph.node).index(node) + 1, flatten)
 
 
 def _share_initializers(graph: onnx.GraphProto) -> None:

@@ -28,7 +28,6 @@ from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.rewrite_pooling import reducemean_to_gap
 from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
 from compress.quantize.target_requirements import (
     MODEL_FILES,
@@ -80,7 +79,8 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
     source = _float_file(candidate, context)
-    model = _prepare(graphs.load(source))
+    model = graphs.load(source)
+    _check_quantizable(model)
     excluded = placement.match_keep_float(model, stage.keep_float)
     report = _Report()
     models: Mapping[str, ModelProto] | None
@@ -272,8 +272,8 @@ def _batches(samples: np.ndarray, size: int) -> list[np.ndarray]:
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
-def _prepare(model: ModelProto) -> ModelProto:
-    """The network with spatial means as pooling; refuse what cannot be quantized.
+def _check_quantizable(model: ModelProto) -> None:
+    """Refuse a network that cannot be quantized.
 
     Raises:
         ConversionError: The opset is too old, or weights are not finite.
@@ -283,8 +283,6 @@ def _prepare(model: ModelProto) -> ModelProto:
         msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
     graphs.check_finite(model)
-    reducemean_to_gap(model)
-    return model
 
 
 def _refuse_constant(samples: np.ndarray) -> None:

@@ -1,35 +1,8 @@
-"""Pooling as runtimes compute it in int8: spatial means as GlobalAveragePool, MaxPool of integers."""
+"""Q/DQ nodes at MaxPool: the pool reads integers."""
 
 from __future__ import annotations
 
 import onnx
-from onnx.helper import make_node
-from onnx.numpy_helper import to_array
-
-SPATIAL = (2, 3)
-
-
-def reducemean_to_gap(model: onnx.ModelProto) -> None:
-    """Replace ReduceMean over height and width by GlobalAveragePool, flattened where it drops the axes; in place."""
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    ranks = {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
-    }
-    for node in [node for node in graph.node if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4]:
-        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        axes_input = to_array(constants[node.input[1]]).ravel() if len(node.input) > 1 and node.input[1] in constants else ()
-        axes = tuple(sorted(int(axis) % 4 for axis in attributes.get("axes", axes_input)))
-        if axes != SPATIAL:
-            continue
-        position = list(graph.node).index(node)
-        x, y = node.input[0], node.output[0]
-        graph.node.remove(node)
-        pooled = y if attributes.get("keepdims", 1) else f"{y}_pooled"
-        graph.node.insert(position, make_node("GlobalAveragePool", [x], [pooled], node.name))
-        if pooled != y:
-            graph.node.insert(position + 1, make_node("Flatten", [pooled], [y], f"{node.name}/flatten"))
 
 
 def quantize_before_maxpool(graph: onnx.GraphProto) -> None:

@@ -7,7 +7,6 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import CompressError, DeviceError
@@ -194,31 +193,6 @@ def test_marking_reaches_into_branches(save):
 
 def value(name: str):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "ours", "module"),
-    [
-        ("/features/features.0/features.0.0/Conv", False, "features.0.0"),
-        ("/layer1/layer1.0/conv1/Conv", False, "layer1.0.conv1"),
-        ("layer1.0/Add", True, "layer1.0"),
-        ("layer1.0.conv1", True, "layer1.0.conv1"),
-        ("layer1.0.conv1", False, ""),
-        ("Conv_12", True, ""),
-        ("node_Conv_3", True, ""),
-        ("", True, ""),
-    ],
-)
-def test_names_of_every_exporter_lead_to_the_module(name, ours, module):
-    assert onnx_cleanup.module_path(helper.make_node("Conv", ["x", "w"], ["y"], name=name), ours=ours) == module
-
-
-def test_weights_and_scopes_lead_to_the_module():
-    node = helper.make_node("Conv", ["x", "body.3.weight"], ["y"], name="node_Conv_3")
-    assert onnx_cleanup.module_path(node, frozenset({"body.3.weight"})) == "body.3"
-    entry = node.metadata_props.add()
-    entry.key, entry.value = onnx_cleanup.NAME_SCOPES, "['body', 'body.4', 'conv2d']"
-    assert onnx_cleanup.module_path(node) == "body.4"
 
 
 def test_files_of_others_are_told_by_their_nodes(tiny):
