@@ -9,17 +9,18 @@ The downloads of an interrupted attempt are used by the next one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import BusyError, DeviceError, StoreError
@@ -73,8 +74,11 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
     _require_tools()
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(base):
+        with FileLock(base.with_name(base.name + ".lock"), blocking=False):
             _build(base.with_name(base.name + ".partial"), base, version, report)
+    except Timeout as error:
+        msg = f"another process is setting up {base}; wait for it to end"
+        raise BusyError(msg) from error
     except OSError as error:
         msg = f"cannot write {base}: {error.strerror or error}; free some space, or name another folder in COMPRESS_CACHE"
         raise StoreError(msg) from error
@@ -91,18 +95,6 @@ def _require_tools() -> None:
     if not KEYRING.exists():
         msg = f"{KEYRING} is missing, so Debian's packages cannot be checked; {INSTALL_QEMU} debian-archive-keyring"
         raise DeviceError(msg)
-
-
-@contextmanager
-def _exclusive(base: Path) -> Iterator[None]:
-    """Refuse a second setup at the same time."""
-    with base.with_name(base.name + ".lock").open("w", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            msg = f"another process is setting up {base}; wait for it to end"
-            raise BusyError(msg) from error
-        yield
 
 
 def _build(partial: Path, base: Path, version: str, report: Callable[[str], None]) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from compress.core.errors import BusyError, DeviceError, StoreError
 from compress.verify import machines, setup
@@ -102,10 +102,8 @@ def test_other_version_of_the_runtime_is_told_and_replaced(cache: Path, install:
 def test_second_setup_is_kept_out(cache: Path, install: Any) -> None:
     install()
     cache.parent.mkdir()
-    with cache.with_name("aarch64.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(BusyError, match="another process"):
-            setup.set_up()
+    with FileLock(cache.with_name("aarch64.lock")), pytest.raises(BusyError, match="another process"):
+        setup.set_up()
 
 
 def test_unwritable_cache_names_the_way_out(tmp_path: Path, install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
