@@ -16,7 +16,7 @@ from compress.export.settings import ExportTarget, Tolerance
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.record import Fact, InputSpec
-    from compress.export.choose_runtime import RuntimeChoices
+    from compress.export.runtime_per_device import RuntimeChoices
     from compress.export.parity import ParityTable
 
 
@@ -55,7 +55,7 @@ class Export(Stage):
         outcome, results = self._compared(candidate, context, pairs)
         chosen = self._chosen(outcome, context)
         if chosen.runtimes:
-            from compress.export.choose_runtime import with_runtimes
+            from compress.export.runtime_per_device import with_runtimes
 
             outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
         skipped: list[Fact] = list(chosen.skipped)
@@ -79,7 +79,7 @@ class Export(Stage):
 
     def _chosen(self, candidate: Candidate, context: Context) -> RuntimeChoices:
         """A runtime for each profile of this machine that names several."""
-        from compress.export.choose_runtime import RuntimeChoices
+        from compress.export.runtime_per_device import RuntimeChoices
 
         chosen = RuntimeChoices()
         for device in context.targets:
