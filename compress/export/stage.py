@@ -16,8 +16,8 @@ from compress.export.settings import ExportTarget, Tolerance
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.record import Fact, InputSpec
-    from compress.export.runtime_per_device import RuntimeChoices
     from compress.export.parity import ParityTable
+    from compress.export.runtime_per_device import RuntimeChoices
 
 
 class Export(Stage):
