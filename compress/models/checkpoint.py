@@ -25,7 +25,7 @@ from compress.core.atomic_files import write_with
 from compress.core.errors import ModelError
 from compress.core.record import FrozenModel
 from compress.models import module_replacement as parts
-from compress.models.pruned_attention import restore_pruned_forwards
+from compress.models.pruned_attention import checkpoint_type, restore_pruned_forwards
 
 KEY = "compress"
 Number = StrictBool | StrictInt | StrictFloat
@@ -121,7 +121,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _types(module: nn.Module) -> dict[str, str]:
-    return {name: type(child).__name__ for name, child in module.named_modules()}
+    return {name: checkpoint_type(child) for name, child in module.named_modules()}
 
 
 def _is_plain(value: object) -> bool:

@@ -1,8 +1,9 @@
 """Modules that were pruned further than their own code allows: attention with fewer heads, blocks that were dropped.
 
 Torch's attention modules take the width of their heads from the width of their input. After heads were removed the two differ;
-the module then computes with the shapes of its tensors instead. A dropped residual block keeps its place in the network with
-empty tensors and passes its input on. What a module has become is told by its tensors alone, so a checkpoint needs no more.
+the module is then replaced by one of the same attributes that computes with the shapes of its tensors. A dropped residual
+block is replaced by one with empty tensors that passes its input on. The shapes alone say what was pruned, so a checkpoint
+needs no more.
 """
 
 from __future__ import annotations
@@ -12,33 +13,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
+from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
 
-WINDOWED = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
-"""Class names of torchvision's window attention (Swin)."""
-RELATIVE = ("RelativePositionalMultiHeadAttention",)
-"""Of its attention with relative positions within blocks and grids (MaxViT)."""
+POSITIONED = (ShiftedWindowAttention, RelativePositionalMultiHeadAttention)
+"""Attention modules with a parameter for the relative positions of tokens, which has one entry per head."""
 _MASKED = -100.0
 _LARGEST_SCALE = 4.605170185988092
 """ln 100: the limit that Swin V2 sets to the logarithm of its temperature."""
 
 
 def restore_pruned_forwards(module: nn.Module) -> nn.Module:
-    """Give every part whose tensors say that it was narrowed the code that computes with them; the module itself, changed."""
-    for part in module.modules():
-        mixin = _mixin(part)
-        if mixin is not None and not isinstance(part, mixin):
-            part.__class__ = _joined(mixin, type(part))
-    return module
+    """Replace every part whose tensors say that it was pruned by a module that computes with them.
+
+    A replacement holds the tensors, submodules, hooks and settings of the part itself, not copies.
+
+    Args:
+        module: The network; its parts are replaced in place.
+
+    Returns:
+        The network; the replacement where the whole network is one pruned part.
+    """
+    replacements = {part: _replacement(kind, part) for part in module.modules() if (kind := _pruned_kind(part)) is not None}
+    for owner in list(module.modules()):
+        for name, part in list(owner._modules.items()):  # named_children leaves out second names
+            if part in replacements:
+                setattr(owner, name, replacements[part])
+    return replacements.get(module, module)
 
 
-def is_windowed(part: nn.Module) -> bool:
-    """Whether it is torchvision's window attention."""
-    return type(part).__name__ in WINDOWED
+def checkpoint_type(part: nn.Module) -> str:
+    """Class name of a part as checkpoints store it: that of the original, since the tensors alone say what was pruned."""
+    return str(getattr(part, "_original_type", type(part).__name__))
 
 
-def is_relative(part: nn.Module) -> bool:
-    """Whether it is torchvision's attention with relative positions."""
-    return type(part).__name__ in RELATIVE
+def _replacement(kind: type[nn.Module], part: nn.Module) -> nn.Module:
+    replacement = kind.__new__(kind)  # no __init__: the part's own attributes are taken over
+    vars(replacement).update(vars(part), _original_type=checkpoint_type(part))
+    return replacement
 
 
 def is_skipped(part: nn.Module) -> bool:
@@ -47,24 +59,24 @@ def is_skipped(part: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.numel() for parameter in parameters)
 
 
-def _mixin(part: nn.Module) -> type[nn.Module] | None:
+def _pruned_kind(part: nn.Module) -> type[nn.Module] | None:
+    """The class that a part's tensors call for; None where its own class still fits, or the part is replaced already."""
+    kind: type[nn.Module] | None = None
     if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
-        if part.in_proj_weight.numel() and part.in_proj_weight.shape[0] != 3 * part.embed_dim:
-            return PrunedMHA
-    elif is_windowed(part):
-        qkv, proj = part.get_parameter("qkv.weight"), part.get_parameter("proj.weight")
-        if len(qkv) and len(qkv) != 3 * len(proj):
-            return PrunedWindowedMHA
-    elif is_relative(part):
-        qkv, merge = part.get_parameter("to_qkv.weight"), part.get_parameter("merge.weight")
-        if len(qkv) and len(qkv) != 3 * len(merge):
-            return PrunedRelativeMHA
-    return SkippedBlock if is_skipped(part) and any(part.children()) else None
+        narrowed = part.in_proj_weight.numel() and part.in_proj_weight.shape[0] != 3 * part.embed_dim
+        kind = PrunedMHA if narrowed else None
+    elif isinstance(part, ShiftedWindowAttention) and _is_narrowed(part, "qkv.weight", "proj.weight"):
+        kind = PrunedWindowedMHAV2 if isinstance(part, ShiftedWindowAttentionV2) else PrunedWindowedMHA
+    elif isinstance(part, RelativePositionalMultiHeadAttention) and _is_narrowed(part, "to_qkv.weight", "merge.weight"):
+        kind = PrunedRelativeMHA
+    if kind is None and is_skipped(part) and any(part.children()):
+        kind = SkippedBlock
+    return None if kind is None or isinstance(part, kind) else kind
 
 
-def _joined(mixin: type[nn.Module], original: type[nn.Module]) -> type[nn.Module]:
-    """The original class with the mixin's forward, under the original's name, which checkpoints compare."""
-    return type(original.__name__, (mixin, original), {"__module__": original.__module__})
+def _is_narrowed(part: nn.Module, inner: str, outer: str) -> bool:
+    rows = len(part.get_parameter(inner))
+    return rows > 0 and rows != 3 * len(part.get_parameter(outer))
 
 
 class SkippedBlock(nn.Module):
@@ -75,15 +87,8 @@ class SkippedBlock(nn.Module):
         return x
 
 
-class PrunedMHA(nn.Module):
-    """Self-attention whose heads together are narrower than its input; over `nn.MultiheadAttention`."""
-
-    in_proj_weight: Tensor
-    in_proj_bias: Tensor | None
-    out_proj: nn.Linear
-    num_heads: int
-    batch_first: bool
-    dropout: float
+class PrunedMHA(nn.MultiheadAttention):
+    """Self-attention whose heads together are narrower than its input."""
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, *_: Any, attn_mask: Tensor | None = None, **others: Any
@@ -111,17 +116,10 @@ class PrunedMHA(nn.Module):
         return torch.unflatten(ordered, -1, (self.num_heads, -1)).transpose(1, 2)
 
 
-class PrunedWindowedMHA(nn.Module):
+class PrunedWindowedMHA(ShiftedWindowAttention):  # type: ignore[misc]  # torchvision has no types
     """Attention in shifted windows (Liu et al. 2021, arXiv:2103.14030) whose heads together are narrower than its input."""
 
-    qkv: nn.Linear
-    proj: nn.Linear
-    num_heads: int
     window_size: list[int]
-    shift_size: list[int]
-    get_relative_position_bias: Any
-    attention_dropout: float
-    dropout: float
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) → (N, H, W, C)."""
@@ -173,14 +171,12 @@ class PrunedWindowedMHA(nn.Module):
         return (windows[:, None, :] != windows[:, :, None]).to(x.dtype) * _MASKED
 
 
-class PrunedRelativeMHA(nn.Module):
-    """Attention with relative positions (Tu et al. 2022, MaxViT, arXiv:2204.01697), its heads narrower than its input."""
+class PrunedWindowedMHAV2(PrunedWindowedMHA, ShiftedWindowAttentionV2):  # type: ignore[misc]  # likewise
+    """The same for version 2 (Liu et al. 2022, arXiv:2111.09883)."""
 
-    to_qkv: nn.Linear
-    merge: nn.Linear
-    n_heads: int
-    scale_factor: float
-    get_relative_positional_bias: Any
+
+class PrunedRelativeMHA(RelativePositionalMultiHeadAttention):  # type: ignore[misc]  # likewise
+    """Attention with relative positions (Tu et al. 2022, MaxViT, arXiv:2204.01697), its heads narrower than its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, groups, tokens, C) → (N, groups, tokens, C)."""

@@ -1,8 +1,8 @@
 """Attention heads: a head goes whole, with its queries, keys, values and its part of the output projection.
 
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. torch-pruning removes heads only with the
-width of the whole network, because torch's modules tie the two; `models.narrow` unties them. Modules of Hugging Face and of
-timm compute with as many heads as their projections hold. Every module is tried out before it is trusted.
+width of the whole network, because torch's modules tie the two; `models.pruned_attention` computes without that tie. Modules of
+Hugging Face and of timm compute with as many heads as their projections hold. Every module is tried out before it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.record import Fact, InputSpec
-from compress.models.pruned_attention import is_relative, is_windowed, restore_pruned_forwards
+from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
 
 _TOLERANCE = 1e-9
@@ -62,7 +62,7 @@ class HeadLayout:
         own = dict(part.named_parameters())
         biases = [(key.replace("weight", "bias"), times) for key, times in self.inner]
         found = [(key, 0, times) for key, times in (*self.inner, *biases) if key in own]
-        beside = [(key, dim, 1) for key, dim in _BESIDE if key in own] if is_windowed(part) or is_relative(part) else []
+        beside = [(key, dim, 1) for key, dim in _BESIDE if key in own] if isinstance(part, POSITIONED) else []
         return [*found, (self.outer, 1, 1), *beside]
 
 
