@@ -62,12 +62,11 @@ def fit(
 ) -> History:
     """Train a network in place; it ends with the selected weights, in eval mode, on the CPU.
 
-    A checkpoint is written to `folder` at the end of each epoch. A second call with the same arguments continues from it; after
-    the training has finished, it loads the result and returns. Files of another training under the same label (other settings,
-    data or initial weights) are not continued, and a note says so.
+    A checkpoint is written to `folder` at the end of each epoch. A second call with the same arguments continues from it, or
+    loads the result of a finished training. Files of another training under the same label are not used, and a note says so.
 
-    Under `accelerate launch` every process calls it with the same arguments. Each process computes its part of every batch,
-    the first one writes the files, and all end with the same weights.
+    Under `accelerate launch` every process calls it with the same arguments, computes its part of every batch, and ends with
+    the same weights; the first one writes the files.
 
     Args:
         module: The network. Input float32 (N, C, H, W), output (N, K).
@@ -101,31 +100,24 @@ def fit(
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
         to_device(module, accelerator.device)
         try:
-            average = None if training.ema is None else moving_average(module, training.ema)
             weighted = tuple(term for term in terms if term.weight > 0)
-            matcher = build_feature_matcher(
-                module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device
-            )
             train_step = TrainStep(
                 accelerator,
                 module,
-                average,
+                None if training.ema is None else moving_average(module, training.ema),
                 training=training,
                 task=task,
                 terms=weighted,
                 teacher=teacher,
-                matcher=matcher,
+                matcher=build_feature_matcher(
+                    module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device
+                ),
                 curriculum=curriculum,
                 after_step=after_step,
             )
-            loop = _Loop(train_step, data, seed, files)
-            history = loop.run(reporter if reporter is not None and accelerator.is_main_process else NullReporter())
-            if accelerator.is_main_process:
-                files.finish(module, history)
-            accelerator.wait_for_everyone()
+            return _Loop(train_step, data, seed, files).run(reporter or NullReporter())
         finally:
             to_cpu(module)
-    return history
 
 
 class _Loop:
@@ -145,11 +137,12 @@ class _Loop:
         self.best: dict[str, Tensor] | None = None
 
     def run(self, reporter: Reporter) -> History:
-        """Run the remaining epochs, then load the selected weights into the module."""
+        """Run the remaining epochs, load the selected weights into the module, and write the result."""
         self._restore()
         if self.train_step.teacher is not None:
             self._precompute_teacher(self.train_step.teacher)
         main = self.accelerator.is_main_process
+        reporter = reporter if main else NullReporter()
         folder = self.files.folder / f"{self.files.label}.tensorboard"
         with (
             Tracker(self.training.tracker if main else None, folder) as tracker,
@@ -163,7 +156,11 @@ class _Loop:
                 if main and not self._finished():
                     self.files.save(self._state())
         self._load_selected_weights()
-        return self.progress.history(self.train_step.task.metric, self.train_step.matcher.rows())
+        history = self.progress.history(self.train_step.task.metric, self.train_step.matcher.rows())
+        if main:
+            self.files.finish(self.module, history)
+        self.accelerator.wait_for_everyone()
+        return history
 
     def _run_epoch(self, bar: Bar) -> None:
         loss = self._train(bar)
