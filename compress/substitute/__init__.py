@@ -1,1 +1,1 @@
-"""Operators that a target runs badly, replaced by others that it runs well."""
+"""Operator substitution: operators that are slow on a target are replaced by faster ones."""

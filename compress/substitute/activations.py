@@ -1,13 +1,15 @@
-"""HardSwish, SiLU and GELU replaced by ReLU6 or ReLU.
+"""Replacement of HardSwish, SiLU and GELU by ReLU6 or ReLU.
 
     HardSwish(x) = x · clip(x / 6 + 1/2, 0, 1)     SiLU(x) = x σ(x)     GELU(x) = x Φ(x)     →     ReLU6(x) = clip(x, 0, 6)
 
-as the minimalistic networks of Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244 (ReLU), and EfficientNet-Lite
-(Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite": ReLU6, whose bounded range int8 holds well) have it.
-ReLU vanishes into the convolution before it, in every runtime; the others are passes over memory of their own, and ONNX Runtime
-has no integer kernel of any of them.
+Sources: the minimalistic networks of Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244 (ReLU);
+    EfficientNet-Lite,
+Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite" (ReLU6, whose bounded range suits int8).
+Every runtime fuses ReLU into the preceding convolution. The other activations are separate passes over memory, and ONNX Runtime
+has no integer kernel for them.
 
-What an activation is, is told by its values, not by its name, so that those of timm and of the user's own are found.
+An activation is identified by its values, not by its class name, so that activations of timm and of the user are identified
+too.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ ACTIVATION_FUNCTIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "silu": (F.silu,),
     "gelu": (F.gelu, lambda x: F.gelu(x, approximate="tanh"), lambda x: x * torch.sigmoid(1.702 * x)),
 }
-"""Functions that are called so; the third GELU is Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2."""
+"""Functions by name; the third GELU is Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2."""
 _CALLED: Mapping[Any, str] = {F.hardswish: "hardswish", F.silu: "silu", F.gelu: "gelu"}
 _NAMES = {"hardswish": "Hardswish", "silu": "SiLU", "gelu": "GELU"}
 _SIGMOIDS = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_)
@@ -39,30 +41,31 @@ _TOLERANCE = 1e-4
 
 @torch.no_grad()
 def activation_kind(part: nn.Module) -> str | None:
-    """Which activation a module is, by its values over [−8, 8]; None for any other module.
+    """Kind of activation that a module computes, by its values over [−8, 8]; None for any other module.
 
     Args:
-        part: Any module; one with parameters, buffers or parts of its own is no plain activation.
+        part: Any module; one with parameters, buffers or submodules is no plain activation.
     """
     if any(part.children()) or any(True for _ in part.parameters()) or any(True for _ in part.buffers()):
         return None
     if isinstance(part, (nn.Identity, nn.Flatten, nn.Dropout)):
         return None
     try:
-        found = part(_GRID.clone())
-    except Exception:  # takes something else than one tensor
+        values = part(_GRID.clone())
+    except Exception:  # the module takes something else than one tensor
         return None
-    if not isinstance(found, Tensor) or found.shape != _GRID.shape:
+    if not isinstance(values, Tensor) or values.shape != _GRID.shape:
         return None
-    return next((name for name, ways in ACTIVATION_FUNCTIONS.items() if any(_equal(found, way(_GRID)) for way in ways)), None)
+    functions = ((kind, function) for kind, forms in ACTIVATION_FUNCTIONS.items() for function in forms)
+    return next((kind for kind, function in functions if _is_close(values, function(_GRID))), None)
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() <= _TOLERANCE)
+def _is_close(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().max() <= _TOLERANCE)
 
 
 def activation_modules(network: nn.Module) -> dict[str, str]:
-    """Kind of each activation module by name; one that stands in several places under each of them."""
+    """Kind of each activation module by name; a shared module is listed under each of its names."""
     kinds = {part: activation_kind(part) for part in network.modules()}
     named = network.named_modules(remove_duplicate=False)
     return {name: kind for name, part in named if name and (kind := kinds[part])}
@@ -73,28 +76,28 @@ def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str
 
     Args:
         network: The network.
-        trace: A pass of it.
+        trace: Calls of one forward pass.
 
     Returns:
-        Kind by name of the attribute that holds the function; and, of those written into a `forward`, the reason why they stay,
-        by name of the module and kind.
+        Kind by name of the attribute that holds the function. For calls written into a `forward`, which cannot be replaced: the
+        reason by name of the module and kind.
     """
     known = activation_modules(network)
-    held: dict[str, str] = {}
-    written: dict[tuple[str, str], Fact] = {}
+    attribute_kinds: dict[str, str] = {}
+    irreplaceable: dict[tuple[str, str], Fact] = {}
     for name, kind, call in _calls(trace):
         if name in known:
             continue
         part = network.get_submodule(name)
         attributes = [key for key, value in vars(part).items() if value is call.function and value in REPLACEABLE]
         if attributes:
-            held |= {f"{name}.{key}".lstrip("."): kind for key in attributes}
+            attribute_kinds |= {f"{name}.{key}".lstrip("."): kind for key in attributes}
         else:
-            place = name or "the network itself"
-            written[place, kind] = Fact.of(
-                "substitute.called_as_function", place, kind=kind, type=type(part).__name__, module=_NAMES[kind]
+            layer = name or "the network itself"
+            irreplaceable[layer, kind] = Fact.of(
+                "substitute.called_as_function", layer, kind=kind, type=type(part).__name__, module=_NAMES[kind]
             )
-    return held, written
+    return attribute_kinds, irreplaceable
 
 
 def _calls(trace: CallTrace) -> Iterator[tuple[str, str, FunctionCall]]:
@@ -106,6 +109,6 @@ def _calls(trace: CallTrace) -> Iterator[tuple[str, str, FunctionCall]]:
         elif call.function in _SIGMOIDS and call.inputs:
             gates[id(call.output)] = call.inputs[0]
         elif call.function in _PRODUCTS and len(call.inputs) == 2:
-            one, other = call.inputs
-            if gates.get(id(one)) is other or gates.get(id(other)) is one:
+            a, b = call.inputs
+            if gates.get(id(a)) is b or gates.get(id(b)) is a:
                 yield call.module, "silu", call

@@ -1,4 +1,4 @@
-"""One kind of operator replaced throughout a network, in place, with a row for each place."""
+"""Replacement of all operators of one kind in a network, in place, with a table row for each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Replacement:
     Attributes:
         kind: One of `OPERATOR_KINDS`.
         layer: Name of the module.
-        row: Of the record's table: `layer`, `was`, `now` and what is known of the fit.
-        removed: Nothing stands in its place.
-        dropped: It was a gate whose mean no layer absorbs.
+        row: Row of the record's table: `layer`, `was`, `now` and figures of the fit.
+        removed: Whether it was removed without a successor.
+        dropped: Whether it was a gate whose mean no layer absorbs.
     """
 
     kind: str
@@ -40,8 +40,8 @@ def replace_without_fit(network: nn.Module, kind: str, to: str, names: Sequence[
     Args:
         network: Changed in place.
         kind: One of `OPERATOR_KINDS`.
-        to: What comes in its place.
-        names: Where.
+        to: The new operator.
+        names: Names of the modules.
     """
     if kind == DEPTHWISE:
         for name in names:
@@ -52,16 +52,16 @@ def replace_without_fit(network: nn.Module, kind: str, to: str, names: Sequence[
         )
 
 
-def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], way: str) -> list[Replacement]:
-    """Depthwise convolutions made 3×3, `way` as in `depthwise.FITS`."""
+def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], method: str) -> list[Replacement]:
+    """Shrink depthwise convolutions to 3×3; `method` is one of `compress methods kernel`."""
     sums = depthwise.collect_moments(network, names, batches)
     replacements = []
     for name in names:
         part = _convolution(network, name)
         was = "×".join(map(str, part.kernel_size))
-        kept = depthwise.fit_kernel(part, sums.get(name), way)
+        r_squared = depthwise.fit_kernel(part, sums.get(name), method)
         now = "×".join(map(str, part.kernel_size))
-        row = {"layer": name, "was": f"depthwise {was}", "now": now, "response_kept": kept}
+        row = {"layer": name, "was": f"depthwise {was}", "now": now, "response_kept": r_squared}
         replacements.append(Replacement(DEPTHWISE, name, row))
     return replacements
 
@@ -69,7 +69,7 @@ def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence
 def remove_gates(
     network: nn.Module, absorb_targets: Mapping[str, AbsorbTarget], batches: Sequence[Tensor]
 ) -> list[Replacement]:
-    """Squeeze-excite gates taken out, their means absorbed where they can be."""
+    """Remove squeeze-excite gates; a neighbouring layer absorbs the mean gate where one can."""
     means = squeeze_excite.mean_gates(network, tuple(absorb_targets), batches)
     replacements = []
     for name, target in absorb_targets.items():
@@ -90,12 +90,12 @@ def remove_gates(
 
 
 def replace_activations(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> list[Replacement]:
-    """Activations of one kind."""
+    """Replace activations of one kind."""
     parts.set_submodule(network, dict.fromkeys(names, cast("parts.ReplaceablePart", to)))
     return [Replacement(kind, name, {"layer": name, "was": kind, "now": to}) for name in names]
 
 
 def _convolution(network: nn.Module, name: str) -> nn.Conv2d:
     part = network.get_submodule(name)
-    assert isinstance(part, nn.Conv2d)  # noqa: S101  # the survey names nothing else
+    assert isinstance(part, nn.Conv2d)  # noqa: S101  # `find_large` names only convolutions
     return part

@@ -1,8 +1,8 @@
-"""Which kinds of operators are replaced: those asked for, and of those left to `auto` the ones that a target runs badly.
+"""Choice of the kinds of operators to replace: those that the recipe names, and those that `auto` selects by speed-up.
 
-Badly means: without it the whole network is faster by `worth` and more. Where the target is this machine, the network is timed
-with each kind replaced, all in turns, and the lower end of the interval must be over 1; elsewhere the cost model says. What was
-measured decides, so it is kept for an attempt that continues.
+`auto` replaces a kind where the whole network without it is faster by `worth` or more. If the target is this machine, the
+network is timed with each kind replaced, interleaved, and the lower end of the speed-up's interval must exceed 1. For other
+targets the cost model estimates the speed-up. The decision is stored, so that a resumed stage decides alike.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 FILE = "substitute-choices.json"
 DECIDING_SECONDS = 0.5
-"""Least time of a measurement that decides something."""
+"""Shortest timing on which a decision is based."""
 BEFORE = "before"
 _SHORTEST = 0.05
 Rows = tuple[dict[str, Any], ...]
 
 
 class Decision(FrozenModel):
-    """What becomes of one kind.
+    """Decision about one kind.
 
     Attributes:
         kind: One of `OPERATOR_KINDS`.
-        to: What comes in its place; empty where it stays.
-        worth: Smallest part of the time that `auto` replaces for; None where the recipe names what comes in its place.
-        targets: Names of the devices that `auto` decided for.
-        speedups: Of the network without this kind, by target; None where it is not known.
-        details: How each speed-up came to be, or why it is not known.
+        to: The new operator; empty if the kind stays.
+        worth: Smallest fraction of the latency that `auto` replaces for; None if the recipe names the new operator.
+        targets: Names of the devices that `auto` considered.
+        speedups: Speed-up of the network without this kind, by target; None if unknown.
+        details: Provenance of each speed-up, or the reason why it is unknown.
     """
 
     kind: str
@@ -62,19 +62,19 @@ class Decision(FrozenModel):
 
     @property
     def gains(self) -> dict[str, Value]:
-        """Values of a fact about a decision of `auto`; none for one of the recipe."""
+        """Values for a fact about a decision of `auto`; empty for a decision of the recipe."""
         if self.worth is None:
             return {}
         return {"worth": self.worth, "targets": self.targets, "speedups": self.speedups, "details": self.details}
 
 
 class Decisions(FrozenModel):
-    """All choices.
+    """All decisions of a stage.
 
     Attributes:
-        key: Of the adaptation that they belong to.
+        key: Key of the stage's inputs.
         choices: One for each kind that the network has and the stage may replace, in the order of `OPERATOR_KINDS`.
-        rows: What was timed or estimated for `auto`: one row for each kind and target.
+        rows: Timings and estimates for `auto`: one row for each kind and target.
     """
 
     key: str
@@ -82,53 +82,63 @@ class Decisions(FrozenModel):
     rows: tuple[dict[str, Any], ...] = ()
 
 
-def decide(stage: Substitute, found: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context) -> Decisions:
+def decide(
+    stage: Substitute, operators: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context
+) -> Decisions:
     """Decide for each kind that the network has."""
     key = _key(stage, network, context)
     known = _read(context.folder / FILE, key)
     if known is not None:
         return known
-    wanted = {kind: stage.asked(kind) for kind in OPERATOR_KINDS if kind in found.places and stage.asked(kind)}
-    left = [kind for kind, to in wanted.items() if to == "auto"]
-    rows = _from_first(context, lambda: tuple(_tried(stage, found, network, spec, context, left))) if left else ()
-    choices = tuple(
-        _judged(kind, rows, stage.worth) if to == "auto" else Decision(kind=kind, to=to) for kind, to in wanted.items()
+    successors = {kind: to for kind in OPERATOR_KINDS if kind in operators.places and (to := stage.successor(kind))}
+    automatic = [kind for kind, to in successors.items() if to == "auto"]
+    rows = (
+        _from_first(context, lambda: tuple(_speedups(stage, operators, network, spec, context, automatic))) if automatic else ()
     )
-    chosen = Decisions(key=key, choices=choices, rows=rows)
+    choices = tuple(
+        _decide_by_speedup(kind, rows, stage.worth) if to == "auto" else Decision(kind=kind, to=to)
+        for kind, to in successors.items()
+    )
+    decisions = Decisions(key=key, choices=choices, rows=rows)
     if is_main():
-        write_text(context.folder / FILE, chosen.model_dump_json(indent=1))
-    return chosen
+        write_text(context.folder / FILE, decisions.model_dump_json(indent=1))
+    return decisions
 
 
 def _from_first(context: Context, compute: Callable[[], Rows]) -> Rows:
-    """What the first process of a launch measures, for all of them."""
+    """Measure on the first process of a launch and send the rows to the others."""
     if world_size() == 1:
         return compute()
     with accelerated(context.device, "no") as accelerator:
         return run_on_main(accelerator, compute)
 
 
-def _tried(
-    stage: Substitute, found: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context, kinds: Sequence[str]
+def _speedups(
+    stage: Substitute,
+    operators: ReplaceableOperators,
+    network: nn.Module,
+    spec: InputSpec,
+    context: Context,
+    kinds: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """A row for each kind and target."""
-    variants = {kind: _variant(network, kind, found) for kind in kinds}
+    variants = {kind: _variant(network, kind, operators) for kind in kinds}
     seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
     with stopwatch.exported({BEFORE: network, **variants}, spec) as files:
         for device in context.targets or (host(),):
             here = device.connection == "local"
-            rows = _measured(files, spec, seconds) if here else _estimated(files, device)
+            rows = _measure(files, spec, seconds) if here else _estimate(files, device)
             yield from ({"kind": kind, "target": device.name, **row} for kind, row in rows.items())
 
 
-def _variant(network: nn.Module, kind: str, found: ReplaceableOperators) -> nn.Module:
-    """A copy in which one kind is replaced, only to be timed."""
+def _variant(network: nn.Module, kind: str, operators: ReplaceableOperators) -> nn.Module:
+    """A copy for timing in which one kind is replaced."""
     module = copy.deepcopy(network)
-    replace.replace_without_fit(module, kind, AUTO[kind], found.places[kind])
+    replace.replace_without_fit(module, kind, AUTO[kind], operators.places[kind])
     return module
 
 
-def _measured(files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
+def _measure(files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
     timings = stopwatch.measure_interleaved(files, spec.shape, seconds=seconds)
     gains = {kind: speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {
@@ -137,7 +147,7 @@ def _measured(files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dic
     }
 
 
-def _estimated(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
+def _estimate(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
     kinds = [kind for kind in files if kind != BEFORE]
     row: dict[str, Any] = {
         "how": "estimated",
@@ -154,8 +164,8 @@ def _estimated(files: Mapping[str, Path], device: Device) -> dict[str, dict[str,
     return {kind: row | {"speedup": times[BEFORE] / times[kind]} for kind in kinds}
 
 
-def _judged(kind: str, rows: Rows, worth: float) -> Decision:
-    """What `auto` comes to: replaced where one target and more gains."""
+def _decide_by_speedup(kind: str, rows: Rows, worth: float) -> Decision:
+    """Decision of `auto`: replace if at least one target gains."""
     own = [row for row in rows if row["kind"] == kind]
     gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
     return Decision(
@@ -175,7 +185,7 @@ def _key(stage: Substitute, network: nn.Module, context: Context) -> str:
 
 def _read(path: Path, key: str) -> Decisions | None:
     try:
-        found = Decisions.model_validate_json(path.read_text(encoding="utf-8"))
+        decisions = Decisions.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
-    return found if found.key == key else None
+    return decisions if decisions.key == key else None

@@ -1,7 +1,7 @@
 """The stage `substitute`: find operators, decide, replace kind by kind, fine-tune, report.
 
-Everything before the recovery is a function of the network, the stage's fields and the seed, with the choices of `auto` kept on
-disk; so an attempt that continues comes to the same network and goes on with its training.
+Everything before the fine-tuning is a function of the network, the settings and the seed. The decisions of `auto` are stored on
+disk, so a resumed stage builds the same network and continues its training.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from compress.backends.run_split import run_split
 from compress.core.stage import Candidate, Context, Outcome
+from compress.data.batch import Split
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.substitute import apply as replacing
 from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
-from compress.substitute import fit_batches as samples
 from compress.substitute import results as outcome
 from compress.substitute.apply import Replacement
 from compress.substitute.choose_auto import Decisions
@@ -32,16 +32,18 @@ from compress.train.finetune import finetune
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
 
+FIT_BATCH = 32
+"""Batch size of the images on which replacements are fitted."""
 NAMES = {DEPTHWISE: "depthwise convolutions 3×3", SQUEEZE_EXCITE: "squeeze-excite removed"}
 
 
 @dataclass(eq=False)
 class SubstitutionState:
-    """The network between replacements, and what was recorded so far.
+    """The network between replacements, and the results so far.
 
     Attributes:
         module: The network with the replacements so far.
-        replacements: One for each place that changed.
+        replacements: One for each operator.
         steps: The network after each replacement.
     """
 
@@ -52,8 +54,8 @@ class SubstitutionState:
 
 def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     """See `Substitute.run`."""
-    parent = _ready(candidate.network())
-    batches = samples.images(context.data.train, stage.images, context.seed)
+    parent = _trainable_copy(candidate.network())
+    batches = training_images(context.data.train, stage.images, context.seed)
     operators = survey.find_replaceable(stage, parent, batches[0][:2])
     decisions = choices.decide(stage, operators, parent, candidate.spec, context)
     if not any(choice.to for choice in decisions.choices):
@@ -75,7 +77,17 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     )
 
 
-def _ready(network: nn.Module) -> nn.Module:
+def training_images(split: Split, number: int, seed: int) -> tuple[Tensor, ...]:
+    """Batches of at least `number` training images, or all, in a seeded order; augmented as in training."""
+    batches: list[Tensor] = []
+    for batch in split.epoch(0, min(FIT_BATCH, max(2, number)), seed):
+        batches.append(batch.inputs)
+        if sum(map(len, batches)) >= number:
+            break
+    return tuple(batches)
+
+
+def _trainable_copy(network: nn.Module) -> nn.Module:
     module = copy.deepcopy(network).eval()
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
@@ -91,27 +103,27 @@ def _replace_all(
     candidate: Candidate,
     context: Context,
 ) -> SubstitutionState:
-    """Kind after kind, each fitted on the network as it then is, and the statistics of batch norms after each."""
+    """Replace kind by kind, each fitted on the network so far; recompute batch-norm statistics after each."""
     state = SubstitutionState(copy.deepcopy(parent))
     replaced_kinds = [choice for choice in decisions.choices if choice.to]
     with context.reporter.bar("substitute", len(replaced_kinds) + 1) as bar:
-        _note(state, "as given", candidate, context)
+        _note(state, "original", candidate, context)
         bar.advance()
         for choice in replaced_kinds:
             _replace(state, choice.kind, choice.to, operators, batches, stage.kernel)
             _note(state, NAMES.get(choice.kind, f"{choice.kind} → {choice.to}"), candidate, context)
             if stage.statistics:
-                _resettle(state, batches, context)
+                _recompute_statistics(state, batches, context)
             bar.advance(note=f"{context.task.metric} {state.steps[-1].score:.3f}")
     return state
 
 
 def _replace(
-    state: SubstitutionState, kind: str, to: str, operators: ReplaceableOperators, batches: Sequence[Tensor], way: str
+    state: SubstitutionState, kind: str, to: str, operators: ReplaceableOperators, batches: Sequence[Tensor], kernel: str
 ) -> None:
     names = operators.places[kind]
     if kind == DEPTHWISE:
-        state.replacements += replacing.shrink_depthwise(state.module, names, batches, way)
+        state.replacements += replacing.shrink_depthwise(state.module, names, batches, kernel)
     elif kind == SQUEEZE_EXCITE:
         state.replacements += replacing.remove_gates(state.module, operators.absorb_targets, batches)
     else:
@@ -119,8 +131,8 @@ def _replace(
         state.replacements += replacing.replace_activations(state.module, kind, to, survey.outside(names, removed))
 
 
-def _resettle(state: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
-    """Statistics of batch norms anew, kept where validation does not lose by it."""
+def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
+    """Recompute batch-norm statistics; keep them if validation accuracy does not drop."""
     module, last = copy.deepcopy(state.module), state.steps[-1]
     if not recalibrate_batchnorm(module, batches):
         return

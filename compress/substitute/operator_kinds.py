@@ -1,4 +1,4 @@
-"""Kinds of operators that can be replaced. Light: no torch."""
+"""Kinds of operators that can be replaced. Imports no torch."""
 
 ACTIVATIONS = ("hardswish", "silu", "gelu")
 SQUEEZE_EXCITE, DEPTHWISE = "squeeze_excite", "depthwise"

@@ -1,4 +1,4 @@
-"""What the record says of an adapted network: what each step cost, what was replaced, what stays and why, and the time."""
+"""Results of operator substitution for the record: accuracy and cost by step, replacements, skipped operators, speed-up."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Tables = dict[str, tuple[dict[str, Any], ...]]
 
 @dataclass(frozen=True, eq=False)
 class ReplacementStep:
-    """The network at one point.
+    """The network after one step.
 
     Attributes:
-        name: What was done last.
+        name: The step.
         correct: Per-sample scores on validation.
-        macs: Of one sample.
-        parameters: Of the network.
-        old_statistics: Its score before the statistics of batch norms were counted anew; None where they were left.
+        macs: MACs of one sample.
+        parameters: Number of parameters.
+        old_statistics: Score before the batch-norm statistics were recomputed; None if they were not.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ReplacementStep:
 
     @classmethod
     def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
-        """Count a network."""
+        """Count MACs and parameters of a network."""
         counted = count_network(module, spec)
         return cls(name, correct, counted.macs, counted.parameters)
 
@@ -64,7 +64,7 @@ class ReplacementStep:
 
 @dataclass(frozen=True)
 class SpeedupResult:
-    """What the clock says."""
+    """Speed-up by the substitution, with tables and notes."""
 
     results: dict[str, Quantity] = field(default_factory=dict)
     notes: tuple[Fact, ...] = ()
@@ -72,46 +72,48 @@ class SpeedupResult:
 
 
 def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) -> dict[str, Quantity]:
-    """Accuracy on the way, and what is left of the cost."""
+    """Accuracy after each phase, and the remaining cost."""
     first, last = steps[0], steps[-1]
-    healed = stage.recover.epochs > 0
-    replaced = steps[-2] if healed else last
+    has_recovery = stage.recover.epochs > 0
+    replaced = steps[-2] if has_recovery else last
     lost, low, high = paired_difference(first.correct, last.correct)
-    same = f"against the network as given, same {len(first.correct)} validation samples, paired 95 % interval"
+    same = f"against the input network, same {len(first.correct)} validation samples, paired 95 % interval"
     quantities = {
-        f"{metric}_given": proportion(first.correct, "validation split, before"),
-        f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, not trained"),
-        f"{metric}_recovered": proportion(last.correct, "validation split, after recovery")
-        if healed
+        f"{metric}_original": proportion(first.correct, "validation split, input network"),
+        f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, before fine-tuning"),
+        f"{metric}_recovered": proportion(last.correct, "validation split, after fine-tuning")
+        if has_recovery
         else Quantity.missing("fraction", "recover.epochs is 0"),
         f"{metric}_lost": Quantity.measured(lost, "fraction", same, interval=(low, high), runs=len(first.correct)),
     }
     for name in ("macs", "parameters"):
         ratio = getattr(last, name) / max(getattr(first, name), 1)
-        quantities[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} kept of the network as given; counted")
+        quantities[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} relative to the input network; counted")
     return quantities
 
 
 def measure_speedup(
     stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context
 ) -> SpeedupResult:
-    """Time the adapted network against the one given, in turns; on the first process, and only where asked for."""
+    """Time the new network against the input network, interleaved; only on the first process."""
     if stage.timing_seconds == 0:
-        return SpeedupResult({"adapt_speedup": Quantity.missing("1", "timing_seconds is 0")})
+        return SpeedupResult({"substitution_speedup": Quantity.missing("1", "timing_seconds is 0")})
     if not is_main():
         return SpeedupResult()
     try:
-        with stopwatch.exported({"as given": parent, "adapted": module}, spec) as files:
+        with stopwatch.exported({"original": parent, "substituted": module}, spec) as files:
             timings = stopwatch.measure_interleaved(files, spec.shape, seconds=stage.timing_seconds)
             elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
         return SpeedupResult(
-            {"adapt_speedup": Quantity.missing("1", str(error))}, (Fact.of("substitute.not_timed", error=str(error)),)
+            {"substitution_speedup": Quantity.missing("1", str(error))}, (Fact.of("substitute.not_timed", error=str(error)),)
         )
-    gain = speedup(timings["as given"], timings["adapted"])
+    gain = speedup(timings["original"], timings["substituted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())
-    found: Tables = {"adapt_speed": rows, "adapt_speed_estimated": elsewhere}
-    return SpeedupResult({"adapt_speedup": gain}, _slower(gain), {name: entries for name, entries in found.items() if entries})
+    timed: Tables = {"substitution_speed": rows, "substitution_speed_estimated": elsewhere}
+    return SpeedupResult(
+        {"substitution_speedup": gain}, _slower(gain), {name: entries for name, entries in timed.items() if entries}
+    )
 
 
 def _slower(gain: Quantity) -> tuple[Fact, ...]:
@@ -121,20 +123,20 @@ def _slower(gain: Quantity) -> tuple[Fact, ...]:
 
 
 def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
-    """What the cost model says of a target that is not at hand."""
+    """Speed-up on another target by the cost model."""
     try:
-        before, after = (stopwatch.estimated_file_ms(files[name], device) for name in ("as given", "adapted"))
+        before, after = (stopwatch.estimated_file_ms(files[name], device) for name in ("original", "substituted"))
     except CompressError as error:
         return {"target": device.name, "estimated_speedup": None, "note": str(error)}
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
 def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], decisions: Decisions) -> Tables:
-    """Steps, places, and what `auto` went by."""
+    """Steps, replacements, and the timings on which `auto` decided."""
     rows = [replacement.row for replacement in replacements]
     columns = dict.fromkeys(key for row in rows for key in row)
-    found: Tables = {
-        "adapt_steps": tuple(
+    named: Tables = {
+        "substitution_steps": tuple(
             {
                 "step": step.name,
                 "accuracy_validation": step.score,
@@ -147,23 +149,23 @@ def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement]
         "replacements": tuple({key: row.get(key) for key in columns} for row in rows),
         "auto": decisions.rows,
     }
-    return {name: entries for name, entries in found.items() if entries}
+    return {name: entries for name, entries in named.items() if entries}
 
 
 def curves(steps: Sequence[ReplacementStep], history: History) -> dict[str, Curve]:
-    """Accuracy over the steps, and the curves of the recovery."""
+    """Accuracy over the steps, and the curves of the fine-tuning."""
     scores = [step.score for step in steps]
-    over = Curve(
-        x_label="step of the adaptation",
+    accuracy = Curve(
+        x_label="substitution step",
         y_label="accuracy_validation",
-        x=tuple(float(number) for number in range(len(scores))),
+        x=tuple(map(float, range(len(scores)))),
         y=tuple(scores),
     )
-    return {"adapting": over} | {f"recovery {name}": curve for name, curve in history.curves.items()}
+    return {"substitution": accuracy} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 
 
 def notes(decisions: Decisions, replacements: Sequence[Replacement]) -> tuple[Fact, ...]:
-    """What was replaced and why, and the gates whose mean no layer absorbs."""
+    """Replacements with their reasons, and the gates whose mean no layer absorbs."""
     facts = [
         Fact.of(
             "substitute.replaced",
@@ -181,20 +183,20 @@ def notes(decisions: Decisions, replacements: Sequence[Replacement]) -> tuple[Fa
     return tuple(facts)
 
 
-def left_by_auto(found: ReplaceableOperators, decisions: Decisions) -> tuple[Fact, ...]:
-    """Places of kinds that `auto` leaves."""
+def left_by_auto(operators: ReplaceableOperators, decisions: Decisions) -> tuple[Fact, ...]:
+    """Operators of kinds that `auto` does not replace."""
     return tuple(
         Fact.of("substitute.kept_by_auto", name, **decision.gains)
         for decision in decisions.choices
         if not decision.to
-        for name in found.places[decision.kind]
+        for name in operators.places[decision.kind]
     )
 
 
-def unchanged(stage: Substitute, candidate: Candidate, found: ReplaceableOperators, decisions: Decisions) -> Outcome:
-    """The outcome where nothing is replaced."""
-    missing = tuple(kind for kind in OPERATOR_KINDS if stage.asked(kind) and kind not in found.places)
-    skipped = (*found.skipped, *left_by_auto(found, decisions))
+def unchanged(stage: Substitute, candidate: Candidate, operators: ReplaceableOperators, decisions: Decisions) -> Outcome:
+    """Outcome without replacements."""
+    missing = tuple(kind for kind in OPERATOR_KINDS if stage.successor(kind) and kind not in operators.places)
+    skipped = (*operators.skipped, *left_by_auto(operators, decisions))
     return Outcome(
         candidate,
         skipped=skipped,

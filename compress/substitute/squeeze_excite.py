@@ -1,23 +1,22 @@
-"""Squeeze-excite taken out, its mean gate going into the next layer.
+"""Removal of squeeze-excite gates; a neighbouring layer absorbs the mean gate.
 
     y = s(x) ⊙ x,   s(x) = gate(mean over height and width of x)        Hu et al. 2018, arXiv:1709.01507, eq. 3 and 4
 
-For each sample the gate is one number a channel. The number that stands in for it best over the training images,
+For each sample the gate is one number per channel. The constant that approximates it best on the training images,
 
     k_c = argmin_k Σ_n ‖s_nc x_nc − k x_nc‖² = Σ_n s_nc E_nc ÷ Σ_n E_nc = Σ_n ⟨x_nc, y_nc⟩ ÷ Σ_n ⟨x_nc, x_nc⟩
 
-is the mean of the gate weighted by the energy E_nc = ‖x_nc‖² that it acts on. A convolution is linear in its input, and a batch
-norm or convolution in its scale, so
+is the mean of the gate weighted by the energy E_nc = ‖x_nc‖². A convolution is linear in its input, and a batch norm or
+convolution is linear in its scale, so a layer after or before the gate absorbs k:
 
     W (k ⊙ x) = (W diag k) x            or           k ⊙ (γ x̂ + β) = (k ⊙ γ) x̂ + k ⊙ β
 
-and nothing is left in the gate's place. EfficientNet-Lite and EfficientNet-EdgeTPU (Gupta & Tan 2019) leave squeeze-excite out,
-as does the minimalistic MobileNetV3 (arXiv:1905.02244): a pooling over the whole map stalls an accelerator, and its small
-layers are all overhead.
+EfficientNet-Lite, EfficientNet-EdgeTPU (Gupta & Tan 2019) and the minimalistic MobileNetV3 (arXiv:1905.02244) have no
+squeeze-excite: the global pooling stalls an accelerator, and the latency of the small layers is overhead.
 
-Symbols: x (N, C, H, W) what the gate is given; y what it gives; n sample; c channel; s in [0, 1] as a rule; k (C,).
-A gate is told by what it does, not by its class: it multiplies every channel by a number that depends on the sample and not on
-the place.
+Symbols: x (N, C, H, W) input of the gate; y output; n sample; c channel; s gate, usually in [0, 1]; k (C,).
+A gate is identified by its function, not by its class: it multiplies every channel by a number that depends on the sample and
+not on the position.
 """
 
 from __future__ import annotations
@@ -30,23 +29,22 @@ from torch import Tensor, nn
 
 from compress.core.record import Fact
 from compress.models.module_replacement import set_submodule
-from compress.substitute import fit_batches as samples
-from compress.substitute.trace_calls import CallTrace, ModuleCall
+from compress.substitute.trace_calls import CallTrace, ModuleCall, run_hooks
 
 _SIDE = 5
 _TOLERANCE = 1e-4
 _KNOWN = ("SqueezeExcitation", "SqueezeExcite", "SqueezeExciteCl", "SEModule", "EffectiveSEModule")
-"""Class names in torchvision and timm: taken for what they are even where the gate happens to be stuck."""
+"""Class names in torchvision and timm; such a module is a gate even if its output is constant."""
 
 
 @dataclass(frozen=True)
 class AbsorbTarget:
-    """Where a mean gate goes.
+    """The layer that absorbs a mean gate.
 
     Attributes:
-        layer: Name of the layer; empty where there is none.
-        side: `in` for the input channels of a layer after it, `out` for the output channels of one before it.
-        reasons: Why there is none, after it and before it.
+        layer: Name of the layer; empty if there is none.
+        side: `in` for the input channels of a layer after the gate, `out` for the output channels of a layer before it.
+        reasons: Reasons why there is none, after and before the gate.
     """
 
     layer: str = ""
@@ -55,7 +53,7 @@ class AbsorbTarget:
 
 
 def find_gates(network: nn.Module, trace: CallTrace) -> tuple[str, ...]:
-    """Names of the modules that are gates, in the order of the pass; where one wraps another, the inner one."""
+    """Names of the gates in the order of the pass; of nested gates the innermost."""
     inner: list[str] = []
     for module_call in trace.module_calls:
         x, y = module_call.x, module_call.y
@@ -74,7 +72,7 @@ def find_gates(network: nn.Module, trace: CallTrace) -> tuple[str, ...]:
 
 @torch.no_grad()
 def is_gate(part: nn.Module, channels: int) -> bool:
-    """Whether a module multiplies each channel by one number that depends on the sample.
+    """Whether a module multiplies each channel by a number that depends on the sample.
 
     Args:
         part: In eval mode; takes (N, C, H, W).
@@ -90,7 +88,7 @@ def is_gate(part: nn.Module, channels: int) -> bool:
     x = (x * torch.randn(6, channels, 1, 1, generator=draw).exp()).to(like)
     try:
         y = part(x.clone())
-    except Exception:  # takes other shapes
+    except Exception:  # the module takes other shapes
         return False
     if not isinstance(y, Tensor) or y.shape != x.shape:
         return False
@@ -102,12 +100,12 @@ def is_gate(part: nn.Module, channels: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class MeanGate:
-    """What stands in for a gate.
+    """Constant approximation of a gate.
 
     Attributes:
-        k: Factors, (C,), float32; 1 for a channel that no image reaches.
-        explained: R² of k ⊙ x as a stand-in for y, over all channels: 1 − Σ ‖y − k x‖² ÷ Σ ‖y‖².
-        explained_by_one: R² of x itself.
+        k: Factors, (C,), float32; 1 for a channel whose input is 0.
+        explained: R² of k ⊙ x as an approximation of y, over all channels: 1 − Σ ‖y − k x‖² ÷ Σ ‖y‖².
+        explained_by_one: R² of x as an approximation of y.
     """
 
     k: Tensor
@@ -116,21 +114,21 @@ class MeanGate:
 
 
 def mean_gates(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor]) -> dict[str, MeanGate]:
-    """What stands in for each gate.
+    """Constant approximation of each gate.
 
     Args:
         network: In eval mode.
-        names: Its gates.
+        names: Names of its gates.
         batches: Training images.
     """
     sums: dict[str, Tensor] = {}
 
-    def seen(name: str, x: Tensor, y: Tensor) -> None:
+    def add(name: str, x: Tensor, y: Tensor) -> None:
         x, y = x.double(), y.double()
         new = torch.stack([(x * y).sum((0, 2, 3)), x.square().sum((0, 2, 3)), y.square().sum((0, 2, 3))])
         sums[name] = sums[name] + new if name in sums else new
 
-    samples.run_hooks(network, names, batches, seen)
+    run_hooks(network, names, batches, add)
     return {name: _mean_gate(*sums[name]) for name in names}
 
 
@@ -177,7 +175,7 @@ def _previous(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> 
     if call is None or not isinstance(part, (nn.Conv2d, nn.BatchNorm2d)) or not trace.uses_weight(part):
         return AbsorbTarget(reasons=(Fact.of("substitute.gate_input_no_layer", gate),))
     inside = trace.consumers(call.output, trace.calls.index(call) + 1)
-    if any(not f"{one.module}.".startswith(f"{module_call.module}.") for one in inside):
+    if any(not f"{consumer.module}.".startswith(f"{module_call.module}.") for consumer in inside):
         return AbsorbTarget(reasons=(Fact.of("substitute.gate_input_used_elsewhere", gate, layer=call.module),))
     if trace.times(call.module) != 1 or _shared(network, part.weight):
         return AbsorbTarget(reasons=(Fact.of("substitute.absorbing_layer_shared", gate, layer=call.module),))
@@ -185,7 +183,7 @@ def _previous(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> 
 
 
 def _shared(network: nn.Module, weight: Tensor) -> bool:
-    return sum(one is weight for _, one in network.named_parameters(remove_duplicate=False)) != 1
+    return sum(parameter is weight for _, parameter in network.named_parameters(remove_duplicate=False)) != 1
 
 
 @torch.no_grad()
@@ -193,7 +191,7 @@ def absorb(layer: nn.Module, k: Tensor, side: str) -> None:
     """Multiply channels of a layer, in place.
 
     Args:
-        layer: Convolution, or for `out` a batch norm as well.
+        layer: Convolution; for `out` also batch norm.
         k: Factors, (C,).
         side: `in` or `out`.
     """
@@ -203,13 +201,13 @@ def absorb(layer: nn.Module, k: Tensor, side: str) -> None:
         if getattr(layer, "bias", None) is not None:
             layer.get_parameter("bias").mul_(k.to(weight))
         return
-    groups = int(layer.groups)  # type: ignore[arg-type]  # a convolution's plain number
-    parted = k.to(weight).reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
-    weight.mul_(parted.expand(-1, weight.shape[0] // groups, *[-1] * (weight.ndim - 1)).flatten(0, 1))
+    groups = int(layer.groups)  # type: ignore[arg-type]  # an int, which nn.Module does not declare
+    by_group = k.to(weight).reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+    weight.mul_(by_group.expand(-1, weight.shape[0] // groups, *[-1] * (weight.ndim - 1)).flatten(0, 1))
 
 
 def remove(network: nn.Module, name: str, k: Tensor, target: AbsorbTarget) -> None:
-    """Take one gate out of a network, in place; with no target its mean is dropped."""
+    """Remove one gate of a network, in place; without a target its mean is dropped."""
     set_submodule(network, {name: "identity"})
     if target.layer:
         absorb(network.get_submodule(target.layer), k, target.side)

@@ -1,6 +1,6 @@
-"""`substitute:` in a recipe: operators that a target runs badly give way to others, and the network heals. Light: no torch.
+"""`substitute:` in a recipe: replace operators that are slow on a target, then fine-tune. Imports no torch.
 
-survey ─► choose (asked for, or `auto`) ─► replace, each with a fit to training images ─► recover ─► time
+find operators ─► decide (recipe or `auto`) ─► replace, each with a fit to training images ─► fine-tune ─► time
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Activation = Literal["auto", "relu6", "relu", "none"]
 
 
 class Activations(FrozenModel):
-    """What each activation becomes; one that is not named stays.
+    """Successor of each activation; an activation that is not named stays.
 
     Attributes:
         hardswish: `relu6`, `relu`, `auto` or `none`.
         silu: Likewise; also called Swish.
-        gelu: Likewise, in all its forms.
+        gelu: Likewise, the exact function and its approximations.
     """
 
     hardswish: Activation = "none"
@@ -38,27 +38,28 @@ class Activations(FrozenModel):
 
 
 class Substitute(Stage):
-    """Replace what a target runs badly by what it runs well, and recover, as the mobile variants of published networks do.
+    """Replace operators that are slow on a target, then fine-tune.
 
-    `auto` replaces a kind of operator where the whole network without it is faster on a target by `worth` and more: timed in
-    ONNX Runtime where the target is this machine, estimated from its profile elsewhere, in float32 both. The targets are the
-    devices that the recipe names; this machine where it names none.
+    `auto` replaces a kind of operator if the whole network without it is faster on a target by `worth` or more. The speed-up
+    is measured in ONNX Runtime if the target is this machine, and estimated from the device profile otherwise, both in
+    float32. The targets are the devices that the recipe names, or this machine.
 
     Attributes:
-        activations: What HardSwish, SiLU and GELU become: `relu6` (bounded, which int8 likes), `relu`, `none` to leave them, or
-            `auto`: relu6 for HardSwish and SiLU, relu for GELU, where that is faster. Or each by itself:
+        activations: Successors of HardSwish, SiLU and GELU: `relu6` (bounded, which suits int8), `relu`, `none` to leave
+            them, or `auto`: relu6 for HardSwish and SiLU, relu for GELU, where that is faster. Or a mapping:
             `{hardswish: relu6, silu: none}`.
-        squeeze_excite: `remove` takes squeeze-excite gates out and lets the next layer absorb their mean; `keep`; or `auto`.
-        depthwise: `3x3` shrinks depthwise convolutions of 5×5 and more; `keep`; or `auto`.
-        kernel: First weights of a shrunk convolution: `least_squares` fits all nine to its old response on training images;
-            `crop` takes the middle of the old kernel times one factor a channel.
-        protect: Globs of module names that stay as they are, with everything inside, such as `features.0*`.
-        images: Training images that gates, kernels and statistics are fitted on.
-        statistics: Count the statistics of batch norms anew after each kind of replacement; kept where validation does not lose
-            by it.
-        worth: Smallest part of the network's time that a kind must save for `auto` to replace it.
-        recover: Training afterwards; the parent, the network as the stage was given it, teaches unless told otherwise.
-        timing_seconds: How long to time each network on this machine; 0 does not, but for `auto`.
+        squeeze_excite: `remove` removes squeeze-excite gates, and a neighbouring layer absorbs the mean gate; `keep`; or
+            `auto`.
+        depthwise: `3x3` shrinks depthwise convolutions of 5×5 and larger; `keep`; or `auto`.
+        kernel: Initial weights of a shrunk convolution: `least_squares` fits all nine to the old response on training images;
+            `crop` takes the centre of the old kernel times one factor per channel.
+        protect: Globs of module names, such as `features.0*`, that stay unchanged with all their submodules.
+        images: Number of training images on which gates, kernels and statistics are fitted.
+        statistics: Recompute batch-norm statistics after each kind of replacement; used only if validation accuracy does not
+            drop.
+        worth: Smallest fraction of the latency that a kind must save for `auto` to replace it.
+        recover: Fine-tuning afterwards; the default teacher is the input network of the stage.
+        timing_seconds: Duration of the timing of each network on this machine; 0 times only for `auto`.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -77,7 +78,7 @@ class Substitute(Stage):
 
     @model_validator(mode="after")
     def _has_something_to_do(self) -> Self:
-        if not any(self.asked(kind) for kind in OPERATOR_KINDS):
+        if not any(self.successor(kind) for kind in OPERATOR_KINDS):
             msg = (
                 "nothing is to be replaced: activations is none, squeeze_excite and depthwise are keep; "
                 "set one of them, or leave the stage out"
@@ -92,33 +93,33 @@ class Substitute(Stage):
             raise ValueError(msg)
         return self
 
-    def asked(self, kind: str) -> str:
-        """What one of `OPERATOR_KINDS` becomes: `auto`, the name of what comes in its place, or nothing for it to stay."""
+    def successor(self, kind: str) -> str:
+        """Operator that replaces one of `OPERATOR_KINDS`, `auto`, or empty if the kind stays."""
         if kind in ACTIVATIONS:
-            given = self.activations if isinstance(self.activations, str) else str(getattr(self.activations, kind))
-            return "" if given == "none" else given
-        given = self.squeeze_excite if kind == SQUEEZE_EXCITE else self.depthwise
-        return "" if given == "keep" else given
+            setting = self.activations if isinstance(self.activations, str) else str(getattr(self.activations, kind))
+            return "" if setting == "none" else setting
+        setting = self.squeeze_excite if kind == SQUEEZE_EXCITE else self.depthwise
+        return "" if setting == "keep" else setting
 
     @property
     def automatic(self) -> bool:
-        """Whether anything is left to `auto`."""
-        return any(self.asked(kind) == "auto" for kind in OPERATOR_KINDS)
+        """Whether `auto` decides about any kind."""
+        return any(self.successor(kind) == "auto" for kind in OPERATOR_KINDS)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
-        """The targets, where they have a say in what is replaced."""
+        """The targets, if `auto` decides by their latency."""
         return {"devices": [fingerprint(device) for device in targets]} if self.automatic else {}
 
     def smoke(self) -> Self:
-        """Few images, one epoch of recovery, no timing but for `auto`."""
+        """Few images, one epoch of fine-tuning, timing only for `auto`."""
         small = {"images": min(self.images, 16), "recover": self.recover.smoke(), "timing_seconds": 0.0}
         return self.model_copy(update=small)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Replace and recover; an interrupted recovery continues.
+        """Replace and fine-tune; an interrupted fine-tuning continues.
 
         Raises:
-            ModelError: The network cannot be followed, or a glob matches nothing.
+            ModelError: The network cannot be traced, or a glob matches nothing.
         """
         from compress.substitute.loop import run
 

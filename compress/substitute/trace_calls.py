@@ -1,6 +1,6 @@
-"""One forward pass, told call by call: which module called which function on which tensors.
+"""Trace of one forward pass: which module called which function on which tensors; callbacks on the calls of modules.
 
-Tensors are followed as objects, so what a module gives to whom is known exactly, functional code between modules included.
+Tensors are identified as objects, so that the data flow between modules is exact, functional code between modules included.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from compress.core.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class FunctionCall:
-    """One function that gave a tensor.
+    """One call of a function that returned a tensor.
 
     Attributes:
         module: Name of the innermost module that was running; empty for the network itself.
-        function: What was called.
+        function: The function.
         inputs: Tensors among its arguments.
-        output: The tensor that it gave; one of the inputs where it worked in place.
+        output: The result; one of the inputs if the function works in place.
     """
 
     module: str
@@ -37,7 +37,7 @@ class FunctionCall:
 
 @dataclass(eq=False)
 class ModuleCall:
-    """One call of a module: the numbers of the first call inside it and of the first after it, and its tensors."""
+    """One call of a module: its first tensors in and out, and the range [first, last) of its function calls."""
 
     module: str
     first: int
@@ -48,18 +48,18 @@ class ModuleCall:
 
 @dataclass(eq=False)
 class CallTrace:
-    """A pass.
+    """Calls of one forward pass.
 
     Attributes:
-        calls: In order.
-        module_calls: In the order in which the modules were entered.
+        calls: Function calls in order.
+        module_calls: Module calls in order of entry.
     """
 
     calls: list[FunctionCall] = field(default_factory=list)
     module_calls: list[ModuleCall] = field(default_factory=list)
 
     def consumers(self, tensor: Tensor, start: int) -> tuple[FunctionCall, ...]:
-        """Calls from number `start` on that take this tensor, before one works on it in place and including that one."""
+        """Calls from index `start` on that read this tensor, up to and including the first that modifies it in place."""
         calls = []
         for call in self.calls[start:]:
             if any(argument is tensor for argument in call.inputs):
@@ -69,13 +69,13 @@ class CallTrace:
         return tuple(calls)
 
     def producer(self, tensor: Tensor, end: int) -> FunctionCall | None:
-        """The last call before number `end` that gave this tensor."""
+        """The last call before index `end` that returned this tensor."""
         return next((call for call in reversed(self.calls[:end]) if call.output is tensor), None)
 
     def uses_weight(self, module: nn.Module) -> bool:
-        """Whether a layer's weight goes into a convolution or batch norm as it is, and into nothing else.
+        """Whether a layer's weight is used unchanged by convolutions or batch norms only.
 
-        Standardised and otherwise parametrized weights do not.
+        Weight standardisation and other parametrizations change it before use.
         """
         weight = dict(module.named_parameters(recurse=False)).get("weight")
         users = {
@@ -84,19 +84,19 @@ class CallTrace:
         return bool(users) and users <= {F.conv2d, F.batch_norm}
 
     def times(self, module: str) -> int:
-        """How often a module was called."""
+        """Number of calls of a module."""
         return sum(module_call.module == module for module_call in self.module_calls)
 
 
 def trace(network: nn.Module, inputs: Tensor) -> CallTrace:
-    """Run a network once, in the mode that it is in.
+    """Run a network once in its current mode.
 
     Args:
-        network: Left as it was.
+        network: Not changed.
         inputs: One batch.
 
     Raises:
-        ModelError: It cannot be run; names the last module entered.
+        ModelError: It cannot be run; the message names the last module entered.
     """
     call_trace, running = CallTrace(), [""]
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -105,7 +105,7 @@ def trace(network: nn.Module, inputs: Tensor) -> CallTrace:
         with torch.no_grad(), _recording_modules(network, call_trace, running), _RecordFunctions(call_trace, running):
             network(inputs)
     except Exception as error:  # whatever the user's network raises
-        msg = f"the network cannot be followed, last module entered {running[-1] or 'the network itself'!r}: {error}"
+        msg = f"the network cannot be traced, last module entered {running[-1] or 'the network itself'!r}: {error}"
         raise ModelError(msg.splitlines()[0]) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -120,7 +120,7 @@ class _RecordFunctions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call, and write down what it gave if that is a tensor."""
+        """Call the function and record the call for each tensor that it returns."""
         output = func(*args, **(kwargs or {}))
         inputs = tuple(_tensors((*args, *(kwargs or {}).values())))
         for result in _tensors([output]):
@@ -160,3 +160,29 @@ def _recording_modules(network: nn.Module, call_trace: CallTrace, running: list[
     finally:
         for hook in hooks:
             hook.remove()
+
+
+OnCall = Callable[[str, Tensor, Tensor], None]
+"""Called with the name of a module, its input and its output."""
+
+
+@torch.no_grad()
+def run_hooks(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], on_call: OnCall) -> None:
+    """Run a network in eval mode with a callback on some modules.
+
+    Args:
+        network: Not changed.
+        names: Names of modules that take and return one tensor.
+        batches: Inputs of the network.
+        on_call: Called for each call of these modules. The input is copied before the call, which may change it in place.
+    """
+    before: dict[str, Tensor] = {}
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            part = network.get_submodule(name)
+            before_call = part.register_forward_pre_hook(lambda _, x, name=name: before.__setitem__(name, x[0].clone()))
+            after_call = part.register_forward_hook(lambda _, __, y, name=name: on_call(name, before.pop(name), y))
+            stack.callback(before_call.remove)
+            stack.callback(after_call.remove)
+        for batch in batches:
+            network(batch)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compress.core.record import InputSpec
+from compress.core.stage import Candidate, Context
 from compress.data.batch import Batch
 from compress.data.interface import Data
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
@@ -51,7 +52,7 @@ class Untouchable:
     fingerprint, views = "test", 1
 
     def __getattr__(self, name):
-        raise AssertionError(f"adapting looked at the test split: {name}")
+        raise AssertionError(f"substitution read the test split: {name}")
 
 
 @pytest.fixture
@@ -116,3 +117,20 @@ def mobile() -> nn.Module:
         net.block.body[6].excite.bias.normal_(std=2.0)
     recalibrate_batchnorm(net.eval(), [torch.randn(64, 3, 16, 16)])
     return net
+
+
+@pytest.fixture
+def context(data, task, tmp_path):
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def candidate(mobile, spec):
+    return Candidate(spec=spec, module=mobile)

@@ -31,15 +31,15 @@ def _nothing_replaced(fact: Fact) -> str:
 def _gates_dropped(fact: Fact) -> str:
     layers = fact.values["layers"]
     assert isinstance(layers, tuple)  # noqa: S101  # names
-    return f"the mean gate of {len(layers)} squeeze-excite modules has no layer to go to: {', '.join(map(str, layers))}"
+    return f"the mean gate of {len(layers)} squeeze-excite modules is absorbed by no layer: {', '.join(map(str, layers))}"
 
 
 SENTENCES: Sentences = {
     "substitute.absorbing_layer_shared": "{layer} is used in several places",
     "substitute.absorbing_layer_weight": "{layer} computes with a weight other than its own",
     "substitute.called_as_function": (
-        "{kind} is called as a function inside {type}.forward, which is code and not data; make it a module "
-        "(self.act = nn.{module}()) to have it replaced"
+        "{kind} is called as a function inside {type}.forward, which cannot be changed; make it a module "
+        "(self.act = nn.{module}()) so that it can be replaced"
     ),
     "substitute.gate_input_no_layer": "its input comes from no convolution or batch norm",
     "substitute.gate_input_used_elsewhere": "the output of {layer} is used elsewhere as well",
@@ -49,8 +49,8 @@ SENTENCES: Sentences = {
     "substitute.gates_dropped": _gates_dropped,
     "substitute.kept_by_auto": _by_auto,
     "substitute.kernel_no_center": "a kernel of {height}×{width} has no center of 3×3",
-    "substitute.kernel_padding": "padding {padding} is less than what its border takes, so the map would grow",
-    "substitute.kernel_weight": "it does not compute with its weight as it is, or not at all",
+    "substitute.kernel_padding": "padding {padding} is too small for a 3×3 kernel with the same centers",
+    "substitute.kernel_weight": "its weight is changed before use, or not used",
     "substitute.not_timed": "the network was not timed: {error}",
     "substitute.nothing_replaced": _nothing_replaced,
     "substitute.protected": "protected",

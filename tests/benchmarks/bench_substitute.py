@@ -1,6 +1,6 @@
 """What each replacement of the stage `substitute` gains, in float32 and in int8; one interleaved session a network.
 
-    python tests/benchmarks/bench_adapt.py --out /tmp/adapt.md
+    python tests/benchmarks/bench_substitute.py --out /tmp/substitute.md
 
 Int8 is the placement of the stage `quantize` for ONNX Runtime, which keeps HardSwish and SiLU whole in integers (`gates.py`):
 the question is whether replacing them is faster still. Random weights and images, 224 × 224, batch 1, one thread: speed only;
@@ -41,7 +41,7 @@ SIDE = 224
 SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
 ACTIVATIONS = ("hardswish", "silu", "gelu")
 VARIANTS = {
-    "as given": (),
+    "original": (),
     "activations": ACTIVATIONS,
     "squeeze-excite": (SQUEEZE_EXCITE,),
     "depthwise 3×3": (DEPTHWISE,),
@@ -89,7 +89,7 @@ def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
 
 
 def rows(name: str, images: np.ndarray, folder: Path, seconds: float) -> list[str]:
-    """Times of one network and what each variant gains over the one as given, float32 and int8."""
+    """Times of one network and what each variant gains over the original, float32 and int8."""
     torch.manual_seed(0)
     files: dict[str, Path] = {}
     for number, (variant, module) in enumerate(variants(NETWORKS[name]().eval()).items()):
@@ -101,8 +101,8 @@ def rows(name: str, images: np.ndarray, folder: Path, seconds: float) -> list[st
     for variant in (key.partition("/")[0] for key in files if key.endswith("/int8")):
         cells = [name, variant]
         for number in ("float32", "int8"):
-            gain = speedup(found[f"as given/{number}"], found[f"{variant}/{number}"])
-            cells += [f"{median_ms(found[f'{variant}/{number}']):.3f}", shown(gain) if variant != "as given" else "-"]
+            gain = speedup(found[f"original/{number}"], found[f"{variant}/{number}"])
+            cells += [f"{median_ms(found[f'{variant}/{number}']):.3f}", shown(gain) if variant != "original" else "-"]
         made.append(f"| {' | '.join(cells)} |")
     return made
 
