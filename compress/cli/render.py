@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from compress.cli.terminal import table
+from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
-from compress.core.record import BenchmarkRow, Check, Fact, Metric, Quantity
+from compress.core.record import BenchmarkRow, Check, Metric, Quantity
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report.outline import SMOKE, deciding_metric
 from compress.pipeline.report.tables import summary_rows

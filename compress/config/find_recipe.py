@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.core.errors import Fault, RecipeError, nearest
+from compress.core.errors import RecipeError, ValidationIssue, nearest
 
 
 def shipped_folder() -> Path:
@@ -34,7 +34,7 @@ def locate(reference: str | Path) -> Path:
     known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
     kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"
-    raise RecipeError(str(reference), [Fault(f"{kind}; looked in {looked}; {nearest(relative.name, known)}")])
+    raise RecipeError(str(reference), [ValidationIssue(f"{kind}; looked in {looked}; {nearest(relative.name, known)}")])
 
 
 def read(origin: Path) -> str:
@@ -46,8 +46,8 @@ def read(origin: Path) -> str:
     try:
         return origin.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise RecipeError(str(origin), [Fault(f"cannot be read: {error.strerror}")]) from error
+        raise RecipeError(str(origin), [ValidationIssue(f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise RecipeError(
-            str(origin), [Fault(f"not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}")]
+            str(origin), [ValidationIssue(f"not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}")]
         ) from error

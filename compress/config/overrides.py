@@ -7,24 +7,24 @@ from typing import Any
 
 from compress.config.renamed_keys import new_name
 from compress.config.yaml_lines import Document, KeyPath, UnreadableError, format_path, quote, value_of
-from compress.core.errors import Fault, nearest
+from compress.core.errors import ValidationIssue, nearest
 
 
 def override(document: Document, changes: Iterable[str]) -> None:
     """Apply `--set` changes in place: `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
 
     A list entry is named by its index, or by the method that it holds. The value is YAML. A key that does not exist yet is
-    added, and validated with the whole recipe. Changes that cannot be applied are left in `document.faults`.
+    added, and validated with the whole recipe. Changes that cannot be applied are left in `document.issues`.
     """
     for change in changes:
         key, equals, text = change.partition("=")
         parts = [part.strip() for part in key.split(".")]
         try:
             if not equals or not all(parts):
-                raise UnreadableError(Fault("a change is written key=value, such as data.image_size=32"))
+                raise UnreadableError(ValidationIssue("a change is written key=value, such as data.image_size=32"))
             path = _put(document.tree, parts, value_of(text))
         except UnreadableError as error:
-            document.faults.append(Fault(f"--set {change}: {error.fault.message}"))
+            document.issues.append(ValidationIssue(f"--set {change}: {error.issue.message}"))
             continue
         for known in [known for known in document.lines if known[: len(path)] == path]:
             del document.lines[known]
@@ -49,7 +49,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
                 )
                 if not isinstance(child, dict | list):
                     message = f"{format_path(path)} is {quote(child)}, which has nothing inside to set"
-                    raise UnreadableError(Fault(message))
+                    raise UnreadableError(ValidationIssue(message))
                 node = child
     return path
 
@@ -60,20 +60,20 @@ def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) 
     if part.lstrip("-").isdigit():
         index = int(part)
         if not 0 <= index < len(node):
-            raise UnreadableError(Fault(f"{format_path(path)} has {len(node)} entries, numbered from 0"))
+            raise UnreadableError(ValidationIssue(f"{format_path(path)} has {len(node)} entries, numbered from 0"))
         name = names[index]
         return [index] if not rest or name is None or rest[0] == name else [index, name]
     indices = [index for index, name in enumerate(names) if name == part]
     if not indices and (new := new_name(path, part)):
-        raise UnreadableError(Fault(f"`{part}` is now called `{new}`"))
+        raise UnreadableError(ValidationIssue(f"`{part}` is now called `{new}`"))
     if not indices:
         raise UnreadableError(
-            Fault(f"{format_path(path)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
+            ValidationIssue(f"{format_path(path)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
         )
     if len(indices) > 1:
         listed = " and ".join(f"{format_path(path)}[{index}]" for index in indices)
         raise UnreadableError(
-            Fault(f"{listed} are both called {part!r}; name one by its number, as in {path[-1]}.{indices[0]}")
+            ValidationIssue(f"{listed} are both called {part!r}; name one by its number, as in {path[-1]}.{indices[0]}")
         )
     return [indices[0], part]
 

@@ -27,8 +27,8 @@ from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
 from compress.config.yaml_lines import Document, dump, format_path, parse
 from compress.core.budget import Budget
-from compress.core.errors import Fault, RecipeError
-from compress.core.record import FrozenModel
+from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry_field import RegistryField, RegistryName
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
@@ -145,9 +145,9 @@ def loads(
     document = parse(text, origin)
     override(document, overrides)
     recipe, found = _validate(document.tree, base, trust_code=trust_code)
-    faults = _faults(document, found)
-    if faults or recipe is None:
-        raise RecipeError(origin, faults)
+    issues = _issues(document, found)
+    if issues or recipe is None:
+        raise RecipeError(origin, issues)
     return recipe
 
 
@@ -157,8 +157,8 @@ def check(recipe: Recipe, base: Path | None = None) -> None:
     Raises:
         RecipeError: It carries every fault found.
     """
-    if faults := _check(_draft(recipe), base)[0]:
-        raise RecipeError(f"recipe {recipe.name}", [Fault(message, format_path(path)) for path, message in faults])
+    if issues := _check(_draft(recipe), base)[0]:
+        raise RecipeError(f"recipe {recipe.name}", [ValidationIssue(message, format_path(path)) for path, message in issues])
 
 
 def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -194,16 +194,16 @@ def resolved_yaml(recipe: Recipe) -> str:
 def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, if its values are fine, and every finding."""
     renamed = list(find_renamed(tree))
-    faults = renamed + loose_numbers(tree, Recipe)
+    issues = renamed + loose_numbers(tree, Recipe)
     try:
         recipe = Recipe.model_validate(tree, context={"base": base or Path(), "trust_code": trust_code})
     except ValidationError as error:
         explained = {path[:-1] for path, _ in renamed if len(path) > 1 and isinstance(path[-2], int)}
-        faults += [(path, message) for path, message in findings(error, Recipe, tree) if path not in explained]
-        return None, [*faults, *_check(read_partially(tree, [path for path, _ in faults]), base)[0]]
-    cross_faults, profile_names = _check(_draft(recipe), base)
-    if faults or cross_faults:
-        return None, [*faults, *cross_faults]
+        issues += [(path, message) for path, message in findings(error, Recipe, tree) if path not in explained]
+        return None, [*issues, *_check(read_partially(tree, [path for path, _ in issues]), base)[0]]
+    cross_issues, profile_names = _check(_draft(recipe), base)
+    if issues or cross_issues:
+        return None, [*issues, *cross_issues]
     stages, budget = devices.rename(recipe.stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     return recipe.model_copy(update={"stages": stages, "budget": budget}), []
 
@@ -226,9 +226,9 @@ def _draft(recipe: Recipe) -> checks.PartialRecipe:
     )
 
 
-def _faults(document: Document, findings: Sequence[Finding]) -> list[Fault]:
-    """Faults of the text and findings in file order, one for each key path."""
-    placed = [*document.faults, *(document.fault(path, message) for path, message in findings)]
-    first = {(fault.path or fault.message): fault for fault in reversed(placed)}
-    unique = [fault for fault in placed if first[fault.path or fault.message] is fault]
-    return sorted(unique, key=lambda fault: (fault.line is None, fault.line or 0))
+def _issues(document: Document, findings: Sequence[Finding]) -> list[ValidationIssue]:
+    """Issues of the text and findings in file order, one for each key path."""
+    placed = [*document.issues, *(document.issue(path, message) for path, message in findings)]
+    first = {(issue.path or issue.message): issue for issue in reversed(placed)}
+    unique = [issue for issue in placed if first[issue.path or issue.message] is issue]
+    return sorted(unique, key=lambda issue: (issue.line is None, issue.line or 0))

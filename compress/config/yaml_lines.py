@@ -20,7 +20,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver
 
-from compress.core.errors import Fault, RecipeError
+from compress.core.errors import RecipeError, ValidationIssue
 
 KeyPath = tuple[str | int, ...]
 
@@ -71,19 +71,19 @@ class Document:
     Attributes:
         tree: Its values.
         lines: Line of each key and list entry by its path, counted from 1; None where `--set` put it.
-        faults: What is wrong with the text itself, such as a key given twice.
+        issues: What is wrong with the text itself, such as a key given twice.
     """
 
     tree: Any = None
     lines: dict[KeyPath, int | None] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    issues: list[ValidationIssue] = field(default_factory=list)
 
-    def fault(self, path: KeyPath, message: str) -> Fault:
+    def issue(self, path: KeyPath, message: str) -> ValidationIssue:
         """A fault at the line of the deepest known part of `path`."""
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
-            return Fault(f"{message} (from --set)", format_path(path))
-        return Fault(message, format_path(path), 1 if known is None else self.lines[known])
+            return ValidationIssue(f"{message} (from --set)", format_path(path))
+        return ValidationIssue(message, format_path(path), 1 if known is None else self.lines[known])
 
 
 def format_path(path: KeyPath) -> str:
@@ -129,8 +129,8 @@ def value_of(text: str) -> Any:
     scratch = Document()
     node = _compose(text)
     value = None if node is None else _TreeBuilder(scratch).build(node, ())
-    if scratch.faults:
-        raise UnreadableError(scratch.faults[0])
+    if scratch.issues:
+        raise UnreadableError(scratch.issues[0])
     return value
 
 
@@ -142,19 +142,19 @@ def parse(text: str, origin: str) -> Document:
         origin: The file, for the error.
 
     Raises:
-        RecipeError: Not YAML, empty, or not a mapping. Other faults are left in `Document.faults`.
+        RecipeError: Not YAML, empty, or not a mapping. Other faults are left in `Document.issues`.
     """
     document = Document()
     try:
         node = _compose(text)
         if node is None:
-            raise RecipeError(origin, [Fault("the recipe is empty; it needs at least name, data, model and stages")])
+            raise RecipeError(origin, [ValidationIssue("the recipe is empty; it needs at least name, data, model and stages")])
         document.tree = _TreeBuilder(document).build(node, ())
     except UnreadableError as error:
-        raise RecipeError(origin, [error.fault]) from error
+        raise RecipeError(origin, [error.issue]) from error
     if not isinstance(document.tree, dict):
         message = f"a recipe is a mapping with keys such as name, data, model and stages, got {_kind(document.tree)}"
-        raise RecipeError(origin, [Fault(message, line=node.start_mark.line + 1)])
+        raise RecipeError(origin, [ValidationIssue(message, line=node.start_mark.line + 1)])
     return document
 
 
@@ -162,12 +162,12 @@ class UnreadableError(Exception):
     """Text that cannot be read as a value.
 
     Args:
-        fault: Why.
+        issue: Why.
     """
 
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-        super().__init__(str(fault))
+    def __init__(self, issue: ValidationIssue) -> None:
+        self.issue = issue
+        super().__init__(str(issue))
 
 
 def _kind(tree: Any) -> str:
@@ -182,19 +182,23 @@ def _yaml() -> YAML:
 
 def _compose(text: str) -> Node | None:
     if len(text.encode()) > LIMIT_BYTES:
-        raise UnreadableError(Fault(f"the text has {len(text):,} characters; a recipe has at most {LIMIT_BYTES:,} bytes"))
+        raise UnreadableError(
+            ValidationIssue(f"the text has {len(text):,} characters; a recipe has at most {LIMIT_BYTES:,} bytes")
+        )
     try:
         node: Node | None = _yaml().compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", column {mark.column + 1}" if mark else ""
         reason = "; ".join(part for part in (error.context, error.problem) if part)
-        raise UnreadableError(Fault(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
+        raise UnreadableError(ValidationIssue(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UnreadableError(Fault(f"not YAML: character #x{error.character:04x} is not allowed", line=line)) from error
+        raise UnreadableError(
+            ValidationIssue(f"not YAML: character #x{error.character:04x} is not allowed", line=line)
+        ) from error
     except RecursionError as error:
-        raise UnreadableError(Fault("not a recipe: nested hundreds of levels deep")) from error
+        raise UnreadableError(ValidationIssue("not a recipe: nested hundreds of levels deep")) from error
     return node
 
 
@@ -218,10 +222,12 @@ class _TreeBuilder:
         self.values += 1
         if self.values > LIMIT_VALUES:
             raise UnreadableError(
-                Fault(f"the recipe stands for over {LIMIT_VALUES:,} values; are its aliases nested?", line=line)
+                ValidationIssue(f"the recipe stands for over {LIMIT_VALUES:,} values; are its aliases nested?", line=line)
             )
         if id(node) in self.open:
-            raise UnreadableError(Fault("an alias stands for something that holds the alias itself", format_path(path), line))
+            raise UnreadableError(
+                ValidationIssue("an alias stands for something that holds the alias itself", format_path(path), line)
+            )
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(_TAG)
         if kind not in _KINDS:
@@ -267,4 +273,4 @@ class _TreeBuilder:
         return None
 
     def _fault(self, message: str, path: KeyPath, node: Node) -> None:
-        self.document.faults.append(Fault(message, format_path(path), node.start_mark.line + 1))
+        self.document.issues.append(ValidationIssue(message, format_path(path), node.start_mark.line + 1))

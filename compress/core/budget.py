@@ -14,7 +14,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from compress.core.format_quantity import format_interval, format_value
-from compress.core.record import BenchmarkRow, Check, FrozenModel, Metric, Metrics, Quantity, Verdict
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
 ByDevice = dict[str, Positive]

@@ -7,7 +7,8 @@ session. Elsewhere it is that of the stage's own session, and its detail says so
 
 from __future__ import annotations
 
-from compress.core.record import BenchmarkRow, Fact, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.fact import Fact
+from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
 from compress.core.sentences import render
 
 LATENCY, P50 = "latency_ms", "latency_p50_ms"

@@ -28,7 +28,7 @@ class CompressError(Exception):
 
 
 @dataclass(frozen=True)
-class Fault:
+class ValidationIssue:
     """One thing wrong with a recipe.
 
     Attributes:
@@ -51,14 +51,14 @@ class RecipeError(CompressError):
 
     Args:
         origin: The file, or a name for the recipe.
-        faults: All faults, in file order.
+        issues: All issues, in file order.
     """
 
-    def __init__(self, origin: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, origin: str, issues: Iterable[ValidationIssue]) -> None:
         self.origin = origin
-        self.faults = tuple(faults)
-        lines = "\n".join(f"  {fault}" for fault in self.faults)
-        super().__init__(f"{origin}: {len(self.faults)} fault{'s' * (len(self.faults) != 1)}\n{lines}")
+        self.issues = tuple(issues)
+        lines = "\n".join(f"  {issue}" for issue in self.issues)
+        super().__init__(f"{origin}: {len(self.issues)} fault{'s' * (len(self.issues) != 1)}\n{lines}")
 
 
 class DataError(CompressError):

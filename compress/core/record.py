@@ -1,31 +1,21 @@
-"""Records of a run: quantities with their provenance, facts, stage records, the run record.
+"""Records of a run: quantities with their provenance, stage records, the run record.
 
 The report is rendered from these alone, without a model. All of them are frozen and round-trip through JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from compress.core.fact import Facts
+from compress.core.frozen_model import FrozenModel
 
 How = Literal["measured", "estimated", "not measured"]
-Scalar = str | int | float | bool | None
-Value = Scalar | tuple[Scalar, ...]
 Metrics = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
-TEXT = "text"
-"""Code of a sentence of an older record."""
-SKIPPED = "skipped"
-"""Code of what an older record says was skipped, with its reason in words."""
-
-
-class FrozenModel(BaseModel):
-    """The base of every description: immutable, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
 
 
 def _renamed(**names: str) -> Any:
@@ -83,64 +73,6 @@ class Quantity(FrozenModel):
     def missing(cls, unit: str, reason: str) -> Self:
         """A number that was not measured, and why."""
         return cls(unit=unit, how="not measured", detail=reason)
-
-
-class Fact(FrozenModel):
-    """Something to report: what was skipped and why, a note, a warning.
-
-    `compress.core.sentences.render` is the only place that makes an English sentence of it.
-
-    Attributes:
-        code: What happened, as `package.what_happened`, for example `prune.target_not_reached`.
-        subject: What it happened to: a layer, a device, a runtime, a file, a stage.
-        values: The numbers and names that the sentence needs.
-    """
-
-    code: str
-    subject: str = ""
-    values: Mapping[str, Value] = {}
-
-    def __hash__(self) -> int:
-        """Equal facts have equal hashes; the values, a dictionary, take no part."""
-        return hash((self.code, self.subject))
-
-    @staticmethod
-    def of(code: str, subject: str = "", /, **values: Value) -> Fact:
-        """A fact with its values as keyword arguments."""
-        return Fact(code=code, subject=subject, values=values)
-
-
-class Skipped(Fact):
-    """Something skipped, with the reason in words instead of a code."""
-
-    def __init__(self, *, what: str, reason: str) -> None:
-        super().__init__(code=SKIPPED, subject=what, values={"reason": reason})
-
-    @property
-    def what(self) -> str:
-        """What was skipped."""
-        return self.subject
-
-    @property
-    def reason(self) -> str:
-        """Why."""
-        return str(self.values["reason"])
-
-
-def _read_fact(value: object) -> object:
-    """A fact from what older records have in its place: a sentence, or what was skipped and the reason."""
-    match value:
-        case str():
-            return Fact.of(TEXT, text=value)
-        case {"what": str(what), "reason": str(reason)}:
-            return Fact.of(SKIPPED, what, reason=reason)
-        case Skipped():
-            return Fact.of(SKIPPED, value.what, reason=value.reason)
-        case _:
-            return value
-
-
-Facts = tuple[Annotated[Fact, BeforeValidator(_read_fact)], ...]
 
 
 class Metric(FrozenModel):
@@ -250,18 +182,18 @@ class StageRecord(FrozenModel):
     parameters: dict[str, Any]
     before: Metrics
     after: Metrics
-    results: Metrics = {}
+    results: Metrics = Field(default_factory=dict)
     benchmark_rows: tuple[BenchmarkRow, ...] = ()
     skipped: Facts = ()
     notes: Facts = ()
     warnings: Facts = ()
-    curves: dict[str, Curve] = {}
-    tables: dict[str, tuple[dict[str, Any], ...]] = {}
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    tables: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
     seed: int
     versions: dict[str, str]
     started: str
     wall_time_s: float
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
     _older = _renamed(subjects="benchmark_rows")
 
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from compress.core.fact import Fact
+from compress.core.frozen_model import FrozenModel
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, Fact, FrozenModel, InputSpec, Metrics, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn

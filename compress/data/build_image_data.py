@@ -11,7 +11,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
-from compress.core.record import InputSpec, Skipped
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.data.augment import AUGMENTATIONS, Transform, squeeze
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
@@ -49,7 +50,7 @@ def build_image_data(
     std: tuple[float, ...],
     classes: Sequence[str],
     settings: DataSettings,
-    skipped: tuple[Skipped, ...] = (),
+    skipped: tuple[Fact, ...] = (),
 ) -> Data:
     """`Data` over the readers of train, validation and test.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compress.core.errors import DataError
-from compress.core.record import InputSpec, Skipped
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.data.batch import Split
 from compress.data.settings import DataSettings
 
@@ -34,7 +35,7 @@ class Data:
     validation: Split
     test: Split
     source: str = "python"
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Fact, ...] = ()
     settings: DataSettings | None = None
 
     @staticmethod

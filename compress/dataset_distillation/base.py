@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
     from compress.dataset_distillation.job import SynthesisTask, SyntheticSet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field
 
 from compress.core.errors import CompressError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.dataset_distillation.base import DatasetDistillationMethod
 
 if TYPE_CHECKING:

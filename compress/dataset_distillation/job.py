@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import CompressError
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import Fact, InputSpec
+from compress.core.record import InputSpec
 from compress.dataset_distillation.class_pools import ClassPools
 from compress.dataset_distillation.convnet import ConvNet, max_depth
 from compress.train.seeding import derive_seed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Curve, Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Curve, Metrics, Quantity
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.sources.distilled_metadata import FILE, DistilledMetadata

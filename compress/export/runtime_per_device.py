@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.backends.open_runner import file_for
 from compress.core.errors import CompressError
-from compress.core.record import Fact, Skipped
+from compress.core.fact import Fact
 from compress.core.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class RuntimeChoices:
 
         names = dict.fromkeys((device.runtime, *device.runtimes))
         self.skipped += [
-            Skipped(what=f"runtime {name} for {device.name}", reason=refusals[name]) for name in names if name in refusals
+            Fact.of("export.runtime_refused", name, device=device.name, reason=refusals[name])
+            for name in names
+            if name in refusals
         ]
         allowed = [name for name in names if name not in refusals]
         if device.runtime not in allowed or len(allowed) < 2:
@@ -72,8 +74,7 @@ class RuntimeChoices:
                 made=candidate.files,
             )
         except CompressError as error:
-            reason = f"{device.runtime} does not run here: {error}"
-            self.skipped.append(Skipped(what=f"choice of a runtime for {device.name}", reason=reason))
+            self.skipped.append(Fact.of("export.no_runtime_choice", device.name, runtime=device.runtime, error=str(error)))
             return
         self.runtimes[device.name] = choice.runtime
         self.rows += [{"device": device.name, **row} for row in choice.rows]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.core.record import Fact, Metrics, Skipped
+from compress.core.fact import Fact
+from compress.core.record import Metrics
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -15,7 +16,7 @@ from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
-    from compress.core.record import Fact, InputSpec
+    from compress.core.record import InputSpec
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
 
@@ -59,11 +60,11 @@ class Export(Stage):
 
             outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
         skipped: list[Fact] = list(chosen.skipped)
-        notes: list[Fact | str] = list(chosen.notes)
+        notes: list[Fact] = list(chosen.notes)
         targets = _targets(context, chosen.runtimes)
         for target in targets:
             if reason := self._refusal(target, outcome):
-                skipped.append(Skipped(what=f"artifact for {target.name}", reason=reason))
+                skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
                 continue
             folder = context.folder / "artifacts" / target.name
             _write(target, outcome.file_for(target.runtime), folder, outcome.spec, context)
@@ -135,11 +136,11 @@ def _targets(context: Context, chosen: dict[str, str]) -> tuple[ExportTarget, ..
     return found or (ExportTarget("host", "onnxruntime"),)
 
 
-def _without_own(target: ExportTarget, candidate: Candidate) -> str:
+def _without_own(target: ExportTarget, candidate: Candidate) -> Fact:
     """What ships where no file was made for a runtime."""
     if candidate.module is not None or target.family == "tensorrt":
-        return f"{target.name}: float32 ships, because no int8 file was made for {target.runtime}"
-    return f"{target.name}: the file for ONNX Runtime ships, because none was made for {target.runtime}"
+        return Fact.of("export.float_file_ships", target.name, runtime=target.runtime)
+    return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)
 
 
 def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import ModelError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.models import module_replacement as parts
 from compress.models.pruned_attention import checkpoint_type, restore_pruned_forwards
 

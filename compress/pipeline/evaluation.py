@@ -20,7 +20,8 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.run_split import run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
-from compress.core.record import Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores

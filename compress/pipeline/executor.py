@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from compress.config.devices import host, load_device
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
+from compress.core.fact import Fact
 from compress.core.format_quantity import format_stage_line
 from compress.core.progress import Reporter
-from compress.core.record import Fact, RunRecord, StageRecord, Verdict
+from compress.core.record import RunRecord, StageRecord, Verdict
 from compress.core.registry import code_hashes, lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of

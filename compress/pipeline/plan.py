@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.budget import Budget
-from compress.core.errors import Fault, RecipeError
-from compress.core.record import Fact, InputSpec
+from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.core.stage import Stage
 from compress.train.settings import Training
 
@@ -207,11 +208,11 @@ def _validate(
 
     chain = checks.entries(stages)
     resolved = devices.resolve(stages, budget, None)
-    faults = [
+    issues = [
         *checks.check_order(chain),
         *checks.check_teacher(chain, has_teacher=has_teacher),
         *devices.check(chain, budget, resolved),
     ]
-    if faults:
-        raise RecipeError(f"pipeline {name!r}", [Fault(message, format_path(path)) for path, message in faults])
+    if issues:
+        raise RecipeError(f"pipeline {name!r}", [ValidationIssue(message, format_path(path)) for path, message in issues])
     return devices.rename(stages, budget, resolved, Path.cwd())

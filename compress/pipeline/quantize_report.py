@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from compress.core.errors import ConversionError, StoreError
-from compress.core.record import Fact, Metrics, StageRecord
+from compress.core.fact import Fact
+from compress.core.record import Metrics, StageRecord
 from compress.core.run_directory import RECORD
 from compress.core.sentences import render
 from compress.pipeline.stage_output import read_manifest

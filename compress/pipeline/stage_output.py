@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.atomic_files import write_text, write_with
-from compress.core.record import Fact, InputSpec, Metrics, StageRecord
+from compress.core.fact import Fact
+from compress.core.record import InputSpec, Metrics, StageRecord
 from compress.core.stage import Candidate, Context, Outcome
 
 if TYPE_CHECKING:

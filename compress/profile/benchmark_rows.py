@@ -13,8 +13,9 @@ from compress.backends.onnxruntime_runner import provider_of
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned, zero_feeds
 from compress.config.devices import Device
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Fact, Quantity
+from compress.core.record import BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost

@@ -11,7 +11,7 @@ from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.config.devices.profile_schema import UNITS
 from compress.core.errors import DeviceError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.statistics import runs_needed
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model.calibration_file import Processor

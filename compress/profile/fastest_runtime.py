@@ -17,8 +17,9 @@ import numpy as np
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.runner_protocol import Array, Feeds, zero_feeds
 from compress.core.errors import CompressError
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import Fact, Quantity
+from compress.core.record import Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
 from compress.profile.settings import MeasurementSettings
 

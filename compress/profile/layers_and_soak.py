@@ -9,8 +9,9 @@ from typing import Any
 
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import Curve, Fact, Metrics
+from compress.core.record import Curve, Metrics
 from compress.core.sentences import render
 from compress.profile.latency.soak import soak_file
 from compress.profile.latency.soak_report import Soak

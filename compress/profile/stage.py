@@ -16,7 +16,8 @@ from pydantic import Field, PositiveInt
 
 from compress.config.devices import Device, fingerprint, load_device
 from compress.core.errors import DeviceError
-from compress.core.record import BenchmarkRow, Curve, Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import numpy as np
 from compress.backends.open_runner import file_for
 from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Fact
+from compress.core.record import BenchmarkRow
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import contract_notes, measure_rows
 from compress.profile.fastest_runtime import choose_runtime

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 
 
 def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retries: int) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from compress.core.record import Fact, Value
+from compress.core.fact import Fact, Value
 
 if TYPE_CHECKING:
     from compress.prune.criteria import Importance

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.criteria import Importance, ScoringData

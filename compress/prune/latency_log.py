@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 FILE = "step-measured.json"
 """Begins like the files of the steps, with which it goes when all are done."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.core.record import Fact, FrozenModel, Quantity
+from compress.core.fact import Fact
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import Quantity
 from compress.profile.compare_networks import median_ms
 from compress.prune.speedup import SpeedupMeter
 

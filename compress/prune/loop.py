@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import Curve, Fact, Metric
+from compress.core.fact import Fact
+from compress.core.record import Curve, Metric
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm

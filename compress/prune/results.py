@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.core.record import Fact, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.stage import Candidate
 from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option

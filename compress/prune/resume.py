@@ -13,7 +13,9 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from compress.core.atomic_files import write_text
-from compress.core.record import Curve, Facts, FrozenModel
+from compress.core.fact import Facts
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import Curve
 from compress.core.stage import Context
 from compress.models.checkpoint import load, save
 from compress.train.checkpoints import weights_hash

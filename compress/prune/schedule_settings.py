@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.train.settings import Training

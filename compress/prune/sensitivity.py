@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from compress.core.record import Fact, Metric
+from compress.core.fact import Fact
+from compress.core.record import Metric
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.schedule_settings import ImportanceName
 

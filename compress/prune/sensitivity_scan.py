@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints

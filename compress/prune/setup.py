@@ -16,7 +16,8 @@ from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
-from compress.core.record import Fact, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.profile import compare_networks as stopwatch

@@ -15,7 +15,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from compress.config.devices import fingerprint, load_device
 from compress.core.errors import DeviceError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage

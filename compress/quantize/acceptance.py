@@ -17,7 +17,8 @@ from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import run_split
 from compress.backends.runner_protocol import Array, FileRunner
 from compress.core.errors import CompressError
-from compress.core.record import Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.core.statistics import paired_difference
 from compress.profile.compare_networks import median_ms

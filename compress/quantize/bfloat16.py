@@ -18,7 +18,7 @@ from onnx import TensorProto
 from onnx.helper import make_node, make_tensor
 from onnx.numpy_helper import to_array
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 
 OPSET = 22
 """The first in which Conv takes bfloat16."""

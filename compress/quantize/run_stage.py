@@ -16,7 +16,8 @@ from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Fact, Metrics
+from compress.core.fact import Fact
+from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
 from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance

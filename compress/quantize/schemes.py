@@ -21,7 +21,7 @@ from onnx.numpy_helper import from_array
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName, name_of
 from compress.train.settings import FinetuneSettings

@@ -11,8 +11,9 @@ import onnx
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import Fact, InputSpec
+from compress.core.record import InputSpec
 from compress.core.registry import lookup
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.calibration.observe import observe

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.models.module_replacement import REPLACEABLE
 from compress.substitute.trace_calls import CallTrace, FunctionCall
 

@@ -20,7 +20,9 @@ from compress.config.devices import Device, host
 from compress.core.atomic_files import write_text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
-from compress.core.record import FrozenModel, InputSpec, Value
+from compress.core.fact import Value
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import InputSpec
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace

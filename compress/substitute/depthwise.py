@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry import lookup
 from compress.substitute.trace_calls import CallTrace, run_hooks
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.models.module_globs import match_modules
 from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
 from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE

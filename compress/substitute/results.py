@@ -13,7 +13,8 @@ from torch import nn
 from compress.config.devices import Device
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
-from compress.core.record import Curve, Fact, InputSpec, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Curve, InputSpec, Quantity
 from compress.core.stage import Candidate, Context, Outcome
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network

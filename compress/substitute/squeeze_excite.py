@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.models.module_replacement import set_submodule
 from compress.substitute.trace_calls import CallTrace, ModuleCall, run_hooks
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.config.devices import fingerprint
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.substitute.operator_kinds import ACTIVATIONS, OPERATOR_KINDS, SQUEEZE_EXCITE

@@ -16,7 +16,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_text, write_with
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.train.history import History
 
 _READ_ERRORS = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError)

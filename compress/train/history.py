@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from compress.core.record import Curve, Fact, Facts
+from compress.core.fact import Fact, Facts
+from compress.core.record import Curve
 
 _FACTS = TypeAdapter(Facts)
 

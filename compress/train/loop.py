@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from compress.backends.run_split import run_split
 from compress.core.errors import TrainingError
+from compress.core.fact import Fact
 from compress.core.progress import Bar, NullReporter, Reporter
-from compress.core.record import Fact
 from compress.data.interface import Data
 from compress.tasks.base import Task
 from compress.train.after_step import fingerprint_with_hook, hook_state, restore_hook

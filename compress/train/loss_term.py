@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import TrainingError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry_field import name_of
 from compress.data.batch import Batch
 from compress.tasks.base import Task

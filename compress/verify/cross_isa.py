@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError, DeviceError, nearest
-from compress.core.record import FrozenModel, Metrics, Quantity
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import Metrics, Quantity
 from compress.tasks.metrics import ACCURACY
 from compress.tasks.output_agreement import compare_outputs
 from compress.verify import agent

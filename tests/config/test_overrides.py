@@ -24,12 +24,12 @@ def changed(*changes):
 
 def tree(*changes):
     document = changed(*changes)
-    assert document.faults == []
+    assert document.issues == []
     return document.tree
 
 
 def message(change):
-    (fault,) = changed(change).faults
+    (fault,) = changed(change).issues
     assert fault.line is None
     assert fault.message.startswith(f"--set {change}: ")
     return fault.message
@@ -76,8 +76,8 @@ def test_changes_apply_in_order():
 
 def test_what_was_set_has_no_line_and_its_neighbours_keep_theirs():
     document = changed("data.source=glyphs")
-    assert document.fault(("data", "source"), "").line is None
-    assert document.fault(("stages", 1, "prune"), "").line == 6
+    assert document.issue(("data", "source"), "").line is None
+    assert document.issue(("stages", 1, "prune"), "").line == 6
 
 
 def test_a_wrong_entry_offers_the_nearest():
@@ -109,4 +109,4 @@ def test_a_value_that_is_not_yaml_is_said():
 
 
 def test_every_wrong_change_is_told():
-    assert len(changed("seed", "stages.distil.x=1", "name=y").faults) == 2
+    assert len(changed("seed", "stages.distil.x=1", "name=y").issues) == 2

@@ -46,7 +46,7 @@ budget:
 def faults(text, *overrides):
     with pytest.raises(RecipeError) as caught:
         loads(text, overrides=overrides)
-    return caught.value.faults
+    return caught.value.issues
 
 
 def fault(text, *overrides):

@@ -17,7 +17,7 @@ def test_a_stage_by_its_old_name_is_refused_with_the_new_one(old: str, new: str,
     text = SMALL + form.format(old)
     with pytest.raises(RecipeError) as caught:
         loads(text)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.issues
     assert fault.message == f"`{old}` is now called `{new}`"
     assert fault.line == text.count("\n")
 
@@ -54,7 +54,7 @@ def test_a_word_counts_only_at_its_place() -> None:
 def test_an_old_word_of_pruning_is_refused_with_the_new_one(block: str, old: str, new: str) -> None:
     with pytest.raises(RecipeError) as caught:
         loads(SMALL + f"  - prune: {{target: {{macs: 0.5}}, {block}}}\n")
-    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.faults]
+    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.issues]
 
 
 def test_the_period_of_a_growing_penalty_keeps_its_name() -> None:
@@ -94,7 +94,7 @@ def test_an_old_loss_or_teacher_of_distill_is_refused_with_the_new_name(entry: s
 def test_quantization_by_old_names_is_refused_with_the_new_ones(block: str, old: str, new: str) -> None:
     with pytest.raises(RecipeError) as caught:
         loads(SMALL + f"  - quantize: {block}\n")
-    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.faults]
+    assert f"`{old}` is now called `{new}`" in [fault.message for fault in caught.value.issues]
 
 
 @pytest.mark.parametrize("row", RENAMED, ids=lambda row: f"{row.where}.{row.old}")

@@ -11,7 +11,7 @@ from compress.core.errors import RecipeError
 def only_fault(text):
     with pytest.raises(RecipeError) as caught:
         parse(text, "r.yaml")
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.issues
     return fault
 
 
@@ -47,7 +47,7 @@ def test_every_key_and_entry_has_its_line():
 
 def test_a_fault_without_a_line_of_its_own_takes_that_of_what_holds_it():
     document = parse("a: 1\nb:\n  c: {}\n", "r.yaml")
-    fault = document.fault(("b", "c", "missing"), "gone")
+    fault = document.issue(("b", "c", "missing"), "gone")
     assert (fault.line, fault.path) == (3, "b.c.missing")
 
 
@@ -57,21 +57,21 @@ def test_places_are_spelled_as_key_paths():
 
 
 def test_a_key_given_twice_names_both_lines():
-    (fault,) = parse("a: 1\nb: 2\na: 3\n", "r.yaml").faults
+    (fault,) = parse("a: 1\nb: 2\na: 3\n", "r.yaml").issues
     assert (fault.line, fault.path) == (3, "a")
     assert "line 1" in fault.message
 
 
 @pytest.mark.parametrize(("key", "given"), [("1", "1"), ("true", "true"), ("[a, b]", "a list or block"), ("~", "nothing")])
 def test_a_key_that_is_no_word_is_a_fault(key, given):
-    (fault,) = parse(f"a: 1\nb:\n  {key}: 2\n", "r.yaml").faults
+    (fault,) = parse(f"a: 1\nb:\n  {key}: 2\n", "r.yaml").issues
     assert (fault.line, fault.path) == (3, "b")
     assert f"got {given}" in fault.message
 
 
 @pytest.mark.parametrize("value", ["!!python/object/apply:os.system ['true']", "!mine {a: 1}", "!!set {a, b}", "!!binary aGk="])
 def test_tags_are_faults_and_run_nothing(value):
-    faults = parse(f"a: 1\nb: {value}\n", "r.yaml").faults
+    faults = parse(f"a: 1\nb: {value}\n", "r.yaml").issues
     assert faults
     assert {(fault.line, fault.path) for fault in faults} == {(2, "b")}
     assert "tag" in faults[0].message
@@ -158,10 +158,10 @@ def test_deep_nesting_is_refused():
 def test_what_is_written_is_read_back(value):
     document = parse(dump({"x": value}), "r.yaml")
     assert document.tree == {"x": value}
-    assert document.faults == []
+    assert document.issues == []
 
 
 def test_a_fault_set_on_the_command_line_has_no_line():
-    fault = Document(lines={("a",): None}).fault(("a", "b"), "wrong")
+    fault = Document(lines={("a",): None}).issue(("a", "b"), "wrong")
     assert fault.line is None
     assert "--set" in fault.message

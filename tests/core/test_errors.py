@@ -3,26 +3,26 @@ import inspect
 import pytest
 
 from compress.core import errors
-from compress.core.errors import CompressError, Fault, MissingPackageError, RecipeError, nearest
+from compress.core.errors import CompressError, MissingPackageError, RecipeError, ValidationIssue, nearest
 
 
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (Fault("wrong"), "wrong"),
-        (Fault("wrong", "data.source"), "data.source: wrong"),
-        (Fault("wrong", "data.source", 4), "line 4: data.source: wrong"),
-        (Fault("wrong", line=4), "line 4: wrong"),
+        (ValidationIssue("wrong"), "wrong"),
+        (ValidationIssue("wrong", "data.source"), "data.source: wrong"),
+        (ValidationIssue("wrong", "data.source", 4), "line 4: data.source: wrong"),
+        (ValidationIssue("wrong", line=4), "line 4: wrong"),
     ],
 )
-def test_a_fault_says_where_it_is(fault: Fault, text: str) -> None:
+def test_a_fault_says_where_it_is(fault: ValidationIssue, text: str) -> None:
     assert str(fault) == text
 
 
 def test_a_recipe_error_lists_every_fault() -> None:
-    error = RecipeError("r.yaml", [Fault("first", line=1), Fault("second", line=2)])
+    error = RecipeError("r.yaml", [ValidationIssue("first", line=1), ValidationIssue("second", line=2)])
     assert str(error) == "r.yaml: 2 faults\n  line 1: first\n  line 2: second"
-    assert str(RecipeError("r.yaml", [Fault("only")])).startswith("r.yaml: 1 fault\n")
+    assert str(RecipeError("r.yaml", [ValidationIssue("only")])).startswith("r.yaml: 1 fault\n")
 
 
 def test_nearest_offers_a_similar_name_first() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from compress.core.record import SKIPPED, TEXT, BenchmarkRow, Check, Fact, InputSpec, Quantity, RunRecord, Skipped, StageRecord
+from compress.core.fact import SKIPPED, TEXT, Fact
+from compress.core.record import BenchmarkRow, Check, InputSpec, Quantity, RunRecord, StageRecord
 
 STAGE = {
     "index": 1, "name": "prune", "key": "k", "parent_key": "", "form": "torch", "parameters": {}, "before": {}, "after": {},
@@ -43,12 +44,6 @@ def test_older_sentences_and_skips_become_facts() -> None:
     assert stage.notes == (Fact.of(TEXT, text="a sentence"),)
     assert stage.skipped == (Fact.of(SKIPPED, "conv1", reason="too small"),)
     assert StageRecord.model_validate_json(stage.model_dump_json()) == stage
-
-
-def test_a_skip_in_words_is_stored_as_a_fact() -> None:
-    skipped = Skipped(what="conv1", reason="too small")
-    assert (skipped.what, skipped.reason) == ("conv1", "too small")
-    assert StageRecord(**STAGE, skipped=(skipped,)).skipped == (Fact.of(SKIPPED, "conv1", reason="too small"),)
 
 
 def test_older_field_names_are_read() -> None:

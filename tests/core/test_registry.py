@@ -103,7 +103,7 @@ def recipe_with(family: str) -> str:
 def messages(text: str, **options: object) -> str:
     with pytest.raises(RecipeError) as caught:
         loads(text, **options)
-    return " ".join(fault.message for fault in caught.value.faults)
+    return " ".join(fault.message for fault in caught.value.issues)
 
 
 @pytest.mark.parametrize("family", NEW)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from compress import DatasetDistillation, Distill, Pipeline, Train
 from compress.core.errors import CompressError, DataError, TrainingError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.batch import UNLABELLED

@@ -10,7 +10,7 @@ from safetensors.torch import load_model
 
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.stage import Candidate, Context
 from compress.distill.losses.response import response
 from compress.distill.stage import Distill

@@ -18,6 +18,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.export.stage import Export
 from compress.quantize.stage import Quantize
@@ -166,8 +167,8 @@ def test_int8_that_answers_otherwise_is_refused_with_the_first_node(
 def test_device_of_another_format_is_skipped_with_the_reason(network: nn.Module, context: Context) -> None:
     outcome = Export().run(Candidate(SPEC, network), on(context, HOST, JETSON))
     (skip,) = outcome.skipped
-    assert skip.what == "artifact for jetson"
-    assert "'tensorrt'" in skip.reason
+    assert render_subject(skip) == "artifact for jetson"
+    assert "'tensorrt'" in render(skip)
     assert not (context.folder / "artifacts" / "jetson").exists()
 
 
@@ -175,7 +176,7 @@ def test_uint8_is_not_shipped_to_tensorrt(network: nn.Module, context: Context) 
     quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
     outcome = Export(formats=("onnx", "tensorrt")).run(quantized, on(context, HOST, JETSON))
     (skip,) = outcome.skipped
-    assert "uint8" in skip.reason
+    assert "uint8" in render(skip)
 
 
 def test_bfloat16_ships_and_is_compared_by_its_emulation(network: nn.Module, context: Context, exported: Path) -> None:
@@ -192,7 +193,7 @@ def test_bfloat16_ships_and_is_compared_by_its_emulation(network: nn.Module, con
 
 def test_float_for_tensorrt_is_noted(network: nn.Module, context: Context) -> None:
     outcome = Export(formats=("tensorrt",)).run(Candidate(SPEC, network), on(context, JETSON))
-    assert any("float32 ships" in note for note in outcome.notes)
+    assert any("float32 ships" in render(note) for note in outcome.notes)
 
 
 def test_export_that_computes_something_else_is_refused(network: nn.Module, context: Context, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_all_faults_are_told_at_once(data):
         from_objects(
             "mine", network(), data, [Distill(), Profile(devices=("jetson_orin_nan",))], budget=Budget(power_w={"host": 1})
         )
-    assert len(caught.value.faults) == 3
+    assert len(caught.value.issues) == 3
 
 
 def test_limits_and_profiles_meet_under_the_devices_own_name(data):

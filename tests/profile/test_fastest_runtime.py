@@ -7,8 +7,8 @@ from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.open_runner import open_runner
 from compress.config.devices import host
 from compress.core.errors import CompressError, ConversionError, MissingPackageError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter
-from compress.core.record import Fact
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
 from compress.profile import fastest_runtime as runtimes

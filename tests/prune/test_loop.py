@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compress.core.errors import ModelError, TrainingError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry import entries
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context

@@ -7,7 +7,8 @@ from torch import nn
 
 from compress.config.devices import load_device
 from compress.core.errors import ModelError
-from compress.core.record import Fact, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count_network

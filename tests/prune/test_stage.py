@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from compress.config.devices import Device, load_device
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.quantize.stage import Quantize

@@ -13,7 +13,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels

@@ -3,7 +3,7 @@ import copy
 import pytest
 from torch import nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate
 from compress.models.count_macs import count_network

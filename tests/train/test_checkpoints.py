@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.train.checkpoints import weights_hash
 from tests.train import toy_training
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, train

@@ -6,7 +6,7 @@ from torch import nn
 
 from compress.backends.run_split import run_split
 from compress.core.errors import DeviceError, MissingPackageError, TrainingError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response

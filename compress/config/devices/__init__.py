@@ -22,7 +22,7 @@ from compress.config.devices.connection import Ssh
 from compress.config.devices.detect_hardware import Hardware, detect_hardware
 from compress.config.devices.profile_schema import Efficiency, MeasurementProtocol, Peaks, Precision, SourcedValue
 from compress.core.errors import DeviceError, nearest
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries
 from compress.core.registry_field import RegistryName
 

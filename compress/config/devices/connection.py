@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from compress.core.errors import nearest
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 HOST = r"^[A-Za-z0-9_:\[][\w.@:%\[\]-]*$"
 """No blanks, no shell characters, and no dash in front: OpenSSH would take that for an option."""

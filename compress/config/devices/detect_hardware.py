@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from compress.config.devices.cpu_info import caches, cpu_name, cpuinfo, instruction_sets
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 
 class Hardware(FrozenModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 UNITS = {
     "fp32_gflops": "GFLOP/s",

@@ -7,7 +7,7 @@ file has a template for the code.
 
 from __future__ import annotations
 
-from compress.core.record import SKIPPED, TEXT, Fact
+from compress.core.fact import SKIPPED, TEXT, Fact
 from compress.core.sentences import (
     backends,
     data,

@@ -4,4 +4,15 @@ from __future__ import annotations
 
 from compress.core.sentences.table import Sentences
 
-SENTENCES: Sentences = {}
+SENTENCES: Sentences = {
+    "export.runtime_refused": "{reason}",
+    "export.no_runtime_choice": "{runtime} does not run here: {error}",
+    "export.artifact_refused": "{reason}",
+    "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
+    "export.onnx_file_ships": "{subject}: the file for ONNX Runtime ships, because none was made for {runtime}",
+}
+SUBJECTS: Sentences = {
+    "export.runtime_refused": "runtime {subject} for {device}",
+    "export.no_runtime_choice": "choice of a runtime for {subject}",
+    "export.artifact_refused": "artifact for {subject}",
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
 NAMED_LAYERS = 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
 _LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), {max_drop:g} is allowed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
 

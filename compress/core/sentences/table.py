@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 
 Sentence = str | Callable[[Fact], str]
 """A template for `str.format`, filled with `subject` and the fact's values by name; or a function of the fact."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from compress.core.errors import DataError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.data.settings import DataSettings
 
 FILE = "distilled.safetensors"

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import DataError
-from compress.core.record import InputSpec, Skipped
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.data.source_string import DataSource
@@ -162,14 +163,11 @@ def _alone(found: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
     def part(chosen: Any, *, augmented: bool) -> DistilledSplit:
         return found.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
 
-    reason = (
-        "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"
-    )
     return Data(
         found.spec,
         part(rest[train], augmented=settings.augment != "none"),
         part(rest[validation], augmented=False),
         part(test, augmented=False),
         source=settings.source,
-        skipped=(Skipped(what="validation and test images", reason=reason),),
+        skipped=(Fact.of("data.synthetic_evaluation"),),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.core.errors import DataError
-from compress.core.record import Skipped
+from compress.core.fact import Fact
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 _SPLITS = ("train", "val", "test")
@@ -57,7 +57,7 @@ def find_splits(root: Path) -> dict[str, Path]:
     return {name: root / name for name in _SPLITS if name in found}
 
 
-def list_classes(root: Path) -> tuple[FolderListing, tuple[Skipped, ...]]:
+def list_classes(root: Path) -> tuple[FolderListing, tuple[Fact, ...]]:
     """List the images of PATH/CLASS/…, and the files that are not images by their suffix.
 
     Raises:
@@ -66,7 +66,7 @@ def list_classes(root: Path) -> tuple[FolderListing, tuple[Skipped, ...]]:
     classes = tuple(folder.name for folder in _folders(root))
     files: list[Path] = []
     labels: list[int] = []
-    skipped: list[Skipped] = []
+    skipped: list[Fact] = []
     empty: list[str] = []
     for label, name in enumerate(classes):
         before = len(files)
@@ -75,9 +75,7 @@ def list_classes(root: Path) -> tuple[FolderListing, tuple[Skipped, ...]]:
                 files.append(file)
                 labels.append(label)
             else:
-                skipped.append(
-                    Skipped(what=str(file.relative_to(root)), reason=f"{file.suffix or 'no suffix'}: not an image file")
-                )
+                skipped.append(Fact.of("data.not_an_image_file", str(file.relative_to(root)), suffix=file.suffix))
         if len(files) == before:
             empty.append(name)
     if empty:

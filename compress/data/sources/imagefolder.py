@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
-from compress.core.record import Skipped
+from compress.core.fact import Fact
 from compress.data.augment import center_crop
 from compress.data.build_image_data import build_image_data
 from compress.data.interface import Data
@@ -101,7 +101,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
 def _choose(
     root: Path, settings: DataSettings
-) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Skipped, ...]]:
+) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Fact, ...]]:
     """Which files are training, validation and test images; the classes; the files left out."""
     folders = find_splits(root)
     found = {name: list_classes(folder) for name, folder in folders.items()}
@@ -126,9 +126,9 @@ def _divide(chosen: FileSelection, fraction: float, seed: int) -> tuple[FileSele
     return (listing, indices[rest]), (listing, indices[held])
 
 
-def _shorten(skips: Sequence[Skipped]) -> tuple[Skipped, ...]:
+def _shorten(skips: Sequence[Fact]) -> tuple[Fact, ...]:
     more = len(skips) - _SKIPS
-    return (*skips[:_SKIPS], *([Skipped(what=f"{more} more files", reason="not image files")] if more > 0 else []))
+    return (*skips[:_SKIPS], *([Fact.of("data.more_files_skipped", files=more)] if more > 0 else []))
 
 
 def _check_files(files: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.distill.losses.features import mean_over_pairs
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 from compress.core.stage import Candidate, Context
 from compress.distill.teachers.network_reference import NetworkReference, code_hashes
 from compress.train.settings import Training

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 FORMAT = 1
 """Of the file; raised when what the counts of a kernel mean changes."""

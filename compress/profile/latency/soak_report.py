@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.core.record import Curve, Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Curve, Metrics, Quantity
 from compress.core.statistics import wilson
 from compress.profile.latency.theil_sen import theil_sen
 

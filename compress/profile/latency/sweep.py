@@ -13,8 +13,8 @@ from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.settings import MeasurementSettings
 

@@ -21,7 +21,7 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.runner_protocol import Array, Feeds
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, NodeOrigin
 from compress.profile.layers.ort_profile import GRAPH, ProfilingRunner, interquartile_mean, kernel_name, split_runs

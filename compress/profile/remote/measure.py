@@ -14,8 +14,9 @@ from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
+from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Fact, Quantity
+from compress.core.record import BenchmarkRow, Quantity
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import POWER_SECONDS, contract_notes, latencies
 from compress.profile.latency.interleave import Samples, Warmup

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.prune.schedule_settings import SparseTraining, has_option
 
 

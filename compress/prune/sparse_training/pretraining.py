@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Curve, Fact
+from compress.core.fact import Fact
+from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.collect_scores import compute_scores

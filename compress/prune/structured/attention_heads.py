@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Fact, InputSpec
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
 

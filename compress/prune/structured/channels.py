@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import Fact, InputSpec
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel

@@ -19,7 +19,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import Fact, InputSpec
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 
 Side = Literal["out", "in"]
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)

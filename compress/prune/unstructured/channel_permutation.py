@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.core.record import Fact, InputSpec
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.prune.structured import dependency_graph as groups
 
 _ROWS = 512

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import TrainingError
-from compress.core.record import Fact, Metric
+from compress.core.fact import Fact
+from compress.core.record import Metric
 
 
 class WeightRewinder:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 WITH_WEIGHTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.record import Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Metrics, Quantity
 from compress.core.sentences import render
 from compress.profile.layers.layer_times import CONVERTING as CONVERSION_MODULE
 from compress.profile.layers.layer_times import OWN, LayerTimes, TimedKernel

@@ -11,7 +11,8 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import CompressError, ConversionError
-from compress.core.record import Fact, Metrics
+from compress.core.fact import Fact
+from compress.core.record import Metrics
 from compress.profile.layers.layer_times import measure
 from compress.profile.layers.tables import Rows
 from compress.quantize.analysis.float_fallback import FallbackReasons

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat.fake_quantize import FakeQuantize
 from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from compress.backends import onnx_graph as graphs
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
-from compress.core.record import Fact, InputSpec
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.timing import time_runners

@@ -21,8 +21,8 @@ from torch.func import functional_call
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.quantize.ptq.brecq import BlockProblem, brecq
 from compress.quantize.ptq.partition_blocks import ReconstructionBlock, partition_blocks
 from compress.quantize.ptq.quantized_weight import QuantizedWeight

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.core.registry import lookup, names
 from compress.quantize.ptq.ptq_pass import PassInputs, PassResult, PTQPass
 from compress.quantize.ptq.round_weights import PreparedModel, RoundingOptions, round_weights

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.core.registry import lookup
 from compress.quantize.ptq.following_activation import activation_after
 from compress.quantize.ptq.gptq import best_scale

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from compress.backends.run_split import collect_outputs
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
-from compress.core.record import Curve, Fact, Metrics, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.qat.onnx_to_torch import OnnxModule

@@ -21,7 +21,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 
 from compress.backends import onnx_cleanup
 from compress.backends.onnx_graph import to_ir
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.quantize.analysis.float_fallback import INTEGER
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from compress.core.record import FrozenModel
+from compress.core.frozen_model import FrozenModel
 
 
 class Curriculum(FrozenModel):

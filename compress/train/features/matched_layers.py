@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry_field import name_of
 from compress.train.features.discover_layers import LayerCatalog, LayerInfo, match_layers
 from compress.train.features.hooks import Activations, HookSpec

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.data.batch import Batch
 
 

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Fact
 from compress.data.batch import Batch, Split
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from compress.core.errors import DataError
+from compress.core.sentences import render
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 from compress.data.sources.distilled_metadata import DistilledMetadata, read_metadata
@@ -122,7 +123,7 @@ def test_a_set_without_data_behind_it_is_split_and_says_so(tmp_path):
     data = load_data(recipe(source="distilled:."), base=tmp_path)
     assert len(data.train) + len(data.validation) + len(data.test) == 40
     assert set(data.test.labels) == set(range(10))
-    assert "not accuracy on real images" in data.skipped[0].reason
+    assert "not accuracy on real images" in render(data.skipped[0])
     write(tmp_path / "distilled.safetensors", alone(count=1))
     with pytest.raises(DataError, match="4 images a class or more"):
         load_data(recipe(source="distilled:."), base=tmp_path)

@@ -8,6 +8,7 @@ from PIL import Image
 
 import compress.data.sources.imagefolder as imagefolder_module
 from compress.core.errors import DataError
+from compress.core.fact import Fact
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 
@@ -216,7 +217,7 @@ def test_other_files_are_left_out_and_recorded(tmp_path):
     fill(tmp_path, 4)
     (tmp_path / "cat" / "notes.txt").write_text("words")
     (tmp_path / "cat" / ".DS_Store").write_text("hidden")
-    assert [skip.what for skip in read(tmp_path).skipped] == ["cat/notes.txt"]
+    assert read(tmp_path).skipped == (Fact.of("data.not_an_image_file", "cat/notes.txt", suffix=".txt"),)
 
 
 def test_a_limit_is_class_balanced(tmp_path):

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from compress.core.budget import Budget, check_budget
-from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, Skipped, StageRecord
+from compress.core.fact import SKIPPED, Fact
+from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, StageRecord
 from compress.pipeline.report.write import write
 from compress.tasks.metrics import ACCURACY
 
@@ -121,7 +122,7 @@ def make_record() -> RunRecord:
         "parity_max_abs": Quantity.measured(0.00031, "1", "largest difference of outputs, torch against ONNX Runtime", runs=540)
     }
     layers = tuple({"layer": f"features.{i}.conv", "kept": 16 + i, "of": 32, "frozen": i == 0} for i in range(12))
-    skips = tuple(Skipped(what=f"features.{i}", reason="depthwise: follows its neighbour") for i in range(3))
+    skips = tuple(Fact.of(SKIPPED, f"features.{i}", reason="depthwise: follows its neighbour") for i in range(3))
     devices = (
         *rows_on("host", "onnxruntime 1.22 CPU", 1.0, estimated=False),
         *rows_on("mobile_cpu", "onnxruntime (assumed)", 1.9, estimated=True),
@@ -142,7 +143,7 @@ def make_record() -> RunRecord:
             quantized,
             form="onnx",
             results=parity,
-            skipped=(Skipped(what="tensorrt", reason="no NVIDIA GPU here"),),
+            skipped=(Fact.of(SKIPPED, "tensorrt", reason="no NVIDIA GPU here"),),
         ),
         stage(5, "profile", quantized, final, form="onnx", benchmark_rows=devices),
     )

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from compress.core.record import Check, Fact, Quantity, RunRecord, Skipped, Verdict
+from compress.core.fact import SKIPPED, Fact
+from compress.core.record import Check, Quantity, RunRecord, Verdict
 
 EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \n## heading"
 
@@ -38,7 +39,7 @@ def malicious(record: RunRecord) -> RunRecord:
         update={
             "name": EVIL,
             "notes": (Fact.of("text", text=EVIL),),
-            "skipped": (Skipped(what=EVIL, reason=EVIL),),
+            "skipped": (Fact.of(SKIPPED, EVIL, reason=EVIL),),
             "tables": {EVIL: ({EVIL: EVIL, "other": None},)},
             "parameters": {EVIL: EVIL},
             "curves": {EVIL: record.stages[0].curves["loss"].model_copy(update={"y_label": EVIL})},

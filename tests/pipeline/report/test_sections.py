@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from compress.core.fact import Fact
 from compress.core.format_quantity import PROVENANCE_MARKS, display_unit, format_quantity
-from compress.core.record import Fact, Metric, Quantity, RunRecord
+from compress.core.record import Metric, Quantity, RunRecord
 from compress.pipeline.report.outline import build_outline
 from compress.pipeline.report.write import write
 from compress.tasks.metrics import ACCURACY

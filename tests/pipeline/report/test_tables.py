@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from compress.core.record import Fact, RunRecord
+from compress.core.fact import Fact
+from compress.core.record import RunRecord
 from compress.pipeline.report.tables import (
     MANY,
     ROWS_SHOWN,

@@ -1,6 +1,6 @@
 import pytest
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.profile.latency.soak_report import Soak, SoakWindow
 

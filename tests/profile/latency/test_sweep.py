@@ -9,8 +9,8 @@ from compress.backends import runner_protocol as base
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter
-from compress.core.record import Fact
 from compress.core.sentences import render, render_subject
 from compress.profile.latency.sweep import sweep, sweep_files
 from compress.profile.settings import MeasurementSettings

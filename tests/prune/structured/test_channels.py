@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.models.count_macs import count_network
 from compress.prune.base import Constraints

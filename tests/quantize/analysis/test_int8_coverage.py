@@ -8,7 +8,8 @@ import onnx
 import pytest
 
 from compress.backends import onnx_graph as graphs
-from compress.core.record import Fact, Quantity
+from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.profile.layers.kernel_to_node import NodeOrigin
 from compress.profile.layers.layer_times import OWN, TimedKernel

@@ -7,7 +7,7 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.quantize import schemes
 from compress.quantize.analysis.layer_report import (
     CONVERSIONS,

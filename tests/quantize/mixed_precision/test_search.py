@@ -13,8 +13,8 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.config.devices import host
 from compress.core.errors import ConversionError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter
-from compress.core.record import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data

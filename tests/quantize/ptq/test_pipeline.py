@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from compress.backends import onnx_graph as graphs
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.registry import Entry, names, temporary
 from compress.quantize.ptq.layer_rounding import LayerRounding
 from compress.quantize.ptq.pipeline import run_ptq

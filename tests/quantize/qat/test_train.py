@@ -17,8 +17,9 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
+from compress.core.fact import Fact
 from compress.core.progress import NullReporter
-from compress.core.record import Fact, InputSpec
+from compress.core.record import InputSpec
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from compress.backends import onnx_graph as graphs
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render, render_subject
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8

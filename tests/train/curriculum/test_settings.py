@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.distill.stage import Distill

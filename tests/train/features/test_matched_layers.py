@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError, TrainingError
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.distill.losses.attention import AttentionMaps
 from compress.distill.losses.contrastive import Contrastive

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.data.batch import Batch
 from compress.distill.losses.response import Response
 from compress.train.teachers.cached_logits import CachedTeacher

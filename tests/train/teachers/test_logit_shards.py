@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.core.record import Fact
+from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.train.teachers import logit_shards as kept
 from compress.train.teachers.cached_logits import CachedTeacher
