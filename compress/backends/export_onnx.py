@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.core.errors import ConversionError
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
 
 metadata = graphs.read_metadata
@@ -26,7 +27,7 @@ OPSET = 18
 """What the exporter writes natively; later sets are reached by a converter that adds nothing for classification networks."""
 
 
-def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = OPSET) -> tuple[str, ...]:
+def export_onnx(module: nn.Module, spec: InputSpec, path: Path, *, opset: int = OPSET) -> tuple[Fact, ...]:
     """Write a network as one ONNX file, whole or not at all.
 
     Input `input`, float32 (batch, C, H, W), normalised; output `logits`, (batch, K). The batch is dynamic. Batch norm is
@@ -64,25 +65,21 @@ def _check_finite(module: nn.Module) -> None:
             raise ConversionError(msg)
 
 
-Way = Callable[[nn.Module, InputSpec, int], onnx.ModelProto]
-
-
-def _convert(network: nn.Module, spec: InputSpec, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Try each way in turn; the error of the first is the one that is told."""
-    ways: tuple[tuple[Way, str], ...] = (
-        (_with_dynamo, ""),
-        (_with_tracing, "exported by tracing, because torch.export could not keep the batch dynamic: {}"),
-        (_with_fixed_batch, "the batch is fixed to 1, because no exporter could keep it dynamic: {}"),
-    )
+def _convert(network: nn.Module, spec: InputSpec, opset: int) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
+    """Try each exporter in turn; the error of the first one is reported."""
     first: Exception | None = None
-    for way, note in ways:
+    for exporter in (_with_dynamo, _with_tracing, _with_fixed_batch):
         try:
             with _quiet():
-                model = way(network, spec, opset)
+                model = exporter(network, spec, opset)
         except Exception as error:  # exporters let through whatever a network's own code raises
             first = first or error
             continue
-        return model, (note.format(_reason(first)),) if first is not None else ()
+        if first is None:
+            return model, ()
+        if exporter is _with_tracing:
+            return model, (Fact.of("backends.exported_by_tracing", reason=_reason(first)),)
+        return model, (Fact.of("backends.batch_fixed", reason=_reason(first)),)
     msg = f"the network cannot be exported to ONNX: {_reason(first)}; change that operation or the input size ({spec.shape})"
     raise ConversionError(msg) from first
 

@@ -130,8 +130,8 @@ class Outcome:
     results: Metrics = field(default_factory=dict)
     benchmark_rows: tuple[BenchmarkRow, ...] = ()
     skipped: tuple[Fact, ...] = ()
-    notes: tuple[Fact | str, ...] = ()
-    warnings: tuple[Fact | str, ...] = ()
+    notes: tuple[Fact, ...] = ()
+    warnings: tuple[Fact, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     training_set: Path | None = None

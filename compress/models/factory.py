@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, nearest
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.registry import lookup, names
 from compress.models.settings import ModelSettings, split_source
@@ -31,7 +32,7 @@ class UnfittedModel:
 
     module: nn.Module
     classes: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class BuiltModel:
     """
 
     module: nn.Module
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
 
 
 def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, trust_code: bool = False) -> BuiltModel:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.fact import Fact
 
 
 def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d] | None:
@@ -33,7 +34,7 @@ def last_layer(module: nn.Module, classes: int) -> tuple[str, nn.Linear | nn.Con
     return found[-1] if found else None
 
 
-def fit_channels(module: nn.Module, channels: int) -> list[str]:
+def fit_channels(module: nn.Module, channels: int) -> list[Fact]:
     """Let the first convolution take `channels` channels, in place; says what was done.
 
     A depthwise or grouped first convolution, and a network without one, is left alone.
@@ -50,10 +51,10 @@ def fit_channels(module: nn.Module, channels: int) -> list[str]:
     layer.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.weight.requires_grad)
     if getattr(module, "transform_input", False) is True:  # Inception and GoogLeNet renormalise three channels themselves
         module.transform_input = False  # type: ignore[assignment]
-    return [f"first convolution {name} fitted: {old} → {channels} channels, its weights summed or spread over them"]
+    return [Fact.of("models.channels_fitted", name, before=old, after=channels)]
 
 
-def fit_classes(module: nn.Module, old: int, classes: int) -> list[str]:
+def fit_classes(module: nn.Module, old: int, classes: int) -> list[Fact]:
     """Replace the head by a fresh one with `classes` outputs, in place; says what was done.
 
     Args:
@@ -78,7 +79,7 @@ def fit_classes(module: nn.Module, old: int, classes: int) -> list[str]:
     setattr(module.get_submodule(owner), leaf, _fresh(layer, classes))
     if isinstance(getattr(module, "num_classes", None), int):
         module.num_classes = classes  # type: ignore[assignment]
-    return [f"head {name} fitted: {old} → {classes} classes, with fresh weights"]
+    return [Fact.of("models.classes_fitted", name, before=old, after=classes)]
 
 
 def _fresh(layer: nn.Linear | nn.Conv2d, outputs: int) -> nn.Module:

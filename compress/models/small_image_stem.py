@@ -9,29 +9,30 @@ from __future__ import annotations
 
 from torch import nn
 
+from compress.core.fact import Fact
 from compress.models.fit_to_data import first_convolution
 
 
-def use_small_stem(module: nn.Module) -> list[str]:
+def use_small_stem(module: nn.Module) -> list[Fact]:
     """Change the stem in place; says what was changed, or why nothing was.
 
     A patch embedding (kernel not larger than its stride) is left alone: with stride 1 it would no longer cut patches.
     """
     found = first_convolution(module)
     if found is None:
-        return ["small_stem changed nothing: the network has no convolution"]
+        return [Fact.of("models.small_stem_no_convolution")]
     name, layer = found
     if max(layer.stride) == 1:
-        return [f"small_stem changed nothing: the first convolution {name} has stride 1 already"]
+        return [Fact.of("models.small_stem_has_stride_1", name)]
     if any(size <= stride for size, stride in zip(layer.kernel_size, layer.stride, strict=True)):
-        return [f"small_stem changed nothing: the first convolution {name} cuts patches ({layer.kernel_size})"]
-    notes = [f"small_stem: convolution {name} stride {layer.stride[0]} → 1"]
+        return [Fact.of("models.small_stem_cuts_patches", name, kernel_size=layer.kernel_size)]
+    notes = [Fact.of("models.small_stem_stride", name, stride=layer.stride[0])]
     layer.stride = (1, 1)
     pool = _stem_pool(module, name)
     if pool is not None:
         owner, _, leaf = pool.rpartition(".")
         setattr(module.get_submodule(owner), leaf, nn.Identity())
-        notes.append(f"small_stem: max-pooling {pool} removed")
+        notes.append(Fact.of("models.small_stem_pooling_removed", pool))
     return notes
 
 

@@ -56,7 +56,7 @@ class Evaluation:
 
     metrics: Metrics
     results: Metrics = field(default_factory=dict)
-    notes: tuple[Fact | str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     warnings: tuple[Fact, ...] = ()
     scores: np.ndarray | None = None
 
@@ -158,7 +158,7 @@ def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
     )  # fmt: skip
 
 
-def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[Fact | str, ...]]:
+def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[Fact, ...]]:
     if candidate.module is None:
         return candidate.artifact[1], ()
     path = context.folder / FLOAT_ONNX

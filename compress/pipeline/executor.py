@@ -160,7 +160,7 @@ class PipelineExecutor:
     def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
         return cache(lambda: network.build_architecture(self.data.spec)[0])
 
-    def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact | str, ...]]:
+    def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
         """A network as the plan builds it, with notes on it."""
         module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes

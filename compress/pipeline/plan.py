@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
 
-BuildNetwork = Callable[[InputSpec], "tuple[nn.Module, tuple[Fact | str, ...]]"]
+BuildNetwork = Callable[[InputSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, t
     from compress.models import factory as sources
 
     def builder(model: ModelSettings) -> BuildNetwork:
-        def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact | str, ...]]:
+        def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
             network = sources.build_model(model, spec, seed=seed, base=base, trust_code=trust_code)
             return network.module, network.notes
 
@@ -182,7 +182,7 @@ def from_objects(
 
 
 def _from_module(module: nn.Module) -> NetworkPlan:
-    def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact | str, ...]]:  # noqa: ARG001
+    def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
         return copy.deepcopy(module).cpu().eval(), ()
 
     return NetworkPlan(key=_object_key(module), build=build, build_architecture=build, trained=True)

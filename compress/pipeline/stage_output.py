@@ -45,7 +45,7 @@ class PendingStage:
     name: str
     key: str
     parameters: dict[str, Any]
-    build_input: Callable[[], tuple[Candidate, tuple[Fact | str, ...]]]
+    build_input: Callable[[], tuple[Candidate, tuple[Fact, ...]]]
     run: Callable[[Candidate, Context], Outcome]
     build_reference: Callable[[], nn.Module]
     previous: StageOutput | None = None

@@ -57,8 +57,8 @@ class _Report:
 
     results: Metrics = field(default_factory=dict)
     skipped: list[Fact] = field(default_factory=list)
-    notes: list[Fact | str] = field(default_factory=list)
-    warnings: list[Fact | str] = field(default_factory=list)
+    notes: list[Fact] = field(default_factory=list)
+    warnings: list[Fact] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 

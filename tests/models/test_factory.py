@@ -11,6 +11,7 @@ from torch import nn
 
 from compress.core.errors import ModelError, TrustError
 from compress.core.record import InputSpec
+from compress.core.sentences import render
 from compress.models.factory import BuiltModel, build_model, model_fingerprint
 from compress.models.settings import ModelSettings
 
@@ -62,7 +63,7 @@ def test_the_smallest_size_that_works_is_named_and_works(make_spec: MakeSpec) ->
 
 def test_num_classes_in_args_builds_that_head_and_then_replaces_it(make_spec: MakeSpec) -> None:
     outcome = built("torchvision:squeezenet1_1", make_spec(classes=4), args={"num_classes": 1000})
-    assert any("1000 → 4 classes" in note for note in outcome.notes)
+    assert any("1000 → 4 classes" in render(note) for note in outcome.notes)
     assert outcome.module(torch.rand(2, 3, 32, 32)).shape == (2, 4)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.core.fact import Fact
 from compress.models.fit_to_data import fit_channels, fit_classes
 
 
@@ -39,7 +40,7 @@ def test_fitting_channels_that_fit_or_cannot_be_changes_nothing() -> None:
 def test_only_the_last_layer_with_that_many_outputs_is_replaced() -> None:
     module = network()
     inner = module[4].weight.detach().clone()
-    assert fit_classes(module, 6, 3) == ["head 5 fitted: 6 → 3 classes, with fresh weights"]
+    assert fit_classes(module, 6, 3) == [Fact.of("models.classes_fitted", "5", before=6, after=3)]
     assert module[5].out_features == 3
     assert torch.equal(module[4].weight, inner)
 

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torchvision import models
 
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
+from compress.core.sentences import render
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.models.small_image_stem import use_small_stem
@@ -30,7 +32,7 @@ def test_convolution_and_pooling_of_the_stem_stop_halving(name: str) -> None:
 
 def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> None:
     notes = use_small_stem(models.mobilenet_v2(num_classes=2))
-    assert notes == ["small_stem: convolution features.0.0 stride 2 → 1"]
+    assert notes == [Fact.of("models.small_stem_stride", "features.0.0", stride=2)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> No
 def test_what_cannot_be_changed_is_left_alone_and_said(module: nn.Module, reason: str) -> None:
     before = str(module)
     (note,) = use_small_stem(module)
-    assert reason in note
+    assert reason in render(note)
     assert str(module) == before
 
 

@@ -22,7 +22,7 @@ JETSON = Target("jetson", "tensorrt")
 
 
 def facts_of(outcome: Outcome, code: str) -> list[Fact]:
-    return [note for note in outcome.notes if isinstance(note, Fact) and note.code == code]
+    return [note for note in outcome.notes if note.code == code]
 
 
 def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: Context, exported: Path) -> None:

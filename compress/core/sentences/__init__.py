@@ -36,10 +36,8 @@ for _room in ROOMS:
     SUBJECTS.update(getattr(_room, "SUBJECTS", {}))
 
 
-def render(fact: Fact | str) -> str:
+def render(fact: Fact) -> str:
     """The sentence of a fact; a plain one made of its code and values where the code is not known."""
-    if isinstance(fact, str):
-        return fact
     sentence = SENTENCES.get(fact.code)
     return _generic(fact) if sentence is None else _filled(sentence, fact)
 

@@ -4,4 +4,24 @@ from __future__ import annotations
 
 from compress.core.sentences.table import Sentences
 
-SENTENCES: Sentences = {}
+SENTENCES: Sentences = {
+    "models.small_stem_no_convolution": "small_stem changed nothing: the network has no convolution",
+    "models.small_stem_has_stride_1": "small_stem changed nothing: the first convolution {subject} has stride 1 already",
+    "models.small_stem_cuts_patches": (
+        "small_stem changed nothing: the first convolution {subject} cuts patches ({kernel_size})"
+    ),
+    "models.small_stem_stride": "small_stem: convolution {subject} stride {stride} → 1",
+    "models.small_stem_pooling_removed": "small_stem: max-pooling {subject} removed",
+    "models.channels_fitted": (
+        "first convolution {subject} fitted: {before} → {after} channels, its weights summed or spread over them"
+    ),
+    "models.classes_fitted": "head {subject} fitted: {before} → {after} classes, with fresh weights",
+    "models.structure_from_file": "weights and structure from {subject}",
+    "models.weights_from_file": "weights from {subject}",
+    "models.fitted_by_timm": "timm:{subject} with pretrained weights: head and first layer fitted by timm",
+    "models.partition_size": "{subject}: partition size 7 → {after}, to divide images of {pixels} pixels",
+    "models.position_embeddings_interpolated": "position embeddings interpolated: {before} → {after} pixels",
+    "models.normalised_otherwise": (
+        "the weights were trained on images normalised with {mean} and {std}, the data here with {data_mean} and {data_std}"
+    ),
+}

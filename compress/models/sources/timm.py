@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import MissingPackageError, ModelError, nearest
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
@@ -34,7 +35,7 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
         arguments["img_size"] = (spec.height, spec.width)
     arguments |= settings.args
     module = _created(name, settings.weights is not None, arguments)
-    notes = (f"timm:{name} with pretrained weights: head and first layer fitted by timm",) * (settings.weights is not None)
+    notes = (Fact.of("models.fitted_by_timm", name),) * (settings.weights is not None)
     return UnfittedModel(module, int(arguments["num_classes"]), notes)
 
 

@@ -12,6 +12,7 @@ from torchvision import models
 from torchvision.models import maxvit, vision_transformer
 
 from compress.core.errors import ModelError, nearest
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
@@ -63,7 +64,7 @@ def _refuse_unknown(name: str) -> None:
     raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
 
 
-def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Callable[..., nn.Module], tuple[str, ...]]:
+def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
     """What to call, after `arguments` were completed for networks that are laid out for one image size."""
     if name in ("googlenet", "inception_v3"):
         arguments |= {"aux_logits": False, "init_weights": True}
@@ -73,10 +74,10 @@ def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Cal
         return vision_transformer.VisionTransformer, ()
     if name == "maxvit_t":
         fixed = dict(MAXVIT) | {"input_size": (spec.height, spec.width)}
-        notes: tuple[str, ...] = ()
+        notes: tuple[Fact, ...] = ()
         if "partition_size" not in arguments:
             partition = _partition(spec, len(MAXVIT["block_channels"]))
-            notes = (f"maxvit_t: partition size 7 → {partition}, to divide images of {spec.height} pixels",) * (partition != 7)
+            notes = (Fact.of("models.partition_size", name, after=partition, pixels=spec.height),) * (partition != 7)
             fixed["partition_size"] = partition
         arguments |= {**fixed, **arguments}
         return maxvit.MaxVit, notes
@@ -129,7 +130,10 @@ def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> Unfitted
         state = {key: value for key, value in state.items() if not key.startswith(("aux1.", "aux2.", "AuxLogits."))}
     if name in VIT and spec.height != entry.meta["min_size"][0]:
         state = vision_transformer.interpolate_embeddings(spec.height, arguments["patch_size"], state)
-        notes = (*notes, f"position embeddings interpolated: {entry.meta['min_size'][0]} → {spec.height} pixels")
+        notes = (
+            *notes,
+            Fact.of("models.position_embeddings_interpolated", before=entry.meta["min_size"][0], after=spec.height),
+        )
     module = _called(name, builder, arguments)
     try:
         module.load_state_dict(state)
@@ -152,11 +156,9 @@ def _downloaded(name: str, entry: Any) -> dict[str, Any]:
     return state
 
 
-def _normalised_otherwise(entry: Any, spec: InputSpec) -> tuple[str, ...]:
+def _normalised_otherwise(entry: Any, spec: InputSpec) -> tuple[Fact, ...]:
     preset = entry.transforms()
     mean, std = tuple(preset.mean), tuple(preset.std)
     if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):
         return ()
-    return (
-        f"the weights were trained on images normalised with {mean} and {std}, the data here with {spec.mean} and {spec.std}",
-    )
+    return (Fact.of("models.normalised_otherwise", mean=mean, std=std, data_mean=spec.mean, data_std=spec.std),)

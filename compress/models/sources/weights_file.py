@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.models import checkpoint
 from compress.models import fit_to_data as head
@@ -42,12 +43,12 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
     draft = construct_model(architecture, spec, base=base, trust_code=trust_code)
     if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
         module = checkpoint.load(path, draft.module)
-        return UnfittedModel(module, draft.classes, (*draft.notes, f"weights and structure from {path.name}"))
+        return UnfittedModel(module, draft.classes, (*draft.notes, Fact.of("models.structure_from_file", path.name)))
     state = _unwrapped(_read(path), draft.module)
     _meet_channels(draft.module, state)
     _refuse_misfit(path, state, draft, len(spec.classes))
     draft.module.load_state_dict(state, strict=False)
-    return UnfittedModel(draft.module, draft.classes, (*draft.notes, f"weights from {path.name}"))
+    return UnfittedModel(draft.module, draft.classes, (*draft.notes, Fact.of("models.weights_from_file", path.name)))
 
 
 def _read(path: Path) -> Any:

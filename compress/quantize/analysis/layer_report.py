@@ -69,7 +69,7 @@ class ReportSection:
 
     results: Metrics = field(default_factory=dict)
     tables: dict[str, Rows] = field(default_factory=dict)
-    notes: tuple[Fact | str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     skipped: tuple[Fact, ...] = ()
 
 

@@ -29,7 +29,7 @@ class QATResult:
     static: StaticInt8Plan
     results: Metrics = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
-    notes: tuple[Fact | str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     skipped: tuple[Fact, ...] = ()
 
 

@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
+from compress.core.sentences import render
 from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
 from compress.models.sources.torchvision import VIT
@@ -80,7 +81,7 @@ def test_maxvit_partitions_divide_any_image(make_spec: MakeSpec) -> None:
     outcome = built(
         "maxvit_t", make_spec(size=64), args={"block_channels": [16, 16, 16, 16], "block_layers": [1] * 4, "head_dim": 8}
     )
-    assert any("partition size 7 → 2" in note for note in outcome.notes)
+    assert any("partition size 7 → 2" in render(note) for note in outcome.notes)
 
 
 def test_pretrained_weights_keep_the_body_and_get_a_head_that_fits(
@@ -89,8 +90,8 @@ def test_pretrained_weights_keep_the_body_and_get_a_head_that_fits(
     source = models.mobilenet_v3_small(num_classes=1000)
     offline(monkeypatch, source)
     outcome = built("mobilenet_v3_small", make_spec(classes=6), weights="DEFAULT")
-    assert any("1000 → 6 classes" in note for note in outcome.notes)
-    assert any("normalised" in note for note in outcome.notes)
+    assert any("1000 → 6 classes" in render(note) for note in outcome.notes)
+    assert any("normalised" in render(note) for note in outcome.notes)
     assert torch.equal(outcome.module.features[0][0].weight, source.features[0][0].weight)
 
 
@@ -102,7 +103,7 @@ def test_pretrained_weights_give_a_grey_image_what_three_equal_channels_got(
     grey = built("squeezenet1_1", make_spec(classes=1000, channels=1), weights="DEFAULT")
     image = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(grey.module(image), source(image.repeat(1, 3, 1, 1)))
-    assert any("3 → 1 channels" in note for note in grey.notes)
+    assert any("3 → 1 channels" in render(note) for note in grey.notes)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -118,7 +119,7 @@ def test_pretrained_networks_with_training_only_heads_renormalise_only_three_cha
 def test_pretrained_position_embeddings_are_interpolated(monkeypatch: pytest.MonkeyPatch, make_spec: MakeSpec) -> None:
     offline(monkeypatch, models.vit_b_32(num_classes=1000))
     outcome = built("vit_b_32", make_spec(size=64), weights="IMAGENET1K_V1")
-    assert any("interpolated: 224 → 64" in note for note in outcome.notes)
+    assert any("interpolated: 224 → 64" in render(note) for note in outcome.notes)
     assert outcome.module.encoder.pos_embedding.shape == (1, 5, 768)
 
 

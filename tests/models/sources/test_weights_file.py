@@ -15,6 +15,7 @@ from torchvision import models
 
 from compress.core.errors import ModelError
 from compress.core.record import InputSpec
+from compress.core.sentences import render
 from compress.models import checkpoint
 from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
@@ -74,7 +75,7 @@ def test_a_pruned_checkpoint_comes_back_with_its_structure_and_stem(stem: bool, 
     checkpoint.save(module.eval(), reference, tmp_path / "w.safetensors")
     back = from_file(tmp_path / "w.safetensors", make_spec(), "torchvision:resnet18", args={}, small_stem=stem)
     assert agree(back.module, module)
-    assert sum("small_stem" in note for note in back.notes) == 2 * stem
+    assert sum("small_stem" in render(note) for note in back.notes) == 2 * stem
 
 
 def test_a_checkpoint_with_another_stem_is_refused(tmp_path: Path, make_spec: MakeSpec) -> None:
@@ -95,7 +96,7 @@ def test_a_head_that_does_not_fit_says_so_and_is_replaced_on_request(own: bool, 
     fitted = from_file(path, make_spec(), args={**THIN, "num_classes": 20})
     assert fitted.module(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     assert torch.equal(fitted.module.features[0][0].weight, source.features[0][0].weight)
-    assert any("20 → 10 classes" in note for note in fitted.notes)
+    assert any("20 → 10 classes" in render(note) for note in fitted.notes)
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["checkpoint", "state dict"])
