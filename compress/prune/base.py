@@ -1,4 +1,4 @@
-"""What all granularities share: the limits they keep, what one cut gives, and what a pruner is."""
+"""Interface of all granularities: constraints, a pruned network, and the pruner."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What pruning must leave.
+    """Limits of pruning.
 
     Attributes:
         round_to: Channel counts are multiples of it.
-        max_ratio: Largest fraction of a layer that may go, in (0, 1).
+        max_ratio: Largest fraction of a layer to remove, in (0, 1).
         protect: Globs of module names to leave alone.
         ceilings: Other ceilings than `max_ratio` by glob of layer names, the first match counting.
     """
@@ -33,13 +33,13 @@ class Constraints:
 
     def ceiling(self, layers: Iterable[str]) -> float:
         """Lowest ceiling of layers that are pruned together."""
-        return min((self._of(layer) for layer in layers), default=self.max_ratio)
+        return min((self._layer_ceiling(layer) for layer in layers), default=self.max_ratio)
 
     def describe(self) -> dict[str, Value]:
         """The ceilings as values of a fact."""
         return {"max_ratio": self.max_ratio, "layer_max_ratios": tuple(sorted(set(self.ceilings.values())))}
 
-    def _of(self, layer: str) -> float:
+    def _layer_ceiling(self, layer: str) -> float:
         return next((ratio for glob, ratio in self.ceilings.items() if fnmatchcase(layer, glob)), self.max_ratio)
 
 
@@ -49,8 +49,8 @@ class PrunedModel:
 
     Attributes:
         module: Eval mode, on the CPU.
-        after_step: To be called after each optimizer step, so that what is gone stays gone; None where nothing can return.
-        notes: What a reviewer should know.
+        after_step: To be called after each optimizer step, so that removed weights stay zero; None where shapes changed.
+        notes: Points for review.
     """
 
     module: nn.Module
@@ -59,10 +59,10 @@ class PrunedModel:
 
 
 class Pruner(Protocol):
-    """Prunes one dense network, in as many cuts as wanted.
+    """Prunes one dense network, in any number of steps.
 
     Attributes:
-        skipped: What it leaves alone, with reasons.
+        skipped: Layers that it leaves alone, with reasons.
         protected: Names of the modules whose weights do not count as prunable.
     """
 
@@ -70,5 +70,5 @@ class Pruner(Protocol):
     protected: frozenset[str]
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
-        """Prune a result of an earlier cut, or the dense network, to a fraction of the dense one's cost."""
+        """Prune the result of an earlier step, or the dense network, to a fraction of the dense one's cost."""
         ...

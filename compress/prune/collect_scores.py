@@ -1,4 +1,4 @@
-"""The scores behind one cut: the importance that the stage names, with what it needs collected."""
+"""The scores for one pruning step: the importance that the stage names, computed on training batches."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Scores:
-    """Scores for one cut.
+    """Scores for one pruning step.
 
     Attributes:
-        importance: Ready to be asked.
+        importance: With its data collected.
         unscored: Root layers of the groups for which it has no score.
     """
 
@@ -37,50 +37,53 @@ class Scores:
         return (Fact.of("prune.unscored_channels", name, layers=tuple(sorted(self.unscored))),) if self.unscored else ()
 
 
-def compute_scores(
-    stage: Prune,
-    context: Context,
-    module: nn.Module,
-    *,
-    k: int,
-    removed: float,
-    protected: frozenset[str],
-    times: Mapping[str, float] | None,
-    batches: int,
-) -> Scores:
-    """Scores of a network before cut k.
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Computes the scores that a stage asks for.
 
-    Args:
+    Attributes:
         stage: Settings.
         context: Training batches, task, seed, device.
-        module: Its weights and buffers are left as they are; its gradients are not.
-        k: Number of the cut; the batches and random scores depend on it.
-        removed: Fraction that is gone after it.
         protected: Names of modules that are left alone.
-        batches: How many to look at.
-        times: Milliseconds of each layer where importance counts for each of them.
+        layer_ms: Milliseconds of each layer for `cost_aware: latency`, else None.
     """
-    importance: Importance = lookup("importance", stage.importance).load()(context.seed + k)
-    order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
-    material = ScoringData(
-        tuple(islice(order, batches)),
-        context.task,
-        device=resolve_device(context.device),
-        removed=removed,
-        prunable=tuple(prunable(module, protected)),
-    )
-    importance.collect(module, material)
-    return _watched(replace(importance, times=times))
+
+    stage: Prune
+    context: Context
+    protected: frozenset[str]
+    layer_ms: Mapping[str, float] | None
+
+    def score(self, module: nn.Module, *, k: int, removed: float, batches: int) -> Scores:
+        """Scores of a network before step k.
+
+        Args:
+            module: Its weights and buffers are left as they are; its gradients are not.
+            k: Number of the step; the batches and random scores depend on it.
+            removed: Fraction that is removed after it.
+            batches: Training batches.
+        """
+        stage, context = self.stage, self.context
+        importance: Importance = lookup("importance", stage.importance).load()(context.seed + k)
+        order = context.data.train.epoch(k, stage.recover.batch_size, context.seed + k)
+        data = ScoringData(
+            tuple(islice(order, batches)),
+            context.task,
+            device=resolve_device(context.device),
+            removed=removed,
+            prunable=tuple(prunable(module, self.protected)),
+        )
+        importance.collect(module, data)
+        return _record_unscored(replace(importance, times=self.layer_ms))
 
 
-def _watched(importance: Importance) -> Scores:
-    found = Scores(importance)
+def _record_unscored(importance: Importance) -> Scores:
+    scores = Scores(importance)
 
     def channels(root: str, group: Any) -> Tensor | None:
-        scores = importance.channels(root, group)
-        if scores is None:
-            found.unscored.add(root)
-        return scores
+        values = importance.channels(root, group)
+        if values is None:
+            scores.unscored.add(root)
+        return values
 
-    found.importance = replace(importance, channels=channels)
-    return found
+    scores.importance = replace(importance, channels=channels)
+    return scores

@@ -1,8 +1,8 @@
-"""Whether a latency target is met in the end, judged so that it holds although the speed of the machine changes.
+"""Whether a latency target is met in the end, by a ratio that holds although the speed of the machine changes.
 
-A time in ms is true for the speed that a machine had when it was taken; shared and thermally limited machines move by tens of
-percent within an hour. The ratio of two networks that ran in turns does not. So a target in ms becomes a fraction of the dense
-network's time at the start, cuts are judged by the fraction, and in the end the fraction is measured once more:
+A time in ms depends on the speed of the machine at that moment, which on shared or thermally limited machines varies by tens of
+percent within an hour. The ratio of two networks timed in turns does not. So a target in ms becomes a fraction of the dense
+network's time at the start, pruning steps are judged by the fraction, and the fraction is measured again in the end:
 
     reached = time of the pruned network ÷ time of the dense one, in turns
 """
@@ -28,10 +28,10 @@ HOW = "time of the pruned network ÷ time of the dense one at the end, ONNX Runt
 
 
 class LatencyResult(FrozenModel):
-    """A last measurement.
+    """The last measurement.
 
     Attributes:
-        asked: Fraction of the dense network's time that the target stands for.
+        asked: Fraction of the dense network's time that the target asks for.
         reached: Fraction measured.
         low: Lower end of its 95 % interval.
         high: Upper end of it.
@@ -54,23 +54,27 @@ class LatencyResult(FrozenModel):
         return self.dense_ms / self.dense_ms_before - 1
 
 
-def reached(watch: SpeedupMeter, module: nn.Module, *, asked: float, dense_ms: float, seconds: float) -> LatencyResult:
-    """Measure the end.
+def measure_fraction(meter: SpeedupMeter, module: nn.Module, *, asked: float, dense_ms: float, seconds: float) -> LatencyResult:
+    """Measure the pruned network's time as a fraction of the dense one's.
 
     Args:
-        watch: Of the dense network.
+        meter: Of the dense network.
         module: The pruned one.
         asked: Fraction asked for.
         dense_ms: Time of the dense network when that was set.
         seconds: Counted time of each.
     """
-    race = watch.compare(module, seconds=seconds)
-    gain = race.speedup
-    low, high = (1 / gain.high, 1 / gain.low) if gain.low and gain.high else (None, None)
-    found = 1 / gain.value if gain.value else race.ratio
-    now = median_ms(race.before)
+    comparison = meter.compare(module, seconds=seconds)
+    speedup = comparison.speedup
+    low, high = (1 / speedup.high, 1 / speedup.low) if speedup.low and speedup.high else (None, None)
     return LatencyResult(
-        asked=asked, reached=found, low=low, high=high, dense_ms_before=dense_ms, dense_ms=now, pruned_ms=median_ms(race.after)
+        asked=asked,
+        reached=1 / speedup.value if speedup.value else comparison.ratio,
+        low=low,
+        high=high,
+        dense_ms_before=dense_ms,
+        dense_ms=median_ms(comparison.before),
+        pruned_ms=median_ms(comparison.after),
     )
 
 
@@ -81,7 +85,7 @@ def quantity(result: LatencyResult) -> Quantity:
 
 
 def describe(target: Target, result: LatencyResult) -> tuple[Fact, ...]:
-    """Whether the target is met, and where the speed of the machine changed meanwhile, that."""
+    """Whether the target is met, and whether the speed of the machine changed meanwhile."""
     in_ms = target.latency_ms is not None
     verdict = Fact.of(
         "prune.latency_target",

@@ -1,28 +1,28 @@
-"""What the record says of a pruned network: figures of one step, results, layers, notes."""
+"""What the record holds of a pruned network: figures of one step, metric, results, layers, notes."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from compress.backends.run_split import run_split
 from compress.core.fact import Fact
 from compress.core.record import Quantity
-from compress.core.stage import Candidate
+from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
 from compress.prune.unstructured.weights import compressed_bytes, count_zeros
+from compress.train.distributed import resolve_device
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
-
 LAYER, BLOCK = "layer", "block"
-"""What a row of the table of layers is about."""
-
-
+"""Columns that name the subject of a row of the table of layers."""
 _WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -40,7 +40,7 @@ def _sparsity(module: nn.Module, protected: frozenset[str]) -> float:
 def results(
     stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, protected: frozenset[str]
 ) -> dict[str, Quantity]:
-    """What was kept of the dense network's cost, by the granularity's own measures."""
+    """Fractions that are left of the dense network's cost, by the granularity's own measures."""
     before, after = count_network(parent, candidate.spec), count_network(module, candidate.spec)
     if has_option("granularity", stage.granularity, "structured"):
         return {
@@ -79,29 +79,30 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
     return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=odd),) if odd else ()
 
 
-def gone(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Fraction of each layer that is gone, by name, from the rows of the table of layers."""
-    return {str(row[LAYER if LAYER in row else BLOCK]): round(_gone(row), 4) for row in rows}
+def removed_fractions(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Fraction of each layer that was removed, by name, from the rows of the table of layers."""
+    return {_subject(row): round(_removed_fraction(row), 4) for row in rows}
 
 
-def _gone(row: Mapping[str, Any]) -> float:
+def _subject(row: Mapping[str, Any]) -> str:
+    return str(row[LAYER if LAYER in row else BLOCK])
+
+
+def _removed_fraction(row: Mapping[str, Any]) -> float:
     if "sparsity" in row:
         return float(row["sparsity"])
     return 1 - row["out_after"] / row["out_before"] if "out_after" in row else 1.0
 
 
 def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, float]]) -> tuple[dict[str, Any], ...]:
-    """The rows of the table of layers, each with the fraction of the layer that was gone after every step."""
+    """The rows of the table of layers, each with the fraction of the layer that was removed after every step."""
     if len(steps) < 2:
         return tuple(map(dict, rows))
-    names = [str(row[LAYER if LAYER in row else BLOCK]) for row in rows]
-    return tuple(
-        {**row, "gone_after_each_step": [step.get(name, 0.0) for step in steps]} for row, name in zip(rows, names, strict=True)
-    )
+    return tuple({**row, "gone_after_each_step": [step.get(_subject(row), 0.0) for step in steps]} for row in rows)
 
 
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
-    """One row a layer: what it was and what is left."""
+    """One row for each layer: before and after."""
     if stage.granularity == "channel":
         return (*channel_rows(parent, module), *heads.head_rows(parent, module))
     return tuple(
@@ -136,3 +137,16 @@ def _sides(part: nn.Module) -> tuple[int, int]:
         return part.out_features, part.in_features
     msg = f"{type(part).__name__} is neither a convolution nor a linear layer"
     raise TypeError(msg)
+
+
+def trainable_copy(network: nn.Module) -> nn.Module:
+    """A copy in eval mode whose floating-point parameters require gradients."""
+    module = copy.deepcopy(network).eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return module
+
+
+def validation_metric(module: nn.Module, context: Context) -> float:
+    """The metric of the task on the validation split."""
+    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric

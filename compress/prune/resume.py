@@ -1,6 +1,7 @@
-"""What the loop of the pruning stage has finished, as a file: written after each step, read by a rerun.
+"""Files with which an interrupted pruning stage resumes: the finished steps with their weights, and what was measured.
 
-A state with another key (other settings, weights, data or seed) is not used, nor is one whose weights are missing or damaged.
+Files with another key (other settings, weights, data or seed) are not used, nor are damaged ones. All are named `step…`, and
+the stage removes them when it is done.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from compress.train.checkpoints import weights_hash
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
-STATE = "steps.json"
+STATE, LOG = "steps.json", "step-measured.json"
 
 
 class ResumeState(FrozenModel):
@@ -33,8 +34,8 @@ class ResumeState(FrozenModel):
         key: Hash of all that the steps depend on.
         rows: The table so far; the first is the dense network.
         curves: Of the recoveries.
-        notes: Of the last cut that was kept.
-        gone: Of each step, the fraction of each layer that was gone after it.
+        notes: Of the last step that was kept.
+        gone: Of each step, the fraction of each layer that was removed after it.
     """
 
     key: str
@@ -49,9 +50,29 @@ class ResumeState(FrozenModel):
         return len(self.rows) - 1
 
     @property
-    def kept(self) -> int:
-        """The step whose network goes on: the last one that was not undone; 0 for the network before the first cut."""
+    def last_kept(self) -> int:
+        """The step whose network goes on: the last one that was not undone; 0 for the network before the first step."""
         return max(step for step, row in enumerate(self.rows) if row["kept"])
+
+
+class LatencyLog(FrozenModel):
+    """Times and rounding that one pruning has measured so far, so that a rerun takes the same decisions.
+
+    Attributes:
+        key: As `key_of` returns it.
+        dense_ms: Time of the dense network on the target's device; None where it is not needed.
+        layer_ms: Milliseconds of each layer, for `cost_aware: latency`; None where they are not needed.
+        round_to: Multiple of channels.
+        rounding: A row for each multiple that was benchmarked.
+        speed: A row for each finished step.
+    """
+
+    key: str
+    dense_ms: float | None = None
+    layer_ms: dict[str, float] | None = None
+    round_to: int = 1
+    rounding: tuple[dict[str, Any], ...] = ()
+    speed: tuple[dict[str, Any], ...] = ()
 
 
 def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:
@@ -60,8 +81,8 @@ def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def read(folder: Path, key: str) -> ResumeState | None:
-    """The state of this very pruning; None when there is none, or not an unharmed one."""
+def read_state(folder: Path, key: str) -> ResumeState | None:
+    """The state of this pruning; None when there is none, or it is damaged."""
     try:
         state = ResumeState.model_validate_json((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
@@ -69,24 +90,32 @@ def read(folder: Path, key: str) -> ResumeState | None:
     return state if state.key == key else None
 
 
-def write(state: ResumeState, module: nn.Module, reference: nn.Module, folder: Path) -> None:
-    """Keep a finished step: weights first, then the state, then the older weights go."""
-    if state.kept == state.step:
-        save(module, reference, weights_of(folder, state.step))
+def write_state(state: ResumeState, module: nn.Module, reference: nn.Module, folder: Path) -> None:
+    """Store a finished step: weights first, then the state; then the older weights are removed."""
+    if state.last_kept == state.step:
+        save(module, reference, _weights_path(folder, state.step))
     write_text(folder / STATE, state.model_dump_json(indent=1))
-    for step in range(state.kept):
-        weights_of(folder, step).unlink(missing_ok=True)
+    for step in range(state.last_kept):
+        _weights_path(folder, step).unlink(missing_ok=True)
 
 
-def network_of(state: ResumeState, reference: nn.Module, folder: Path) -> nn.Module:
+def load_network(state: ResumeState, reference: nn.Module, folder: Path) -> nn.Module:
     """The network that the last kept step left.
 
     Raises:
         ModelError: Missing or damaged.
     """
-    return load(weights_of(folder, state.kept), reference)
+    return load(_weights_path(folder, state.last_kept), reference)
 
 
-def weights_of(folder: Path, step: int) -> Path:
-    """Where a step's network stands."""
+def read_log(folder: Path, key: str) -> LatencyLog | None:
+    """The log of this pruning; None when there is none, or it is damaged."""
+    try:
+        log = LatencyLog.model_validate_json((folder / LOG).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return log if log.key == key else None
+
+
+def _weights_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step}.safetensors"

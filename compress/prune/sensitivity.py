@@ -60,8 +60,8 @@ class Sensitivity(Stage):
         """
         from compress.core.atomic_files import atomic_write, write_text
         from compress.prune.base import Constraints
+        from compress.prune.results import trainable_copy, validation_metric
         from compress.prune.sensitivity_scan import scan
-        from compress.prune.validation_metric import trainable_copy, validation_metric
 
         parent, metric = trainable_copy(candidate.network()), context.task.metric_info
         dense = validation_metric(parent, context)

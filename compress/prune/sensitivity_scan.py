@@ -12,9 +12,9 @@ from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints
 from compress.prune.criteria import Importance, ScoringData
+from compress.prune.results import validation_metric
 from compress.prune.structured.channels import ChannelPruner
 from compress.prune.unstructured.weights import UnstructuredPruner, prunable
-from compress.prune.validation_metric import validation_metric
 from compress.train.distributed import resolve_device
 
 if TYPE_CHECKING:

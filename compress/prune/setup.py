@@ -1,7 +1,7 @@
-"""What a pruning needs before its first cut and measures along the way: rounding, latency target, pruner, times of the steps.
+"""Setup of a pruning stage: rounding, latency target, pruner; and the times of the steps, measured along the way.
 
-What was measured is kept in the stage's folder, so that a rerun goes on with the same decisions. Times of finished steps are a
-record only; the rounding of `round_to: measure` and the cuts of a target of time on this machine depend on what was measured.
+Measurements are stored in the stage's folder, so that a rerun takes the same decisions. Times of finished steps are only
+recorded; `round_to: measure`, `cost_aware: latency` and targets of time on this machine decide by measurements.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
-from compress.profile import compare_networks as stopwatch
+from compress.profile import compare_networks
 from compress.prune import latency_target as latency
-from compress.prune import resume as state
-from compress.prune import speedup as speed
+from compress.prune import speedup
 from compress.prune.base import Constraints, Pruner
-from compress.prune.latency_log import FILE, LatencyLog, read_log
+from compress.prune.resume import LOG, LatencyLog, key_of, read_log
 from compress.prune.schedule_settings import TIMED, has_option
-from compress.prune.structured import channel_multiple as rounding
+from compress.prune.structured import channel_multiple
 from compress.prune.structured.depth import BlockPruner
+from compress.prune.structured.layer_costs import layer_times
 from compress.train.distributed import accelerated, run_on_main
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ Value = TypeVar("Value")
 
 
 class PruningSetup:
-    """A pruner with its target and rounding resolved, and the clock that times its steps.
+    """A pruner with its target and rounding resolved, and the latency meter of its steps.
 
     Args:
         stage: Settings.
@@ -51,9 +51,9 @@ class PruningSetup:
         parent: A copy of it.
 
     Attributes:
-        pruner: Makes the cuts.
-        removed: Fraction of the target's measure that goes in the end.
-        measured: See there.
+        pruner: Prunes.
+        removed: Fraction of the target's measure that is removed in the end.
+        log: Measurements so far.
 
     Raises:
         ModelError: Nothing may be pruned, or the network cannot be traced.
@@ -63,47 +63,50 @@ class PruningSetup:
     def __init__(self, stage: Prune, candidate: Candidate, context: Context, parent: nn.Module) -> None:
         self.stage, self.spec, self.context, self.parent = stage, candidate.spec, context, parent
         self.device = load_device(stage.target.device)
-        self._watch: speed.SpeedupMeter | None = None
+        self._meter: speedup.SpeedupMeter | None = None
         self._notes: list[Fact] = []
         self._warnings: list[Fact] = []
-        self._reached: latency.LatencyResult | None = None
-        key = state.key_of(stage, context, parent)
-        self.measured = read_log(context.folder / FILE, key) or self._measure(key)
+        self._final_latency: latency.LatencyResult | None = None
+        key = key_of(stage, context, parent)
+        self.log = read_log(context.folder, key) or self._measure(key)
         self.removed = self._removed()
         self.pruner = self._pruner()
 
     def _measure(self, key: str) -> LatencyLog:
         dense_ms = self._from_first(self._dense_ms) if self.stage.target.timed else None
-        found = LatencyLog(key=key, dense_ms=dense_ms)
+        log = LatencyLog(key=key, dense_ms=dense_ms)
         if self.stage.granularity == "channel":
             multiple, rows = self._from_first(partial(self._rounding, dense_ms))
-            found = found.model_copy(update={"round_to": multiple, "rounding": rows})
-        self._write(found)
-        return found
+            log = log.model_copy(update={"round_to": multiple, "rounding": rows})
+        if self.stage.cost_aware == "latency":
+            layer_ms = self._from_first(lambda: layer_times(self.parent, self.spec, self.device))
+            log = log.model_copy(update={"layer_ms": layer_ms})
+        self._write(log)
+        return log
 
     def _dense_ms(self) -> float:
         if _is_here(self.device):
-            timings, _ = self.watch.time({})
-            return stopwatch.median_ms(timings[stopwatch.BASELINE])
-        return stopwatch.estimated_ms(self.parent, self.spec, self.device)
+            timings, _ = self.meter.time({})
+            return compare_networks.median_ms(timings[compare_networks.BASELINE])
+        return compare_networks.estimated_ms(self.parent, self.spec, self.device)
 
     def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
         stage = self.stage
         if isinstance(stage.round_to, int):
             return stage.round_to, ()
         if stage.round_to == "device":
-            multiple, source = rounding.device_multiple(self.device)
+            multiple, source = channel_multiple.device_multiple(self.device)
             return multiple, ({"round_to": multiple, "note": f"{self.device.name}: {source}"},)
-        kept = 1 - (stage.target.removed or 0.0)
+        fraction = 1 - (stage.target.removed or 0.0)
         if stage.target.latency_ms is not None and dense_ms is not None:
-            kept = min(stage.target.latency_ms / dense_ms, 0.95)
-        asked = stage.target.measure
-        return rounding.benchmark_multiples(
+            fraction = min(stage.target.latency_ms / dense_ms, 0.95)
+        measure = stage.target.measure
+        return channel_multiple.benchmark_multiples(
             self.parent,
             self.spec,
-            kept,
-            self.watch,
-            measure="macs" if asked in TIMED or asked == "sparsity" else asked,
+            fraction,
+            self.meter,
+            measure="macs" if measure in TIMED or measure == "sparsity" else measure,
             ranking="global" if stage.ranking == "erk" else stage.ranking,
             limits=self._limits(1),
         )
@@ -113,82 +116,84 @@ class PruningSetup:
         return Constraints(round_to=round_to, max_ratio=stage.ceiling, protect=stage.protect, ceilings=stage.ceilings)
 
     def _removed(self) -> float:
-        target, dense_ms = self.stage.target, self.measured.dense_ms
+        target, dense_ms = self.stage.target, self.log.dense_ms
         if target.removed is not None:
             return target.removed
-        kept = (target.latency_ms or 0.0) / (dense_ms or 1.0)
-        if kept >= 1:
+        fraction = (target.latency_ms or 0.0) / (dense_ms or 1.0)
+        if fraction >= 1:
             self._warnings.append(Fact.of("prune.latency_target_already_met", self.device.name, dense_ms=dense_ms))
-        return max(1 - kept, 0.0)
+        return max(1 - fraction, 0.0)
 
     def _pruner(self) -> Pruner:
         stage = self.stage
-        more: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if stage.target.timed:
-            more["meter"] = lambda module: self._from_first(partial(self._part_of_dense, module))
+            options["meter"] = lambda module: self._from_first(partial(self._part_of_dense, module))
         if stage.granularity in ("block", "n:m"):
-            more["pattern"] = stage.shape
+            options["pattern"] = stage.shape
         if stage.granularity == "layer":
-            more["samples"] = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))).inputs
+            options["samples"] = next(
+                iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))
+            ).inputs
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,
             measure=stage.target.measure,
             ranking=stage.ranking,
-            limits=self._limits(self.measured.round_to),
-            **more,
+            limits=self._limits(self.log.round_to),
+            **options,
         )
         return pruner
 
     def _part_of_dense(self, module: nn.Module) -> float:
         """Time of a network as a fraction of the dense one's."""
         if _is_here(self.device):
-            return self.watch.compare(module).ratio
-        return stopwatch.estimated_ms(module, self.spec, self.device) / (self.measured.dense_ms or 1.0)
+            return self.meter.compare(module).ratio
+        return compare_networks.estimated_ms(module, self.spec, self.device) / (self.log.dense_ms or 1.0)
 
     @property
-    def watch(self) -> speed.SpeedupMeter:
-        """Times networks on this machine; made once it is needed."""
-        if self._watch is None:
+    def meter(self) -> speedup.SpeedupMeter:
+        """Times networks on this machine; built at the first use."""
+        if self._meter is None:
             seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
-            self._watch = speed.SpeedupMeter(self.parent, self.spec, seconds=seconds)
-        return self._watch
+            self._meter = speedup.SpeedupMeter(self.parent, self.spec, seconds=seconds)
+        return self._meter
 
-    def timed(self, step: int, module: nn.Module) -> None:
-        """Time the network that a step left and keep the row; on the first process, and only where asked for."""
-        wanted = self.stage.timing_seconds > 0 or (self.stage.target.timed and _is_here(self.device))
-        if not wanted or not has_option("granularity", self.stage.granularity, "structured") or not is_main():
+    def time_step(self, step: int, module: nn.Module) -> None:
+        """Time the network that a step left and log the row; on the first process, and only where the stage times steps."""
+        enabled = self.stage.timing_seconds > 0 or (self.stage.target.timed and _is_here(self.device))
+        if not enabled or not has_option("granularity", self.stage.granularity, "structured") or not is_main():
             return
         try:
-            row = {"step": step, **self.watch.row(module, self.device)}
+            row = {"step": step, **self.meter.row(module, self.device)}
         except CompressError as error:
             self._notes.append(Fact.of("prune.step_not_timed", f"step {step}", error=str(error)))
             return
-        earlier = tuple(row for row in self.measured.speed if row["step"] < step)
-        if not speed.has_no_speedup(earlier[-1] if earlier else None, row):
+        earlier = tuple(row for row in self.log.speed if row["step"] < step)
+        if not speedup.has_no_speedup(earlier[-1] if earlier else None, row):
             row["cause"] = ""
-        self.measured = self.measured.model_copy(update={"speed": (*earlier, row)})
-        self._write(self.measured)
+        self.log = self.log.model_copy(update={"speed": (*earlier, row)})
+        self._write(self.log)
 
-    def finished(self, module: nn.Module) -> None:
-        """Measure once more whether a target of time on this machine is met; on the first process."""
+    def measure_target(self, module: nn.Module) -> None:
+        """Measure at the end whether a target of time on this machine is met; on the first process."""
         if not self.stage.target.timed or not _is_here(self.device) or not is_main() or self.removed == 0:
             return
         seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
-        asked, dense_ms = 1 - self.removed, self.measured.dense_ms or 1.0
-        self._reached = latency.reached(self.watch, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
-        facts = self._warnings if latency.is_missed(self._reached) else self._notes
-        facts += latency.describe(self.stage.target, self._reached)
+        asked, dense_ms = 1 - self.removed, self.log.dense_ms or 1.0
+        self._final_latency = latency.measure_fraction(self.meter, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
+        facts = self._warnings if latency.is_missed(self._final_latency) else self._notes
+        facts += latency.describe(self.stage.target, self._final_latency)
 
     def results(self) -> dict[str, Quantity]:
         """Speed-up of the last step, measured, and its efficiency; and what is left of the time, where that is the target."""
-        own = {"latency_ratio": latency.quantity(self._reached)} if self._reached else {}
+        own = {"latency_ratio": latency.quantity(self._final_latency)} if self._final_latency else {}
         return own | self._speedup()
 
     def _speedup(self) -> dict[str, Quantity]:
-        if not self.measured.speed:
+        if not self.log.speed:
             return {"pruning_speedup": Quantity.missing("1", self._untimed())}
-        last = self.measured.speed[-1]
+        last = self.log.speed[-1]
         interval = (last["low"], last["high"]) if last["low"] is not None else None
         detail = "time of the dense network ÷ time of the pruned one, ONNX Runtime on this machine, 1 thread, batch 1, in turns"
         by_macs = "pruning_speedup ÷ (multiply-accumulates of the dense network ÷ those of the pruned one)"
@@ -207,30 +212,30 @@ class PruningSetup:
 
     def notes(self) -> tuple[Fact, ...]:
         """Points for review about times and rounding."""
-        setting, multiple = self.stage.round_to, self.measured.round_to
+        setting, multiple = self.stage.round_to, self.log.round_to
         rounded = (Fact.of("prune.channel_multiple", setting, multiple=multiple),) if isinstance(setting, str) else ()
         return (*self._notes, *rounded, *self.warnings())
 
     def warnings(self) -> tuple[Fact, ...]:
-        """The notes of most weight: a latency target that is missed or was met by the dense network, steps without speed-up."""
-        return (*self._warnings, *speed.no_speedup(self.measured.speed))
+        """The notes that the report shows first: a missed latency target, steps without speed-up."""
+        return (*self._warnings, *speedup.no_speedup(self.log.speed))
 
-    def dropped(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
-        """Rows of the blocks that a result lacks, where blocks are what goes."""
+    def dropped_blocks(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+        """Rows of the blocks that a network lacks, for `granularity: layer`."""
         return self.pruner.rows(module) if isinstance(self.pruner, BlockPruner) else ()
 
     def tables(self) -> dict[str, tuple[dict[str, Any], ...]]:
-        """Rows of the times of the steps, and of the roundings tried out."""
-        found: dict[str, tuple[dict[str, Any], ...]] = {"speed": self.measured.speed, "rounding": self.measured.rounding}
-        found["latency_target"] = (self._reached.model_dump(),) if self._reached else ()
-        return {name: rows for name, rows in found.items() if rows}
+        """Rows of the times of the steps, and of the roundings that were benchmarked."""
+        tables: dict[str, tuple[dict[str, Any], ...]] = {"speed": self.log.speed, "rounding": self.log.rounding}
+        tables["latency_target"] = (self._final_latency.model_dump(),) if self._final_latency else ()
+        return {name: rows for name, rows in tables.items() if rows}
 
-    def _write(self, measured: LatencyLog) -> None:
+    def _write(self, log: LatencyLog) -> None:
         if is_main():
-            write_text(self.context.folder / FILE, measured.model_dump_json(indent=1))
+            write_text(self.context.folder / LOG, log.model_dump_json(indent=1))
 
     def _from_first(self, compute: Callable[[], Value]) -> Value:
-        """What the first process of a launch computes, for all of them."""
+        """The first process of a launch computes, and all processes get its value."""
         if world_size() == 1:
             return compute()
         with accelerated(self.context.device, "no") as accelerator:

@@ -1,6 +1,6 @@
-"""`prune:` in a recipe: remove what matters least, in steps, healing after each. Light: read and checked without torch.
+"""`prune:` in a recipe: remove what is least important, in steps with recovery. Light: read and checked without torch.
 
-for t = 1 … n:  choose (importance, schedule) → remove → recover → write down
+for t = 1 … n:  score (importance) → remove (schedule) → recover → store
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
-from compress.prune.max_ratio import MaxRatios
+from compress.prune.field_types import MaxRatios, Pattern, block_of, kept_of
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, is_iterative, misfit
-from compress.prune.sparsity_pattern import Pattern, block_of, kept_of
 from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ Multiple = Annotated[int, Field(ge=1, le=256)]
 
 
 def _known(name: str) -> str:
-    """The profile's own name, or the path of a profile as given.
+    """The profile's own name, or the path of a profile as written.
 
     Raises:
         ValueError: No such profile, or a faulty one.
@@ -44,16 +43,16 @@ def _known(name: str) -> str:
 
 
 class Target(FrozenModel):
-    """How far to go; exactly one of these.
+    """How much to remove; exactly one of these.
 
     Attributes:
         macs: Fraction of the multiply-accumulates to keep.
         params: Fraction of the parameters to keep (for weights: to keep other than zero).
         bytes: Fraction of the bytes to keep: of float32 weights as they are, and for weights and blocks after compression.
         latency: Fraction of the dense network's time on `device` to keep: on this machine timed in turns with it, so that it
-            holds whatever the machine's speed is at the moment; else by estimates.
-        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated. Here it is
-            turned into a fraction of the dense network's time at the start, which is then held to as with `latency`.
+            holds although the machine's speed changes; else by estimates.
+        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated. It becomes a
+            fraction of the dense network's time at the start, which is then met as with `latency`.
         sparsity: Fraction of the prunable weights to remove.
         device: Device profile that targets of time and `round_to: device` are meant for, and that speed is predicted for.
     """
@@ -68,25 +67,25 @@ class Target(FrozenModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name in MEASURES if getattr(self, name) is not None]
-        if len(given) != 1:
-            msg = f"a pruning target is exactly one of {', '.join(MEASURES)}, got {' and '.join(given) or 'none'}"
+        measures = [name for name in MEASURES if getattr(self, name) is not None]
+        if len(measures) != 1:
+            msg = f"a pruning target is exactly one of {', '.join(MEASURES)}, got {' and '.join(measures) or 'none'}"
             raise ValueError(msg)
         return self
 
     @property
     def measure(self) -> Measure:
-        """Which one is given."""
+        """Which measure the target is of."""
         return next(name for name in MEASURES if getattr(self, name) is not None)
 
     @property
     def timed(self) -> bool:
-        """Whether a clock or a cost model tells when it is met."""
+        """Whether it is a target of time, measured or estimated by a cost model."""
         return self.measure in TIMED
 
     @property
     def removed(self) -> float | None:
-        """Fraction that goes, in (0, 1); None for `latency_ms`, where the dense network's time must be known first."""
+        """Fraction to remove, in (0, 1); None for `latency_ms`, where the dense network's time must be known first."""
         if self.measure == "latency_ms":
             return None
         value = float(getattr(self, self.measure))
@@ -98,7 +97,7 @@ class Target(FrozenModel):
 
 
 class Prune(Stage):
-    """Take channels, whole blocks or single weights out of a network.
+    """Remove channels, whole blocks or single weights.
 
     Attributes:
         granularity: `channel` (with attention heads) and `layer` (whole residual blocks) make an ordinary smaller network,
@@ -106,31 +105,31 @@ class Prune(Stage):
             and time only on a runtime with sparse kernels.
         pattern: For `n:m`, how many of how many neighbouring inputs stay, `2:4` by default; for `block`, output × input
             channels, `1x4` by default.
-        importance: What a channel or weight is worth. From weights: `magnitude` (of all that goes with a channel), `l1`, `l2`
+        importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
             the loss, `fisher` of a whole channel or head at once), `apoz`, `activation`, `wanda`; for an untrained network
-            `snip`, `grasp`, `synflow`; `random` is the control. Left out: `fisher` for channels, else `magnitude`, which
+            `snip`, `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, else `magnitude`, which
             `sparse_training: {kind: greg2}` needs for channels, too.
-        target: Where to end; channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks sparsity,
-            params or bytes, `n:m` the sparsity of its pattern.
+        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks
+            sparsity, params or bytes, `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
-            weights and blocks: wide layers sparser than narrow ones, as sparse training wants it.
+            weights and blocks: wide layers sparser than narrow ones, as in sparse training.
         schedule: Steps.
         cost_aware: With `ranking: global`, changes of the loss are divided by the cost of the channel, so that of two channels
             of equal importance the more expensive one is removed. `target`: its parameters for targets of these or of bytes,
             else its multiply-accumulates; `latency`: its time on the target's device.
         sparse_training: Training under a penalty before the first pruning step; None for none.
-        round_to: Channel counts are multiples of it, as fast kernels want them; 1 does not round. `device`: what the target's
-            device wants; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.
-        max_ratio: Largest fraction of one layer that may go; None for 0.9 of channels, 0.99 of weights. Or by glob of layer
+        round_to: Channel counts are multiples of it, as fast kernels need them; 1 does not round. `device`: the multiple of the
+            target's device; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.
+        max_ratio: Largest fraction of one layer to remove; None for 0.9 of channels, 0.99 of weights. Or by glob of layer
             names, the first match counting, 0 for a layer to leave alone; or the JSON file that `compress sensitivity` writes.
         protect: Globs of module names whose outputs (channel) or weights (weight) are left alone, such as `features.0*`.
         recover: Training after each step.
         batches: Training batches of an importance that is computed from data; half as many for each of several scorings.
         rescorings: Each step removes its channels in this many parts, with changes of the loss and batch-norm statistics
-            computed anew before each part: a channel whose likes are removed becomes more important. None is 8, and 1 where
-            attention heads may be removed: eight scorings gained a MobileNetV2 one point and cost a ViT four. 1 for other
-            importances.
+            computed anew before each part: a channel becomes more important when similar ones are removed. None is 8, and 1
+            where attention heads may be removed: eight scorings gained a MobileNetV2 one point and cost a ViT four. 1 for
+            other importances.
         timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
     """
 
@@ -155,25 +154,24 @@ class Prune(Stage):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_importance(cls, given: Any) -> Any:
-        """`magnitude` where what is the best for channels does not fit."""
-        if not isinstance(given, dict) or "importance" in given:
-            return given
-        training = given.get("sparse_training")
-        grown = (training.get("kind") if isinstance(training, dict) else getattr(training, "kind", None)) == "greg2"
-        return {**given, "importance": "magnitude"} if grown or given.get("granularity", "channel") != "channel" else given
+    def _default_importance(cls, fields: Any) -> Any:
+        """`magnitude` where `fisher` does not fit."""
+        if not isinstance(fields, dict) or "importance" in fields:
+            return fields
+        training = fields.get("sparse_training")
+        kind = training.get("kind") if isinstance(training, dict) else getattr(training, "kind", None)
+        fits = kind != "greg2" and fields.get("granularity", "channel") == "channel"
+        return fields if fits else {**fields, "importance": "magnitude"}
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
-        fits = lookup("granularity", self.granularity).options.get("measures", MEASURES)
-        if self.target.measure not in fits:
-            fitting = [
-                row.name for row in entries("granularity") if self.target.measure in row.options.get("measures", MEASURES)
-            ]
-            others = ", ".join(map(repr, fitting))
+        measures = lookup("granularity", self.granularity).options.get("measures", MEASURES)
+        if self.target.measure not in measures:
+            rows = entries("granularity")
+            fitting = [row.name for row in rows if self.target.measure in row.options.get("measures", MEASURES)]
             msg = (
-                f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes {' or '.join(fits)}; "
-                f"change the target, or use granularity {others}"
+                f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes "
+                f"{' or '.join(measures)}; change the target, or use granularity {', '.join(map(repr, fitting))}"
             )
             raise ValueError(msg)
         if self.granularity == "layer" and self.importance != "magnitude":
@@ -211,7 +209,7 @@ class Prune(Stage):
 
     @property
     def scorings(self) -> int | None:
-        """`rescorings`, as far as the importance takes them; None where the network decides."""
+        """`rescorings` for an importance that is computed anew, else 1; None where the network decides."""
         return self.rescorings if is_iterative(self.granularity, self.importance) else 1
 
     @property
@@ -227,9 +225,9 @@ class Prune(Stage):
         return self.max_ratio if isinstance(self.max_ratio, dict) else {}
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
-        """The device, where it has a say in what is removed."""
-        asks = self.target.timed or self.round_to == "device" or self.cost_aware == "latency"
-        device = self.target.device if asks else "host" if self.round_to == "measure" else None
+        """The device, where the result depends on it."""
+        depends = self.target.timed or self.round_to == "device" or self.cost_aware == "latency"
+        device = self.target.device if depends else "host" if self.round_to == "measure" else None
         return {"device": fingerprint(load_device(device))} if device else {}
 
     def smoke(self) -> Self:
@@ -245,11 +243,11 @@ class Prune(Stage):
         return self.model_copy(update=small)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Prune in steps; continues after the last finished one.
+        """Prune in steps; resumes after the last finished one.
 
         Raises:
             ModelError: The network cannot be traced, has nothing to prune, or does not run once pruned.
         """
-        from compress.prune.loop import run
+        from compress.prune.run_stage import PruningRun
 
-        return run(self, candidate, context)
+        return PruningRun(self, candidate, context).execute()

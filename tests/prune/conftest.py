@@ -7,9 +7,40 @@ import torch
 from torch import nn
 
 from compress.core.record import InputSpec
+from compress.core.stage import Candidate, Context
 from compress.data.batch import Batch
 from compress.data.interface import Data
 from compress.tasks.classification import Classification
+
+QUICK = {"epochs": 2, "batch_size": 32, "lr": 0.01, "keep": "last", "teacher": "none"}
+WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.7}, "recover": QUICK, "timing_seconds": 0}
+CHANNEL = {"target": {"params": 0.6}, "recover": QUICK, "schedule": {"kind": "one_shot"}, "timing_seconds": 0}
+PICKING = {"pick_strength": 0.1, "pick_ceiling": 0.3}
+BEFORE = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
+
+WAYS = {
+    "exponential": {**WEIGHT, "schedule": {"kind": "exponential", "steps": 2}},
+    "accuracy_aware": {**WEIGHT, "schedule": {"kind": "accuracy_aware", "steps": 2, "drop": 0.9}},
+    "lottery": {**WEIGHT, "schedule": {"kind": "lottery", "steps": 2, "rewind": 3}, "recover": {**QUICK, "teacher": "parent"}},
+    "set": {**WEIGHT, "schedule": {"kind": "set", "update_every": 1}, "importance": "random", "ranking": "erk"},
+    "rigl": {**WEIGHT, "schedule": {"kind": "rigl", "update_every": 1}, "importance": "random", "ranking": "erk"},
+    "slimming": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "slimming"}, "importance": "bn_scale"},
+    "l1": {**WEIGHT, "sparse_training": {**BEFORE, "kind": "l1"}, "schedule": {"kind": "one_shot"}},
+    "group_lasso": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "group_lasso"}},
+    "greg2": {**CHANNEL, "sparse_training": {**BEFORE, **PICKING, "kind": "greg2", "every": 1, "epochs": 2}},
+    "greg1": {**CHANNEL, "sparse_training": {**BEFORE, "kind": "greg1", "every": 1, "epochs": 2}},
+    "synflow": {**WEIGHT, "importance": "synflow", "schedule": {"kind": "one_shot"}},
+    "grasp": {**WEIGHT, "importance": "grasp", "schedule": {"kind": "one_shot"}},
+    "hessian": {**CHANNEL, "importance": "hessian", "batches": 1},
+    "wanda": {**CHANNEL, "importance": "wanda"},
+}
+
+
+def _same(one, other):
+    a, b = one.candidate.network().state_dict(), other.candidate.network().state_dict()
+    assert a.keys() == b.keys()
+    assert all(torch.equal(value, b[name]) for name, value in a.items())
+    assert one.tables == other.tables
 
 
 def _spec(size: int, classes: int = 4) -> InputSpec:
@@ -95,3 +126,41 @@ class Residual(nn.Module):
 def residual() -> nn.Module:
     torch.manual_seed(0)
     return Residual().eval()
+
+
+@pytest.fixture
+def context(data, task, tmp_path):
+    (tmp_path / "stage").mkdir()
+    return Context(
+        data=data,
+        task=task,
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        seed=3,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def candidate(residual, spec):
+    return Candidate(spec=spec, module=residual)
+
+
+class Wide(nn.Module):
+    """Convolutions large enough that half of the channels show in the time."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
+        )
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+@pytest.fixture
+def wide():
+    torch.manual_seed(0)
+    return Wide().eval()

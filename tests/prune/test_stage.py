@@ -5,10 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from compress.core.fact import Fact
-from compress.core.stage import Candidate, Context
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
-from compress.prune import loop as steps
+from compress.prune import run_stage as steps
 from compress.prune.stage import Prune, Target
 from compress.prune.unstructured.weights import count_zeros
 
@@ -16,23 +15,6 @@ QUICK = {"epochs": 1, "batch_size": 32, "lr": 0.01, "keep": "last"}
 COMMON = {"recover": QUICK, "timing_seconds": 0}
 CHANNEL = {"importance": "taylor", "target": {"macs": 0.5}, "schedule": {"kind": "cubic", "steps": 3}} | COMMON
 WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"kind": "linear", "steps": 2}} | COMMON
-
-
-@pytest.fixture
-def context(data, task, tmp_path):
-    return Context(
-        data=data,
-        task=task,
-        folder=tmp_path / "stage",
-        cache=tmp_path / "cache",
-        seed=3,
-        device="cpu",
-    )
-
-
-@pytest.fixture
-def candidate(residual, spec):
-    return Candidate(spec=spec, module=residual)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +64,6 @@ def candidate(residual, spec):
 def test_what_does_not_fit_is_refused_with_what_does(fields, told):
     with pytest.raises(ValidationError, match=told):
         Prune(**fields)
-
-
-def test_a_pattern_that_yaml_read_as_a_time_is_understood():
-    fields = {"granularity": "n:m", "target": {"sparsity": 0.5}}
-    assert Prune(**fields, pattern=2 * 60 + 4).shape == "2:4"
-    assert Prune(**fields, pattern=4 * 60 + 8).shape == "4:8"
 
 
 def test_smoke_is_one_step_with_one_epoch():

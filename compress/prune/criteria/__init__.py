@@ -4,10 +4,8 @@ from compress.prune.criteria.activations import activation, apoz, wanda
 from compress.prune.criteria.at_init import grasp, snip
 from compress.prune.criteria.base import Importance, ScoringData
 from compress.prune.criteria.fisher import fisher
-from compress.prune.criteria.fpgm import fpgm
 from compress.prune.criteria.gradients import accumulate_gradients, hessian, taylor
-from compress.prune.criteria.norms import bn_scale, l1, l2, lamp, magnitude
-from compress.prune.criteria.random import random
+from compress.prune.criteria.norms import bn_scale, fpgm, l1, l2, lamp, magnitude, random
 from compress.prune.criteria.synflow import synflow
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What happens before the first cut: training under a penalty, or the dense training of a lottery ticket."""
+"""Training before the first pruning step: under a penalty, or the dense training of a lottery ticket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.core.fact import Fact
 from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Context
-from compress.prune.collect_scores import compute_scores
+from compress.prune.collect_scores import Scorer
 from compress.prune.predict_mask import predict_mask
 from compress.prune.schedule_settings import SparseTraining, has_option
 from compress.prune.setup import PruningSetup
@@ -36,14 +36,14 @@ REWIND = "rewind.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class InitialState:
-    """What the first cut starts from.
+    """What the first pruning step starts from.
 
     Attributes:
-        module: The network to cut.
-        teacher: Whom recovery imitates as `parent`.
-        weights: What a lottery ticket's weights go back to.
+        module: The network to prune.
+        teacher: The `parent` of recovery.
+        weights: The values that a lottery ticket's weights are set back to.
         curves: Of the training, if there was one.
-        notes: What a reviewer should know of it.
+        notes: Points for review.
     """
 
     module: nn.Module
@@ -53,21 +53,20 @@ class InitialState:
     notes: tuple[Fact, ...] = ()
 
 
-def train_before_pruning(
-    stage: Prune, context: Context, parent: nn.Module, prepared: PruningSetup, times: Mapping[str, float] | None
-) -> InitialState:
-    """Train where the stage asks for it; asked again after it finished, the result is loaded.
+def train_before_pruning(scorer: Scorer, parent: nn.Module, setup: PruningSetup) -> InitialState:
+    """Train where the stage asks for it; a finished training is loaded.
 
     Raises:
         ModelError: The penalty has nothing to act on.
         TrainingError: There are no weights to rewind to.
     """
+    stage, context = scorer.stage, scorer.context
     if stage.schedule.kind == "lottery":
-        return _dense(stage, context, parent)
+        return _train_dense(stage, context, parent)
     if stage.sparse_training is None:
         return InitialState(copy.deepcopy(parent), parent)
     module = copy.deepcopy(parent)
-    penalty, after_step = _penalty(stage, stage.sparse_training, context, module, prepared, times)
+    penalty, after_step = _penalty(stage.sparse_training, scorer, module, setup)
     history = fit(
         module,
         stage.sparse_training,
@@ -84,7 +83,7 @@ def train_before_pruning(
     return InitialState(
         module,
         parent,
-        curves=_named(history),
+        curves=_curves(history),
         notes=describe_growth(stage.sparse_training, _steps(stage.sparse_training, context)),
     )
 
@@ -95,28 +94,21 @@ def _steps(training: Training, context: Context) -> int:
 
 
 def _penalty(
-    stage: Prune,
-    training: SparseTraining,
-    context: Context,
-    module: nn.Module,
-    prepared: PruningSetup,
-    times: Mapping[str, float] | None,
+    training: SparseTraining, scorer: Scorer, module: nn.Module, setup: PruningSetup
 ) -> tuple[SparsityPenalty, Callable[[], None] | None]:
-    protected = prepared.pruner.protected
+    stage, protected = scorer.stage, scorer.protected
     if not has_option("penalty", training.kind, "grows"):
         return build_penalty(training, module, protected), None
 
     def pick(network: nn.Module) -> dict[str, Tensor]:
         work = copy.deepcopy(network).cpu().eval()
-        found = compute_scores(
-            stage, context, work, k=0, removed=prepared.removed, protected=protected, times=times, batches=stage.batches
-        )
-        return predict_mask(prepared.pruner, work, stage.target.fraction(prepared.removed), found.importance)
+        scores = scorer.score(work, k=0, removed=setup.removed, batches=stage.batches)
+        return predict_mask(setup.pruner, work, stage.target.fraction(setup.removed), scores.importance)
 
     if not has_option("penalty", training.kind, "picks"):
         growth = GrowingPenalty(training, pick(module), module)
     else:
-        fixed = {f"{skip.subject}.weight" for skip in prepared.pruner.skipped}
+        fixed = {f"{skip.subject}.weight" for skip in setup.pruner.skipped}
         free = {name: w for name, w in prunable(module, protected).items() if name not in fixed}
         growth = GrowingPenalty(
             training, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick
@@ -124,8 +116,8 @@ def _penalty(
     return SparsityPenalty.of(training, growth.penalty), growth
 
 
-def _dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
-    """Train the network that was given, keeping the weights of the step to rewind to."""
+def _train_dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
+    """Train the dense network and store the weights of the step to rewind to."""
     step, path = stage.schedule.value("rewind"), context.folder / REWIND
     module = copy.deepcopy(parent)
     start = {name: value.clone() for name, value in module.state_dict().items()}
@@ -136,8 +128,8 @@ def _dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
         start = lottery.read_weights(path, step, _steps(own, context))
     else:
         lottery.write_weights(parent, path)
-    return InitialState(module, copy.deepcopy(module).eval(), weights=start, curves=_named(history))
+    return InitialState(module, copy.deepcopy(module).eval(), weights=start, curves=_curves(history))
 
 
-def _named(history: History) -> dict[str, Curve]:
+def _curves(history: History) -> dict[str, Curve]:
     return {f"before {name}": curve for name, curve in history.curves.items()}

@@ -10,7 +10,11 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
+from compress.config.devices import Device
+from compress.core.errors import DeviceError
 from compress.core.record import InputSpec
+from compress.models.count_macs import count_network
+from compress.profile.compare_networks import exported, module_latency_ms
 from compress.prune.structured.select_channels import LayerCost
 
 CostMeasure = Literal["macs", "params", "bytes", "latency", "latency_ms"]
@@ -21,8 +25,6 @@ NEAR = 0.95
 
 def cost(module: nn.Module, spec: InputSpec, measure: CostMeasure) -> float:
     """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
-    from compress.models.count_macs import count_network
-
     if measure == "bytes":
         return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
     counts = count_network(module, spec)
@@ -30,9 +32,9 @@ def cost(module: nn.Module, spec: InputSpec, measure: CostMeasure) -> float:
 
 
 def measure_cost(cost: CostFn, module: nn.Module, target: float, *, twice: bool) -> float:
-    """Cost of a network; one that only just meets its target is measured twice, since luck would be enough once."""
-    found = cost(module)
-    return (found + cost(module)) / 2 if twice and NEAR * target < found <= target else found
+    """Cost of a network; one that only just meets its target is measured twice, since noise could decide otherwise."""
+    first = cost(module)
+    return (first + cost(module)) / 2 if twice and NEAR * target < first <= target else first
 
 
 def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
@@ -58,5 +60,29 @@ def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "pa
 
 
 def with_times(layers: Mapping[str, LayerCost], times: Mapping[str, float]) -> dict[str, LayerCost]:
-    """The same layers, costing milliseconds; one without a time was fused into another and costs nothing of its own."""
+    """The same layers, with milliseconds as cost; a layer without a time was fused into another and costs 0."""
     return {name: replace(layer, cost=times.get(name, 0.0)) for name, layer in layers.items()}
+
+
+def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = 1.0) -> dict[str, float]:
+    """Time of each layer at batch 1, ms, by name of its torch module.
+
+    Args:
+        module: Left as it is.
+        spec: Its input.
+        device: Measured by the runtime's own profile where it is this machine, else estimated by its roofline.
+        seconds: Time to spend on a measurement.
+
+    Raises:
+        DeviceError: Neither can be done, or no time could be attributed to a layer.
+    """
+    with exported({"network": module}, spec) as files:
+        latencies = module_latency_ms(files["network"], device, seconds=seconds)
+    names = {name for name, _ in module.named_modules() if name}
+    times = {name: ms for name, ms in latencies.items() if name in names and ms > 0}
+    if not times:
+        msg = (
+            f"no layer's time is known on {device.name}, so importance cannot be set against it; leave cost_aware: latency out"
+        )
+        raise DeviceError(msg)
+    return times

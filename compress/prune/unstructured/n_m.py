@@ -19,7 +19,7 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
-from compress.prune.sparsity_pattern import kept_of
+from compress.prune.field_types import kept_of
 from compress.prune.unstructured.channel_permutation import permute_channels
 from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
 

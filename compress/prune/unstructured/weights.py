@@ -21,7 +21,7 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
-from compress.prune.sparsity_pattern import block_of
+from compress.prune.field_types import block_of
 from compress.prune.unstructured import erk as budgets
 from compress.prune.unstructured.blocks import SINGLE, Block
 

@@ -5,8 +5,7 @@ import torch_pruning as tp
 from torch import nn
 
 from compress.prune.criteria import bn_scale, fpgm, l1, l2, lamp, magnitude
-from compress.prune.criteria.fpgm import distances
-from compress.prune.criteria.norms import lamp_scores
+from compress.prune.criteria.norms import distances, lamp_scores
 from compress.prune.structured import dependency_graph as groups
 
 

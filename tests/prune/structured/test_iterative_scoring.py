@@ -30,7 +30,7 @@ def test_each_round_scores_what_the_one_before_left_and_keeps_the_same_part_of_i
         seen.append((each, pruner.cost_fraction(network)))
         return _score(data, task)(each, network)
 
-    cut, _ = rounds.prune_iteratively(pruner, residual, 0.25, rounds=2, score=score, resettle=settled.append)
+    cut, _ = rounds.prune_iteratively(pruner, residual, 0.25, rounds=2, score=score, recalibrate=settled.append)
     assert [each for each, _ in seen] == [0, 1]
     assert seen[0][1] == 1.0
     assert seen[1][1] == pytest.approx(0.5, abs=0.05)
@@ -47,7 +47,9 @@ def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(
         return next(looks, count_network(module, spec).macs / dense)
 
     pruner = ChannelPruner(residual, spec, measure="latency", ranking="global", limits=Constraints(round_to=1), meter=meter)
-    cut, _ = rounds.prune_iteratively(pruner, residual, fraction, rounds=4, score=_score(data, task), resettle=lambda _: None)
+    cut, _ = rounds.prune_iteratively(
+        pruner, residual, fraction, rounds=4, score=_score(data, task), recalibrate=lambda _: None
+    )
     assert fraction - 0.05 <= pruner.cost_fraction(cut.module) <= fraction
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from compress.core.stage import Context
-from compress.prune.validation_metric import trainable_copy, validation_metric
+from compress.prune.results import trainable_copy, validation_metric
 
 
 def test_a_trainable_copy_is_apart_from_its_network(residual):
