@@ -18,8 +18,7 @@ from compress.core.budget import Budget
 from compress.core.errors import CompressError, nearest
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
-from compress.data.settings import DataSettings
-from compress.data.source_string import parse_source
+from compress.data.settings import DataSettings, parse_source
 from compress.models.settings import ModelSettings
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings

@@ -81,14 +81,14 @@ def channel_moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], t
         channels: How many the network sees; a grey image's figures stand for each of them.
     """
     levels = np.arange(256) / 255
-    found = []
+    moments = []
     for channel in range(images.shape[1]):
         counts = np.bincount(images[:, channel].reshape(-1).numpy(), minlength=256)
         mean = float(counts @ levels / max(counts.sum(), 1))
         variance = float(counts @ (levels - mean) ** 2 / max(counts.sum(), 1))
-        found.append((round(mean, 4), max(round(variance**0.5, 4), 1e-3)))
-    each = found * channels if len(found) == 1 else found
-    return tuple(mean for mean, _ in each), tuple(std for _, std in each)
+        moments.append((round(mean, 4), max(round(variance**0.5, 4), 1e-3)))
+    per_channel = moments * channels if len(moments) == 1 else moments
+    return tuple(mean for mean, _ in per_channel), tuple(std for _, std in per_channel)
 
 
 def _fit_channels(images: Tensor, channels: int) -> Tensor:
@@ -99,8 +99,8 @@ def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
     """Samples of the training split that lose their label; None for none."""
     if settings.labelled is None:
         return None
-    kept = balanced_subset(train.labels, settings.labelled, settings.seed)
-    return np.setdiff1d(np.arange(len(train.labels)), kept)
+    labelled = balanced_subset(train.labels, settings.labelled, settings.seed)
+    return np.setdiff1d(np.arange(len(train.labels)), labelled)
 
 
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:

@@ -80,8 +80,8 @@ class LoaderSplit:
             raise DataError(msg)
         inputs, targets = batch
         if inputs.ndim != 4 or not inputs.is_floating_point():
-            found = f"{inputs.dtype} {tuple(inputs.shape)}"
-            msg = f"the {self.name} loader's inputs are {found}; expected float (N, C, H, W), normalised"
+            description = f"{inputs.dtype} {tuple(inputs.shape)}"
+            msg = f"the {self.name} loader's inputs are {description}; expected float (N, C, H, W), normalised"
             raise DataError(msg)
         if targets.ndim != 1 or targets.is_floating_point():
             msg = f"the {self.name} loader's targets are {targets.dtype} {tuple(targets.shape)}; expected integer (N,)"

@@ -11,8 +11,7 @@ from compress.core.atomic_files import sha256
 from compress.core.registry import lookup
 from compress.core.trusted_code import source_file
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import parse_source
+from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.folder_listing import listing_hash
 

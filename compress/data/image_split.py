@@ -186,14 +186,14 @@ class ImageSplit:
 
     def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
         """The uint8 images of each batch, from memory where they are kept."""
-        kept = self._store(None if self._look.augmented is None else view) if self._keeps else None
-        if kept is not None and all(bool(kept.there[samples].all()) for samples in batches):
-            yield from (kept.images[samples] for samples in batches)
+        cache = self._store(None if self._look.augmented is None else view) if self._keeps else None
+        if cache is not None and all(bool(cache.there[samples].all()) for samples in batches):
+            yield from (cache.images[samples] for samples in batches)
             return
         for samples, pixels in zip(batches, self._read(batches, view), strict=True):
-            if kept is not None:
-                kept.images[samples] = pixels
-                kept.there[samples] = True
+            if cache is not None:
+                cache.images[samples] = pixels
+                cache.there[samples] = True
             yield pixels
 
     def _store(self, view: int | None) -> _CachedImages:

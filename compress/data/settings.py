@@ -1,12 +1,16 @@
-"""The recipe's `data:` block. Light: read and checked without torch."""
+"""The recipe's `data:` block and its source string, such as `imagefolder:photos`. Light: read and checked without torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.errors import DataError, nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.registry import lookup, names
 
 
 class DataSettings(FrozenModel):
@@ -63,3 +67,45 @@ class DataSettings(FrozenModel):
                 "samples": min(self.samples, 310),
             }
         )
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set comes from.
+
+    Attributes:
+        name: A row of family `data` in the method table.
+        argument: What follows the first colon.
+        base: Folder that relative paths start from.
+        trust_code: Whether the user's own code may run.
+    """
+
+    name: str
+    argument: str
+    base: Path
+    trust_code: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The argument as a path."""
+        return (self.base / Path(self.argument).expanduser()).absolute()
+
+
+def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:
+    """Take `NAME` or `NAME:ARGUMENT` apart.
+
+    Raises:
+        DataError: Unknown name, argument missing, or argument where none belongs.
+    """
+    name, colon, argument = source.partition(":")
+    if name not in names("data"):
+        msg = f"unknown data source {name!r}: {nearest(name, names('data'))}"
+        raise DataError(msg)
+    placeholder = lookup("data", name).options.get("argument")
+    if placeholder and not argument:
+        msg = f"data source {source!r} lacks its argument: write {name}:{placeholder}"
+        raise DataError(msg)
+    if colon and not placeholder:
+        msg = f"data source {name!r} takes no argument, got {argument!r}: write {name}"
+        raise DataError(msg)
+    return DataSource(name, argument, base, trust_code)

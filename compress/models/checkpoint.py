@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,14 +198,18 @@ def _tensors(module: nn.Module, reference: nn.Module) -> tuple[dict[str, Tensor]
 
 
 def _refuse(what: str, names: Iterable[str]) -> None:
-    found = sorted(names)
-    if found:
+    differing = sorted(names)
+    if differing:
         msg = (
-            f"cannot save this network: {len(found)} {what} differ from a freshly built one in more than shapes and numbers: "
-            f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; a stage may prune layers or put ReLU, ReLU6 or Identity in "
-            "the place of one, but not add or replace them otherwise"
+            f"cannot save this network: {len(differing)} {what} differ from a freshly built network in more than shapes and "
+            f"numbers: {_list_first(differing)}; a stage may prune layers or replace one by ReLU, ReLU6 or Identity, but not "
+            "add or replace them otherwise"
         )
         raise ModelError(msg)
+
+
+def _list_first(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + ", …" * (len(names) > 6)
 
 
 def _opened(path: Path) -> Any:
@@ -235,10 +239,10 @@ def _read(path: Path) -> tuple[Layout, dict[str, Tensor]]:
 
 
 def _misfit(path: Path, what: str, names: Iterable[str]) -> str:
-    found = list(names)
+    differing = list(names)
     return (
-        f"{path.name} was saved for another network: {len(found)} {what} differ from the one built here: "
-        f"{', '.join(found[:6])}{', …' * (len(found) > 6)}; build it with the same source, args and small_stem"
+        f"{path.name} was saved for another network: {len(differing)} {what} differ from the one built here: "
+        f"{_list_first(differing)}; build it with the same source, args and small_stem"
     )
 
 

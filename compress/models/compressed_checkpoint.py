@@ -52,11 +52,11 @@ def decompressed(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / path.name
+        unpacked = Path(folder) / path.name
         try:
-            with gzip.open(packed) as source, found.open("wb") as target:
+            with gzip.open(packed) as source, unpacked.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         except (OSError, EOFError) as error:
             msg = f"{packed} is damaged ({error}); run the stage again"
             raise ModelError(msg) from error
-        yield found
+        yield unpacked

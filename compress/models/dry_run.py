@@ -66,12 +66,14 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
 
 
 def _why_not(module: nn.Module, spec: InputSpec, settings: ModelSettings, error: Exception) -> str:
-    given = f"{settings.source} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
+    problem = f"{settings.source} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
     works = smallest_size(module, spec.channels, max(spec.height, spec.width))
     if works is not None:
-        return f"{given}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
+        return (
+            f"{problem}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
+        )
     stem = "; leave small_stem out, this network is laid out for its image size" if settings.small_stem else ""
-    return f"{given}: {_reason(error)}; change data.image_size or data.channels, or take another network{stem}"
+    return f"{problem}: {_reason(error)}; change data.image_size or data.channels, or take another network{stem}"
 
 
 def _reason(error: Exception) -> str:

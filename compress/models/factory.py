@@ -99,16 +99,16 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
         ModelError: The weights file or Python file is missing.
     """
     kind, rest = split_source(settings.source)
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     if kind == "file":
-        found["weights"] = _hash(rest, base)
+        parts["weights"] = _hash(rest, base)
         if settings.architecture is not None:
-            found |= model_fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
+            parts |= model_fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
     elif kind == "python":
-        found["code"] = _hash(rest.rpartition(":")[0] or rest, base)
+        parts["code"] = _hash(rest.rpartition(":")[0] or rest, base)
     elif settings.weights is not None:
-        found[kind] = _version(kind)  # what `DEFAULT` means changes with the library
-    return found
+        parts[kind] = _version(kind)  # what `DEFAULT` means changes with the library
+    return parts
 
 
 def _hash(name: str, base: Path) -> str:

@@ -25,13 +25,13 @@ def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d] | None:
 
 def last_layer(module: nn.Module, classes: int) -> tuple[str, nn.Linear | nn.Conv2d] | None:
     """Name and layer of the last linear or convolutional layer that has `classes` outputs; None when there is none."""
-    found = [
+    layers = [
         (name, layer)
         for name, layer in module.named_modules()
         if (isinstance(layer, nn.Linear) and layer.out_features == classes)
         or (isinstance(layer, nn.Conv2d) and layer.out_channels == classes)
     ]
-    return found[-1] if found else None
+    return layers[-1] if layers else None
 
 
 def fit_channels(module: nn.Module, channels: int) -> list[Fact]:
@@ -39,10 +39,10 @@ def fit_channels(module: nn.Module, channels: int) -> list[Fact]:
 
     A depthwise or grouped first convolution, and a network without one, is left alone.
     """
-    found = first_convolution(module)
-    if found is None or found[1].in_channels == channels or found[1].groups != 1:
+    first = first_convolution(module)
+    if first is None or first[1].in_channels == channels or first[1].groups != 1:
         return []
-    name, layer = found
+    name, layer = first
     old = layer.in_channels
     weight = layer.weight.detach()
     repeated = weight[:, torch.arange(channels) % old] * (old / channels)
@@ -67,14 +67,14 @@ def fit_classes(module: nn.Module, old: int, classes: int) -> list[Fact]:
     """
     if old == classes:
         return []
-    found = last_layer(module, old)
-    if found is None:
+    last = last_layer(module, old)
+    if last is None:
         msg = (
             f"class-count mismatch: the data has {classes} classes, and no layer of the network has {old} outputs to replace; "
             "check args.num_classes"
         )
         raise ModelError(msg)
-    name, layer = found
+    name, layer = last
     owner, _, leaf = name.rpartition(".")
     setattr(module.get_submodule(owner), leaf, _fresh(layer, classes))
     if isinstance(getattr(module, "num_classes", None), int):

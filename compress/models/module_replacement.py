@@ -32,13 +32,13 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
     Raises:
         KeyError: No such place; its name.
     """
-    made: dict[int, nn.Module] = {}
+    replacements: dict[int, nn.Module] = {}
     for name, part in parts.items():
         owner_name, _, leaf = name.rpartition(".")
         owner = _owner(module, owner_name, name)
         before = getattr(owner, leaf, None)
         if isinstance(before, nn.Module):
-            setattr(owner, leaf, made.setdefault(id(before), _new(part, before)))
+            setattr(owner, leaf, replacements.setdefault(id(before), _new(part, before)))
         elif part in FUNCTIONS and _is_function(before):
             setattr(owner, leaf, FUNCTIONS[part])
         else:
@@ -49,9 +49,9 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
 
 def find_replaceable(module: nn.Module, reference: nn.Module) -> dict[str, ReplaceablePart]:
     """What stands in another's place in `module`, by place; both otherwise of one structure."""
-    found = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
+    replaced = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
     # Inside of what was replaced there is nothing to tell.
-    return {name: part for name, part in found.items() if not any(name.startswith(f"{other}.") for other in found)}
+    return {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in replaced)}
 
 
 def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, ReplaceablePart | None, ReplaceablePart | None]]:
@@ -74,19 +74,19 @@ def _kind(part: nn.Module) -> ReplaceablePart | None:
 
 
 def _function(value: Any) -> ReplaceablePart | None:
-    return next((name for name, one in FUNCTIONS.items() if value is one), None)
+    return next((name for name, function in FUNCTIONS.items() if value is function), None)
 
 
 def _is_function(value: Any) -> bool:
-    return any(value is one for one in REPLACEABLE)
+    return any(value is function for function in REPLACEABLE)
 
 
 def _new(part: ReplaceablePart, before: nn.Module) -> nn.Module:
-    made = PARTS[part]()
-    made.training = before.training
+    replacement = PARTS[part]()
+    replacement.training = before.training
     if part != "identity":
-        made.inplace = bool(getattr(before, "inplace", False))  # type: ignore[assignment]
-    return made
+        replacement.inplace = bool(getattr(before, "inplace", False))  # type: ignore[assignment]
+    return replacement
 
 
 def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:

@@ -18,10 +18,10 @@ def use_small_stem(module: nn.Module) -> list[Fact]:
 
     A patch embedding (kernel not larger than its stride) is left alone: with stride 1 it would no longer cut patches.
     """
-    found = first_convolution(module)
-    if found is None:
+    first = first_convolution(module)
+    if first is None:
         return [Fact.of("models.small_stem_no_convolution")]
-    name, layer = found
+    name, layer = first
     if max(layer.stride) == 1:
         return [Fact.of("models.small_stem_has_stride_1", name)]
     if any(size <= stride for size, stride in zip(layer.kernel_size, layer.stride, strict=True)):

@@ -1,14 +1,16 @@
-"""Image classification: cross-entropy, top-1 accuracy."""
+"""Image classification: cross-entropy, top-1 accuracy. Light: torch is imported when a loss or metric is computed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.record import Metric
-from compress.tasks.metrics import ACCURACY
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ACCURACY = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
+"""Of classification. Records that name no metric are from before it was recorded, when there was no other."""
 
 
 class Classification:
@@ -54,15 +56,15 @@ class Classification:
         from torchmetrics.functional import classification as measures
 
         k = outputs.shape[1]
-        found = {
-            "accuracy": measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro"),
+        values = {
+            self.metric: measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro"),
             "calibration_error": measures.multiclass_calibration_error(
                 outputs.softmax(dim=1), targets, num_classes=k, n_bins=15
             ),
         }
         if k > 5:
-            found["accuracy_top5"] = measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro", top_k=5)
-        return {name: float(value) for name, value in found.items()}
+            values["accuracy_top5"] = measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro", top_k=5)
+        return {name: float(value) for name, value in values.items()}
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """1 where the largest logit is the right class, else 0; float32 (N,)."""

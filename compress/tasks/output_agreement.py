@@ -75,5 +75,5 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     products = (a * b).sum(axis=1)
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)
-    found: np.ndarray = np.where(both_zero, 1.0, products / np.where(norms == 0, 1.0, norms))
-    return found
+    cosine: np.ndarray = np.where(both_zero, 1.0, products / np.where(norms == 0, 1.0, norms))
+    return cosine

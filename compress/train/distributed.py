@@ -35,7 +35,7 @@ def resolve_device(name: str) -> str:
         raise DeviceError(msg)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return next(device for device, found in there.items() if found)
+        return next(device for device, available in there.items() if available)
     if not there[name]:
         msg = f"device {name!r} was asked for, but torch finds none on this machine; use --device auto or cpu"
         raise DeviceError(msg)
@@ -70,7 +70,7 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
         precision: As in `Training`.
     """
     shared = [state._shared_state for state in (AcceleratorState, PartialState, GradientState)]
-    kept = [dict(state) for state in shared]
+    saved = [dict(state) for state in shared]
     for state in shared:
         state.clear()
     try:
@@ -82,7 +82,7 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
     finally:
-        for state, before in zip(shared, kept, strict=True):
+        for state, before in zip(shared, saved, strict=True):
             state.clear()
             state.update(before)
 

@@ -23,16 +23,15 @@ from compress.core.fact import Fact
 from compress.core.progress import Bar, NullReporter, Reporter
 from compress.data.interface import Data
 from compress.tasks.base import Task
-from compress.train.after_step import fingerprint_with_hook, hook_state, restore_hook
-from compress.train.checkpoints import Checkpoints, clone_state
+from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook
 from compress.train.checks import fingerprint, validate
 from compress.train.curriculum.settings import Curriculum
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main
-from compress.train.ema import moving_average
 from compress.train.history import History, TrainingProgress
 from compress.train.loss_term import LossTerm
 from compress.train.memory_format import to_cpu, to_device
 from compress.train.optimizer_step import TrainStep, group_batches
+from compress.train.optimizers import moving_average
 from compress.train.seeding import derive_seed, preserve_rng
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher

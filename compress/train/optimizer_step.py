@@ -22,9 +22,8 @@ from compress.train.distributed import data_parallel, shard_batch
 from compress.train.features.hooks import capture
 from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.loss_term import LossTerm, online_terms
-from compress.train.lr_schedules import lr_factor
 from compress.train.memory_format import memory_format_for
-from compress.train.optimizers import build_optimizer
+from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher

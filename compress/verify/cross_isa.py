@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.record import Metrics, Quantity
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 from compress.tasks.output_agreement import compare_outputs
 from compress.verify import agent
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Check, Metrics, Quantity
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def subject(device: str, *, of: str = "artifact", **quantities: Quantity) -> BenchmarkRow:

@@ -11,7 +11,7 @@ from compress.core.format_quantity import (
     format_with_provenance,
 )
 from compress.core.record import Quantity, RunRecord
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 PREFIX = {"k": 1e3, "M": 1e6, "G": 1e9}
 

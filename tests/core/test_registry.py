@@ -25,8 +25,7 @@ from compress.core.registry import ENTRIES, Entry, add, lookup, names, temporary
 from compress.core.registry_entry import FAMILIES, Registry
 from compress.data import factory
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 from compress.data.sources import digits
 from compress.pipeline.report.outline import Pictures, Section, build_outline
 from compress.prune.criteria.base import Importance

@@ -7,8 +7,7 @@ import pytest
 from compress.core.errors import DataError
 from compress.core.registry import ENTRIES, names
 from compress.data.factory import data_fingerprint, load_data
-from compress.data.settings import DataSettings
-from compress.data.source_string import parse_source
+from compress.data.settings import DataSettings, parse_source
 
 
 def test_an_unknown_source_is_answered_with_the_nearest():

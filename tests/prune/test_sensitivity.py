@@ -10,7 +10,7 @@ from compress.core.record import Metric
 from compress.core.stage import Candidate
 from compress.prune.sensitivity import Sensitivity, max_ratios
 from compress.prune.stage import Prune
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def _row(layer, ratio, accuracy):

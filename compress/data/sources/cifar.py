@@ -18,8 +18,7 @@ from torchvision import datasets
 from compress.core.errors import DataError
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 from compress.data.stratified import stratified_hold_out
 
 

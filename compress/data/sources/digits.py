@@ -11,17 +11,16 @@ from sklearn.datasets import load_digits
 
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 from compress.data.stratified import Indices, stratified_hold_out
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     """The digits, split by seed and class; resized (bilinear, antialiased) when read."""
-    found = load_digits()
+    dataset = load_digits()
     # Sixteen levels of grey, 0 the background.
-    images = torch.from_numpy(np.round(found.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
-    labels = found.target.astype(np.int64)
+    images = torch.from_numpy(np.round(dataset.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
+    labels = dataset.target.astype(np.int64)
 
     def part(chosen: Indices) -> ArrayPart:
         return images[torch.from_numpy(chosen)], labels[chosen]

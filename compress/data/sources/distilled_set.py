@@ -28,8 +28,7 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.distilled_metadata import FORMAT, DistilledMetadata, distilled_file, source_description
 from compress.data.sources.distilled_split import DistilledSplit, contents_hash
 from compress.data.stratified import balanced_subset, stratified_hold_out
@@ -60,19 +59,19 @@ class DistilledSet:
         return DistilledSplit(images, targets, soft, operations=operations, views=self.about.views, seed=seed)
 
 
-def write(path: Path, given: DistilledSet) -> None:
+def write(path: Path, distilled: DistilledSet) -> None:
     """Write the file; it appears whole or not at all."""
     metadata = {
         "format": FORMAT,
-        "contents": contents_hash(given.images, given.targets),
-        "sum": contents_hash(given.images, given.targets, given.soft),
-        "classes": json.dumps(given.spec.classes),
-        "spec": given.spec.model_dump_json(),
-        "about": given.about.model_dump_json(),
+        "contents": contents_hash(distilled.images, distilled.targets),
+        "sum": contents_hash(distilled.images, distilled.targets, distilled.soft),
+        "classes": json.dumps(distilled.spec.classes),
+        "spec": distilled.spec.model_dump_json(),
+        "about": distilled.about.model_dump_json(),
     }
-    tensors = {"images": given.images, "targets": given.targets, "probabilities": given.soft}
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_with(path, lambda aside: save_file(kept, str(aside), metadata=metadata))
+    tensors = {"images": distilled.images, "targets": distilled.targets, "probabilities": distilled.soft}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_with(path, lambda aside: save_file(stored, str(aside), metadata=metadata))
 
 
 def read(path: Path) -> DistilledSet:
@@ -89,7 +88,7 @@ def read(path: Path) -> DistilledSet:
         with safe_open(str(file), framework="pt") as opened:
             metadata: Mapping[str, str] = opened.metadata() or {}
             images, targets, soft = (opened.get_tensor(name) for name in ("images", "targets", "probabilities"))
-        found = DistilledSet(
+        distilled = DistilledSet(
             images,
             targets,
             soft,
@@ -102,7 +101,7 @@ def read(path: Path) -> DistilledSet:
     if metadata.get("sum") != contents_hash(images, targets, soft):
         msg = f"{file}: its images or labels were changed since it was written; make it again with dataset_distillation"
         raise DataError(msg)
-    return found
+    return distilled
 
 
 def with_distilled_train(data: Data, path: Path) -> Data:
@@ -116,29 +115,29 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     Raises:
         DataError: The set is missing, damaged or of another size, or the data set behind it is missing or has changed.
     """
-    found = read(origin.path)
-    _fits(found, settings)
-    labels = found.targets.numpy()
+    distilled = read(origin.path)
+    _fits(distilled, settings)
+    labels = distilled.targets.numpy()
     rows = torch.from_numpy(balanced_subset(labels, settings.limit, settings.seed))
-    if found.about.data is None:
-        return _alone(found, settings, rows)
-    source = source_description(found.about.data, settings)
+    if distilled.about.data is None:
+        return _alone(distilled, settings, rows)
+    source = source_description(distilled.about.data, settings)
     from compress.data import factory as sources
 
     behind: Data = sources.load_data(source, base=origin.base, trust_code=origin.trust_code)
-    if behind.spec != found.spec or behind.train.fingerprint != found.about.fingerprint:
+    if behind.spec != distilled.spec or behind.train.fingerprint != distilled.about.fingerprint:
         msg = (
             f"{settings.source} was made from {source.source}, which has changed since (other images, classes or versions of "
             "the packages that read them); make the set again, or train on the data set itself"
         )
         raise DataError(msg)
-    train = found.split(augmented=settings.augment != "none", seed=settings.seed, rows=rows)
-    return Data(found.spec, train, behind.validation, behind.test, source=settings.source, skipped=behind.skipped)
+    train = distilled.split(augmented=settings.augment != "none", seed=settings.seed, rows=rows)
+    return Data(distilled.spec, train, behind.validation, behind.test, source=settings.source, skipped=behind.skipped)
 
 
-def _fits(found: DistilledSet, settings: DataSettings) -> None:
+def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
     """Refuse settings that the set cannot follow."""
-    spec = found.spec
+    spec = distilled.spec
     if (spec.height, spec.width, spec.channels) != (settings.image_size, settings.image_size, settings.channels):
         size = f"image_size: {spec.height}, channels: {spec.channels}"
         msg = f"{settings.source} holds images of {spec.height} × {spec.width} with {spec.channels} channels; write {size}"
@@ -148,9 +147,9 @@ def _fits(found: DistilledSet, settings: DataSettings) -> None:
         raise DataError(msg)
 
 
-def _alone(found: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
+def _alone(distilled: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
     """All three splits out of the set itself."""
-    labels = found.targets[rows].numpy()
+    labels = distilled.targets[rows].numpy()
     rest, test = stratified_hold_out(labels, settings.test, settings.seed)
     train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
     if min(len(test), len(validation)) == 0:
@@ -161,10 +160,10 @@ def _alone(found: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
         raise DataError(msg)
 
     def part(chosen: Any, *, augmented: bool) -> DistilledSplit:
-        return found.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
+        return distilled.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
 
     return Data(
-        found.spec,
+        distilled.spec,
         part(rest[train], augmented=settings.augment != "none"),
         part(rest[validation], augmented=False),
         part(test, augmented=False),

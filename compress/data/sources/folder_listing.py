@@ -44,17 +44,17 @@ def find_splits(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         msg = f"no such image folder: {root}; give imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
-    found = [entry.name for entry in _folders(root)]
-    if not found:
+    names = [entry.name for entry in _folders(root)]
+    if not names:
         msg = f"{root} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
-    if "train" not in found:
+    if "train" not in names:
         return {"all": root}
-    others = [name for name in found if name not in _SPLITS]
+    others = [name for name in names if name not in _SPLITS]
     if others:
         msg = f"{root} has train/ and beside it {_some(others)}; expected only {', '.join(_SPLITS)}; rename or move the rest"
         raise DataError(msg)
-    return {name: root / name for name in _SPLITS if name in found}
+    return {name: root / name for name in _SPLITS if name in names}
 
 
 def list_classes(root: Path) -> tuple[FolderListing, tuple[Fact, ...]]:
@@ -90,8 +90,8 @@ def check_same_classes(train: FolderListing, other: FolderListing, name: str, ro
     Raises:
         DataError: Says which are missing and which are too many.
     """
-    missing = [each for each in train.classes if each not in other.classes]
-    extra = [each for each in other.classes if each not in train.classes]
+    missing = [label for label in train.classes if label not in other.classes]
+    extra = [label for label in other.classes if label not in train.classes]
     if missing or extra:
         said = [f"lacks {_some(missing)}"] * bool(missing) + [f"has besides {_some(extra)}"] * bool(extra)
         msg = (

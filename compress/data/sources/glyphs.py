@@ -31,8 +31,7 @@ from compress.core.errors import DataError
 from compress.data.augment import seed_of
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 
 CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 

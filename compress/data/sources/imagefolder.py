@@ -24,8 +24,7 @@ from compress.core.fact import Fact
 from compress.data.augment import center_crop
 from compress.data.build_image_data import build_image_data
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.folder_listing import FolderListing, check_same_classes, describe, find_splits, list_classes
 from compress.data.stratified import Indices, balanced_subset, stratified_hold_out
 
@@ -104,9 +103,9 @@ def _choose(
 ) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Fact, ...]]:
     """Which files are training, validation and test images; the classes; the files left out."""
     folders = find_splits(root)
-    found = {name: list_classes(folder) for name, folder in folders.items()}
-    skipped = _shorten([skip for _, skips in found.values() for skip in skips])
-    whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, (listing, _) in found.items()}
+    listings = {name: list_classes(folder) for name, folder in folders.items()}
+    skipped = _shorten([skip for _, skips in listings.values() for skip in skips])
+    whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, (listing, _) in listings.items()}
     first = whole.pop("all", None) or whole.pop("train")
     for name, (listing, _) in whole.items():
         check_same_classes(first[0], listing, name, root)

@@ -24,8 +24,7 @@ from compress.core.trusted_code import load_function
 from compress.data.augment import Transform, center_crop, squeeze
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
-from compress.data.source_string import DataSource
+from compress.data.settings import DataSettings, DataSource
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -36,13 +35,13 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         CompressError: No such file or function.
         DataError: It returned something else than described above.
     """
-    given = load_function(origin.argument, origin.base, origin.trust_code)(settings)
-    if isinstance(given, Data):
-        return given
-    if not isinstance(given, tuple) or len(given) != 4:
-        msg = f"{settings.source} returned {type(given).__name__}; expected a Data or (train, validation, test, classes)"
+    result = load_function(origin.argument, origin.base, origin.trust_code)(settings)
+    if isinstance(result, Data):
+        return result
+    if not isinstance(result, tuple) or len(result) != 4:
+        msg = f"{settings.source} returned {type(result).__name__}; expected a Data or (train, validation, test, classes)"
         raise DataError(msg)
-    *datasets, classes = given
+    *datasets, classes = result
     names = [str(name) for name in classes]
     parts = [
         _read(dataset, f"{settings.source}, {name}", len(names), settings)
@@ -73,8 +72,8 @@ def _tensor(image: Any, what: str) -> Tensor:
         return tv.pil_to_tensor(image.convert("L" if image.mode in ("1", "L") else "RGB"))  # type: ignore[no-any-return]
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] in (1, 3):
         return image
-    found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-    msg = f"{what}: {found}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image"
+    description = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+    msg = f"{what}: {description}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image"
     raise DataError(msg)
 
 

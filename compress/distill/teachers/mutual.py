@@ -18,9 +18,8 @@ from compress.distill.losses.response import response
 from compress.distill.teachers.self_teachers import require_single_process
 from compress.tasks.base import Task
 from compress.train.checkpoints import weights_hash
-from compress.train.lr_schedules import lr_factor
 from compress.train.memory_format import to_device
-from compress.train.optimizers import build_optimizer
+from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
 

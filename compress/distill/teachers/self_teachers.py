@@ -14,7 +14,7 @@ from compress.core.errors import TrainingError
 from compress.core.stage import Context
 from compress.data.batch import Batch
 from compress.models.settings import ModelSettings
-from compress.train.ema import moving_average
+from compress.train.optimizers import moving_average
 from compress.train.teachers.base import Teacher
 
 
@@ -62,7 +62,7 @@ class SnapshotTeacher(Teacher):
 
 
 class MovingAverageTeacher(Teacher):
-    """A moving average of the student's weights, as in `compress.train.ema`.
+    """A moving average of the student's weights, as in `compress.train.optimizers`.
 
     Args:
         decay: Of the average.

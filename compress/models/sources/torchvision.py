@@ -115,11 +115,11 @@ def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, A
 
 def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> UnfittedModel:
     choices = models.get_model_weights(name)
-    wanted = str(settings.weights)
-    if wanted not in choices.__members__:
-        msg = f"torchvision:{name} has no weights {wanted!r}: {nearest(wanted.upper(), choices.__members__)}"
+    weights = str(settings.weights)
+    if weights not in choices.__members__:
+        msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
         raise ModelError(msg)
-    entry = choices[wanted]
+    entry = choices[weights]
     state = _downloaded(name, entry)
     arguments = {**settings.args, "num_classes": len(entry.meta["categories"])}
     if name == "maxvit_t":
@@ -138,7 +138,7 @@ def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> Unfitted
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        msg = f"the weights {wanted} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
+        msg = f"the weights {weights} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
         raise ModelError(msg) from error
     return UnfittedModel(module, arguments["num_classes"], (*notes, *_normalised_otherwise(entry, spec)))
 

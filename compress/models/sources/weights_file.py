@@ -70,29 +70,31 @@ def _read(path: Path) -> Any:
         raise ModelError(msg) from error
 
 
-def _unwrapped(found: Any, module: nn.Module) -> dict[str, Tensor]:
+def _unwrapped(content: Any, module: nn.Module) -> dict[str, Tensor]:
     """The state dict inside what a training script saved, its keys without the prefixes of wrappers."""
-    while isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
-        key = next((wrapper for wrapper in WRAPPERS if isinstance(found.get(wrapper), Mapping)), None)
+    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        key = next((wrapper for wrapper in WRAPPERS if isinstance(content.get(wrapper), Mapping)), None)
         if key is None:
             break
-        found = found[key]
-    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
+        content = content[key]
+    state = (
+        {str(key): value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, Mapping) else {}
+    )
     if not state:
-        kind = type(found).__name__
+        kind = type(content).__name__
         msg = f"the weights file holds no state dict (found {kind}); allowed: a state dict, bare or under one of {WRAPPERS}"
         raise ModelError(msg)
-    wanted = module.state_dict().keys()
+    expected = module.state_dict().keys()
     for prefix in PREFIXES * 2:  # wrappers nest in either order
-        if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in wanted):
+        if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in expected):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return {key: value for key, value in state.items() if key in wanted or not key.startswith(AUXILIARY)}
+    return {key: value for key, value in state.items() if key in expected or not key.startswith(AUXILIARY)}
 
 
 def _meet_channels(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Let the network have the file's image channels; it is fitted to the data after loading, with the file's weights."""
-    found = head.first_convolution(module)
-    weight = state.get(f"{found[0]}.weight") if found else None
+    first = head.first_convolution(module)
+    weight = state.get(f"{first[0]}.weight") if first else None
     if weight is not None and weight.ndim == 4:
         head.fit_channels(module, weight.shape[1])
 
@@ -102,9 +104,9 @@ def _refuse_misfit(path: Path, state: Mapping[str, Tensor], draft: UnfittedModel
     shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
-    found = head.last_layer(draft.module, draft.classes)
-    if found and shapes and not missing and not unexpected and all(key.rpartition(".")[0] == found[0] for key in shapes):
-        held = state[f"{found[0]}.weight"].shape[0]
+    last = head.last_layer(draft.module, draft.classes)
+    if last and shapes and not missing and not unexpected and all(key.rpartition(".")[0] == last[0] for key in shapes):
+        held = state[f"{last[0]}.weight"].shape[0]
         msg = (
             f"class-count mismatch: checkpoint {path.name} has {held} classes, the data has {classes}; to keep its body and "
             f"give it a fresh head, set args: {{num_classes: {held}}}, otherwise use the data that it was trained on"
@@ -123,6 +125,6 @@ def _refuse_misfit(path: Path, state: Mapping[str, Tensor], draft: UnfittedModel
 
 
 def _listed(what: str, keys: Iterable[str]) -> list[str]:
-    found = list(keys)
-    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-    return [f"{len(found)} {what} ({', '.join(found[:4])}{more})"] if found else []
+    listed = list(keys)
+    more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
+    return [f"{len(listed)} {what} ({', '.join(listed[:4])}{more})"] if listed else []

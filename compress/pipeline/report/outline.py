@@ -14,7 +14,7 @@ from compress.core.format_quantity import format_duration
 from compress.core.record import Metric, RunRecord
 from compress.core.registry import lookup, names
 from compress.pipeline.report.table import Table
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 if TYPE_CHECKING:
     from compress.core.plot_style import FigureFile

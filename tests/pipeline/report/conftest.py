@@ -7,7 +7,7 @@ from compress.core.budget import Budget, check_budget
 from compress.core.fact import SKIPPED, Fact
 from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, StageRecord
 from compress.pipeline.report.write import write
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 RECIPE = """# What:    ResNet-50 teacher, MobileNetV2 student, for a phone CPU and a Jetson
 name: resnet50_to_mobilenet

@@ -7,7 +7,7 @@ from compress.core.record import Metric, Quantity, RunRecord, Verdict
 from compress.core.registry import Entry, temporary
 from compress.pipeline.report.outline import Pictures, Section, build_outline, deciding_metric
 from compress.pipeline.report.write import write
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def test_a_record_with_hardly_anything_still_gives_a_report(record: RunRecord, tmp_path: Path) -> None:

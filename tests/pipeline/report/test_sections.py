@@ -9,7 +9,7 @@ from compress.core.format_quantity import PROVENANCE_MARKS, display_unit, format
 from compress.core.record import Metric, Quantity, RunRecord
 from compress.pipeline.report.outline import build_outline
 from compress.pipeline.report.write import write
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 from tests.pipeline.report.pages import read, without_curves
 
 

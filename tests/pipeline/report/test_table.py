@@ -2,7 +2,7 @@
 
 from compress.core.record import Quantity
 from compress.pipeline.report.table import Notes
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def test_numbers_of_one_provenance_share_a_note() -> None:

@@ -14,7 +14,7 @@ from compress.pipeline.report.tables import (
     summary_rows,
     versions_table,
 )
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def test_summary_rows_are_square_and_hold_control_and_change(record: RunRecord) -> None:

@@ -2,7 +2,7 @@
 
 from compress.core.record import Curve, Metric, RunRecord
 from compress.pipeline.report.training_curves import draw_stage
-from compress.tasks.metrics import ACCURACY
+from compress.tasks.classification import ACCURACY
 
 
 def test_a_stage_gets_a_figure_for_what_its_record_holds(record: RunRecord) -> None:

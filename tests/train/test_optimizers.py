@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from compress.train.lr_schedules import lr_factor
-from compress.train.optimizers import build_optimizer, parameter_groups
+from compress.train.optimizers import build_optimizer, lr_factor, parameter_groups
 from tests.train.toy_training import conv_net
 
 
