@@ -12,7 +12,7 @@ from compress.core.sentences import render
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
-from compress.train.curriculum.loss_balancing import RATE, GradNorm, gradnorm_update
+from compress.train.curriculum.loss_balancing import RATE, GradNorm, UncertaintyWeighting, gradnorm_update
 from compress.train.curriculum.settings import Curriculum
 from compress.train.teachers.cached_logits import CachedTeacher
 from tests.train.toy_training import SETTINGS, conv_net, toy_data, train
@@ -109,3 +109,13 @@ def test_the_record_says_what_weights_were_found(tmp_path, terms):
     assert note.values["weights"] == tuple(term.weight for term in terms)
     assert sum(note.values["factors"]) == pytest.approx(len(terms), abs=1e-4)
     assert render(note).startswith(f"balance `gradient_norm` ended with task × {terms[0].weight:g} × ")
+
+
+def test_uncertainty_settles_where_each_loss_weighs_one_over_itself():
+    made, losses = UncertaintyWeighting(2), (torch.tensor(4.0), torch.tensor(0.5))
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        torch.stack(list(made(dict(enumerate(losses))).values())).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(made.s.detach().exp(), torch.tensor([4.0, 0.5]), rtol=1e-2, atol=1e-2)
