@@ -1,7 +1,11 @@
-"""Output of the stage: soft labels, files, figure, numbers and facts for the record."""
+"""Output of the stage: soft labels, files, figure, numbers and facts for the record.
+
+The baseline of a set is the accuracy of a small network trained on it, and of one trained on as many random real images.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,17 +13,26 @@ from torch import Tensor, nn
 
 from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics, Quantity
+from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
+from compress.core.statistics import wilson
 from compress.data.sources.distilled_metadata import FILE, DistilledMetadata
 from compress.data.sources.distilled_set import DistilledSet, write
-from compress.dataset_distillation.baseline import compare_with_random
 from compress.dataset_distillation.convnet import max_depth
+from compress.dataset_distillation.coreset import random_subset
 from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 from compress.dataset_distillation.previews import FIGURE, PREVIEWS, draw_figure, write_previews
+from compress.train.loop import fit
+from compress.train.settings import Training
 
 if TYPE_CHECKING:
     from compress.dataset_distillation.stage import DatasetDistillation
+
+BASELINE_STEPS = 600
+"""Steps of each training of the baseline; an epoch is one pass over the whole set."""
+
+BASELINE_BATCH = 128
 
 
 def write_results(
@@ -114,3 +127,40 @@ def _notes(stage: DatasetDistillation, task: SynthesisTask, networks: tuple[nn.M
     if depth < stage.depth and stage.method.uses_real_images:
         notes.append(Fact.of("dataset_distillation.depth_limited", depth=depth, requested=stage.depth))
     return tuple(notes)
+
+
+def compare_with_random(distilled: DistilledSet, task: SynthesisTask, context: Context) -> Metrics:
+    """Validation accuracy of both networks: same initial weights, steps and augmentation; hard labels."""
+    results = {"set": validation_accuracy(distilled, task, context, "control-set")}
+    if task.pools is not None:
+        subset = random_subset(task)
+        random = replace(distilled, images=subset.images, targets=subset.targets)
+        results["random"] = validation_accuracy(random, task, context, "control-random")
+    return {f"{name}_{context.task.metric}_validation": quantity for name, quantity in results.items()}
+
+
+def validation_accuracy(distilled: DistilledSet, task: SynthesisTask, context: Context, label: str) -> Quantity:
+    """Validation accuracy of a small network that was trained on this set alone."""
+    from compress.backends.run_split import run_split
+
+    split = distilled.split(seed=task.seed)
+    steps = 4 if context.smoke else BASELINE_STEPS
+    epochs = max(1, steps // split.batches(BASELINE_BATCH))
+    training = Training(epochs=epochs, batch_size=BASELINE_BATCH, lr=3e-3, weight_decay=5e-4, keep="last")
+    network = task.random_network(9).cpu()
+    fit(
+        network,
+        training,
+        data=replace(context.data, train=split),
+        task=context.task,
+        terms=(lookup("loss", "task").load()(),),
+        seed=task.seed,
+        folder=task.folder,
+        label=label,
+        device=context.device,
+        reporter=task.reporter,
+    )
+    scores = run_split(network, context.data.validation, context.task).scores
+    correct, total = round(float(scores.sum())), len(scores)
+    detail = f"a network of {task.depth} blocks of {task.width} channels, {epochs} epochs on the {len(split)} images alone"
+    return Quantity.measured(correct / total, "fraction", detail, interval=wilson(correct, total), runs=total)

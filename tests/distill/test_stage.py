@@ -15,7 +15,6 @@ from compress.core.stage import Candidate, Context
 from compress.distill.losses.response import response
 from compress.distill.stage import Distill
 from compress.tasks.classification import Classification
-from compress.train.curriculum.settings import Curriculum
 from compress.train.finetune import finetune
 from compress.train.settings import FinetuneSettings
 from compress.train.stage import Train
@@ -113,33 +112,6 @@ def test_a_stage_round_trips_through_json():
     stage = Distill(losses=({"task": {"weight": 0.4}}, {"response": {"weight": 0.6}}))
     assert Distill.model_validate_json(stage.model_dump_json()) == stage
     assert json.loads(stage.model_dump_json())["losses"][0] == {"task": {"weight": 0.4, "warmup": 0.0}}
-
-
-def test_function_matching_is_one_line_and_what_is_given_stays():
-    stage = Distill(mode="funmatch")
-    assert [type(term).__name__ for term in stage.losses] == ["Response"]
-    assert (stage.losses[0].temperature, stage.curriculum.mixup, stage.epochs, stage.schedule) == (1.0, 1.0, 100, "cosine")
-    own = Distill(mode="funmatch", epochs=7, losses=["dist"], curriculum={"erase": 0.1})
-    assert (own.epochs, own.curriculum.mixup, own.curriculum.erase) == (7, 1.0, 0.1)
-    assert type(own.losses[0]).__name__ == "Dist"
-    assert Distill(mode="funmatch", curriculum=Curriculum(cutmix=1.0)).curriculum.mixup == 0.0
-    for each in (stage, own):
-        assert Distill.model_validate_json(each.model_dump_json()) == each
-    assert stage.smoke().epochs == 1
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"losses": [{"response": {}}, "task"]}, "without labels, but losses name `task`"),
-        ({"losses": ["response", "label_smoothing"]}, "losses name `label_smoothing`"),
-        ({"curriculum": {"mixup": 0.0}}, "mixes images"),
-        ({"teacher": "ensemble"}, "needs unmixed images"),
-    ],
-)
-def test_what_is_not_function_matching_is_refused(given, message):
-    with pytest.raises(ValidationError, match=message):
-        Distill(mode="funmatch", **given)
 
 
 def test_function_matching_needs_no_labels(context):

@@ -1,4 +1,4 @@
-"""Contrastive distillation (CRD): of many samples, the student's vector should point to the teacher's of its own.
+"""Contrastive representation distillation (CRD): student and teacher representations of a sample form the positive pair.
 
 Tian, Krishnan & Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699.
 """
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
 
 
 def contrastive(g_s: Tensor, g_t: Tensor, y: Tensor, *, tau: float) -> Tensor:
-    """The critic's loss of the paper's equation 18, with the batch in place of a memory of the whole data set.
+    """Noise-contrastive loss within a batch: equation 18 of the paper with in-batch negatives.
 
         h_ij = exp(⟨g_s,i, g_t,j⟩ / τ) / ( exp(⟨g_s,i, g_t,j⟩ / τ) + M_i )
         L_i = −log h_ii − Σ_{j ∈ negatives(i)} log(1 − h_ij)
 
-    The negatives of i are samples of other classes, as many as M_i. (`crd_memory` is the paper's own form, which
-    draws thousands of them from a buffer and divides M by the size of the data set; here M_i counts the batch's negatives.)
+    negatives(i) are the samples of other classes in the batch, and M_i is their number. (`crd_memory` implements the paper's
+    form, which draws thousands of negatives from a memory bank and divides M by the size of the data set.)
 
     Args:
-        g_s: Student vectors of length 1, (N, d).
-        g_t: Teacher vectors of length 1, (N, d).
-        y: Classes, int64 (N,); of samples without a label (negative) each is a class of its own.
-        tau: τ, over 0.
+        g_s: Student vectors of unit L2 norm, (N, d).
+        g_t: Teacher vectors of unit L2 norm, (N, d).
+        y: Classes, int64 (N,); each sample without a label (negative) is a class of its own.
+        tau: Temperature τ, over 0.
 
     Returns:
         Loss of each sample, (N,), at least 0.
     """
     import torch
 
-    alike = y.unsqueeze(0) == y.unsqueeze(1)
-    alike &= (y >= 0).unsqueeze(0) | torch.eye(len(y), dtype=torch.bool, device=y.device)
-    others = ~alike
-    m = others.sum(dim=1).clamp(min=1)
+    same_class = y.unsqueeze(0) == y.unsqueeze(1)
+    same_class &= (y >= 0).unsqueeze(0) | torch.eye(len(y), dtype=torch.bool, device=y.device)
+    negatives = ~same_class
+    m = negatives.sum(dim=1).clamp(min=1)
     scores = g_s @ g_t.T / tau - m.log().unsqueeze(1)
-    right = torch.nn.functional.softplus(-scores.diagonal())
-    wrong = (torch.nn.functional.softplus(scores) * others).sum(dim=1)
-    return right + wrong
+    positive_loss = torch.nn.functional.softplus(-scores.diagonal())  # −log h_ii
+    negative_loss = (torch.nn.functional.softplus(scores) * negatives).sum(dim=1)
+    return positive_loss + negative_loss
 
 
 class MemorySettings(FrozenModel):
-    """`memory:` of a contrastive loss: vectors of all training samples, 8 · width bytes for each.
+    """`memory:` of a contrastive loss: a memory bank of all training samples, 8 · width bytes per sample.
 
     Attributes:
-        negatives: How many samples are drawn from it for each batch.
-        momentum: Weight of what is remembered when a sample is seen again.
+        negatives: Number of samples drawn for each batch.
+        momentum: Weight of the stored vector in its update.
     """
 
     negatives: int = Field(default=4096, ge=1, le=1_000_000)
@@ -62,14 +62,14 @@ class MemorySettings(FrozenModel):
 
 
 class Contrastive(LossTerm):
-    """`contrastive:` in a recipe. Student's and teacher's vectors go through learned linear maps into one space.
+    """`contrastive:` in a recipe. Learned linear projections embed student and teacher features in a common space.
 
     Attributes:
         temperature: τ above.
-        width: Dimensions of the common space.
-        layers: Whose outputs, as vectors; `auto` takes what the heads are given.
-        memory: Where the negatives come from: None takes the other samples of the batch, `{negatives: 4096}` draws as many from
-            a memory of all training samples, as in the paper.
+        width: Dimension of the embedding.
+        layers: Layers whose outputs are compared as vectors; `auto` takes the inputs of the heads.
+        memory: Source of the negatives: None takes the other samples of the batch, `{negatives: 4096}` draws that many from a
+            memory bank of all training samples, as in the paper.
     """
 
     temperature: float = Field(default=0.07, gt=0.0)
@@ -82,22 +82,22 @@ class Contrastive(LossTerm):
 
     @property
     def needs_unmixed(self) -> bool:
-        """A memory keeps vectors of samples as they are."""
+        """Whether images must be unmixed: a memory bank stores one vector per sample."""
         return self.memory is not None
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:
-        """The two maps of each pair, and its memory."""
+        """The two projections of each pair, and its memory bank."""
         from torch import nn
 
-        made = []
+        embeddings = []
         for layers in matched:
-            small, large = math.prod(layers.student_shape), math.prod(layers.teacher_shape)
-            made.append(nn.ModuleList([nn.Linear(small, self.width), nn.Linear(large, self.width)]))
+            student_size, teacher_size = math.prod(layers.student_shape), math.prod(layers.teacher_shape)
+            embeddings.append(nn.ModuleList([nn.Linear(student_size, self.width), nn.Linear(teacher_size, self.width)]))
             if self.memory is not None:
                 from compress.distill.losses.crd_memory import MemoryBank
 
-                made[-1].append(MemoryBank(samples, self.width, **self.memory.model_dump()))
-        return nn.ModuleList(made)
+                embeddings[-1].append(MemoryBank(samples, self.width, **self.memory.model_dump()))
+        return nn.ModuleList(embeddings)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `contrastive`."""
@@ -105,10 +105,11 @@ class Contrastive(LossTerm):
         from torch.nn import functional as F
 
         values = []
-        maps = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
-        for pair, both in zip(inputs.features, maps, strict=True):
-            own, theirs, *memory = both.children()
-            g_s, g_t = F.normalize(own(pair.student.flatten(1)), dim=1), F.normalize(theirs(pair.teacher.flatten(1)), dim=1)
+        embeddings = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
+        for pair, embedding in zip(inputs.features, embeddings, strict=True):
+            embed_student, embed_teacher, *memory = embedding.children()
+            g_s = F.normalize(embed_student(pair.student.flatten(1)), dim=1)
+            g_t = F.normalize(embed_teacher(pair.teacher.flatten(1)), dim=1)
             if memory:
                 values.append(memory[0](g_s, g_t, inputs.batch, self.temperature))
             else:

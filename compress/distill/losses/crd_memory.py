@@ -1,4 +1,4 @@
-"""The memory of CRD: a vector of every training sample, from which many more negatives are drawn than a batch holds.
+"""Memory bank of CRD: one vector per training sample, from which more negatives are drawn than a batch contains.
 
 Tian, Krishnan & Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699, section 3.2 and appendix.
 """
@@ -16,48 +16,50 @@ from compress.core.environment import world_size
 from compress.core.errors import TrainingError
 from compress.data.batch import Batch
 
-UNSEEN = -1
-"""Class of a sample that no batch has held yet, or that has no label."""
+NO_CLASS = -1
+"""Class of a sample that has no label, or that was in no batch yet."""
 
 
-def nce_loss(own: Tensor, other: Tensor, others: Tensor, alike: Tensor, *, tau: float, log_z: Tensor, samples: int) -> Tensor:
-    """Noise-contrastive loss of one network against the memory of the other.
+def nce_loss(
+    g: Tensor, positive: Tensor, drawn: Tensor, excluded: Tensor, *, tau: float, log_z: Tensor, samples: int
+) -> Tensor:
+    """Noise-contrastive loss of one network against the memory bank of the other.
 
         h(g, v) = exp(⟨g, v⟩ / τ) / Z,   P_i = h / (h + m_i / n)
         L_i = −log P_i(v_i) − Σ_{j ∈ negatives(i)} log(1 − P_i(v_j))
 
-    M / N in the paper, with M = m_i negatives and N = n samples. The paper draws negatives for each sample of a batch; here the
-    whole batch shares one draw, which needs d · m instead of d · m · N numbers, and negatives of i's class are left out.
+    m_i is M, and n is N, of the paper. The paper draws negatives for each sample of a batch. Here a batch shares one draw,
+    which needs d · m instead of d · m · N numbers, and negatives of i's class are excluded.
 
     Args:
-        own: g of one network, of length 1, (N, d).
-        other: v_i, the memory of the other network's vector of the same samples, (N, d).
-        others: v_j of the draw, (m, d).
-        alike: Which of the draw are no negatives of which sample, bool (N, m).
-        tau: τ, over 0.
+        g: Vectors of one network, of unit L2 norm, (N, d).
+        positive: v_i, stored vectors of the other network for the same samples, (N, d).
+        drawn: v_j, stored vectors of the other network for the drawn samples, (m, d).
+        excluded: Whether drawn sample j is no negative of sample i, bool (N, m).
+        tau: Temperature τ, over 0.
         log_z: log Z, scalar.
-        samples: n.
+        samples: n, number of training samples.
 
     Returns:
         Loss of each sample, (N,), at least 0.
     """
-    m = (~alike).sum(dim=1).clamp(min=1)
+    m = (~excluded).sum(dim=1).clamp(min=1)
     noise = log_z + (m / samples).log()
-    right = F.softplus(noise - (own * other).sum(dim=1) / tau)
-    wrong = F.softplus(own @ others.T / tau - noise.unsqueeze(1))
-    return right + wrong.masked_fill(alike, 0.0).sum(dim=1)
+    positive_loss = F.softplus(noise - (g * positive).sum(dim=1) / tau)
+    negative_loss = F.softplus(g @ drawn.T / tau - noise.unsqueeze(1))
+    return positive_loss + negative_loss.masked_fill(excluded, 0.0).sum(dim=1)
 
 
 class MemoryBank(nn.Module):
-    """Vectors of student and teacher for each training sample; part of the checkpoints, without parameters.
+    """Vectors of student and teacher for each training sample; buffers only, so checkpoints contain them.
 
-    Initially random, each coordinate ~ U(−1, 1) √(3 / d); after each batch v ← normalise(μ v + (1 − μ) g). Z is set
-    by the first batch to n times the mean of exp(⟨g, v⟩ / τ), one for each side, and then stays.
+    Initial coordinates are drawn from U(−1, 1) √(3 / d). After each batch v ← normalise(μ v + (1 − μ) g). The first batch
+    sets Z of each network to n times the mean of exp(⟨g, v⟩ / τ); Z is constant afterwards.
 
     Args:
-        samples: n, of the training split.
-        width: d.
-        negatives: m, drawn uniformly with replacement for each batch, from torch's global CPU generator.
+        samples: n, number of training samples.
+        width: d, dimension of the vectors.
+        negatives: m, number of samples drawn uniformly with replacement for each batch, from torch's global CPU generator.
         momentum: μ in [0, 1).
     """
 
@@ -69,38 +71,36 @@ class MemoryBank(nn.Module):
         super().__init__()
         self.samples, self.negatives, self.momentum = samples, negatives, momentum
         self.register_buffer("vectors", (torch.rand(2, samples, width) * 2 - 1) * math.sqrt(3 / width))
-        self.register_buffer("classes", torch.full((samples,), UNSEEN))
+        self.register_buffer("classes", torch.full((samples,), NO_CLASS))
         self.register_buffer("log_z", torch.full((2,), math.nan))
 
     def forward(self, g_s: Tensor, g_t: Tensor, batch: Batch, tau: float) -> Tensor:
-        """Loss of each sample of a batch, (N,), student against teacher plus teacher against student; then update the memory.
+        """Loss of each sample of a batch, (N,), student against teacher plus teacher against student; then update the vectors.
 
         Args:
-            g_s: Student vectors of length 1, (N, d).
-            g_t: Teacher vectors of length 1, (N, d).
-            batch: Their samples and classes.
-            tau: τ, over 0.
+            g_s: Student vectors of unit L2 norm, (N, d).
+            g_t: Teacher vectors of unit L2 norm, (N, d).
+            batch: Indices and classes of the samples.
+            tau: Temperature τ, over 0.
 
         Raises:
             TrainingError: The data source does not number its samples, or several processes train.
         """
         samples = self._samples(batch)
-        classes = batch.targets.clamp(min=UNSEEN)
+        classes = batch.targets.clamp(min=NO_CLASS)
         drawn = torch.randint(self.samples, (self.negatives,)).to(g_s.device)
         same_class = (classes.unsqueeze(1) == self.classes[drawn]) & (classes >= 0).unsqueeze(1)
-        alike = same_class | (samples.unsqueeze(1) == drawn)
-        sides = ((g_s, self.vectors[1]), (g_t, self.vectors[0]))
+        excluded = same_class | (samples.unsqueeze(1) == drawn)
         losses = []
-        for side, (own, memory) in enumerate(sides):
-            other, others = memory[samples], memory[drawn]
-            log_z = self._log_z(side, own.detach(), other, others, tau)
-            losses.append(nce_loss(own, other, others, alike, tau=tau, log_z=log_z, samples=self.samples))
+        for side, (g, memory) in enumerate(((g_s, self.vectors[1]), (g_t, self.vectors[0]))):
+            log_z = self._log_z(side, g.detach(), memory[samples], memory[drawn], tau)
+            losses.append(nce_loss(g, memory[samples], memory[drawn], excluded, tau=tau, log_z=log_z, samples=self.samples))
         self._update(samples, classes, torch.stack([g_s.detach(), g_t.detach()]))
         return losses[0] + losses[1]
 
-    def _log_z(self, side: int, own: Tensor, other: Tensor, others: Tensor, tau: float) -> Tensor:
+    def _log_z(self, side: int, g: Tensor, positive: Tensor, drawn: Tensor, tau: float) -> Tensor:
         if bool(self.log_z[side].isnan()):
-            scores = torch.cat([(own * other).sum(dim=1, keepdim=True), own @ others.T], dim=1) / tau
+            scores = torch.cat([(g * positive).sum(dim=1, keepdim=True), g @ drawn.T], dim=1) / tau
             self.log_z[side] = scores.logsumexp(dim=(0, 1)) - math.log(scores.numel()) + math.log(self.samples)
         return self.log_z[side].clone()
 

@@ -9,11 +9,30 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import kl_divergence, log_softmax
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def log_softmax(z: Tensor, T: float | Tensor) -> Tensor:  # noqa: N803
+    """Logarithm of softmax(z / T), (N, K).
+
+    Args:
+        z: Logits, (N, K).
+        T: Temperature over 0, a number or (N,).
+    """
+    return (z / T if isinstance(T, float | int) else z / T.reshape(-1, 1)).log_softmax(dim=1)
+
+
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) of each sample, (N,), at least 0.
+
+    Args:
+        log_p: Logarithm of the first distribution, (N, K).
+        log_q: Logarithm of the second.
+    """
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
 def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa: N803
@@ -26,8 +45,7 @@ def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa:
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0, a number or (N,); a larger T gives the wrong classes
-            more weight.
+        T: Temperature, over 0, a number or (N,); a larger T gives the wrong classes more weight.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

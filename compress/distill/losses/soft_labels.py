@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from compress.distill.losses.temperature import log_softmax
+from compress.distill.losses.response import log_softmax
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:

@@ -1,0 +1,26 @@
+from dataclasses import replace
+
+import pytest
+
+from compress.core.stage import Candidate, Context
+from compress.tasks.classification import Classification
+from tests.dataset_distillation.runs import Forbidden
+from tests.train.toy_training import conv_net, toy_data
+
+
+@pytest.fixture
+def context(tmp_path):
+    data = toy_data()
+    data = replace(data, spec=data.spec.model_copy(update={"mean": (0.5,) * 3, "std": (0.125,) * 3}))
+    teacher = conv_net(7)
+    teacher.train()
+    for batch in data.train.ordered(16):
+        teacher(batch.inputs)
+    return Context(
+        data=replace(data, test=Forbidden()),
+        task=Classification(),
+        folder=tmp_path / "stage",
+        cache=tmp_path / "cache",
+        teachers=(Candidate(data.spec, teacher.eval()),),
+        device="cpu",
+    )

@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from compress.data.sources.distilled_set import read
+from tests.dataset_distillation.runs import QUICK, candidate, stage
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_method_makes_a_whole_set_and_passes_the_network_on(context, name):
+    given = candidate()
+    outcome = stage(name).run(given, context)
+    found = read(context.folder)
+    assert outcome.candidate is given
+    assert outcome.training_set == context.folder / "distilled.safetensors"
+    assert found.images.shape == (12, 3, 8, 8)
+    assert found.targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert torch.allclose(found.soft.sum(1), torch.ones(12), atol=1e-5)
+    assert torch.allclose(found.soft, context.teachers[0].network()(found.images).softmax(1), atol=1e-5)
+    assert found.about.method == name
+    assert found.about.fingerprint == context.data.train.fingerprint
+    assert outcome.results["images"].value == 12
+    assert 0 <= outcome.results["teacher_agreement"].value <= 1
+    assert len(list((context.folder / "images").glob("*/*.png"))) == 12
+    assert not list(context.folder.glob("*.pt"))
+    if name not in ("random", "herding"):
+        assert len(outcome.curves["matching_loss"].y) == QUICK[name]["iterations"]
