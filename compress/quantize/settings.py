@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails
 
 from compress.core.frozen_model import FrozenModel
-from compress.core.registry import lookup
+from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryName, name_of
 from compress.train.settings import FinetuneSettings
 
@@ -146,6 +149,8 @@ class QATSettings(FinetuneSettings):
 class PTQSettings(FrozenModel):
     """Passes of post-training quantization before Q/DQ pairs are inserted, in this order.
 
+    Any other pass of the registry's family `ptq_pass` is a key as well: true, or a number that the pass reads.
+
     Attributes:
         equalize: Rescale channels between layers so that one scale per tensor fits all (Nagel 2019); high biases are absorbed.
         smooth: SmoothQuant's α (Xiao 2023): the magnitude of outlier channels of activations is moved into the weights that
@@ -156,10 +161,34 @@ class PTQSettings(FrozenModel):
             it layer by layer with all layers before it rounded.
     """
 
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, bool | float | None]
+
     equalize: bool = False
     smooth: float | None = Field(default=None, ge=0.0, le=1.0)
     weights: WeightSettings = WeightSettings()
     bias_correction: Annotated[str, RegistryName("bias_correction")] = "none"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        tree = handler(schema)
+        values = {"anyOf": [{"type": "boolean"}, {"type": "number"}, {"type": "null"}]}
+        others = {name: values for name in names("ptq_pass") if name not in cls.model_fields}
+        handler.resolve_ref_schema(tree).update(additionalProperties=False)
+        handler.resolve_ref_schema(tree)["properties"].update(others)
+        return tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_passes(cls, settings: Any) -> Any:
+        if isinstance(settings, Mapping):
+            unknown = settings.keys() - cls.model_fields.keys() - set(names("ptq_pass"))
+            errors = [
+                InitErrorDetails(type="extra_forbidden", loc=(key,), input=settings[key]) for key in sorted(unknown, key=str)
+            ]
+            if errors:
+                raise ValidationError.from_exception_data(cls.__name__, errors)
+        return settings
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 import yaml
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from compress import Quantize
 from compress.backends.open_runner import open_runner
 from compress.cli import app
 from compress.config.devices import Device, load_device
 from compress.config.recipe import loads, schema
 from compress.core.errors import CompressError, RecipeError
+from compress.core.fact import Fact
 from compress.core.record import RunRecord
 from compress.core.registry import ENTRIES, Entry, add, lookup, names, temporary
 from compress.core.registry_entry import FAMILIES, Registry
@@ -32,6 +35,7 @@ from compress.prune.criteria.base import Importance
 from compress.prune.criteria.norms import l1
 from compress.prune.schedule_settings import Schedule
 from compress.quantize.calibration.range_estimators import ActivationHistogram
+from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
 from compress.train.loss_term import LossInputs, LossTerm
 from tests.config.small_recipe import SMALL
 
@@ -66,6 +70,10 @@ def inverted_digits(settings: DataSettings, origin: DataSource) -> Data:
     return digits.load(settings, origin)
 
 
+def scale_by(model: ir.Model, inputs: PassInputs) -> PassResult:
+    return PassResult(model, notes=(Fact.of("test.scaled", factor=inputs.setting),))
+
+
 class FakeRunner:
     """Opens nothing."""
 
@@ -82,6 +90,7 @@ NEW = {
     "importance": Entry("importance", "smallest", f"{__name__}:negative_l1", "this test", {"scores": ("weights",)}),
     "range": Entry("range", "half", f"{__name__}:half_range", "this test", {"observes": "extremes"}),
     "schedule": Entry("schedule", "quadratic", f"{__name__}:quadratic", "this test"),
+    "ptq_pass": Entry("ptq_pass", "scaled", f"{__name__}:scale_by", "this test"),
     "data": Entry("data", "inverted_digits", f"{__name__}:inverted_digits", "this test"),
 }
 BLOCKS = {
@@ -89,6 +98,7 @@ BLOCKS = {
     "importance": "{prune: {granularity: weight, importance: smallest, target: {sparsity: 0.5}}}",
     "range": "{quantize: {calibration: {method: half}}}",
     "schedule": "{prune: {target: {macs: 0.5}, schedule: {kind: quadratic}}}",
+    "ptq_pass": "{quantize: {ptq: {scaled: 0.5}}}",
 }
 TEACHER = 'teacher: {source: "torchvision:resnet18"}\n'
 
@@ -108,7 +118,8 @@ def messages(text: str, **options: object) -> str:
 @pytest.mark.parametrize("family", NEW)
 def test_a_recipe_may_name_it_while_its_row_is_there(family: str) -> None:
     entry = NEW[family]
-    assert entry.name in messages(recipe_with(family))
+    with pytest.raises(RecipeError, match=entry.name):
+        loads(recipe_with(family))
     with temporary(entry):
         assert entry.name in loads(recipe_with(family)).model_dump_json()
     assert entry.name not in names(family)
@@ -159,6 +170,12 @@ def test_a_new_range_estimator_reads_what_was_observed() -> None:
     histogram.update_minmax(np.array([-1.0, 4.0], np.float32))
     with temporary(NEW["range"]):
         assert lookup("range", "half").load()(histogram, levels=128, percentile=99.9) == (-0.5, 2.0)
+
+
+def test_a_new_pass_keeps_its_setting_in_the_stage() -> None:
+    with temporary(NEW["ptq_pass"]):
+        (stage,) = [stage for stage in loads(recipe_with("ptq_pass")).stages if hasattr(stage, "ptq")]
+        assert Quantize.model_validate_json(stage.model_dump_json()).ptq.scaled == 0.5
 
 
 def test_a_new_data_source_is_loaded(tmp_path: Path) -> None:

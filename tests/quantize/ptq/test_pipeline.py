@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from pydantic import ValidationError
 
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
@@ -35,11 +36,13 @@ def test_a_rounding_method_is_one_row(chain: ir.Model) -> None:
     assert [note.code for note in result.notes] == ["quantize_ptq.rounding_error"]
 
 
-def test_a_pass_is_one_row_and_reads_its_setting(chain: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PTQSettings, "noted", 0.25, raising=False)
+def test_a_pass_is_one_row_and_reads_its_setting(chain: ir.Model) -> None:
     with temporary(Entry("ptq_pass", "noted", f"{__name__}:note_setting", "this test")):
-        result = run_ptq(chain, [X], PTQSettings(), bits=8, per_channel=True)
+        result = run_ptq(chain, [X], PTQSettings(noted=0.25), bits=8, per_channel=True)
+        assert run_ptq(chain, [X], PTQSettings(noted=False), bits=8, per_channel=True).notes == ()
     assert result.notes == (Fact.of("test.pass_ran", alpha=0.25),)
+    with pytest.raises(ValidationError, match="noted\n  Extra inputs are not permitted"):
+        PTQSettings(noted=0.25)
 
 
 def test_the_float_function_survives_all_passes(skewed_chain: ir.Model) -> None:
