@@ -24,6 +24,7 @@ from compress.dataset_distillation.coreset import random_subset
 from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 from compress.dataset_distillation.previews import FIGURE, PREVIEWS, draw_figure, write_previews
 from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -150,11 +151,7 @@ def validation_accuracy(distilled: DistilledSet, task: SynthesisTask, context: C
     network = task.random_network(9).cpu()
     fit(
         network,
-        training,
-        data=replace(context.data, train=split),
-        task=context.task,
-        terms=(lookup("loss", "task").load()(),),
-        seed=task.seed,
+        TrainingPlan(training, replace(context.data, train=split), context.task, (lookup("loss", "task").load()(),), task.seed),
         folder=task.folder,
         label=label,
         device=context.device,

@@ -138,21 +138,11 @@ class Distill(Stage, Training):
         self, module: nn.Module, context: Context, label: str, terms: tuple[LossTerm, ...], teacher: Teacher | None
     ) -> History:
         from compress.train.loop import fit
+        from compress.train.plan import TrainingPlan
 
-        return fit(
-            module,
-            self,
-            data=context.data,
-            task=context.task,
-            terms=terms,
-            seed=context.seed,
-            folder=context.folder,
-            label=label,
-            teacher=teacher,
-            device=context.device,
-            reporter=context.reporter,
-            curriculum=self.curriculum if label != "control" else Curriculum(),
-        )
+        curriculum = self.curriculum if label != "control" else Curriculum()
+        plan = TrainingPlan(self, context.data, context.task, terms, context.seed, teacher, curriculum)
+        return fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
 
 
 def _training_results(history: History) -> Metrics:

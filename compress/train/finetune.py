@@ -14,6 +14,7 @@ from compress.train.checkpoints import weights_hash
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.loss_term import LossTerm
+from compress.train.plan import TrainingPlan
 from compress.train.settings import FinetuneSettings
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.combine_teachers import CombineRule
@@ -49,16 +50,12 @@ def finetune(
     terms = finetune_losses(settings)
     needs_teacher = any(term.needs and term.weight > 0 for term in terms)
     teachers = _teachers(settings, parent, context)
+    teacher = cached_teacher(teachers, context, k=settings.cache.k) if needs_teacher else None
     return fit(
         module,
-        settings,
-        data=context.data,
-        task=context.task,
-        terms=terms,
-        seed=context.seed,
+        TrainingPlan(settings, context.data, context.task, terms, context.seed, teacher),
         folder=context.folder,
         label=label,
-        teacher=cached_teacher(teachers, context, k=settings.cache.k) if needs_teacher else None,
         device=context.device,
         reporter=context.reporter,
         after_step=after_step,

@@ -21,19 +21,14 @@ from compress.backends.run_split import run_split
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.progress import Bar, NullReporter, Reporter
-from compress.data.interface import Data
-from compress.tasks.base import Task
 from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook
-from compress.train.checks import fingerprint, validate
-from compress.train.curriculum.settings import Curriculum
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main
 from compress.train.history import History, TrainingProgress
-from compress.train.loss_term import LossTerm
 from compress.train.memory_format import to_cpu, to_device
 from compress.train.optimizer_step import TrainStep, group_batches
 from compress.train.optimizers import moving_average
+from compress.train.plan import TrainingPlan
 from compress.train.seeding import derive_seed, preserve_rng
-from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.online import build_feature_matcher
 from compress.train.trackers import Tracker
@@ -42,22 +37,15 @@ LOSS_CHECK_STEPS = 20
 """On an accelerator the loss is read once in this many steps, because each read waits for the device."""
 
 
-# One keyword for each thing that a training depends on: stages pass their own fields and the context's, by name.
 def fit(
     module: nn.Module,
-    training: Training,
+    plan: TrainingPlan,
     *,
-    data: Data,
-    task: Task,
-    terms: tuple[LossTerm, ...],
-    seed: int,
     folder: Path,
     label: str = "train",
-    teacher: Teacher | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
     after_step: Callable[[], None] | None = None,
-    curriculum: Curriculum = Curriculum(),  # noqa: B008 - frozen
 ) -> History:
     """Train a network in place; it ends with the selected weights, in eval mode, on the CPU.
 
@@ -69,18 +57,12 @@ def fit(
 
     Args:
         module: The network. Input float32 (N, C, H, W), output (N, K).
-        training: Settings.
-        data: Trains on `train`; selects on `validation`.
-        task: Loss and metrics.
-        terms: The loss is their weighted sum.
-        seed: Of the order of the samples and of dropout. The initial weights are the module's own.
+        plan: Settings, data, losses, teacher.
         folder: For checkpoints and the result.
         label: Prefix of the files, and label of the progress bar.
-        teacher: Needed when a term needs one.
         device: `auto`, `cpu`, `cuda` or `mps`.
         reporter: Progress bar; None shows nothing.
         after_step: Called after each update of the weights; the state of a `StatefulHook` is part of the checkpoints.
-        curriculum: Changes to images, sample weights and temperature.
 
     Returns:
         Curves and the best epoch.
@@ -89,32 +71,20 @@ def fit(
         TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing or of other classes.
         ModelError: A layer that a term names does not exist or cannot be matched.
     """
-    validate(training, data, terms, teacher)
-    identity = fingerprint(module, training, data, task, terms, seed, teacher, curriculum)
-    files = Checkpoints(folder, label, fingerprint_with_hook(identity, after_step))
+    plan.validate()
+    files = Checkpoints(folder, label, fingerprint_with_hook(plan.fingerprint(module), after_step))
     history = files.finished(module)
     if history is not None:
         module.eval()
         return history
+    training = plan.training
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
         to_device(module, accelerator.device)
         try:
-            weighted = tuple(term for term in terms if term.weight > 0)
-            train_step = TrainStep(
-                accelerator,
-                module,
-                None if training.ema is None else moving_average(module, training.ema),
-                training=training,
-                task=task,
-                terms=weighted,
-                teacher=teacher,
-                matcher=build_feature_matcher(
-                    module, weighted, teacher, curriculum, data=data, seed=seed, device=accelerator.device
-                ),
-                curriculum=curriculum,
-                after_step=after_step,
-            )
-            return _Loop(train_step, data, seed, files).run(reporter or NullReporter())
+            average = None if training.ema is None else moving_average(module, training.ema)
+            matcher = build_feature_matcher(module, plan, accelerator.device)
+            train_step = TrainStep(accelerator, module, average, plan=plan, matcher=matcher, after_step=after_step)
+            return _Loop(train_step, files).run(reporter or NullReporter())
         finally:
             to_cpu(module)
 
@@ -122,16 +92,17 @@ def fit(
 class _Loop:
     """A training in progress. `module` is trained; `evaluated` is the module itself or its moving average."""
 
-    def __init__(self, train_step: TrainStep, data: Data, seed: int, files: Checkpoints) -> None:
+    def __init__(self, train_step: TrainStep, files: Checkpoints) -> None:
+        plan = train_step.plan
         self.train_step = train_step
-        self.data = data
-        self.seed = seed
+        self.data = plan.data
+        self.seed = plan.seed
         self.files = files
         self.accelerator: Accelerator = train_step.accelerator
-        self.training = train_step.training
+        self.training = plan.training
         self.module = train_step.module
         self.evaluated: nn.Module = self.module if train_step.average is None else train_step.average.module
-        self.steps = math.ceil(data.train.batches(self.training.batch_size) / self.training.accumulate)
+        self.steps = math.ceil(plan.data.train.batches(self.training.batch_size) / self.training.accumulate)
         self.progress = TrainingProgress()
         self.best: dict[str, Tensor] | None = None
 

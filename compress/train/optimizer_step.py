@@ -14,18 +14,15 @@ from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.registry_field import name_of
 from compress.data.batch import Batch
-from compress.tasks.base import Task
 from compress.train.curriculum.loss_balancing import LossBalancer
 from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits
-from compress.train.curriculum.settings import Curriculum
 from compress.train.distributed import data_parallel, shard_batch
 from compress.train.features.hooks import capture
 from compress.train.features.matched_layers import FeatureMatcher
-from compress.train.loss_term import LossTerm, online_terms
+from compress.train.loss_term import online_terms
 from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer, lr_factor
-from compress.train.settings import Training
-from compress.train.teachers.base import Teacher
+from compress.train.plan import TrainingPlan
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
 from compress.train.weighted_loss import WeightedLoss
 
@@ -37,41 +34,33 @@ class TrainStep:
         accelerator: Device, precision and processes.
         module: The network, on its device.
         average: Its moving average, or None.
-        training: Settings.
-        task: Gives the loss on hard labels.
-        terms: The loss is their weighted sum.
-        teacher: Target of the terms that need one.
-        matcher: Matched layers and loss modules of the same terms.
-        curriculum: Changes to images, sample weights and temperature.
+        plan: Settings, losses, teacher.
+        matcher: Matched layers and loss modules of the plan's terms.
         after_step: Called after each update of the weights, for example to set pruned weights back to zero.
     """
 
-    # One keyword for each part of a training that a step uses.
     def __init__(
         self,
         accelerator: Accelerator,
         module: nn.Module,
         average: AveragedModel | None,
         *,
-        training: Training,
-        task: Task,
-        terms: Sequence[LossTerm],
-        teacher: Teacher | None,
+        plan: TrainingPlan,
         matcher: FeatureMatcher,
-        curriculum: Curriculum,
         after_step: Callable[[], None] | None,
     ) -> None:
         self.accelerator = accelerator
         self.module = module
         self.average = average
-        self.training = training
-        self.task = task
-        self.terms = tuple(terms)
-        self.teacher = teacher if any(term.needs for term in self.terms) else None
+        self.plan = plan
+        self.training = training = plan.training
+        self.task = plan.task
+        self.terms = plan.active_terms
+        self.teacher = plan.teacher if any(term.needs for term in self.terms) else None
         self.needs_input_gradient = self.teacher is not None and any("input_gradient" in term.needs for term in self.terms)
-        self.curriculum = curriculum
-        self.weighted_loss = WeightedLoss(self.terms, matcher, task, training.label_smoothing, curriculum)
-        self.online = self.teacher is not None and bool(online_terms(self.terms) or curriculum.mixes)
+        self.curriculum = plan.curriculum
+        self.weighted_loss = WeightedLoss(self.terms, matcher, plan.task, training.label_smoothing, plan.curriculum)
+        self.online = self.teacher is not None and bool(online_terms(self.terms) or plan.curriculum.mixes)
         self.matcher = matcher
         self.teacher_timer = TeacherTimer(accelerator.device)
         self.after_step = after_step

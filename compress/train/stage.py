@@ -27,15 +27,12 @@ class Train(Stage, Training):
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """See `compress.train.loop.fit`."""
         from compress.train.loop import fit
+        from compress.train.plan import TrainingPlan
 
         module = copy.deepcopy(candidate.network())
         history = fit(
             module,
-            self,
-            data=context.data,
-            task=context.task,
-            terms=(lookup("loss", "task").load()(),),
-            seed=context.seed,
+            TrainingPlan(self, context.data, context.task, (lookup("loss", "task").load()(),), context.seed),
             folder=context.folder,
             label="train",
             device=context.device,

@@ -33,6 +33,7 @@ from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
 from compress.train.checkpoints import weights_hash
 from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
 from compress.train.settings import Training, default_losses
 from compress.train.teachers.cached_logits import CachedTeacher
 
@@ -80,13 +81,15 @@ def measure(given: argparse.Namespace) -> dict[str, list[float]]:
                 start = clock()
                 fit(
                     module,
-                    Training(epochs=1, batch_size=64),
-                    data=data,
-                    task=Classification(),
-                    terms=hard_labels if kind == PLAIN else default_losses(),
-                    seed=0,
+                    TrainingPlan(
+                        Training(epochs=1, batch_size=64),
+                        data,
+                        Classification(),
+                        hard_labels if kind == PLAIN else default_losses(),
+                        seed=0,
+                        teacher=teachers[kind],
+                    ),
                     folder=folder / f"{kind}-{repeat}",
-                    teacher=teachers[kind],
                     device="cpu",
                 )
                 spent.append(clock() - start)

@@ -33,6 +33,7 @@ from compress.models.settings import ModelSettings
 from compress.prune.stage import Prune
 from compress.tasks.classification import Classification
 from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
 
 BATCH = 64
@@ -105,7 +106,8 @@ def train(module: nn.Module, data: Data, seed: int, folder: Path, *, epochs: int
     """Plain training on hard labels, in place."""
     settings = Training(epochs=epochs, batch_size=BATCH, lr=lr, keep="last", warmup=0.15, clip=1.0)
     terms = (lookup("loss", "task").load()(),)
-    fit(module, settings, data=data, task=Classification(), terms=terms, seed=seed, folder=folder, label=label, device="cpu")
+    plan = TrainingPlan(settings, data, Classification(), terms, seed)
+    fit(module, plan, folder=folder, label=label, device="cpu")
     return module
 
 

@@ -100,7 +100,7 @@ def test_later_stages_train_on_the_set_and_a_rerun_finds_everything(tmp_path, mo
     from compress.train import loop
 
     fit = loop.fit
-    monkeypatch.setattr(loop, "fit", lambda *given, **more: seen.append(len(more["data"].train)) or fit(*given, **more))
+    monkeypatch.setattr(loop, "fit", lambda *given, **more: seen.append(len(given[1].data.train)) or fit(*given, **more))
     run = chain(tmp_path)
     assert seen == [12, 12]
     folder = run.folder / "01-dataset_distillation"

@@ -17,6 +17,7 @@ from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
 from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
 
 CLASSES = 3
@@ -82,8 +83,9 @@ SETTINGS = Training(epochs=4, batch_size=16, lr=0.01, ema=0.9, clip=5.0)
 
 
 def train(module: nn.Module, folder: Path, training: Training = SETTINGS, **more):
-    arguments = {"data": toy_data(), "task": Classification(), "terms": (HardLabels(),), "seed": 3, "device": "cpu", **more}
-    return fit(module, training, folder=folder, **arguments)
+    planned = {"data": toy_data(), "task": Classification(), "terms": (HardLabels(),), "seed": 3}
+    planned |= {name: more.pop(name) for name in ("data", "task", "terms", "seed", "teacher", "curriculum") if name in more}
+    return fit(module, TrainingPlan(training, **planned), folder=folder, **({"device": "cpu"} | more))
 
 
 class Countdown:

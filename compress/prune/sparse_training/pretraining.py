@@ -25,6 +25,7 @@ from compress.prune.unstructured.weights import prunable
 from compress.train.finetune import finetune
 from compress.train.history import History
 from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -67,13 +68,10 @@ def train_before_pruning(scorer: Scorer, parent: nn.Module, setup: PruningSetup)
         return InitialState(copy.deepcopy(parent), parent)
     module = copy.deepcopy(parent)
     penalty, after_step = _penalty(stage.sparse_training, scorer, module, setup)
+    hard_labels = lookup("loss", "task").load()()
     history = fit(
         module,
-        stage.sparse_training,
-        data=context.data,
-        task=context.task,
-        terms=(lookup("loss", "task").load()(), penalty),
-        seed=context.seed,
+        TrainingPlan(stage.sparse_training, context.data, context.task, (hard_labels, penalty), context.seed),
         folder=context.folder,
         label=LABEL,
         device=context.device,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,14 +12,13 @@ from compress.core.errors import TrainingError
 from compress.core.registry_field import name_of
 from compress.data.augment import seed_of
 from compress.data.batch import Batch
-from compress.data.interface import Data
 from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeighting
 from compress.train.curriculum.sample_weighting import LearnedTemperature
-from compress.train.curriculum.settings import Curriculum
 from compress.train.features.hooks import Activations, capture
 from compress.train.features.matched_layers import FeatureMatcher
-from compress.train.loss_term import LossTerm, online_terms
+from compress.train.loss_term import online_terms
 from compress.train.memory_format import to_device
+from compress.train.plan import TrainingPlan
 from compress.train.teachers.base import Teacher
 
 
@@ -90,33 +88,21 @@ def run_teacher(
     return TeacherOutputs(logits.detach(), activations, teacher_gradient)
 
 
-# One keyword for each input of a training that the matched layers and the loss modules depend on.
-def build_feature_matcher(
-    module: nn.Module,
-    terms: Sequence[LossTerm],
-    teacher: Teacher | None,
-    curriculum: Curriculum,
-    *,
-    data: Data,
-    seed: int,
-    device: torch.device,
-) -> FeatureMatcher:
+def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.device) -> FeatureMatcher:
     """Match layers and build the loss modules, before the first step; their initial weights depend on the seed.
 
     Args:
         module: The student, on its device.
-        terms: All terms with a weight over 0.
-        teacher: The teacher, which is notified that the training begins.
-        curriculum: May train a temperature and loss weights.
-        data: Two of its samples are run through the networks to find the shapes of the layers.
-        seed: Of the training.
+        plan: Its teacher is notified that the training begins. Two of its samples are run through the networks to find the
+            shapes of the layers.
         device: Of the training.
 
     Raises:
         TrainingError: A term compares features, and this teacher has no network.
         ModelError: A layer that a term names does not exist or cannot be matched.
     """
-    torch.manual_seed(seed_of("learned", seed))
+    terms, teacher, curriculum, data = plan.active_terms, plan.teacher, plan.curriculum, plan.data
+    torch.manual_seed(seed_of("learned", plan.seed))
     if teacher is not None:
         teacher.before_training(module, device)
     inputs, networks = torch.empty(0, device=device), list[nn.Module]()

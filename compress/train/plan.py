@@ -1,0 +1,79 @@
+"""What one training depends on, the checks before it, and the fingerprint that distinguishes it from others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from compress.core.errors import TrainingError
+from compress.core.registry_field import name_of
+from compress.data.interface import Data
+from compress.tasks.base import Task
+from compress.train.checkpoints import weights_hash
+from compress.train.curriculum.settings import Curriculum
+from compress.train.loss_term import LossTerm
+from compress.train.settings import Training
+from compress.train.teachers.base import Teacher
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """Everything that the weights of a trained network depend on, besides its initial weights.
+
+    Attributes:
+        training: Settings.
+        data: Trains on `train`; selects on `validation`.
+        task: Loss and metrics.
+        terms: The loss is their weighted sum.
+        seed: Of the order of the samples and of dropout. The initial weights are the network's own.
+        teacher: Needed when a term needs one.
+        curriculum: Changes to images, sample weights and temperature.
+    """
+
+    training: Training
+    data: Data
+    task: Task
+    terms: tuple[LossTerm, ...]
+    seed: int
+    teacher: Teacher | None = None
+    curriculum: Curriculum = Curriculum()  # noqa: RUF009 - frozen
+
+    @cached_property
+    def active_terms(self) -> tuple[LossTerm, ...]:
+        """The terms with a weight over 0."""
+        return tuple(term for term in self.terms if term.weight > 0)
+
+    def validate(self) -> None:
+        """Check that the training is possible, before any work.
+
+        Raises:
+            TrainingError: No batch, no term with a weight over 0, or a term that needs a teacher and there is none.
+        """
+        if self.data.train.batches(self.training.batch_size) < 1:
+            msg = f"nothing to train on: {len(self.data.train)} samples give no batch of 2 and more; use more data"
+            raise TrainingError(msg)
+        with_teacher = [name_of("loss", term) for term in self.active_terms if term.needs]
+        if with_teacher and self.teacher is None:
+            msg = f"loss {with_teacher[0]!r} needs a teacher and there is none; add `teacher:` to the recipe or use only `task`"
+            raise TrainingError(msg)
+        if not self.active_terms:
+            msg = f"nothing to minimise: {len(self.terms)} loss terms, none with a weight over 0"
+            raise TrainingError(msg)
+
+    def fingerprint(self, module: nn.Module) -> str:
+        """Hex SHA-256 of everything that the result of training this network depends on."""
+        parts = {
+            "settings": self.training.model_dump(mode="json", include=set(Training.model_fields) - {"tracker"}),
+            "terms": [{name_of("loss", term): term.model_dump(mode="json")} for term in self.terms],
+            "data": [self.data.train.fingerprint, self.data.validation.fingerprint],
+            "task": self.task.name,
+            "seed": self.seed,
+            "teacher": None if self.teacher is None else self.teacher.key,
+            "curriculum": self.curriculum.model_dump(mode="json"),
+            "weights": weights_hash(module),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
