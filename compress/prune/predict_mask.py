@@ -1,4 +1,4 @@
-"""Which weights a cut would remove, told before it is made."""
+"""Masks of the weights that a pruning step would remove."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
-    """True where a weight goes with a cut, by parameter name.
+    """True where a weight would be removed, by parameter name.
 
-    Masks say it themselves. Of channels it is read off a cut of a network in which every weight holds the number of its output
-    channel, with the scores of the real one.
+    For channels a copy is pruned in which every weight holds the number of its output channel, with the scores of the real one.
 
     Args:
-        pruner: Makes the cut.
+        pruner: Prunes.
         module: Not changed.
-        fraction: As for `pruner.cut`.
-        importance: Ready to be asked.
+        fraction: As for `pruner.prune`.
+        importance: With its data collected.
     """
     channels: dict[str, Tensor | None] = {}
     weights: dict[str, Tensor] = {}
@@ -45,27 +44,27 @@ def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance:
         return weights[name]
 
     recorded = replace(importance, channels=of_channels, weights=of_weights)
-    cut = pruner.prune(module, fraction, recorded)
-    if isinstance(cut.after_step, WeightMasks):
-        return dict(cut.after_step.gone)
+    pruned = pruner.prune(module, fraction, recorded)
+    if isinstance(pruned.after_step, WeightMasks):
+        return dict(pruned.after_step.gone)
     numbered = copy.deepcopy(module)
     with torch.no_grad():
         for part in numbered.modules():
             if isinstance(part, _LAYERS):
                 part.weight.copy_(_spread(torch.arange(_outputs(part)), part))
-    left = pruner.prune(numbered, fraction, recorded)
-    return _gone(module, left.module)
+    smaller = pruner.prune(numbered, fraction, recorded)
+    return _removed_masks(module, smaller.module)
 
 
-def _gone(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+def _removed_masks(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
     small: Mapping[str, nn.Module] = dict(after.named_modules())
-    found = {}
+    masks = {}
     for name, part in before.named_modules():
         if isinstance(part, _LAYERS):
-            gone = torch.ones(_outputs(part), dtype=torch.bool)
-            gone[_numbers(small[name])] = False
-            found[f"{name}.weight"] = _spread(gone, part).expand_as(part.weight).clone()
-    return found
+            mask = torch.ones(_outputs(part), dtype=torch.bool)
+            mask[_numbers(small[name])] = False
+            masks[f"{name}.weight"] = _spread(mask, part).expand_as(part.weight).clone()
+    return masks
 
 
 def _numbers(part: nn.Module) -> Tensor:
@@ -80,7 +79,7 @@ def _outputs(part: nn.Module) -> int:
 
 
 def _spread(values: Tensor, part: nn.Module) -> Tensor:
-    """One value an output channel, shaped to broadcast against the weight."""
+    """One value for each output channel, shaped to broadcast against the weight."""
     weight: Tensor = part.weight  # type: ignore[assignment]
     shape = [1] * weight.dim()
     shape[1 if getattr(part, "transposed", False) else 0] = -1

@@ -52,7 +52,7 @@ def results(
             ),
         }
     prunable = sum(n for _, n in count_zeros(module, protected).values())
-    gone = sum(int((p == 0).sum()) for p in module.parameters())
+    zeros = sum(int((p == 0).sum()) for p in module.parameters())
     return {
         "sparsity": Quantity.measured(
             _sparsity(module, protected),
@@ -60,7 +60,7 @@ def results(
             f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
         ),
         "parameters_ratio": Quantity.measured(
-            1 - gone / before.parameters, "fraction", "parameters other than zero, of all; counted"
+            1 - zeros / before.parameters, "fraction", "parameters other than zero, of all; counted"
         ),
         "compressed_bytes": Quantity.measured(
             compressed_bytes(module), "bytes", "float32 weights after DEFLATE (zlib, level 6)"

@@ -1,4 +1,4 @@
-"""What a pruning stage may be told of importance and schedule, and what does not go together. Light: read without torch."""
+"""Settings of schedule and sparse training, and combinations that are refused. Light: read without torch."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 ImportanceName = Annotated[str, RegistryName("importance")]
 
 TIMED = frozenset({"latency", "latency_ms"})
-"""Measures of a target that a clock tells."""
+"""Measures of time."""
 SCORES = ("channels", "weights")
-"""What an importance scores where the registry does not say otherwise."""
+"""Default of an importance's registry option `scores`."""
 
 
 def has_option(family: str, name: str, option: str) -> bool:
-    """Whether the registry says so of a method."""
+    """Whether a method has an option in the registry."""
     return bool(lookup(family, name).options.get(option))
 
 
 def with_option(family: str, option: str) -> tuple[str, ...]:
-    """Names of the methods of which the registry says so."""
+    """Names of the methods with an option in the registry."""
     return tuple(entry.name for entry in entries(family) if entry.options.get(option))
 
 
 def is_iterative(granularity: str, importance: str) -> bool:
-    """Whether a cut is made in several rounds, with importance computed anew in each."""
+    """Whether a pruning step has several rounds, with importance computed anew in each."""
     return granularity == "channel" and has_option("importance", importance, "loss_change")
 
 
@@ -45,7 +45,7 @@ def _own_parameters(kind: str) -> Mapping[str, Any]:
 
 
 class Schedule(FrozenModel):
-    """In how many steps, and what happens between them.
+    """Number of steps and the fraction removed after each.
 
     Attributes:
         kind: `cubic` (much first, then little), `linear`, `exponential` (the same fraction of what is left each time),
@@ -87,8 +87,8 @@ class Schedule(FrozenModel):
 
     def value(self, name: str) -> Any:
         """A parameter of this kind, or its default."""
-        given = getattr(self, name)
-        return _own_parameters(self.kind)[name] if given is None else given
+        parameter = getattr(self, name)
+        return _own_parameters(self.kind)[name] if parameter is None else parameter
 
     @property
     def curve(self) -> str:
@@ -103,7 +103,7 @@ class Schedule(FrozenModel):
 
     @property
     def count(self) -> int:
-        """Steps that really happen."""
+        """Steps, 1 for kinds with a single one."""
         return 1 if has_option("schedule", self.kind, "single_step") else self.steps
 
 
@@ -112,7 +112,7 @@ PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
 
 
 class SparseTraining(Training):
-    """Training under a penalty before the first cut, on the task's loss.
+    """Training under a penalty before the first pruning step, on the task's loss.
 
     Attributes:
         kind: `slimming`: L1 on the scales of batch norms; `l1`: on the weights; `group_lasso`: on the norms of filters;
@@ -137,9 +137,9 @@ class SparseTraining(Training):
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
-        given = [name for name in PICKS if getattr(self, name) is not None]
-        if given and self.kind != "greg2":
-            msg = f"sparse_training: {self.kind} picks nothing while it trains; leave {given[0]} out, or use kind greg2"
+        set_names = [name for name in PICKS if getattr(self, name) is not None]
+        if set_names and self.kind != "greg2":
+            msg = f"sparse_training: {self.kind} picks nothing while it trains; leave {set_names[0]} out, or use kind greg2"
             raise ValueError(msg)
         if self.kind == "greg2" and self.pick("pick_ceiling") > self.ceiling:
             msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is over ceiling {self.ceiling:g}, where growth ends; lower it"
@@ -156,8 +156,8 @@ class SparseTraining(Training):
         return float(getattr(self, name) or PICKS[name])
 
 
-def misfit(stage: Prune) -> str:
-    """What of a stage's settings does not go together, and what would; empty when all does."""
+def incompatible_reason(stage: Prune) -> str:
+    """Reason why a stage's settings do not fit together, with the fix; empty when they do."""
     granularity, kind, training = stage.granularity, stage.schedule.kind, stage.sparse_training
     scored = "channels" if has_option("granularity", granularity, "structured") else "weights"
     fitting = [entry.name for entry in entries("importance") if scored in entry.options.get("scores", SCORES)]
@@ -173,7 +173,7 @@ def misfit(stage: Prune) -> str:
     if stage.rescorings not in (None, 1) and not is_iterative(granularity, stage.importance):
         takes = ", ".join(loss_changes)
         return f"rescorings compute changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
-    if training is not None and (reason := _misfit_training(stage, training)):
+    if training is not None and (reason := _training_reason(stage, training)):
         return reason
     masked: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
     if masked is not None and granularity not in masked:
@@ -188,8 +188,8 @@ def misfit(stage: Prune) -> str:
     return ""
 
 
-def _misfit_training(stage: Prune, training: SparseTraining) -> str:
-    """The same for the sparse training before the first step."""
+def _training_reason(stage: Prune, training: SparseTraining) -> str:
+    """The same for `sparse_training`."""
     if has_option("penalty", training.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
         return (
             f"sparse_training: {training.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or greg1"

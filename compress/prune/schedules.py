@@ -1,6 +1,6 @@
-"""How much is removed after each of n steps: pure functions of the step's number.
+"""Fraction removed after each of n steps: pure functions of the step's number; and the accuracy-aware search.
 
-All give s_t, the fraction removed after step t of n (t = 0 … n), from s_i at t = 0 to s_f at t = n, rising.
+All curves return s_t, the fraction removed after step t of n (t = 0 … n), from s_i at t = 0 to s_f at t = n, rising.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def linear(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
 
 
 def cubic(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
-    """Large steps first, while there is much to spare, then ever smaller ones.
+    """Large steps first, while the network is most redundant, then smaller ones.
 
         s_t = s_f + (s_i − s_f)(1 − t/n)³
 
@@ -61,7 +61,10 @@ def exponential(t: int, n: int, *, s_f: float, s_i: float = 0.0) -> float:
 
 
 def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retries: int) -> float | None:
-    """The fraction to remove next, a pure function of what was tried.
+    """The next fraction of the accuracy-aware search: a step that loses too much is undone and half of it is tried.
+
+    Best-so-far search as in accuracy-aware compression (NNCF) and NetAdapt (Yang et al. 2018, arXiv:1804.03230), which takes
+    the longest step that the accuracy allows.
 
         before the cliff: s_f · t / n;   after it: halfway between the largest fraction kept and the smallest undone
 
@@ -74,13 +77,13 @@ def next_ratio(tries: Sequence[tuple[float, bool]], *, s_f: float, n: int, retri
     Returns:
         The fraction, or None when the end is reached or the retries are used up.
     """
-    good = max((s for s, kept in tries if kept), default=0.0)
-    bad = min((s for s, kept in tries if not kept), default=None)
-    if bad is None:
+    largest_kept = max((s for s, kept in tries if kept), default=0.0)
+    smallest_undone = min((s for s, kept in tries if not kept), default=None)
+    if smallest_undone is None:
         t = len(tries) + 1
         return None if t > n else s_f * t / n if t < n else s_f
     since = len(tries) - next(index for index, (_, kept) in enumerate(tries) if not kept) - 1
-    return None if since >= retries else (good + bad) / 2
+    return None if since >= retries else (largest_kept + smallest_undone) / 2
 
 
 def find_cliff(tries: Sequence[tuple[float, bool]], losses: Sequence[float], *, s_f: float, drop: float) -> Fact | None:
@@ -96,5 +99,5 @@ def find_cliff(tries: Sequence[tuple[float, bool]], losses: Sequence[float], *, 
     if not undone:
         return None
     removed, lost = min(undone)
-    good = max((s for s, kept in tries if kept), default=0.0)
-    return Fact.of("prune.accuracy_cliff", removed=removed, lost=lost, allowed=drop, retained=good, asked=s_f)
+    largest_kept = max((s for s, kept in tries if kept), default=0.0)
+    return Fact.of("prune.accuracy_cliff", removed=removed, lost=lost, allowed=drop, retained=largest_kept, asked=s_f)

@@ -1,7 +1,7 @@
-"""`sensitivity`: validation accuracy against the fraction removed, one layer at a time, nothing else changed and no training.
+"""`sensitivity`: validation metric against the fraction removed, one layer at a time, nothing else changed and no training.
 
 Han et al. 2015, arXiv:1506.02626, figure 6; Li et al. 2017, arXiv:1608.08710, section 4. The largest fraction of
-a layer that costs no more than `drop` becomes its ceiling in `sensitivity.json`, which `max_ratio` of a pruning stage takes.
+a layer that loses no more than `drop` becomes its ceiling in `sensitivity.json`, which `max_ratio` of a pruning stage takes.
 Light: read and checked without torch.
 """
 
@@ -26,17 +26,17 @@ Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Sensitivity(Stage):
-    """Measure how much of each layer may go; the network passes unchanged.
+    """Measure how much of each layer may be removed; the network passes unchanged.
 
     Attributes:
         granularity: `channel` or `weight`.
-        importance: What goes first.
+        importance: Lowest scores are removed first.
         ratios: Fractions of a layer to remove.
         drop: Largest loss of the validation metric for one layer.
         round_to: Channel counts are multiples of it.
         protect: Globs of module names to leave alone.
         batch_size: Samples in a training batch.
-        batches: Training batches behind importances that look at data.
+        batches: Training batches of importances that are computed from data.
     """
 
     granularity: Literal["channel", "weight"] = "channel"
@@ -66,8 +66,8 @@ class Sensitivity(Stage):
         parent, metric = trainable_copy(candidate.network()), context.task.metric_info
         dense = validation_metric(parent, context)
         limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
-        found, skipped = scan(self, parent, candidate, context, limits)
-        rows = tuple(found)
+        table, skipped = scan(self, parent, candidate, context, limits)
+        rows = tuple(table)
         ceilings = max_ratios(rows, dense, self.drop, metric)
         text = {"max_ratio": ceilings, "drop": self.drop, f"dense_{metric.name}": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(text, indent=1))
@@ -90,7 +90,7 @@ def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float, metric
 
 
 def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
-    """A PNG: one line a layer, lighter towards the end of the network, the metric over the fraction removed.
+    """A PNG: one line for each layer, lighter towards the end of the network, the metric over the fraction removed.
 
     Of many layers the `NAMED` most sensitive ones are named, the others grey.
     """

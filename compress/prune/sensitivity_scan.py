@@ -1,4 +1,4 @@
-"""One layer at a time: what a network is worth when a single layer of it is pruned."""
+"""Metric of a network with a single layer pruned, for each layer and ratio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def scan(
     stage: Sensitivity, parent: nn.Module, candidate: Candidate, context: Context, limits: Constraints
 ) -> tuple[list[dict[str, Any]], tuple[Fact, ...]]:
-    """Metric of the network with one layer pruned, for each layer and ratio: rows, and the layers left out.
+    """Metric of the network with one layer pruned, for each layer and ratio: rows, and the skipped layers.
 
     Raises:
         ModelError: The network cannot be traced, or has nothing to prune.

@@ -1,9 +1,9 @@
-"""How much faster a pruned network is than the dense one, measured on this machine, and why when it is not.
+"""Speed-up of a pruned network over the dense one, measured on this machine, and the likely cause where there is none.
 
     efficiency = (time of the dense network ÷ time of the pruned one) ÷ (MACs of the dense network ÷ MACs of the pruned one)
 
-1 means that time fell as the multiply-accumulates did. Both run in ONNX Runtime, one thread, batch 1, in turns within one
-session. Times never decide which weights go, except where a target or a rounding asks for them.
+1 means that time fell in proportion to the multiply-accumulates. Both run in ONNX Runtime, one thread, batch 1, in turns within
+one session. Times decide which weights are removed only for targets of time, `round_to: measure` and `cost_aware: latency`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.models.count_macs import count_network
-from compress.profile import compare_networks as stopwatch
-from compress.profile.compare_networks import estimated_ms, is_calibrated, median_ms
+from compress.profile.compare_networks import NetworkTimer, estimated_ms, is_calibrated, median_ms
 
 if TYPE_CHECKING:
     from compress.profile.cost_model.operator_work import OperatorWork
@@ -26,37 +25,34 @@ if TYPE_CHECKING:
 ALIGNED = 4
 """ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
 OVERHEAD_US = 5.0
-"""Time of an operator below which starting it costs as much as what it computes."""
+"""Time of an operator below which its launch overhead dominates."""
 RIDGE = 5.0
 """Operations a byte below which a processor core waits for memory: some 100 GFLOP/s against some 20 GB/s."""
 
 
-class SpeedupMeter(stopwatch.NetworkTimer):
+class SpeedupMeter(NetworkTimer):
     """Times pruned networks against the dense one."""
 
     def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
-        """What one pruned network gains: predicted, measured, and their ratio."""
-        race = self.compare(network)
+        """Speed-up of one pruned network: predicted, measured, and their ratio."""
+        comparison = self.compare(network)
         by_macs = self.macs / max(count_network(network, self.spec).macs, 1)
-        found = race.speedup
-        measured = found.value if found.value is not None else 1 / race.ratio
+        speedup = comparison.speedup
+        measured = speedup.value if speedup.value is not None else 1 / comparison.ratio
         return {
             "predicted_speedup": by_macs,
             "estimated_speedup": self._estimated(network, device),
             "measured_speedup": measured,
-            "low": found.low,
-            "high": found.high,
+            "low": speedup.low,
+            "high": speedup.high,
             "efficiency": measured / by_macs,
-            "dense_ms": median_ms(race.before),
-            "pruned_ms": median_ms(race.after),
-            "cause": diagnose(misaligned(network), race.work, median_ms(race.after)),
+            "dense_ms": median_ms(comparison.before),
+            "pruned_ms": median_ms(comparison.after),
+            "cause": diagnose(misaligned(network), comparison.work, median_ms(comparison.after)),
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
-        """What the cost model predicts for the target's device; None where its profile lacks what that takes.
-
-        On this machine only a calibrated model says more than the measurement beside it.
-        """
+        """Prediction of the cost model for the target's device; None where its profile is incomplete or needs calibration."""
         if device.connection == "local" and not is_calibrated(device):
             return None
         try:
@@ -66,13 +62,13 @@ class SpeedupMeter(stopwatch.NetworkTimer):
 
 
 def misaligned(network: nn.Module) -> int:
-    """Convolutions in use whose input channels ONNX Runtime cannot take in blocks; the images' three do not count."""
+    """Convolutions whose input channels ONNX Runtime cannot block; those that read the image's channels do not count."""
     convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     return sum(part.groups == 1 and part.in_channels > ALIGNED and part.in_channels % ALIGNED > 0 for part in convolutions)
 
 
 def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -> str:
-    """Why a network with fewer multiply-accumulates is not faster, most likely first: one sentence.
+    """The likely cause that a network with fewer multiply-accumulates is not faster: one sentence.
 
     Args:
         misaligned: Convolutions whose channels do not suit the runtime's blocks.
@@ -91,7 +87,7 @@ def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -
 
 
 def has_no_speedup(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
-    """Whether a step removed multiply-accumulates and gained no time against the step before, or the dense network."""
+    """Whether a step removed multiply-accumulates without a speed-up over the step before, or the dense network."""
     predicted, measured = (before["predicted_speedup"], before["measured_speedup"]) if before else (1.0, 1.0)
     return bool(row["predicted_speedup"] > predicted and row["measured_speedup"] <= measured)
 

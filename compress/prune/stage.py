@@ -16,7 +16,7 @@ from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.field_types import MaxRatios, Pattern, block_of, kept_of
-from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, is_iterative, misfit
+from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, incompatible_reason, is_iterative
 from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Prune(Stage):
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
-        if reason := misfit(self):
+        if reason := incompatible_reason(self):
             raise ValueError(reason)
         return self
 

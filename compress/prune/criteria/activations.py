@@ -1,6 +1,6 @@
-"""Importance from what flows into the layers: how often a channel is zero, how large it is, and Wanda.
+"""Importance from the inputs of the layers: how often a channel is zero, how large it is, and Wanda.
 
-A channel is judged where it is read: behind the activation function, at the inputs of the layers that it feeds.
+A channel is scored at the inputs of the layers that read it, after the activation function.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch.utils.hooks import RemovableHandle
 from compress.core.errors import ModelError
 from compress.prune.criteria.base import LAYERS, Importance, ScoringData, group_scores, layers_of, refuse_weights, working_copy
 
-Seen = Callable[[str, Tensor], None]
+RecordInput = Callable[[str, Tensor], None]
 
 
 def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
     """1 − APoZ, the fraction of positions at which a channel is not zero. Not for weights.
 
-    Hu et al. 2016, "Network Trimming", arXiv:1607.03250. It needs activations that are exactly zero at times, as ReLU's are.
+    Hu et al. 2016, "Network Trimming", arXiv:1607.03250. It needs activations that are sometimes exactly zero, as ReLU's are.
     """
     live: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        live.update(_means(module, given, lambda x: (x != 0).to(torch.float64)))
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        live.update(_means(module, data, lambda x: (x != 0).to(torch.float64)))
         if all(bool((share == 1).all()) for share in live.values()):
             msg = "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
             raise ModelError(msg)
@@ -44,14 +44,14 @@ def activation(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     sizes: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        sizes.update(_means(module, given, lambda x: x.abs()))
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        sizes.update(_means(module, data, lambda x: x.abs()))
 
     return Importance(channels=lambda _, group: _read_by(group, sizes), weights=refuse_weights, collect=collect)
 
 
 def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Weight times the size of what it multiplies: |w_ij| · ‖x_j‖₂.
+    """Weight times the norm of its input: |w_ij| · ‖x_j‖₂.
 
     ‖x_j‖₂ is taken over all samples and positions, divided by the root of their number, which does not change the order
     within a layer. Channel: the sum over its weights, averaged over the layers of its group. With `ranking: local` weights
@@ -61,8 +61,8 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
     norms: dict[str, Tensor] = {}
     transposed: set[str] = set()
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        norms.update({name: mean.sqrt() for name, mean in _means(module, given, torch.square).items()})
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        norms.update({name: mean.sqrt() for name, mean in _means(module, data, torch.square).items()})
         transposed.update(name for name, part in module.named_modules() if getattr(part, "transposed", False))
 
     def weights(name: str, w: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
 
 
 def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
-    """Mean over the layers that read a channel; None where nothing reads it but what was not watched."""
+    """Mean over the layers that read a channel; None where no layer with recorded inputs reads it."""
     parts = layers_of(group)
     if not numbers:
         msg = "no activations were collected; call collect first"
@@ -100,14 +100,14 @@ def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
     for name, part in parts.items():
         part._importance = numbers[name].float()
     try:
-        found: Tensor | None = tp.importance.ActivationImportance(target_types=list(LAYERS))(group)
+        scores: Tensor | None = tp.importance.ActivationImportance(target_types=list(LAYERS))(group)
     finally:
         for part in parts.values():
             del part._importance
-    return found
+    return scores
 
 
-def _means(module: nn.Module, given: ScoringData, of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Mean of `of(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
 
     Attention's two projections stand under `NAME.in_proj_weight` and `NAME.out_proj`.
@@ -115,27 +115,27 @@ def _means(module: nn.Module, given: ScoringData, of: Callable[[Tensor], Tensor]
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
-    def see(name: str, x: Tensor) -> None:
-        rows = of(x.detach()).double()
+    def record(name: str, x: Tensor) -> None:
+        rows = statistic(x.detach()).double()
         sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + rows.sum(0).cpu()
         counts[name] = counts.get(name, 0) + len(rows)
 
-    work = working_copy(module, given.device)
-    with _watched(work, see), torch.no_grad():
-        for batch in given.batches:
-            work(batch.inputs.to(given.device))
+    work = working_copy(module, data.device)
+    with _record_inputs(work, record), torch.no_grad():
+        for batch in data.batches:
+            work(batch.inputs.to(data.device))
     return {name: total / counts[name] for name, total in sums.items()}
 
 
 @contextmanager
-def _watched(module: nn.Module, see: Seen) -> Iterator[None]:
-    """While it runs, `see` is told the inputs of every layer, (positions, channels)."""
+def _record_inputs(module: nn.Module, record: RecordInput) -> Iterator[None]:
+    """While it runs, `record` gets the inputs of every layer, (positions, channels)."""
     handles: list[RemovableHandle] = []
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
-            handles.append(part.register_forward_hook(_attention(name, see), with_kwargs=True))
+            handles.append(part.register_forward_hook(_attention(name, record), with_kwargs=True))
         elif isinstance(part, LAYERS):
-            handles.append(part.register_forward_pre_hook(_layer(name, see)))
+            handles.append(part.register_forward_pre_hook(_layer(name, record)))
     try:
         yield
     finally:
@@ -143,11 +143,11 @@ def _watched(module: nn.Module, see: Seen) -> Iterator[None]:
             handle.remove()
 
 
-def _layer(name: str, see: Seen) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+def _layer(name: str, record: RecordInput) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     def hook(part: nn.Module, inputs: tuple[Any, ...]) -> None:
         x: Tensor = inputs[0]
         last = isinstance(part, nn.Linear)
-        see(name, (x if last else x.movedim(x.dim() - _dims(part) - 1, -1)).flatten(0, -2))
+        record(name, (x if last else x.movedim(x.dim() - _dims(part) - 1, -1)).flatten(0, -2))
 
     return hook
 
@@ -157,20 +157,20 @@ def _dims(part: nn.Module) -> int:
     return len(kernel)
 
 
-def _attention(name: str, see: Seen) -> Callable[..., None]:
-    """Attention multiplies by its projections without calling them; what enters the second is found by making it plain."""
+def _attention(name: str, record: RecordInput) -> Callable[..., None]:
+    """Attention does not call its projections; the input of the second is its output with an identity as projection."""
 
     def hook(part: nn.MultiheadAttention, inputs: tuple[Any, ...], named: dict[str, Any], _: Any) -> None:
         query: Tensor = inputs[0] if inputs else named["query"]
-        see(f"{name}.in_proj_weight", query.flatten(0, -2))
+        record(f"{name}.in_proj_weight", query.flatten(0, -2))
         out = part.out_proj
-        kept = {name: p.data for name, p in out.named_parameters()}
+        parameters = {name: p.data for name, p in out.named_parameters()}
         try:
             for p in out.parameters():
                 p.data = torch.eye(len(p), dtype=p.dtype, device=p.device) if p.dim() > 1 else torch.zeros_like(p.data)
-            see(f"{name}.out_proj", part.forward(*inputs, **named)[0].flatten(0, -2))
+            record(f"{name}.out_proj", part.forward(*inputs, **named)[0].flatten(0, -2))
         finally:
             for name_of_p, p in out.named_parameters():
-                p.data = kept[name_of_p]
+                p.data = parameters[name_of_p]
 
     return hook

@@ -1,6 +1,6 @@
-"""Pruning before any training: what a fresh network can spare, from one look at some batches.
+"""Importance for pruning before any training, from some batches.
 
-Batch norms use the statistics of the batch, since a fresh network has no others.
+Batch norms use the statistics of the batch, since an untrained network has no others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
 
 TEMPERATURE = 200.0
-"""The logits are divided by it, as in the code of GraSP's authors: a fresh network's answers are not to be trusted."""
+"""The logits are divided by it, as in the code of GraSP's authors, since an untrained network's logits are arbitrary."""
 
 
 def snip(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -21,10 +21,10 @@ def snip(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        work = working_copy(module, given.device, batch_statistics=True)
-        g = _gradient(work, given, 1.0)
-        scores.update({name: (work.get_parameter(name).detach() * g[name]).abs().cpu() for name in given.prunable if name in g})
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        work = working_copy(module, data.device, batch_statistics=True)
+        g = _gradient(work, data, 1.0)
+        scores.update({name: (work.get_parameter(name).detach() * g[name]).abs().cpu() for name in data.prunable if name in g})
 
     return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
@@ -38,45 +38,44 @@ def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        work = working_copy(module, given.device, batch_statistics=True)
-        g = _gradient(work, given, TEMPERATURE)
-        product = _hessian_product(work, given, g, TEMPERATURE)
-        found = {name: (work.get_parameter(name).detach() * product[name]).cpu() for name in given.prunable if name in product}
-        least = min(float(s.min()) for s in found.values())
-        scores.update({name: s - least for name, s in found.items()})
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        work = working_copy(module, data.device, batch_statistics=True)
+        g = _gradient(work, data, TEMPERATURE)
+        product = _hessian_product(work, data, g, TEMPERATURE)
+        flow = {name: (work.get_parameter(name).detach() * product[name]).cpu() for name in data.prunable if name in product}
+        least = min(float(s.min()) for s in flow.values())
+        scores.update({name: s - least for name, s in flow.items()})
 
     return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
 
-def _losses(work: nn.Module, given: ScoringData, temperature: float) -> list[Tensor]:
-    count = len(given.batches)
-    device = given.device
+def _losses(work: nn.Module, data: ScoringData, temperature: float) -> list[Tensor]:
+    count = len(data.batches)
+    device = data.device
     return [
-        given.task.loss(work(batch.inputs.to(device)) / temperature, batch.targets.to(device)) / count
-        for batch in given.batches
+        data.task.loss(work(batch.inputs.to(device)) / temperature, batch.targets.to(device)) / count for batch in data.batches
     ]
 
 
-def _gradient(work: nn.Module, given: ScoringData, temperature: float) -> dict[str, Tensor]:
+def _gradient(work: nn.Module, data: ScoringData, temperature: float) -> dict[str, Tensor]:
     """Mean gradient over the batches, of the parameters that the loss reaches."""
     named = {name: p for name, p in work.named_parameters() if p.requires_grad}
     total: dict[str, Tensor] = {}
     with torch.enable_grad():
-        for loss in _losses(work, given, temperature):
-            found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-            for name, g in zip(named, found, strict=True):
+        for loss in _losses(work, data, temperature):
+            gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+            for name, g in zip(named, gradients, strict=True):
                 if g is not None:
                     total[name] = total[name] + g if name in total else g
     return total
 
 
-def _hessian_product(work: nn.Module, given: ScoringData, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
+def _hessian_product(work: nn.Module, data: ScoringData, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
     """H v, by differentiating the product of gradient and v."""
     named = {name: p for name, p in work.named_parameters() if name in v}
     total = {name: torch.zeros_like(p) for name, p in named.items()}
     with torch.enable_grad():
-        for loss in _losses(work, given, temperature):
+        for loss in _losses(work, data, temperature):
             g = torch.autograd.grad(loss, list(named.values()), create_graph=True)
             inner = torch.stack([(a * v[name]).sum() for name, a in zip(named, g, strict=True)]).sum()
             for name, second in zip(named, torch.autograd.grad(inner, list(named.values()), allow_unused=True), strict=True):

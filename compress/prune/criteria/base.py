@@ -1,4 +1,4 @@
-"""What every importance gives, what it may be given, and what several of them share."""
+"""Interface of importance scores, their data, and functions that several of them share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 @dataclass(frozen=True)
 class ScoringData:
-    """What scores may be computed from.
+    """Data that scores are computed from.
 
     Attributes:
         batches: Training batches.
-        task: Gives the loss.
+        task: Defines the loss.
         device: Where to compute.
-        removed: Fraction of the prunable weights that is to go, for methods that prune step by step inside.
-        prunable: Names of the weights that may go.
+        removed: Fraction of the prunable weights to remove, for methods that prune iteratively themselves.
+        prunable: Names of the weights that may be removed.
     """
 
     batches: Sequence[Batch]
@@ -37,8 +37,8 @@ class ScoringData:
     prunable: Sequence[str] = ()
 
 
-def _nothing(module: nn.Module, material: ScoringData) -> None:
-    """Collect nothing: the weights alone are enough."""
+def _collect_nothing(module: nn.Module, data: ScoringData) -> None:
+    """For scores that depend on the weights alone."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,32 @@ class Importance:
 
     Attributes:
         channels: (root layer's name, torch-pruning group over all its channels) → scores (C,), comparable between groups:
-            unless said otherwise, and unless they are changes of the loss, each is divided by its group's mean. None for a
-            group that the method says nothing about.
+            except for changes of the loss each is divided by its group's mean, unless the method's docstring differs. None for
+            a group that the method has no scores for.
         weights: (parameter's name, parameter) → scores of the parameter's shape, at least 0.
-        collect: Called once with the network to be scored, before any score is asked for; leaves weights and buffers as they
-            are. Some leave what they found in the parameters' `.grad`.
-        gates: Layer's name → ∂L/∂m for gates m on its inputs, (samples, in_channels), for methods that score heads by it.
-        loss_change: Scores estimate changes of one loss, so that a global ranking may set them against what a channel costs.
-        times: Milliseconds of each layer by name; scores are then set against time, not against the target's measure.
+        collect: Called once with the network to be scored, before any score; leaves weights and buffers as they are. Some
+            store their result in the parameters' `.grad`.
+        gates: Layer's name → ∂L/∂m for gates m on its inputs, (samples, in_channels), for methods that score heads by gates.
+        loss_change: Scores estimate changes of one loss, so that a global ranking may divide them by the cost of a channel.
+        times: Milliseconds of each layer by name; scores are then divided by time, not by the target's measure.
     """
 
     channels: Callable[[str, Any], Tensor | None]
     weights: Callable[[str, Tensor], Tensor]
-    collect: Callable[[nn.Module, ScoringData], None] = field(default=_nothing)
+    collect: Callable[[nn.Module, ScoringData], None] = field(default=_collect_nothing)
     gates: Callable[[str], Tensor] | None = None
     loss_change: bool = False
     times: Mapping[str, float] | None = None
 
 
 def refuse_weights(name: str, w: Tensor) -> Tensor:
-    """Stands where a method has no score for single weights; recipes that would come here are refused."""
+    """For a method without scores of single weights; such recipes are refused before."""
     msg = f"{name} {tuple(w.shape)}: this importance scores channels, not single weights"
     raise TypeError(msg)
 
 
 def refuse_channels(root: str, group: Any) -> Tensor | None:  # noqa: ARG001
-    """Stands where a method has no score for channels; recipes that would come here are refused."""
+    """For a method without scores of channels; such recipes are refused before."""
     msg = f"{root}: this importance scores single weights, not channels"
     raise TypeError(msg)
 
@@ -99,24 +99,24 @@ def group_scores(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor |
     """Scores of single weights, added up over each channel's weights and averaged over the layers of its group.
 
     Args:
-        group: torch-pruning's, over all channels. The layers' weights are replaced while it is read, and put back.
+        group: torch-pruning's, over all channels. The layers' weights are replaced during scoring, and restored.
         score: (parameter's name, parameter) → scores of its shape.
     """
     parts = layers_of(group)
-    kept = {name: part.weight.data for name, part in parts.items()}
+    weights = {name: part.weight.data for name, part in parts.items()}
     scores = {name: score(f"{name}.weight", part.weight) for name, part in parts.items()}
     try:
         for name, part in parts.items():
-            part.weight.data = scores[name].to(kept[name].dtype)
-        found: Tensor | None = tp.importance.GroupMagnitudeImportance(p=1, target_types=list(LAYERS))(group)
+            part.weight.data = scores[name].to(weights[name].dtype)
+        summed: Tensor | None = tp.importance.GroupMagnitudeImportance(p=1, target_types=list(LAYERS))(group)
     finally:
         for name, part in parts.items():
-            part.weight.data = kept[name]
-    return found
+            part.weight.data = weights[name]
+    return summed
 
 
 def working_copy(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
-    """A copy to compute on: eval mode, parameters with gradients wanted and none held.
+    """A copy to compute on: eval mode, all parameters require gradients and hold none.
 
     Args:
         module: Left as it is.

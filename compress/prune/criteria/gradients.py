@@ -17,16 +17,14 @@ def taylor(seed: int = 0) -> Importance:  # noqa: ARG001
     """First-order estimate of the loss's change when a weight w with gradient g = ∂L/∂w is set to zero.
 
     Channel: Σ |w·g| over its weights, averaged over the layers of its group and not put in relation to other channels, so that
-    a layer that matters more keeps more; weight: |w·g|.
+    a more important layer keeps more; weight: |w·g|.
     Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv:1906.10771.
     """
     scorer = tp.importance.GroupTaylorImportance(normalizer=None)
     return Importance(
         channels=lambda _, group: scorer(group),
         weights=lambda name, w: (w.detach() * _held(name, w)).abs(),
-        collect=lambda module, given: _put(
-            module, accumulate_gradients(module, given.batches, given.task, device=given.device)
-        ),
+        collect=lambda module, data: _put(module, accumulate_gradients(module, data.batches, data.task, device=data.device)),
         loss_change=True,
     )
 
@@ -51,13 +49,13 @@ def hessian(seed: int = 0) -> Importance:  # noqa: ARG001
 
 def _held(name: str, w: Tensor) -> Tensor:
     if w.grad is None:
-        msg = f"{name} holds no gradient; call accumulate first"
+        msg = f"{name} holds no gradient; call collect first"
         raise ValueError(msg)
     return w.grad
 
 
 def _put(module: nn.Module, count: int) -> None:
-    """The gradients already stand in the module."""
+    """`accumulate_gradients` stored them in the module already."""
 
 
 def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu") -> int:
@@ -69,7 +67,7 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     Args:
         module: Ends on the CPU, in eval mode.
         batches: Training batches.
-        task: Gives the loss.
+        task: Defines the loss.
         device: Where to compute.
 
     Returns:
@@ -88,28 +86,28 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     return count
 
 
-def per_sample_gradients(module: nn.Module, given: ScoringData) -> Iterator[None]:
+def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]:
     """Fill `.grad` with the gradient of each sample's loss in turn, in eval mode; a parameter not reached has zeros.
 
-    The module is on the material's device meanwhile, and ends on the CPU.
+    The module is on the data's device meanwhile, and ends on the CPU.
     """
-    module.to(given.device).eval()
-    for batch in given.batches:
-        for x, y in zip(batch.inputs.to(given.device), batch.targets.to(given.device), strict=True):
+    module.to(data.device).eval()
+    for batch in data.batches:
+        for x, y in zip(batch.inputs.to(data.device), batch.targets.to(data.device), strict=True):
             module.zero_grad(set_to_none=True)
             with torch.enable_grad():
-                given.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+                data.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
             for parameter in module.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             yield
     module.to("cpu")
 
 
-def _collect_squares(module: nn.Module, given: ScoringData) -> None:
+def _collect_squares(module: nn.Module, data: ScoringData) -> None:
     """Fill `.grad` with the mean over samples of the squared gradient."""
     sums: dict[str, Tensor] = {}
     samples = 0
-    for _ in per_sample_gradients(module, given):
+    for _ in per_sample_gradients(module, data):
         for name, parameter in module.named_parameters():
             squared = _held(name, parameter).square()
             sums[name] = sums[name] + squared if samples else squared

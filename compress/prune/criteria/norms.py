@@ -1,4 +1,4 @@
-"""Importance from the weights alone: norms, their share of what is left of a layer, and the scale of batch norm."""
+"""Importance from the weights alone: norms, LAMP, batch-norm scales, the geometric median; and the random control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.prune.criteria.base import LAYERS, Importance, refuse_weights
 
 
 def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Group norm: all weights that go with a channel count.
+    """Group norm: over all weights coupled to a channel.
 
     Channel: Σ w² over its weights in every layer of its group, averaged over those layers; weight: |w|.
     Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900; Han et al. 2015, arXiv:1506.02626.
@@ -23,7 +23,7 @@ def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def l1(seed: int = 0) -> Importance:  # noqa: ARG001
-    """L1 norm of the filter alone, whatever reads its channel: Σ |w|; weight: |w|.
+    """L1 norm of the filter alone: Σ |w|; weight: |w|.
 
     Li et al. 2017, "Pruning Filters for Efficient ConvNets", arXiv:1608.08710.
     """
@@ -45,8 +45,9 @@ def lamp(seed: int = 0) -> Importance:  # noqa: ARG001
 
         score(u) = w_u² / Σ_{v: |w_v| ≥ |w_u|} w_v²
 
-    Channel: the same of group norms. Scores are in (0, 1], and the largest of every layer or group is 1, so that no layer goes
-    altogether. Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 3.
+    Channel: the same of group norms. Scores are in (0, 1], and the largest of every layer or group is 1, so that no layer is
+    removed completely. Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation
+    3.
     """
     scorer = tp.importance.LAMPImportance(p=2)
     return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: lamp_scores(w))
@@ -56,17 +57,17 @@ def lamp_scores(w: Tensor) -> Tensor:
     """See `lamp`; of one layer, any shape, float64. A weight of zero scores 0."""
     squares = w.detach().double().square().flatten()
     ascending, order = squares.sort(stable=True)
-    left = ascending.flip(0).cumsum(0).flip(0)
+    remaining = ascending.flip(0).cumsum(0).flip(0)
     scores = torch.zeros_like(squares)
-    scores[order] = ascending / left.clamp_min(torch.finfo(left.dtype).tiny)
+    scores[order] = ascending / remaining.clamp_min(torch.finfo(remaining.dtype).tiny)
     return scores.view(w.shape)
 
 
 def bn_scale(seed: int = 0) -> Importance:  # noqa: ARG001
     """|γ| of the batch norms that a channel goes through, averaged; None for a group without batch norm. Not for weights.
 
-    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519. It tells
-    something once the scales were trained under an L1 penalty, which `before: {kind: slimming}` does.
+    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519. It needs
+    scales that were trained under an L1 penalty, as `sparse_training: {kind: slimming}` does.
     """
     scorer = tp.importance.BNScaleImportance()
     return Importance(channels=lambda _, group: scorer(group), weights=refuse_weights)
@@ -112,9 +113,9 @@ def distances(w: Tensor) -> Tensor:
 
 def _channels(group: Any) -> Tensor | None:
     total: Tensor | None = None
-    for place, (dep, indices) in enumerate(group):
+    for index, (dep, indices) in enumerate(group):
         part = dep.target.module
-        roots = group[place].root_idxs
+        roots = group[index].root_idxs
         if dep.handler not in _FILTERS or not isinstance(part, LAYERS) or any(root is None for root in roots):
             continue
         scores = distances(_filters(part)[indices])

@@ -1,4 +1,4 @@
-"""SynFlow: pruning at initialisation without any data, in many small steps, so that no layer goes altogether.
+"""SynFlow: pruning at initialisation without any data, in many small steps, so that no layer is removed completely.
 
 Tanaka et al. 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow", arXiv:2006.05467.
 """
@@ -19,16 +19,16 @@ ITERATIONS = 100
 def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
     """Synaptic saliency after all but the last of 100 iterations; the cut itself is the last. Not for channels.
 
-    What went in an earlier iteration scores 0; the others log(score) raised by one constant, since scores span more than
-    float32 holds.
+    A weight that an earlier iteration removed scores 0; the others log(score) plus a constant, since the range of the scores is
+    larger than that of float32.
     """
     scores: dict[str, Tensor] = {}
 
-    def collect(module: nn.Module, given: ScoringData) -> None:
-        x = torch.ones(1, *given.batches[0].inputs.shape[1:], dtype=torch.float64, device=given.device)
-        found = prune_iteratively(working_copy(module, given.device).double(), x, given.removed, given.prunable)
-        least = min(float(s[s > 0].log().min()) for s in found.values() if bool((s > 0).any()))
-        scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in found.items()})
+    def collect(module: nn.Module, data: ScoringData) -> None:
+        x = torch.ones(1, *data.batches[0].inputs.shape[1:], dtype=torch.float64, device=data.device)
+        saliency = prune_iteratively(working_copy(module, data.device).double(), x, data.removed, data.prunable)
+        least = min(float(s[s > 0].log().min()) for s in saliency.values() if bool((s > 0).any()))
+        scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in saliency.items()})
 
     return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
@@ -55,7 +55,7 @@ def prune_iteratively(
         Scores of the weights' shapes; 0 where removed.
 
     Raises:
-        ModelError: Nothing flows, or more than numbers can hold.
+        ModelError: The flow is zero or overflows.
     """
     with torch.no_grad():
         for value in module.state_dict().values():
@@ -73,24 +73,23 @@ def prune_iteratively(
 def _scores(module: nn.Module, x: Tensor, weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     with torch.enable_grad():
         flow = module(x).sum()
-        found = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
+        gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
     scores = {
         name: torch.zeros_like(w) if g is None else (w.detach() * g).abs()
-        for (name, w), g in zip(weights.items(), found, strict=True)
+        for (name, w), g in zip(weights.items(), gradients, strict=True)
     }
     strongest = max(float(s.max()) for s in scores.values())
     if not (torch.isfinite(flow) and 0 < strongest < float("inf")):
-        seen = f"importance 'synflow' sees a flow of {float(flow.detach()):g} through this network"
-        msg = f"{seen}, which tells nothing; use snip or grasp"
+        msg = f"the synaptic flow of this network is {float(flow.detach()):g}, so synflow has no scores; use snip or grasp"
         raise ModelError(msg)
     return scores
 
 
-def _remove(weights: dict[str, nn.Parameter], scores: dict[str, Tensor], gone: int) -> None:
-    """Set the `gone` lowest weights over all layers to zero, but never the best of a layer."""
-    if gone < 1:
+def _remove(weights: dict[str, nn.Parameter], scores: dict[str, Tensor], count: int) -> None:
+    """Set the `count` lowest weights over all layers to zero, but never the best of a layer."""
+    if count < 1:
         return
-    edge = torch.cat([s.flatten() for s in scores.values()]).kthvalue(gone).values
+    edge = torch.cat([s.flatten() for s in scores.values()]).kthvalue(count).values
     with torch.no_grad():
         for name, w in weights.items():
             w.masked_fill_(scores[name] <= torch.minimum(edge, scores[name].max() * (1 - 1e-12)), 0.0)

@@ -1,17 +1,17 @@
-"""Growing regularization: an L2 penalty on what is to go, which grows until nothing of it is left.
+"""Growing regularization: an L2 penalty on the weights to remove, which grows until they are zero.
 
 Wang et al. 2021, "Neural Pruning via Growing Regularization", arXiv:2012.09243:
 
     penalty = ½ Σ_j λ_j w_j²
 
-GReg-1 (`greg1`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights that are to go, 0 for the others.
-GReg-2 (`greg2`): first λ_j = δ′ ⌊t / K⌋ for all weights alike. Under the same penalty a weight that the loss holds fast
-(large second derivative) shrinks less than one that it does not, so magnitudes come to tell what the Hessian would. At λ = τ′
-the weights that are to go are picked by magnitude; theirs grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the
-picking; the others are set free, λ_j = 0 (the authors' code even pushes them outwards a little, which is not done here). Steps
-after τ is reached let the network settle.
+GReg-1 (`greg1`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights to remove, 0 for the others.
+GReg-2 (`greg2`): first λ_j = δ′ ⌊t / K⌋ for all weights. Under the same penalty a weight with a large second derivative of the
+loss shrinks less than others, so magnitudes then carry the information of the Hessian. At λ = τ′ the weights to remove are
+selected by magnitude; their factor grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the selection; that of the
+others is 0 (the authors' code makes it slightly negative, which is not done here). Steps after τ is reached let the network
+converge.
 
-t: optimizer steps taken; δ, δ′: growth every K steps; τ: ceiling; τ′: ceiling for picking, τ′ ≤ τ.
+t: optimizer steps taken; δ, δ′: growth every K steps; τ: ceiling; τ′: ceiling for the selection, τ′ ≤ τ.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def greg1(t: int, *, delta: float, every: int, ceiling: float) -> float:
 
 
 def greg2(t: int, *, pick: int, delta: float, pick_delta: float, every: int, pick_ceiling: float, ceiling: float) -> float:
-    """λ of GReg-2 after t steps: of all weights before step `pick`, from then on of those that are to go.
+    """λ of GReg-2 after t steps: of all weights before step `pick`, afterwards of those to remove.
 
     Args:
         t: Steps taken.
-        pick: T, as `selection_step` gives it.
+        pick: T, as `selection_step` returns it.
         delta: δ.
         pick_delta: δ′.
         every: K.
@@ -66,9 +66,9 @@ class GrowingPenalty:
 
     Args:
         settings: Growth and ceilings.
-        gone: By parameter name, True where a weight is to go; for `greg2` where it may be picked.
+        gone: By parameter name, True where a weight is to be removed; for `greg2` where it may be.
         module: In training.
-        pick: For `greg2`: tells of a network in training what is to go, like `gone`.
+        pick: For `greg2`: returns the masks of the weights to remove from a network in training.
     """
 
     def __init__(
@@ -87,36 +87,36 @@ class GrowingPenalty:
         self.identity = f"{settings.kind} {' '.join(map(str, own))} {marks}"
 
     def __call__(self) -> None:
-        """One step was taken."""
+        """After an optimizer step."""
         self.t += 1
         if self._pick is not None and self.t == self.selection_at:
-            found = self._pick(self.module)
-            self.gone = {name: mask for name, mask in found.items() if bool(mask.any())}
+            masks = self._pick(self.module)
+            self.gone = {name: mask for name, mask in masks.items() if bool(mask.any())}
 
     def penalty(self) -> Tensor:
-        """At the step that is being taken."""
+        """Penalty of the current step."""
         weights = [self.module.get_parameter(name) for name in self.gone]
         masks = (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True))
         return masked_l2(weights, masks, factor_at(self.settings, self.t))
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps so far, and what was picked."""
+        """Steps so far, and the selection."""
         return {"t": self.t, "gone": {name: mask.cpu() for name, mask in self.gone.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Count on."""
+        """Continue from a stored state."""
         self.t, self.gone = state["t"], state["gone"]
 
 
 def mask_selection_step(settings: SparseTraining) -> int:
-    """When `greg2` picks; 0 for `greg1`, whose masks are fixed before training."""
+    """The step at which `greg2` selects; 0 for `greg1`, whose masks are fixed before training."""
     if not has_option("penalty", settings.kind, "picks"):
         return 0
     return selection_step(delta=settings.pick("pick_strength"), every=settings.every, ceiling=settings.pick("pick_ceiling"))
 
 
 def factor_at(settings: SparseTraining, t: int) -> float:
-    """λ of what is to go after t steps."""
+    """λ of the weights to remove after t steps."""
     if not has_option("penalty", settings.kind, "picks"):
         return greg1(t, delta=settings.lam, every=settings.every, ceiling=settings.ceiling)
     return greg2(
@@ -131,7 +131,7 @@ def factor_at(settings: SparseTraining, t: int) -> float:
 
 
 def describe_growth(settings: SparseTraining, steps: int) -> tuple[Fact, ...]:
-    """How far the factor grew in a training of this many optimizer steps."""
+    """The factor reached by a training of this many optimizer steps."""
     if not has_option("penalty", settings.kind, "grows"):
         return ()
     selection, factor = mask_selection_step(settings), factor_at(settings, steps)

@@ -1,6 +1,6 @@
-"""Sparse training before pruning: a penalty that draws what can be spared towards zero, so that removing it costs little.
+"""Sparse training before pruning: a penalty that draws unimportant weights towards zero, so that their removal costs little.
 
-The penalty is a term of the loss, as in the papers; its gradient takes the ordinary way through the optimizer.
+The penalty is a term of the loss, as in the papers; its gradient passes through the optimizer.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SparsityPenalty(LossTerm):
         return term
 
     def forward(self, inputs: LossInputs) -> Tensor:  # noqa: ARG002
-        """The penalty as it stands, whatever the batch."""
+        """The penalty of the current weights; it does not depend on the batch."""
         return self._compute()
 
 

@@ -62,9 +62,9 @@ class HeadLayout:
         """Every parameter that holds heads: its name, along which dimension, and how many times over."""
         own = dict(part.named_parameters())
         biases = [(key.replace("weight", "bias"), times) for key, times in self.inner]
-        found = [(key, 0, times) for key, times in (*self.inner, *biases) if key in own]
+        weights = [(key, 0, times) for key, times in (*self.inner, *biases) if key in own]
         beside = [(key, dim, 1) for key, dim in _BESIDE if key in own] if isinstance(part, POSITIONED) else []
-        return [*found, (self.outer, 1, 1), *beside]
+        return [*weights, (self.outer, 1, 1), *beside]
 
 
 def layout_of(part: nn.Module) -> HeadLayout | None:
@@ -73,9 +73,9 @@ def layout_of(part: nn.Module) -> HeadLayout | None:
         fits = part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
         return HeadLayout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
     for joint, last in _JOINT:
-        if found := _matching(part, (joint,), last, times=3):
-            return found
-    return next((found for names, last in _APART if (found := _matching(part, names, last, times=1))), None)
+        if layout := _matching(part, (joint,), last, times=3):
+            return layout
+    return next((layout for names, last in _APART if (layout := _matching(part, names, last, times=1))), None)
 
 
 def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> HeadLayout | None:
@@ -101,8 +101,8 @@ def _inside(part: nn.Module, path: str) -> Any:
 
 def attentions(module: nn.Module) -> dict[str, HeadLayout]:
     """Self-attention modules with several heads by name."""
-    found = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
-    return {name: layout for name, layout in found.items() if layout.count(module.get_submodule(name)) > 1}
+    layouts = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
+    return {name: layout for name, layout in layouts.items() if layout.count(module.get_submodule(name)) > 1}
 
 
 def count_heads(module: nn.Module) -> dict[str, int]:
@@ -133,19 +133,19 @@ def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor 
     """
     part = module.get_submodule(name)
     layout = _known(part, name)
-    found = torch.zeros(layout.count(part), dtype=torch.float64)
+    scores = torch.zeros(layout.count(part), dtype=torch.float64)
     if importance.gates is not None:
         gates = importance.gates(f"{name}.{layout.outer.rpartition('.')[0]}")
-        return torch.unflatten(gates, 1, (len(found), -1)).sum(2).square().sum(0)
+        return torch.unflatten(gates, 1, (len(scores), -1)).sum(2).square().sum(0)
     try:
         for key, dim, times in ((layout.outer, 1, 1), *((key, 0, times) for key, times in layout.inner)):
-            each = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
-            found += torch.unflatten(each, 0, (times, len(found), -1)).sum((0, 2, 3)).cpu()
+            values = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
+            scores += torch.unflatten(values, 0, (times, len(scores), -1)).sum((0, 2, 3)).cpu()
     except (TypeError, ValueError):  # an importance of channels alone, or of layers that are called
         return None
     if importance.loss_change:
-        return (found / (1 + len(layout.inner))).float()
-    return (found / found.mean().clamp(min=1e-30)).float()
+        return (scores / (1 + len(layout.inner))).float()
+    return (scores / scores.mean().clamp(min=1e-30)).float()
 
 
 def _known(part: nn.Module, name: str) -> HeadLayout:
@@ -195,10 +195,10 @@ def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) ->
     """Plain numbers of the module and of the linear layers inside; `width` was that of all heads together."""
     owner = part.get_submodule(layout.owner[0])
     setattr(owner, layout.owner[1], heads)
-    left = part.get_parameter(layout.outer).shape[1]
+    remaining = part.get_parameter(layout.outer).shape[1]
     for key in _WIDTHS:
         if getattr(owner, key, None) == width:
-            setattr(owner, key, left)
+            setattr(owner, key, remaining)
     for child in part.modules():
         if isinstance(child, nn.Linear):
             child.out_features, child.in_features = child.weight.shape
@@ -246,9 +246,9 @@ def _difference(net: nn.Module, x: Tensor, names: Sequence[str]) -> Fact | None:
 
 def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
     """Heads of each attention module, in the form of the table of layers."""
-    left = count_heads_of(after, tuple(count_heads(before)))
+    heads_after = count_heads_of(after, tuple(count_heads(before)))
     return [
-        {"layer": f"{name} (heads)", "out_before": heads, "out_after": left[name], "in_before": heads, "in_after": heads}
+        {"layer": f"{name} (heads)", "out_before": heads, "out_after": heads_after[name], "in_before": heads, "in_after": heads}
         for name, heads in count_heads(before).items()
     ]
 

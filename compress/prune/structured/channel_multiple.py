@@ -1,7 +1,7 @@
-"""Which multiple channel counts should be rounded to: what a device's kernels want, or what is fastest when tried.
+"""The multiple that channel counts are rounded to: that of a device's kernels, or the fastest in a benchmark.
 
-Rounding matters more than multiply-accumulates: ONNX Runtime runs convolutions in blocks of channels, and a network whose
-widths do not fit falls back to slower kernels and may end up slower than the dense one.
+ONNX Runtime computes convolutions in blocks of channels. Other widths use slower kernels, so that a network with fewer
+multiply-accumulates may be slower than the dense one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CANDIDATES = (1, 4, 8, 16, 32)
 
 
 def device_multiple(device: Device) -> tuple[int, str]:
-    """Multiple of channels that the kernels of a device compute with, and who says so."""
+    """Multiple of channels that the kernels of a device compute with, with the source."""
     if device.kind == "gpu":
         if device.precision.activations == "int8":
             return 16, "tensor cores take int8 in 16 bytes, 16 channels (NVIDIA, Matrix Multiplication Background, table 1)"
@@ -46,24 +46,24 @@ def benchmark_multiples(
     parent: nn.Module,
     spec: InputSpec,
     fraction: float,
-    stopwatch: SpeedupMeter,
+    meter: SpeedupMeter,
     *,
     measure: CostMeasure,
     ranking: Ranking,
     limits: Constraints,
 ) -> tuple[int, tuple[dict[str, Any], ...]]:
-    """Prune to the same cost with each rounding and time the results, all in turns.
+    """Prune to the same cost with each rounding and time the results in turns.
 
-    Channels are chosen by magnitude; widths, not channels, decide the time.
+    Channels are ranked by magnitude, since the time depends on widths only.
 
     Args:
         parent: The dense network. Not changed.
         spec: Its input.
         fraction: Of the dense cost to keep.
-        stopwatch: Times against the dense network.
+        meter: Times against the dense network.
         measure: What the fraction is of.
         ranking: As for the pruning that follows.
-        limits: Likewise; `round_to` is tried out.
+        limits: Likewise; `round_to` is replaced by each candidate.
 
     Returns:
         The fastest of `CANDIDATES` that reaches the cost, and a row for each.
@@ -71,32 +71,32 @@ def benchmark_multiples(
     Raises:
         ModelError: None of them can prune this network.
     """
-    made: dict[int, nn.Module] = {}
-    failed: dict[int, str] = {}
+    networks: dict[int, nn.Module] = {}
+    failures: dict[int, str] = {}
     for multiple in CANDIDATES:
         try:
             pruner = ChannelPruner(parent, spec, measure=measure, ranking=ranking, limits=replace(limits, round_to=multiple))
-            cut = pruner.prune(parent, fraction, magnitude())
+            pruned = pruner.prune(parent, fraction, magnitude())
         except ModelError as error:
-            failed[multiple] = str(error)
+            failures[multiple] = str(error)
             continue
-        if cut.notes:
-            failed[multiple] = render(cut.notes[0])
+        if pruned.notes:
+            failures[multiple] = render(pruned.notes[0])
         else:
-            made[multiple] = cut.module
-    if not made:
-        first = next(iter(failed.values()))
+            networks[multiple] = pruned.module
+    if not networks:
+        first = next(iter(failures.values()))
         msg = f"round_to: measure found no rounding at which this network reaches the target; with 1: {first}"
         raise ModelError(msg)
-    timings, _ = stopwatch.time({str(multiple): module for multiple, module in made.items()})
-    times = {multiple: median_ms(timings[str(multiple)]) for multiple in made}
+    timings, _ = meter.time({str(multiple): module for multiple, module in networks.items()})
+    times = {multiple: median_ms(timings[str(multiple)]) for multiple in networks}
     rows = tuple(
         {
             "round_to": multiple,
-            "macs_ratio": count_network(made[multiple], spec).macs / stopwatch.macs if multiple in made else None,
+            "macs_ratio": count_network(networks[multiple], spec).macs / meter.macs if multiple in networks else None,
             "latency_ms": times.get(multiple),
-            "of_dense": times[multiple] / median_ms(timings[BASELINE]) if multiple in made else None,
-            "note": failed.get(multiple, ""),
+            "of_dense": times[multiple] / median_ms(timings[BASELINE]) if multiple in networks else None,
+            "note": failures.get(multiple, ""),
         }
         for multiple in CANDIDATES
     )

@@ -1,7 +1,7 @@
-"""Which channels go: a pure function of scores, widths and costs.
+"""Selection of the channels to remove: a pure function of scores, widths and costs.
 
-Each group of coupled channels is cut into blocks, so that every width on the way is one that runtimes like; the blocks of
-all groups stand in one queue, and the queue is followed until the cost is at or below its target.
+Each group of coupled channels is divided into blocks, so that every intermediate width is a multiple that runtimes compute
+fast. The blocks of all groups form one queue, and blocks are removed from its head until the cost is at or below its target.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def allowed_widths(width: int, initial: int, *, repeats: int, round_to: int, max
         width: Channels now.
         initial: Channels before any pruning; the ceiling counts from it.
         repeats: Groups of grouped convolutions among the layers: channels go in sets of this many.
-        round_to: Wanted divisor.
-        max_ratio: Largest fraction of `initial` that may go, in (0, 1).
+        round_to: Divisor of the widths.
+        max_ratio: Largest fraction of `initial` to remove, in (0, 1).
     """
     unit = math.lcm(round_to, repeats)
     if repeats > 1 and unit * 2 > initial:
         unit = repeats
-    lowest_channels = max(unit, math.ceil(initial * (1 - max_ratio) / unit - 1e-9) * unit)
-    return tuple(range((width - 1) // unit * unit, lowest_channels - 1, -unit))
+    smallest = max(unit, math.ceil(initial * (1 - max_ratio) / unit - 1e-9) * unit)
+    return tuple(range((width - 1) // unit * unit, smallest - 1, -unit))
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class GroupChoice:
-    """One group as the planner sees it.
+    """One group and its possible widths.
 
     Attributes:
         root: Name of the group's first layer.
-        scores: One a set of `repeats` channels, (width / repeats,).
+        scores: One for each set of `repeats` channels, (width / repeats,).
         width: Channels now.
         initial: Channels before any pruning.
-        smaller: What `allowed_widths` gives.
-        touches: (layer, side, its channels that go with each channel of this group).
+        smaller: As `allowed_widths` returns them.
+        coupled: (layer, side, its channels that go with each channel of this group).
     """
 
     root: str
@@ -72,11 +72,11 @@ class GroupChoice:
         return self.width // len(self.scores)
 
     def lowest_channels(self, width: int) -> list[int]:
-        """The channels that go on the way to `width`."""
+        """The channels to remove for `width`."""
         return lowest_channels(self.scores, (self.width - width) // self.repeats, repeats=self.repeats, width=self.width)
 
     def keys(self, ranking: Ranking) -> list[float]:
-        """Place in the queue of each block: its mean score, or for local ranking the fraction gone after it."""
+        """Sort key of each block: its mean score, or for local ranking the fraction removed after it."""
         if ranking == "local":
             return [1 - w / self.initial for w in self.smaller]
         ascending = self.scores.double().sort().values
@@ -86,7 +86,7 @@ class GroupChoice:
 
 @dataclass
 class CostLedger:
-    """Running cost of a network while channels leave it."""
+    """Running cost of a network during the removal of channels."""
 
     layers: Mapping[str, LayerCost]
     removed: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -99,22 +99,22 @@ class CostLedger:
         return layer.cost * max(out, 0.0) * max(into, 0.0)
 
     def remove(self, choice: GroupChoice, channels: int) -> float:
-        """Take channels out of a group; gives what that saves."""
+        """Remove channels of a group; returns the cost saved."""
         touched = {name for name, _, _ in choice.coupled if name in self.layers}
         before = sum(self.cost(name) for name in touched)
-        for name, side, each in choice.coupled:
-            self.removed[name, side] = self.removed.get((name, side), 0.0) + each * channels
+        for name, side, per_channel in choice.coupled:
+            self.removed[name, side] = self.removed.get((name, side), 0.0) + per_channel * channels
         return before - sum(self.cost(name) for name in touched)
 
 
 LEAST = 1e-3
-"""Smallest cost of a set of channels, as a fraction of the mean layer's: one that costs nothing is not worth removing."""
+"""Smallest cost of a set of channels, as a fraction of the mean layer's; it bounds the division."""
 
 
 def cost_weighted(choices: Sequence[GroupChoice], layers: Mapping[str, LayerCost]) -> list[GroupChoice]:
-    """Scores divided by what goes with a set of channels: of two that matter alike, the one that costs more goes first.
+    """Scores divided by cost: of two sets of channels of equal importance, the more expensive one is removed first.
 
-        score / Σ over layers that lose it of (cost of the layer · its share of that side's channels)
+        score / Σ over the coupled layers of (cost of the layer · fraction of that side's channels)
 
     The greedy answer to the knapsack of keeping the most importance at a given cost, which is what Shen et al. 2022 (HALP,
     arXiv:2210.06659) solve for milliseconds and Theis et al. 2018 (arXiv:1801.05787) for multiply-accumulates.
@@ -125,36 +125,36 @@ def cost_weighted(choices: Sequence[GroupChoice], layers: Mapping[str, LayerCost
     """
     least = LEAST * sum(layer.cost for layer in layers.values()) / max(len(layers), 1)
     saved = [CostLedger(layers).remove(choice, choice.repeats) for choice in choices]
-    return [replace(choice, scores=choice.scores / max(each, least)) for choice, each in zip(choices, saved, strict=True)]
+    return [replace(choice, scores=choice.scores / max(saving, least)) for choice, saving in zip(choices, saved, strict=True)]
 
 
 def rank_blocks(choices: Sequence[GroupChoice], ranking: Ranking) -> list[tuple[int, int]]:
-    """All blocks of all groups in the order in which they go, as (group, its width afterwards).
+    """All blocks of all groups in the order of removal, as (group, its width afterwards).
 
     `global`: lowest scores first over the whole network; `local`: all groups by the same fraction.
     """
     blocks = sorted(
-        (key, index, place) for index, choice in enumerate(choices) for place, key in enumerate(choice.keys(ranking))
+        (key, index, block) for index, choice in enumerate(choices) for block, key in enumerate(choice.keys(ranking))
     )
-    return [(index, choices[index].smaller[place]) for _, index, place in blocks]
+    return [(index, choices[index].smaller[block]) for _, index, block in blocks]
 
 
 def estimate_count(
     choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], layers: Mapping[str, LayerCost], *, saving: float
 ) -> int:
-    """How many blocks of the queue must go to save `saving`, by the layers' own costs; all of them if that is too few."""
+    """Number of blocks whose removal saves `saving`, by the layers' own costs; all of them if that is too few."""
     now = [choice.width for choice in choices]
-    bill = CostLedger(layers)
+    ledger = CostLedger(layers)
     for done, (index, width) in enumerate(blocks):
         if saving <= 0:
             return done
-        saving -= bill.remove(choices[index], now[index] - width)
+        saving -= ledger.remove(choices[index], now[index] - width)
         now[index] = width
     return len(blocks)
 
 
 def widths_after(choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
-    """Width of each group when the first `count` blocks of the queue are gone."""
+    """Width of each group after the removal of the first `count` blocks."""
     now = [choice.width for choice in choices]
     for index, width in blocks[:count]:
         now[index] = width
@@ -175,27 +175,27 @@ def fill_budget(
 
     Args:
         choices: Groups.
-        blocks: As `rank_blocks` gives them.
-        count: How many of them are gone.
+        blocks: As `rank_blocks` returns them.
+        count: Number of removed blocks.
         layers: Costs.
         spare: Cost that may be added.
     """
     now = [choice.width for choice in choices]
-    bill, removed = CostLedger(layers), []
+    ledger, removed = CostLedger(layers), []
     for index, width in blocks[:count]:
-        bill.remove(choices[index], now[index] - width)
+        ledger.remove(choices[index], now[index] - width)
         removed.append((index, now[index]))
         now[index] = width
-    closed = set()  # groups of which a later block stays away
+    closed = set()  # groups whose later block stays removed
     for index, before in reversed(removed):
         if index in closed:
             continue
-        added = -bill.remove(choices[index], now[index] - before)
+        added = -ledger.remove(choices[index], now[index] - before)
         if added <= spare:
             spare -= added
             now[index] = before
         else:
-            bill.remove(choices[index], before - now[index])
+            ledger.remove(choices[index], before - now[index])
             closed.add(index)
     return tuple(now)
 
@@ -204,10 +204,10 @@ def bisect_min(enough: Callable[[int], bool], start: int, most: int, close: Call
     """Smallest n in 1 … most for which `enough(n)` holds, by doubling steps from `start`, then halving.
 
     Args:
-        enough: False, then from some n on True; asked as rarely as possible. n = 0 is known not to be enough.
+        enough: False, then from some n on True; called as rarely as possible. n = 0 is known not to be enough.
         start: First guess.
-        most: Given back when nothing is enough.
-        close: Asked after each look whether what is known will do; the smallest n that was enough is then given back.
+        most: Returned when nothing is enough.
+        close: Called after each trial; where it is True, the smallest n that was enough is returned.
     """
     low, high, step, n = 0, most + 1, 1, min(max(start, 1), most)
     while high - low > 1 and not close():
@@ -222,9 +222,9 @@ def bisect_min(enough: Callable[[int], bool], start: int, most: int, close: Call
 
 
 def lowest_channels(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
-    """The channels with the `count` lowest scores, the same places in each of the `repeats` parts of the width.
+    """The channels with the `count` lowest scores, the same positions in each of the `repeats` parts of the width.
 
-    With width 6, repeats 2 and place 0 chosen: channels 0 and 3.
+    With width 6, repeats 2 and set 0: channels 0 and 3.
     """
-    places = scores.argsort(stable=True)[:count].tolist()
-    return sorted(place + part * (width // repeats) for part in range(repeats) for place in places)
+    lowest = scores.argsort(stable=True)[:count].tolist()
+    return sorted(channel + part * (width // repeats) for part in range(repeats) for channel in lowest)

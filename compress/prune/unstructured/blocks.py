@@ -1,4 +1,4 @@
-"""Block sparsity: whole rectangles of output × input channels go, so that a sparse CPU kernel loads vectors, not numbers.
+"""Block sparsity: rectangles of output × input channels are removed, so that a sparse CPU kernel loads whole vectors.
 
 Narang et al. 2017, "Block-Sparse Recurrent Neural Networks", arXiv:1711.02782. In a convolution a block lies in one kernel
 position: 1×4 is four neighbouring input channels of one output, 4×1 four neighbouring outputs of one input.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Block:
-    """What is removed together.
+    """Shape of the weights that are removed together.
 
     Attributes:
         rows: Neighbours along a weight's first dimension, the outputs.

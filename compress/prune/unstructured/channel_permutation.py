@@ -1,8 +1,8 @@
 """Reorder input channels so that an N:M pattern loses less, without changing what the network computes.
 
 Pool & Yu 2021, "Channel Permutations for N:M Sparsity", NeurIPS 34 (greedy channel swaps). The inputs of a layer are outputs of
-the layers before it, so all tensors of a group of coupled channels are reordered together, found by torch-pruning's graph.
-Every reordering is tried out: where the outputs change, it is taken back.
+the layers before it, so all tensors of a group of coupled channels are reordered together, by torch-pruning's graph.
+Every reordering is tested: where the outputs change, it is undone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compress.core.record import InputSpec
 from compress.prune.structured import dependency_graph as groups
 
 _ROWS = 512
-_TOURNAMENTS = 10
+_SWEEPS = 10
 _TOLERANCE = 1e-3
 _PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
 
@@ -32,7 +32,7 @@ def retained_magnitude(s: Tensor, n: int, m: int) -> float:
 def search_permutation(s: Tensor, n: int, m: int) -> Tensor:
     """Order of the columns of a score matrix that keeps more under N:M; never less than the given order.
 
-    Stripes of M columns meet in pairs, each with each, as in a tournament; a pair swaps the two columns that gain most. A
+    All pairs of stripes of M columns are visited in rounds; a pair swaps the two columns that gain most. A
     stripe in which column x takes the place of column i keeps b_i + max(e_i, x) of a row: b_i is the sum of the N − 1
     largest of its other columns, e_i the N-th largest.
 
@@ -49,15 +49,15 @@ def search_permutation(s: Tensor, n: int, m: int) -> Tensor:
     if columns == m:
         return order
     sample = s[torch.linspace(0, len(s) - 1, min(len(s), _ROWS)).long()].float()
-    for _ in range(_TOURNAMENTS):
-        gains = [_swap(sample, order, pairs, n, m) for pairs in _fixtures(columns // m)]
+    for _ in range(_SWEEPS):
+        gains = [_swap(sample, order, pairs, n, m) for pairs in _pair_rounds(columns // m)]
         if not any(gains):
             break
     return order if retained_magnitude(s[:, order], n, m) > retained_magnitude(s, n, m) else torch.arange(columns)
 
 
-def _fixtures(stripes: int) -> Iterator[Tensor]:
-    """Rounds of a tournament in which each stripe meets each other once: pairs (P, 2)."""
+def _pair_rounds(stripes: int) -> Iterator[Tensor]:
+    """Rounds (circle method) in which every two stripes are paired once: pairs (P, 2)."""
     ring = list(range(stripes)) + ([-1] if stripes % 2 else [])
     for _ in range(len(ring) - 1):
         pairs = [(ring[k], ring[-1 - k]) for k in range(len(ring) // 2)]
@@ -66,11 +66,11 @@ def _fixtures(stripes: int) -> Iterator[Tensor]:
 
 
 def _swap(s: Tensor, order: Tensor, pairs: Tensor, n: int, m: int) -> bool:
-    """Let each pair of stripes swap its best two columns, in place in `order`; whether any did."""
+    """Swap the best two columns of each pair of stripes, in place in `order`; True if any pair gained."""
     places = pairs.unsqueeze(-1) * m + torch.arange(m)
     a, b = (s[:, order[places[:, side]]].movedim(0, 1) for side in (0, 1))
-    now = _kept(a, n) + _kept(b, n)
-    swapped = _replaced(a, b, n) + _replaced(b, a, n).transpose(1, 2)
+    now = _retained(a, n) + _retained(b, n)
+    swapped = _retained_after_swap(a, b, n) + _retained_after_swap(b, a, n).transpose(1, 2)
     gain, best = (swapped - now[:, None, None]).flatten(1).max(1)
     better = gain > 1e-6 * now
     i, j = best // m, best % m
@@ -80,12 +80,12 @@ def _swap(s: Tensor, order: Tensor, pairs: Tensor, n: int, m: int) -> bool:
     return bool(better.any())
 
 
-def _kept(a: Tensor, n: int) -> Tensor:
+def _retained(a: Tensor, n: int) -> Tensor:
     """Sum that stripes (P, rows, M) keep, (P,)."""
     return a.topk(n, dim=-1).values.sum((1, 2))
 
 
-def _replaced(a: Tensor, b: Tensor, n: int) -> Tensor:
+def _retained_after_swap(a: Tensor, b: Tensor, n: int) -> Tensor:
     """Sum that stripe a keeps with its column i replaced by column j of b, (P, M, M)."""
     m = a.shape[-1]
     others = torch.stack([a[..., [k for k in range(m) if k != i]] for i in range(m)], dim=2)
@@ -117,32 +117,35 @@ def permute_channels(
         m: Neighbouring inputs.
 
     Returns:
-        How much more of all scores the pattern keeps, as a fraction; the scores in the new order; what stayed and why.
+        How much more of all scores the pattern keeps, as a fraction; the scores in the new order; a fact of the groups that
+        stayed.
     """
     owners = {id(module.get_parameter(name)): name for name in scores}
-    found = {name: s.clone() for name, s in scores.items()}
-    before = sum(retained_magnitude(_matrix(s), n, m) for s in found.values())
+    reordered = {name: s.clone() for name, s in scores.items()}
+    before = sum(retained_magnitude(_matrix(s), n, m) for s in reordered.values())
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = module(x)
-    left = 0
+    skipped = 0
     for group in groups.find_groups(groups.build_graph(module, spec), module):
         parts = _parts(group, owners)
-        fed = [part for part in parts or () if part.name in found and part.dim == 1]
+        fed = [part for part in parts or () if part.name in reordered and part.dim == 1]
         if parts is None or any(part.start % m for part in fed) or group.width % m:
-            left += 1
+            skipped += 1
         elif fed:
-            order = search_permutation(torch.cat([_matrix(found[p.name].narrow(1, p.start, group.width)) for p in fed]), n, m)
+            order = search_permutation(
+                torch.cat([_matrix(reordered[p.name].narrow(1, p.start, group.width)) for p in fed]), n, m
+            )
             _apply(parts, order)
             with torch.no_grad():
                 wrong = float((module(x) - expected).norm())
             if wrong > _TOLERANCE * float(expected.norm()):
                 _apply(parts, order.argsort())
-                left += 1
+                skipped += 1
             else:
-                _apply([_Part(found[p.name], p.dim, p.start) for p in parts if p.name in found], order)
-    gain = sum(retained_magnitude(_matrix(s), n, m) for s in found.values()) / max(before, 1e-12) - 1
-    return gain, found, (Fact.of("prune.channels_not_permuted", groups=left),) if left else ()
+                _apply([_Part(reordered[p.name], p.dim, p.start) for p in parts if p.name in reordered], order)
+    gain = sum(retained_magnitude(_matrix(s), n, m) for s in reordered.values()) / max(before, 1e-12) - 1
+    return gain, reordered, (Fact.of("prune.channels_not_permuted", groups=skipped),) if skipped else ()
 
 
 def _matrix(s: Tensor) -> Tensor:
@@ -158,7 +161,7 @@ def _apply(parts: Sequence[_Part], order: Tensor) -> None:
 
 
 def _parts(group: groups.ChannelGroup, owners: Mapping[int, str]) -> list[_Part] | None:
-    """Every tensor that holds channels of a group; None where they cannot be reordered plainly."""
+    """Every tensor that holds channels of a group; None where they cannot be reordered."""
     if group.fixed_reason or group.repeats > 1:
         return None
     parts: dict[tuple[int, int, int], _Part] = {}

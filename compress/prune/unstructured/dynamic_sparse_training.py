@@ -1,9 +1,9 @@
-"""Dynamic sparse training: while a sparse network trains, its weakest connections are exchanged for others.
+"""Dynamic sparse training: drop the weakest connections and grow others while a sparse network trains.
 
 SET: Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity", arXiv:1707.04780;
 grows at random. RigL: Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134; grows where the dense gradient is largest.
-Both follow RigL's schedule. Every layer keeps the number of connections that the first cut gave it: `ranking: erk` or `local`
-are the papers' choices, with `importance: random` for a network that was not trained yet.
+Both follow RigL's schedule. Every layer keeps the number of connections of the first pruning step: `ranking: erk` or `local`
+are the papers' choices, with `importance: random` for an untrained network.
 """
 
 from __future__ import annotations
@@ -64,19 +64,20 @@ def drop_and_grow(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor
     flat = mask.flatten()
     active = flat.nonzero().flatten()
     order = w.detach().flatten()[active].abs().argsort(stable=True)
-    kept = flat.clone()
-    kept[active[order[:count]]] = False
-    candidates = (~kept).nonzero().flatten()
+    updated = flat.clone()
+    updated[active[order[:count]]] = False
+    candidates = (~updated).nonzero().flatten()
     best = growth.flatten()[candidates].argsort(descending=True, stable=True)[:count]
-    kept[candidates[best]] = True
-    return kept.view(mask.shape)
+    updated[candidates[best]] = True
+    return updated.view(mask.shape)
 
 
 class DropGrow:
-    """Masks of one network in training, exchanged along the way; a hook of the training loop.
+    """Masks of one network in training, updated by drop and grow; a hook of the training loop.
 
     Gradients of inactive weights are kept from the optimizer, so that a grown connection starts from zero without momentum;
-    on the steps that exchange they are seen before, dense. The exchange follows the optimizer's step on the same batch.
+    on the steps that update masks the dense ones are recorded before. The update follows the optimizer's step on the same
+    batch.
 
     Args:
         module: Holds the parameters; the masked ones are zero.
@@ -100,13 +101,13 @@ class DropGrow:
             self.handles.append(w.register_post_accumulate_grad_hook(self._gradient_of(name)))
 
     def close(self) -> None:
-        """Leave the network's gradients alone again."""
+        """Remove the hooks from the network."""
         for handle in self.handles:
             handle.remove()
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """One optimizer step was taken: exchange if it is time, then put what is inactive back to zero."""
+        """After an optimizer step: update the masks when due, then set inactive weights to zero."""
         self.t += 1
         fraction = self.exchanges.fraction(self.t)
         for name in self.masks:
@@ -133,10 +134,10 @@ class DropGrow:
         if self.growth == "set":
             generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}:{self.t}:{name}".encode()))
             return torch.rand(w.shape, generator=generator).to(w.device)
-        found = self.dense.get(name, torch.zeros_like(w))
+        gradient = self.dense.get(name, torch.zeros_like(w))
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(found)
-        return found.abs()
+            torch.distributed.all_reduce(gradient)
+        return gradient.abs()
 
     def _mask(self, name: str, w: Tensor) -> Tensor:
         if self.masks[name].device != w.device:

@@ -1,4 +1,4 @@
-"""How sparse each layer becomes when a whole network is to have a given density: a pure function of shapes.
+"""Densities of the layers for a density of the whole network: a pure function of shapes.
 
     uniform:          d_l = d
     Erdős–Rényi:      d_l = ε · (n_in + n_out) / (n_in · n_out)
@@ -44,25 +44,25 @@ def erk_densities(
     low, high = 0.0, 1 / min(raw.values())
     for _ in range(_HALVINGS):
         epsilon = (low + high) / 2
-        found = {name: min(max(epsilon * raw[name], floor[name]), 1.0) for name in shapes}
-        if sum(found[name] * n[name] for name in shapes) < density * sum(n.values()):
+        densities = {name: min(max(epsilon * raw[name], floor[name]), 1.0) for name in shapes}
+        if sum(densities[name] * n[name] for name in shapes) < density * sum(n.values()):
             low = epsilon
         else:
             high = epsilon
-    return found
+    return densities
 
 
 def share_removals(weights: Mapping[str, float], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
-    """Share `count` removals out in proportion to `weights`, in whole numbers that add up exactly.
+    """Distribute `count` removals in proportion to `weights`, in whole numbers that add up exactly.
 
     Args:
         weights: At least 0 each, by layer.
-        ceiling: Most that may go from each layer.
-        count: How many in all; what a ceiling forbids is not given to the others.
+        ceiling: Largest removal of each layer.
+        count: Total; removals that a ceiling forbids are not moved to other layers.
     """
-    total, gone, done = sum(weights.values()), {}, 0.0
+    total, removals, done = sum(weights.values()), {}, 0.0
     for name, weight in weights.items():
         before, done = done, done + weight
         share = round(count * done / total) - round(count * before / total) if total else 0
-        gone[name] = min(share, ceiling[name])
-    return gone
+        removals[name] = min(share, ceiling[name])
+    return removals

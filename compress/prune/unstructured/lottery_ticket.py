@@ -1,8 +1,8 @@
-"""Lottery tickets: after each cut the weights that are left go back to where they were early in training.
+"""Lottery tickets: after each pruning step the remaining weights are rewound to values from early in training.
 
 Frankle & Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635 (rewinding to the initialisation); Frankle et al. 2020,
 "Linear Mode Connectivity and the Lottery Ticket Hypothesis", arXiv:1912.05671 (to step k). Each round trains with the whole
-schedule of `recover`, from the weights of step k on.
+schedule of `recover`, starting from the weights of step k.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class WeightRewinder:
         self.identity = f"snapshot after step {step}"
 
     def __call__(self) -> None:
-        """Count; write when it is time."""
+        """Count; write at step k."""
         self.done += 1
         if self.done == self.step:
             write_weights(self.module, self.path)
@@ -58,10 +58,10 @@ def write_weights(module: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
-    """What `WeightRewinder` wrote.
+    """The weights that `WeightRewinder` wrote.
 
     Raises:
-        TrainingError: It is not there, since the training ended before that step or somebody removed it.
+        TrainingError: The file is missing: the training ended before that step, or the file was removed.
     """
     try:
         return load_file(path)
@@ -75,13 +75,13 @@ def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
 
 
 def rewind(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put every weight and buffer back in place; masks are for the caller to apply again."""
+    """Restore every weight and buffer; the caller applies the masks again."""
     with torch.no_grad():
         module.load_state_dict(dict(weights))
 
 
 def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
-    """One boolean mask a weight, True where it stays: times the rewound weights, that is the ticket."""
+    """One boolean mask for each weight, True where it stays: the ticket is masks times rewound weights."""
     masks = {name: (~mask).cpu().contiguous() for name, mask in gone.items()}
     write_with(path, lambda aside: save_file(masks, aside))
 

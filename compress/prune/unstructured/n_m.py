@@ -1,7 +1,7 @@
-"""N:M sparsity: of every M neighbouring inputs of an output N stay, as sparse tensor cores want it (2:4).
+"""N:M sparsity: of every M neighbouring inputs of an output N stay, as sparse tensor cores require (2:4).
 
-Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378. Before the first cut input channels are
-reordered so that less is lost: see `permute`.
+Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378. Before the first step input channels are
+reordered so that more magnitude is retained: see `channel_permutation`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
 
 
 def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
-    """Which weights stay.
+    """Mask of the weights that stay.
 
     Args:
         s: Scores (out, in, kernel…); `in` divides by M.
-        n: How many of every M stay.
+        n: Of every M stay.
         m: Neighbouring inputs at one kernel position.
-        part: Fraction of what the pattern removes that goes already, lowest scores first, in (0, 1].
+        part: Fraction of the pattern's removals to make already, lowest scores first, in (0, 1].
 
     Returns:
-        Boolean mask of the scores' shape. With part = 1 every group keeps exactly N; ties go by position.
+        Boolean mask of the scores' shape. With part = 1 every group keeps exactly N; ties are broken by position.
     """
     groups = torch.unflatten(s.movedim(1, -1), -1, (-1, m))
     order = groups.argsort(dim=-1, stable=True)
@@ -47,7 +47,7 @@ def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
 
 
 class NMPruner:
-    """Prunes one dense network to an N:M pattern, in as many cuts as wanted.
+    """Prunes one dense network to an N:M pattern, in any number of steps.
 
     Args:
         parent: The dense network. It is not changed.
@@ -95,10 +95,10 @@ class NMPruner:
             raise ModelError(msg)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
-        """Set to zero what the pattern removes, or on the way there the part of it that matters least.
+        """Set to zero what the pattern removes, or in earlier steps the least important part of it.
 
         Args:
-            module: The dense network or the result of an earlier cut, whose zeros stay. Not changed.
+            module: The dense network or the result of an earlier step, whose zeros stay. Not changed.
             fraction: Of the prunable weights to remove, up to 1 − N/M.
             importance: Scores.
         """

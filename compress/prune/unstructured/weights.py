@@ -1,7 +1,7 @@
 """Unstructured pruning: single weights, or small blocks of them, are set to zero and kept there by masks.
 
 Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626; ranked over all layers at once as in Zhu & Gupta
-2017, arXiv:1710.01878. Shapes stay: what it gives is bytes after compression, not time on a dense runtime.
+2017, arXiv:1710.01878. Shapes stay, so it saves bytes after compression, not time on a dense runtime.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _HALVINGS = 12
 
 def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
     """Weight matrices and kernels by name; biases, normalisation and embeddings are not among them."""
-    found: dict[str, nn.Parameter] = {}
+    weights: dict[str, nn.Parameter] = {}
     for name, part in module.named_modules():
         if isinstance(part, _HOLDERS) and name not in protected:
             prefix = f"{name}." if name else ""
             own = part.named_parameters(recurse=False)
-            found |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
-    return found
+            weights |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
+    return weights
 
 
 def layer_of(parameter: str) -> str:
@@ -47,7 +47,7 @@ def layer_of(parameter: str) -> str:
 
 
 def max_removals(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
-    """How many weights of each layer may go: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
+    """Most weights to remove of each layer: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
     ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
     return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
 
@@ -60,25 +60,25 @@ def keep_masks(
     max_ratio: float | Mapping[str, float],
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Tensor]:
-    """Which weights stay when the `count` lowest go.
+    """Masks of the weights that stay when the `count` lowest are removed.
 
     Args:
-        scores: One a weight (or a block), any shape.
-        count: How many go over all layers; exactly this many, unless the ceilings forbid it.
+        scores: One for each weight (or block), any shape.
+        count: Removals over all layers; exactly this many, unless the ceilings forbid it.
         ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `budgets.erk`.
         max_ratio: Ceiling for each layer, at most 1; one for all or one for each.
         shapes: Of the layers' weights, for `erk`; the scores' own by default.
 
     Returns:
-        Boolean masks of the scores' shapes, True where a weight stays. Ties go by position.
+        Boolean masks of the scores' shapes, True where a weight stays. Ties are broken by position.
     """
     flat = {name: s.detach().flatten().float() for name, s in scores.items()}
     sizes = {name: s.numel() for name, s in flat.items()}
     ceiling = max_removals(sizes, max_ratio)
     if ranking == "global":
         eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
-        picked = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
-        gone = dict(zip(flat, torch.split(picked, [s.numel() for s in eligible]), strict=True))
+        lowest = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
+        gone = dict(zip(flat, torch.split(lowest, [s.numel() for s in eligible]), strict=True))
     else:
         weights = _removals(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
         shares = budgets.share_removals(weights, ceiling, count)
@@ -89,7 +89,7 @@ def keep_masks(
 def _removals(
     shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int, ranking: Ranking
 ) -> dict[str, float]:
-    """What each layer gives of the removals, up to a common factor."""
+    """Share of each layer in the removals, up to a common factor."""
     total = sum(sizes.values())
     if ranking == "local" or count >= total:
         return {name: float(n) for name, n in sizes.items()}
@@ -109,16 +109,16 @@ def _lowest(s: Tensor, count: int) -> Tensor:
 
 
 class UnstructuredPruner:
-    """Prunes single weights or blocks of one dense network, in as many cuts as wanted.
+    """Prunes single weights or blocks of one dense network, in any number of steps.
 
     Args:
         parent: The dense network. It is not changed.
-        spec: Its input; not needed, all granularities are made alike.
+        spec: Its input; not needed here, part of the common signature.
         measure: `sparsity`: the target is the fraction of prunable weights to remove; `params`: the fraction of all
             parameters to keep; `bytes`: the fraction of the compressed bytes to keep.
         ranking: `global`, `local` or `erk`.
         limits: Ceilings and protected layers.
-        block: What goes together.
+        block: Weights that are removed together.
 
     Raises:
         ModelError: It has no weight that may be pruned.
@@ -164,16 +164,16 @@ class UnstructuredPruner:
         self.skipped = self._skips(parent, odd)
 
     def _skips(self, parent: nn.Module, odd: Mapping[str, Fact]) -> tuple[Fact, ...]:
-        left = sorted(set(prunable(parent)) - set(prunable(parent, self.protected)))
+        protected = sorted(set(prunable(parent)) - set(prunable(parent, self.protected)))
         rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
         others = Fact.of("prune.other_parameters", count=rest)
-        return (*(odd.get(name, Fact.of("prune.protected", name)) for name in left), others)
+        return (*(odd.get(name, Fact.of("prune.protected", name)) for name in protected), others)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Set the lowest weights to zero.
 
         Args:
-            module: The dense network or the result of an earlier cut, whose zeros stay. Not changed.
+            module: The dense network or the result of an earlier step, whose zeros stay. Not changed.
             fraction: As `measure` says, in (0, 1).
             importance: Scores.
         """
@@ -182,9 +182,9 @@ class UnstructuredPruner:
             name: self.block.pool(importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)) for name, p in weights.items()
         }
         if self.measure == "bytes":
-            return self._cut_to_bytes(module, fraction, scores)
+            return self._prune_to_bytes(module, fraction, scores)
         target = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
-        return self._made(module, scores, min(round(target), self.most), self._shortfall(target))
+        return self._masked(module, scores, min(round(target), self.most), self._shortfall(target))
 
     @property
     def prunable_layers(self) -> int:
@@ -194,38 +194,38 @@ class UnstructuredPruner:
     def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
-        """Networks in which one layer alone is sparse: its name, the fraction gone, the network, for each ratio."""
+        """Networks in which only one layer is sparse: its name, the fraction removed, the network, for each ratio."""
         for name, p in prunable(module, self.protected).items():
             scores = {name: self.block.pool(importance.weights(name, p))}
             for ratio in sorted(ratios):
                 count = round(ratio * scores[name].numel())
                 masks = keep_masks(scores, count, ranking="global", max_ratio=1.0)
-                made = copy.deepcopy(module).eval()
-                WeightMasks(made, {name: self.block.spread(masks[name])})()
-                yield layer_of(name), count / scores[name].numel(), made
+                pruned = copy.deepcopy(module).eval()
+                WeightMasks(pruned, {name: self.block.spread(masks[name])})()
+                yield layer_of(name), count / scores[name].numel(), pruned
 
-    def _made(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[Fact, ...] = ()) -> PrunedModel:
+    def _masked(self, module: nn.Module, scores: Mapping[str, Tensor], count: int, notes: tuple[Fact, ...] = ()) -> PrunedModel:
         """The network without its `count` lowest weights."""
         shapes = {name: p.shape for name, p in prunable(module, self.protected).items()}
         blocks = keep_masks(scores, count // self.block.size, ranking=self.ranking, max_ratio=self.ratios, shapes=shapes)
-        made = copy.deepcopy(module).eval()
-        made.zero_grad(set_to_none=True)
-        after_step = WeightMasks(made, {name: self.block.spread(mask) for name, mask in blocks.items()})
+        pruned = copy.deepcopy(module).eval()
+        pruned.zero_grad(set_to_none=True)
+        after_step = WeightMasks(pruned, {name: self.block.spread(mask) for name, mask in blocks.items()})
         after_step()
-        return PrunedModel(made, after_step, notes)
+        return PrunedModel(pruned, after_step, notes)
 
-    def _cut_to_bytes(self, module: nn.Module, fraction: float, scores: Mapping[str, Tensor]) -> PrunedModel:
-        """Halve the range of counts until the fewest zeros are found whose compressed bytes meet the target."""
+    def _prune_to_bytes(self, module: nn.Module, fraction: float, scores: Mapping[str, Tensor]) -> PrunedModel:
+        """Bisect for the fewest zeros whose compressed bytes meet the target."""
         few, many = 0, self.most
-        best = self._made(module, scores, many)
+        best = self._masked(module, scores, many)
         reached = compressed_bytes(best.module) / self.dense_bytes
         if reached > fraction:
             return PrunedModel(best.module, best.after_step, (self._not_reached(reached, fraction),))
         for _ in range(_HALVINGS):
             middle = (few + many) // 2
-            tried = self._made(module, scores, middle)
-            if compressed_bytes(tried.module) <= fraction * self.dense_bytes:
-                many, best = middle, tried
+            trial = self._masked(module, scores, middle)
+            if compressed_bytes(trial.module) <= fraction * self.dense_bytes:
+                many, best = middle, trial
             else:
                 few = middle
         return best

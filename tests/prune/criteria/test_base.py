@@ -62,7 +62,7 @@ def test_gradients_are_the_mean_over_batches_and_leave_statistics_alone(residual
 
 
 def test_taylor_without_gradients_says_what_to_do(plain):
-    with pytest.raises(ValueError, match="accumulate"):
+    with pytest.raises(ValueError, match="call collect first"):
         taylor().weights("conv.weight", plain.conv.weight)
 
 
