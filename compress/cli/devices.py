@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -26,8 +26,9 @@ def listed() -> None:
 def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
     """Print one profile with the source of every value."""
     from compress.config.devices import load_device
+    from compress.config.yaml_lines import dump
 
-    typer.echo(_yaml(load_device(name).model_dump(mode="json", exclude_none=True)))
+    typer.echo(dump(load_device(name).model_dump(mode="json", exclude_none=True)), nl=False)
 
 
 @app.command("check")
@@ -72,9 +73,3 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and
 
     path = write_template(name)
     typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
-
-
-def _yaml(value: Any) -> str:
-    import yaml
-
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip()

@@ -14,6 +14,7 @@ from io import StringIO
 from typing import Any, ClassVar
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -27,6 +28,11 @@ KeyPath = tuple[str | int, ...]
 LIMIT_BYTES = 1 << 20
 LIMIT_VALUES = 20_000
 """Aliases can make a short text stand for billions of values; a recipe has hundreds."""
+LIMIT_DEPTH = 64
+"""Levels of nesting; a recipe has ten. Far below the depth at which Python's recursion ends."""
+LIMIT_INTEGER = 1 << 63
+NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+"""NUL, which no path can hold, and halves of surrogate pairs, which UTF-8 cannot."""
 
 _TAG = "tag:yaml.org,2002:"
 _KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
@@ -62,6 +68,23 @@ class _Representer(SafeRepresenter):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         """No value becomes an anchor."""
         return True
+
+
+@dataclass(frozen=True)
+class DocumentKind:
+    """What a YAML text describes, for messages.
+
+    Attributes:
+        noun: Its name.
+        keys: Its most important keys.
+    """
+
+    noun: str
+    keys: str
+
+
+RECIPE = DocumentKind("recipe", "name, data, model and stages")
+DEVICE_PROFILE = DocumentKind("device profile", "name, title, kind, runtime and precision")
 
 
 @dataclass
@@ -127,34 +150,47 @@ def value_of(text: str) -> Any:
         UnreadableError: It is not YAML, or has a key twice.
     """
     scratch = Document()
-    node = _compose(text)
-    value = None if node is None else _TreeBuilder(scratch).build(node, ())
+    node = _compose(text, RECIPE)
+    value = None if node is None else _TreeBuilder(scratch, RECIPE).build(node, ())
     if scratch.issues:
         raise UnreadableError(scratch.issues[0])
     return value
 
 
 def parse(text: str, origin: str) -> Document:
-    """Read a mapping.
+    """Read a recipe.
 
     Args:
         text: YAML.
         origin: The file, for the error.
 
     Raises:
-        RecipeError: Not YAML, empty, or not a mapping. Other faults are left in `Document.issues`.
+        RecipeError: Not YAML, empty, or not a mapping. Other issues are left in `Document.issues`.
     """
-    document = Document()
     try:
-        node = _compose(text)
-        if node is None:
-            raise RecipeError(origin, [ValidationIssue("the recipe is empty; it needs at least name, data, model and stages")])
-        document.tree = _TreeBuilder(document).build(node, ())
+        return parse_mapping(text, RECIPE)
     except UnreadableError as error:
         raise RecipeError(origin, [error.issue]) from error
+
+
+def parse_mapping(text: str, kind: DocumentKind) -> Document:
+    """Read a mapping.
+
+    Args:
+        text: YAML.
+        kind: What the text is, for messages.
+
+    Raises:
+        UnreadableError: Not YAML, empty, or not a mapping. Other issues are left in `Document.issues`.
+    """
+    document = Document()
+    node = _compose(text, kind)
+    if node is None:
+        raise UnreadableError(ValidationIssue(f"the {kind.noun} is empty; it needs at least {kind.keys}"))
+    document.tree = _TreeBuilder(document, kind).build(node, ())
     if not isinstance(document.tree, dict):
-        message = f"a recipe is a mapping with keys such as name, data, model and stages, got {_kind(document.tree)}"
-        raise RecipeError(origin, [ValidationIssue(message, line=node.start_mark.line + 1)])
+        message = f"a {kind.noun} is a mapping with keys such as {kind.keys}, got {_describe(document.tree)}"
+        raise UnreadableError(ValidationIssue(message, line=node.start_mark.line + 1))
     return document
 
 
@@ -170,21 +206,47 @@ class UnreadableError(Exception):
         super().__init__(str(issue))
 
 
-def _kind(tree: Any) -> str:
+def _describe(tree: Any) -> str:
     return f"a list of {len(tree)}" if isinstance(tree, list) else quote(tree)
+
+
+class _LimitedComposer(Composer):
+    """Stops at too many values and at too deep nesting while it reads, before a large text costs seconds."""
+
+    values = 0
+    level = 0
+
+    def compose_node(self, parent: Node | None, index: object) -> Node:
+        self.values += 1
+        self.level += 1
+        if self.values > LIMIT_VALUES:
+            raise _LimitError(_too_many_values(), self.parser.peek_event().start_mark.line + 1)
+        if self.level > LIMIT_DEPTH:
+            raise _LimitError(f"it is nested more than {LIMIT_DEPTH} levels deep", self.parser.peek_event().start_mark.line + 1)
+        node: Node = super().compose_node(parent, index)
+        self.level -= 1
+        return node
+
+
+class _LimitError(Exception):
+    """A text beyond a limit: the reason, and the line."""
+
+
+def _too_many_values() -> str:
+    return f"it stands for over {LIMIT_VALUES:,} values; are its aliases nested?"
 
 
 def _yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _CoreSchema
+    yaml.Composer = _LimitedComposer
     return yaml
 
 
-def _compose(text: str) -> Node | None:
-    if len(text.encode()) > LIMIT_BYTES:
-        raise UnreadableError(
-            ValidationIssue(f"the text has {len(text):,} characters; a recipe has at most {LIMIT_BYTES:,} bytes")
-        )
+def _compose(text: str, kind: DocumentKind) -> Node | None:
+    if len(text.encode(errors="replace")) > LIMIT_BYTES:
+        message = f"the text has {len(text):,} characters; a {kind.noun} has at most {LIMIT_BYTES:,} bytes"
+        raise UnreadableError(ValidationIssue(message))
     try:
         node: Node | None = _yaml().compose(text)
     except MarkedYAMLError as error:
@@ -194,19 +256,22 @@ def _compose(text: str) -> Node | None:
         raise UnreadableError(ValidationIssue(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UnreadableError(
-            ValidationIssue(f"not YAML: character #x{error.character:04x} is not allowed", line=line)
-        ) from error
-    except RecursionError as error:
-        raise UnreadableError(ValidationIssue("not a recipe: nested hundreds of levels deep")) from error
+        message = f"not YAML: character #x{error.character:04x} is not allowed"
+        raise UnreadableError(ValidationIssue(message, line=line)) from error
+    except _LimitError as error:
+        reason, line = error.args
+        raise UnreadableError(ValidationIssue(f"not a {kind.noun}: {reason}", line=line)) from error
+    except (ValueError, OverflowError) as error:  # an escape such as "\U00110000" that is no character
+        raise UnreadableError(ValidationIssue(f"not YAML: {error}")) from error
     return node
 
 
 class _TreeBuilder:
-    """Turns nodes into values; records lines and faults."""
+    """Turns nodes into values; records lines and issues."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, kind: DocumentKind) -> None:
         self.document = document
+        self.kind = kind
         self.values = 0
         self.open: set[int] = set()
         self.constructor = _yaml().constructor
@@ -221,9 +286,10 @@ class _TreeBuilder:
         line = node.start_mark.line + 1
         self.values += 1
         if self.values > LIMIT_VALUES:
-            raise UnreadableError(
-                ValidationIssue(f"the recipe stands for over {LIMIT_VALUES:,} values; are its aliases nested?", line=line)
-            )
+            raise UnreadableError(ValidationIssue(f"not a {self.kind.noun}: {_too_many_values()}", line=line))
+        if len(self.open) >= LIMIT_DEPTH:
+            message = f"not a {self.kind.noun}: with its aliases it is nested more than {LIMIT_DEPTH} levels deep"
+            raise UnreadableError(ValidationIssue(message, line=line))
         if id(node) in self.open:
             raise UnreadableError(
                 ValidationIssue("an alias stands for something that holds the alias itself", format_path(path), line)
@@ -231,7 +297,7 @@ class _TreeBuilder:
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(_TAG)
         if kind not in _KINDS:
-            self._fault(f"the tag {node.tag} is not read; a recipe holds plain values", path, node)
+            self._add_issue(f"the tag {node.tag} is not read; a {self.kind.noun} holds plain values", path, node)
         if isinstance(node, MappingNode):
             value: Any = self._mapping(node, path)
         elif isinstance(node, SequenceNode):
@@ -252,12 +318,12 @@ class _TreeBuilder:
             key = self.build(key_node, path)
             if not isinstance(key, str):
                 description = "a list or block" if isinstance(key, dict | list) else quote(key)
-                self._fault(f"a key must be a word, got {description}", path, key_node)
+                self._add_issue(f"a key must be a word, got {description}", path, key_node)
                 continue
             key_path = (*path, key)
             if key in mapping:
                 message = f"the key is given twice, here and on line {self.document.lines[key_path]}; keep one"
-                self._fault(message, key_path, key_node)
+                self._add_issue(message, key_path, key_node)
                 continue
             self.document.lines[key_path] = line
             mapping[key] = self.build(value_node, key_path)
@@ -267,10 +333,17 @@ class _TreeBuilder:
         if kind not in _KINDS:
             return None
         try:
-            return getattr(self.constructor, f"construct_yaml_{kind}")(node)
+            value = getattr(self.constructor, f"construct_yaml_{kind}")(node)
         except (LookupError, ValueError):
-            self._fault(f"cannot read {node.value:.40} as {kind}", path, node)
-        return None
+            self._add_issue(f"cannot read {node.value:.40} as {kind}", path, node)
+            return None
+        if isinstance(value, str) and (character := NOT_TEXT.search(value)):
+            self._add_issue(f"a text cannot hold the character #x{ord(character[0]):04x}", path, node)
+            return None
+        if isinstance(value, int) and abs(value) > LIMIT_INTEGER:
+            self._add_issue(f"the number {node.value:.20}… has more digits than any setting takes", path, node)
+            return None
+        return value
 
-    def _fault(self, message: str, path: KeyPath, node: Node) -> None:
+    def _add_issue(self, message: str, path: KeyPath, node: Node) -> None:
         self.document.issues.append(ValidationIssue(message, format_path(path), node.start_mark.line + 1))

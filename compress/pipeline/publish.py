@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.config.yaml_lines import dump
 from compress.core.atomic_files import write_text
 from compress.core.errors import StoreError
 from compress.core.record import RunRecord
@@ -34,16 +34,9 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput]) -> 
     from compress.pipeline.report.write import write
 
     report = write(record, folder)
-    write_text(folder / "recipe.yaml", resolved_recipe_yaml(record))
+    write_text(folder / "recipe.yaml", dump(record.recipe))
     write_text(target, text)
     return report
-
-
-def resolved_recipe_yaml(record: RunRecord) -> str:
-    """The resolved recipe as YAML (JSON where it came from Python objects, which YAML reads as well)."""
-    import yaml
-
-    return yaml.safe_dump(json.loads(json.dumps(record.recipe)), sort_keys=False, allow_unicode=True)
 
 
 def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:

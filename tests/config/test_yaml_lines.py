@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,44 @@ def test_a_huge_text_is_refused():
     assert "at most" in only_fault("a: " + "x" * LIMIT_BYTES).message
 
 
+def test_deep_nesting_through_aliases_is_refused():
+    levels = "\n".join(f"x{i}: &x{i} {'[' * 20}*x{i - 1}{']' * 20}" for i in range(1, 40))
+    fault = only_fault(f"x0: &x0 [1]\n{levels}\n")
+    assert "levels deep" in fault.message
+
+
+def test_a_text_of_too_many_values_is_refused_before_it_is_read_to_its_end():
+    text = "[" + "1," * (LIMIT_BYTES // 2 - 10) + "]"
+    started = time.process_time()
+    assert "stands for over" in only_fault(text).message
+    assert time.process_time() - started < 5  # reading all of it takes twenty
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ('"\\0"', "#x0000"),
+        ('"a\\ud800"', "#xd800"),
+        ("0x" + "f" * 5000, "more digits"),
+        ("9" * 5000, "cannot read"),
+        (str(2**64), "more digits"),
+        ("!!int x", "cannot read"),
+        ("!!bool maybe", "cannot read"),
+        ("!!float ''", "cannot read"),
+    ],
+)
+def test_a_value_that_nothing_can_hold_is_an_issue_with_its_line(value, reason):
+    (fault,) = parse(f"a: 1\nb: {value}\n", "r.yaml").issues
+    assert (fault.line, fault.path) == (2, "b")
+    assert reason in fault.message
+    assert len(fault.message) < 120
+
+
+def test_an_escape_that_is_no_character_is_not_yaml():
+    assert "not YAML" in only_fault('a: "\\U00110000"\n').message
+    assert "not YAML" in only_fault('a: "\\Uffffffff"\n').message
+
+
 def test_deep_nesting_is_refused():
     assert "nested" in only_fault("[" * 5000).message
 
@@ -148,7 +187,7 @@ def test_deep_nesting_is_refused():
     st.recursive(
         st.none()
         | st.booleans()
-        | st.integers()
+        | st.integers(-(2**63), 2**63)
         | st.floats(allow_nan=False)
         | st.text(st.characters(codec="utf-8", exclude_categories=["C"])),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abz01-.eE~no", min_size=1), inner, max_size=3),

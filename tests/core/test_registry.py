@@ -12,7 +12,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -21,6 +20,7 @@ from compress.backends.open_runner import open_runner
 from compress.cli import app
 from compress.config.devices import Device, load_device
 from compress.config.recipe import loads, schema
+from compress.config.yaml_lines import parse
 from compress.core.errors import CompressError, RecipeError
 from compress.core.fact import Fact
 from compress.core.record import RunRecord
@@ -127,7 +127,7 @@ def test_a_recipe_may_name_it_while_its_row_is_there(family: str) -> None:
 
 @pytest.mark.parametrize("family", NEW)
 def test_the_json_schema_accepts_it_while_its_row_is_there(family: str) -> None:
-    tree = yaml.safe_load(recipe_with(family))
+    tree = parse(recipe_with(family), "test").tree
     with temporary(NEW[family]):
         jsonschema.validate(tree, schema())
     if family != "data":
@@ -325,7 +325,7 @@ def test_own_code_is_a_method_with_trust(own_recipe: str, tmp_path: Path) -> Non
     assert type(stage.losses[0]).__name__ == "Flat"
     assert stage.losses[0].height == 3.0
     assert "python:own.py:Flat" in recipe.model_dump_json()
-    jsonschema.validate(yaml.safe_load(own_recipe), schema())
+    jsonschema.validate(parse(own_recipe, "test").tree, schema())
 
 
 def test_an_unknown_parameter_of_own_code_is_a_fault(own_recipe: str, tmp_path: Path) -> None:

@@ -1,12 +1,23 @@
-"""The parts of a device profile: figures with their sources, precision rules, and the measurement contract."""
+"""Schema of a device profile: the device, its figures with their sources, precision rules, and the measurement protocol."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from compress.config.devices.connection import Ssh
+from compress.config.devices.detect_hardware import Hardware
+from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.registry import entries
+from compress.core.registry_field import RegistryName
+
+Connection = Annotated[
+    Annotated[Literal["local"], Tag("this machine")] | Annotated[Ssh, Tag("another machine")],
+    Discriminator(lambda value: "another machine" if isinstance(value, dict | Ssh) else "this machine"),
+]
 
 UNITS = {
     "fp32_gflops": "GFLOP/s",
@@ -135,3 +146,62 @@ class MeasurementProtocol(FrozenModel):
     affinity: tuple[Annotated[int, Field(ge=0)], ...] = ()
     power_mode: str | None = None
     sensors: tuple[Literal["rapl", "nvml", "ina3221", "tegrastats", "battery"], ...] = ()
+
+
+class Device(FrozenModel):
+    """One target.
+
+    Attributes:
+        name: As in a recipe, and the name of its file.
+        title: The exact hardware, for people.
+        kind: `cpu` or `gpu`.
+        aliases: Short names.
+        runtime: What runs the artifact there.
+        runtimes: Others to try on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution provider such as
+            `cuda`. The one that measures fastest, of those whose answers agree with `runtime`'s, is reported.
+        connection: `local` when it is this machine, `{ssh: host}` when it is reached over SSH; None when it is not at hand, so
+            that it can only be estimated.
+        threads: Threads of a measurement or estimate.
+        peaks: Limits of the hardware.
+        efficiency: What of them is reached; None when no estimate is wanted.
+        precision: Numbers that the runtime wants.
+        contract: How to measure.
+        hardware: What was detected; only for this machine.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str = Field(min_length=1)
+    kind: Literal["cpu", "gpu"]
+    aliases: tuple[str, ...] = ()
+    runtime: Annotated[str, RegistryName("runner", option="own_profile")]
+    runtimes: tuple[str, ...] = ()
+    connection: Connection | None = None
+    threads: int = Field(default=1, ge=1)
+    peaks: Peaks = Peaks()
+    efficiency: Efficiency | None = None
+    precision: Precision
+    contract: MeasurementProtocol = MeasurementProtocol()
+    hardware: Hardware | None = None
+
+    @field_validator("runtimes")
+    @classmethod
+    def _check_runtimes(cls, runtimes: tuple[str, ...]) -> tuple[str, ...]:
+        for name in runtimes:
+            family, colon, provider = name.partition(":")
+            rows = {row.name: row.options for row in entries("runner") if "format" in row.options}
+            with_provider = not colon or (rows.get(family, {}).get("providers") and re.fullmatch("[a-z]+", provider))
+            if family not in rows or not with_provider:
+                hint = nearest(name, [f"{row}:cuda" if options.get("providers") else row for row, options in rows.items()])
+                msg = f"{name!r} is no runtime: {hint}; after onnxruntime: any execution provider, such as qnn or coreml"
+                raise ValueError(msg)
+        return runtimes
+
+    @model_validator(mode="after")
+    def _require_what_an_estimate_needs(self) -> Self:
+        needed = ("fp32_gflops", "memory_bandwidth_gb_s", "memory_bytes")
+        missing = [f"peaks.{name}" for name in needed if getattr(self.peaks, name) is None]
+        missing += ["efficiency"] if self.efficiency is None else []
+        if self.connection is None and missing:
+            msg = f"a device that is not at hand is estimated, which needs {', '.join(missing)}: each {{value, unit, source}}"
+            raise ValueError(msg)
+        return self

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import yaml
-
+from compress.config.yaml_lines import dump
 from compress.core.format_quantity import format_duration, format_with_provenance
 from compress.core.record import Metric, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
@@ -91,7 +89,7 @@ def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  #
             tables.seeds_table(record),
             tables.files_table(record),
         ),
-        code=(("Data", _yaml(record.data)), ("Recipe", record.recipe_text)),
+        code=(("Data", dump(record.data)), ("Recipe", record.recipe_text)),
     )
 
 
@@ -111,9 +109,5 @@ def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
         items=tuple(map(render, stage.notes)),
         tables=tuple(table for table in candidates if table is not None and table.rows),
         pictures=pictures.get(f"stage-{stage.index}", ()),
-        code=(("Parameters", _yaml(stage.parameters)),) if stage.parameters else (),
+        code=(("Parameters", dump(stage.parameters)),) if stage.parameters else (),
     )
-
-
-def _yaml(value: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=110)

@@ -1,10 +1,10 @@
 import re
 
 import pytest
-import yaml
 
 from compress.config.devices import load_device
 from compress.config.devices.template import write_template
+from compress.config.yaml_lines import parse
 from compress.core.errors import DeviceError
 
 FILLED = {
@@ -36,7 +36,7 @@ def test_left_as_it_is_it_does_not_load_and_the_line_is_told(tmp_path):
     path = write_template("my_board", tmp_path / "devices")
     with pytest.raises(DeviceError, match=r"line \d+: peaks.fp32_gflops"):
         load_device("my_board", tmp_path)
-    assert yaml.safe_load(path.read_text())["name"] == "my_board"
+    assert parse(path.read_text(), "test").tree["name"] == "my_board"
 
 
 @pytest.mark.parametrize("name", ["", "My_Board", "my-board", "../board", "a b", "board.yaml"])

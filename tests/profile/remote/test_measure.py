@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from compress.cli import app
 from compress.config.devices import host
+from compress.config.yaml_lines import dump
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
 from compress.core.sentences import render
@@ -96,7 +96,7 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
 
 def test_the_verb_measures_there(device, tiny, tmp_path):
     board = device()
-    (tmp_path / "my_board.yaml").write_text(yaml.safe_dump(board.model_dump(mode="json", exclude_none=True)))
+    (tmp_path / "my_board.yaml").write_text(dump(board.model_dump(mode="json", exclude_none=True)))
     given = ["profile", str(tiny), "--devices", str(tmp_path / "my_board.yaml"), "--seconds", "0.05", "--json"]
     done = CliRunner().invoke(app, given, catch_exceptions=False)
     assert done.exit_code == 0

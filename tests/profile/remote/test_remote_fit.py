@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 import psutil
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from compress.cli import app
 from compress.cli.calibrate_cost_model import calibrate_device, quantized
 from compress.config.devices import host
+from compress.config.yaml_lines import dump
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.cost_model import calibration_file as calibration
@@ -82,7 +82,7 @@ def test_networks_are_stamped_there_as_here(device, monkeypatch, tmp_path):
 
 def test_it_is_fitted_here_and_kept_under_the_devices_name(device, small, server, tmp_path):
     profile = tmp_path / "my_board.yaml"
-    profile.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
+    profile.write_text(dump(device().model_dump(mode="json", exclude_none=True)))
     before = server.connections()
     done = CliRunner().invoke(app, ["devices", "calibrate", str(profile)])
     assert done.exit_code == 0, done.output
@@ -243,7 +243,7 @@ def test_a_network_takes_too_long(device, slow):
 
 def test_ctrl_c_half_way_leaves_nothing_here_or_there(device, server, tmp_path):
     profile = tmp_path / "my_board.yaml"
-    profile.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
+    profile.write_text(dump(device().model_dump(mode="json", exclude_none=True)))
     code = "from compress import cli; from compress.profile.cost_model import remote_fit; remote_fit.WAVE = 1; cli.main()"
     command = [sys.executable, "-c", code, "devices", "calibrate", str(profile)]
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
@@ -263,7 +263,7 @@ def test_ctrl_c_half_way_leaves_nothing_here_or_there(device, server, tmp_path):
 
 def test_the_verb_and_the_function_are_one(device, small, tmp_path):
     profile = tmp_path / "my_board.yaml"
-    profile.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
+    profile.write_text(dump(device().model_dump(mode="json", exclude_none=True)))
     found, path = calibrate_device(str(profile), tmp_path / "own.json", threads=1)
     assert calibration.load(path) == found
     assert calibration.find_file("my_board") is None

@@ -13,8 +13,8 @@ from pathlib import Path
 import onnx
 import psutil
 import pytest
-import yaml
 
+from compress.config.yaml_lines import dump
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions
@@ -247,7 +247,7 @@ profile_files([Path(sys.argv[1])], [load_device(sys.argv[2])], seconds=120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_client_is_stopped(device, tiny, server, tmp_path, number):
     profile_path = tmp_path / "my_board.yaml"
-    profile_path.write_text(yaml.safe_dump(device().model_dump(mode="json", exclude_none=True)))
+    profile_path.write_text(dump(device().model_dump(mode="json", exclude_none=True)))
     command = [sys.executable, "-c", CLIENT, str(tiny), str(profile_path)]
     # tests that run in the background ignore SIGINT, and their children would too
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731

@@ -1,0 +1,41 @@
+"""Paths that a user wrote, in a recipe, in a device profile or on the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from compress.core.errors import CompressError
+
+NAME_BYTES, PATH_BYTES = 255, 4095
+"""Longest name and path of the usual file systems."""
+
+
+def user_path(text: str | Path, base: Path | None = None) -> Path:
+    """A path with `~` expanded, from `base` where it is relative.
+
+    Args:
+        text: As the user wrote it.
+        base: Folder that a relative path starts from; the working folder, and a relative result, by default.
+
+    Raises:
+        CompressError: No file system can hold such a path, or `~NAME` names no user.
+    """
+    try:
+        path = Path(text).expanduser()
+        encoded = os.fsencode(path)
+    except (RuntimeError, UnicodeEncodeError) as error:
+        reason = (
+            "it has a character that no path can hold" if isinstance(error, UnicodeEncodeError) else "there is no such user"
+        )
+        raise _refused(text, reason) from error
+    if b"\0" in encoded:
+        raise _refused(text, "it has a character that no path can hold")
+    if len(encoded) > PATH_BYTES or any(len(name) > NAME_BYTES for name in encoded.split(b"/")):
+        raise _refused(text, f"a name has at most {NAME_BYTES} bytes, a path {PATH_BYTES:,}")
+    return path if base is None else base / path
+
+
+def _refused(text: str | Path, reason: str) -> CompressError:
+    shown = ascii(str(text))
+    return CompressError(f"{shown if len(shown) <= 60 else f'{shown[:57]}…'} cannot be a path: {reason}; write another")
