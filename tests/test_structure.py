@@ -19,7 +19,6 @@ PACKAGE = Path(__file__).parents[1] / "compress"
 ROOT_FILES = {"__init__.py", "__main__.py", "py.typed"}
 
 LOOPS: list[list[str]] = [
-    ["profile.cost_model.estimate", "profile.cost_model.fit", "profile.cost_model.remote_fit"],
     ["profile.remote.agent_bootstrap", "profile.remote.agent_server"],
 ]
 """Files that import each other in a loop, without `compress.`."""

@@ -11,7 +11,7 @@ from compress.config.devices import load_device
 from compress.core.progress import Reporter
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model.calibration_file import Calibration
-from compress.profile.cost_model.fit import BUDGET_S, calibrate
+from compress.profile.cost_model.fit import calibrate
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.target_requirements import needs_7bit_weights
 
@@ -32,28 +32,26 @@ def calibrate_device(
     out: Path | None = None,
     *,
     threads: int | None = None,
-    seconds: float = BUDGET_S,
     reporter: Reporter | None = None,
 ) -> tuple[Calibration, Path]:
     """Fit the cost model and save it.
 
     Args:
-        name: A profile of this machine, or of one over SSH.
+        name: A profile of this machine.
         out: Where to write; the user's cache by default.
         threads: Within an operator; the profile's by default.
-        seconds: Time to spend.
         reporter: Shows a bar.
 
     Returns:
         The calibration and its file.
 
     Raises:
-        DeviceError: It cannot be calibrated or reached, or too little time.
+        DeviceError: It is not this machine, or does not run ONNX Runtime on a CPU.
         StoreError: The file cannot be written.
     """
     device = load_device(name)
     count = threads or device.threads
-    result = calibrate(device, quantized, threads=count, seconds=seconds, reporter=reporter)
+    result = calibrate(device, quantized, threads=count, reporter=reporter)
     path = out or calibration.default_path(device.name, count)
     calibration.save(result, path)
     return result, path

@@ -49,11 +49,11 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
 
 @app.command("calibrate")
 def calibrate(
-    name: Annotated[str, typer.Argument(help="A profile of this machine, such as host, or of one over SSH.")] = "host",
+    name: Annotated[str, typer.Argument(help="A profile of this machine.")] = "host",
     threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
 ) -> None:
-    """Fit a cost model by timing random networks there, in under five minutes. Keep the machine quiet meanwhile."""
+    """Fit the cost model of this machine by timing ten network architectures, in five minutes. Keep it idle meanwhile."""
     from compress.cli.calibrate_cost_model import calibrate_device
     from compress.cli.terminal import Terminal
     from compress.profile.cost_model.fit import describe_calibration
@@ -61,7 +61,7 @@ def calibrate(
     try:
         calibration, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was kept, here or on the device; run the same command again", file=sys.stderr)
+        print("\ninterrupted: nothing was written; run the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"{describe_calibration(calibration)}\n{path}")
 

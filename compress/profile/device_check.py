@@ -13,8 +13,7 @@ from compress.config.devices.profile_schema import UNITS
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
 from compress.core.statistics import runs_needed
-from compress.profile.cost_model import calibration_file as calibration
-from compress.profile.cost_model.calibration_file import Processor
+from compress.profile.cost_model import calibration_file
 
 
 class Line(FrozenModel):
@@ -36,17 +35,16 @@ def check_device(device: Device) -> tuple[Line, ...]:
 
     Nothing is measured and nothing changed. A device over SSH is asked through one connection.
     """
-    there: Processor | None = None
     if device.connection is None:
         reach = [
             Line(what="reach", met=None, said="not at hand: estimated; to measure, give the profile `connection: {ssh: HOST}`"),
             Line(what="runtime", met=None, said=f"{device.runtime}, assumed"),
         ]
     elif isinstance(device.connection, Ssh):
-        reach, there = _over_ssh(device)
+        reach = _over_ssh(device)
     else:
-        reach, there = [*_here(device)], calibration.this_processor(device.hardware)
-    return (*reach, *_contract(device), *_figures(device), _calibration(device, there))
+        reach = [*_here(device)]
+    return (*reach, *_contract(device), *_figures(device), _calibration(device))
 
 
 def _here(device: Device) -> Iterator[Line]:
@@ -103,20 +101,19 @@ def _clocks(found: dict[str, str], *, virtual: bool) -> Line:
     return Line(what="clocks", met=locked, said=f"{where}{said}{advice}")
 
 
-def _over_ssh(device: Device) -> tuple[list[Line], Processor | None]:
-    """What the device says, and what a calibration of it must have been made with; None where that is not known."""
+def _over_ssh(device: Device) -> list[Line]:
     from compress.profile.remote.session import RemoteSession
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  callers look first
     contract = device.contract
-    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": contract.sensors, "affinity": contract.affinity}
+    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": contract.sensors}
     try:
         with RemoteSession(device) as remote:
             found, facts = remote.work(order), remote.facts
     except DeviceError as error:
-        return [Line(what="reach", met=False, said=str(error))], None
-    lines = [
+        return [Line(what="reach", met=False, said=str(error))]
+    return [
         Line(what="reach", met=True, said=f"{where.ssh}: {facts.get('cpu') or facts['architecture']}, {facts['system']}"),
         _remote_runtime(device.runtime, found),
         _clocks(found["clocks"], virtual=False),
@@ -126,8 +123,6 @@ def _over_ssh(device: Device) -> tuple[list[Line], Processor | None]:
             said=found["power"] or found["no_power"] or "the contract names none; power is not measured",
         ),
     ]
-    told = found.get("machine")
-    return lines, Processor(**told | {"instruction_sets": tuple(told["instruction_sets"])}) if told else None
 
 
 def _remote_runtime(runtime: str, found: dict[str, Any]) -> Line:
@@ -163,23 +158,23 @@ def _figures(device: Device) -> Iterator[Line]:
         )
 
 
-def _calibration(device: Device, there: Processor | None) -> Line:
-    path = calibration.find_file(device.name, device.threads)
-    if path is None:
-        able = device.connection is not None and device.runtime == "onnxruntime" and device.kind == "cpu"
+def _calibration(device: Device) -> Line:
+    path = calibration_file.default_path(device.name, device.threads)
+    if device.connection != "local" or not path.is_file():
+        able = device.connection == "local" and device.runtime == "onnxruntime" and device.kind == "cpu"
         how = f"; make one: compress devices calibrate {device.name}" if able else ""
         return Line(what="calibration", met=None, said=f"none{how}")
     try:
-        found = calibration.load(path)
+        calibration = calibration_file.load(path)
     except DeviceError as error:
         return Line(what="calibration", met=False, said=str(error))
-    accuracy = f"mean error {found.accuracy.mean:.1%} on {found.accuracy.networks} random networks left out of the fit"
-    said = f"{path}, of {found.created}: {accuracy}"
-    if there is None and device.connection not in (None, "local"):
-        return Line(what="calibration", met=None, said=f"{said}; whether it holds is not known, because nothing runs there")
-    if reason := calibration.mismatch_reason(found, there, device.threads):
-        return Line(what="calibration", met=False, said=f"{path} does not hold: {reason}")
-    return Line(what="calibration", met=True, said=said)
+    if reason := calibration_file.mismatch_reason(
+        calibration, calibration_file.this_processor(device.hardware), device.threads
+    ):
+        return Line(what="calibration", met=False, said=f"{path} is not valid: {reason}")
+    accuracy = calibration.accuracy
+    said = f"mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out of the fit"
+    return Line(what="calibration", met=True, said=f"{path}, of {calibration.created}: {said}")
 
 
 def reachable(lines: tuple[Line, ...]) -> bool:

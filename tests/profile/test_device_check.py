@@ -21,9 +21,9 @@ def lines(device):
 def keep(**changed):
     machine = host().hardware
     fields = {
-        "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets, "caches_bytes": {},
+        "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets,
         "runtime": calibration.runtime(), "threads": 1, "created": "2026-01-02 03:04 UTC", "seconds": 9.0,
-        "rates": {"other fp32": Rates(overhead_ns=1.0, prices_ns={}, samples=12)},
+        "rates": {"other float": Rates(overhead_ns=1.0, operation_ns=0.0, element_ns=0.0)},
         "accuracy": Accuracy(mean=0.071, low=0.9, high=1.2, networks=100),
     }  # fmt: skip
     calibration.save(Calibration(**fields | changed), calibration.default_path("host"))
@@ -87,14 +87,14 @@ def test_calibrated():
     keep()
     line = lines(host())["calibration"]
     assert line.met
-    assert "mean error 7.1% on 100 random networks" in line.said
+    assert "mean error 7.1% on 100 architectures" in line.said
 
 
 def test_a_calibration_of_another_runtime_does_not_hold():
     keep(runtime="onnxruntime 1.0.0")
     line = lines(host())["calibration"]
     assert line.met is False
-    assert "does not hold" in line.said
+    assert "is not valid" in line.said
     assert "onnxruntime 1.0.0" in line.said
     assert reachable(check_device(host()))
 

@@ -1,7 +1,7 @@
-"""What `compress devices calibrate` found: rates of a runtime's kernels on one processor, and how wrong estimates are.
+"""The file that `compress devices calibrate` writes: prices of operators on one processor, and the error of estimates.
 
-Kept as JSON in the user's cache. It holds for the processor, the runtime's version and the number of threads that it was made
-with, and for nothing else: `mismatch_reason` says what differs. Light: read without a runtime.
+JSON in the user's cache. A calibration is valid for one processor, runtime version and number of threads; `mismatch_reason`
+says what differs. Light: read without a runtime.
 """
 
 from __future__ import annotations
@@ -11,72 +11,53 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
 
-FORMAT = 1
-"""Of the file; raised when what the counts of a kernel mean changes."""
-
-
-RENAMED_COUNTS = {
-    "patches": "im2col_elements",
-    "sums": "partial_sums",
-    "ragged": "unaligned_macs",
-    "spilled": "l2_spill_bytes",
-    "near": "l2_miss_bytes",
-    "far": "llc_miss_bytes",
-}
-"""Names of counts in files of older versions, and their names now."""
+FORMAT = 2
+"""Of the file; raised when the meaning of the prices changes."""
 
 
 class Processor(NamedTuple):
-    """What a calibration depends on besides threads.
+    """Conditions of a calibration besides threads.
 
     Attributes:
         cpu: Model name.
         instruction_sets: The runtime picks its kernels by them.
-        caches_bytes: By level.
         runtime: Such as `onnxruntime 1.32.0`.
     """
 
     cpu: str
     instruction_sets: tuple[str, ...]
-    caches_bytes: dict[str, int]
     runtime: str
 
 
 class Rates(FrozenModel):
-    """Time of the kernels of one class: overhead + Σ price × count.
+    """Prices of one class of operators: time = overhead + operation × operations + element × elements.
 
     Attributes:
-        overhead_ns: Of each kernel, nanoseconds.
-        prices_ns: Nanoseconds of each count, such as `macs`; never negative. Those that cost nothing are left out.
-        samples: Kernels that it was fitted on.
+        overhead_ns: Of each operator, nanoseconds.
+        operation_ns: Of each arithmetic operation.
+        element_ns: Of each element read or written.
     """
 
     overhead_ns: float = Field(ge=0.0)
-    prices_ns: dict[str, float]
-    samples: int = Field(ge=1)
-
-    @field_validator("prices_ns")
-    @classmethod
-    def _rename_old_counts(cls, prices_ns: dict[str, float]) -> dict[str, float]:
-        """Files of older versions name some counts by other words."""
-        return {RENAMED_COUNTS.get(name, name): price for name, price in prices_ns.items()}
+    operation_ns: float = Field(ge=0.0)
+    element_ns: float = Field(ge=0.0)
 
 
 class Accuracy(FrozenModel):
-    """How far estimates were off on random networks that were left out of the fit in turns.
+    """Error of estimates on architectures that were left out of the fit, one at a time.
 
     Attributes:
         mean: Mean of |estimate ÷ measured − 1|.
         low: 2.5 % quantile of measured ÷ estimate.
         high: 97.5 % quantile of it.
-        networks: How many, each in fp32 and in int8.
+        networks: Number of architectures.
     """
 
     mean: float = Field(ge=0.0)
@@ -90,14 +71,13 @@ class Calibration(FrozenModel):
 
     Attributes:
         device: Profile that it was made for.
-        cpu: As in `Processor`, like the three after it.
-        instruction_sets: See there.
-        caches_bytes: See there.
-        runtime: See there.
+        cpu: As in `Processor`.
+        instruction_sets: As in `Processor`.
+        runtime: As in `Processor`.
         threads: Within an operator.
         created: When, UTC.
-        seconds: What it took.
-        rates: By class of kernel; the pools `product fp32`, `other int8`, … stand in for classes that never occurred.
+        seconds: Duration of the calibration.
+        rates: By class of operators; see `estimate.operator_class`.
         accuracy: Of estimates.
         format: Of this file.
     """
@@ -105,7 +85,6 @@ class Calibration(FrozenModel):
     device: str
     cpu: str
     instruction_sets: tuple[str, ...]
-    caches_bytes: dict[str, int]
     runtime: str
     threads: int = Field(ge=1)
     created: str
@@ -138,7 +117,7 @@ def this_processor(hardware: Hardware | None) -> Processor | None:
     """
     if hardware is None:
         return None
-    return Processor(hardware.cpu, hardware.instruction_sets, hardware.caches_bytes, runtime())
+    return Processor(hardware.cpu, hardware.instruction_sets, runtime())
 
 
 def default_path(device: str, threads: int = 1) -> Path:
@@ -154,17 +133,17 @@ def find_file(device: str, threads: int = 1) -> Path | None:
     return path if path.is_file() else None
 
 
-def save(found: Calibration, path: Path) -> None:
-    """Write it whole or not at all.
+def save(calibration: Calibration, path: Path) -> None:
+    """Write the file whole or not at all.
 
     Raises:
         StoreError: The folder is not writable, or full.
     """
-    write_text(path, found.model_dump_json(indent=1) + "\n")
+    write_text(path, calibration.model_dump_json(indent=1) + "\n")
 
 
 def load(path: Path) -> Calibration:
-    """Read one.
+    """Read a file.
 
     Raises:
         DeviceError: The file cannot be read, or is not a calibration of this version of `compress`.
@@ -179,22 +158,22 @@ def load(path: Path) -> Calibration:
         raise DeviceError(msg) from error
 
 
-def mismatch_reason(found: Calibration, there: Processor | None, threads: int = 1) -> str | None:
-    """Why a calibration says nothing about a machine; None when it holds there.
+def mismatch_reason(calibration: Calibration, processor: Processor | None, threads: int = 1) -> str | None:
+    """Why a calibration is not valid for a machine; None when it is.
 
     Args:
-        found: The calibration.
-        there: What the machine has; None when it is not known.
-        threads: Of what is to be estimated.
+        calibration: The calibration.
+        processor: Of the machine; None when it is not this machine.
+        threads: Of the latency that is to be estimated.
     """
-    if there is None:
-        return "the device is not this machine, and a calibration holds only where it was made"
-    if found.format != FORMAT:
-        return f"it has format {found.format}, and this version of compress reads {FORMAT}"
+    if processor is None:
+        return "the device is not this machine, and a calibration is valid only where it was made"
+    if calibration.format != FORMAT:
+        return f"it has format {calibration.format}, and this version of compress reads {FORMAT}"
     pairs = (
-        ("CPU", found.cpu, there.cpu),
-        ("instruction sets", ", ".join(found.instruction_sets), ", ".join(there.instruction_sets)),
-        ("runtime", found.runtime, there.runtime),
-        ("threads", str(found.threads), str(threads)),
+        ("CPU", calibration.cpu, processor.cpu),
+        ("instruction sets", ", ".join(calibration.instruction_sets), ", ".join(processor.instruction_sets)),
+        ("runtime", calibration.runtime, processor.runtime),
+        ("threads", str(calibration.threads), str(threads)),
     )
-    return next((f"it was made with {what} {made}; there it is {now}" for what, made, now in pairs if made != now), None)
+    return next((f"it was made with {name} {then}; there it is {now}" for name, then, now in pairs if then != now), None)

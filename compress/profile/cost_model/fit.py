@@ -1,80 +1,81 @@
-"""Fit a cost model of a machine: random networks, timed kernel by kernel, in under five minutes.
+"""Fit the cost model of this machine to measured latencies of torchvision networks.
 
-    time of a kernel = overhead + Σ price × count                     prices ≥ 0, one set for each class of kernel
+    latency of a network = Σ over operators of  overhead + price_operations × operations + price_elements × elements
 
-The counts are those of `kernels`: arithmetic, loads, bytes by the level of memory they come from. Prices are found by
-non-negative least squares of relative errors (Lawson & Hanson 1974, *Solving Least Squares Problems*, chapter 23). A regression
-for each kind of kernel that the runtime fuses, summed over the network, is the way of nn-Meter (Zhang et al. 2021, "nn-Meter:
-towards accurate latency prediction of deep-learning model inference on diverse edge devices", MobiSys). Here the runtime itself
-tells what it fuses, and the regression keeps units that can be read: nanoseconds for a multiply-accumulate, a byte, a start.
-
-How far estimates are off is told by leaving out a fifth of the networks in turn.
+Each class of operator (see `estimate.operator_class`) has its own non-negative prices, by least squares of the relative errors
+(Lawson & Hanson 1974, "Solving Least Squares Problems", chapter 23). The error is that of architectures left out in turn.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
+import torchvision
 from scipy.optimize import nnls
+from torch import nn
 
+from compress.backends import onnx_graph
+from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
-from compress.config.devices.connection import Ssh
-from compress.core.atomic_files import DISK_ERRORS
-from compress.core.errors import DeviceError, StoreError
+from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
+from compress.core.record import InputSpec
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates, this_processor
-from compress.profile.cost_model.estimate import NS_PER_MS, kernel_parts
-from compress.profile.cost_model.kernel_counts import L2_BYTES, L3_BYTES, CountedKernel, count_kernels
-from compress.profile.cost_model.kernel_shapes import Shape
-from compress.profile.cost_model.optimized_graph import read_optimized_graph
-from compress.profile.cost_model.random_networks import random_network
-from compress.profile.layers.ort_profile import GRAPH, KernelLatencies, profile_kernels
+from compress.profile.cost_model.estimate import MILLI_PER_NANO, operator_class
+from compress.profile.cost_model.operator_work import OperatorWork, operator_work
+from compress.profile.latency import timing
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 Vector = npt.NDArray[np.float64]
-BUDGET_S = 200.0
-"""Time to spend; fitting and the last network come on top."""
-MOST = 200
-"""Networks after which more would add nothing."""
-FOLDS = 5
-ROUNDS = 5
-"""Of the fit: errors are weighed by what was expected, for weighed by what was seen, low outliers would count most."""
-FEWEST = 12
-"""Kernels that a class needs for prices of its own."""
-RESOLUTION_NS = 3000.0
-"""Times below this are no longer weighed by relative error: the runtime's stamps count whole microseconds."""
-COUNTS = (
-    "macs", "tiles", "im2col_elements", "partial_sums", "unaligned_macs", "copies", "rows", "pieces", "outputs", "inputs",
-    "l2_spill_bytes", "l2_miss_bytes", "llc_miss_bytes",
-)  # fmt: skip
+FEATURES = ("count", "operations", "elements")
+REWEIGHTINGS = 5
+"""Errors are relative to the expected latency: relative to the measured one, low outliers would count most."""
 
 
-@dataclass(frozen=True, eq=False)
+def _of_torchvision(name: str) -> Callable[[int], nn.Module]:
+    return lambda _side: torchvision.models.get_model(name, weights=None)
+
+
+NETWORKS: Mapping[str, Callable[[int], nn.Module]] = {
+    **{
+        name: _of_torchvision(name)
+        for name in (
+            "resnet18", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x1_0", "mnasnet0_5",
+            "efficientnet_b0", "regnet_x_400mf", "regnet_y_400mf",
+        )
+    },
+    "vision_transformer": partial(
+        torchvision.models.VisionTransformer, patch_size=16, num_layers=4, num_heads=3, hidden_dim=192, mlp_dim=768
+    ),
+}  # fmt: skip
+"""Architectures by name: a function of the side of the image in pixels."""
+SIDES = 64, 128, 224
+
+
+@dataclass(frozen=True)
 class NetworkSample:
-    """One network as it ran.
+    """One measured file.
 
     Attributes:
-        network: Its number; fp32 and int8 of one network share it.
-        kernels: What was run.
-        nanoseconds: Of each, without what stamping adds, (n,).
-        total_ns: Of a whole inference that was not stamped.
+        architecture: Files of one architecture are left out together.
+        work: Its operators.
+        latency_ms: Median latency at batch 1.
     """
 
-    network: int
-    kernels: tuple[CountedKernel, ...]
-    nanoseconds: Vector
-    total_ns: float
+    architecture: str
+    work: tuple[OperatorWork, ...]
+    latency_ms: float
 
 
 def calibrate(
@@ -82,40 +83,46 @@ def calibrate(
     quantize: Quantize,
     *,
     threads: int = 1,
-    seconds: float = BUDGET_S,
+    seconds: float = 0.5,
+    networks: Mapping[str, Callable[[int], nn.Module]] = NETWORKS,
+    sides: Sequence[int] = SIDES,
     reporter: Reporter | None = None,
 ) -> Calibration:
-    """Time random networks in fp32 and int8, and fit their kernels.
+    """Measure networks in fp32 and int8, and fit the prices of their operators.
 
     Args:
-        device: A profile of this machine, or one with an SSH connection.
-        quantize: Makes the int8 network of a float one, as it will be made of networks that are to be estimated.
+        device: A profile of this machine.
+        quantize: int8 version of a float network, as `quantize` produces it.
         threads: Within an operator.
-        seconds: Time to spend.
+        seconds: Counted time of each file.
+        networks: Architectures; three at least.
+        sides: Sides of the images, pixels.
         reporter: Shows a bar.
 
     Raises:
-        DeviceError: The device is not in reach, runs something else than ONNX Runtime on a CPU, or the time was too short.
+        DeviceError: The device is not this machine, or does not run ONNX Runtime on a CPU.
         StoreError: The folder for temporary files is full.
     """
-    _check(device)
-    start, say = time.monotonic(), reporter or NullReporter()
-    if isinstance(device.connection, Ssh):
-        from compress.profile.cost_model.remote_fit import collect_remote_samples
-
-        samples, machine = collect_remote_samples(device, quantize, threads=threads, seconds=seconds, reporter=say)
-    else:
-        found = this_processor(device.hardware)
-        assert found is not None  # noqa: S101  _check looked
-        machine = found
-        with pinned(device.contract.affinity):
-            samples = collect_samples(quantize, threads=threads, seconds=seconds, caches=machine.caches_bytes, reporter=say)
+    processor = this_processor(device.hardware if device.connection == "local" else None)
+    if processor is None:
+        msg = f"{device.name!r} is not this machine; install compress there and run `compress devices calibrate host`"
+        raise DeviceError(msg)
+    if device.runtime != "onnxruntime" or device.kind != "cpu":
+        msg = f"{device.name!r} runs {device.runtime} on a {device.kind}; only ONNX Runtime on a CPU can be calibrated"
+        raise DeviceError(msg)
+    start = time.monotonic()
+    samples: list[NetworkSample] = []
+    with (
+        (reporter or NullReporter()).bar("timing networks", len(networks) * len(sides)) as bar,
+        pinned(device.contract.affinity),
+    ):
+        for name, build in networks.items():
+            for side in sides:
+                samples += measure_network(name, build(side), side, quantize, threads=threads, seconds=seconds)
+                bar.advance(note=f"{name}, {side} pixels")
     return Calibration(
         device=device.name,
-        cpu=machine.cpu,
-        instruction_sets=machine.instruction_sets,
-        caches_bytes=machine.caches_bytes,
-        runtime=machine.runtime,
+        **processor._asdict(),
         threads=threads,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=cross_validate(samples),
@@ -124,164 +131,85 @@ def calibrate(
     )
 
 
-def _check(device: Device) -> None:
-    if device.connection is None or (device.connection == "local" and device.hardware is None):
-        msg = (
-            f"{device.name!r} is not this machine and its profile has no connection: give it `connection: {{ssh: HOST}}`, "
-            "or run `compress devices calibrate host` on it"
-        )
-        raise DeviceError(msg)
-    if device.runtime != "onnxruntime" or device.kind != "cpu":
-        msg = f"{device.name!r} runs {device.runtime} on a {device.kind}; only ONNX Runtime on a CPU can be calibrated"
-        raise DeviceError(msg)
-
-
-def collect_samples(
-    quantize: Quantize, *, threads: int, seconds: float, caches: Mapping[str, int], reporter: Reporter
-) -> tuple[NetworkSample, ...]:
-    """Time networks on this machine one after the other until the time is spent.
-
-    Raises:
-        DeviceError: Too few networks fit into the time to leave some out.
-        StoreError: The folder for temporary files is full.
-    """
-    found: list[NetworkSample] = []
-    start, number, shown = time.monotonic(), 0, 0
-    with temporary_folder() as folder, reporter.bar("timing random networks", int(seconds)) as bar:
-        while number < MOST and (spent := time.monotonic() - start) < seconds:
-            bar.advance(int(spent) - shown, note=f"{number} networks")
-            shown = int(spent)
-            model = random_network(number)
-            made = (model, quantize(model))
-            found += [time_network(number, one, folder, cache_sizes(caches), threads=threads) for one in made]
-            number += 1
-    return require_networks(found, seconds)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A temporary folder.
-
-    Raises:
-        StoreError: It is full.
-    """
+def measure_network(
+    name: str, network: nn.Module, side: int, quantize: Quantize, *, threads: int, seconds: float
+) -> list[NetworkSample]:
+    """Samples of a network in fp32 and int8, timed in turns."""
+    spec = InputSpec(
+        channels=3, height=side, width=side, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple(str(label) for label in range(1000))
+    )  # fmt: skip
+    images = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network.train()(images)  # statistics of the batch norms: without them, activations may fade into slow denormal numbers
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            yield Path(folder)
-        except OSError as error:
-            if error.errno not in DISK_ERRORS:
-                raise
-            msg = f"cannot write to {folder}: {error.strerror}; free some space, or name another folder by TMPDIR"
-            raise StoreError(msg) from error
+        files = {number: Path(folder) / f"{number}.onnx" for number in ("fp32", "int8")}
+        export_onnx(network.eval(), spec, files["fp32"])
+        onnx_graph.save(quantize(onnx_graph.load(files["fp32"])), files["int8"])
+        timings = timing.measure(files, images[:1].numpy(), threads=threads, seconds=seconds, warmup_seconds=seconds / 5)
+        return [
+            NetworkSample(name, operator_work(path), float(np.median(timings[number].milliseconds)))
+            for number, path in files.items()
+        ]
 
 
-def cache_sizes(caches: Mapping[str, int]) -> tuple[int, int]:
-    """Bytes of the second-level and of the last-level cache, of a common machine where the system does not tell."""
-    return caches.get("L2", L2_BYTES), caches.get("L3", L3_BYTES)
-
-
-def require_networks(samples: Sequence[NetworkSample], seconds: float) -> tuple[NetworkSample, ...]:
-    """The samples, if there are enough networks to leave some out.
-
-    Raises:
-        DeviceError: There are not.
-    """
-    networks = len({sample.network for sample in samples})
-    if networks < 2 * FOLDS:
-        msg = f"{networks} networks were timed in {seconds:g} s; {2 * FOLDS} at least are needed: allow more time"
-        raise DeviceError(msg)
-    return tuple(samples)
-
-
-def time_network(number: int, model: onnx.ModelProto, folder: Path, caches: tuple[int, int], *, threads: int) -> NetworkSample:
-    """Run one network on this machine."""
-    path = folder / f"{number}.onnx"
-    onnx.save(name_nodes(model), path)
-    stamps = profile_kernels(path, folder, threads=threads)
-    found = build_sample(number, stamps, *read_optimized_graph(folder / GRAPH, path), caches)
-    path.unlink()
-    return found
-
-
-def name_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network, whose nodes have names by which stamps find their kernels."""
-    for place, node in enumerate(model.graph.node):
-        node.name = f"n{place}"
-    return model
-
-
-def build_sample(
-    number: int, stamps: KernelLatencies, graph: onnx.GraphProto, shapes: Mapping[str, Shape], caches: tuple[int, int]
-) -> NetworkSample:
-    """What was stamped, with the counts of its kernels.
-
-    Args:
-        number: Of the network.
-        stamps: Of its kernels.
-        graph: What was run.
-        shapes: Of its tensors.
-        caches: Bytes of the second-level and of the last-level cache.
-    """
-    kernels = {kernel.name: kernel for kernel in count_kernels(graph, shapes, caches)}
-    return NetworkSample(number, tuple(kernels[name] for name in stamps.names), stamps.nanoseconds, stamps.total_ns)
-
-
-def fit(samples: Iterable[NetworkSample]) -> dict[str, Rates]:
-    """Rates of every class with enough kernels, and of the pools."""
-    counts, times = defaultdict(list), defaultdict(list)
-    for sample in samples:
-        for kernel, nanoseconds in zip(sample.kernels, sample.nanoseconds, strict=True):
-            for kind in (kernel.kind, kernel.pool):
-                counts[kind].append([kernel.counts.get(name, 0.0) for name in COUNTS])
-                times[kind].append(nanoseconds)
+def fit(samples: Sequence[NetworkSample]) -> dict[str, Rates]:
+    """Prices of every class of operators, by class."""
+    classes = sorted({operator_class(item) for sample in samples for item in sample.work})
+    table = np.array([_features(sample.work, classes) for sample in samples])
+    prices = fit_prices(table, np.array([sample.latency_ms for sample in samples])) / MILLI_PER_NANO
     return {
-        kind: nnls_fit(np.array(counts[kind]), np.array(times[kind])) for kind in sorted(counts) if len(times[kind]) >= FEWEST
+        name: Rates(overhead_ns=overhead, operation_ns=operation, element_ns=element)
+        for name, (overhead, operation, element) in zip(classes, prices.reshape(-1, len(FEATURES)).tolist(), strict=True)
     }
 
 
-def nnls_fit(counts: Vector, nanoseconds: Vector) -> Rates:
-    """Non-negative prices that minimise the squared error, relative to the time expected.
+def fit_prices(table: Vector, measured: Vector) -> Vector:
+    """Non-negative prices that minimise the squared error, relative to the expected value.
 
     Args:
-        counts: (n, counts), in the order of `COUNTS`.
-        nanoseconds: (n,).
+        table: (n, m) amounts.
+        measured: (n,), positive.
+
+    Returns:
+        (m,).
     """
-    table = np.column_stack([counts, np.ones(len(counts))])
-    expected = nanoseconds
-    for _ in range(ROUNDS):
-        weight = 1 / (expected + RESOLUTION_NS)
-        scale = np.maximum((table * weight[:, None]).max(axis=0), 1e-30)
-        found = nnls(table * weight[:, None] / scale, nanoseconds * weight)[0] / scale
-        expected = table @ found
-    return Rates(
-        overhead_ns=float(found[-1]),
-        prices_ns={name: float(price) for name, price in zip(COUNTS, found[:-1], strict=True) if price > 0},
-        samples=len(nanoseconds),
-    )
+    expected = measured
+    for _ in range(REWEIGHTINGS):
+        weighted = table / expected[:, None]
+        scale = np.maximum(weighted.max(axis=0), np.finfo(float).tiny)
+        prices = nnls(weighted / scale, measured / expected)[0] / scale
+        expected = np.maximum(table @ prices, measured / 10)
+    return np.asarray(prices)
 
 
 def cross_validate(samples: Sequence[NetworkSample]) -> Accuracy:
-    """Errors on each fifth of the networks, estimated by a fit on the others."""
-    ratios = []
-    for fold in range(FOLDS):
-        rates = fit(sample for sample in samples if sample.network % FOLDS != fold)
-        apart = (sample for sample in samples if sample.network % FOLDS == fold)
-        ratios += [_total_ns(sample.kernels, rates) / sample.total_ns for sample in apart]
-    found = np.array(ratios)
-    low, high = np.quantile(1 / found, [0.025, 0.975])
-    networks = len({sample.network for sample in samples})
-    return Accuracy(mean=float(np.abs(found - 1).mean()), low=float(low), high=float(high), networks=networks)
+    """Errors on each architecture, estimated by a fit on the others."""
+    classes = sorted({operator_class(item) for sample in samples for item in sample.work})
+    table = np.array([_features(sample.work, classes) for sample in samples])
+    measured = np.array([sample.latency_ms for sample in samples])
+    architectures = np.array([sample.architecture for sample in samples])
+    estimated = np.empty(len(samples))
+    for name in set(architectures):
+        left_out = architectures == name
+        estimated[left_out] = table[left_out] @ fit_prices(table[~left_out], measured[~left_out])
+    ratios = measured / np.maximum(estimated, measured / 10)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    error = float(np.abs(estimated / measured - 1).mean())
+    return Accuracy(mean=error, low=float(low), high=float(high), networks=len(set(architectures)))
 
 
-def _total_ns(kernels: Iterable[CountedKernel], rates: Mapping[str, Rates]) -> float:
-    return NS_PER_MS * sum(sum(kernel_parts(kernel, rates).values()) for kernel in kernels)
+def _features(work: Sequence[OperatorWork], classes: Sequence[str]) -> Vector:
+    table = np.zeros((len(classes), len(FEATURES)))
+    for item in work:
+        table[classes.index(operator_class(item))] += 1, item.operations, item.elements
+    return table.ravel()
 
 
-def describe_calibration(found: Calibration) -> str:
+def describe_calibration(calibration: Calibration) -> str:
     """One sentence for people."""
-    accuracy, threads = found.accuracy, f"{found.threads} thread{'s' * (found.threads > 1)}"
+    accuracy, threads = calibration.accuracy, f"{calibration.threads} thread{'s' * (calibration.threads > 1)}"
     return (
-        f"{found.cpu}, {found.runtime}, {threads}: {len(found.rates)} classes of kernels in {found.seconds:.0f} s; "
-        f"mean error {accuracy.mean:.1%} on {accuracy.networks} random networks left out in turns, "
-        f"95 % of them between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of the estimate"
+        f"{calibration.cpu}, {calibration.runtime}, {threads}: {len(calibration.rates)} classes of operators in "
+        f"{calibration.seconds:.0f} s; mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out in turn; "
+        f"95 % of the measured latencies lie between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of the estimate"
     )

@@ -19,7 +19,7 @@ from onnx import numpy_helper, shape_inference
 
 from compress.core.errors import ConversionError, DeviceError
 
-Kind = Literal["dense", "depthwise", "other"]
+Kind = Literal["dense", "grouped", "depthwise", "other"]
 Number = Literal["float", "int8"]
 CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger"}
 PRODUCTS = {"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "QGemm"}
@@ -158,8 +158,7 @@ class _Graph:
             taps = prod(weight[1:])
             if node.op_type == "ConvTranspose":
                 return "dense", 2 * self._elements(node.input[0]) * taps
-            depthwise = group > 1 and weight[1] == 1
-            return ("depthwise" if depthwise else "dense"), 2 * out * taps
+            return ("dense" if group == 1 else "depthwise" if weight[1] == 1 else "grouped"), 2 * out * taps
         if node.op_type in PRODUCTS:
             return "dense", 2 * out * self._depth(node)
         return "other", max(self._elements(name) for name in (*node.input, *node.output) if name)

@@ -1,4 +1,4 @@
-"""Measured peaks of this machine: what ONNX Runtime's own kernels reach on micro-benchmarks. Made only when asked for.
+"""Measured peaks of this machine: what ONNX Runtime's own kernels reach on micro-benchmarks. Measured once a process.
 
     3×3 convolutions, 64 channels, 32×32       → fp32 rate of dense kernels
     the same, quantized                        → int8 rate
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ OPSET, IR = 17, 8
 DEPTH = 2
 CHAIN = 100
 BEST = 0.05
-"""Quantile of the times that counts as the peak: a limit of the hardware, so a neighbour's load must not lower it."""
+"""Quantile of the times that counts as the peak: a limit of the hardware, so the load of other processes must not lower it."""
 COPIED_BYTES = 256 << 20
 ERROR_FACTOR = 2.0
 """Wide, until the estimate has been compared with measured networks."""
@@ -65,6 +65,7 @@ def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.
     return device.model_copy(update={"peaks": peaks, "efficiency": efficiency, "threads": threads})
 
 
+@cache
 def _rates(threads: int, seconds: float) -> dict[str, float]:
     """GFLOP/s, GOP/s, GB/s and µs."""
     models = {

@@ -1,9 +1,9 @@
 """The agent's measuring half, on the device, in a process of its own: one order in, one result out.
 
-Jobs: `inspect` (what is there), `onnxruntime` and `tensorrt` (measure files in turns), `calibrate` and `optimize` (see
-`networks`). It says `progress`, then `result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does
-not take the model), `disk full`, `failed`. When its keeper dies, its standard input ends: it then removes the folder and kills
-its own process group.
+Jobs: `inspect` (report versions and sensors), `onnxruntime` and `tensorrt` (measure files in turns). Messages: `progress`, then
+`result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does not take the model), `disk full`,
+`failed`. When the agent's server dies, the standard input of the worker ends: the worker then removes the folder and kills its
+own process group.
 """
 
 from __future__ import annotations
@@ -46,8 +46,6 @@ def main() -> None:
         "inspect": inspect,
         "onnxruntime": onnxruntime,
         "tensorrt": tensorrt,
-        "calibrate": calibrate,
-        "optimize": optimize,
     }
     try:
         say(result=jobs[order["job"]](order))
@@ -72,10 +70,7 @@ def inspect(order: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
         import onnxruntime as ort
 
-        from compress.profile.remote.agent_networks import machine
-
         found |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
-        found["machine"] = machine(order.get("affinity", []))
     except ImportError as error:
         found["no_onnxruntime"] = f"{error} ({sys.executable})"
     try:
@@ -140,20 +135,6 @@ def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
     before = clocks()
     files = measure(order, Progress())
     return {"files": files, "processor_share": 1.0, "clocks": {"before": before, "after": clocks()}}
-
-
-def calibrate(order: dict[str, Any]) -> dict[str, Any]:
-    """Stamp random networks."""
-    from compress.profile.remote.agent_networks import calibrate as stamped
-
-    return stamped(order, Progress())
-
-
-def optimize(order: dict[str, Any]) -> dict[str, Any]:
-    """Tell what the runtime would run of a file."""
-    from compress.profile.remote.agent_networks import optimize as graph
-
-    return graph(order)
 
 
 def power_sensors(names: Sequence[str]) -> dict[str, Any]:

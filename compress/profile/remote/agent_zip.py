@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[3]
 MODULES = (
-    "compress/config/devices/cpu_info.py",
     "compress/core/errors.py",
     "compress/core/bootstrap.py",
     "compress/profile/latency/interleave.py",
@@ -20,10 +19,8 @@ MODULES = (
     "compress/profile/remote/agent_sensors.py",
     "compress/profile/remote/agent_server.py",
     "compress/profile/remote/agent_bootstrap.py",
-    "compress/profile/remote/agent_networks.py",
     "compress/profile/remote/trtexec.py",
     "compress/profile/remote/agent_worker.py",
-    "compress/profile/layers/ort_profile.py",
 )
 """What runs on a device, as glob patterns; it imports the standard library, numpy, onnxruntime and itself, nothing else."""
 STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}

@@ -10,9 +10,9 @@ def made(**changed):
     machine = host().hardware
     fields = {
         "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets,
-        "caches_bytes": machine.caches_bytes, "runtime": calibration.runtime(), "threads": 1,
+        "runtime": calibration.runtime(), "threads": 1,
         "created": "2026-01-02 03:04 UTC", "seconds": 200.0,
-        "rates": {"conv fp32 dense": Rates(overhead_ns=1000.0, prices_ns={"macs": 0.02}, samples=99)},
+        "rates": {"dense float": Rates(overhead_ns=1000.0, operation_ns=0.02, element_ns=0.5)},
         "accuracy": Accuracy(mean=0.07, low=0.9, high=1.2, networks=100),
     }  # fmt: skip
     return Calibration(**fields | changed)
@@ -85,6 +85,8 @@ def test_a_missing_file_and_an_unwritable_place_are_told(tmp_path):
         calibration.save(made(), tmp_path / "file" / "host.json")
 
 
-def test_counts_of_older_files_take_their_new_names():
-    older = Rates(overhead_ns=1.0, prices_ns={"macs": 1.0, "patches": 2.0, "near": 3.0, "far": 4.0}, samples=12)
-    assert older.prices_ns == {"macs": 1.0, "im2col_elements": 2.0, "l2_miss_bytes": 3.0, "llc_miss_bytes": 4.0}
+def test_a_file_of_the_older_format_is_refused(tmp_path):
+    path = tmp_path / "host.json"
+    path.write_text(made().model_dump_json().replace('"operation_ns":0.02', '"prices_ns":{"macs":0.02}'))
+    with pytest.raises(DeviceError, match="delete it"):
+        calibration.load(path)

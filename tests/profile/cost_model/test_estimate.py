@@ -9,7 +9,6 @@ from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
-from compress.profile.cost_model.kernel_counts import count_file_kernels
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 
 
@@ -133,17 +132,18 @@ def test_a_profile_without_efficiencies_cannot_estimate(tiny):
 
 
 RATES = {
-    "product fp32": Rates(overhead_ns=2000.0, prices_ns={"macs": 0.5, "l2_miss_bytes": 1.0}, samples=50),
-    "other fp32": Rates(overhead_ns=500.0, prices_ns={"outputs": 2.0, "pieces": 10.0}, samples=50),
+    "dense float": Rates(overhead_ns=2000.0, operation_ns=0.5, element_ns=1.0),
+    "product float": Rates(overhead_ns=1000.0, operation_ns=0.25, element_ns=0.0),
+    "other float": Rates(overhead_ns=500.0, operation_ns=0.0, element_ns=2.0),
 }
 
 
 def keep(**changed):
     machine = host().hardware
     fields = {
-        "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets, "caches_bytes": {},
+        "device": "host", "cpu": machine.cpu, "instruction_sets": machine.instruction_sets,
         "runtime": calibration.runtime(), "threads": 1, "created": "2026-01-02 03:04 UTC", "seconds": 9.0, "rates": RATES,
-        "accuracy": Accuracy(mean=0.071, low=0.9, high=1.2, networks=100),
+        "accuracy": Accuracy(mean=0.071, low=0.9, high=1.2, networks=10),
     }  # fmt: skip
     calibration.save(Calibration(**fields | changed), calibration.default_path("host"))
 
@@ -152,15 +152,13 @@ def test_a_calibrated_estimate_by_hand(tiny):
     keep()
     found = cost.estimate(tiny, host())
     by_hand = 0.0
-    for kernel in count_file_kernels(tiny):
-        counts = kernel.counts
-        if kernel.pool == "product fp32":
-            by_hand += 2000 + 0.5 * counts["macs"] + counts.get("l2_miss_bytes", 0)
-        else:
-            by_hand += 500 + 2 * counts.get("outputs", 0) + 10 * counts.get("pieces", 0)
+    for item in operator_work(tiny):
+        rates = RATES[cost.operator_class(item)]
+        by_hand += rates.overhead_ns + rates.operation_ns * item.operations + rates.element_ns * item.elements
+    assert {cost.operator_class(item) for item in operator_work(tiny)} <= set(RATES)
     assert found.latency_ms == pytest.approx(by_hand / 1e6)
     assert sum(found.bound_by.values()) == pytest.approx(found.latency_ms)
-    assert len(found.operators) == len(count_file_kernels(tiny))
+    assert len(found.operators) == len(operator_work(tiny))
 
 
 def test_a_calibrated_estimate_says_its_error(tiny):
@@ -169,29 +167,18 @@ def test_a_calibrated_estimate_says_its_error(tiny):
     assert found.how == "estimated"
     assert (found.low, found.high) == pytest.approx((0.9 * found.value, 1.2 * found.value))
     assert "calibrated 2026-01-02 03:04 UTC" in found.detail
-    assert "mean error 7.1% on 100 random networks left out" in found.detail
+    assert "mean error 7.1% on 10 architectures left out" in found.detail
     assert host().hardware.cpu in found.detail
-    assert "rates of similar kernels stand in for" in found.detail
 
 
-def test_rates_of_a_class_come_before_those_of_its_pool(tiny):
-    keep()
-    before = cost.estimate(tiny, host()).latency_ms
-    own = {kernel.kind: Rates(overhead_ns=1e9, prices_ns={}, samples=12) for kernel in count_file_kernels(tiny)}
-    keep(rates=RATES | own)
-    assert cost.estimate(tiny, host()).latency_ms == pytest.approx(1000 * len(count_file_kernels(tiny)))
-    assert before < 1000
-
-
-def test_a_calibration_that_knows_nothing_alike_is_told(tiny):
-    keep(rates={"other int8": RATES["other fp32"]})
-    with pytest.raises(DeviceError, match="knows no kernel like"):
+def test_a_calibration_without_prices_for_a_class_is_refused(tiny):
+    keep(rates={"other int8": RATES["other float"]})
+    with pytest.raises(DeviceError, match="has no prices for"):
         cost.estimate(tiny, host())
 
 
 def never_measure(monkeypatch):
     """Stand in for the peaks of this machine, which take seconds to measure."""
-    cost.MEASURED.clear()
     made = device()
     changes = {"peaks": made.peaks, "efficiency": made.efficiency}
     monkeypatch.setattr(cost, "with_measured_peaks", lambda given, **_: given.model_copy(update=changes))
@@ -200,8 +187,8 @@ def never_measure(monkeypatch):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"cpu": "Another 9000"}, "does not hold: it was made with CPU Another 9000"),
-        ({"runtime": "onnxruntime 1.0.0"}, "does not hold: it was made with runtime onnxruntime 1.0.0"),
+        ({"cpu": "Another 9000"}, "is not valid: it was made with CPU Another 9000"),
+        ({"runtime": "onnxruntime 1.0.0"}, "is not valid: it was made with runtime onnxruntime 1.0.0"),
     ],
 )
 def test_a_calibration_of_something_else_is_refused_and_the_roofline_says_so(changed, said, tiny, monkeypatch):

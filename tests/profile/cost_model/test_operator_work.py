@@ -33,7 +33,7 @@ def test_depthwise_is_told_from_grouped(save):
     ]
     weights = {"a": weight(8, 1, 3, 3), "b": weight(8, 2, 1, 1), "c": weight(16, 8, 1, 1)}
     found = operator_work(save("groups.onnx", model(nodes, weights, "y", ["n", 8, 6, 6])))
-    assert [item.kind for item in found] == ["depthwise", "dense", "dense"]
+    assert [item.kind for item in found] == ["depthwise", "grouped", "dense"]
     assert [item.operations for item in found] == [2 * 8 * 16 * 9, 2 * 8 * 16 * 2, 2 * 16 * 16 * 8]
 
 
