@@ -18,9 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "compress"
 
 ROOT_FILES = {"__init__.py", "__main__.py", "py.typed"}
 
-LOOPS: list[list[str]] = [
-    ["profile.remote.agent_bootstrap", "profile.remote.agent_server"],
-]
+LOOPS: list[list[str]] = []
 """Files that import each other in a loop, without `compress.`."""
 
 SHARED_CLASS_NAMES: list[str] = [

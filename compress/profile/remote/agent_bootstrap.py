@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -52,7 +53,7 @@ def prepare(header: "dict[str, object]", agent: bytes) -> str:
 
 
 def load() -> None:
-    """Become the agent."""
+    """Receive the agent and run it in this process."""
     if sys.version_info < OLDEST:
         refuse("python old", sys.version.split()[0])
     stream = sys.stdin.buffer
@@ -64,10 +65,8 @@ def load() -> None:
         refuse("hash", "the agent")
     folder = prepare(header, agent)
     try:
-        sys.path.insert(0, os.path.join(folder, "agent.pyz"))  # noqa: PTH118
-        from compress.profile.remote.agent_server import AgentServer
-
-        AgentServer(folder, stream, lease_s=header["lease_s"]).serve()
+        sys.argv = ["agent", "serve", folder, str(header["lease_s"])]
+        runpy.run_path(os.path.join(folder, "agent.pyz"), run_name="__main__")  # noqa: PTH118
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -32,6 +32,12 @@ LOG_LINES = 30
 NAPS = 8
 
 
+def main() -> None:
+    """Serve until the standard input ends: `agent.pyz serve FOLDER LEASE`."""
+    folder, lease_s = sys.argv[1:]
+    AgentServer(folder, sys.stdin.buffer, lease_s=float(lease_s)).serve()
+
+
 class AgentServer:
     """Owner of the temporary folder.
 

@@ -25,7 +25,7 @@ MODULES = (
 """What runs on a device, as glob patterns; it imports the standard library, numpy, onnxruntime and itself, nothing else."""
 STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}
 MAIN = '''\
-"""python agent.pyz work | memory MODEL THREADS RUNS SHAPES"""
+"""python agent.pyz serve FOLDER LEASE | work | memory MODEL THREADS RUNS SHAPES"""
 
 import sys
 import typing
@@ -33,7 +33,10 @@ import typing
 if sys.version_info < (3, 11):
     typing.Self = typing.Any  # type: ignore[misc]
 
-if sys.argv.pop(1) == "work":
+job = sys.argv.pop(1)
+if job == "serve":
+    from compress.profile.remote.agent_server import main
+elif job == "work":
     from compress.profile.remote.agent_worker import main
 else:
     from compress.profile.memory.probe import main
