@@ -120,7 +120,17 @@ def dims(value: ir.Value | None) -> list[int] | None:
 
 def with_shapes(model: ir.Model) -> ir.Model:
     """A copy in which every tensor has its inferred type and shape."""
-    return ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model.clone()).model
+    inferred = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model.clone()).model
+    constants = inferred.graph.initializers
+    for name in model.graph.initializers:  # the pass changes their order
+        constants[name] = constants.pop(name)
+    return inferred
+
+
+def float_tensors(model: ir.Model) -> list[ir.Value]:
+    """Float32 inputs and results of a network whose types are inferred (`with_shapes`); no constants."""
+    values = (*model.graph.inputs, *(value for node in model.graph for value in node.outputs))
+    return [value for value in values if value.dtype == ir.DataType.FLOAT and not value.is_initializer()]
 
 
 def with_initializers(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> ir.Model:
@@ -158,6 +168,16 @@ def make_node(
 ) -> ir.Node:
     """A node to insert with `graph.insert_before` or `graph.insert_after`; `settings` are its attributes."""
     return ir.node(operator, list(inputs), settings, outputs=[ir.Value(name=output) for output in outputs], name=name)
+
+
+def replace_node(model: ir.Model, node: ir.Node, *nodes: ir.Node) -> None:
+    """Put nodes in the place of one, in place; the last one's output takes the name and the readers of its first output."""
+    ir.convenience.replace_nodes_and_values(model.graph, node, [node], nodes, node.outputs[:1], nodes[-1].outputs[:1])
+
+
+def set_constant(value: ir.Value, array: np.ndarray) -> None:
+    """Change the contents of an initializer, in place."""
+    value.const_value = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=value.name)
 
 
 # Files and metadata

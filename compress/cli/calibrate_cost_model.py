@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from compress.backends import onnx_graph
 from compress.config.devices import load_device
 from compress.core.progress import Reporter
 from compress.profile.cost_model import calibration_file as calibration
@@ -24,7 +25,8 @@ def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     inputs = [value.name for value in model.graph.input]
     names = [*inputs, *(name for node in model.graph.node for name in node.output)]
     ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
-    return int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=needs_7bit_weights())
+    options = int8.QDQOptions(reduce_range=needs_7bit_weights())
+    return int8.quantize_static(onnx_graph.to_ir(model), ranges, "onnxruntime", options)
 
 
 def calibrate_device(

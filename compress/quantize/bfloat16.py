@@ -14,10 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto
-from onnx.helper import make_node, make_tensor
-from onnx.numpy_helper import to_array
+import onnx_ir as ir
 
+from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 
 OPSET = 22
@@ -29,7 +28,16 @@ KEEP_ROUNDED = frozenset(
 """Operators whose result is a bfloat16 number where their input is one."""
 
 
-def to_bfloat16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
+def convert_opset(model: ir.Model, opset: int) -> ir.Model:
+    """A copy of the network in another version of the operators."""
+    names = {graphs.output_names(node)[0]: node.name for node in model.graph}
+    converted = graphs.to_ir(onnx.version_converter.convert_version(graphs.to_proto(model), opset))
+    for node in converted.graph:  # the converter keeps the names of tensors and drops those of nodes
+        node.name = node.name or names.get(graphs.output_names(node)[0], "")
+    return converted
+
+
+def to_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> tuple[ir.Model, tuple[Fact, ...]]:
     """Convert a network to bfloat16.
 
     Args:
@@ -39,142 +47,150 @@ def to_bfloat16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> tuple
     Returns:
         A copy, and the nodes that ONNX has no bfloat16 for.
     """
-    names = {node.output[0]: node.name for node in model.graph.node}
-    converted = onnx.version_converter.convert_version(model, OPSET)
+    converted = graphs.with_shapes(convert_opset(model, OPSET))
     converted.ir_version = max(converted.ir_version, 10)
-    for node in converted.graph.node:  # the converter keeps the names of tensors and drops those of nodes
-        node.name = node.name or names.get(node.output[0], "")
     conversion = _Conversion(converted, frozenset(exclude))
     conversion.run()
     return converted, tuple(conversion.skipped)
 
 
-def emulate_bfloat16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def emulate_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:
     """The same arithmetic with float32 kernels: every tensor is rounded to bfloat16 and converted back.
 
     Args:
         model: Float network; left as it was.
         exclude: Names of nodes that stay in float32; their weights are not rounded.
     """
-    emulated = onnx.ModelProto()
-    emulated.CopyFrom(model)
+    emulated = graphs.with_shapes(model)
     graph = emulated.graph
-    floats = _float_tensors(model)
-    exact = {name for node in graph.node if node.name in exclude for name in node.input}
-    weights = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT and tensor.name not in exact]
-    for tensor in weights:
-        rounded = as_bfloat16(tensor, f"{tensor.name}_bf16")
-        graph.node.insert(0, make_node("Cast", [rounded.name], [tensor.name], to=TensorProto.FLOAT))
-        graph.initializer.append(rounded)
-        graph.initializer.remove(tensor)
-    outputs = {value.name for value in graph.output}
-    inputs = {value.name for value in graph.input} & floats
-    computed = [
-        name for node in graph.node if node.op_type not in (*KEEP_ROUNDED, "Cast") for name in node.output if name in floats
+    exact = {value for node in graph if node.name in exclude for value in node.inputs}
+    tensors = [
+        value
+        for value in graphs.float_tensors(emulated)
+        if (node := value.producer()) is None or node.op_type not in (*KEEP_ROUNDED, "Cast")
     ]
-    for name in [*inputs, *computed]:
-        _round(graph, name, is_output=name in outputs)
+    for weight in [value for value in graph.initializers.values() if value.dtype == ir.DataType.FLOAT and value not in exact]:
+        name = str(weight.name)
+        rounded = graphs.add_initializer(emulated, f"{name}_bf16", round_array(weight))
+        cast = graphs.make_node("Cast", [rounded], [name], to=ir.DataType.FLOAT)
+        weight.replace_all_uses_with(cast.outputs[0])
+        del graph.initializers[name]
+        graph.insert_before(graph[0], cast)
+    for value in tensors:
+        _round(graph, value)
     return emulated
 
 
-def _round(graph: onnx.GraphProto, name: str, *, is_output: bool) -> None:
+def _round(graph: ir.Graph, value: ir.Value) -> None:
     """Insert a pair of casts behind a tensor, in place."""
-    exact = f"{name}_exact" if is_output else name
-    rounded = name if is_output else f"{name}_rounded"
-    position = 0
-    for index, node in enumerate(graph.node):
-        if name in node.output:
-            node.output[:] = [exact if output == name else output for output in node.output]
-            position = index + 1
-        elif name in node.input:
-            node.input[:] = [rounded if read == name else read for read in node.input]
-    casts = (
-        make_node("Cast", [exact], [f"{name}_bf16"], to=TensorProto.BFLOAT16),
-        make_node("Cast", [f"{name}_bf16"], [rounded], to=TensorProto.FLOAT),
-    )
-    for offset, cast in enumerate(casts):
-        graph.node.insert(position + offset, cast)
+    name, node, is_output = str(value.name), value.producer(), value.is_graph_output()
+    narrow = graphs.make_node("Cast", [value], [f"{name}_bf16"], to=ir.DataType.BFLOAT16)
+    wide = _cast(value, name if is_output else f"{name}_rounded", ir.DataType.FLOAT)
+    wide.replace_input_with(0, narrow.outputs[0])
+    narrow.replace_input_with(0, value)
+    if is_output:
+        value.name = f"{name}_exact"
+    if node is None:
+        graph.insert_before(graph[0], [narrow, wide])
+    else:
+        graph.insert_after(node, [narrow, wide])
+
+
+def _cast(value: ir.Value, name: str, to: ir.DataType) -> ir.Node:
+    """A Cast of a tensor whose result takes the tensor's readers."""
+    cast = graphs.make_node("Cast", [value], [name], to=to)
+    (result,) = cast.outputs
+    result.type, result.shape = value.type, value.shape
+    value.replace_all_uses_with(result, replace_graph_outputs=True)
+    cast.replace_input_with(0, value)
+    return cast
 
 
 class _Conversion:
     """Converts a graph to bfloat16, in place.
 
     Args:
-        model: Of opset `OPSET` or later.
+        model: Of opset `OPSET` or later, with inferred types.
         exclude: Names of nodes that stay in float32.
 
     Attributes:
         skipped: Nodes that ONNX has no bfloat16 for.
     """
 
-    def __init__(self, model: onnx.ModelProto, exclude: frozenset[str]) -> None:
-        self.graph = model.graph
-        self.opsets = {opset.domain: opset.version for opset in model.opset_import}
-        self.exclude = exclude
-        self.floats = _float_tensors(model)
-        self.weights = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
-        self.nodes: list[onnx.NodeProto] = []
-        self.bfloat16_weights: dict[str, onnx.TensorProto] = {}
-        self.float32_weights: dict[str, onnx.TensorProto] = {}
+    def __init__(self, model: ir.Model, exclude: frozenset[str]) -> None:
+        self.graph, self.opsets, self.exclude = model.graph, model.opset_imports, exclude
+        self.floats = set(graphs.float_tensors(model))
+        self.weights = {value for value in self.graph.initializers.values() if value.dtype == ir.DataType.FLOAT}
+        self.bfloat16_weights: dict[ir.Value, ir.Value] = {}
+        self.float32_weights: dict[ir.Value, None] = {}
         self.skipped: list[Fact] = []
 
     def run(self) -> None:
         """Convert all nodes, inputs and outputs."""
-        graph = self.graph
-        renamed = {value.name: f"{value.name}_bf16" for value in graph.input if value.name in self.floats}
-        for name, new in renamed.items():
-            self.nodes.append(make_node("Cast", [name], [new], to=TensorProto.BFLOAT16))
-        self.floats |= set(renamed.values())
-        for node in graph.node:
-            node.input[:] = [renamed.get(name, name) for name in node.input]
+        graph, nodes = self.graph, list(self.graph)
+        inputs = [value for value in graph.inputs if value in self.floats]
+        casts = [_cast(value, f"{value.name}_bf16", ir.DataType.BFLOAT16) for value in inputs]
+        graph.insert_before(nodes[0], casts)
+        self.floats.update(cast.outputs[0] for cast in casts)
+        for node in nodes:
             self._convert(node)
-        for value in graph.output:
-            if value.name in self.floats:
-                bfloat16 = f"{value.name}_bf16"
-                for node in self.nodes:
-                    node.output[:] = [bfloat16 if name == value.name else name for name in node.output]
-                    node.input[:] = [bfloat16 if name == value.name else name for name in node.input]
-                self.nodes.append(make_node("Cast", [bfloat16], [value.name], to=TensorProto.FLOAT))
-        others = [tensor for tensor in graph.initializer if tensor.name not in self.weights]
-        del graph.initializer[:], graph.node[:]
-        graph.initializer.extend([*others, *self.bfloat16_weights.values(), *self.float32_weights.values()])
-        graph.node.extend(self.nodes)
-        graph.ClearField("value_info")
+        for value in [value for value in graph.outputs if value in self.floats]:
+            name = str(value.name)
+            readers = value.uses()
+            cast = _cast(value, name, ir.DataType.FLOAT)
+            for reader, index in readers:
+                reader.replace_input_with(index, value)
+            value.name = f"{name}_bf16"
+            graph.append(cast)
+        for weight in self.weights:
+            del graph.initializers[str(weight.name)]
+        for weight in (*self.bfloat16_weights.values(), *self.float32_weights):
+            graph.register_initializer(weight)
+        for value in (value for node in graph for value in node.outputs if not value.is_graph_output()):
+            value.type = value.shape = None  # those of float32
 
-    def _convert(self, node: onnx.NodeProto) -> None:
+    def _convert(self, node: ir.Node) -> None:
         """Convert one node, with casts around it where it stays in float32."""
         inputs_convert, outputs_convert = self._convertible(node)
-        before, after = [], []
-        for index, name in enumerate(node.input):
-            if name in self.weights:
-                node.input[index] = self._weight(name, bfloat16=inputs_convert[index])
-            elif name in self.floats and not inputs_convert[index]:
-                node.input[index] = f"{node.output[0]}_in{index}"
-                before.append(make_node("Cast", [name], [node.input[index]], to=TensorProto.FLOAT))
-        for index, name in enumerate(node.output):
-            if name in self.floats and not outputs_convert[index]:
-                node.output[index] = f"{name}_wide"
-                after.append(make_node("Cast", [node.output[index]], [name], to=TensorProto.BFLOAT16))
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.BFLOAT16
-            elif attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT and outputs_convert[0]:
-                attribute.t.CopyFrom(as_bfloat16(attribute.t, attribute.t.name))
-        self.nodes += [*before, node, *after]
+        name = graphs.output_names(node)[0]
+        for index, value in enumerate(node.inputs):
+            if value in self.weights:
+                node.replace_input_with(index, self._weight(value, bfloat16=inputs_convert[index]))
+            elif value in self.floats and not inputs_convert[index]:
+                cast = graphs.make_node("Cast", [value], [f"{name}_in{index}"], to=ir.DataType.FLOAT)
+                self.graph.insert_before(node, cast)
+                node.replace_input_with(index, cast.outputs[0])
+        for attribute in list(node.attributes.values()):
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.value == ir.DataType.FLOAT:
+                node.attributes.add(ir.AttrInt64("to", ir.DataType.BFLOAT16))
+            elif attribute.name == "value" and attribute.value.dtype == ir.DataType.FLOAT and outputs_convert[0]:
+                tensor = attribute.value
+                rounded = ir.tensor(tensor.numpy().astype(ir.DataType.BFLOAT16.numpy()), name=tensor.name)
+                node.attributes.add(ir.AttrTensor("value", rounded))
+        casts = []
+        for value, converts in zip(node.outputs, outputs_convert, strict=True):
+            if value in self.floats and not converts:
+                cast = _cast(value, str(value.name), ir.DataType.BFLOAT16)
+                value.name = f"{value.name}_wide"
+                self.floats.add(cast.outputs[0])
+                casts.append(cast)
+        self.graph.insert_after(node, casts)
 
-    def _weight(self, name: str, *, bfloat16: bool) -> str:
-        """Name of a weight in the type that a node needs; a weight may be needed in both."""
+    def _weight(self, weight: ir.Value, *, bfloat16: bool) -> ir.Value:
+        """A weight in the type that a node needs; a weight may be needed in both."""
         if not bfloat16:
-            self.float32_weights.setdefault(name, self.weights[name])
-            return name
-        new = f"{name}_bf16"
-        if name not in self.bfloat16_weights:
-            self.bfloat16_weights[name] = as_bfloat16(self.weights[name], new)
-        return new
+            self.float32_weights.setdefault(weight)
+            return weight
+        if weight not in self.bfloat16_weights:
+            tensor = ir.tensor(round_array(weight), name=f"{weight.name}_bf16")
+            self.bfloat16_weights[weight] = ir.Value(
+                name=tensor.name, shape=weight.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+            )
+        return self.bfloat16_weights[weight]
 
-    def _convertible(self, node: onnx.NodeProto) -> tuple[list[bool], list[bool]]:
+    def _convertible(self, node: ir.Node) -> tuple[list[bool], list[bool]]:
         """Whether each input, and each output, can be bfloat16: all that are not of a fixed type, or none."""
-        counts = len(node.input), len(node.output)
+        counts = len(node.inputs), len(node.outputs)
         none = [False] * counts[0], [False] * counts[1]
         if node.name and node.name in self.exclude:
             return none
@@ -188,29 +204,17 @@ class _Conversion:
             [parameters[min(index, len(parameters) - 1)].type_str for index in range(count)]
             for parameters, count in zip((schema.inputs, schema.outputs), counts, strict=True)
         )
-        typed = zip((*node.input, *node.output), (*input_types, *output_types), strict=True)
-        float_types = {kind for name, kind in typed if kind in allowed and (name in self.floats or name in self.weights)}
+        typed = zip((*node.inputs, *node.outputs), (*input_types, *output_types), strict=True)
+        float_types = {kind for value, kind in typed if kind in allowed and (value in self.floats or value in self.weights)}
         if any("tensor(bfloat16)" not in allowed[kind] for kind in float_types):
             self._skip(node)
             return none
         return [kind in allowed for kind in input_types], [kind in allowed for kind in output_types]
 
-    def _skip(self, node: onnx.NodeProto) -> None:
-        self.skipped.append(Fact.of("quantize.float_no_bfloat16", node.name, operator=node.op_type, opset=OPSET))
+    def _skip(self, node: ir.Node) -> None:
+        self.skipped.append(Fact.of("quantize.float_no_bfloat16", str(node.name), operator=node.op_type, opset=OPSET))
 
 
-def as_bfloat16(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
-    """A float32 tensor rounded to bfloat16."""
-    bits = np.ascontiguousarray(to_array(tensor), dtype=np.float32).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return make_tensor(name, TensorProto.BFLOAT16, tuple(tensor.dims), rounded.tobytes(), raw=True)
-
-
-def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    """Float32 tensors that are computed or inputs."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    constant = {tensor.name for tensor in graph.initializer}
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {
-        value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT and value.name not in constant
-    }
+def round_array(weight: ir.Value) -> np.ndarray:
+    """A float32 constant rounded to bfloat16, ties to even."""
+    return np.asarray(graphs.constant(weight)).astype(ir.DataType.BFLOAT16.numpy())

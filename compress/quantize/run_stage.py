@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx_ir as ir
 from onnx import ModelProto
 
 from compress.backends import onnx_cleanup
@@ -29,7 +30,7 @@ from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
 from compress.quantize.qdq import placement
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
+from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
 from compress.quantize.target_requirements import (
     MODEL_FILES,
     local_device,
@@ -80,15 +81,14 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
     source = _float_file(candidate, context)
-    model = graphs.load(source)
-    _check_quantizable(model)
+    model = _load_quantizable(source)
     excluded = placement.match_keep_float(model, stage.keep_float)
     report = _Report()
     models: Mapping[str, ModelProto] | None
-    reference: ModelProto | None = None
+    reference = model
     if scheme == "int8":
         plan = _plan_static(stage, model, runtimes, excluded, context, report)
-        reference = plan.rescaled
+        reference = plan.rescaled or model
         models = _build_static(stage, plan, runtimes, excluded, candidate, context, report)
         if models is None:
             return Outcome(candidate)  # another process than the first: it only takes part in training
@@ -111,7 +111,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
 
 
 def _plan_static(
-    stage: Quantize, model: ModelProto, runtimes: tuple[str, ...], excluded: tuple[str, ...], context: Context, report: _Report
+    stage: Quantize, model: ir.Model, runtimes: tuple[str, ...], excluded: tuple[str, ...], context: Context, report: _Report
 ) -> StaticInt8Plan:
     """Run post-training quantization and calibrate the ranges of activations."""
     images = sample_calibration_set(
@@ -125,24 +125,23 @@ def _plan_static(
         report.warnings.append(few)
         report.notes.append(few)
     _refuse_constant(images)
-    fixed_batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    plan = plan_static_int8(
-        model,
-        _batches(images, fixed_batch or BATCH),
+    fixed_batch = (graphs.dims(model.graph.inputs[0]) or [0])[0]
+    number_format = Int8Format(
         runtimes,
-        stage.calibration,
-        stage.ptq,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
         symmetric=_symmetric(stage, context),
         seven_bit_weights=needs_7bit_weights(),
-        exclude=excluded,
-        reporter=context.reporter,
+    )
+    batches = _batches(images, fixed_batch or BATCH)
+    plan = plan_static_int8(
+        model, batches, number_format, stage.calibration, stage.ptq, exclude=excluded, reporter=context.reporter
     )
     report.notes += plan.notes
     report.skipped += plan.skipped
     if epochs := stage.calibration.learn_epochs:
-        options: dict[str, Any] = {"exclude": excluded, "seed": context.seed, "reporter": context.reporter}
-        tuned = tune_ranges(plan, RUNTIME, images, epochs=epochs, bits=_bits(stage), **options)
+        tuned = tune_ranges(
+            plan, RUNTIME, images, epochs=epochs, exclude=excluded, seed=context.seed, reporter=context.reporter
+        )
         plan = tuned.static
         report.notes += tuned.notes
         report.skipped += tuned.skipped
@@ -168,14 +167,16 @@ def _build_static(
             report.warnings.append(mixed.note)
     exclude = (*excluded, *mixed_layers)
     if stage.recover is not None:
-        trained = train_quantized(plan, exclude, stage.recover, candidate, context, bits=_bits(stage))
+        trained = train_quantized(plan, exclude, stage.recover, candidate, context)
         if not is_main():
             return None
         plan, report.results, report.curves = trained.static, dict(trained.results), trained.curves
         report.notes += trained.notes
         report.skipped += trained.skipped
     models = {runtime: plan.build(runtime, exclude, candidate.spec) for runtime in runtimes}
-    floats = {runtime: int8.float_layers(model, runtime, excluded, mixed_layers) for runtime, model in models.items()}
+    floats = {
+        runtime: int8.float_layers(graphs.to_ir(model), runtime, excluded, mixed_layers) for runtime, model in models.items()
+    }
     report.skipped += [fact for facts in floats.values() for fact in facts]
     report.notes += _describe_formats(stage, runtimes, symmetric=bool(_symmetric(stage, context)))
     if count := len(floats["onnxruntime"]):
@@ -185,7 +186,7 @@ def _build_static(
 
 def _build_other(
     stage: Quantize,
-    model: ModelProto,
+    model: ir.Model,
     runtimes: tuple[str, ...],
     excluded: tuple[str, ...],
     candidate: Candidate,
@@ -204,12 +205,6 @@ def _build_other(
 def _symmetric(stage: Quantize, context: Context) -> bool | None:
     """Whether activations have zero point 0; None where each runtime's placement says so."""
     return symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
-
-
-def _bits(stage: Quantize) -> int:
-    """Bits of weights in arithmetic on this machine."""
-    bits = stage.ptq.weights.bits
-    return min(bits, 7) if needs_7bit_weights() else bits
 
 
 def _report_layers(stage: Quantize, source: Path, quantized: Path, skipped: list[Fact], context: Context) -> ReportSection:
@@ -273,17 +268,19 @@ def _batches(samples: np.ndarray, size: int) -> list[np.ndarray]:
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
-def _check_quantizable(model: ModelProto) -> None:
-    """Refuse a network that cannot be quantized.
+def _load_quantizable(path: Path) -> ir.Model:
+    """The float network; refuse one that cannot be quantized.
 
     Raises:
         ConversionError: The opset is too old, or weights are not finite.
     """
+    model = graphs.load(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
         msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
     graphs.check_finite(model)
+    return graphs.to_ir(model)
 
 
 def _refuse_constant(samples: np.ndarray) -> None:

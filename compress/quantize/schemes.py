@@ -11,18 +11,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx.helper import make_node
-from onnx.numpy_helper import from_array
+import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
+from compress.quantize.bfloat16 import convert_opset, emulate_bfloat16, to_bfloat16
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
 from compress.quantize.target_requirements import SCHEME_RUNTIMES as SCHEME_RUNTIMES
@@ -61,7 +62,7 @@ class QuantizedModels:
 
 
 def build_models(
-    scheme: str, model: onnx.ModelProto, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
+    scheme: str, model: ir.Model, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
 ) -> QuantizedModels:
     """The network in a scheme other than static int8.
 
@@ -74,18 +75,19 @@ def build_models(
     """
     if scheme == "bf16":
         bfloat16, skipped = to_bfloat16(model, exclude=exclude)
-        models = dict.fromkeys(runtimes, bfloat16) | {REFERENCE: emulate_bfloat16(model, exclude=exclude)}
+        models = dict.fromkeys(runtimes, graphs.to_proto(bfloat16))
+        models[REFERENCE] = graphs.to_proto(emulate_bfloat16(model, exclude=exclude))
         return QuantizedModels(models, skipped, (Fact.of("quantize.bfloat16_emulated"),))
     if scheme == "dynamic_int8":
         quantized = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
     elif scheme == "fp16":
         quantized = to_fp16(model, exclude=exclude)
     else:
-        quantized = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
+        quantized = graphs.to_proto(weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude))
     return QuantizedModels(dict.fromkeys(runtimes, quantized))
 
 
-def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def weight_only(model: ir.Model, bits: int, *, exclude: Sequence[str] = ()) -> ir.Model:
     """The network with integer weights followed by DequantizeLinear; everything else is unchanged.
 
     Args:
@@ -93,42 +95,40 @@ def weight_only(model: onnx.ModelProto, bits: int, *, exclude: Sequence[str] = (
         bits: 8 or 4.
         exclude: Names of nodes that stay as they are.
     """
-    copy = onnx.version_converter.convert_version(model, INT4_OPSET) if bits == 4 else _copy(model)
-    names = {node.output[0]: node.name for node in model.graph.node}
-    for node in copy.graph.node:  # the converter keeps tensors' names and drops those of nodes
-        node.name = node.name or names.get(node.output[0], "")
-    indexed = graphs.to_ir(copy)
-    for layer in [layer for layer in weighted_layers(indexed) if layer.name not in exclude]:
-        _store_integers(copy, layer, read_weight(indexed, layer.weight), bits)
+    copy = convert_opset(model, INT4_OPSET) if bits == 4 else model.clone()
+    for layer in [layer for layer in weighted_layers(copy) if layer.name not in exclude]:
+        _store_integers(copy, layer, bits)
     return copy
 
 
-def _store_integers(model: onnx.ModelProto, layer: WeightedLayer, weight: np.ndarray, bits: int) -> None:
+def _store_integers(model: ir.Model, layer: WeightedLayer, bits: int) -> None:
+    weight = read_weight(model, layer.weight)
     w = layer.to_matrix(weight)
     grouped = bits == 4 and layer.operator in LINEAR and w.shape[2] % GROUP == 0
     if grouped:  # each group of inputs is a row
         rows = w.reshape(1, -1, GROUP)
         s = weight_scales(rows, bits, per_channel=True, search=False)
         q = round_to_nearest(rows, s, bits).reshape(w.shape)
-        inner = 1 - layer.axis
         by_output: np.ndarray = s.reshape(w.shape[1], -1)
         scale: np.ndarray = by_output if layer.axis == 0 else by_output.T
-        attributes = {"axis": inner, "block_size": GROUP}
+        attributes = {"axis": 1 - layer.axis, "block_size": GROUP}
     else:
         s = weight_scales(w, bits, per_channel=True, search=False)
         q, scale, attributes = round_to_nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
-    graph, name = model.graph, layer.weight
     integers = layer.from_matrix(q, weight)
-    others = [tensor for tensor in graph.initializer if tensor.name != name]
-    del graph.initializer[:]
-    stored = from_array(integers, f"{name}_integers")
     if bits == 4:
-        stored = onnx.helper.make_tensor(stored.name, onnx.TensorProto.INT4, integers.shape, integers.ravel().tolist())
-    graph.initializer.extend([*others, stored, from_array(np.ascontiguousarray(scale), f"{name}_steps")])
-    graph.node.insert(0, make_node("DequantizeLinear", [f"{name}_integers", f"{name}_steps"], [name], **attributes))
+        integers = integers.astype(ir.DataType.INT4.numpy())
+    stored = [
+        graphs.add_initializer(model, f"{layer.weight}_{name}", array)
+        for name, array in (("integers", integers), ("steps", scale))
+    ]
+    dequantize = graphs.make_node("DequantizeLinear", stored, [layer.weight], "", **attributes)
+    model.graph.initializers[layer.weight].replace_all_uses_with(dequantize.outputs[0])
+    del model.graph.initializers[layer.weight]
+    model.graph.insert_before(model.graph[0], dequantize)
 
 
-def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """Linear layers as integer products whose inputs are quantized with the range of each run.
 
     Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
@@ -138,15 +138,12 @@ def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence
         per_channel: One weight scale per output channel.
         exclude: Names of nodes that stay in float.
     """
-    import tempfile
-    from pathlib import Path
-
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "made.onnx"
+        path = Path(folder) / "quantized.onnx"
         quantize_dynamic(
-            _copy(model),
+            graphs.to_proto(model),
             path,
             op_types_to_quantize=list(LINEAR),
             per_channel=per_channel,
@@ -156,7 +153,7 @@ def dynamic_int8(model: onnx.ModelProto, *, per_channel: bool, exclude: Sequence
         return onnx.load(path)
 
 
-def to_fp16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     """The network in float16, inputs and outputs in float32; values outside float16's range are clipped.
 
     Args:
@@ -165,11 +162,6 @@ def to_fp16(model: onnx.ModelProto, *, exclude: Sequence[str] = ()) -> onnx.Mode
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    half: onnx.ModelProto = convert_float_to_float16(_copy(model), keep_io_types=True, node_block_list=list(exclude))
+    proto = graphs.to_proto(model)
+    half: onnx.ModelProto = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
     return half
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +11,7 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
-from compress.core.progress import Reporter
+from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
 from compress.core.registry import lookup
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
@@ -26,6 +25,23 @@ from compress.quantize.settings import CalibrationSettings, PTQSettings
 Ranges = dict[str, tuple[float, float]]
 
 
+@dataclass(frozen=True)
+class Int8Format:
+    """Number format that the targets and this machine require.
+
+    Attributes:
+        runtimes: Runtimes to write files for.
+        per_channel: One weight scale per output channel.
+        symmetric: Zero point of activations is 0; None as each runtime prefers.
+        seven_bit_weights: This CPU needs weights of 7 bits.
+    """
+
+    runtimes: tuple[str, ...]
+    per_channel: bool = True
+    symmetric: bool | None = None
+    seven_bit_weights: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class StaticInt8Plan:
     """What the files for all runtimes are built from.
@@ -33,102 +49,89 @@ class StaticInt8Plan:
     Attributes:
         model: Float network after post-training quantization: rescaled, biases corrected.
         ranges: Of activations, by runtime.
-        per_channel: One weight scale per output channel.
-        seven_bit_weights: This CPU needs weights of 7 bits.
-        symmetric: Zero point of activations is 0; None lets each runtime say.
+        format: Number format.
+        bits: Weights have 2^bits levels.
         grids: Quantized weights, by initializer; other weights are rounded to the nearest.
         skipped: What post-training quantization left alone.
         notes: What it did.
         rescaled: The float network after the passes, before rounding: the reference of each layer.
     """
 
-    model: onnx.ModelProto
+    model: ir.Model
     ranges: Mapping[str, Ranges]
-    per_channel: bool
-    seven_bit_weights: bool
-    symmetric: bool | None = None
+    format: Int8Format
+    bits: int = 8
     grids: Mapping[str, QuantizedWeight] = field(default_factory=dict)
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
-    rescaled: onnx.ModelProto | None = None
+    rescaled: ir.Model | None = None
 
     def build(self, runtime: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file for one runtime."""
-        quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, **self._options(runtime, exclude))
+        quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, self._options(runtime, exclude))
         graphs.write_metadata(quantized, spec)
         graphs.check(quantized)
         return quantized
 
-    def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> onnx.ModelProto:
+    def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> ir.Model:
         """The same before names are shortened, for training with fake quantization."""
-        return int8.insert_qdq(self.model, self.ranges[runtime], runtime, **self._options(runtime, exclude))[0]
+        options = self._options(runtime, exclude)
+        position = placement.placement_for(self.model, runtime, symmetric=options.symmetric)
+        return int8.insert_qdq(self.model, self.ranges[runtime], position, options)
 
-    def _options(self, runtime: str, exclude: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            "per_channel": self.per_channel,
-            "reduce_range": runtime != "tensorrt" and self.seven_bit_weights,
-            "exclude": exclude,
-            "grids": self.grids,
-            "symmetric": self.symmetric,
-        }
+    def _options(self, runtime: str, exclude: tuple[str, ...]) -> int8.QDQOptions:
+        seven_bits = runtime != "tensorrt" and self.format.seven_bit_weights
+        return int8.QDQOptions(self.format.per_channel, seven_bits, exclude, self.grids, self.format.symmetric)
 
 
-def plan_static_int8(  # ten parameters: independent choices of the recipe, of the targets and of this machine
-    model: onnx.ModelProto,
+def plan_static_int8(
+    model: ir.Model,
     batches: Sequence[np.ndarray],
-    runtimes: tuple[str, ...],
+    number_format: Int8Format,
     calibration: CalibrationSettings,
     ptq: PTQSettings,
     *,
-    per_channel: bool,
-    symmetric: bool | None,
-    seven_bit_weights: bool,
-    exclude: tuple[str, ...],
-    reporter: Reporter,
+    exclude: tuple[str, ...] = (),
+    reporter: Reporter | None = None,
 ) -> StaticInt8Plan:
     """Run post-training quantization of the weights, then calibrate the ranges of activations.
 
     Args:
-        model: Float network.
+        model: Float network; not changed.
         batches: Calibration inputs.
-        runtimes: Runtimes to write files for.
+        number_format: What targets and this machine require.
         calibration: How ranges are estimated.
         ptq: The passes and how weights are rounded.
-        per_channel: One weight scale per output channel.
-        symmetric: As in `StaticInt8Plan`.
-        seven_bit_weights: Likewise.
         exclude: Names of nodes that stay in float.
         reporter: Shows progress.
     """
-    bits = min(ptq.weights.bits, 7) if seven_bit_weights else ptq.weights.bits
-    result = run_ptq(graphs.to_ir(model), batches, ptq, bits=bits, per_channel=per_channel, exclude=exclude, reporter=reporter)
+    reporter = reporter or NullReporter()
+    bits = min(ptq.weights.bits, 7) if number_format.seven_bit_weights else ptq.weights.bits
+    result = run_ptq(model, batches, ptq, bits=bits, per_channel=number_format.per_channel, exclude=exclude, reporter=reporter)
     prepared = result.prepared
-    ranges = _calibrate(prepared.model, batches, runtimes, calibration, symmetric, reporter)
+    ranges = _calibrate(prepared.model, batches, number_format, calibration, reporter)
     return StaticInt8Plan(
-        graphs.to_proto(prepared.model), ranges, per_channel, seven_bit_weights, symmetric, prepared.weights,
-        result.skipped, result.notes, graphs.to_proto(result.rescaled),
-    )  # fmt: skip
+        prepared.model, ranges, number_format, bits, prepared.weights, result.skipped, result.notes, result.rescaled
+    )
 
 
 def _calibrate(
     model: ir.Model,
     batches: Sequence[np.ndarray],
-    runtimes: tuple[str, ...],
+    number_format: Int8Format,
     calibration: CalibrationSettings,
-    symmetric: bool | None,
     reporter: Reporter,
 ) -> dict[str, Ranges]:
     """Range of each activation, by runtime: unsigned integers have twice the levels for a tensor that is never negative."""
-    proto = graphs.to_proto(model)
-    names = placement.activations_to_calibrate(proto, runtimes)
+    names = placement.activations_to_calibrate(model, number_format.runtimes)
     method = lookup("range", calibration.method)
     observes = method.options.get("observes", "histogram")
     counts, normalized = observes == "histogram", observes == "normalized histogram"
     histograms = observe(model, names, batches, counts=counts, normalized=normalized, reporter=reporter)
     estimate = method.load()
     ranges: dict[str, Ranges] = {}
-    for runtime in runtimes:
-        unsigned = placement.placement_for(proto, runtime, symmetric=symmetric).unsigned
+    for runtime in number_format.runtimes:
+        unsigned = placement.placement_for(model, runtime, symmetric=number_format.symmetric).unsigned
         estimated = {
             name: estimate(histogram, levels=256 if unsigned and histogram.low >= 0 else 128, percentile=calibration.percentile)
             for name, histogram in histograms.items()

@@ -28,7 +28,6 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
-from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
@@ -40,7 +39,7 @@ from compress.quantize.ptq.cross_layer_equalization import find_pairs
 from compress.quantize.ptq.weighted_layers import read_weight
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 from compress.tasks.classification import Classification
 
@@ -260,10 +259,12 @@ def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
     ptq = PTQSettings.model_validate({"weights": {"bits": bits}})
     static = plan_static_int8(
-        model, [images], ("onnxruntime",), CalibrationSettings(), ptq, per_channel=True, symmetric=None,
-        seven_bit_weights=needs_7bit_weights(),
-        exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(model),
+        [images],
+        Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
+        CalibrationSettings(),
+        ptq,
+    )
     trials = TrialBuilder(static, (), bench.data.spec, Context(bench.data, Classification(), folder, folder))
     drops = {
         subset: trials.evaluate(subset)[0]

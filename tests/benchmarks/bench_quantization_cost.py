@@ -25,10 +25,9 @@ import torchvision
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.quantize.settings import CalibrationSettings, PTQSettings
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 
 
@@ -100,10 +99,12 @@ def measured(what: str, size: Cost, out: Path) -> None:
     else:
         batches = [images[start : start + 8] for start in range(0, len(images), 8)]
         plan_static_int8(
-            graphs.load(path), batches, ("onnxruntime",), CalibrationSettings(samples=size.samples),
-            PTQSettings.model_validate(PTQ), per_channel=True, symmetric=None, seven_bit_weights=needs_7bit_weights(),
-            exclude=(), reporter=NullReporter(),
-        )  # fmt: skip
+            graphs.to_ir(graphs.load(path)),
+            batches,
+            Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
+            CalibrationSettings(samples=size.samples),
+            PTQSettings.model_validate(PTQ),
+        )
     spent = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     print(json.dumps({**spent, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 

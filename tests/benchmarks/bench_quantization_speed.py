@@ -34,11 +34,10 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.openvino_runner import OnnxRuntimeRunner as OpenVino
-from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.profile.latency.timing import time_runners
 from compress.quantize.settings import CalibrationSettings, PTQSettings
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 
 MEAN_GOAL, WORST_GOAL = 0.95, 1.05
@@ -113,10 +112,12 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
     model = graphs.load(found["float"])
     families = ("onnxruntime", "openvino")
     static = plan_static_int8(
-        model, [images], families, CalibrationSettings(), PTQSettings(), per_channel=True, symmetric=None,
-        seven_bit_weights=needs_7bit_weights(),
-        exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(model),
+        [images],
+        Int8Format(families, seven_bit_weights=needs_7bit_weights()),
+        CalibrationSettings(),
+        PTQSettings(),
+    )
     for family in families:
         graphs.save(static.build(family, (), spec), found[f"ours-{family}"])
     if nncf is not None:

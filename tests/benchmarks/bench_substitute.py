@@ -25,12 +25,11 @@ from torch import nn
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import host
-from compress.core.progress import NullReporter
 from compress.core.record import InputSpec, Quantity
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.timing import measure, speedup
 from compress.quantize.settings import CalibrationSettings, PTQSettings
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
 from compress.substitute import apply as replace
 from compress.substitute import find_operators as survey
@@ -81,9 +80,12 @@ def variants(network: nn.Module) -> dict[str, nn.Module]:
 def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
     """The int8 file of the stage `quantize` for ONNX Runtime."""
     static = plan_static_int8(
-        graphs.load(source), [images], ("onnxruntime",), CalibrationSettings(), PTQSettings(), per_channel=True, symmetric=None,
-        seven_bit_weights=needs_7bit_weights(), exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(graphs.load(source)),
+        [images],
+        Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
+        CalibrationSettings(),
+        PTQSettings(),
+    )
     graphs.save(static.build("onnxruntime", (), SPEC), path)
     return path
 

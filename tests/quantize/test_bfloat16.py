@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -17,7 +18,7 @@ from compress.core.fact import Fact
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.sqnr import decibels
-from compress.quantize.bfloat16 import OPSET, as_bfloat16, emulate_bfloat16, to_bfloat16
+from compress.quantize.bfloat16 import OPSET, emulate_bfloat16, round_array, to_bfloat16
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target, split
 
@@ -32,15 +33,16 @@ def answers(model: onnx.ModelProto) -> np.ndarray:
 def test_rounding_is_torchs_own() -> None:
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32) * 10.0 ** np.arange(-20, 20).repeat(25)
     values = np.concatenate([values, [0.0, 1.00390625, 1.01171875, -1.00390625]]).astype(np.float32)  # ties to even
-    found = as_bfloat16(numpy_helper.from_array(values, "w"), "n")
+    model = ir.Model(ir.Graph([], [], nodes=[], opset_imports={"": 22}), ir_version=10)
+    rounded = round_array(graphs.add_initializer(model, "w", values))
     exact = torch.from_numpy(values).bfloat16().view(torch.int16).numpy()
-    np.testing.assert_array_equal(np.frombuffer(found.raw_data, np.int16), exact)
+    np.testing.assert_array_equal(rounded.view(np.int16), exact)
 
 
 def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exported: Path) -> None:
     """Both round every tensor; torch's convolutions may add in another order, so they part where a sum is near a tie."""
     model = graphs.load(exported)
-    exact, found = answers(model), answers(emulate_bfloat16(model))
+    exact, found = answers(model), answers(graphs.to_proto(emulate_bfloat16(graphs.to_ir(model))))
     with torch.inference_mode():
         native = copy.deepcopy(network).to(torch.bfloat16)(torch.from_numpy(X).bfloat16()).float().numpy()
     assert decibels(exact, found) > 30
@@ -49,7 +51,7 @@ def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exp
 
 
 def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> None:
-    model = emulate_bfloat16(graphs.load(exported))
+    model = graphs.to_proto(emulate_bfloat16(graphs.to_ir(graphs.load(exported))))
     graphs.check(model)
     found = answers(model)
     assert not (found.view(np.uint32) & 0xFFFF).any()
@@ -58,7 +60,8 @@ def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> No
 def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(exported: Path) -> None:
     model = graphs.load(exported)
     before = model.SerializeToString()
-    made, skipped = to_bfloat16(model)
+    converted, skipped = to_bfloat16(graphs.to_ir(model))
+    made = graphs.to_proto(converted)
     assert (model.SerializeToString(), skipped) == (before, ())
     graphs.check(made)
     assert made.opset_import[0].version == OPSET
@@ -73,13 +76,13 @@ def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(expo
 
 def test_what_is_kept_stays_in_float32_between_casts(exported: Path) -> None:
     model = graphs.load(exported)
-    made, _ = to_bfloat16(model, exclude=("wide",))
+    made = graphs.to_proto(to_bfloat16(graphs.to_ir(model), exclude=("wide",))[0])
     graphs.check(made)
     kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
     wide = next(node for node in made.graph.node if node.name == "wide")
     assert {kinds[name] for name in wide.input[1:]} == {TensorProto.FLOAT}
     assert [node.op_type for node in made.graph.node].count("Cast") == 4
-    kept = emulate_bfloat16(model, exclude=("wide",))
+    kept = graphs.to_proto(emulate_bfloat16(graphs.to_ir(model), exclude=("wide",)))
     assert "wide.weight_bf16" not in {tensor.name for tensor in kept.graph.initializer}
 
 
@@ -95,7 +98,8 @@ def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32()
         nodes, "g", [value("x", TensorProto.FLOAT, [1, 2, 3, 3])], [value("y", TensorProto.FLOAT, None)], [scales]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    made, (skip,) = to_bfloat16(model)
+    converted, (skip,) = to_bfloat16(graphs.to_ir(model))
+    made = graphs.to_proto(converted)
     graphs.check(made)
     assert {tensor.data_type for tensor in made.graph.initializer} == {TensorProto.FLOAT}
     assert skip == Fact.of("quantize.float_no_bfloat16", "celu", operator="Celu", opset=OPSET)

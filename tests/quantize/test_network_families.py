@@ -42,10 +42,12 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
 
     batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
-    seen = calibrate.observe(graphs.to_ir(model), activations_to_calibrate(model, tuple(PLACEMENTS)), batches, counts=False)
+    seen = calibrate.observe(
+        graphs.to_ir(model), activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS)), batches, counts=False
+    )
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     for kind in PLACEMENTS:
-        made = int8.quantize_static(model, ranges, kind, per_channel=True, reduce_range=kind == "onnxruntime")
+        made = int8.quantize_static(graphs.to_ir(model), ranges, kind, int8.QDQOptions(reduce_range=kind == "onnxruntime"))
         graphs.write_metadata(made, spec)
         graphs.check(made)
         # Unfused, the operators compute what they define: this CPU's own kernels may saturate on another family's file.
@@ -54,6 +56,6 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
         assert np.isfinite(ints).all()
         assert len(made.SerializeToString()) < 0.35 * path.stat().st_size
         error = np.linalg.norm(ints - floats) / np.linalg.norm(floats)
-        left = int8.float_layers(made, kind, ())
+        left = int8.float_layers(graphs.to_ir(made), kind, ())
         print(f"{family.name} {kind}: relative error {error:.3f}, {len(left)} left in float, notes {notes}")
         assert {skip.code for skip in left} <= {"quantize.float_activation_product"}

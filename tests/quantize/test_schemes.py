@@ -49,7 +49,7 @@ def stored(model: onnx.ModelProto) -> dict[int, int]:
 @pytest.mark.parametrize(("bits", "kind", "least"), [(8, onnx.TensorProto.INT8, 38), (4, onnx.TensorProto.INT4, 14)])
 def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: int, least: float) -> None:
     before = model.SerializeToString()
-    made = weight_only(model, bits)
+    made = graphs.to_proto(weight_only(graphs.to_ir(model), bits))
     graphs.check(made)
     weights = 3 * 64 * 9 + 64 * 48 + 48 * 4
     assert stored(made)[kind] == weights
@@ -60,7 +60,7 @@ def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: 
 
 
 def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> None:
-    made = weight_only(model, 4)
+    made = graphs.to_proto(weight_only(graphs.to_ir(model), 4))
     scales = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer if tensor.name.endswith("_steps")
     }
@@ -72,12 +72,12 @@ def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> Non
 
 
 def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
-    made = weight_only(model, 8, exclude=("4", "6"))
+    made = graphs.to_proto(weight_only(graphs.to_ir(model), 8, exclude=("4", "6")))
     assert stored(made) == {onnx.TensorProto.INT8: 3 * 64 * 9, onnx.TensorProto.FLOAT: 64 * 48 + 48 * 4}
 
 
 def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
-    made = dynamic_int8(model, per_channel=True)
+    made = dynamic_int8(graphs.to_ir(model), per_channel=True)
     operators = {node.op_type for node in made.graph.node}
     assert "MatMulInteger" in operators
     assert "Conv" in operators
@@ -85,7 +85,7 @@ def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> 
 
 
 def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
-    made = to_fp16(model)
+    made = to_fp16(graphs.to_ir(model))
     kinds = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
     assert set(stored(made)) == {onnx.TensorProto.FLOAT16}
@@ -117,6 +117,6 @@ def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: 
 
     if "openvino" not in SCHEME_RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")
-    graphs.save(weight_only(model, bits), tmp_path / "model.onnx")
+    graphs.save(graphs.to_proto(weight_only(graphs.to_ir(model), bits)), tmp_path / "model.onnx")
     with open_runner("openvino", tmp_path / "model.onnx") as runner:
         assert decibels(answers(model), runner.run({"input": X})[0]) > 10

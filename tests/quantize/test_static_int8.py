@@ -7,19 +7,20 @@ import onnx
 import pytest
 
 from compress.backends import onnx_graph as graphs
-from compress.core.progress import NullReporter
 from compress.quantize.settings import CalibrationSettings, PTQSettings
-from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
+from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
 from tests.export.tiny import SPEC, split
 
 
 @pytest.fixture(scope="module")
 def plan(exported: Path) -> StaticInt8Plan:
     return plan_static_int8(
-        graphs.load(exported), [split(32, 0).inputs.numpy()], ("onnxruntime", "tensorrt"),
-        CalibrationSettings(method="minmax"), PTQSettings(), per_channel=True, symmetric=None, seven_bit_weights=True,
-        exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(graphs.load(exported)),
+        [split(32, 0).inputs.numpy()],
+        Int8Format(("onnxruntime", "tensorrt"), seven_bit_weights=True),
+        CalibrationSettings(method="minmax"),
+        PTQSettings(),
+    )
 
 
 def largest_integer(model: onnx.ModelProto) -> int:
@@ -41,8 +42,8 @@ def test_every_runtime_has_ranges_around_what_calibration_saw(plan: StaticInt8Pl
 
 
 def test_the_network_to_train_keeps_the_names_of_tensors(plan: StaticInt8Plan) -> None:
-    names = {name for node in plan.with_qdq("onnxruntime", ()).graph.node for name in node.output}
-    assert {node.output[0] for node in plan.model.graph.node if node.op_type == "Conv"} & names
+    names = {name for node in plan.with_qdq("onnxruntime", ()).graph for name in graphs.output_names(node)}
+    assert {graphs.output_names(node)[0] for node in plan.model.graph if node.op_type == "Conv"} & names
 
 
 def test_an_excluded_layer_keeps_its_float_weight(plan: StaticInt8Plan) -> None:

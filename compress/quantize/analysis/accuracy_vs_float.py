@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
@@ -30,7 +30,7 @@ def per_sample_scores(task: Task, outputs: np.ndarray, targets: np.ndarray) -> n
 
 
 def compare_with_float(
-    parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: onnx.ModelProto | None = None
+    parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: ir.Model
 ) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
     """Measure agreement, the metric of both files with its paired drop, size, and SQNR of the outputs and of each layer.
 
@@ -40,7 +40,7 @@ def compare_with_float(
         split: Samples.
         task: Gives scores.
         scheme: Part of the name of the quantized metric.
-        layers: Float network with the layer outputs to compare with, where channels were rescaled; None for the float file.
+        layers: Float network whose layer outputs those of the quantized one are compared with; its channels may be rescaled.
 
     Returns:
         Quantities, and one row per layer with weights: `layer`, `sqnr_db`.
@@ -66,10 +66,8 @@ def compare_with_float(
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the logits; {where}", runs=runs)
     inputs = next(iter(split.ordered(SQNR_SAMPLES))).inputs.numpy()
-    reference = graphs.load(parent) if layers is None else layers
-    by_layer = {
-        name: value for name, value in layer_sqnr(reference, graphs.load(quantized), inputs).items() if math.isfinite(value)
-    }
+    sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(graphs.load(quantized)), inputs)
+    by_layer = {name: value for name, value in sqnr_by_layer.items() if math.isfinite(value)}
     if by_layer:
         worst = min(by_layer, key=lambda name: by_layer[name])
         detail = f"of layer {worst}; operators as written, {len(inputs)} validation samples"

@@ -52,11 +52,11 @@ class FallbackReasons:
         if operator not in INTEGER:
             return Fact.of("quantize.float_no_kernel", name, operator=operator)
         computed = [value for value in node.inputs if value is not None and not _is_constant(value)]
-        floats = [value for value in computed if not _is_dequantized(value)]
+        floats = [value for value in computed if not is_dequantized(value)]
         has_float_result = not _is_quantized(node.outputs[0])
         if operator == "MatMul" and len(computed) == 2 and floats:
             return Fact.of("quantize.float_activation_product", name)
-        if floats and any(_is_quantized_weight(value) for value in node.inputs):
+        if floats and any(is_quantized_weight(value) for value in node.inputs):
             return Fact.of("quantize.float_weight_only", name)
         if len(floats) == len(computed) and has_float_result:
             return Fact.of(
@@ -80,10 +80,10 @@ class FallbackReasons:
 def _is_constant(value: ir.Value) -> bool:
     producer = value.producer()
     is_constant_node = producer is not None and producer.op_type == "Constant"
-    return value.is_initializer() or is_constant_node or _is_quantized_weight(value)
+    return value.is_initializer() or is_constant_node or is_quantized_weight(value)
 
 
-def _is_quantized_weight(value: ir.Value | None) -> bool:
+def is_quantized_weight(value: ir.Value | None) -> bool:
     """Whether a tensor is dequantized from an initializer."""
     producer = None if value is None else value.producer()
     if producer is None or producer.op_type != "DequantizeLinear":
@@ -92,7 +92,8 @@ def _is_quantized_weight(value: ir.Value | None) -> bool:
     return integers is not None and integers.is_initializer()
 
 
-def _is_dequantized(value: ir.Value) -> bool:
+def is_dequantized(value: ir.Value) -> bool:
+    """Whether a tensor is the result of a DequantizeLinear."""
     producer = value.producer()
     return producer is not None and producer.op_type == "DequantizeLinear"
 

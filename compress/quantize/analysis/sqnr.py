@@ -8,13 +8,13 @@ y is the output of the layer in the float network, ŷ its output in the quantize
 from __future__ import annotations
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.quantize.qdq.placement import WEIGHTED
 
 
-def layer_sqnr(model: onnx.ModelProto, quantized: onnx.ModelProto, inputs: np.ndarray) -> dict[str, float]:
+def layer_sqnr(model: ir.Model, quantized: ir.Model, inputs: np.ndarray) -> dict[str, float]:
     """SQNR in dB by name of the layer; infinite where the outputs are equal.
 
     Args:
@@ -23,7 +23,8 @@ def layer_sqnr(model: onnx.ModelProto, quantized: onnx.ModelProto, inputs: np.nd
         inputs: Samples, float32 (N, C, H, W).
     """
     before, after = (
-        {node.name: node.output[0] for node in network.graph.node if node.op_type in WEIGHTED} for network in (model, quantized)
+        {str(node.name): graphs.output_names(node)[0] for node in network.graph if node.op_type in WEIGHTED}
+        for network in (model, quantized)
     )
     shared = [name for name in before if name in after]
     y = _outputs(model, [before[name] for name in shared], inputs)
@@ -40,9 +41,9 @@ def decibels(y: np.ndarray, y_hat: np.ndarray) -> float:
     return float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
-def _outputs(model: onnx.ModelProto, names: list[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
+def _outputs(model: ir.Model, names: list[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Tensors of the network, its operators run as written, one sample at a time: a file's batch may be fixed to 1."""
-    session = graphs.create_session(graphs.with_outputs(graphs.to_ir(model), names), optimised=False, threads=0)
-    input_name = model.graph.input[0].name
+    session = graphs.create_session(graphs.with_outputs(model, names), optimised=False, threads=0)
+    input_name = graphs.input_name(model)
     parts = [session.run(names, {input_name: inputs[index : index + 1]}) for index in range(len(inputs))]
     return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}

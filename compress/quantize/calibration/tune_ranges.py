@@ -70,7 +70,6 @@ def tune_ranges(
     samples: np.ndarray,
     *,
     epochs: int,
-    bits: int,
     exclude: tuple[str, ...] = (),
     seed: int = 0,
     reporter: Reporter | None = None,
@@ -82,12 +81,11 @@ def tune_ranges(
         runtime: The runtime whose Q/DQ pairs are in place.
         samples: Inputs, (N, C, H, W), float32; N ≥ 2, or two of the network's batches where its batch is fixed.
         epochs: Passes over the samples that are not held out.
-        bits: Of weights.
         exclude: Names of nodes that stay in float.
         seed: Of which samples are held out, and of the order of the others.
         reporter: Shows a bar.
     """
-    fixed = static.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    fixed = (graphs.dims(static.model.graph.inputs[0]) or [0])[0]
     batch_size = fixed or max(1, min(LARGEST_BATCH, BATCH_VALUES // samples[0].size))
     unit = fixed or 1
     if len(samples) < 2 * unit:
@@ -95,7 +93,7 @@ def tune_ranges(
             static, skipped=(Fact.of("quantize_ptq.too_few_to_learn_ranges", KEY, samples=len(samples), batch=unit),)
         )
     try:
-        module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, bits=bits, learned=True)
+        module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, learned=True)
     except ConversionError as error:
         return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=str(error)),))
     session = graphs.create_session(static.rescaled or static.model, threads=0)
@@ -132,13 +130,12 @@ def tune_ranges(
 
 def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
     """The plan with weights at the values of their integers, which rounding to the nearest then reproduces."""
-    model = graphs.to_ir(static.model)
     arrays = {
-        layer.weight: layer.from_matrix(static.grids[layer.weight].dequantize(), read_weight(model, layer.weight))
-        for layer in weighted_layers(model)
+        layer.weight: layer.from_matrix(static.grids[layer.weight].dequantize(), read_weight(static.model, layer.weight))
+        for layer in weighted_layers(static.model)
         if layer.weight in static.grids
     }
-    return replace(static, model=graphs.to_proto(graphs.with_initializers(model, arrays)))
+    return replace(static, model=graphs.with_initializers(static.model, arrays))
 
 
 def _parameter_groups(module: OnnxModule) -> list[dict[str, Any]]:
@@ -184,8 +181,8 @@ def _decibels(module: OnnxModule, x: Tensor, z: Tensor, batch_size: int) -> floa
 
 
 def _with_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
-    model = graphs.to_ir(static.model)
-    biases = {layer.bias: module.layers[module_key(layer.name)].bias for layer in weighted_layers(model) if layer.bias}
+    layers = [layer for layer in weighted_layers(static.model) if layer.bias]
+    biases = {layer.bias: module.layers[module_key(layer.name)].bias for layer in layers}
     arrays = {name: bias.detach().numpy() for name, bias in biases.items() if isinstance(bias, Tensor)}
     ranges = learned_ranges(static, runtime, exclude, module)
-    return replace(static, model=graphs.to_proto(graphs.with_initializers(model, arrays)), ranges=ranges)
+    return replace(static, model=graphs.with_initializers(static.model, arrays), ranges=ranges)

@@ -38,8 +38,8 @@ class TrialBuilder:
     def __init__(self, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
         self.plan, self.excluded, self.spec, self.context = plan, excluded, spec, context
         self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
-        nodes = plan.model.graph.node
-        self.layers = tuple(node.name for node in nodes if node.op_type in WEIGHTED and node.name not in excluded)
+        names = (str(node.name) for node in plan.model.graph if node.op_type in WEIGHTED)
+        self.layers = tuple(name for name in names if name not in excluded)
 
     def build(self, float_layers: tuple[str, ...]) -> onnx.ModelProto:
         """The network with these layers in float; the last one built is cached."""
@@ -65,5 +65,5 @@ class TrialBuilder:
     @cached_property
     def _float_network(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Outputs, targets and scores of the float network."""
-        outputs, targets = collect_outputs(self.plan.model, self.context.data.validation)
+        outputs, targets = collect_outputs(graphs.to_proto(self.plan.model), self.context.data.validation)
         return outputs, targets, per_sample_scores(self.context.task, outputs, targets)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-from onnx.numpy_helper import from_array, to_array
+import onnx_ir as ir
 
+from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 SEARCHED_FRACTIONS = np.linspace(0.3, 1.0, 71)
@@ -77,22 +77,22 @@ def round_to_nearest(w: np.ndarray, s: np.ndarray, bits: int) -> np.ndarray:
     return q
 
 
-def write_back(model: onnx.ModelProto, weights: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
-    """Replace the integers and scales that ONNX Runtime's quantizer computed by the given ones, in place.
+def write_back(model: ir.Model, weights: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
+    """Replace the integers and scales that ONNX Runtime's quantizer computed by those of `weights`, in place.
 
     Args:
         model: Q/DQ graph as its quantizer returned it.
         weights: By weight initializer of the float network.
         layers: The layer of each.
     """
-    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
-        name = node.input[0].removesuffix(SUFFIX)
-        if name == node.input[0] or name not in weights or node.input[0] not in initializers:
+    for node in [node for node in model.graph if node.op_type == "DequantizeLinear"]:
+        integers, scale = node.inputs[:2]
+        if integers is None or scale is None or not integers.is_initializer():
             continue
-        integers, scale = initializers[node.input[0]], initializers[node.input[1]]
-        layer, weight = layers[name], weights[name]
-        q = layer.from_matrix(weight.q, to_array(integers))
+        name = str(integers.name).removesuffix(SUFFIX)
+        if name == integers.name or name not in weights:
+            continue
+        weight = weights[name]
         s = weight.s.reshape(-1) if weight.per_channel else weight.s.reshape(-1)[0]
-        integers.CopyFrom(from_array(q.astype(np.int8), integers.name))
-        scale.CopyFrom(from_array(np.asarray(s, np.float32).reshape(to_array(scale).shape), scale.name))
+        graphs.set_constant(integers, layers[name].from_matrix(weight.q, np.asarray(graphs.constant(integers))).astype(np.int8))
+        graphs.set_constant(scale, np.asarray(s, np.float32).reshape(np.asarray(graphs.constant(scale)).shape))

@@ -25,52 +25,44 @@ from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key, to_torch
 from compress.quantize.static_int8 import Ranges, StaticInt8Plan
 
 
-def to_fake_quantized(
-    static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], *, bits: int, learned: bool
-) -> OnnxModule:
+def to_fake_quantized(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], *, learned: bool) -> OnnxModule:
     """The network of one runtime with fake quantization, to be trained.
 
     Args:
         static: Result of post-training quantization and calibration.
         runtime: The runtime whose placement is used.
         exclude: Names of nodes that stay in float; their weights are trained all the same.
-        bits: Of weights.
         learned: Whether scales may be trained.
 
     Raises:
         ConversionError: An operator has no counterpart with gradients.
     """
-    model = graphs.to_ir(static.model)
-    layers = {layer.name: layer for layer in weighted_layers(model)}
-    weights = {layer.weight: read_weight(model, layer.weight) for layer in layers.values()}
-    with_qdq = graphs.to_ir(static.with_qdq(runtime, exclude))
-    return to_torch(with_qdq, layers, weights=weights, limits=int_range(bits), learned=learned)
+    layers = {layer.name: layer for layer in weighted_layers(static.model)}
+    weights = {layer.weight: read_weight(static.model, layer.weight) for layer in layers.values()}
+    return to_torch(static.with_qdq(runtime, exclude), layers, weights=weights, limits=int_range(static.bits), learned=learned)
 
 
-def export_learned(
-    static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule, *, bits: int
-) -> StaticInt8Plan:
+def export_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
     """The plan with what a module of `to_fake_quantized` has learned.
 
     Other runtimes get its weights, and its ranges where they quantize the same tensor.
     """
-    model = graphs.to_ir(static.model)
     arrays, weights = dict[str, np.ndarray](), dict(static.grids)
-    for layer in weighted_layers(model):
+    for layer in weighted_layers(static.model):
         part = module.layers[module_key(layer.name)]
         w = _to_array(part.weight)
         arrays[layer.weight] = w
         if layer.bias:
             arrays[layer.bias] = _to_array(part.bias)
         if isinstance(part.weight_quantizer, FakeQuantize):
-            weights[layer.weight] = _quantize_weight(w, layer, part.weight_quantizer, bits)
-    trained = graphs.to_proto(graphs.with_initializers(model, arrays))
+            weights[layer.weight] = _quantize_weight(w, layer, part.weight_quantizer, static.bits)
+    trained = graphs.with_initializers(static.model, arrays)
     return replace(static, model=trained, grids=weights, ranges=learned_ranges(static, runtime, exclude, module))
 
 
 def learned_ranges(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> dict[str, Ranges]:
     """All runtimes' ranges with what a module of one runtime has learned, where they quantize the same tensor."""
-    learned = _module_ranges(graphs.to_ir(static.with_qdq(runtime, exclude)), module)
+    learned = _module_ranges(static.with_qdq(runtime, exclude), module)
     return {
         name: {**ranges, **{tensor: learned[tensor] for tensor in ranges if tensor in learned}}
         for name, ranges in static.ranges.items()

@@ -39,8 +39,6 @@ def train_quantized(
     settings: QATSettings,
     candidate: Candidate,
     context: Context,
-    *,
-    bits: int,
 ) -> QATResult:
     """Train with the placement of `RUNTIME`; weights, scales and ranges go into the files of all runtimes.
 
@@ -52,17 +50,16 @@ def train_quantized(
         settings: Of the training.
         candidate: The float network; the teacher unless the settings name another.
         context: Data, task, folders, seed, device.
-        bits: Of weights.
     """
     try:
-        module = to_fake_quantized(static, RUNTIME, exclude, bits=bits, learned=settings.scales == "learned")
+        module = to_fake_quantized(static, RUNTIME, exclude, learned=settings.scales == "learned")
     except ConversionError as error:
         return QATResult(static, skipped=(Fact.of("quantize_ptq.recover_not_possible", "recover", error=str(error)),))
     in_float32 = settings.model_copy(update={"precision": "no"})
     history = finetune(module, in_float32, parent=candidate.network(), context=context, label="recover")
     if not is_main():
         return QATResult(static)
-    learned = export_learned(static, RUNTIME, exclude, module, bits=bits)
+    learned = export_learned(static, RUNTIME, exclude, module)
     try:
         results, better = _compare(static, learned, exclude, module, candidate, context)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
@@ -73,7 +70,7 @@ def train_quantized(
     note = Fact.of(
         "quantize_ptq.recovered" if better else "quantize_ptq.recovery_discarded",
         RUNTIME,
-        bits=bits,
+        bits=static.bits,
         scales=settings.scales,
         best_epoch=history.best_epoch,
         epochs=history.epochs,

@@ -13,9 +13,9 @@ The values are bit-identical.
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx.helper import make_node
-from onnx.numpy_helper import from_array, to_array
+import onnx_ir as ir
+
+from compress.backends import onnx_graph as graphs
 
 QUANTIZED_BY_RUNTIME = ("Conv", "ConvTranspose", "Gemm")
 """Operators whose float weights the runtime's optimizer quantizes."""
@@ -23,7 +23,7 @@ CHANNELS = 1
 """Axis of the input's channels; for Gemm, of its features."""
 
 
-def block_weight_quantization(model: onnx.ModelProto) -> tuple[str, ...]:
+def block_weight_quantization(model: ir.Model) -> tuple[str, ...]:
     """Give every layer with a float weight after a DequantizeLinear one of its own, in place.
 
     Args:
@@ -32,34 +32,35 @@ def block_weight_quantization(model: onnx.ModelProto) -> tuple[str, ...]:
     Returns:
         Names of the layers.
     """
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output}
     protected: list[str] = []
-    for node in [node for node in graph.node if node.op_type in QUANTIZED_BY_RUNTIME and node.input[1] in constants]:
-        before = producer.get(node.input[0])
-        if before is None or before.op_type != "DequantizeLinear" or to_array(constants[before.input[1]]).ndim:
+    for node in [node for node in model.graph if node.op_type in QUANTIZED_BY_RUNTIME]:
+        x, weight = node.inputs[:2]
+        before = None if x is None else x.producer()
+        if x is None or before is None or before.op_type != "DequantizeLinear" or weight is None or not weight.is_initializer():
             continue
-        channels = _input_channels(node, constants[node.input[1]])
-        names = [f"{node.input[0]}_{part}_of_{len(protected)}" for part in ("steps", "zeros", "channels")]
-        parts = [to_array(constants[name]) for name in before.input[1:3]]
-        graph.initializer.extend(
-            from_array(np.broadcast_to(part, channels).copy(), name) for part, name in zip(parts, names, strict=False)
+        parts = [np.asarray(graphs.constant(value)) for value in before.inputs[1:3]]
+        if parts[0].ndim:
+            continue
+        number, channels = len(protected), _input_channels(node, weight)
+        constants = [
+            graphs.add_initializer(model, f"{x.name}_{name}_of_{number}", np.broadcast_to(part, channels).copy())
+            for part, name in zip(parts, ("steps", "zeros"), strict=False)
+        ]
+        per_channel = graphs.make_node(
+            "DequantizeLinear", [before.inputs[0], *constants], [f"{x.name}_channels_of_{number}"], axis=CHANNELS
         )
-        per_channel = make_node("DequantizeLinear", [before.input[0], *names[: len(parts)]], [names[2]], axis=CHANNELS)
-        graph.node.insert(list(graph.node).index(node), per_channel)
-        node.input[0] = names[2]
-        if not any(before.output[0] in other.input for other in graph.node):
-            graph.node.remove(before)
-        protected.append(node.name)
+        model.graph.insert_before(node, per_channel)
+        node.replace_input_with(0, per_channel.outputs[0])
+        if not x.uses() and not x.is_graph_output():
+            model.graph.remove(before)
+        protected.append(str(node.name))
     return tuple(protected)
 
 
-def _input_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
-    """Input channels of a layer."""
-    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+def _input_channels(node: ir.Node, weight: ir.Value) -> int:
+    settings, shape = graphs.attributes(node), graphs.dims(weight) or []
     if node.op_type == "Conv":
-        return int(weight.dims[1]) * int(attributes.get("group", 1))
+        return shape[1] * int(settings.get("group", 1))
     if node.op_type == "ConvTranspose":
-        return int(weight.dims[0])
-    return int(weight.dims[1 if attributes.get("transB") else 0])
+        return shape[0]
+    return shape[1 if settings.get("transB") else 0]

@@ -7,12 +7,13 @@ the next product's input: a pair in between costs a kernel and accuracy.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-import onnx
+import onnx_ir as ir
 
+from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -70,7 +71,7 @@ PLACEMENTS: dict[str, QDQPlacement] = {
 }  # fmt: skip
 
 
-def placement_for(model: onnx.ModelProto, runtime: str, *, symmetric: bool | None = None) -> QDQPlacement:
+def placement_for(model: ir.Model, runtime: str, *, symmetric: bool | None = None) -> QDQPlacement:
     """The placement that suits a network on a runtime.
 
     In a network with layer normalization only products are computed in int8: sums, GELU and other operators between them have
@@ -86,7 +87,7 @@ def placement_for(model: onnx.ModelProto, runtime: str, *, symmetric: bool | Non
     if symmetric is not None:
         integer_hardswish = placement.integer_hardswish and not symmetric
         placement = replace(placement, unsigned=not symmetric, integer_hardswish=integer_hardswish, signed_input=False)
-    if any(node.op_type == "LayerNormalization" for node in model.graph.node):
+    if any(node.op_type == "LayerNormalization" for node in model.graph):
         products = tuple(operator for operator in placement.float_outputs if operator in WEIGHTED) or ("Gemm", "MatMul")
         unsigned = placement.unsigned and not placement.signed_input
         placement = replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned)
@@ -94,39 +95,40 @@ def placement_for(model: onnx.ModelProto, runtime: str, *, symmetric: bool | Non
     return replace(placement, operators=operators)
 
 
-def match_keep_float(model: onnx.ModelProto, globs: tuple[str, ...]) -> tuple[str, ...]:
+def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the nodes that the user's globs match.
 
     Raises:
         ConversionError: A glob matches nothing; the message lists nodes with weights.
     """
-    names = [node.name for node in model.graph.node]
+    names = [str(node.name or "") for node in model.graph]
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
-            weighted = [node.name for node in model.graph.node if node.op_type in WEIGHTED]
+            weighted = [str(node.name) for node in model.graph if node.op_type in WEIGHTED]
             msg = f"keep_float: {glob!r} matches no node; nodes with weights are {', '.join(weighted[:20])}"
             raise ConversionError(msg)
     return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))
 
 
-def activations_to_calibrate(model: onnx.ModelProto, runtimes: tuple[str, ...]) -> tuple[str, ...]:
+def activations_to_calibrate(model: ir.Model, runtimes: tuple[str, ...]) -> tuple[str, ...]:
     """Tensors whose ranges the runtimes' placements need.
 
     A tensor that only feeds a ReLU or Clip is left out where that operator is absorbed by the unsigned range of its result.
     """
-    floats = _float_tensors(model)
+    floats = {str(value.name) for value in graphs.float_tensors(graphs.with_shapes(model))}
     absorbed = _absorbed(model)
     tensors: dict[str, None] = {}
     for placement in (placement_for(model, runtime) for runtime in runtimes):
-        for node in model.graph.node:
+        skipped = absorbed if placement.unsigned and "Relu" in placement.operators else {}
+        for node in model.graph:
             if node.op_type in placement.operators:
-                names = tuple(node.input) if node.op_type in placement.float_outputs else (*node.input, *node.output)
-                skipped = absorbed if placement.unsigned and "Relu" in placement.operators else {}
+                outputs = () if node.op_type in placement.float_outputs else graphs.output_names(node)
+                names = (*graphs.input_names(node), *outputs)
                 tensors |= dict.fromkeys(name for name in names if name in floats and name not in skipped)
     return tuple(tensors)
 
 
-def add_implied_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def add_implied_ranges(model: ir.Model, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """Ranges, and those that follow from the operators: of tensors that a ReLU or Clip absorbs, and of results in [0, 1]."""
     extended = dict(ranges)
     absorbed = _absorbed(model)
@@ -136,22 +138,14 @@ def add_implied_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, fl
             after = absorbed[after]
         if after in ranges:
             extended[before] = ranges[after]
-    return extended | {node.output[0]: (0.0, 1.0) for node in model.graph.node if node.op_type in UNIT_RANGE}
+    return extended | {graphs.output_names(node)[0]: (0.0, 1.0) for node in model.graph if node.op_type in UNIT_RANGE}
 
 
-def _absorbed(model: onnx.ModelProto) -> dict[str, str]:
+def _absorbed(model: ir.Model) -> dict[str, str]:
     """Tensors that only feed a ReLU or Clip, and that operator's result."""
-    consumers = Counter(name for node in model.graph.node for name in node.input)
-    clips = (node for node in model.graph.node if node.op_type in ("Relu", "Clip"))
-    return {node.input[0]: node.output[0] for node in clips if consumers[node.input[0]] == 1}
-
-
-def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    constant = {tensor.name for tensor in graph.initializer}
-    values = (*graph.input, *graph.value_info, *graph.output)
+    clips = [node for node in model.graph if node.op_type in ("Relu", "Clip")]
     return {
-        value.name
-        for value in values
-        if value.name not in constant and value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        str(node.inputs[0].name): graphs.output_names(node)[0]
+        for node in clips
+        if node.inputs[0] is not None and len(node.inputs[0].uses()) == 1
     }

@@ -56,8 +56,8 @@ def quantized(exported):
     from compress.quantize.qdq.placement import activations_to_calibrate
 
     float_model = graphs.load(exported)
-    ranges = dict.fromkeys(activations_to_calibrate(float_model, ("onnxruntime",)), (-1.0, 3.0))
-    made = int8.quantize_static(float_model, ranges, "onnxruntime", per_channel=True, reduce_range=False)
+    ranges = dict.fromkeys(activations_to_calibrate(graphs.to_ir(float_model), ("onnxruntime",)), (-1.0, 3.0))
+    made = int8.quantize_static(graphs.to_ir(float_model), ranges, "onnxruntime")
     graphs.write_metadata(made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde")))
     graphs.save(made, exported.with_name("int8.onnx"))
     return exported.with_name("int8.onnx")

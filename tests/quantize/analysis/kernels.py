@@ -18,10 +18,13 @@ SETTINGS = {"runtime": "a runtime", "threads": "1"}
 def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     model = graphs.load(source)
     seen = observe(
-        graphs.to_ir(model), activations_to_calibrate(model, ("onnxruntime",)), [split(16, 0).inputs.numpy()], counts=False
+        graphs.to_ir(model),
+        activations_to_calibrate(graphs.to_ir(model), ("onnxruntime",)),
+        [split(16, 0).inputs.numpy()],
+        counts=False,
     )
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    found = int8.quantize_static(model, ranges, "onnxruntime", per_channel=True, reduce_range=False, exclude=exclude)
+    found = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime", int8.QDQOptions(exclude=exclude))
     graphs.write_metadata(found, SPEC)
     graphs.save(found, folder / "int8.onnx")
     return folder / "int8.onnx"

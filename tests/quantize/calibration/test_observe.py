@@ -21,7 +21,9 @@ def model(exported: Path) -> onnx.ModelProto:
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
     x = split(64, 3).inputs
     seen = observe(
-        graphs.to_ir(model), ("input", *activations_to_calibrate(model, tuple(PLACEMENTS))), [x[:40].numpy(), x[40:].numpy()]
+        graphs.to_ir(model),
+        ("input", *activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS))),
+        [x[:40].numpy(), x[40:].numpy()],
     )
     assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()

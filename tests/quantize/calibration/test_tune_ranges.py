@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from torch import nn
 
 from compress.backends import onnx_graph as graphs
-from compress.core.progress import NullReporter
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.quantize.calibration import tune_ranges as tuning
 from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
+from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
 from tests.export.tiny import SPEC, split
 
 FAMILIES = ("onnxruntime", "openvino")
@@ -30,9 +28,12 @@ OTHERS = split(64, 5).inputs.numpy()
 def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Plan:
     """Calibrated, then all ranges so many times as wide."""
     static = plan_static_int8(
-        graphs.load(exported), [SAMPLES], FAMILIES, CalibrationSettings(), PTQSettings.model_validate(ptq), per_channel=True,
-        symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(graphs.load(exported)),
+        [SAMPLES],
+        Int8Format(FAMILIES),
+        CalibrationSettings(),
+        PTQSettings.model_validate(ptq),
+    )
     ranges = {
         family: {name: (wider * low, wider * high) for name, (low, high) in own.items()}
         for family, own in static.ranges.items()
@@ -43,7 +44,7 @@ def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Pl
 def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime") -> float:
     """Of the answers to samples that nobody learned from, by ONNX Runtime."""
     exact, made = (
-        graphs.run(graphs.create_session(one), OTHERS) for one in (graphs.load(exported), static.with_qdq(family, ()))
+        graphs.run(graphs.create_session(network), OTHERS) for network in (graphs.load(exported), static.with_qdq(family, ()))
     )
     return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
 
@@ -51,7 +52,7 @@ def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime"
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
     static = static_of(exported, wider=6.0)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12)
     assert found.before is not None
     assert found.after is not None
     assert found.after > found.before + 3
@@ -64,17 +65,17 @@ def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None
 
 def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
     static = static_of(exported)
-    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), epochs=1, bits=8)
+    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), epochs=1)
     assert held.before == pytest.approx(decibels(static, exported), abs=1.0)
 
 
 def test_weights_and_zero_points_stay(exported: Path) -> None:
     static = static_of(exported, wider=3.0, weights={"bits": 4, "rounding": "gptq"})
-    tuned = tune_ranges(static, "onnxruntime", SAMPLES, epochs=4, bits=4).static
+    tuned = tune_ranges(static, "onnxruntime", SAMPLES, epochs=4).static
     assert tuned is not static
     before, after = (
-        {one.name: onnx.numpy_helper.to_array(one) for one in made.with_qdq("onnxruntime", ()).graph.initializer}
-        for made in (static, tuned)
+        {name: graphs.constant(value) for name, value in plan.with_qdq("onnxruntime", ()).graph.initializers.items()}
+        for plan in (static, tuned)
     )
     assert set(before) == set(after)
     integers = [name for name, value in before.items() if value.dtype in (np.int8, np.uint8)]
@@ -87,7 +88,7 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
 def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "LEARNING_RATE", 5.0)
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
     assert found.static is static
     (note,) = found.notes
     assert note.code == "quantize_ptq.learned_ranges_discarded"
@@ -98,12 +99,9 @@ def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.Mon
 def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:
     """Biases that post-training quantization has moved are no reason to move the answers there."""
     static = static_of(exported)
-    name = static.model.graph.node[-1].input[2]
-    moved = onnx.ModelProto()
-    moved.CopyFrom(static.model)
-    bias = next(one for one in moved.graph.initializer if one.name == name)
-    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1.0, name))
-    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40, bits=8)
+    bias = static.model.graph[-1].inputs[2]
+    moved = graphs.with_initializers(static.model, {str(bias.name): graphs.constant(bias) + 1.0})
+    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40)
     assert decibels(found.static, exported) > decibels(replace(static, model=moved), exported) + 6
 
 
@@ -118,12 +116,12 @@ def fixed(exported: Path, batch: int) -> Path:
 
 def test_a_fixed_batch_is_kept(exported: Path) -> None:
     static = static_of(exported)
-    model = graphs.load(fixed(exported, 8))
+    model = graphs.to_ir(graphs.load(fixed(exported, 8)))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
-    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2)
     assert (found.notes[0].values["samples"], found.notes[0].values["held_out"]) == (32, 8)
-    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], epochs=2, bits=8)
+    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], epochs=2)
     assert few.static is static
     assert few.skipped[0].code == "quantize_ptq.too_few_to_learn_ranges"
     assert render(few.skipped[0]).endswith("give 16 or more")
@@ -134,7 +132,7 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
     monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1, bits=8)
+    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
     assert found.static is static
     assert found.skipped[0].code == "quantize_ptq.ranges_not_learned"
     assert "GlobalAveragePool" in str(found.skipped[0].values["error"])

@@ -14,7 +14,6 @@ from compress.backends import onnx_graph as graphs
 from compress.config.devices import host
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.progress import NullReporter
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
@@ -24,7 +23,7 @@ from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.mixed_precision.trial import TrialBuilder
 from compress.quantize.settings import CalibrationSettings, MixedPrecisionSettings, PTQSettings, WeightSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from tests.export.tiny import SPEC, Target, split
 
 
@@ -35,10 +34,12 @@ def trials(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBui
 
     model = graphs.load(exported)
     static = plan_static_int8(
-        model, [split(64, 0).inputs.numpy()], ("onnxruntime",), CalibrationSettings(),
-        PTQSettings(weights=WeightSettings(bits=3)), per_channel=True, symmetric=None,
-        seven_bit_weights=False, exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(model),
+        [split(64, 0).inputs.numpy()],
+        Int8Format(("onnxruntime",)),
+        CalibrationSettings(),
+        PTQSettings(weights=WeightSettings(bits=3)),
+    )
     data = Data(SPEC, split(120, 0), split(600, 1), split(60, 2))
     folder = tmp_path_factory.mktemp("mixing")
     return TrialBuilder(

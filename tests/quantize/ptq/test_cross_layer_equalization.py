@@ -22,9 +22,9 @@ from tests.quantize.ptq.chain import X, answers
 
 
 def per_tensor(model: ir.Model) -> np.ndarray:
-    seen = calibrate.observe(model, activations_to_calibrate(graphs.to_proto(model), ("onnxruntime",)), [X], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    return answers(int8.quantize_static(graphs.to_proto(model), ranges, "onnxruntime", per_channel=False, reduce_range=False))
+    return answers(int8.quantize_static(model, ranges, "onnxruntime", int8.QDQOptions(per_channel=False)))
 
 
 def test_equalization_keeps_the_function_and_evens_the_ranges(skewed_chain: ir.Model, chain: ir.Model) -> None:

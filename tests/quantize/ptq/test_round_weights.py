@@ -38,13 +38,9 @@ def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction:
 def test_grids_stand_in_the_file(chain: ir.Model) -> None:
     options = RoundingOptions(bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic")
     prepared = round_weights(chain, [X], options)
-    seen = calibrate.observe(
-        prepared.model, activations_to_calibrate(graphs.to_proto(chain), ("onnxruntime",)), [X], counts=False
-    )
+    seen = calibrate.observe(prepared.model, activations_to_calibrate(chain, ("onnxruntime",)), [X], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    made = int8.quantize_static(
-        graphs.to_proto(prepared.model), ranges, "onnxruntime", per_channel=True, reduce_range=False, grids=prepared.weights
-    )
+    made = int8.quantize_static(prepared.model, ranges, "onnxruntime", int8.QDQOptions(grids=prepared.weights))
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
     maker = {node.output[0]: node for node in made.graph.node}
     for node in made.graph.node:
@@ -53,6 +49,6 @@ def test_grids_stand_in_the_file(chain: ir.Model) -> None:
             layer = next(one for one in prepared.layers.values() if one.name == node.name)
             np.testing.assert_array_equal(layer.to_matrix(stored), prepared.weights[layer.weight].q)
             np.testing.assert_array_equal(step, prepared.weights[layer.weight].s.reshape(-1))
-    found = layer_sqnr(graphs.to_proto(chain), made, X[:4])
+    found = layer_sqnr(chain, graphs.to_ir(made), X[:4])
     assert tuple(found) == NAMES
     assert 0 < min(found.values()) < 40

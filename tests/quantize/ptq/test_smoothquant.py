@@ -21,7 +21,7 @@ from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.ptq.smoothquant import find_sites, smooth_linear_inputs, smoothing_factors
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from tests.export.tiny import SPEC, split
 
 
@@ -84,9 +84,8 @@ def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
 
 def int8(model: onnx.ModelProto, ptq: PTQSettings) -> onnx.ModelProto:
     static = plan_static_int8(
-        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), ptq,
-        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(model), BATCHES, Int8Format(("onnxruntime",)), CalibrationSettings(method="minmax"), ptq
+    )
     return static.build("onnxruntime", (), SPEC)
 
 

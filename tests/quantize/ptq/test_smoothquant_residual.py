@@ -14,7 +14,7 @@ from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.ptq.smoothquant import channel_absmax
 from compress.quantize.ptq.smoothquant_residual import find_streams, smooth_residual_streams
 from compress.quantize.settings import CalibrationSettings, PTQSettings
-from compress.quantize.static_int8 import plan_static_int8
+from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from tests.export.tiny import SPEC, split
 
 BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
@@ -83,9 +83,8 @@ def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
 
 def int8(model: onnx.ModelProto, **ptq) -> onnx.ModelProto:
     static = plan_static_int8(
-        model, BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), PTQSettings(**ptq),
-        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(model), BATCHES, Int8Format(("onnxruntime",)), CalibrationSettings(method="minmax"), PTQSettings(**ptq)
+    )
     return static.build("onnxruntime", (), SPEC)
 
 
@@ -143,9 +142,12 @@ def test_a_stream_that_only_layers_in_float_read_is_left_alone(tmp_path: Path) -
 
 def test_what_is_done_is_told_once_and_nothing_is_said_to_be_left(tmp_path: Path) -> None:
     static = plan_static_int8(
-        exported(nn.ReLU, tmp_path), BATCHES, ("onnxruntime",), CalibrationSettings(method="minmax"), PTQSettings(smooth=0.5),
-        per_channel=True, symmetric=None, seven_bit_weights=False, exclude=(), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(exported(nn.ReLU, tmp_path)),
+        BATCHES,
+        Int8Format(("onnxruntime",)),
+        CalibrationSettings(method="minmax"),
+        PTQSettings(smooth=0.5),
+    )
     assert [fact.code for fact in static.notes].count("quantize_ptq.streams_smoothed") == 1
     assert not any("head" in fact.subject for fact in static.skipped)
 

@@ -18,7 +18,7 @@ from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat.fake_quantize import FakeQuantize
 from compress.quantize.qat.onnx_to_torch import module_key, to_torch
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations_to_calibrate
+from compress.quantize.qdq.placement import activations_to_calibrate, placement_for
 from tests.export.tiny import SPEC, Residual, split
 
 X = split(6, 3).inputs
@@ -104,12 +104,11 @@ def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) 
 
 def placed(model, *, per_channel: bool, symmetric: bool | None = None):
     x = split(32, 4).inputs.numpy()
-    seen = calibrate.observe(model, activations_to_calibrate(graphs.to_proto(model), ("onnxruntime",)), [x], counts=False)
+    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [x], counts=False)
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    options = {"per_channel": per_channel, "reduce_range": False, "symmetric": symmetric}
-    proto = graphs.to_proto(model)
-    graph, _ = int8.insert_qdq(proto, ranges, "onnxruntime", **options)
-    return graphs.to_ir(graph), int8.quantize_static(proto, ranges, "onnxruntime", **options)
+    options = int8.QDQOptions(per_channel, symmetric=symmetric)
+    graph = int8.insert_qdq(model, ranges, placement_for(model, "onnxruntime", symmetric=symmetric), options)
+    return graph, int8.quantize_static(model, ranges, "onnxruntime", options)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

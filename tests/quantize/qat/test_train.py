@@ -17,20 +17,19 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
-from compress.core.progress import NullReporter
 from compress.core.record import InputSpec
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
 from compress.quantize.calibration.choose_samples import sample_calibration_set
-from compress.quantize.ptq.weighted_layers import weighted_layers
+from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat import qdq_module as aware
 from compress.quantize.qat import train as recovery
 from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qdq.placement import placement_for
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
-from compress.quantize.static_int8 import StaticInt8Plan, plan_static_int8
+from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
 from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
@@ -200,17 +199,21 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:
     samples = sample_calibration_set(data.train, 64, classes=10, seed=0)
     return plan_static_int8(
-        graphs.load(exported), [samples], families, CalibrationSettings(), PTQSettings(weights={"bits": 4}), per_channel=True,
-        symmetric=None, seven_bit_weights=False, exclude=more.get("exclude", ()), reporter=NullReporter(),
-    )  # fmt: skip
+        graphs.to_ir(graphs.load(exported)),
+        [samples],
+        Int8Format(families),
+        CalibrationSettings(),
+        PTQSettings(weights={"bits": 4}),
+        exclude=more.get("exclude", ()),
+    )
 
 
 def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> None:
     """Nothing is lost on the way to torch and back, in any family."""
     families = ("onnxruntime", "openvino", "tensorrt")
     static = static_of(data, exported, families)
-    module = aware.to_fake_quantized(static, "onnxruntime", (), bits=4, learned=True)
-    back = aware.export_learned(static, "onnxruntime", (), module, bits=4)
+    module = aware.to_fake_quantized(static, "onnxruntime", (), learned=True)
+    back = aware.export_learned(static, "onnxruntime", (), module)
     for name, grid in static.grids.items():
         np.testing.assert_array_equal(back.grids[name].q, grid.q)
     for family in families:
@@ -225,19 +228,18 @@ def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> 
 
 def test_layers_kept_in_float_are_trained_and_stay_float(data: Data, exported: Path) -> None:
     static = static_of(data, exported, exclude=("narrow",))
-    module = aware.to_fake_quantized(static, "onnxruntime", ("narrow",), bits=4, learned=True)
+    module = aware.to_fake_quantized(static, "onnxruntime", ("narrow",), learned=True)
     assert isinstance(module.layers["narrow"].weight_quantizer, nn.Identity)
     with torch.no_grad():
         module.layers["narrow"].weight += 1.0
-    back = aware.export_learned(static, "onnxruntime", ("narrow",), module, bits=4)
-    layer = next(one for one in weighted_layers(graphs.to_ir(back.model)) if one.name == "narrow")
-    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in back.model.graph.initializer}
-    np.testing.assert_allclose(values[layer.weight], module.layers["narrow"].weight.detach())
+    back = aware.export_learned(static, "onnxruntime", ("narrow",), module)
+    layer = next(one for one in weighted_layers(back.model) if one.name == "narrow")
+    np.testing.assert_allclose(read_weight(back.model, layer.weight), module.layers["narrow"].weight.detach())
     assert layer.weight not in back.grids
 
 
 def test_fixed_steps_stay_and_weights_alone_learn(data: Data, exported: Path) -> None:
-    module = aware.to_fake_quantized(static_of(data, exported), "onnxruntime", (), bits=4, learned=False)
+    module = aware.to_fake_quantized(static_of(data, exported), "onnxruntime", (), learned=False)
     learning = {name.rpartition(".")[2] for name, parameter in module.named_parameters() if parameter.requires_grad}
     assert learning == {"weight", "bias"}
 

@@ -12,7 +12,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
-from compress.quantize.qdq.placement import activations_to_calibrate, match_keep_float
+from compress.quantize.qdq.placement import activations_to_calibrate, match_keep_float, placement_for
 from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd
 from tests.export.tiny import SPEC, split
 
@@ -47,13 +47,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 
 def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, float]]:
     seen = calibrate.observe(
-        graphs.to_ir(model), activations_to_calibrate(model, (family,)), [split(32, 3).inputs.numpy()], counts=False
+        graphs.to_ir(model),
+        activations_to_calibrate(graphs.to_ir(model), (family,)),
+        [split(32, 3).inputs.numpy()],
+        counts=False,
     )
     return {name: (one.low, one.high) for name, one in seen.items()}
 
 
 def made_for(model: onnx.ModelProto, family: str, exclude: tuple[str, ...] = ()) -> onnx.ModelProto:
-    return int8.quantize_static(model, ranges_of(model, family), family, per_channel=True, reduce_range=False, exclude=exclude)
+    return int8.quantize_static(graphs.to_ir(model), ranges_of(model, family), family, int8.QDQOptions(exclude=exclude))
 
 
 def kernels_of(model: onnx.ModelProto, folder: Path) -> list[str]:
@@ -67,10 +70,9 @@ def kernels_of(model: onnx.ModelProto, folder: Path) -> list[str]:
 
 
 def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = graphs.to_ir(model)
     decompose_hardswish(copy)
-    assert "HardSwish" not in {node.op_type for node in copy.graph.node}
+    assert "HardSwish" not in {node.op_type for node in copy.graph}
     x = split(8, 1).inputs.numpy()
     before, after = (graphs.run(graphs.create_session(one), x) for one in (model, copy))
     np.testing.assert_allclose(before, after, atol=1e-6)
@@ -121,38 +123,36 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
         [onnx.numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    hardsigmoid_to_qadd(model)
-    assert [one.op_type for one in model.graph.node].count("HardSigmoid") == 0
+    indexed = graphs.to_ir(model)
+    hardsigmoid_to_qadd(indexed)
+    assert "HardSigmoid" not in {node.op_type for node in indexed.graph}
     q = np.arange(256, dtype=np.uint8)
     wanted = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
-    assert np.abs(graphs.run(graphs.create_session(model), q).astype(int) - wanted).max() <= 1
+    assert np.abs(graphs.run(graphs.create_session(indexed), q).astype(int) - wanted).max() <= 1
 
 
 def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
     """Two initializers of one name leave it to the runtime which one counts: the scale of the gate or that of its input."""
-    made, graph = made_for(model, "onnxruntime"), int8.insert_qdq(model, ranges_of(model, "onnxruntime"), "onnxruntime",
-                                                              per_channel=True, reduce_range=False)[0].graph  # fmt: skip
+    made, indexed = made_for(model, "onnxruntime"), graphs.to_ir(model)
+    placement = placement_for(indexed, "onnxruntime")
+    before = int8.insert_qdq(indexed, ranges_of(model, "onnxruntime"), placement, int8.QDQOptions())
     names = [tensor.name for tensor in made.graph.initializer]
     assert len(set(names)) == len(names)
-    gates = {node.output[0] for node in graph.node if node.op_type == "HardSigmoid"}
-    assert len(gates) == 2
+    assert [node.op_type for node in before.graph].count("HardSigmoid") == 2
     x = split(16, 3).inputs.numpy()
-    before = onnx.ModelProto()
-    before.CopyFrom(made)
-    before.graph.CopyFrom(graph)
     np.testing.assert_allclose(*(graphs.run(graphs.create_session(one), x) for one in (made, before)), atol=0.02)
 
 
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = graphs.to_ir(model)
+    before = graphs.to_proto(copy)
     hardsigmoid_to_qadd(copy)
-    assert copy == model
+    assert graphs.to_proto(copy) == before
 
 
 def test_kept_hard_swish_is_kept_whole(model: onnx.ModelProto) -> None:
     (name,) = (node.name for node in model.graph.node if node.op_type == "HardSwish")
-    made = made_for(model, "onnxruntime", match_keep_float(model, (name,)))
+    made = made_for(model, "onnxruntime", match_keep_float(graphs.to_ir(model), (name,)))
     maker = {output: node for node in made.graph.node for output in node.output}
     (gate,) = (node for node in made.graph.node if node.name == f"{name}/gate")
     assert gate.op_type == "HardSigmoid"

@@ -28,7 +28,9 @@ def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
     model = rounded_pool()
     x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
     wanted = graphs.run(graphs.create_session(model), x)
-    quantize_before_maxpool(model.graph)
+    indexed = graphs.to_ir(model)
+    quantize_before_maxpool(indexed)
+    model = graphs.to_proto(indexed)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
     np.testing.assert_array_equal(graphs.run(graphs.create_session(model), x), wanted)
@@ -36,6 +38,6 @@ def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
 
 def test_a_maximum_that_is_also_read_exactly_stays() -> None:
     model = rounded_pool(extra_reader=True)
-    before = model.SerializeToString()
-    quantize_before_maxpool(model.graph)
-    assert model.SerializeToString() == before
+    indexed = graphs.to_ir(model)
+    quantize_before_maxpool(indexed)
+    assert graphs.to_proto(indexed).SerializeToString() == model.SerializeToString()
