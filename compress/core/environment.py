@@ -6,7 +6,6 @@ import os
 import platform
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 
 from compress import __version__
 
@@ -19,6 +18,8 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     """Versions of the packages that results depend on; those not installed are left out."""
+    from importlib import metadata  # slow to import, and `compress --help` needs none of it
+
     by_package = {"compress": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""The one loop: look up · run · check · evaluate · save.
+"""`Pipeline`: the public class that runs a recipe, or stages given as Python objects. The stages run in `executor`.
 
 Pipeline.load("recipe.yaml").run()
 Pipeline("mine", model=net, data=Data.from_loaders(...), stages=[Prune(...), Quantize()]).run()

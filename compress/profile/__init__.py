@@ -1,1 +1,1 @@
-"""Measurement: timing, memory, the cost model, one runner a runtime."""
+"""Measurement of files on devices: latency, memory, power, time by layer, estimates by a cost model, devices over SSH."""

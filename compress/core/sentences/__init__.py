@@ -12,7 +12,6 @@ from compress.core.sentences import (
     backends,
     data,
     dataset_distillation,
-    distill,
     export,
     models,
     pipeline,
@@ -26,7 +25,7 @@ from compress.core.sentences import (
 from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
-    backends, data, dataset_distillation, distill, export, models, pipeline, profile, prune, quantize, quantize_ptq,
+    backends, data, dataset_distillation, export, models, pipeline, profile, prune, quantize, quantize_ptq,
     substitute, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}

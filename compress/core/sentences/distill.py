@@ -1,7 +1,0 @@
-"""Sentences of distillation."""
-
-from __future__ import annotations
-
-from compress.core.sentences.table import Sentences
-
-SENTENCES: Sentences = {}
