@@ -192,13 +192,14 @@ def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
         "std": json.dumps(spec.std),
         "shape": json.dumps(spec.shape),
         "layout": "NCHW",
+        "resize": json.dumps(spec.resize),
         "compress": compress.__version__,
     }
     onnx.helper.set_model_props(model, entries)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata that `write_metadata` wrote: `classes`, `mean`, `std`, `shape` as lists, `layout` and `compress` as text.
+    """The metadata that `write_metadata` wrote, decoded: lists, `resize`, `layout` and `compress` as text.
 
     Raises:
         ConversionError: The file is not ONNX.

@@ -100,6 +100,9 @@ class Curve(FrozenModel):
     y: tuple[float | None, ...]
 
 
+Resize = Literal["squash", "center_crop", "center_crop_unless_square"]
+
+
 class InputSpec(FrozenModel):
     """Input specification and class names of a network; shipped with the artifact.
 
@@ -110,6 +113,8 @@ class InputSpec(FrozenModel):
         mean: Per channel, of inputs scaled to [0, 1]; the network sees `(x − mean) / std`.
         std: Per channel.
         classes: Class names in the order of the outputs.
+        resize: How an image is scaled to the input, see `compress.data.decode_image.resize_image`; None for the caller's own
+            loaders, whose resizing is unknown.
     """
 
     channels: int = Field(gt=0)
@@ -118,6 +123,7 @@ class InputSpec(FrozenModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...]
+    resize: Resize | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

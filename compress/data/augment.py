@@ -16,8 +16,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from compress.core.record import Resize
+from compress.data.decode_image import resize_image
 
 Transform = Callable[[Tensor], Tensor]
 """uint8 (C, h, w) → uint8 (C, S, S)."""
@@ -25,14 +30,23 @@ Transform = Callable[[Tensor], Tensor]
 _BILINEAR = v2.InterpolationMode.BILINEAR
 
 
-def squeeze(size: int) -> Transform:
-    """Resize to S × S, antialiased: for images that are square or nearly so."""
-    return v2.Resize((size, size), antialias=True)  # type: ignore[no-any-return]
+@dataclass(frozen=True)
+class EvaluationTransform:
+    """Resizing without augmentation, as in the artifact.
 
+    Attributes:
+        size: S.
+        resize: As in `compress.data.decode_image.resize_image`.
+    """
 
-def center_crop(size: int) -> Transform:
-    """Resize the shorter side to S · 256/224 and take the middle S × S, ImageNet's evaluation."""
-    return v2.Compose([v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)])  # type: ignore[no-any-return]
+    size: int
+    resize: Resize = "squash"
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 (C, h, w) → uint8 (C, S, S)."""
+        pixels = image.permute(1, 2, 0).contiguous().numpy()
+        picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        return pil_to_tensor(resize_image(picture, self.size, self.size, self.resize))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

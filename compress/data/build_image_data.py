@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
-from compress.data.augment import AUGMENTATIONS, Transform, squeeze
+from compress.core.record import InputSpec, Resize
+from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
@@ -24,9 +23,23 @@ ArrayPart = tuple[Tensor, Indices]
 
 
 def from_arrays(
-    train: ArrayPart, validation: ArrayPart, test: ArrayPart, *, classes: Sequence[str], settings: DataSettings
+    train: ArrayPart,
+    validation: ArrayPart,
+    test: ArrayPart,
+    *,
+    classes: Sequence[str],
+    settings: DataSettings,
+    resize: Resize = "squash",
 ) -> Data:
     """`Data` over images in memory, normalised by mean and standard deviation of the training images.
+
+    Args:
+        train: Training images and labels.
+        validation: Likewise.
+        test: Likewise.
+        classes: Class names.
+        settings: The recipe's `data:`.
+        resize: How images are scaled, or were scaled, to the input.
 
     Raises:
         DataError: A split is empty, or there are fewer than two classes.
@@ -38,14 +51,13 @@ def from_arrays(
         chosen = balanced_subset(labels, limit, settings.seed)
         readers.append(ImageArrays(_fit_channels(images[torch.from_numpy(chosen)], settings.channels), labels[chosen]))
     mean, std = channel_moments(readers[0].images, settings.channels)
-    plain = squeeze(settings.image_size)
-    return build_image_data(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings)
+    return build_image_data(readers, resize=resize, mean=mean, std=std, classes=classes, settings=settings)
 
 
 def build_image_data(
     readers: Sequence[Reader],
     *,
-    plain: Transform,
+    resize: Resize,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     classes: Sequence[str],
@@ -59,12 +71,15 @@ def build_image_data(
     """
     _check(readers, classes, settings)
     size, augment = settings.image_size, AUGMENTATIONS.get(settings.augment)
+    plain = EvaluationTransform(size, resize)
     augmented = None if augment is None else augment(size, plain)
     look = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
     still = replace(look, augmented=None, views=1)
     train, validation, test = readers
     return Data(
-        spec=InputSpec(channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes)),
+        spec=InputSpec(
+            channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize=resize
+        ),
         train=ImageSplit(train, look, withheld=_withheld(train, settings)),
         validation=ImageSplit(validation, still),
         test=ImageSplit(test, still),
@@ -92,7 +107,18 @@ def channel_moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], t
 
 
 def _fit_channels(images: Tensor, channels: int) -> Tensor:
-    return tv.rgb_to_grayscale(images) if channels == 1 and images.shape[1] == 3 else images
+    return rgb_to_grey(images) if channels == 1 and images.shape[1] == 3 else images
+
+
+def rgb_to_grey(images: Tensor) -> Tensor:
+    """Luma of ITU-R BT.601 in Pillow's integer arithmetic, so that arrays and files give equal pixels: uint8 (N, 1, h, w).
+
+    Args:
+        images: uint8 (N, 3, h, w).
+    """
+    weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32).view(1, 3, 1, 1)
+    parts = [((part.int() * weights).sum(1, keepdim=True) + 0x8000) >> 16 for part in torch.split(images, 1024)]
+    return torch.cat([part.to(torch.uint8) for part in parts])
 
 
 def _withheld(train: Reader, settings: DataSettings) -> Indices | None:

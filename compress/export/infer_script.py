@@ -1,31 +1,40 @@
 """The script that ships beside an artifact: it runs the network on an image and depends on nothing of `compress`.
 
-One script a runtime, of the same parts: constants, `preprocess`, `run`, `classify`.
+One script per runtime, of the same parts: constants, decoding and resizing as for training, `preprocess`, `run`, `classify`.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 
 from compress.core.record import InputSpec
+from compress.data import decode_image
 
 HEAD = '''"""Classify an image:  python infer.py image.png
 
+An array of pixels in [0, 1], (C, H, W) of the network's size, is read from a .npy file.
 {needs}
 """
+
+from __future__ import annotations
 
 {imports}
 
 HERE = Path(__file__).resolve().parent
 CHANNELS, HEIGHT, WIDTH = {shape}
+RESIZE = "{resize}"
 MEAN = np.array({mean}, dtype=np.float32).reshape(-1, 1, 1)
 STD = np.array({std}, dtype=np.float32).reshape(-1, 1, 1)
-
+{decode}
 
 def preprocess(path):
-    """An image file as float32 (1, C, H, W): scaled to the network's size and to [0, 1], then normalised."""
-    image = {fit}
-    pixels = np.asarray(image, dtype=np.float32).reshape(HEIGHT, WIDTH, CHANNELS).transpose(2, 0, 1) / 255.0
+    """A file as float32 (1, C, H, W): resized as for training, scaled to [0, 1], normalised."""
+    if str(path).endswith(".npy"):
+        pixels = np.load(path).astype(np.float32).reshape(CHANNELS, HEIGHT, WIDTH)
+    else:
+        image = resize_image(open_image(path, CHANNELS), HEIGHT, WIDTH, RESIZE)
+        pixels = np.asarray(image, dtype=np.float32).reshape(HEIGHT, WIDTH, CHANNELS).transpose(2, 0, 1) / np.float32(255)
     return ((pixels - MEAN) / STD)[None]
 
 
@@ -41,13 +50,19 @@ def classify(path, top=5):
 
 
 if __name__ == "__main__":
-    for label, probability in classify(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)):
+    try:
+        answers = classify(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        sys.exit(f"cannot classify {sys.argv[1]}: {error}")
+    for label, probability in answers:
         print(f"{probability:6.1%}  {label}")
 '''
 
 ONNX_NEEDS = "Needs: pip install numpy {package} pillow"
 ONNX_IMPORTS = """import json
 import sys
+import warnings
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +78,8 @@ ONNX_RUN = '''def run(batch, threads=1):
 
 OPENVINO_IMPORTS = """import json
 import sys
+import warnings
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +97,8 @@ Written by compress; it has not been run on a GPU."""
 ENGINE_IMPORTS = """import ctypes
 import json
 import sys
+import warnings
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -102,42 +121,42 @@ ENGINE_RUN = '''def run(batch):
     return logits
 '''
 
-OPEN = 'Image.open(path).convert("RGB" if CHANNELS == 3 else "L")'
-SQUEEZE = OPEN + ".resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)"
-CROP = """{open}
-    size = [round(side * {short} / min(image.size)) for side in image.size]
-    left, top = (size[0] - WIDTH) // 2, (size[1] - HEIGHT) // 2
-    image = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + WIDTH, top + HEIGHT))"""
+MARKER = "# --- copied into infer.py from here on ---\n"
 
 
-def infer_script(spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> str:
+def infer_script(spec: InputSpec, *, runtime: str = "onnxruntime") -> str:
     """Python source of `infer.py`, for `model.onnx` and `labels.json` in the same folder.
 
     Args:
         spec: Input of the network.
-        crop: Resize the shorter side to 256/224 of the input and take the middle, ImageNet's evaluation; otherwise squeeze.
         runtime: `openvino`, or `onnxruntime` with an execution provider after a colon where that is not the CPU's.
     """
     if runtime == "openvino":
-        return _script(spec, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN, crop=crop)
+        return _script(spec, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN)
     from compress.backends.onnxruntime_runner import PROVIDERS
 
     name, package = PROVIDERS[runtime.partition(":")[2] or "cpu"]
     providers = json.dumps(list(dict.fromkeys((name, "CPUExecutionProvider"))))
-    return _script(spec, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers), crop=crop)
+    return _script(spec, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers))
 
 
-def engine_script(spec: InputSpec, *, crop: bool) -> str:
+def engine_script(spec: InputSpec) -> str:
     """Python source of `infer.py`, for `model.engine` and `labels.json` in the same folder.
 
     Args:
         spec: Input of the network.
-        crop: As for `infer_script`.
     """
-    return _script(spec, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN, crop=crop)
+    return _script(spec, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
 
 
-def _script(spec: InputSpec, needs: str, imports: str, run: str, *, crop: bool) -> str:
-    fit = CROP.format(open=OPEN, short=round(spec.height * 256 / 224)) if crop else SQUEEZE
-    head = HEAD.format(needs=needs, imports=imports, shape=spec.shape, mean=list(spec.mean), std=list(spec.std), fit=fit)
+def _script(spec: InputSpec, needs: str, imports: str, run: str) -> str:
+    head = HEAD.format(
+        needs=needs,
+        imports=imports,
+        shape=spec.shape,
+        resize=spec.resize or "squash",
+        mean=list(spec.mean),
+        std=list(spec.std),
+        decode=inspect.getsource(decode_image).partition(MARKER)[2],
+    )
     return head + run + TAIL

@@ -11,6 +11,7 @@ import compress
 from compress.backends import onnx_graph as graphs
 from compress.core.atomic_files import sha256, write_text
 from compress.core.record import InputSpec
+from compress.data.decode_image import MODES
 from compress.export.licences import LicenceNote, as_text
 
 MANIFEST = "manifest.json"
@@ -26,9 +27,7 @@ def write_licences(folder: Path, notes: Sequence[LicenceNote]) -> None:
     write_text(folder / "LICENCES.md", as_text(notes))
 
 
-def write_manifest(
-    folder: Path, spec: InputSpec, *, device: str, runtime: str, crop: bool, licences: Sequence[LicenceNote] = ()
-) -> None:
+def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, licences: Sequence[LicenceNote] = ()) -> None:
     """Describe every other file of the folder; written last, so a folder with a manifest is complete.
 
     Args:
@@ -36,7 +35,6 @@ def write_manifest(
         spec: Input and classes.
         device: Name of the profile.
         runtime: That runs it.
-        crop: Images are cropped to the middle instead of squeezed.
         licences: As in `LICENCES.md`.
     """
     model = graphs.load(folder / "model.onnx")
@@ -60,10 +58,9 @@ def write_manifest(
         },
         "output": {"name": graphs.OUTPUT, "type": "float32", "shape": [batch.dim_value or "batch", len(spec.classes)]},
         "preprocessing": [
-            "RGB" if spec.channels == 3 else "grey",
-            f"resize the shorter side to {round(spec.height * 256 / 224)}, take the middle {spec.width}×{spec.height}, bilinear"
-            if crop
-            else f"resize to {spec.width}×{spec.height}, bilinear, antialiased",
+            "first frame, upright by its EXIF orientation",
+            f"mode {MODES[spec.channels]}, 8 bits per channel" if spec.channels in MODES else f"{spec.channels} channels",
+            _describe_resizing(spec),
             "scale to [0, 1]",
             {"subtract": list(spec.mean), "divide": list(spec.std)},
         ],
@@ -76,6 +73,18 @@ def write_manifest(
         },
     }
     write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+
+
+def _describe_resizing(spec: InputSpec) -> str:
+    size = f"{spec.width}×{spec.height}"
+    squash = f"resize to {size}, bilinear, antialiased"
+    short = round(max(spec.height, spec.width) * 256 / 224)
+    crop = f"resize the shorter side to {short}, take the central {size}, bilinear, antialiased"
+    if spec.resize is None:
+        return f"{squash}; the resizing of the training data loaders is unknown, compare it with infer.py"
+    return {"squash": squash, "center_crop": crop, "center_crop_unless_square": f"square images: {squash}; others: {crop}"}[
+        spec.resize
+    ]
 
 
 def _engine(folder: Path) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from compress.core.record import InputSpec
 from compress.export.infer_script import infer_script
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "onnxruntime") -> None:
+def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxruntime") -> None:
     """Copy the ONNX file into a device's folder, and write a script that runs it on an image.
 
     Args:
         source: The ONNX file.
         folder: The device's folder.
         spec: Input of the network.
-        crop: Crop images to the centre instead of squeezing them.
         runtime: As in a device profile.
     """
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
-    write_text(folder / "infer.py", infer_script(spec, crop=crop, runtime=runtime))
+    write_text(folder / "infer.py", infer_script(spec, runtime=runtime))

@@ -148,10 +148,9 @@ def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, co
     from compress.export.licences import licence_notes
     from compress.export.manifest import write_labels, write_licences, write_manifest
 
-    crop = context.data.source.startswith("imagefolder")
     licences = licence_notes(target.family, context.data.source, context.previous_records)
     folder.mkdir(parents=True, exist_ok=True)
-    lookup("format", str(target.format)).load()(source, folder, spec, crop=crop, runtime=target.runtime)
+    lookup("format", str(target.format)).load()(source, folder, spec, runtime=target.runtime)
     write_labels(folder, spec)
     write_licences(folder, licences)
-    write_manifest(folder, spec, device=target.name, runtime=target.runtime, crop=crop, licences=licences)
+    write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences)

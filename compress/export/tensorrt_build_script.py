@@ -90,13 +90,13 @@ def build_script(spec: InputSpec, *, batch: int = 1) -> str:
     return SCRIPT.format(command=" \\\n  ".join(shlex.quote(part) for part in command))
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, crop: bool, runtime: str = "tensorrt") -> None:  # noqa: ARG001
+def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "tensorrt") -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     with atomic_write(folder / "build_engine.sh") as aside:
         aside.write_text(build_script(spec), encoding="utf-8")
         aside.chmod(0o755)
-    write_text(folder / "infer.py", engine_script(spec, crop=crop))
+    write_text(folder / "infer.py", engine_script(spec))
 
 
 def unsupported_reason(path: Path) -> str | None:

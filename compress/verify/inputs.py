@@ -110,8 +110,10 @@ def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: dict[str, str]) -> Samples:
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        msg = f"images fit networks that take (1 or 3, height, width); this one takes {shape}: leave the images out for noise"
+    from compress.data.decode_image import MODES
+
+    if len(shape) != 3 or shape[0] not in MODES:
+        msg = f"images fit networks that take (1 to 4, height, width); this one takes {shape}: leave the images out for noise"
         raise DataError(msg)
     files = [file for path in paths for file in _image_files(path)]
     if not files:
@@ -122,12 +124,20 @@ def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metada
     mean, std = (
         np.array(json.loads(metadata[key]) if has_normalisation else neutral) for key, neutral in (("mean", 0.0), ("std", 1.0))
     )
-    pixels = np.stack([_read(path, shape) for path in selected])
+    resize = json.loads(metadata.get("resize", "null")) or "squash"
+    pixels = np.stack([_read(path, shape, resize) for path in selected])
     values = ((pixels - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)).astype(np.float32)
     scaled = (
         "normalised as the file says" if has_normalisation else "scaled to [0, 1], as the file says nothing of normalisation"
     )
-    return Samples(values, None, f"{len(selected)} of {len(files)} images, squeezed to size, {scaled}")
+    return Samples(values, None, f"{len(selected)} of {len(files)} images, {_RESIZED.get(resize, resize)}, {scaled}")
+
+
+_RESIZED = {
+    "squash": "resized without regard to the aspect ratio",
+    "center_crop": "center-cropped",
+    "center_crop_unless_square": "center-cropped unless square",
+}
 
 
 def _image_files(path: Path) -> Iterator[Path]:
@@ -142,15 +152,16 @@ def _image_files(path: Path) -> Iterator[Path]:
         raise DataError(msg)
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> Array:
+def _read(path: Path, shape: tuple[int, ...], resize: str) -> Array:
     """One image in [0, 1], (C, H, W)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    from compress.data.decode_image import open_image, resize_image
 
     channels, height, width = shape
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGB" if channels == 3 else "L").resize((width, height), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        image = resize_image(open_image(path, channels), height, width, resize)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         msg = f"{path} is not a readable image: {error}"
         raise DataError(msg) from error
     return np.asarray(image, dtype=np.float64).reshape(height, width, channels).transpose(2, 0, 1) / 255.0

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from compress.data.augment import AUGMENTATIONS, Augmentation, center_crop, seed_of, seeded_transform, squeeze
+from compress.data.augment import AUGMENTATIONS, Augmentation, EvaluationTransform, seed_of, seeded_transform
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_augmentations_give_varied_uint8_images_of_the_size_asked_for(name, channels):
     image = torch.randint(0, 256, (channels, 40, 52), dtype=torch.uint8)
-    augment = AUGMENTATIONS[name](24, center_crop(24))
+    augment = AUGMENTATIONS[name](24, EvaluationTransform(24, "center_crop"))
     views = []
     for view in range(4):
         with seeded_transform(view):
@@ -20,7 +20,7 @@ def test_augmentations_give_varied_uint8_images_of_the_size_asked_for(name, chan
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_is_a_function_of_the_seed_alone(name):
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    augment = AUGMENTATIONS[name](32, squeeze(32))
+    augment = AUGMENTATIONS[name](32, EvaluationTransform(32))
     with seeded_transform(5):
         first = augment(image)
     torch.rand(7)
@@ -30,13 +30,13 @@ def test_an_augmentation_is_a_function_of_the_seed_alone(name):
 
 def test_light_without_movement_is_the_identity():
     image = torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8)
-    assert torch.equal(Augmentation(16, squeeze(16), degrees=0.0, scale=0.0, shift=0.0)(image), image)
+    assert torch.equal(Augmentation(16, EvaluationTransform(16), degrees=0.0, scale=0.0, shift=0.0)(image), image)
 
 
 def test_light_moves_a_dot_no_further_than_promised():
     image = torch.zeros((1, 65, 65), dtype=torch.uint8)
     image[0, 30:35, 30:35] = 255
-    augment = Augmentation(65, squeeze(65))
+    augment = Augmentation(65, EvaluationTransform(65))
     for view in range(50):
         with seeded_transform(view):
             weights = augment(image)[0].float()
@@ -49,7 +49,7 @@ def test_light_moves_a_dot_no_further_than_promised():
 def test_light_continues_the_border():
     image = torch.full((1, 16, 16), 200, dtype=torch.uint8)
     with seeded_transform(3):
-        assert torch.equal(Augmentation(16, squeeze(16))(image), image)
+        assert torch.equal(Augmentation(16, EvaluationTransform(16))(image), image)
 
 
 def test_global_random_state_is_left_alone():

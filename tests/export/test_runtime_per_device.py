@@ -173,12 +173,12 @@ def test_the_openvino_script_runs_alone_and_answers_as_the_file(
     chances = np.exp(logits) / np.exp(logits).sum()
     assert done.stdout.splitlines()[0].split(maxsplit=1)[1] == SPEC.classes[int(chances.argmax())]
     assert float(done.stdout.split("%")[0]) == pytest.approx(100 * chances.max(), abs=5)
-    assert len((folder / "infer.py").read_text(encoding="utf-8").splitlines()) < 60
+    assert len((folder / "infer.py").read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.parametrize(("runtime", "provider"), [("onnxruntime", "CPU"), ("onnxruntime:cuda", "CUDA")])
 def test_a_script_asks_for_the_provider_that_was_chosen(runtime: str, provider: str) -> None:
-    script = infer_script(SPEC, crop=False, runtime=runtime)
+    script = infer_script(SPEC, runtime=runtime)
     assert f'providers=["{provider}ExecutionProvider"' in script
     assert ("onnxruntime-gpu" in script) == (provider == "CUDA")
     compile(script, "infer.py", "exec")

@@ -10,6 +10,7 @@ are read, and a damaged file is refused when training reaches it. Normalised by 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,8 @@ from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.data.augment import center_crop
 from compress.data.build_image_data import build_image_data
+from compress.data.decode_image import convert_image, open_image
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.folder_listing import FolderListing, check_same_classes, describe, find_splits, list_classes
@@ -69,8 +70,7 @@ class ImageFiles:
             DataError: The file cannot be decoded.
         """
         try:
-            with Image.open(self.files[index]) as image:
-                return tv.pil_to_tensor(_in_mode(image, "RGB" if self.channels == 3 else "L"))  # type: ignore[no-any-return]
+            return tv.pil_to_tensor(open_image(self.files[index], self.channels))  # type: ignore[no-any-return]
         except _UNDECODABLE as error:
             msg = f"cannot decode {self.files[index]}: {_reason(error)}; replace or remove it"
             raise DataError(msg) from error
@@ -94,8 +94,9 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     _check_files([file for reader in readers for file in reader.files])
     grey = settings.channels == 1
     mean, std = ((round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)) if grey else (_MEAN, _STD)
-    plain = center_crop(settings.image_size)
-    return build_image_data(readers, plain=plain, mean=mean, std=std, classes=classes, settings=settings, skipped=skipped)
+    return build_image_data(
+        readers, resize="center_crop", mean=mean, std=std, classes=classes, settings=settings, skipped=skipped
+    )
 
 
 def _choose(
@@ -135,10 +136,12 @@ def _check_files(files: Sequence[Path]) -> None:
     faults = []
     for file in files:
         try:
-            with Image.open(file) as image:
+            with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(file) as image:
                 if len(files) <= CHECKED:
                     image.draft("L", (1, 1))  # JPEG: reads all the data, at an eighth of the resolution
                     image.load()
+                if image.mode == "F" or image.mode.startswith("I"):
+                    convert_image(image, 1)
         except _UNDECODABLE as error:
             faults.append(f"  {file}: {_reason(error)}")
     if faults:
@@ -150,13 +153,3 @@ def _check_files(files: Sequence[Path]) -> None:
 
 def _reason(error: Exception) -> str:
     return "not an image of a known format" if isinstance(error, UnidentifiedImageError) else str(error)
-
-
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Grey or RGB; 16-bit grey keeps its upper eight bits, transparency is dropped."""
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16) >> 8
-        return Image.fromarray(values.astype(np.uint8)).convert(mode)
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert(mode)

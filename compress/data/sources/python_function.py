@@ -20,11 +20,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
+from compress.core.record import Resize
 from compress.core.trusted_code import load_function
-from compress.data.augment import Transform, center_crop, squeeze
-from compress.data.build_image_data import ArrayPart, from_arrays
+from compress.data.augment import EvaluationTransform
+from compress.data.build_image_data import ArrayPart, from_arrays, rgb_to_grey
+from compress.data.decode_image import convert_image
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
+
+RESIZE: Resize = "center_crop_unless_square"
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -47,11 +51,12 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         _read(dataset, f"{settings.source}, {name}", len(names), settings)
         for name, dataset in zip(("train", "validation", "test"), datasets, strict=True)
     ]
-    return from_arrays(*parts, classes=names, settings=settings)
+    return from_arrays(*parts, classes=names, settings=settings, resize=RESIZE)
 
 
 def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> ArrayPart:
     """A whole dataset as (N, C, S, S) and labels."""
+    transform = EvaluationTransform(settings.image_size, RESIZE)
     images: list[Tensor] = []
     labels: list[int] = []
     for index in range(len(dataset)):
@@ -59,7 +64,7 @@ def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> Arra
         if not 0 <= int(label) < classes:
             msg = f"{what}[{index}]: label {int(label)}, but there are {classes} classes (0 to {classes - 1})"
             raise DataError(msg)
-        images.append(_fit(_tensor(image, f"{what}[{index}]"), settings))
+        images.append(transform(_tensor(image, f"{what}[{index}]", settings.channels)))
         labels.append(int(label))
     if not images:
         msg = f"{what}: no samples"
@@ -67,20 +72,19 @@ def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> Arra
     return torch.stack(_alike(images)), np.asarray(labels, dtype=np.int64)
 
 
-def _tensor(image: Any, what: str) -> Tensor:
+def _tensor(image: Any, what: str, channels: int) -> Tensor:
     if isinstance(image, Image.Image):
-        return tv.pil_to_tensor(image.convert("L" if image.mode in ("1", "L") else "RGB"))  # type: ignore[no-any-return]
+        is_grey = channels == 1 or (image.mode in ("1", "L") and "transparency" not in image.info)
+        try:
+            return tv.pil_to_tensor(convert_image(image, 1 if is_grey else 3))  # type: ignore[no-any-return]
+        except (ValueError, OSError) as error:
+            msg = f"{what}: {error}"
+            raise DataError(msg) from error
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] in (1, 3):
-        return image
+        return rgb_to_grey(image[None])[0] if channels == 1 and image.shape[0] == 3 else image
     description = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
     msg = f"{what}: {description}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image"
     raise DataError(msg)
-
-
-def _fit(image: Tensor, settings: DataSettings) -> Tensor:
-    square = image.shape[-1] == image.shape[-2]
-    transform: Transform = (squeeze if square else center_crop)(settings.image_size)
-    return transform(image)
 
 
 def _alike(images: list[Tensor]) -> list[Tensor]:

@@ -1,0 +1,90 @@
+"""Decoding and resizing of image files: one implementation for training data and for the `infer.py` of an artifact.
+
+    file ─► first frame ─► upright by its EXIF orientation ─► 8 bits per channel ─► resized to the input of the network
+
+Colour profiles (ICC) are ignored. Imports no torch: `compress.export.infer_script` copies all lines below the marker.
+"""
+
+from __future__ import annotations
+
+import warnings
+from os import PathLike
+
+import numpy as np
+from PIL import Image
+
+# --- copied into infer.py from here on ---
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's 8-bit mode for each number of channels."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The operation that makes an image upright, by EXIF orientation; 1 is upright."""
+ORIENTATION = 0x0112
+
+
+def open_image(path: str | PathLike[str], channels: int) -> Image.Image:
+    """First frame of an image file, upright, with 8 bits per channel.
+
+    Raises:
+        ValueError: Its pixels cannot be converted.
+        OSError: It cannot be read, or is no image. Pillow raises SyntaxError and EOFError for some damaged files.
+    """
+    with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
+        return convert_image(image, channels)
+
+
+def convert_image(image: Image.Image, channels: int) -> Image.Image:
+    """An image, upright, in the 8-bit mode of this number of channels; transparency is dropped where that mode has none.
+
+    Integers of more than 8 bits keep the upper 8 of 16 bits. Floating-point values are scaled from [0, 1].
+
+    Raises:
+        ValueError: No mode has so many channels, or values are outside these ranges.
+    """
+    if channels not in MODES:
+        raise ValueError(f"no image has {channels} channels; give the samples as a .npy array")
+    image.load()  # a TIFF is made upright here
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block
+        turn = None
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode == "F" or image.mode.startswith("I"):
+        values, largest = np.asarray(image), 1 if image.mode == "F" else 65535
+        if not (values.min() >= 0 and values.max() <= largest):
+            found = f"{values.min():g} to {values.max():g}"
+            raise ValueError(f"values from {found} in mode {image.mode}; scale them to the range from 0 to {largest}")
+        levels = np.rint(values * 255) if image.mode == "F" else values.astype(np.int64) >> 8
+        image = Image.fromarray(levels.astype(np.uint8))
+    elif "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(MODES[channels])
+
+
+def resize_image(image: Image.Image, height: int, width: int, resize: str) -> Image.Image:
+    """Scale an image to the input of a network; bilinear, antialiased.
+
+    Args:
+        image: In an 8-bit mode.
+        height: Pixels.
+        width: Pixels.
+        resize: `squash` ignores the aspect ratio. `center_crop` scales the shorter side to 256/224 of the input and takes the
+            centre. `center_crop_unless_square` squashes square images and crops others.
+    """
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    if resize == "center_crop" or (resize == "center_crop_unless_square" and image.width != image.height):
+        short, shorter = round(max(height, width) * 256 / 224), min(image.size)
+        columns, rows = (short * side // shorter for side in image.size)
+        left, top = round((columns - width) / 2), round((rows - height) / 2)
+        x, y = image.width / columns, image.height / rows
+        box = (left * x, top * y, min((left + width) * x, box[2]), min((top + height) * y, box[3]))
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)

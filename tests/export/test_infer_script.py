@@ -1,0 +1,194 @@
+"""`infer.py` gives the network the pixels that it was trained and tested on, whatever the image file holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from compress.core.record import InputSpec
+from compress.data import factory
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.export.infer_script import infer_script
+
+SIZE = 32
+RAMP = np.linspace(0, 1, 60 * 41).reshape(41, 60)
+NOISE = np.random.default_rng(0).integers(0, 256, (41, 60, 4)).astype(np.uint8)
+
+
+def photo(mode: str = "RGB", height: int = 41, width: int = 60) -> Image.Image:
+    return Image.fromarray(np.resize(NOISE[..., :3], (height, width, 3))).convert(mode)
+
+
+def oriented(orientation: int) -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo().save(path, exif=exif)
+
+    return save
+
+
+def transparent_palette(path: Path) -> None:
+    photo().quantize(16).save(path, transparency=3)
+
+
+def animated(path: Path) -> None:
+    photo().save(path, save_all=True, append_images=[photo("L").convert("RGB")], duration=50)
+
+
+def with_profile(path: Path) -> None:
+    photo().save(path, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
+def damaged_exif(path: Path) -> None:
+    photo().save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "bilevel.png": lambda path: photo("1").save(path),
+    "grey.png": lambda path: photo("L").save(path),
+    "grey_alpha.png": lambda path: photo("LA").save(path),
+    "palette.png": transparent_palette,
+    "rgb.png": lambda path: photo().save(path),
+    "rgba.png": lambda path: Image.fromarray(NOISE).save(path),
+    "cmyk.jpg": lambda path: photo("CMYK").save(path),
+    "ycbcr.jpg": lambda path: photo("YCbCr").save(path),
+    "uint16.png": lambda path: Image.fromarray((RAMP * 65535).astype(np.uint16)).save(path),
+    "int32.tiff": lambda path: Image.fromarray((RAMP * 65535).astype(np.int32)).save(path),
+    "float.tiff": lambda path: Image.fromarray(RAMP.astype(np.float32)).save(path),
+    "uint16.pgm": lambda path: path.write_bytes(b"P5 60 41 65535\n" + (RAMP * 65535).astype(">u2").tobytes()) and None,
+    **{f"exif{orientation}.jpg": oriented(orientation) for orientation in range(1, 9)},
+    "exif6.tiff": oriented(6),
+    "exif8.png": oriented(8),
+    "damaged_exif.jpg": damaged_exif,
+    "animated.png": animated,
+    "profile.png": with_profile,
+    "dot.png": lambda path: photo(height=1, width=1).save(path),
+    "wide.png": lambda path: photo(height=2, width=3000).save(path),
+    "tall.png": lambda path: photo(height=900, width=3).save(path),
+}
+FOLDER_SOURCE = """
+import warnings
+from pathlib import Path
+from PIL import Image
+
+def opened(file):
+    with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+        return image.copy()
+
+def data(settings):
+    files = sorted((Path(__file__).parent / "images" / "test").glob("*/*"))
+    part = [(opened(file), int(file.parent.name == "b")) for file in files]
+    return part, part, part, ["a", "b"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("odd")
+    for part, label in product(("train", "val", "test"), "ab"):
+        (root / "images" / part / label).mkdir(parents=True)
+        for name, save in ODD.items():
+            save(root / "images" / part / label / name)
+    (root / "mine.py").write_text(FOLDER_SOURCE)
+    return root
+
+
+def script(spec: InputSpec, folder: Path) -> ModuleType:
+    """`infer.py` as a module."""
+    path = folder / "infer.py"
+    path.write_text(infer_script(spec), encoding="utf-8")
+    module = ModuleType("infer")
+    module.__file__ = str(path)
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)  # noqa: S102
+    return module
+
+
+def test_inputs(data: Data, channels: int) -> np.ndarray:
+    inputs = torch.cat([batch.inputs for batch in data.test.ordered(8)])
+    return inputs.expand(-1, channels, -1, -1).numpy()
+
+
+test_inputs.__test__ = False  # type: ignore[attr-defined]  # a helper
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("source", ["imagefolder:images", "python:mine.py:data"])
+def test_infer_shows_the_pixels_that_the_test_split_has(folder: Path, tmp_path: Path, source: str, channels: int) -> None:
+    settings = DataSettings(source=source, image_size=SIZE, channels=channels, augment="none")
+    data = factory.load_data(settings, base=folder, trust_code=True)
+    files = getattr(getattr(data.test, "_reader", None), "files", None) or sorted((folder / "images" / "test").glob("*/*"))
+    inputs = test_inputs(data, channels)
+    infer = script(data.spec, tmp_path)
+    assert len(inputs) == len(files)
+    assert {path.name for path in files} == ODD.keys()
+    for path, x in zip(files, inputs, strict=True):
+        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6, err_msg=path.name)
+
+
+@pytest.mark.parametrize("source", ["digits", "glyphs"])
+def test_infer_shows_the_pixels_of_images_in_memory(tmp_path: Path, source: str) -> None:
+    settings = DataSettings(source=source, image_size=SIZE, augment="none", samples=310, evaluation_limit=8, limit=62)
+    data = factory.load_data(settings, base=tmp_path)
+    infer, reader = script(data.spec, tmp_path), data.test._reader  # type: ignore[attr-defined]
+    for index, x in enumerate(test_inputs(data, 3)):
+        path = tmp_path / f"{index}.png"
+        Image.fromarray(reader.read(index)[0].numpy()).save(path)
+        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6)
+
+
+def test_a_rotated_photograph_is_shown_upright(folder: Path, tmp_path: Path) -> None:
+    spec = InputSpec(channels=3, height=41, width=60, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), resize="squash")
+    preprocess = script(spec, tmp_path).preprocess
+    raw = preprocess(folder / "images" / "test" / "a" / "exif1.jpg")
+    np.testing.assert_array_equal(preprocess(folder / "images" / "test" / "a" / "exif3.jpg"), raw[:, :, ::-1, ::-1])
+    np.testing.assert_array_equal(preprocess(folder / "images" / "test" / "a" / "exif2.jpg"), raw[:, :, :, ::-1])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_a_network_of_any_number_of_channels_has_a_script_that_runs(tmp_path: Path, channels: int) -> None:
+    spec = InputSpec(channels=channels, height=16, width=16, mean=(0.25,) * channels, std=(0.5,) * channels, classes=("a", "b"))
+    infer = script(spec, tmp_path)
+    pixels = np.random.default_rng(0).random((channels, 16, 16)).astype(np.float32)
+    np.save(tmp_path / "x.npy", pixels)
+    np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy"), (pixels[None] - 0.25) / 0.5, rtol=1e-6)
+    Image.fromarray(NOISE).save(tmp_path / "x.png")
+    if channels in (1, 2, 3, 4):
+        assert infer.preprocess(tmp_path / "x.png").shape == (1, channels, 16, 16)
+    else:
+        with pytest.raises(ValueError, match=r"no image has 6 channels; give the samples as a \.npy array"):
+            infer.preprocess(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b"no image"), "cannot identify image file"),
+        (lambda _: None, "No such file"),
+        (
+            lambda path: Image.fromarray(np.full((9, 9), 300.0, np.float32)).save(path, format="TIFF"),
+            "values from 300 to 300 in mode F; scale them to the range from 0 to 1",
+        ),
+    ],
+)
+def test_an_unreadable_file_gives_one_line(tmp_path: Path, write: Callable[[Path], Any], message: str) -> None:
+    spec = InputSpec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
+    script(spec, tmp_path)
+    write(tmp_path / "x.png")
+    command = [sys.executable, str(tmp_path / "infer.py"), str(tmp_path / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
