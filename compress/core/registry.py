@@ -222,6 +222,12 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("runner", "tensorrt", "compress.backends.tensorrt_runner:TensorRTRunner", "TensorRT",
           {"format": "tensorrt", "own_profile": True}),
     Entry("runner", "torch", "compress.backends.torch_runner:TorchRunner", "PyTorch"),
+
+    Entry("power_sensor", "rapl", "compress.profile.power.rapl:Rapl", "David et al. 2010, RAPL, ISLPED; Linux powercap"),
+    Entry("power_sensor", "ina3221", "compress.profile.power.jetson_ina3221:Ina3221", "Linux hwmon, ina3221"),
+    Entry("power_sensor", "tegrastats", "compress.profile.power.jetson_tegrastats:Tegrastats", "Jetson Linux, tegrastats"),
+    Entry("power_sensor", "nvml", "compress.profile.power.nvml:Nvml", "NVIDIA NVML, nvidia-ml-py"),
+    Entry("power_sensor", "battery", "compress.profile.power.battery:Battery", "Linux sysfs, power_supply"),
     Entry("report_section", "verdict", "compress.pipeline.report.sections:verdict", "limits of the budget"),
     Entry("report_section", "points_for_review", "compress.pipeline.report.sections:points_for_review", "warnings"),
     Entry("report_section", "before_and_after", "compress.pipeline.report.sections:before_and_after", "teacher to artifact"),

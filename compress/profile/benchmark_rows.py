@@ -21,7 +21,7 @@ from compress.profile import power
 from compress.profile.cost_model import estimate as cost
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.memory import memory
-from compress.profile.settings import MeasurementSettings
+from compress.profile.settings import MeasurementSettings, sensor_targets
 
 PART_RUNS = 50
 """Inferences timed in parts: copies and computation on a device with memory of its own."""
@@ -73,7 +73,7 @@ def measure_rows(
         )
         parts = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
         actions = {name: partial(runner.run, inputs[name]) for name, runner in runners.items()}
-        spent = power.measure(actions, power.sensors(device.contract.sensors), seconds=POWER_SECONDS, batch=batch)
+        spent = power.measure(actions, power.open_sensors(sensor_targets(device)), seconds=POWER_SECONDS, batch=batch)
     with reporter.bar("measuring memory", len(files)) as bar:
         rows = []
         for name, path in files.items():

@@ -14,6 +14,7 @@ from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
 from compress.core.statistics import runs_needed
 from compress.profile.cost_model import calibration_file
+from compress.profile.settings import sensor_targets
 
 
 class Line(FrozenModel):
@@ -61,14 +62,12 @@ def _here(device: Device) -> Iterator[Line]:
         line = _runtime(name) if ":" not in name else _provider(name)
         yield Line(what="also tried", met=line.met, said=line.said)
     yield _clocks(clocks(), virtual=bool(machine and machine.virtual))
-    reasons = []
-    for sensor in power.sensors(device.contract.sensors):
-        if (reason := sensor.available()) is None:
-            yield Line(what="power sensor", met=True, said=f"{sensor.name}, {sensor.measures()}")
-            sensor.stop()
-            return
-        reasons.append(f"{sensor.name}: {reason}")
-    yield Line(what="power sensor", met=False, said="; ".join(reasons) or "the contract names none; power is not measured")
+    sensor, reason = power.first_available(power.open_sensors(sensor_targets(device)))
+    if sensor is None:
+        yield Line(what="power sensor", met=False, said=reason or "the contract names none; power is not measured")
+    else:
+        yield Line(what="power sensor", met=True, said=f"{sensor.name}, {sensor.measures()}")
+        sensor.stop()
 
 
 def _runtime(runtime: str) -> Line:
@@ -106,8 +105,7 @@ def _over_ssh(device: Device) -> list[Line]:
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  callers look first
-    contract = device.contract
-    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": contract.sensors}
+    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": sensor_targets(device)}
     try:
         with RemoteSession(device) as remote:
             found, facts = remote.work(order), remote.facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compress.config.devices import Device
+from compress.core.registry import lookup, names
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,13 @@ class MeasurementSettings:
         scale = min(1.0, seconds / contract.seconds)
         runs = max(6, round(contract.min_runs * scale))
         return cls(threads, seconds, contract.warmup_seconds * scale, runs, device.runtime, contract.affinity)
+
+
+def sensor_targets(device: Device) -> list[str]:
+    """`module:class` of the power sensors that a device's measurement protocol names, in order of preference."""
+    return [lookup("power_sensor", name).target for name in device.contract.sensors]
+
+
+def remote_sensor_targets(device: Device) -> list[str]:
+    """The same; of every known sensor where the protocol names none."""
+    return sensor_targets(device) or [lookup("power_sensor", name).target for name in names("power_sensor")]

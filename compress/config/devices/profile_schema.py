@@ -145,7 +145,7 @@ class MeasurementProtocol(FrozenModel):
     percentiles: tuple[float, ...] = (50.0, 90.0, 99.0)
     affinity: tuple[Annotated[int, Field(ge=0)], ...] = ()
     power_mode: str | None = None
-    sensors: tuple[Literal["rapl", "nvml", "ina3221", "tegrastats", "battery"], ...] = ()
+    sensors: tuple[Annotated[str, RegistryName("power_sensor")], ...] = ()
 
 
 class Device(FrozenModel):

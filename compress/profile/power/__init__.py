@@ -1,32 +1,32 @@
-"""Power and energy, from whatever sensor the machine has; the exact reasons where it has none.
+"""Power and energy, from the first sensor that the machine has; the exact reasons where it has none.
 
-One file a sensor; `meter` runs the models beside it. Sensors are told apart by the names that device profiles use.
+One file for each sensor, one registry row (`power_sensor`) for each name; `meter` runs the models while a sensor is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib import import_module
 
 from compress.profile.power.base import Sensor
-from compress.profile.power.battery import Battery
-from compress.profile.power.jetson_ina3221 import Ina3221
-from compress.profile.power.jetson_tegrastats import Tegrastats
 from compress.profile.power.meter import measure
-from compress.profile.power.nvml import Nvml
-from compress.profile.power.rapl import Rapl
-
-SENSORS: dict[str, Callable[[], Sensor]] = {
-    "rapl": Rapl,
-    "nvml": Nvml,
-    "ina3221": Ina3221,
-    "tegrastats": Tegrastats,
-    "battery": Battery,
-}
 
 
-def sensors(names: Iterable[str]) -> tuple[Sensor, ...]:
-    """Sensors by name, in order of preference."""
-    return tuple(SENSORS[name]() for name in names)
+def open_sensors(targets: Iterable[str]) -> tuple[Sensor, ...]:
+    """Sensors by the `module:class` of their registry rows: the registry itself is not there on devices over SSH."""
+    parts = (target.partition(":") for target in targets)
+    return tuple(getattr(import_module(module), name)() for module, _, name in parts)
 
 
-__all__ = ["SENSORS", "Sensor", "measure", "sensors"]
+def first_available(sensors: Iterable[Sensor]) -> tuple[Sensor | None, str]:
+    """The first sensor that can be read; else None, and why each of them cannot."""
+    reasons = []
+    for sensor in sensors:
+        reason = sensor.available()
+        if reason is None:
+            return sensor, ""
+        reasons.append(f"{sensor.name}: {reason}")
+    return None, "; ".join(reasons)
+
+
+__all__ = ["Sensor", "first_available", "measure", "open_sensors"]

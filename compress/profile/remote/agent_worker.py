@@ -119,7 +119,9 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()
         files = {name: _timed(taken, runners[name]) for name, taken in samples.items()}
-        spent = power.measure(actions, power.sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"])
+        spent = power.measure(
+            actions, power.open_sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"]
+        )
         for name, card in spent.items():
             files[name]["power"] = {key: vars(quantity) for key, quantity in card.items()}
     for name, path in order["files"].items():
@@ -137,21 +139,18 @@ def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
     return {"files": files, "processor_share": 1.0, "clocks": {"before": before, "after": clocks()}}
 
 
-def power_sensors(names: Sequence[str]) -> dict[str, Any]:
-    """The sensor that works, with what it covers; else why none does."""
+def power_sensors(targets: Sequence[str]) -> dict[str, Any]:
+    """The first sensor that can be read, and what it covers; else why none can."""
     try:
         from compress.profile import power
     except ImportError as error:
         return {"power": "", "no_power": f"{error} ({sys.executable})"}
-    reasons = []
-    for sensor in power.sensors(names):
-        reason = sensor.available()
-        if reason is None:
-            covers = sensor.measures()
-            sensor.stop()
-            return {"power": f"{sensor.name}, {covers}", "no_power": ""}
-        reasons.append(f"{sensor.name}: {reason}")
-    return {"power": "", "no_power": "; ".join(reasons)}
+    sensor, reason = power.first_available(power.open_sensors(targets))
+    if sensor is None:
+        return {"power": "", "no_power": reason}
+    covers = sensor.measures()
+    sensor.stop()
+    return {"power": f"{sensor.name}, {covers}", "no_power": ""}
 
 
 def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.profile.memory import memory
 from compress.profile.remote.trtexec import ROUNDS
+from compress.profile.settings import remote_sensor_targets
 
-ALL_SENSORS = ("rapl", "ina3221", "tegrastats", "nvml", "battery")
 WORKSPACE_MIB = 1024
 
 
@@ -57,8 +57,7 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
     if feeds is None and device.runtime == "tensorrt":
         given = {name: _zeros(path, settings["batch"]) for name, path in files.items()}
     places = None if given is None else {name: _placed(given[name], sent, raw=device.runtime == "tensorrt") for name in files}
-    sensors = [*(device.contract.sensors or ALL_SENSORS)]
-    sent.order.update(settings, sensors=sensors, job=device.runtime)
+    sent.order.update(settings, sensors=remote_sensor_targets(device), job=device.runtime)
     if device.runtime == "onnxruntime":
         sent.order.update(files=there, feeds=places)
     elif device.runtime == "tensorrt":

@@ -22,9 +22,9 @@ from compress.profile.benchmark_rows import POWER_SECONDS, contract_notes, laten
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
 from compress.profile.memory import memory
-from compress.profile.remote.jobs import ALL_SENSORS, Job, build_job
+from compress.profile.remote.jobs import Job, build_job
 from compress.profile.remote.session import RemoteSession
-from compress.profile.settings import MeasurementSettings
+from compress.profile.settings import MeasurementSettings, remote_sensor_targets
 from compress.profile.this_machine import ProfileRequest, ProfileResult, samples
 
 
@@ -78,9 +78,8 @@ def probe(device: Device) -> DeviceFacts:
         DeviceError: It has no SSH connection in its profile, is not in reach, or is not fit for the agent.
     """
     where = _ssh(device)
-    sensors = [*(device.contract.sensors or ALL_SENSORS)]
     with RemoteSession(device) as remote:
-        reply = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": sensors})
+        reply = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": remote_sensor_targets(device)})
         facts = remote.facts
     return DeviceFacts(
         host=where.ssh,

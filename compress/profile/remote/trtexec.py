@@ -136,15 +136,14 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
         By name the fields of `power_w`, `idle_w` and `energy_j`; absent with the reason where no sensor works.
     """
     from compress.core.record import Quantity
-    from compress.profile.power import measure as absent_or_idle
-    from compress.profile.power import sensors
+    from compress.profile.power import first_available, open_sensors
     from compress.profile.power.meter import above_idle
     from compress.profile.power.sampler import Trace, sampled
 
-    chosen = sensors(order["sensors"])
-    sensor = next((one for one in chosen if one.available() is None), None)
+    sensor, reason = first_available(open_sensors(order["sensors"]))
     if sensor is None:
-        return {name: _plain(card) for name, card in absent_or_idle(actions, chosen).items()}
+        reason = reason or "no power sensor is named for this device"
+        return {name: _plain({key: Quantity.missing(unit, reason) for key, unit in POWER_UNITS.items()}) for name in actions}
     with sampled(sensor) as idle:
         time.sleep(max(order["power_seconds"], sensor.shortest_s))
     found = {}
@@ -153,8 +152,8 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
             times = action()
         quarter = len(whole.values) // 4
         busy = Trace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
-        if reason := busy.fault() or idle.fault():
-            found[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {reason}") for key, unit in POWER_UNITS.items()})
+        if fault := busy.fault() or idle.fault():
+            found[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
             continue
         how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings a second, middle half of a run of trtexec"
         above, low, high = above_idle(busy, idle)

@@ -4,14 +4,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import ValidationError
 
+from compress.config.devices import host
+from compress.config.devices.profile_schema import MeasurementProtocol
 from compress.core.errors import DeviceError
-from compress.profile.power import SENSORS, Sensor, sensors
+from compress.core.registry import lookup, names
+from compress.profile.power import Sensor, open_sensors
 from compress.profile.power.battery import Battery
 from compress.profile.power.jetson_ina3221 import Ina3221, board_rails, rails
 from compress.profile.power.jetson_tegrastats import Tegrastats, parse
 from compress.profile.power.nvml import Nvml, device_handle
 from compress.profile.power.rapl import Rapl
+from compress.profile.settings import sensor_targets
 
 LIMIT = 1_000_000
 
@@ -30,10 +35,11 @@ def package(root: Path, number: int = 0, energy: int = 0) -> Path:
 
 
 def test_profiles_name_sensors_that_exist():
-    assert [sensor.name for sensor in sensors(("ina3221", "rapl"))] == ["INA3221", "RAPL"]
-    from compress.config.devices.profile_schema import MeasurementProtocol
-
-    assert set(SENSORS) == set(MeasurementProtocol(sensors=tuple(SENSORS)).sensors)
+    assert MeasurementProtocol(sensors=names("power_sensor")).sensors == names("power_sensor")
+    device = host().model_copy(update={"contract": MeasurementProtocol(sensors=("ina3221", "rapl"))})
+    assert [sensor.name for sensor in open_sensors(sensor_targets(device))] == ["INA3221", "RAPL"]
+    with pytest.raises(ValidationError, match="'rapl', 'ina3221'"):
+        MeasurementProtocol(sensors=("voltmeter",))
 
 
 def test_rapl_says_why_it_is_missing(tmp_path, monkeypatch):
@@ -259,9 +265,9 @@ def test_a_battery_on_the_charger_counts_as_missing(tmp_path):
     assert "reads 0 W" in (Battery(tmp_path).available() or "")
 
 
-@pytest.mark.parametrize("make", SENSORS.values(), ids=SENSORS)
-def test_every_sensor_gives_a_reason_or_a_reading(make):
-    sensor: Sensor = make()
+@pytest.mark.parametrize("name", names("power_sensor"))
+def test_every_sensor_gives_a_reason_or_a_reading(name):
+    sensor: Sensor = lookup("power_sensor", name).load()()
     reason = sensor.available()
     if reason is None:
         sensor.start()
