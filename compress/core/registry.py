@@ -201,7 +201,7 @@ ENTRIES: tuple[Entry, ...] = (
 
     Entry("rounding", "nearest", "compress.quantize.ptq.quantized_weight:round_to_nearest",
           "Jacob et al. 2018, arXiv:1712.05877"),
-    Entry("rounding", "adaround", "compress.quantize.ptq.adaround:round_layer",
+    Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround",
           "Nagel et al. 2020, arXiv:2004.10568", {"iterative": True}),
     Entry("rounding", "brecq", "compress.quantize.ptq.block_reconstruction:round_by_blocks",
           "Li et al. 2021, arXiv:2102.05426", {"iterative": True, "blockwise": True}),

@@ -26,8 +26,7 @@ from compress.core.fact import Fact
 from compress.quantize.bfloat16 import convert_opset, emulate_bfloat16, to_bfloat16
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
-from compress.quantize.target_requirements import SCHEME_RUNTIMES as SCHEME_RUNTIMES
-from compress.quantize.target_requirements import unsupported_scheme_reason
+from compress.quantize.target_requirements import Scheme, unsupported_scheme_reason
 
 GROUP = 32
 """Inputs that share a scale in int4."""
@@ -36,7 +35,7 @@ INT4_OPSET = 21
 """The first opset with int4 and with blockwise scales."""
 
 
-def check_runtimes(scheme: str, runtimes: Sequence[str]) -> None:
+def check_runtimes(scheme: Scheme, runtimes: Sequence[str]) -> None:
     """Refuse a scheme that a target's runtime lacks.
 
     Raises:
@@ -62,7 +61,7 @@ class QuantizedModels:
 
 
 def build_models(
-    scheme: str, model: ir.Model, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
+    scheme: Scheme, model: ir.Model, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
 ) -> QuantizedModels:
     """The network in a scheme other than static int8.
 

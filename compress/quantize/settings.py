@@ -14,7 +14,6 @@ from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryName, name_of
 from compress.train.settings import FinetuneSettings
 
-Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
 BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
 DEFAULT_DROP = 0.01
 """Of the metric, allowed where no budget is given."""

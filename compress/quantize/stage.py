@@ -13,9 +13,9 @@ from compress.quantize.settings import (
     MixedPrecisionSettings,
     PTQSettings,
     QATSettings,
-    Scheme,
 )
 from compress.quantize.target_requirements import (
+    Scheme,
     latency_unavailable,
     local_device,
     needs_7bit_weights,

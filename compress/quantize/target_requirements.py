@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
 """File by runtime, in the stage's folder."""
 
-SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
+Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
+"""Values of `scheme` in a recipe: `auto`, and the keys of `SCHEME_RUNTIMES`."""
+SCHEME_RUNTIMES: dict[Scheme, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
     "dynamic_int8": ("onnxruntime",),
     "weight_int8": ("onnxruntime", "openvino"),
@@ -47,7 +49,7 @@ def per_tensor_weights(targets: tuple[Device, ...]) -> bool:
     return bool(targets) and not any(device.precision.per_channel_weights for device in targets)
 
 
-def unsupported_scheme_reason(scheme: str, runtimes: tuple[str, ...]) -> str | None:
+def unsupported_scheme_reason(scheme: Scheme, runtimes: tuple[str, ...]) -> str | None:
     """Which of the runtimes lack a scheme, and which have it; None where all of them do."""
     lacking = [runtime for runtime in runtimes if runtime not in SCHEME_RUNTIMES.get(scheme, MODEL_FILES)]
     if not lacking:

@@ -35,7 +35,7 @@ from compress.prune.criteria.base import Importance
 from compress.prune.criteria.norms import l1
 from compress.prune.schedule_settings import Schedule
 from compress.quantize.calibration.range_estimators import ActivationHistogram
-from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.pipeline import PassInputs, PassResult
 from compress.train.loss_term import LossInputs, LossTerm
 from tests.config.small_recipe import SMALL
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import PLACEMENTS
-from compress.quantize.schemes import GROUP, SCHEME_RUNTIMES, check_runtimes, dynamic_int8, to_fp16, weight_only
+from compress.quantize.schemes import GROUP, check_runtimes, dynamic_int8, to_fp16, weight_only
+from compress.quantize.target_requirements import SCHEME_RUNTIMES, Scheme
 from tests.export.tiny import SPEC, split
 
 X = split(24, 3).inputs.numpy()
@@ -101,10 +103,6 @@ def test_int4_asked_of_a_runtime_without_it_says_which_have_it() -> None:
 
 
 def test_every_scheme_and_runtime_is_known() -> None:
-    from typing import get_args
-
-    from compress.quantize.settings import Scheme
-
     assert set(get_args(Scheme)) == {"auto", *SCHEME_RUNTIMES}
     assert {family for families in SCHEME_RUNTIMES.values() for family in families} <= set(PLACEMENTS)
     check_runtimes("int8", tuple(PLACEMENTS))

@@ -28,7 +28,7 @@ from compress.quantize.ptq.following_activation import ActivationFunction
 from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest
 
 if TYPE_CHECKING:
-    from compress.quantize.ptq.layer_rounding import LayerRounding
+    from compress.quantize.ptq.round_weights import LayerRounding
 
 ZETA, GAMMA = 1.1, -0.1
 LAMBDA = 0.3
@@ -40,45 +40,19 @@ BATCH = 256
 """Vectors per iteration."""
 
 
-def round_layer(layer: LayerRounding) -> np.ndarray:
-    """Row `adaround` of the registry."""
-    inputs = layer.inputs
-    return adaround(
-        layer.w, layer.s, inputs.x, inputs.x_quantized, layer.bits,
-        iterations=layer.iterations, b=layer.bias, activation=layer.activation,
-    )  # fmt: skip
-
-
-def adaround(
-    w: np.ndarray,
-    s: np.ndarray,
-    x: np.ndarray,
-    x_quantized: np.ndarray,
-    bits: int,
-    *,
-    iterations: int,
-    b: np.ndarray | None = None,
-    activation: ActivationFunction | None = None,
-    seed: int = 0,
-) -> np.ndarray:
+def adaround(layer: LayerRounding, *, seed: int = 0) -> np.ndarray:
     """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
 
     Args:
-        w: W.
-        s: Scales.
-        x: Inputs in the float network.
-        x_quantized: x̂.
-        bits: Levels are 2^bits.
-        iterations: Iterations of Adam.
-        b: Bias; None for zero. It matters to f only.
-        activation: f; None for the identity.
+        layer: W, s, x, x̂, b, f, and the number of Adam's iterations.
         seed: Of the order of the vectors.
     """
+    w, s, bits, activation, iterations = layer.w, layer.s, layer.bits, layer.activation, layer.iterations
     low, high = int_range(bits)
     scale = torch.from_numpy(s)[..., None]
-    bias = torch.zeros(s.shape) if b is None else torch.from_numpy(b.astype(np.float32))
-    target = _outputs(torch.from_numpy(x), torch.from_numpy(w), bias, activation)
-    inputs = torch.from_numpy(x_quantized)
+    bias = torch.from_numpy(layer.bias.astype(np.float32))
+    target = _outputs(torch.from_numpy(layer.inputs.x), torch.from_numpy(w), bias, activation)
+    inputs = torch.from_numpy(layer.inputs.x_quantized)
     order = torch.randperm(inputs.shape[1], generator=torch.Generator().manual_seed(seed))
     inputs, target, count = inputs[:, order], target[:, order], min(BATCH, inputs.shape[1])
     factor = 2 / (scale[..., 0] ** 2 * inputs.square().mean((1, 2)).clamp_min(1e-12)[:, None])[:, None]

@@ -28,7 +28,7 @@ from compress.quantize.ptq.partition_blocks import ReconstructionBlock, partitio
 from compress.quantize.ptq.quantized_weight import QuantizedWeight
 from compress.quantize.ptq.round_weights import PreparedModel, RoundingOptions, round_weights
 from compress.quantize.ptq.weighted_layers import WeightedLayer
-from compress.quantize.qat.onnx_to_torch import module_key, to_torch
+from compress.quantize.qat.onnx_to_torch import GraphPart, module_key, to_torch
 
 HELD_BYTES = 2**28
 """Limit of the inputs and outputs of one block."""
@@ -70,7 +70,7 @@ class Reconstruction:
             ConversionError: An operator of the block has no counterpart with gradients.
         """
         known = {layer.name: layer for layer in block.layers}
-        part = to_torch(self.model, known, nodes=block.nodes, start=block.start, stop=block.stop)
+        part = to_torch(self.model, known, part=GraphPart(block.nodes, block.start, block.stop))
         part.requires_grad_(False)
         x, z = _block_inputs_outputs(self.model, block, self.batches, self.learned)
         names = [f"layers.{module_key(layer.name)}.weight" for layer in block.layers]
@@ -174,7 +174,7 @@ def fisher_diagonal(model: ir.Model, name: str, z: Tensor, *, seed: int = 0) -> 
     Raises:
         ConversionError: An operator after it has no counterpart with gradients, or the outputs are not (N, K).
     """
-    tail = to_torch(model, {}, nodes=_nodes_after(model, name), start=name)
+    tail = to_torch(model, {}, part=GraphPart(tuple(_nodes_after(model, name)), start=name))
     tail.requires_grad_(False)
     draw = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(z[0])

@@ -25,7 +25,7 @@ import onnx_ir as ir
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.quantize.ptq.bias_correction import limit_batches, output_moments
-from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.pipeline import PassInputs, PassResult
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases
 
 SWEEPS = 20

@@ -29,7 +29,7 @@ from compress.quantize.ptq.adaround import output_error
 from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest
 
 if TYPE_CHECKING:
-    from compress.quantize.ptq.layer_rounding import LayerRounding
+    from compress.quantize.ptq.round_weights import LayerRounding
 
 DAMPING = 0.01
 BLOCK = 128

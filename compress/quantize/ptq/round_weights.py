@@ -1,13 +1,17 @@
 """Round the weights of a network layer by layer, and correct biases for the shift of the mean.
 
+A method of family `rounding` of the registry, without `blockwise`, is a function from `LayerRounding` to integers q, (G, K, D),
+int8.
+
 Layers are taken in order. Each is rounded by what it reads in the network whose earlier layers are already rounded and
 corrected, so that its output is close to the one in the float network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -16,13 +20,48 @@ from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup
-from compress.quantize.ptq.following_activation import activation_after
-from compress.quantize.ptq.gptq import best_scale
+from compress.quantize.ptq.following_activation import ActivationFunction, activation_after
+from compress.quantize.ptq.gptq import DampedHessian, best_scale, gptaq_target
 from compress.quantize.ptq.input_statistics import LayerInputs, collect_inputs
 from compress.quantize.ptq.layer_by_layer import SequentialRunner
-from compress.quantize.ptq.layer_rounding import LayerRounding, RoundLayer
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, round_to_nearest, weight_scales
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases
+
+
+@dataclass(eq=False)
+class LayerRounding:
+    """One layer to round.
+
+    Attributes:
+        w: W, (G, K, D), float32.
+        s: Scales, (G, K).
+        bits: Levels are 2^bits.
+        inputs: What the layer reads in the float network and in the quantized one.
+        bias: (G, K).
+        activation: Function that follows the layer; None for the identity.
+        iterations: Steps of a method that optimizes.
+    """
+
+    w: np.ndarray
+    s: np.ndarray
+    bits: int
+    inputs: LayerInputs
+    bias: np.ndarray
+    activation: ActivationFunction | None
+    iterations: int
+
+    @cached_property
+    def hessian(self) -> DampedHessian:
+        """H of the quantized network's inputs."""
+        return DampedHessian(self.inputs.hessian)
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        """W*, the weights that do best with the quantized network's inputs."""
+        return gptaq_target(self.w, self.hessian, self.inputs.cross_moment)
+
+
+RoundLayer = Callable[[LayerRounding], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import onnx_ir as ir
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.quantize.ptq.ptq_pass import PassResult
+from compress.quantize.ptq.pipeline import PassResult
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
 
 

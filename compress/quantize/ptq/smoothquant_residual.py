@@ -25,7 +25,7 @@ from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.quantize.ptq.cross_layer_equalization import divide_outputs, multiply_inputs, rows_by_input
-from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.pipeline import PassInputs, PassResult
 from compress.quantize.ptq.smoothquant import channel_absmax, range_ratio, smooth_linear_inputs, smoothing_factors
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers
 

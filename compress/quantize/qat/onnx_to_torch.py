@@ -163,6 +163,21 @@ class OnnxModule(nn.Module):
             raise ConversionError(msg) from error
 
 
+@dataclass(frozen=True)
+class GraphPart:
+    """A part of a network with one input and one output.
+
+    Attributes:
+        nodes: In graph order.
+        start: Tensor that it reads; the network's input where empty.
+        stop: Tensor that it writes; the network's first output where empty.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    start: str = ""
+    stop: str = ""
+
+
 def to_torch(
     model: ir.Model,
     layers: Mapping[str, WeightedLayer],
@@ -170,9 +185,7 @@ def to_torch(
     weights: Mapping[str, np.ndarray] | None = None,
     limits: tuple[int, int] = (-127, 127),
     learned: bool = True,
-    nodes: Sequence[ir.Node] | None = None,
-    start: str = "",
-    stop: str = "",
+    part: GraphPart | None = None,
 ) -> OnnxModule:
     """A network, or a part of one, as a torch module in eval mode.
 
@@ -182,18 +195,17 @@ def to_torch(
         weights: Float weights, by initializer, of layers that the model has as integers.
         limits: Smallest and largest integer of weights.
         learned: Whether the scales of Q/DQ pairs may be trained.
-        nodes: The part, in graph order; None for all.
-        start: Tensor that it starts from; the network's input where empty.
-        stop: Tensor that it ends with; the network's first output where empty.
+        part: The part; None for all of the network.
 
     Raises:
         ConversionError: An operator has no counterpart here; it is named.
     """
     builder = _Builder(model, layers, weights or {}, limits, learned=learned)
-    steps = [step for node in (model.graph if nodes is None else nodes) if (step := builder.add(node)) is not None]
+    part = part or GraphPart(tuple(model.graph))
+    steps = [step for node in part.nodes if (step := builder.add(node)) is not None]
     read = {name for step in steps for name in step.inputs}
     constants = {name: array for name, array in builder.arrays.items() if name in read}
-    ends = start or graphs.input_name(model), stop or str(model.graph.outputs[0].name)
+    ends = part.start or graphs.input_name(model), part.stop or str(model.graph.outputs[0].name)
     return OnnxModule(steps, builder.layers, builder.quantizers, constants, *ends).eval()
 
 

@@ -10,6 +10,7 @@ from compress.quantize.ptq.adaround import adaround, output_error
 from compress.quantize.ptq.gptq import DampedHessian, gptaq_target, gptq
 from compress.quantize.ptq.input_statistics import LayerInputs
 from compress.quantize.ptq.quantized_weight import int_range, round_to_nearest, weight_scales
+from compress.quantize.ptq.round_weights import LayerRounding
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,12 @@ def layer_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     w = random.normal(size=(2, 6, 20)).astype(np.float32)
     x = random.normal(size=(2, 400, 20)) @ random.normal(size=(2, 20, 20)) + 0.5
     return w, x, (x.transpose(0, 2, 1) @ x / 400).astype(np.float32)
+
+
+def learned(w, s, x, x_quantized, bits: int, *, iterations: int, b=None, activation=None) -> np.ndarray:
+    inputs = LayerInputs(x, x_quantized, x.mean(1), x_quantized.mean(1))
+    bias = np.zeros_like(s) if b is None else b
+    return adaround(LayerRounding(w, s, bits, inputs, bias, activation, iterations))
 
 
 def exact_error(q: np.ndarray, w: np.ndarray, s: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -32,7 +39,7 @@ def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(l
     s = weight_scales(w, bits, per_channel=True, search=False)
     plain = round_to_nearest(w, s, bits)
     q = (
-        adaround(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
+        learned(w, s, x.astype(np.float32), x.astype(np.float32), bits, iterations=300)
         if rounding == "adaround"
         else gptq(w, s, DampedHessian(second), bits)
     )
@@ -47,13 +54,13 @@ def test_learned_rounding_is_never_worse_than_nearest_and_much_better_together(l
 def test_adaround_goes_up_or_down_and_nowhere_else(layer_data) -> None:
     w, x, _ = layer_data
     s, x = weight_scales(w, 4, per_channel=True, search=False), x.astype(np.float32)
-    assert np.abs(adaround(w, s, x, x, 4, iterations=50) - w / s[..., None]).max() <= 1.0
+    assert np.abs(learned(w, s, x, x, 4, iterations=50) - w / s[..., None]).max() <= 1.0
 
 
 def test_adaround_is_the_same_every_time(layer_data) -> None:
     w, x, _ = layer_data
     s, x = weight_scales(w, 4, per_channel=True, search=False), x.astype(np.float32)
-    np.testing.assert_array_equal(*(adaround(w, s, x, x, 4, iterations=50) for _ in range(2)))
+    np.testing.assert_array_equal(*(learned(w, s, x, x, 4, iterations=50) for _ in range(2)))
 
 
 @pytest.mark.parametrize("rounding", ["adaround", "gptq"])
@@ -65,7 +72,7 @@ def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: st
     seen = LayerInputs(x, found, x.mean(1), found.mean(1))
     s = weight_scales(w, 4, per_channel=True, search=False)
     if rounding == "adaround":
-        blind, aware = (adaround(w, s, one, found, 4, iterations=300) for one in (found, x))
+        blind, aware = (learned(w, s, one, found, 4, iterations=300) for one in (found, x))
     else:
         curvature = DampedHessian(seen.hessian)
         blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, gptaq_target(w, curvature, seen.cross_moment)))
@@ -83,7 +90,7 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
         s = weight_scales(w, 3, per_channel=True, search=False)
         b = np.full(s.shape, -15.0, np.float32)
         for place, activation in enumerate((None, torch.relu)):
-            q = adaround(w, s, x, x, 3, iterations=300, b=b, activation=activation)
+            q = learned(w, s, x, x, 3, iterations=300, b=b, activation=activation)
             before, after = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
             errors[place] += float(np.square(before - after).sum())
     assert errors[1] < 0.99 * errors[0]

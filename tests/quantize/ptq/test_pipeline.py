@@ -10,9 +10,8 @@ from pydantic import ValidationError
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.core.registry import Entry, names, temporary
-from compress.quantize.ptq.layer_rounding import LayerRounding
-from compress.quantize.ptq.pipeline import run_ptq
-from compress.quantize.ptq.ptq_pass import PassInputs, PassResult
+from compress.quantize.ptq.pipeline import PassInputs, PassResult, run_ptq
+from compress.quantize.ptq.round_weights import LayerRounding
 from compress.quantize.settings import PTQSettings
 from tests.quantize.ptq.chain import X, answers
 

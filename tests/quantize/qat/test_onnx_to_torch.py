@@ -16,7 +16,7 @@ from compress.core.errors import ConversionError
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat.fake_quantize import FakeQuantize
-from compress.quantize.qat.onnx_to_torch import module_key, to_torch
+from compress.quantize.qat.onnx_to_torch import GraphPart, module_key, to_torch
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import activations_to_calibrate, placement_for
 from tests.export.tiny import SPEC, Residual, split
@@ -145,7 +145,7 @@ def test_a_part_is_the_part(pair) -> None:
     name = layers[0].output
     nodes = list(model.graph)
     place = nodes.index(graphs.find_value(model, name).producer())
-    part = to_torch(model, known(model), nodes=nodes[: place + 1], stop=name)
+    part = to_torch(model, known(model), part=GraphPart(tuple(nodes[: place + 1]), stop=name))
     wanted = graphs.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
     np.testing.assert_allclose(part(X).detach(), wanted, atol=1e-5)
     assert len(part.layers) == 1
