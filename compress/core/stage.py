@@ -73,6 +73,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class OnnxOptions:
+    """How torch networks become ONNX files.
+
+    Attributes:
+        opset: ONNX operator set; None for the default, or the first later one that has every operator of the network.
+        relative: Of the export against torch, max |a − b| ≤ absolute + relative · max |a|.
+        absolute: Likewise, in units of the outputs.
+    """
+
+    opset: int | None = None
+    relative: float = 1e-3
+    absolute: float = 1e-4
+
+
+@dataclass(frozen=True)
 class Context:
     """Everything that a stage uses besides its candidate.
 
@@ -84,7 +99,8 @@ class Context:
         cache: Folder for costly results that stages and runs share (teacher logits); entries are keyed by a hash of their
             inputs.
         seed: Seed of this stage.
-        to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); exported once.
+        to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); exported once, and compared with torch.
+        onnx: How it is exported.
         teachers: The recipe's teachers, trained; empty when the recipe has none.
         teacher_files: Float ONNX file of each teacher, in the same order.
         float_file: Float ONNX file of the last torch network of the chain, the parent of a quantized one; None
@@ -106,6 +122,7 @@ class Context:
     cache: Path
     seed: int = 0
     to_onnx: Callable[[Candidate], Path] | None = None
+    onnx: OnnxOptions = OnnxOptions()
     teachers: tuple[Candidate, ...] = ()
     teacher_files: tuple[Path, ...] = ()
     float_file: Path | None = None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.backends import first_divergence as nodes
 from compress.core.errors import DeviceError, MissingPackageError
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
-from compress.export import first_divergence as nodes
 from compress.export.parity import (
     FormOutputs,
     ParityTable,

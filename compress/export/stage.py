@@ -11,7 +11,7 @@ from compress.core.fact import Fact
 from compress.core.record import Metrics
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName
-from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.core.stage import Candidate, Context, Form, OnnxOptions, Outcome, Stage
 from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from compress.core.record import InputSpec
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
+
+
+OLDEST_OPSET, NEWEST_OPSET = 18, 23
+"""ONNX operator sets that torch's exporter writes."""
 
 
 class Export(Stage):
@@ -29,14 +33,22 @@ class Export(Stage):
 
     Attributes:
         formats: What to write; a device whose runtime wants another format is skipped, with the reason.
-        tolerance: How far torch, ONNX float32, ONNX int8 and its fused kernels may be apart.
+        opset: ONNX operator set of every file of the run; by default 18, or the first later set that has all operators.
+        tolerance: How far torch, ONNX float32, ONNX int8 and its fused kernels may be apart; that of torch and ONNX float32
+            holds for every export of the run.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
     produces: ClassVar[Form | Literal["same"]] = "onnx"
 
     formats: tuple[Annotated[str, RegistryName("format")], ...] = Field(default=("onnx",), min_length=1)
+    opset: int | None = Field(default=None, ge=OLDEST_OPSET, le=NEWEST_OPSET)
     tolerance: Tolerance = Tolerance()
+
+    @property
+    def onnx_options(self) -> OnnxOptions:
+        """How the run exports torch networks."""
+        return OnnxOptions(self.opset, self.tolerance.relative, self.tolerance.absolute)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
         """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
@@ -123,7 +135,7 @@ def _exported(candidate: Candidate, context: Context) -> Path:
 
     path = context.folder / "model.onnx"
     if context.to_onnx is None:
-        export_onnx(candidate.network(), candidate.spec, path)
+        export_onnx(candidate.network(), candidate.spec, path, split=context.data.validation, options=context.onnx)
     else:
         source = context.to_onnx(candidate)
         if source != path:

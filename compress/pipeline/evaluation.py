@@ -99,7 +99,10 @@ def evaluate_outcome(
         if previous and (scores := previous.scores()) is not None:
             save_scores(scores, context.folder)
         return Evaluation(pending.before)
-    file, notes = _onnx_file(candidate, context)
+    file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
+    if candidate.module is not None:
+        split, options = context.data.validation, context.onnx
+        pending.export_notes.extend(export_onnx(candidate.module, candidate.spec, file, split=split, options=options))
     evaluation = evaluate_candidate(
         candidate, file, context, before=pending.before, baseline=previous.onnx() if previous else None, session=pending.key
     )
@@ -111,7 +114,7 @@ def evaluate_outcome(
         metrics[f"{task.metric}_drop"] = drop(reference_scores, scores, f"the {reference.record.name}")
     control = _control(candidate, context, scores)
     warnings = no_gain_warning(control, task.metric)
-    return Evaluation(metrics, evaluation.results | control, (*notes, *warnings), warnings, scores)
+    return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
 
 
 def evaluate_candidate(
@@ -156,13 +159,6 @@ def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
             "pipeline.no_gain_over_control", metric, difference=value, low=low, high=high, samples=difference.runs
         ),
     )  # fmt: skip
-
-
-def _onnx_file(candidate: Candidate, context: Context) -> tuple[Path, tuple[Fact, ...]]:
-    if candidate.module is None:
-        return candidate.artifact[1], ()
-    path = context.folder / FLOAT_ONNX
-    return path, export_onnx(candidate.module, candidate.spec, path)
 
 
 def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:

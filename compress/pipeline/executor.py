@@ -20,7 +20,8 @@ from compress.core.registry import code_hashes, lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of
 from compress.core.sentences import render
-from compress.core.stage import Candidate, Context, Outcome, Stage
+from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
+from compress.export.stage import Export
 from compress.pipeline.plan import NetworkPlan, Plan
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
 
@@ -68,6 +69,11 @@ class PipelineExecutor:
         """Profiles of all devices that the plan names."""
         return tuple(load_device(name, self.plan.base) for name in self.plan.targets)
 
+    @cached_property
+    def onnx(self) -> OnnxOptions:
+        """How torch networks become ONNX files, as the export stage says."""
+        return next((stage.onnx_options for stage in self.plan.stages if isinstance(stage, Export)), OnnxOptions())
+
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished one."""
         training = network.training
@@ -80,7 +86,7 @@ class PipelineExecutor:
             key=key_of({"teacher": parameters, **self._root_key()}),
             parameters=parameters,
             build_input=lambda: self._build_candidate(network),
-            run=stage.run if stage else identity,
+            run=stage.run if stage else lambda candidate, _: Outcome(candidate),
             build_reference=self._reference(network),
             trains=stage is not None,
         )
@@ -108,6 +114,8 @@ class PipelineExecutor:
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
         inputs = {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
+        if self.onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
+            inputs["opset"] = self.onnx.opset
         pending = PendingStage(
             index=index,
             name=name,
@@ -230,8 +238,8 @@ class PipelineExecutor:
                 results=outcome.results | evaluation.results,
                 benchmark_rows=outcome.benchmark_rows,
                 skipped=outcome.skipped,
-                notes=(*notes, *outcome.notes, *evaluation.notes),
-                warnings=(*outcome.warnings, *evaluation.warnings),
+                notes=(*notes, *pending.export_notes, *outcome.notes, *evaluation.notes),
+                warnings=(*pending.export_warnings, *outcome.warnings, *evaluation.warnings),
                 curves=outcome.curves,
                 tables=outcome.tables,
                 seed=context.seed,
@@ -261,9 +269,13 @@ class PipelineExecutor:
         input_file = previous.onnx() if previous else None
 
         def to_onnx(network: Candidate) -> Path:
-            if network is candidate and input_file is not None:
+            if network is candidate and input_file is not None and self.onnx.opset is None:
                 return input_file
-            return _export(network, folder / FLOAT_ONNX)
+            from compress.backends.export_onnx import export_onnx
+
+            path, split = folder / FLOAT_ONNX, self.data.validation
+            pending.export_notes.extend(export_onnx(network.network(), network.spec, path, split=split, options=self.onnx))
+            return path
 
         return Context(
             data=self._data(previous),
@@ -272,6 +284,7 @@ class PipelineExecutor:
             cache=self.directory.out / ".cache",
             seed=self.plan.seed + pending.index,
             to_onnx=to_onnx,
+            onnx=self.onnx,
             teachers=tuple(teacher.candidate() for teacher in self.teachers),
             teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
             float_file=previous.float_onnx() if previous else None,
@@ -284,15 +297,3 @@ class PipelineExecutor:
             base=self.plan.base,
             trust_code=self.plan.trust_code,
         )
-
-
-def identity(candidate: Candidate, context: Context) -> Outcome:  # noqa: ARG001
-    """A stage that returns its candidate."""
-    return Outcome(candidate)
-
-
-def _export(candidate: Candidate, path: Path) -> Path:
-    from compress.backends.export_onnx import export_onnx
-
-    export_onnx(candidate.network(), candidate.spec, path)
-    return path

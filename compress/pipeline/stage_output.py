@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from compress.core.atomic_files import write_text, write_with
 from compress.core.fact import Fact
 from compress.core.record import InputSpec, Metrics, StageRecord
+from compress.core.sentences.backends import BRANCH_FROZEN
 from compress.core.stage import Candidate, Context, Outcome
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class PendingStage:
         previous: Output of the stage before it; None at the start and for teachers.
         trained: Whether its candidate has trained weights, so that metric and latency are worth measuring.
         trains: Whether every process of a launch takes part.
+        export_notes: What had to be done another way than usual where its networks became ONNX files.
     """
 
     index: int
@@ -51,6 +53,12 @@ class PendingStage:
     previous: StageOutput | None = None
     trained: bool = True
     trains: bool = False
+    export_notes: list[Fact] = field(default_factory=list)
+
+    @property
+    def export_warnings(self) -> tuple[Fact, ...]:
+        """Those of the notes that stand at the head of the report."""
+        return tuple(note for note in self.export_notes if note.code == BRANCH_FROZEN)
 
     @property
     def before(self) -> Metrics:

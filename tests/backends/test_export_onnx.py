@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import DeformConv2d
 
 import compress
 from compress.backends import export_onnx as export
@@ -16,7 +17,10 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx, metadata
 from compress.backends.fold_batchnorm import fold_batchnorm, prepare_for_export
 from compress.core.errors import ConversionError, StoreError
+from compress.core.fact import Fact
 from compress.core.sentences import render
+from compress.core.sentences.backends import BRANCH_FROZEN
+from compress.core.stage import OnnxOptions
 from tests.export.tiny import SPEC, Residual
 
 
@@ -140,7 +144,7 @@ class FixedBatch(nn.Module):
 def test_fixed_batch_is_said(tmp_path: Path) -> None:
     net = FixedBatch().eval()
     (note,) = export_onnx(net, SPEC, tmp_path / "model.onnx")
-    assert "fixed to 1" in render(note)
+    assert note.code == "backends.batch_fixed"
     np.testing.assert_allclose(answers(tmp_path / "model.onnx", inputs(1)), net(inputs(1)).detach().numpy(), atol=1e-5)
 
 
@@ -226,5 +230,53 @@ def test_script_reads_metadata_as_json(exported: Path) -> None:
     assert json.loads(props["classes"])[0] == "zéro"
 
 
-def test_opset_is_what_was_asked_for(exported: Path) -> None:
-    assert [(one.domain, one.version) for one in onnx.load(exported).opset_import] == [("", export.OPSET)]
+def opset_of(path: Path) -> int:
+    (entry,) = onnx.load(path).opset_import
+    return int(entry.version)
+
+
+def test_operator_set_is_the_default_or_the_chosen_one(network: nn.Module, exported: Path, tmp_path: Path) -> None:
+    assert opset_of(exported) == export.OPSET
+    export_onnx(network, SPEC, tmp_path / "model.onnx", options=OnnxOptions(opset=20))
+    assert opset_of(tmp_path / "model.onnx") == 20
+
+
+class Deformable(nn.Module):
+    """DeformConv exists since operator set 19."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset, self.conv, self.head = nn.Conv2d(3, 18, 3), DeformConv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x, self.offset(x)).mean((2, 3)))
+
+
+def test_a_newer_operator_raises_the_operator_set_unless_it_was_chosen(tmp_path: Path) -> None:
+    net, path = Deformable().eval(), tmp_path / "model.onnx"
+    (note,) = export_onnx(net, SPEC, path)
+    assert note == Fact.of("backends.newer_opset", "DeformConv", opset=19, default=18)
+    assert opset_of(path) == 19
+    np.testing.assert_allclose(answers(path, inputs(3)), net(inputs(3)).detach().numpy(), atol=1e-5)
+    with pytest.raises(ConversionError, match="DeformConv needs ONNX operator set 19"):
+        export_onnx(net, SPEC, path, options=OnnxOptions(opset=18))
+
+
+class Branching(nn.Module):
+    """Divides pixels that nobody scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.scale = nn.Linear(3, 4), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.max() > 100 * self.scale.item():
+            x = x / 255
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_branch_on_values_is_reported_with_its_line(tmp_path: Path) -> None:
+    notes = export_onnx(Branching().eval(), SPEC, tmp_path / "model.onnx")
+    assert [note.code for note in notes] == ["backends.exported_by_tracing", BRANCH_FROZEN]
+    assert len(notes[1].values["lines"]) == 1
+    assert "test_export_onnx.py:" in render(notes[1])

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
+
+BRANCH_FROZEN = "backends.branch_frozen"
+"""An export holds one branch of several."""
+
+
+def _branch_frozen(fact: Fact) -> str:
+    lines = fact.values["lines"]
+    places = ", ".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines)
+    return (
+        f"the network reads values that it computed from its input ({places}): the exported file holds the branch taken or the "
+        "number read during the export, and computes something else for inputs that take another branch"
+    )
+
 
 SENTENCES: Sentences = {
     "backends.exported_by_tracing": "exported by tracing, because torch.export could not keep the batch dynamic: {reason}",
     "backends.batch_fixed": "the batch is fixed to 1, because no exporter could keep it dynamic: {reason}",
+    "backends.newer_opset": "exported with ONNX operator set {opset} instead of {default}, because {subject} needs it",
+    BRANCH_FROZEN: _branch_frozen,
 }

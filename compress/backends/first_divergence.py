@@ -88,11 +88,13 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     found: dict[str, Array] = {}
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     before = ""
+    runs: set[str] = set()
 
     def keep(name: str, module: nn.Module, output: object) -> None:
         nonlocal before
-        if isinstance(output, Tensor):
+        if isinstance(output, Tensor) and name not in runs:  # a node has the name of a module's first call
             found[before if isinstance(module, norms) and before else name] = output.numpy()
+        runs.add(name)
         before = name
 
     def hooked() -> Iterator[RemovableHandle]:
@@ -110,15 +112,15 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     return found
 
 
-def float_outputs(path: Path, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
-    """Outputs of every named node of a float file, run as written.
+def float_outputs(source: Path | onnx.ModelProto, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
+    """Outputs of every named node of a float network, run as written.
 
     Args:
-        path: Float file.
+        source: Float file, or network in memory.
         inputs: Float32 (N, C, H, W).
         activated: Take the output of the Clip or Relu that alone follows a node: quantization puts both into one.
     """
-    model = graphs.load(path)
+    model = graphs.load(source) if isinstance(source, Path) else source
     names = {node.name: node.output[0] for node in model.graph.node if node.name and node.output}
     if activated:
         readers: dict[str, list[onnx.NodeProto]] = {}

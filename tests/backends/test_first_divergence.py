@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.backends import first_divergence as nodes
 from compress.backends.export_onnx import export_onnx
-from compress.export import first_divergence as nodes
 from tests.export.tiny import SPEC, split
 
 

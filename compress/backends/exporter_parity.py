@@ -1,0 +1,173 @@
+"""Exporter parity: an ONNX file computes what the torch network computed from which it was made.
+
+Nothing is derived from an export before this check. It runs the network and the file on the same samples, as one batch and
+alone: a batch shows what an exporter froze for one batch size, a sample alone what depends on the other samples.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from compress.backends import first_divergence
+from compress.backends import onnx_graph as graphs
+from compress.core.errors import ConversionError
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
+from compress.core.sentences.backends import BRANCH_FROZEN
+from compress.core.stage import OnnxOptions
+from compress.tasks.output_agreement import OutputAgreement, compare_outputs
+
+if TYPE_CHECKING:
+    from compress.data.batch import Split
+
+BATCH, ALONE = 16, 2
+"""Samples that run as one batch, and how many of them also run alone."""
+
+
+class ParityError(ConversionError):
+    """An export that computes something else than its network."""
+
+
+@dataclass(frozen=True)
+class ReferenceOutputs:
+    """Outputs of a torch network, which those of its export are compared with.
+
+    Attributes:
+        network: The network.
+        inputs: Float32 (N, C, H, W).
+        batch: Outputs of the inputs as one batch, (N, …); None where the network takes one sample at a time.
+        alone: Outputs of the first inputs one at a time, (1, …) each.
+    """
+
+    network: nn.Module
+    inputs: np.ndarray
+    batch: np.ndarray | None
+    alone: tuple[np.ndarray, ...]
+
+
+def probe_inputs(spec: InputSpec, count: int = 3) -> Tensor:
+    """Normal noise, for an export that comes without samples: float32 (count, C, H, W)."""
+    return torch.randn(count, *spec.shape, generator=torch.Generator().manual_seed(count))
+
+
+def parity_inputs(split: Split) -> Tensor:
+    """The first samples of a split, float32 (N, C, H, W)."""
+    return next(iter(split.ordered(BATCH))).inputs[:BATCH]
+
+
+def reference_outputs(module: nn.Module, inputs: Tensor) -> ReferenceOutputs:
+    """Run a network in eval mode on the CPU, which leaves it as it was.
+
+    Args:
+        module: The network.
+        inputs: Float32 (N, C, H, W).
+
+    Raises:
+        ConversionError: The network does not run, is random, or does not give one tensor.
+    """
+    network = copy.deepcopy(module).cpu().eval()
+    alone = tuple(_run(network, inputs[index : index + 1]) for index in range(min(ALONE, len(inputs))))
+    if not np.allclose(alone[0], _run(network, inputs[:1]), rtol=1e-3, atol=1e-4, equal_nan=True):
+        msg = "the network gives other outputs each time for the same inputs: take randomness out of its eval mode"
+        raise ConversionError(msg)
+    try:
+        batch = _run(network, inputs)
+    except ConversionError:  # it runs alone, so that its batch is fixed to 1
+        batch = None
+    return ReferenceOutputs(network, inputs.numpy(), batch, alone)
+
+
+def _run(network: nn.Module, inputs: Tensor) -> np.ndarray:
+    try:
+        with torch.no_grad():
+            outputs = network(inputs.clone())
+    except Exception as error:  # the network's own code, which may raise anything
+        msg = f"the network does not run on inputs of shape {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+        raise ConversionError(msg) from error
+    if not isinstance(outputs, Tensor):
+        msg = f"the network gives a {type(outputs).__name__} in eval mode, export takes one tensor of logits (N, K)"
+        raise ConversionError(msg)
+    return outputs.float().numpy()
+
+
+def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, options: OnnxOptions) -> None:
+    """Compare an export with its network.
+
+    Args:
+        model: The export.
+        reference: Outputs of the network.
+        options: How far they may be apart.
+
+    Raises:
+        ParityError: They are further apart; names the first node.
+        ConversionError: ONNX Runtime does not run the export.
+    """
+    session = graphs.create_session(model)
+    inputs = reference.inputs
+    fixed = session.get_inputs()[0].shape[0] == 1
+    pairs = [(outputs, inputs[index : index + 1]) for index, outputs in enumerate(reference.alone)]
+    if not fixed and reference.batch is not None:
+        pairs.append((reference.batch, inputs))
+    for expected, samples in pairs:
+        agreement = _compare(expected, graphs.run(session, samples))
+        allowed = options.absolute + options.relative * agreement.scale
+        if not agreement.max_abs <= allowed:
+            raise _parity_error(agreement, allowed, model, reference, samples)
+
+
+def _compare(expected: np.ndarray, outputs: np.ndarray) -> OutputAgreement:
+    if expected.shape != outputs.shape:
+        msg = f"the exported network gives outputs of shape {outputs.shape}, the torch network {expected.shape}"
+        raise ParityError(msg)
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, outputs))
+    same = ~np.isfinite(a) & ((a == b) | (np.isnan(a) & np.isnan(b)))
+    return compare_outputs(np.where(same, 0.0, a), np.where(same, 0.0, b))
+
+
+def _parity_error(
+    agreement: OutputAgreement, allowed: float, model: onnx.ModelProto, reference: ReferenceOutputs, samples: np.ndarray
+) -> ParityError:
+    place = first_divergence.describe_divergence(
+        first_divergence.torch_outputs(reference.network, samples),
+        first_divergence.float_outputs(model, samples),
+        allowed / (agreement.scale or 1.0),
+    )
+    batch = "one sample alone" if len(samples) == 1 else f"a batch of {len(samples)}"
+    return ParityError(
+        f"the ONNX export computes something else than the torch network: for {batch} outputs differ by up to "
+        f"{agreement.max_abs:.3g}, allowed is {allowed:.3g}; {place}"
+    )
+
+
+class _ValueReads(TorchFunctionMode):
+    """Lines of Python code that read the value of a computed tensor, as a branch on it does."""
+
+    READS = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy")
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.constants = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
+        self.lines: dict[str, None] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.READS and id(args[0]) not in self.constants:
+            caller = sys._getframe(1)  # the line that reads
+            self.lines[f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"] = None
+        return func(*args, **(kwargs or {}))
+
+
+def value_reads(reference: ReferenceOutputs) -> tuple[Fact, ...]:
+    """A warning where the network branches on values that it computed from its input, which an exporter freezes."""
+    with torch.no_grad(), _ValueReads(reference.network) as reads:
+        reference.network(torch.from_numpy(reference.inputs[:1]))
+    return (Fact.of(BRANCH_FROZEN, lines=tuple(reads.lines)),) if reads.lines else ()
