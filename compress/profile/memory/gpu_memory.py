@@ -17,13 +17,13 @@ RATE_HZ = 50.0
 
 @dataclass
 class GpuPeak:
-    """What was seen of one process.
+    """Peak GPU memory of one process.
 
     Attributes:
-        peak: Most bytes at one reading.
-        readings: How many there were.
-        whole_board: NVML did not tell processes apart: the board's memory above what was used before.
-        reason: Why there is nothing; empty when there is.
+        peak: Largest reading, bytes.
+        readings: Number of readings.
+        whole_board: NVML does not list memory by process: the reading is the board's increase over the memory in use before.
+        reason: Why there is no reading; empty otherwise.
     """
 
     peak: int = 0
@@ -34,39 +34,39 @@ class GpuPeak:
     def quantity(self) -> Quantity:
         """The peak, or its reason."""
         if self.reason or not self.peak:
-            return Quantity.missing("bytes", f"NVML: {self.reason or 'it showed no memory of this process'}")
-        what = "of the whole board above what was in use before" if self.whole_board else "of the process"
-        detail = f"NVML, {what}, the GPU's own context included, read {RATE_HZ:g} times a second"
+            return Quantity.missing("bytes", f"NVML: {self.reason or 'it listed no memory of this process'}")
+        what = "increase of the whole board over the memory in use before" if self.whole_board else "of the process"
+        detail = f"NVML, {what}, the GPU's process_bytes context included, read {RATE_HZ:g} times a second"
         return Quantity.measured(self.peak, "bytes", detail, runs=self.readings)
 
 
 @contextmanager
-def watch_gpu_memory(process: int, *, wanted: bool = True) -> Iterator[GpuPeak]:
+def watch_gpu_memory(process: int, *, enabled: bool = True) -> Iterator[GpuPeak]:
     """Read the GPU memory of a process while the block runs.
 
     Args:
         process: Its id.
-        wanted: False reads nothing.
+        enabled: False reads nothing.
     """
-    found, done = GpuPeak(), threading.Event()
+    gpu_peak, done = GpuPeak(), threading.Event()
     try:
-        library, handle = _opened() if wanted else (None, None)
+        library, handle = _open_nvml() if enabled else (None, None)
     except DeviceError as error:
-        found.reason, library, handle = str(error), None, None
+        gpu_peak.reason, library, handle = str(error), None, None
     if library is None:
-        yield found
+        yield gpu_peak
         return
-    thread = threading.Thread(target=_follow, args=(library, handle, process, found, done), daemon=True)
+    thread = threading.Thread(target=_follow, args=(library, handle, process, gpu_peak, done), daemon=True)
     thread.start()
     try:
-        yield found
+        yield gpu_peak
     finally:
         done.set()
         thread.join()
         library.nvmlShutdown()
 
 
-def _opened() -> tuple[Any, Any]:
+def _open_nvml() -> tuple[Any, Any]:
     try:
         import pynvml
     except ImportError as error:
@@ -79,20 +79,20 @@ def _opened() -> tuple[Any, Any]:
         raise DeviceError(str(error)) from error
 
 
-def _follow(library: Any, handle: Any, process: int, found: GpuPeak, done: threading.Event) -> None:
+def _follow(library: Any, handle: Any, process: int, gpu_peak: GpuPeak, done: threading.Event) -> None:
     try:
         before = library.nvmlDeviceGetMemoryInfo(handle).used
         while not done.wait(1 / RATE_HZ):
-            own = _own(library, handle, process)
-            found.whole_board = own is None
-            now = library.nvmlDeviceGetMemoryInfo(handle).used - before if own is None else own
-            found.peak = max(found.peak, int(now))
-            found.readings += 1
+            process_bytes = _process_bytes(library, handle, process)
+            gpu_peak.whole_board = process_bytes is None
+            now = library.nvmlDeviceGetMemoryInfo(handle).used - before if process_bytes is None else process_bytes
+            gpu_peak.peak = max(gpu_peak.peak, int(now))
+            gpu_peak.readings += 1
     except library.NVMLError as error:
-        found.reason = f"it stopped after {found.readings} readings: {error}"
+        gpu_peak.reason = f"it stopped after {gpu_peak.readings} readings: {error}"
 
 
-def _own(library: Any, handle: Any, process: int) -> int | None:
+def _process_bytes(library: Any, handle: Any, process: int) -> int | None:
     """Bytes of the process; None where NVML hides processes or their memory, as in containers and on Windows."""
     listed = library.nvmlDeviceGetComputeRunningProcesses(handle)
     mine = [entry.usedGpuMemory for entry in listed if entry.pid == process]

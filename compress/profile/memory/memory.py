@@ -1,4 +1,4 @@
-"""What an artifact takes: on disk, compressed, as weights, and resident while it runs in a process of its own."""
+"""Size of an artifact on disk, compressed and as weights, and its resident memory in a process of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a fresh process took: bytes and milliseconds.
+    """Memory and time of a model in a fresh process: bytes and milliseconds.
 
     Attributes:
         before: Resident with Python, NumPy and the runtime imported, no model yet.
@@ -45,8 +45,8 @@ class Footprint:
         load_ms: Time to load.
         first_ms: Time of the first run.
         steady_ms: Median time of the others.
-        arena: What the runtime's arena took from the system; None where it does not tell.
-        arena_used: Most of it that was in use at one time.
+        arena: Memory that the runtime's arena allocated from the system; None where the runtime does not report it.
+        arena_used: Largest part of it in use at one time.
     """
 
     before: int
@@ -62,7 +62,7 @@ class Footprint:
 
     @property
     def model(self) -> int:
-        """What loading and running the model added at the peak."""
+        """Increase of the peak by loading and running the model."""
         return max(self.peak - self.before, 0)
 
 
@@ -73,13 +73,13 @@ def peak(
 
     Args:
         path: ONNX file.
-        feeds: What its inputs look like; the probe feeds zeros of these shapes.
+        feeds: Example inputs; the probe feeds zeros of these shapes.
         threads: Within an operator.
         runs: Inferences, two at least.
-        provider: ONNX Runtime's name of what executes, or `openvino`.
+        provider: Execution provider of ONNX Runtime, or `openvino`.
 
     Raises:
-        DeviceError: The process failed, or was killed for want of memory.
+        DeviceError: The process failed, or was killed because memory ran out.
     """
     return _run_probe(path, feeds, threads, runs, provider)[0]
 
@@ -93,7 +93,7 @@ def _run_probe(
     on_gpu = provider not in ON_CPU
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
-        memory_gpu.watch_gpu_memory(process.pid, wanted=on_gpu) as gpu,
+        memory_gpu.watch_gpu_memory(process.pid, enabled=on_gpu) as gpu,
     ):
         try:
             output, errors = process.communicate(timeout=TIMEOUT_S)
@@ -102,7 +102,7 @@ def _run_probe(
             msg = f"memory of {path} was not measured: {runs} runs took longer than {TIMEOUT_S} s"
             raise DeviceError(msg) from error
     if process.returncode != 0:
-        why = "it was killed, probably for want of memory" if process.returncode < 0 else errors.strip()[-300:]
+        why = "it was killed, probably because memory ran out" if process.returncode < 0 else errors.strip()[-300:]
         msg = f"memory of {path} was not measured: the process that ran it ended with {process.returncode}; {why}"
         raise DeviceError(msg)
     return Footprint(**json.loads(output.splitlines()[-1])), gpu
@@ -118,40 +118,42 @@ def quantities(
     """
     on_gpu = provider not in ON_CPU
     try:
-        found, gpu = _run_probe(path, feeds, threads, RUNS, provider)
+        footprint, gpu = _run_probe(path, feeds, threads, RUNS, provider)
     except DeviceError as error:
-        kept = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
-        return {name: Quantity.missing(unit, str(error)) for name, unit in kept.items()}
+        units = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
+        return {name: Quantity.missing(unit, str(error)) for name, unit in units.items()}
     runtime = "OpenVINO" if provider == "openvino" else "ONNX Runtime"
-    return described(found, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
+    return footprint_quantities(footprint, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
 
 
-def described(found: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
-    """A footprint in figures, wherever it was measured."""
+def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
+    """Quantities of a footprint, measured here or on another device."""
     how = f"in a fresh process of {runtime}"
-    first = f"{how}; {found.steady_ms:.3f} ms in later runs"
+    first = f"{how}; {footprint.steady_ms:.3f} ms in later runs"
     numbers = {
-        "memory_bytes": (found.peak, f"peak resident {how}, {found.before / 1e6:.0f} MB of it Python and the runtime"),
-        "memory_model_bytes": (found.model, f"peak resident above what was there before loading, {how}"),
-        "memory_first_bytes": (found.first, f"resident after the first run, {how}"),
-        "memory_steady_bytes": (found.steady, f"resident after {RUNS} runs, {how}"),
-        "load_ms": (found.load_ms, f"from file to session {how}; the file was in the system's cache or not, as it came"),
-        "latency_first_ms": (found.first_ms, first),
+        "memory_bytes": (footprint.peak, f"peak resident {how}, {footprint.before / 1e6:.0f} MB of it Python and the runtime"),
+        "memory_model_bytes": (footprint.model, f"peak resident above that before loading, {how}"),
+        "memory_first_bytes": (footprint.first, f"resident after the first run, {how}"),
+        "memory_steady_bytes": (footprint.steady, f"resident after {RUNS} runs, {how}"),
+        "load_ms": (footprint.load_ms, f"from file to session {how}; the file may or may not have been in the system's cache"),
+        "latency_first_ms": (footprint.first_ms, first),
     }
-    told = {name: Quantity.measured(value, UNITS[name], detail, runs=1) for name, (value, detail) in numbers.items()}
-    told["memory_arena_bytes"] = arena(found, runtime)
-    return told
+    quantities_by_name = {
+        name: Quantity.measured(value, UNITS[name], detail, runs=1) for name, (value, detail) in numbers.items()
+    }
+    quantities_by_name["memory_arena_bytes"] = arena(footprint, runtime)
+    return quantities_by_name
 
 
-def arena(found: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
-    """What the runtime's arena took, weights left out where the runtime keeps them elsewhere."""
-    if found.arena is None and runtime != "ONNX Runtime":
-        return Quantity.missing("bytes", f"{runtime} does not tell what its allocator takes")
-    if found.arena is None:
-        return Quantity.missing("bytes", "this ONNX Runtime does not tell its arena in its profile, or was built without one")
-    used = f"{found.arena_used / 1e6:.2f} MB" if found.arena_used is not None else "an unknown part"
-    detail = f"taken from the system by ONNX Runtime's arena, by its own profile; at most {used} of it in use at a time"
-    return Quantity.measured(found.arena, "bytes", detail, runs=1)
+def arena(footprint: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
+    """Memory of the runtime's arena, without the weights where the runtime keeps them elsewhere."""
+    if footprint.arena is None and runtime != "ONNX Runtime":
+        return Quantity.missing("bytes", f"{runtime} does not report the memory of its allocator")
+    if footprint.arena is None:
+        return Quantity.missing("bytes", "this ONNX Runtime does not report its arena in its profile, or was built without one")
+    used = f"{footprint.arena_used / 1e6:.2f} MB" if footprint.arena_used is not None else "an unknown part"
+    detail = f"allocated from the system by ONNX Runtime's arena, by its own profile; at most {used} of it in use at a time"
+    return Quantity.measured(footprint.arena, "bytes", detail, runs=1)
 
 
 def sizes(path: Path) -> dict[str, Quantity]:
@@ -171,7 +173,7 @@ def sizes(path: Path) -> dict[str, Quantity]:
 
 
 def compressed(path: Path) -> Quantity:
-    """Size after zlib at level 1, external data included: what an update would send."""
+    """Size after zlib at level 1, external data included: the download size of an update."""
     total = 0
     for part in parts(path):
         packer = zlib.compressobj(1)

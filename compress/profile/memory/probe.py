@@ -1,13 +1,14 @@
-"""Run in a fresh process by `memory.peak`: load a model, run it, print how much memory was there when. Stands alone.
+"""Run in a fresh process by `memory.peak`: load a model, run it, print its resident memory at each step.
 
-    python -P memory_probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32"]}' CPUExecutionProvider
+    python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32"]}' CPUExecutionProvider
 
-The last word is an execution provider of ONNX Runtime, or `openvino`, which has no arena to tell of.
+The last argument is an execution provider of ONNX Runtime, or `openvino`, which reports no arena. Imports nothing of
+this package.
 
 Prints JSON: bytes resident `before` (Python, NumPy and the runtime imported), after `loaded`, after the `first` run, when
-`steady`, and at the `peak`; milliseconds of loading, of the first run and of a steady one; and, from a second session that
-profiles itself, what the runtime's arena took from the system (`arena`) and had in use at most (`arena_used`), null where the
-runtime does not tell.
+`steady`, and at the `peak`; milliseconds of loading, of the first run and of a steady run; and, from a second session that
+profiles itself, the memory that the runtime's arena allocated from the system (`arena`) and the largest part of it in use
+(`arena_used`), null where the runtime does not report it.
 """
 
 import json
@@ -35,18 +36,18 @@ def resident(key: str) -> int:
 
 
 def options(threads: int) -> Any:
-    """As the timed sessions have them."""
+    """Session options of the timed sessions."""
     import onnxruntime
 
-    made = onnxruntime.SessionOptions()
-    made.intra_op_num_threads = threads
-    made.inter_op_num_threads = 1
-    made.log_severity_level = 3
-    return made
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = threads
+    session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = 3
+    return session_options
 
 
 def milliseconds(start: int) -> float:
-    """Since `start`."""
+    """Milliseconds since `start`, ns."""
     return (time.perf_counter_ns() - start) / 1e6
 
 
@@ -62,13 +63,13 @@ def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str)
         for _ in range(2):
             session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
-    told = [event["args"] for event in events if "mem_arena_held" in event.get("args", {})]
-    held = max((int(args["mem_arena_held"]) for args in told), default=None)
-    used = max((int(args.get("mem_in_use_peak", 0)) for args in told), default=None)
+    arena_events = [event["args"] for event in events if "mem_arena_held" in event.get("args", {})]
+    held = max((int(args["mem_arena_held"]) for args in arena_events), default=None)
+    used = max((int(args.get("mem_in_use_peak", 0)) for args in arena_events), default=None)
     return {"arena": held, "arena_used": used}
 
 
-def opened(model: str, threads: int, provider: str) -> Callable[[dict[str, np.ndarray]], object]:
+def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, np.ndarray]], object]:
     """Load; what runs it once."""
     if provider == "openvino":
         import openvino
@@ -92,20 +93,20 @@ def main() -> None:
         sys.argv[5],
     )
     __import__("openvino" if provider == "openvino" else "onnxruntime")
-    found: dict[str, float | None] = {"before": resident("VmRSS")}
+    footprint: dict[str, float | None] = {"before": resident("VmRSS")}
     start = time.perf_counter_ns()
-    run = opened(model, threads, provider)
-    found |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
+    run = open_model(model, threads, provider)
+    footprint |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
     feeds = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
     times = []
     for _ in range(max(2, runs)):
         start = time.perf_counter_ns()
         run(feeds)
         times.append(milliseconds(start))
-        found.setdefault("first", resident("VmRSS"))
-    found |= {"first_ms": times[0], "steady_ms": statistics.median(times[1:])}
-    found |= {"steady": resident("VmRSS"), "peak": resident("VmHWM")}
-    print(json.dumps(found | (arena(model, threads, feeds, provider) if provider != "openvino" else {})))
+        footprint.setdefault("first", resident("VmRSS"))
+    footprint |= {"first_ms": times[0], "steady_ms": statistics.median(times[1:])}
+    footprint |= {"steady": resident("VmRSS"), "peak": resident("VmHWM")}
+    print(json.dumps(footprint | (arena(model, threads, feeds, provider) if provider != "openvino" else {})))
 
 
 if __name__ == "__main__":

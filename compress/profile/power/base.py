@@ -1,4 +1,4 @@
-"""What every power sensor offers: whether it is there, a start, readings, a stop."""
+"""Interface of power sensors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 class Sensor(Protocol):
     """One source of power or energy readings.
 
-    A sensor that fails while it reads raises `DeviceError`, `OSError` or `ValueError`; what was to be measured then counts as
+    A sensor that fails while it reads raises `DeviceError`, `OSError` or `ValueError`; the power then counts as
     not measured.
 
     Attributes:
-        name: In words, `RAPL`.
-        counts: `read` gives joules that only grow; otherwise watts of the moment.
-        rate_hz: How often a reading is worth taking.
-        shortest_s: Time under which its readings tell nothing.
+        name: For people, such as `RAPL`.
+        counts: `read` returns joules that only grow; otherwise the present power in watts.
+        rate_hz: Readings per second.
+        shortest_s: Shortest observation with a meaningful result.
     """
 
     name: str
@@ -28,30 +28,30 @@ class Sensor(Protocol):
         """None when it can be read, else the exact reason why not."""
 
     def measures(self) -> str:
-        """What its figure covers, in words; after `available` gave None."""
+        """Part of the machine that it measures, for people; valid after `available` returned None."""
 
     def start(self) -> None:
-        """Take what readings need."""
+        """Open the source of the readings."""
 
     def read(self) -> float:
-        """Watts, or joules since some moment."""
+        """Watts, or joules since an arbitrary time."""
 
     def stop(self) -> None:
-        """Free everything; harmless when it was never started."""
+        """Free everything; no effect when it was never started."""
 
 
 def number_in(file: Path) -> int:
-    """The whole number that a kernel file holds.
+    """Integer in a kernel file.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It holds something else.
+        ValueError: It holds no integer.
     """
     return int(file.read_text(encoding="ascii", errors="replace").strip())
 
 
 def text_in(file: Path) -> str:
-    """What a kernel file says; empty where it cannot be read."""
+    """Text of a kernel file; empty where it cannot be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,9 +1,9 @@
-"""Power drawn from a battery, as its gauge tells: phones, tablets and laptops while they are not charged.
+"""Power drawn from a battery, by its gauge: phones, tablets and laptops while they are not charged.
 
     P = power_now,   or   |voltage_now × current_now|
 
-Kernel documentation, sysfs-class-power. A gauge sees the whole machine, screen and radio included, and is renewed only every
-second or so, by some makers every half minute.
+Kernel documentation, sysfs-class-power. A gauge measures the whole machine, screen and radio
+included, and is updated about every second, by some makers every half minute.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ class Battery:
     def available(self) -> str | None:
         """None when the machine runs on a battery whose gauge can be read."""
         folders = sorted(self.root.glob("*")) if self.root.is_dir() else []
-        found = [one for one in folders if text_in(one / "type") == "Battery" and text_in(one / "scope") != "Device"]
-        if not found:
+        batteries = [
+            folder for folder in folders if text_in(folder / "type") == "Battery" and text_in(folder / "scope") != "Device"
+        ]
+        if not batteries:
             return f"{self.root} holds no battery"
-        self._batteries = found
+        self._batteries = batteries
         try:
             watts = self.read()
         except (DeviceError, OSError, ValueError) as error:
@@ -47,27 +49,27 @@ class Battery:
         return None if watts > 0 else "it reads 0 W"
 
     def measures(self) -> str:
-        """Which batteries."""
+        """Names of the batteries."""
         return f"everything that {', '.join(battery.name for battery in self._batteries)} feeds, screen and radio included"
 
     def start(self) -> None:
-        """Nothing to take."""
+        """Nothing to open."""
 
     def read(self) -> float:
         """Watts drawn.
 
         Raises:
-            DeviceError: No battery is being discharged: the gauge then tells the charger's power.
+            DeviceError: No battery is being discharged: the gauge then reports the charger's power.
         """
         states = {battery.name: text_in(battery / "status") for battery in self._batteries}
         if "Discharging" not in states.values():
-            told = ", ".join(f"{name} is {state or 'in no known state'}" for name, state in states.items())
-            msg = f"{told}: unplug the charger, for only a battery that is discharging tells what is drawn"
+            charging = ", ".join(f"{name} is {state or 'in no known state'}" for name, state in states.items())
+            msg = f"{charging}: unplug the charger, because the gauge reports the power drawn only while the battery discharges"
             raise DeviceError(msg)
         return sum(_watts(battery) for battery in self._batteries if states[battery.name] == "Discharging")
 
     def stop(self) -> None:
-        """Nothing is held."""
+        """Nothing to free."""
 
 
 def _watts(battery: Path) -> float:

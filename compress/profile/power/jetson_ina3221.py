@@ -1,7 +1,7 @@
 """Power of a Jetson through its INA3221 monitors: voltage × current of the rail that feeds the whole module.
 
-The other rails are no parts that add up to it: memory, regulators and peripherals hang on none of them. So the input rail is
-used where the board has one; AGX modules have none, and there the supplies of the module are summed, as NVIDIA does.
+The other rails do not add up to it: none of them feeds memory, regulators and peripherals. The input rail is used where
+the board has one; AGX modules have none, and the supplies of the module are summed, as NVIDIA does.
 Kernel documentation, hwmon/ina3221; Jetson Linux developer guide, "Power Monitors".
 """
 
@@ -29,7 +29,7 @@ class Rail:
     current: Path
 
     def watts(self) -> float:
-        """Power of the moment."""
+        """Present power."""
         if self.power is not None:
             return number_in(self.power) * 1e-3
         return number_in(self.voltage) * number_in(self.current) * 1e-6
@@ -37,7 +37,7 @@ class Rail:
 
 @dataclass
 class Ina3221:
-    """The rail that tells a Jetson's power.
+    """The rails that feed a Jetson.
 
     Attributes:
         root: Where `sys` is; another folder in tests.
@@ -51,62 +51,62 @@ class Ina3221:
     _rails: dict[str, Rail] = field(default_factory=dict, repr=False)
 
     def available(self) -> str | None:
-        """None when the board's power can be told from its rails."""
-        found = rails(self.root)
-        if not found:
+        """None when the board's power follows from its rails."""
+        by_label = rails(self.root)
+        if not by_label:
             return f"no INA3221 monitor under {self.root / 'sys'} (it serves Jetson boards)"
-        chosen = board_rails(found)
-        if not chosen:
-            return f"rails {', '.join(found)} are there, but none feeds the whole board and their sum is not its power"
-        self._rails = {name: found[name] for name in chosen}
+        names = board_rails(by_label)
+        if not names:
+            return f"rails {', '.join(by_label)} are there, but none feeds the whole board and their sum is not its power"
+        self._rails = {name: by_label[name] for name in names}
         try:
             watts = self.read()
         except (OSError, ValueError) as error:
-            return f"rail {', '.join(chosen)} cannot be read ({error})"
-        return None if watts > 0 else f"rail {', '.join(chosen)} reads 0 W"
+            return f"rail {', '.join(names)} cannot be read ({error})"
+        return None if watts > 0 else f"rail {', '.join(names)} reads 0 W"
 
     def measures(self) -> str:
-        """Which rails."""
-        return rails_in_words(tuple(self._rails))
+        """Names of the rails."""
+        return describe_rails(tuple(self._rails))
 
     def start(self) -> None:
-        """Nothing to take."""
+        """Nothing to open."""
 
     def read(self) -> float:
-        """Watts of the moment."""
+        """Present power, W."""
         return sum(rail.watts() for rail in self._rails.values())
 
     def stop(self) -> None:
-        """Nothing is held."""
+        """Nothing to free."""
 
 
 def board_rails(names: Collection[str]) -> tuple[str, ...]:
-    """The rails whose sum is the power of the board or module; none where it cannot be told."""
+    """The rails whose sum is the power of the board or module; none where it is not known."""
     single = next(((name,) for name in INPUTS if name in names), ())
     return single or next((module for module in MODULES if set(module) <= set(names)), ())
 
 
-def rails_in_words(chosen: tuple[str, ...]) -> str:
-    """What the chosen rails cover."""
-    if len(chosen) == 1:
-        return f"rail {chosen[0]}, the input of the whole module"
-    return f"sum of the rails {', '.join(chosen)}, the supplies of the module; the carrier board is not in it"
+def describe_rails(names: tuple[str, ...]) -> str:
+    """Part of the board that the rails feed."""
+    if len(names) == 1:
+        return f"rail {names[0]}, the input of the whole module"
+    return f"sum of the rails {', '.join(names)}, the supplies of the module; the carrier board is not in it"
 
 
 def rails(root: Path) -> dict[str, Rail]:
     """Every labelled channel: hwmon of JetPack 5 and later, iio of JetPack 4."""
-    found: dict[str, Rail] = {}
+    by_label: dict[str, Rail] = {}
     hwmon = {folder for folder in root.glob("sys/class/hwmon/hwmon*") if text_in(folder / "name") == "ina3221"}
     hwmon |= set(root.glob("sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*"))
     for folder in sorted(hwmon):
         for channel in (1, 2, 3):
             label, current = text_in(folder / f"in{channel}_label"), folder / f"curr{channel}_input"
             if re.fullmatch(r"[A-Z0-9_]+", label) and label != "NC" and current.exists():
-                found.setdefault(label, Rail(None, folder / f"in{channel}_input", current))
+                by_label.setdefault(label, Rail(None, folder / f"in{channel}_input", current))
     for folder in sorted(root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*")):
         for channel in (0, 1, 2):
             label, power = text_in(folder / f"rail_name_{channel}"), folder / f"in_power{channel}_input"
             if label and power.exists():
                 voltage, current = (folder / f"in_{what}{channel}_input" for what in ("voltage", "current"))
-                found.setdefault(label, Rail(power, voltage, current))
-    return found
+                by_label.setdefault(label, Rail(power, voltage, current))
+    return by_label

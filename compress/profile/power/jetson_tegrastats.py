@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compress.core.errors import DeviceError
-from compress.profile.power.jetson_ina3221 import board_rails, rails_in_words
+from compress.profile.power.jetson_ina3221 import board_rails, describe_rails
 
 INTERVAL_MS = 100
 PATIENCE_S = 5.0
@@ -52,14 +52,14 @@ class Tegrastats:
         return None if watts > 0 else "it prints 0 W"
 
     def measures(self) -> str:
-        """Which rails."""
-        return rails_in_words(board_rails(self._latest))
+        """Names of the rails."""
+        return describe_rails(board_rails(self._latest))
 
     def start(self) -> None:
         """Start the tool and wait for its first line.
 
         Raises:
-            DeviceError: It prints nothing, or no rail that tells the board's power.
+            DeviceError: It prints nothing, or no rail that feeds the whole board.
         """
         self._latest, self._first_line = {}, threading.Event()
         self._process = subprocess.Popen(  # noqa: S603
@@ -105,8 +105,8 @@ class Tegrastats:
     def _follow(self, process: Any, first_line: threading.Event) -> None:
         with process.stdout as lines:
             for line in lines:
-                if found := parse(line):
-                    self._latest = found
+                if watts := parse(line):
+                    self._latest = watts
                     first_line.set()
         first_line.set()
 

@@ -1,8 +1,8 @@
-"""Power and energy of inferences: idle first, then each model without pause, with whatever sensor the machine has.
+"""Power and energy of inferences: idle first, then each model without pause, with the first sensor of the machine that works.
 
     P = mean power while running           E = (P − P_idle) × elapsed / inferences
 
-Idle power is reported and taken off the energy, which so is what an inference adds to a machine that is on anyway.
+Idle power is reported and subtracted, so the energy is the increase that an inference causes on a machine that is switched on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
 
 @dataclass(frozen=True)
 class _Busy:
-    """One model under way: the readings, the inferences and the seconds that they took."""
+    """One model under way: its readings, number of inferences and duration."""
 
     trace: Trace
     runs: int
@@ -40,8 +40,8 @@ def measure(
     Args:
         actions: By name; each call is one blocking inference.
         sensors: In order of preference.
-        seconds: How long idle and each of the actions is observed; longer where the sensor asks for it.
-        batch: Samples in one inference; energy is told per sample.
+        seconds: Observation time of idle and of each action; longer where the sensor requires it.
+        batch: Samples in one inference; energy is reported per sample.
 
     Returns:
         By name `power_w` (idle included), `idle_w` and `energy_j` (idle taken off). When no sensor works, or it stops on the
@@ -56,7 +56,7 @@ def measure(
 
 
 def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | None, Trace | None, str]:
-    """The sensor, its readings at idle, and why those before it were passed over."""
+    """The sensor, its readings at idle, and why the sensors before it do not work."""
     reasons = []
     for sensor in sensors:
         reason = sensor.available()
@@ -85,19 +85,19 @@ def _quantities(idle: Trace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
         return _absent(f"{sensor.name}: {reason}")
-    method = "joules counted" if sensor.counts else "watts of the moment"
+    method = "joules counted" if sensor.counts else "present power"
     how = f"{sensor.name}, {sensor.measures()}; {method}, read {sensor.rate_hz:g} times a second from a thread"
     above, low, high = above_idle(busy.trace, idle)
-    each = busy.elapsed / busy.runs / batch
-    doubt = "; not told apart from idle" if low <= 0 else ""
+    seconds_per_sample = busy.elapsed / busy.runs / batch
+    doubt = "; not distinguishable from idle" if low <= 0 else ""
     return {
         "power_w": _power(busy.trace, f"{how}, over {busy.elapsed:.1f} s of inferences without pause, idle power included"),
         "idle_w": _power(idle, f"{how}, over {idle.elapsed:.1f} s with the models loaded and nothing running"),
         "energy_j": Quantity.measured(
-            above * each,
+            above * seconds_per_sample,
             "J",
-            f"{how}; idle taken off ({idle.mean() * each:.3g} J a sample besides){doubt}",
-            interval=(low * each, high * each),
+            f"{how}; idle taken off ({idle.mean() * seconds_per_sample:.3g} J per sample of idle energy){doubt}",
+            interval=(low * seconds_per_sample, high * seconds_per_sample),
             runs=busy.runs,
         ),
     }
@@ -107,11 +107,11 @@ def above_idle(busy: Trace, idle: Trace) -> tuple[float, float, float]:
     """Mean power above idle, W, with its 95 % interval: both drawn again and again from their block means."""
     generator = np.random.default_rng(0)
 
-    def drawn(blocks: Array) -> Array:
+    def resampled_means(blocks: Array) -> Array:
         means: Array = generator.choice(blocks, (RESAMPLES, len(blocks))).mean(axis=1)
         return means
 
-    low, high = np.quantile(drawn(busy.blocks()) - drawn(idle.blocks()), (0.025, 0.975))
+    low, high = np.quantile(resampled_means(busy.blocks()) - resampled_means(idle.blocks()), (0.025, 0.975))
     above = busy.mean() - idle.mean()
     return above, min(float(low), above), max(float(high), above)
 

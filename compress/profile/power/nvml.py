@@ -1,6 +1,6 @@
 """Power of an NVIDIA GPU through NVML (nvidia-ml-py): the board's energy counter, or its power where there is no counter.
 
-Jetsons have NVML but no power in it: that counts as missing. Since Ampere the power reading is a mean over a second; the
+Jetsons have NVML but no power in it: it counts as missing. Since Ampere the power reading is a mean over a second; the
 counter (Volta and later) has no such lag.
 """
 
@@ -51,7 +51,7 @@ class Nvml:
         return "; ".join(reasons)
 
     def measures(self) -> str:
-        """Which board."""
+        """Name of the board."""
         return f"the whole board of {self._call('nvmlDeviceGetName')}, {'energy counter' if self.counts else 'power reading'}"
 
     def start(self) -> None:

@@ -40,21 +40,21 @@ class Rapl:
         """None when every package can be read."""
         if not self.root.is_dir():
             return f"{self.root} does not exist (no powercap driver: usual on virtual machines, Arm and outside Linux)"
-        found = [folder for folder in sorted(self.root.glob("intel-rapl:*[0-9]")) if folder.name.count(":") == 1]
-        if not found:
+        packages = [folder for folder in sorted(self.root.glob("intel-rapl:*[0-9]")) if folder.name.count(":") == 1]
+        if not packages:
             return f"{self.root} holds no intel-rapl package (it serves Intel and AMD processors alike)"
-        if shut := [folder for folder in found if not os.access(folder / "energy_uj", os.R_OK)]:
-            return f"{shut[0] / 'energy_uj'} is not readable by this user; run as root or `chmod a+r` it"
-        self._packages = found
+        if unreadable := [folder for folder in packages if not os.access(folder / "energy_uj", os.R_OK)]:
+            return f"{unreadable[0] / 'energy_uj'} is not readable by this user; run as root or `chmod a+r` it"
+        self._packages = packages
         return None
 
     def measures(self) -> str:
-        """Which packages."""
+        """Number of packages."""
         count = len(self._packages)
         return f"{count} processor package{'s' * (count != 1)}, memory not included"
 
     def start(self) -> None:
-        """Note where the counters stand."""
+        """Store the counters' values."""
         self._limits = [number_in(folder / "max_energy_range_uj") + 1 for folder in self._packages]
         self._last = [number_in(folder / "energy_uj") for folder in self._packages]
         self._joules = 0.0
@@ -68,4 +68,4 @@ class Rapl:
         return self._joules
 
     def stop(self) -> None:
-        """Nothing is held."""
+        """Nothing to free."""

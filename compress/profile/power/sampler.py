@@ -1,4 +1,4 @@
-"""Readings of a sensor while something else runs, taken by a thread at the sensor's rate."""
+"""Readings of a sensor by a thread, at the sensor's rate, while other code runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compress.core.errors import DeviceError
 from compress.profile.power.base import Sensor
 
 BLOCKS = 20
-"""Means that an interval is drawn from: neighbouring readings are alike, blocks of them less so."""
+"""Block means that are resampled for an interval: neighbouring readings correlate, block means less."""
 FEWEST = 3
-"""Readings under which nothing is said."""
+"""Fewest readings of a result."""
 
 
 @dataclass(eq=False)
 class Trace:
-    """What a sensor said over one stretch of time.
+    """Readings of a sensor over one period.
 
     Attributes:
-        sensor: Which.
-        seconds: When, by a monotonic clock.
+        sensor: The sensor.
+        seconds: Time of each reading, by a monotonic clock.
         values: Watts, or joules.
-        failure: Why the readings ended early; empty when they did not.
+        failure: Why the readings ended early; empty otherwise.
     """
 
     sensor: Sensor
@@ -42,24 +42,24 @@ class Trace:
         return self.seconds[-1] - self.seconds[0] if self.seconds else 0.0
 
     def fault(self) -> str | None:
-        """Why this is no measurement, if it is none."""
+        """Why the readings are not a valid measurement; None when they are."""
         if self.failure:
             return f"it stopped after {self.elapsed:.1f} s of readings: {self.failure}"
         if len(self.values) < FEWEST:
-            return f"it gave {len(self.values)} readings, {FEWEST} are the fewest to say anything"
+            return f"it gave {len(self.values)} readings, {FEWEST} are needed"
         watts = self.watts()
         if not np.isfinite(watts).all():
             return "it gave readings that are not numbers"
         return "it returned nothing but zeros" if not watts.any() else None
 
     def watts(self) -> Array:
-        """Power: of each reading, or between each two where the sensor counts joules."""
+        """Power of each reading, W; between neighbouring readings where the sensor counts joules."""
         if not self.sensor.counts:
             return np.array(self.values)
         return np.diff(self.values) / np.maximum(np.diff(self.seconds), 1e-9)
 
     def blocks(self) -> Array:
-        """Mean power of up to 20 stretches of equal length."""
+        """Mean power of up to 20 periods of equal length, W."""
         if not self.sensor.counts:
             return np.array([part.mean() for part in np.array_split(self.watts(), min(BLOCKS, len(self.values)))])
         edges = np.unique(np.linspace(0, len(self.values) - 1, min(BLOCKS, len(self.values) - 1) + 1).astype(int))
@@ -76,10 +76,10 @@ class Trace:
 
 @contextmanager
 def sampled(sensor: Sensor) -> Iterator[Trace]:
-    """Read a sensor beside the block, from its first to its last moment.
+    """Read a sensor while the block runs.
 
     Yields:
-        The trace; complete after the block. A sensor that fails ends it with the reason, the block goes on.
+        The trace; complete after the block. A failing sensor ends it with the reason; the block continues.
     """
     trace, done = Trace(sensor), threading.Event()
 

@@ -1,6 +1,6 @@
-"""The first code that runs on a device: take the agent from the standard input into a fresh folder and start it there.
+"""The first code that runs on a device: receive the agent on the standard input, write it into a fresh folder and start it.
 
-Sent ahead of everything else and run by `exec`, so no module of this package is there yet. It reads one line of JSON, `{"size",
+Sent first and run by `exec`: no module of this package is there yet. It reads one line of JSON, `{"size",
 "sha256", "workdir", "lease_s"}`, then the agent's zip file.
 """
 
@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 MARK = "compress-agent:"
-"""Starts every line that is meant for the other side; login scripts may print others."""
+"""Start of every line that is a message; login scripts may print other lines."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OLDEST = (3, 10)
 
@@ -25,13 +25,13 @@ def say(**message: object) -> None:
 
 
 def refuse(error: str, text: str) -> None:
-    """Say why there will be no agent, and leave."""
+    """Report why the agent cannot start, and exit."""
     say(error=error, text=text)
     sys.exit(1)
 
 
 def prepare(header: "dict[str, object]", agent: bytes) -> str:
-    """Make the folder and put the agent into it.
+    """Create the folder and write the agent into it.
 
     Args:
         header: As described above.

@@ -1,4 +1,4 @@
-"""Stands for `compress.core.record` on a device without pydantic: the same figures, as plain data to be sent back."""
+"""Replaces `compress.core.record` on a device without pydantic: the same quantities as plain data."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Quantity:
     def measured(
         cls, value: float, unit: str, detail: str = "", *, interval: tuple[float, float] | None = None, runs: int | None = None
     ) -> Quantity:
-        """A number that an instrument or a count gave."""
+        """A measured or counted number."""
         low, high = interval or (None, None)
         return cls(value, unit, "measured", detail, low, high, runs)
 
     @classmethod
     def missing(cls, unit: str, reason: str) -> Quantity:
-        """A number that nobody measured, and why."""
+        """A number that was not measured, and why."""
         return cls(None, unit, "not measured", reason)
 
 

@@ -1,4 +1,4 @@
-"""Clocks, temperature, power mode and names as a Linux device tells them. Standard library only: it runs there."""
+"""Clocks, temperature, power mode and names as Linux reports them. Standard library only: it runs on the device."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ ROOT = Path("/")
 
 
 def clocks(root: Path = ROOT) -> dict[str, str]:
-    """Governor, frequencies, temperatures and power mode, in words; what the device does not tell is not there."""
+    """Governor, frequencies, temperatures and power mode, as text; readings that the device does not report are left out."""
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     zones = [(_text(zone / "type"), _text(zone / "temp")) for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"))]
     hot = max(((int(value), name) for name, value in zones if value.lstrip("-").isdigit()), default=None)
     now, most = _text(cpu / "scaling_cur_freq"), _text(cpu / "scaling_max_freq")
-    found = {
+    readings = {
         "governor": _text(cpu / "scaling_governor"),
         "cpu0 clock": f"{int(now) // 1000} of {int(most) // 1000} MHz" if now.isdigit() and most.isdigit() else "",
         "hottest": f"{hot[1]} {hot[0] / 1000:.0f} °C" if hot else "",
         "power mode": _mode(),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in readings.items() if value}
 
 
 def cpu_name(root: Path = ROOT) -> str:
-    """Board and processor as the device calls them; empty where it does not tell."""
+    """Board and processor as the device names them; empty where it does not."""
     board = _text(root / "proc/device-tree/model").strip("\0")
     lines = _text(root / "proc/cpuinfo").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
@@ -42,7 +42,7 @@ def _mode() -> str:
 
 
 def _text(path: Path) -> str:
-    """Contents without blanks; empty when the file cannot be read."""
+    """Stripped contents; empty when the file cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

@@ -1,11 +1,11 @@
-"""The agent's long-lived half, on the device: takes files and orders from its standard input, removes everything at the end.
+"""The agent's long-lived half, on the device: receives files and orders on its standard input, removes everything at the end.
 
-It measures nothing itself: a worker does, in a process of its own, so that a crash of the runtime or the system's want of
-memory leaves somebody to report it and to clean up. The end comes with the end of the input, with a signal, or when nothing was
-heard for the length of the lease: a connection that was cut without a word.
+It measures nothing itself: a worker does, in a process of its own, so that after a crash of the runtime or a
+lack of memory the server can report it and clean up. It ends with its input, with a signal, or when nothing arrived for the
+length of the lease: a connection that was cut without notice.
 
 Orders, one JSON a line: `{"do": "put", "name", "size", "sha256"}` and that many bytes; `{"do": "work", …}` for the worker;
-`{"do": "ping"}`. Answers: those of `worker`, and `hello`, `put`, `error`, `done`, `gone`.
+`{"do": "ping"}`. Answers: those of `agent_worker`, and `hello`, `put`, `error`, `done`, `gone`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AgentServer:
     """Owner of the temporary folder.
 
     Args:
-        folder: It; holds the agent's zip file.
+        folder: The temporary folder; holds the agent's zip file.
         stream: Orders.
         lease_s: Longest silence, in seconds.
     """
@@ -57,7 +57,7 @@ class AgentServer:
         self._leaving = threading.Lock()
 
     def serve(self) -> None:
-        """Obey until the end."""
+        """Handle orders until the input ends."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(1))
         threading.Thread(target=self._watch, daemon=True).start()
@@ -76,14 +76,14 @@ class AgentServer:
             self._work(order)
 
     def _put(self, order: dict[str, Any]) -> None:
-        """Take a file; after a fault its bytes are read on, for the next order comes behind them."""
+        """Receive a file; after a fault its bytes are still read, because the next order follows them."""
         path, left = self.folder / order["name"], order["size"]
         fault: OSError | None = None
         file: BinaryIO | None = None
         try:
-            file = self._opened(path)
+            file = self._open(path)
         except OSError as error:
-            fault = self._refused(order["name"], error)
+            fault = self._report_fault(order["name"], error)
         while left and (chunk := self.stream.read1(min(CHUNK, left))):  # type: ignore[attr-defined]
             left -= len(chunk)
             self._heard += 1
@@ -91,7 +91,7 @@ class AgentServer:
                 while chunk and file is not None and fault is None:
                     chunk = chunk[file.write(chunk) :]
             except OSError as error:
-                fault = self._refused(order["name"], error)
+                fault = self._report_fault(order["name"], error)
         if file is not None:
             file.close()
         if left or fault is not None:
@@ -101,15 +101,15 @@ class AgentServer:
         else:
             self._say(error="hash", text=order["name"])
 
-    def _opened(self, path: Path) -> BinaryIO:
-        """A new file, unbuffered: what cannot be written is told by `write`."""
+    def _open(self, path: Path) -> BinaryIO:
+        """A new file, unbuffered: `write` reports what cannot be written."""
         if self.folder not in Path(os.path.normpath(path)).parents:
             msg = f"{path} lies outside the folder"
             raise PermissionError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         return cast("BinaryIO", path.open("wb", buffering=0))
 
-    def _refused(self, what: str, fault: OSError) -> OSError:
+    def _report_fault(self, what: str, fault: OSError) -> OSError:
         free = shutil.disk_usage(self.folder).free
         kind = "disk full" if fault.errno in FULL else "put"
         self._say(error=kind, text=f"{what}: {fault.strerror or fault}; {free / 1e6:.1f} MB free in {self.folder.parent}")
@@ -131,7 +131,7 @@ class AgentServer:
                     start_new_session=True,
                 )
         except OSError as error:
-            self._refused("the worker", error)
+            self._report_fault("the worker", error)
             return
         assert worker.stdin is not None  # noqa: S101  for the type checker
         with contextlib.suppress(BrokenPipeError):
@@ -140,7 +140,7 @@ class AgentServer:
         threading.Thread(target=self._forward, args=(worker,), daemon=True).start()
 
     def _forward(self, worker: subprocess.Popen[bytes]) -> None:
-        """Pass on what the worker says for the other side, and its end with the last lines of the rest."""
+        """Forward the worker's messages, and its end with the last lines of its other output."""
         rest: deque[str] = deque(maxlen=LOG_LINES)
         assert worker.stdout is not None  # noqa: S101  for the type checker
         for line in worker.stdout:
@@ -154,18 +154,18 @@ class AgentServer:
         self._say(done=code, log="\n".join(rest))
 
     def _watch(self) -> None:
-        """End everything when the other side has fallen silent; counted in naps, so that a device asleep loses none."""
+        """End everything when the other side is silent; counted in naps, so that a suspended device does not count."""
         silent = 0
         while silent < NAPS:
             heard = self._heard
             time.sleep(self.lease_s / NAPS)
             silent = silent + 1 if self._heard == heard else 0
-        self._say(error="silence", text=f"it heard nothing for {self.lease_s:g} s")
+        self._say(error="silence", text=f"it received nothing for {self.lease_s:g} s")
         self._shut_down()
         os._exit(1)
 
     def _shut_down(self) -> None:
-        """Kill the worker and remove the folder; say whether it is gone."""
+        """Kill the worker and remove the folder; report whether it is gone."""
         with self._leaving:
             if (worker := self._worker) is not None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -194,7 +194,7 @@ class AgentServer:
         self._write(f"{MARK}{json.dumps(message)}\n".encode())
 
     def _write(self, line: bytes) -> None:
-        with self._speaking, contextlib.suppress(OSError, ValueError):  # nobody listens any more: the input ends, too
+        with self._speaking, contextlib.suppress(OSError, ValueError):  # nobody listens any more: the input ends as well
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 

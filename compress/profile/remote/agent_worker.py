@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 MEMORY_RUNS = 8
 MEMORY_TIMEOUT_S = 600
 NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded")
-"""How the runtime says that it cannot write."""
+"""Messages of the runtime when it cannot write."""
 REPORT_S = 1.0
-"""Shortest time between two reports of progress: each wakes up other processes."""
+"""Shortest time between two reports of progress: each wakes other processes."""
 
 
 def main() -> None:
-    """Read the order, do it, say the result."""
+    """Read the order, run the job, send the result."""
     order = json.loads(open(0, "rb", buffering=0, closefd=False).readline())  # noqa: SIM115
-    threading.Thread(target=_follow_keeper, args=(Path.cwd(),), daemon=True).start()
+    threading.Thread(target=_follow_server, args=(Path.cwd(),), daemon=True).start()
     jobs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "inspect": inspect,
         "onnxruntime": onnxruntime,
@@ -64,25 +64,25 @@ def main() -> None:
 
 
 def inspect(order: dict[str, Any]) -> dict[str, Any]:
-    """What could be used: versions, or the reason why not."""
-    found: dict[str, Any] = {"clocks": clocks(), "platform": platform.platform()}
+    """Usable software: versions, or the reason why there is none."""
+    report: dict[str, Any] = {"clocks": clocks(), "platform": platform.platform()}
     try:
         import numpy as np
         import onnxruntime as ort
 
-        found |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+        report |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
     except ImportError as error:
-        found["no_onnxruntime"] = f"{error} ({sys.executable})"
+        report["no_onnxruntime"] = f"{error} ({sys.executable})"
     try:
         path = find_trtexec(order.get("trtexec"))
-        found |= {"trtexec": path, "tensorrt": version(path)}
+        report |= {"trtexec": path, "tensorrt": version(path)}
     except (NoTrtexec, Refused) as error:
-        found["no_trtexec"] = str(error)
-    return found | power_sensors(order["sensors"])
+        report["no_trtexec"] = str(error)
+    return report | power_sensors(order["sensors"])
 
 
 def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
-    """Time files in turns by the engine that local measurements use, then read power and memory.
+    """Time files in turns by the code of local measurements, then read power and memory.
 
     Args:
         order: `files` and `feeds` by subject (feeds None for zeros), `batch`, `threads`, `seconds`, `warmup_seconds`,
@@ -154,7 +154,7 @@ def power_sensors(targets: Sequence[str]) -> dict[str, Any]:
 
 
 def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Resident memory of a fresh process that loads and runs the file, or why it is not known."""
+    """Resident memory of a fresh process that loads and runs the file, or the reason why it is not known."""
     probe = [path, str(threads), str(MEMORY_RUNS), json.dumps(shapes), "CPUExecutionProvider"]
     command = [sys.executable, sys.path[0], "memory", *probe]
     try:
@@ -162,26 +162,26 @@ def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"reason": f"{MEMORY_RUNS} runs took longer than {MEMORY_TIMEOUT_S} s"}
     if done.returncode != 0:
-        why = "it was killed, probably for want of memory" if done.returncode < 0 else done.stderr.strip()[-300:]
+        why = "it was killed, probably because memory ran out" if done.returncode < 0 else done.stderr.strip()[-300:]
         return {"reason": f"the process that ran it ended with {done.returncode}; {why}"}
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 class Progress:
-    """Says the fraction done, seldom."""
+    """Reports the fraction done, at most once in `REPORT_S`."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def __call__(self, fraction: float) -> None:
-        """Say it, unless that was done just before."""
+        """Report it, unless the last report was too recent."""
         if time.monotonic() - self._last >= REPORT_S:
             self._last = time.monotonic()
             say(progress=round(fraction, 3))
 
 
 def _feeds(runner: Any, name: str, order: dict[str, Any]) -> dict[str, Any]:
-    """What was sent for a subject, or zeros."""
+    """Inputs of a subject: the files sent, or zeros."""
     import numpy as np
 
     if order["feeds"] is None:
@@ -202,8 +202,8 @@ def _action(runner: Any, feeds: Mapping[str, Any]) -> Callable[[], object]:
     return lambda: runner.run(feeds)
 
 
-def _follow_keeper(folder: Path) -> None:
-    """Wait for the end of the keeper and follow it, leaving nothing."""
+def _follow_server(folder: Path) -> None:
+    """Wait for the end of the server, then remove the folder and end."""
     while os.read(0, 1):
         pass
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The agent as one file: a zip that Python runs, made of modules of this package as they stand."""
+"""The agent as one file: a zip that Python runs, made of unchanged modules of this package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODULES = (
     "compress/profile/remote/trtexec.py",
     "compress/profile/remote/agent_worker.py",
 )
-"""What runs on a device, as glob patterns; it imports the standard library, numpy, onnxruntime and itself, nothing else."""
+"""Modules that run on a device, as glob patterns; they import the standard library, numpy, onnxruntime and each other."""
 STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}
 MAIN = '''\
 """python agent.pyz serve FOLDER LEASE | work | memory MODEL THREADS RUNS SHAPES"""
@@ -61,5 +61,5 @@ def agent() -> bytes:
 
 
 def loader() -> bytes:
-    """Source of the code that receives it."""
+    """Source of the code that receives the zip file."""
     return Path(__file__).with_name("agent_bootstrap.py").read_bytes()

@@ -1,4 +1,4 @@
-"""What the agent is told to do: which files, which inputs, which arguments of `trtexec`. Names there are of our making."""
+"""A job for the agent: files, inputs, and arguments of `trtexec`. File names on the device are ours."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WORKSPACE_MIB = 1024
 
 @dataclass(frozen=True)
 class Job:
-    """Files to send and the order that goes with them.
+    """Files to send, and the order.
 
     Attributes:
-        files: Path here by name there.
-        arrays: Inputs by name there.
-        order: For the worker.
+        files: Local path by name on the device.
+        arrays: Inputs by name on the device.
+        order: Order of the worker.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -35,44 +35,46 @@ class Job:
 
 
 def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: dict[str, Any]) -> Job:
-    """Decide what to send.
+    """Build the job of a measurement.
 
     Args:
         files: ONNX files by subject.
         feeds: Inputs by subject; None feeds zeros of each file's own shapes.
-        device: Where to.
+        device: Where it runs.
         settings: `batch`, `threads`, `seconds`, `warmup_seconds`, `min_runs`, `affinity`, `power_seconds`, `trtexec`.
 
     Raises:
         ConversionError: Not an ONNX file, or its external data is missing.
         DeviceError: The device's runtime is not driven over SSH, or a file's input shapes are not known.
     """
-    there = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
-    sent = Job()
+    remote_paths = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
+    job = Job()
     for name, path in files.items():
         for part in _parts(path):
             relative = part.relative_to(path.parent)
-            sent.files[f"{Path(there[name]).parent}/{relative}"] = part
-    given = feeds
+            job.files[f"{Path(remote_paths[name]).parent}/{relative}"] = part
+    arrays = feeds
     if feeds is None and device.runtime == "tensorrt":
-        given = {name: _zeros(path, settings["batch"]) for name, path in files.items()}
-    places = None if given is None else {name: _placed(given[name], sent, raw=device.runtime == "tensorrt") for name in files}
-    sent.order.update(settings, sensors=remote_sensor_targets(device), job=device.runtime)
+        arrays = {name: _zeros(path, settings["batch"]) for name, path in files.items()}
+    paths = (
+        None if arrays is None else {name: _input_paths(arrays[name], job, raw=device.runtime == "tensorrt") for name in files}
+    )
+    job.order.update(settings, sensors=remote_sensor_targets(device), job=device.runtime)
     if device.runtime == "onnxruntime":
-        sent.order.update(files=there, feeds=places)
+        job.order.update(files=remote_paths, feeds=paths)
     elif device.runtime == "tensorrt":
-        assert given is not None  # noqa: S101  see above
-        assert places is not None  # noqa: S101
-        dynamic = {name: _dynamic(path) & set(given[name]) for name, path in files.items()}
-        shapes = {name: {key: given[name][key].shape for key in sorted(dynamic[name])} for name in files}
-        sent.order.update(
-            build={name: build_arguments(there[name], shapes[name]) for name in files},
-            time={name: time_arguments(there[name], shapes[name], places[name], settings) for name in files},
+        assert arrays is not None  # noqa: S101  see above
+        assert paths is not None  # noqa: S101
+        dynamic = {name: _dynamic(path) & set(arrays[name]) for name, path in files.items()}
+        shapes = {name: {key: arrays[name][key].shape for key in sorted(dynamic[name])} for name in files}
+        job.order.update(
+            build={name: build_arguments(remote_paths[name], shapes[name]) for name in files},
+            time={name: time_arguments(remote_paths[name], shapes[name], paths[name], settings) for name in files},
         )
     else:
         msg = f"{device.name}: {device.runtime} is not driven over SSH; `runtime:` may be onnxruntime or tensorrt there"
         raise DeviceError(msg)
-    return sent
+    return job
 
 
 def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -82,11 +84,11 @@ def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[s
         model: The ONNX file; the engine appears beside it.
         shapes: Of the inputs that have a free dimension.
     """
-    given = _shapes(shapes)
+    shape_text = _shapes(shapes)
     return [
         f"--onnx={model}",
         f"--saveEngine={model}.engine",
-        *(f"--{which}Shapes={given}" for which in ("min", "opt", "max") if given),
+        *(f"--{which}Shapes={shape_text}" for which in ("min", "opt", "max") if shape_text),
         "--stronglyTyped",
         f"--memPoolSize=workspace:{WORKSPACE_MIB}M",
         "--builderOptimizationLevel=3",
@@ -103,14 +105,14 @@ def time_arguments(
 
     Args:
         model: As for building.
-        shapes: Likewise.
+        shapes: As for building.
         inputs: Raw input files by name.
         settings: `seconds` in all turns together, `warmup_seconds`.
     """
-    given = _shapes(shapes)
+    shape_text = _shapes(shapes)
     return [
         f"--loadEngine={model}.engine",
-        *([f"--shapes={given}"] if given else []),
+        *([f"--shapes={shape_text}"] if shape_text else []),
         "--loadInputs=" + ",".join(f"{name}:{file}" for name, file in inputs.items()),
         "--useCudaGraph",
         "--useSpinWait",
@@ -123,9 +125,9 @@ def time_arguments(
 
 
 def _parts(path: Path) -> list[Path]:
-    """The file and those that hold its weights, all of them there."""
+    """The file and those of its weights; all exist."""
     try:
-        found = memory.parts(path)
+        files = memory.parts(path)
     except OSError as error:
         msg = f"cannot send {path}: {error.strerror}"
         raise ConversionError(msg) from error
@@ -134,29 +136,29 @@ def _parts(path: Path) -> list[Path]:
             raise
         msg = f"cannot send {path}: it is not an ONNX file, or a truncated one ({error})"
         raise ConversionError(msg) from error
-    if missing := [str(part) for part in found if not part.is_file()]:
+    if missing := [str(part) for part in files if not part.is_file()]:
         msg = f"cannot send {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
         raise ConversionError(msg)
-    return found
+    return files
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def _placed(feeds: Feeds, sent: Job, *, raw: bool) -> dict[str, str]:
-    """Where each input of a subject goes; the same array goes once."""
-    places = {}
+def _input_paths(feeds: Feeds, job: Job, *, raw: bool) -> dict[str, str]:
+    """Path of each input of a subject; an array is sent once."""
+    paths = {}
     for name, array in feeds.items():
-        known = next((place for place, other in sent.arrays.items() if other is array), None)
-        place = known or f"inputs/{len(sent.arrays)}.{'bin' if raw else 'npy'}"
-        sent.arrays[place] = array
-        places[name] = place
-    return places
+        known = next((place for place, other in job.arrays.items() if other is array), None)
+        place = known or f"inputs/{len(job.arrays)}.{'bin' if raw else 'npy'}"
+        job.arrays[place] = array
+        paths[name] = place
+    return paths
 
 
 def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
-    """Shape and type of each input of an ONNX file that is no weight."""
+    """Shape and type of each input of an ONNX file that is not a weight."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph

@@ -1,4 +1,4 @@
-"""Rows of the profile table measured on a device over SSH, and what a device has."""
+"""Rows of the profile table measured on a device over SSH, and the facts of a device."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from compress.profile.this_machine import ProfileRequest, ProfileResult, samples
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What a device in reach has.
+    """Facts of a device in reach.
 
     Attributes:
-        host: As given in the profile.
-        architecture: As `uname -m` says.
+        host: As in the profile.
+        architecture: As `uname -m` prints it.
         system: Kernel and release.
-        cpu: Board or processor as the device calls it; empty when it does not tell.
+        cpu: Board or processor as the device names it; empty when it does not.
         processors: Logical processors that may be used.
         python: Version.
-        free_bytes: Where the temporary folder goes.
+        free_bytes: Free space for the temporary folder.
         onnxruntime: Version; empty when there is none.
         providers: Execution providers of ONNX Runtime.
         no_onnxruntime: Why there is none; else empty.
-        tensorrt: Version that `trtexec` tells; empty when there is none.
+        tensorrt: Version that `trtexec` prints; empty when there is none.
         no_trtexec: Why there is none; else empty.
-        power: Sensor that works, and what it covers; empty when none does.
+        power: Sensor that works, and what it measures; empty when none does.
         no_power: Why none does; else empty.
-        clocks: Governor, clock, temperature, power mode: those that the device tells.
+        clocks: Governor, clock, temperature, power mode: those that the device reports.
     """
 
     host: str
@@ -67,12 +67,12 @@ class DeviceFacts:
     clocks: Mapping[str, str]
 
     def missing(self, device: Device) -> str:
-        """What stands in the way of a measurement with the device's runtime; empty when nothing does."""
+        """Why the device's runtime cannot measure; empty when it can."""
         return self.no_trtexec if device.runtime == "tensorrt" else self.no_onnxruntime
 
 
 def probe(device: Device) -> DeviceFacts:
-    """Connect and look what is there; nothing is measured and nothing stays.
+    """Connect and inspect the device; nothing is measured and nothing stays there.
 
     Raises:
         DeviceError: It has no SSH connection in its profile, is not in reach, or is not fit for the agent.
@@ -115,7 +115,7 @@ def measure_rows(
         files: ONNX files by subject.
         feeds: Inputs by subject; None feeds zeros of each file's own shapes.
         device: Its profile, with an SSH connection.
-        plan: How.
+        plan: Settings.
         batch: Samples in one run.
         reporter: Shows bars.
 
@@ -157,9 +157,9 @@ def profile(
     Args:
         files: ONNX files by subject, with `artifact`.
         names: Name of the one input of each.
-        split: Where real inputs are taken from.
+        split: Source of real inputs.
         device: Its profile, with an SSH connection.
-        request: What to do; sweeps and the choice among runtimes are made on this machine only, and so skipped.
+        request: Request; sweeps and the choice among runtimes are made on this machine only and are skipped.
         reporter: Shows bars.
 
     Raises:
@@ -194,7 +194,7 @@ def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[dict[str, An
                 remote.put(path, name)
                 bar.advance(note=path.name)
             for name, array in job.arrays.items():
-                remote.put(_saved(array, Path(folder) / Path(name).name), name)
+                remote.put(_save_input(array, Path(folder) / Path(name).name), name)
                 bar.advance(note=name)
         with reporter.bar(f"measuring on {device.name}", STEPS) as bar:
             shown = 0
@@ -207,8 +207,8 @@ def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[dict[str, An
             return remote.work(job.order, advance=show), remote.facts
 
 
-def _saved(array: Any, path: Path) -> Path:
-    """An input in a file: as it lies in memory for `trtexec`, else with its shape and type."""
+def _save_input(array: Any, path: Path) -> Path:
+    """Write an input: raw bytes for `trtexec`, else .npy."""
     if path.suffix == ".npy":
         np.save(path, array)
     else:
@@ -237,7 +237,7 @@ def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, dev
         reason = f"{place}: {file_result['memory']['reason']}"
         quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
-        footprint = memory.described(memory.Footprint(**file_result["memory"]))
+        footprint = memory.footprint_quantities(memory.Footprint(**file_result["memory"]))
         quantities |= {
             key: quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"}) for key, quantity in footprint.items()
         }

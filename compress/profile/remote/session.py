@@ -1,4 +1,4 @@
-"""One connection to a device: starts the agent, sends files, has work done, and leaves nothing behind.
+"""One connection to a device: starts the agent, sends files, runs jobs, and removes everything at the end.
 
 with RemoteSession(device) as remote:
     remote.put(path, "models/model.onnx")
@@ -36,12 +36,12 @@ from compress.profile.remote.agent_zip import agent, loader
 
 HEARTBEAT_S = 5.0
 LEASE_S = 60.0
-"""The agent removes itself when it has heard nothing for so long."""
+"""The agent removes itself when it has received nothing for this time."""
 START_S = 30.0
 """Time for Python to start there, on top of the connection's."""
 LEAVE_S = 15.0
 PUT_S = 600.0
-"""Longest wait for the answer to a file that was sent whole."""
+"""Longest wait for the answer to a file."""
 MEASURING = "measuring"
 CHUNK = 1 << 18
 SAID_LINES = 20
@@ -56,7 +56,7 @@ class RemoteSession:
         device: Its profile; `connection` holds how to reach it.
 
     Attributes:
-        facts: What the agent said of the device: `folder`, `architecture`, `system`, `python`, `cpu`, `processors`,
+        facts: Description of the device by the agent: `folder`, `architecture`, `system`, `python`, `cpu`, `processors`,
             `free_bytes`.
     """
 
@@ -106,7 +106,7 @@ class RemoteSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Have everything removed there, and disconnect."""
+        """Remove everything there, and disconnect."""
         self._end()
 
     @property
@@ -128,15 +128,15 @@ class RemoteSession:
         with self._writing, path.open("rb") as file:
             self._write(_line(do="put", name=name, size=size, sha256=digest))
             while (chunk := file.read(CHUNK)) and self._write(chunk) and self._inbox.empty():
-                pass  # an answer before the last byte is a complaint
+                pass  # an answer before the last byte is an error
         self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
 
     def work(self, order: Message, *, advance: Callable[[float], None] = lambda _: None) -> Message:
-        """Have the worker do something.
+        """Run a job.
 
         Args:
-            order: See `worker`.
-            advance: Told the fraction done.
+            order: See `agent_worker`.
+            advance: Called with the fraction done.
 
         Raises:
             DeviceError: It failed, took longer than `timeout_s`, or the connection was lost.
@@ -159,16 +159,17 @@ class RemoteSession:
         deadline = time.monotonic() + limit
         self._write(f"{len(code)}\n".encode() + code + _line(**header, lease_s=LEASE_S) + package, limit)
         self.facts = self._receive("hello", deadline, "starting")["hello"]
-        wanted, found = self.where.architecture, self.facts["architecture"]
-        if wanted is not None and wanted != found:
+        expected, actual = self.where.architecture, self.facts["architecture"]
+        if expected is not None and expected != actual:
             msg = (
-                f"{self.name}: wrong architecture: the profile says {wanted}, the device says {found} ({self.facts['system']})"
+                f"{self.name}: wrong architecture: the profile says {expected}, the device says {actual} "
+                f"({self.facts['system']})"
             )
             raise DeviceError(msg)
 
-    def _receive(self, wanted: str | tuple[str, ...], deadline: float, doing: str) -> Message:
+    def _receive(self, expected: str | tuple[str, ...], deadline: float, doing: str) -> Message:
         """The next message of some kinds; errors and the end become exceptions."""
-        kinds = (wanted,) if isinstance(wanted, str) else wanted
+        kinds = (expected,) if isinstance(expected, str) else expected
         while True:
             try:
                 message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -223,13 +224,13 @@ class RemoteSession:
             self._said.append(line)
 
     def _beat(self) -> None:
-        """Let the agent hear something every few seconds."""
+        """Send the agent a message every few seconds."""
         while not self._closing.wait(HEARTBEAT_S):
             with self._writing:
                 self._write(_line(do="ping"), HEARTBEAT_S)
 
     def _write(self, data: bytes, seconds: float = PUT_S) -> bool:
-        """Send; False when the other side has gone or takes nothing for so long, which waiting for its answer then tells."""
+        """Send; False when the other side has gone or accepts nothing for this time; waiting for its answer then says which."""
         assert self._process.stdin is not None  # noqa: S101  for the type checker
         poll, left = select.poll(), memoryview(data)
         try:
@@ -243,7 +244,7 @@ class RemoteSession:
         return True
 
     def _end(self) -> None:
-        """Say goodbye, wait until all is gone, and see to it if it is not."""
+        """Close the connection, wait until everything is removed, and remove it where it is not."""
         self._closing.set()
         folder = str(self.facts.get("folder", ""))
         with contextlib.suppress(OSError, ValueError):
@@ -287,5 +288,5 @@ def _line(**message: Any) -> bytes:
 def _crash(message: Message) -> str:
     code, log = message["done"], " ".join(message["log"].split())[-500:]
     if code < 0:
-        return f"the measuring process there was killed by signal {-code}, as happens for want of memory ({log or 'no log'})"
+        return f"the measuring process there was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
     return f"the measuring process there failed with {code}: {log or 'no log'}"

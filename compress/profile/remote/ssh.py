@@ -1,4 +1,4 @@
-"""OpenSSH's client: the command that reaches a device, and what its failures mean."""
+"""OpenSSH's client: the command that reaches a device, and the meaning of its failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = (
 )
 """Runs the loader, which comes first on the standard input after its length; the working folder shadows no module."""
 ALIVE_S, ALIVE_TIMES = 5, 4
-"""A connection is given up when nothing came back for the product, in seconds."""
+"""A connection is closed after their product, in seconds, without an answer."""
 CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
@@ -45,18 +45,18 @@ CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
         "it closed the connection before the login: is that an SSH server on {port}, and does it take more connections?",
     ),
 )
-"""What ssh's own words mean and what to do, first match first."""
+"""Meaning of ssh's messages and the remedy, first match first."""
 LOST = ("closed by", "not responding", "Broken pipe", "reset by peer", "client_loop", "Network is unreachable")
-"""Marks a connection that ended under ssh; without them exit code 255 is that of a remote program killed by a signal."""
+"""Messages of a lost connection; without them exit code 255 is that of a remote program killed by a signal."""
 WRONG_BINARY = ("Exec format error", "cannot execute", "wrong ELF class", "invalid ELF header", "incompatible architecture")
 
 
 def command(where: Ssh, remote: str) -> list[str]:
-    """Arguments of `ssh` that run a line of POSIX shell on the device without ever asking a question.
+    """Arguments of `ssh` that run a line of POSIX shell on the device without interactive questions.
 
     Args:
         where: How to reach it.
-        remote: The line; handed to `sh`, whatever the login shell is.
+        remote: The line; run by `sh`, whatever the login shell is.
     """
     settings = {
         "BatchMode": "yes",
@@ -90,13 +90,13 @@ def start_agent(where: Ssh) -> list[str]:
     return command(where, SHELL.format(mark=UNAME, python=python, missing=NO_PYTHON, code=shlex.quote(START)))
 
 
-def path(given: str) -> str:
+def path(text: str) -> str:
     """A path on the device, quoted for its shell; a leading `~/` is the home folder there."""
-    return f'"$HOME"/{shlex.quote(given[2:])}' if given.startswith("~/") else shlex.quote(given)
+    return f'"$HOME"/{shlex.quote(text[2:])}' if text.startswith("~/") else shlex.quote(text)
 
 
 def connection_fault(where: Ssh, stderr: str) -> str:
-    """Why `ssh` could not connect, and what to do; ssh's own words at the end."""
+    """Why `ssh` could not connect, and the remedy; ssh's own message at the end."""
     words = " ".join(stderr.strip().splitlines()[-2:])[-300:]
     host = where.ssh.rpartition("@")[2]
     values = {
@@ -116,8 +116,8 @@ def start_fault(where: Ssh, code: int | None, uname: str, said: str) -> str:
     Args:
         where: How the device was reached.
         code: Exit code of the line of shell; None when it is still running.
-        uname: System and architecture, as the device said.
-        said: What else it printed.
+        uname: System and architecture of the device.
+        said: Other output.
     """
     machine = f"it is {uname}" if uname else "it is no POSIX system, or its login shell prints nothing"
     words = " ".join(said.split())[-300:]
@@ -135,7 +135,7 @@ def start_fault(where: Ssh, code: int | None, uname: str, said: str) -> str:
 
 
 def agent_fault(device: Device, where: Ssh, said: Mapping[str, str], uname: str) -> str:
-    """What an `error` of the agent means and what to do."""
+    """Meaning of an `error` of the agent, and the remedy."""
     kind, text = said["error"], said["text"]
     python = where.python
     if kind == "no runtime" and any(mark in text for mark in WRONG_BINARY):

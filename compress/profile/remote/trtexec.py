@@ -1,7 +1,7 @@
-"""`trtexec` on the device: build an engine of each file there, time the engines in turns, read its JSON back.
+"""`trtexec` on the device: build an engine of each file, time the engines in turns, read its JSON.
 
-The arguments come from the other side, one list for building and one for timing, with nothing left to defaults; this file only
-runs them. Written against the documented behaviour of TensorRT 10 and 11; no test of this package ran the real program.
+The arguments come with the order, one list for building and one for timing, with nothing left to defaults; this file only runs
+them. Written against the documented behaviour of TensorRT 10 and 11; no test of this package ran the real program.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ TAIL_LINES = 12
 POWER_UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
 
 
-class NoTrtexec(Exception):  # noqa: N818  it is the answer to a question
-    """There is none."""
+class NoTrtexec(Exception):  # noqa: N818  an answer, not a fault
+    """trtexec is not installed."""
 
 
 class Refused(Exception):  # noqa: N818
-    """It does not take a model, or its own options."""
+    """trtexec refuses a model or its options."""
 
 
-def find_trtexec(given: str | None) -> str:
+def find_trtexec(path: str | None) -> str:
     """Path of the program.
 
     Args:
-        given: Where the profile says that it is; None looks on PATH and in the usual places.
+        path: Path in the profile; None looks on PATH and in the usual places.
 
     Raises:
         NoTrtexec: Not there.
     """
-    places = (str(Path(given).expanduser()),) if given else ("trtexec", *USUAL)
-    found = next((path for place in places if (path := shutil.which(place))), None)
-    if found is None:
+    places = (str(Path(path).expanduser()),) if path else ("trtexec", *USUAL)
+    program = next((candidate for place in places if (candidate := shutil.which(place))), None)
+    if program is None:
         msg = f"looked for {', '.join(places)}"
         raise NoTrtexec(msg)
-    return found
+    return program
 
 
 def version(path: str) -> str:
@@ -71,7 +71,7 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
 
     Args:
         order: By subject in `build` and `time`: arguments after the program's name; besides `trtexec`, `sensors`.
-        progress: Told the fraction done.
+        progress: Called with the fraction done.
 
     Raises:
         NoTrtexec: Not there.
@@ -146,27 +146,31 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
         return {name: _plain({key: Quantity.missing(unit, reason) for key, unit in POWER_UNITS.items()}) for name in actions}
     with sampled(sensor) as idle:
         time.sleep(max(order["power_seconds"], sensor.shortest_s))
-    found = {}
+    plain = {}
     for name, action in actions.items():
         with sampled(sensor) as whole:
             times = action()
         quarter = len(whole.values) // 4
         busy = Trace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
         if fault := busy.fault() or idle.fault():
-            found[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
+            plain[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
             continue
         how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings a second, middle half of a run of trtexec"
         above, low, high = above_idle(busy, idle)
-        each = sum(times) / len(times) / 1000 / order["batch"]
+        seconds_per_sample = sum(times) / len(times) / 1000 / order["batch"]
         card = {
             "power_w": Quantity.measured(busy.mean(), "W", f"{how}, idle power included", runs=len(busy.values)),
             "idle_w": Quantity.measured(idle.mean(), "W", f"{how}; nothing running", runs=len(idle.values)),
             "energy_j": Quantity.measured(
-                above * each, "J", f"{how}; idle taken off", interval=(low * each, high * each), runs=len(times)
+                above * seconds_per_sample,
+                "J",
+                f"{how}; idle taken off",
+                interval=(low * seconds_per_sample, high * seconds_per_sample),
+                runs=len(times),
             ),
         }
-        found[name] = _plain(card)
-    return found
+        plain[name] = _plain(card)
+    return plain
 
 
 def _plain(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +181,7 @@ def _run(command: list[str], here: Path, allowed: tuple[int, ...] = (0,)) -> str
     """Output of a program.
 
     Raises:
-        Refused: It failed; its last error lines are told.
+        Refused: It failed; the message holds its last error lines.
     """
     try:
         done = subprocess.run(  # noqa: S603

@@ -213,7 +213,7 @@ def test_the_worker_is_killed(device, tiny, server):
     with Background(tiny, device(), server) as under_way:
         (worker,) = [process for process in server.agents() if "work" in process.cmdline()]
         worker.kill()
-    assert "killed by signal 9, as happens for want of memory" in under_way.error
+    assert "killed by signal 9, as happens when memory runs out" in under_way.error
 
 
 def test_it_takes_too_long(device, tiny):
