@@ -67,15 +67,16 @@ def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Pa
 
     from compress.models import dry_run as check
     from compress.models import fit_to_data as head
+    from compress.models.plain_weights import copy_with_plain_weights
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         draft = construct_model(settings, spec, base=base, trust_code=trust_code)
         notes = [*draft.notes, *head.fit_channels(draft.module, spec.channels)]
         notes += head.fit_classes(draft.module, draft.classes, len(spec.classes))
-        draft.module.eval()
-        check.dry_run(draft.module, spec, settings)
-    return BuiltModel(draft.module, tuple(notes))
+        module, computed = copy_with_plain_weights(draft.module)
+        check.dry_run(module, spec, settings)
+    return BuiltModel(module, (*notes, *computed))
 
 
 def construct_model(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:

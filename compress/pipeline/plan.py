@@ -6,7 +6,6 @@ every stage is already finished builds nothing.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +182,9 @@ def from_objects(
 
 def _from_module(module: nn.Module) -> NetworkPlan:
     def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
-        return copy.deepcopy(module).cpu().eval(), ()
+        from compress.models.plain_weights import copy_with_plain_weights
+
+        return copy_with_plain_weights(module)
 
     return NetworkPlan(key=_object_key(module), build=build, build_architecture=build, trained=True)
 
