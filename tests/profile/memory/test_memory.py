@@ -173,6 +173,6 @@ def test_a_gpu_that_tells_nothing_or_stops_is_said(gpu):
     with memory_gpu.watch_gpu_memory(7) as found:
         time.sleep(0.05)
     assert "GPU is lost" in found.quantity().detail
-    with memory_gpu.watch_gpu_memory(7, wanted=False) as found:
+    with memory_gpu.watch_gpu_memory(7, enabled=False) as found:
         pass
     assert found.readings == 0

@@ -231,7 +231,7 @@ def test_silence_ends_the_agent(device, server, monkeypatch, tmp_path):
         folder = Path(remote.facts["folder"])
         assert folder.is_dir()
         assert eventually(lambda: not folder.exists())
-        with pytest.raises(DeviceError, match="the agent there gave up: it heard nothing for 1 s"):
+        with pytest.raises(DeviceError, match="the agent there gave up: it received nothing for 1 s"):
             remote.put(file, "inputs/0.npy")
 
 
