@@ -1,12 +1,12 @@
-"""What a distillation epoch costs with kept teacher answers, and with none kept, beside a plain epoch of the same student.
+"""Duration of a distillation epoch with cached teacher logits and without, relative to a plain epoch of the same student.
 
     python tests/benchmarks/bench_distill_cache.py --repeats 9
-    python tests/benchmarks/bench_distill_cache.py --source glyphs --image-size 32 --limit 2000 --threads 1 \\
+    python tests/benchmarks/bench_distill_cache.py --source glyphs --image-size 32 --limit 2000 --threads 1 \
         --student small --teacher teacher
 
-The three kinds of epochs take turns, so that a drift of the machine hits all alike. Augmentation is on (`light`); the images of
-a view stay in memory after the first, warming round, so that a plain epoch is as cheap as it gets. Seconds are of the processor
-with one thread, which other programs disturb least, else of the clock. Prints a Markdown table.
+The three kinds of epochs are interleaved, so that a drift of the machine affects all of them. Augmentation is `light`. The
+images of a view stay in memory after a warm-up round, so that the plain epoch is as fast as possible. With one thread,
+seconds are processor time, which other programs disturb least; otherwise wall time. Prints a Markdown table.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What ten synthetic images a class are worth, beside ten real ones and the whole data set, on `digits`.
+"""Accuracy of training on ten synthetic images per class, compared with ten real images and with the whole data set, on
+`digits`.
 
     python tests/benchmarks/bench_distill_data.py --cache /tmp/distill_data --report reports/benchmarks/distill_data.md
     python tests/benchmarks/bench_distill_data.py --smoke
 
-Each set is made by the stage with each seed, then a fresh network is trained on it alone and asked about the test images, which
-neither the stage nor the training looks at. All trainings take the same number of steps of the same size with the same
-augmentation and keep their last weights. A finished case is kept in the cache folder, so an interrupted run goes on.
+The stage makes each set with each seed. A new network is then trained on the set alone and evaluated on the test images,
+which neither the stage nor the training reads. All trainings have equal numbers of steps, batch sizes and augmentation, and
+keep their last weights. The cache folder stores finished cases, so an interrupted run continues.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What each loss, teacher and curriculum brings over the student alone and over response distillation, on `glyphs`.
+"""Gain of each loss, teacher and curriculum over the student alone and over response distillation, on `glyphs`.
 
     python tests/benchmarks/bench_distillation.py --cache DIR --report reports/benchmarks/distillation.md
     python tests/benchmarks/bench_distillation.py --smoke
 
-Students of one section take the same number of steps of the same size from the same three seeds of weights and order. A
-finished run is a file in DIR, found again by the next call; `--ready` writes the table of what is there and runs nothing.
+All students of a section have equal numbers of steps and batch sizes, and the same three seeds of weights and order. DIR
+stores each finished run, which the next call reuses; `--ready` writes the table of the finished runs and runs nothing.
 """
 
 from __future__ import annotations

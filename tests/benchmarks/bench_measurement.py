@@ -1,14 +1,16 @@
-"""Whether the profiler's latencies can be trusted: against an independent loop, and against itself.
+"""Trustworthiness of the profiler's latencies: compared with an independent loop, and repeated.
 
     python tests/benchmarks/bench_measurement.py --cache /tmp/measurement
 
-1. The profiler's p50 beside a loop of its own around ONNX Runtime's C-level `run` (the bound `InferenceSession._sess.run`, own
-   session, own clock readings, own median), in turns within one session, on five networks. Goal: within 3 %.
-2. Whole profiles of one artifact, repeated. Goal: in 19 of 20 pairs of repeats, one right after the other, the intervals of p50
-   overlap. Pairs further apart are counted as well: they tell how much the machine itself changes in a minute.
+1. The profiler's p50 and that of an independent loop around ONNX Runtime's C-level `run` (the bound
+`InferenceSession._sess.run`,
+   with its own session, clock readings and median), interleaved in one session, on five networks. Goal: within 3 %.
+2. Whole profiles of one artifact, repeated. Goal: the intervals of p50 overlap in 19 of 20 successive pairs. Pairs that are
+further
+   apart are counted as well; they show how much the machine itself changes within a minute.
 
-Random weights, one thread, batch 1. The networks are exported into the cache first. Prints Markdown tables; exits with 1 when a
-goal is missed. About 8 minutes; `--quick` takes seconds and shows only that it runs.
+Random weights, one thread, batch 1. The networks are exported into the cache first. Prints Markdown tables; exits with 1 if a
+goal is missed. Takes about 8 minutes; `--quick` takes seconds and only checks that the script runs.
 """
 
 from __future__ import annotations

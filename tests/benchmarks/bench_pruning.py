@@ -1,11 +1,11 @@
-"""Pruning on `glyphs` against torch-pruning's own magnitude recipe with plain fine-tuning, for as many training steps.
+"""Pruning on `glyphs`, compared with torch-pruning's magnitude recipe and plain fine-tuning at equal numbers of training steps.
 
     python tests/benchmarks/bench_pruning.py --out DIR [--parts channel,latency,time,choosing] [--seeds 0,1,2] [--smoke]
 
-Parts: `channel`: MobileNetV2, ResNet-18 and a ViT to 1/2 and 1/4 of their MACs; `show`: its table of what is there;
-`latency`: changes of the loss set against milliseconds and against MACs; `time`: what the networks of both take in ONNX
-Runtime, one thread, batch 1, each in turns with its dense network; `choosing`: what everything but the recovery costs on
-ResNet-50. Each finished unit is a JSON file in DIR, found again by the next call. Prints Markdown tables of what is there.
+Parts: `channel`: MobileNetV2, ResNet-18 and a ViT pruned to 1/2 and 1/4 of their MACs; `show`: the table of finished results;
+`latency`: loss change per millisecond compared with loss change per MAC; `time`: latency of the networks of both in ONNX
+Runtime, one thread, batch 1, each interleaved with its dense network; `choosing`: cost of everything except fine-tuning on
+ResNet-50. DIR stores each finished unit as JSON, which the next call reuses. Prints Markdown tables of the finished units.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""Does every classification family of torchvision prune to half its MACs, export and run?
+"""Whether every classification family of torchvision can be pruned to half of its MACs, exported and run.
 
     python tests/benchmarks/bench_pruning_families.py --out FOLDER [--only resnet18,vit_b_16]
 
-One small member of each family and some more with other kinds of blocks, random weights, the smallest input that each takes, no
-training: channels and heads by magnitude, ranked over the whole network, widths in eights. For each network: what is kept of
-its multiply-accumulates and parameters, the largest difference between torch and ONNX Runtime as a part of the largest output,
-time of the dense network ÷ time of the pruned one in turns (one thread, batch 1, 0.5 s each; at such small inputs much of it is
-the start of operators), and how many layers were left alone for which main reason. A finished network stands in FOLDER and is
-not computed again. Prints a Markdown table; exits with 1 when one misses. About 15 minutes on one core.
+One small member of each family, and some more with other kinds of blocks; random weights, the smallest input size of each, no
+training. Channels and heads are ranked by magnitude over the whole network; widths are multiples of eight. The table has for
+each
+network: fractions of MACs and parameters that remain; the largest difference between torch and ONNX Runtime relative to the
+    largest
+output; latency of the dense network divided by that of the pruned one, interleaved (one thread, batch 1, 0.5 s each; at such
+small inputs operator overhead dominates); and the number of layers that were not pruned, with the most common reason. FOLDER
+stores finished networks, which are not computed again. Prints a Markdown table; exits with 1 if a network fails. Takes about
+15 minutes on one core.
 """
 
 from __future__ import annotations

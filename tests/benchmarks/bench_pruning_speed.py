@@ -1,14 +1,16 @@
-"""How much of the multiply-accumulates that pruning removes turns into time, and which rounding of channels does.
+"""Fraction of the MAC reduction of pruning that becomes latency reduction, by channel multiple.
 
     python tests/benchmarks/bench_pruning_speed.py --out reports/benchmarks/pruning_speed.md
 
-1. ResNet-18 and MobileNetV2 at half and a quarter of their multiply-accumulates: speed-up efficiency, that is the ratio of the
-   times divided by the ratio of the multiply-accumulates. Goal: at least 0.75 for ResNet-18 at 2×. Peers publish 0.34 to 0.57.
-2. The same cost at channels rounded to 1, 4, 8, 16 and 32.
+1. ResNet-18 and MobileNetV2 at half and a quarter of their MACs: speed-up efficiency, which is the latency ratio divided by
+the MAC
+   ratio. Goal: at least 0.75 for ResNet-18 at 2×. Published values of other tools are 0.34 to 0.57.
+2. The same cost with channel counts rounded to multiples of 1, 4, 8, 16 and 32.
 
-32×32 inputs, the first stride 1, ONNX Runtime, one thread, batch 1, each network in turns with the dense one, `--repeats` times
-with fresh exports. Channels go by magnitude from random weights: times depend on widths, not on values. Prints Markdown tables;
-exits with 1 when the goal is missed. About 6 minutes; `--quick` takes under one and shows only that it runs.
+32×32 inputs, first stride 1, ONNX Runtime, one thread, batch 1; each network is interleaved with its dense network,
+`--repeats` times with new exports. Channels are removed by magnitude from random weights, because latency depends on widths,
+not on values. Prints Markdown tables; exits with 1 if the goal is missed. Takes about 6 minutes; `--quick` takes under one
+and only checks that the script runs.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""What quantization costs in accuracy on `glyphs`, and what each pass of post-training quantization recovers.
+"""Accuracy loss of quantization on `glyphs`, and the part that each pass of post-training quantization recovers.
 
     python tests/benchmarks/bench_quantization_accuracy.py --out DIR [--parts w8a8,equalize,w4a8,w3a8,mixed] [--smoke]
 
-Parts: `w8a8`: six networks by the stage's defaults, before and beside them; `equalize`: channels rescaled by 1/100 to 100
-without changing the function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with
-4-bit weights per channel, with one more pass at a time; `w3a8`: the same networks with 3-bit weights, without passes and with
-all of them; `mixed`: the search for layers to keep in float against all subsets of a small network's layers.
-Accuracy is that of the file under ONNX Runtime, on test images of fonts that training never saw. Each finished unit is a JSON
-file in DIR, found again by the next call; an interrupted training goes on at its last epoch. DIR may be that of
-`bench_pruning.py`, whose dense networks are used again. Prints Markdown tables.
+Parts: `w8a8`: six networks with the stage's defaults and with other settings; `equalize`: channels rescaled by 1/100 to 100
+    without
+changing the function, per-tensor W8A8 with and without equalization; `w4a8`: MobileNetV2 and MobileNetV3-Large with 4-bit
+weights per channel, adding one pass at a time; `w3a8`: the same networks with 3-bit weights, without passes and with all of
+them; `mixed`: the search for layers to keep in float, compared with all subsets of the layers of a small network. Accuracy is
+that of the file under ONNX Runtime, on test images of fonts that are not in the training data. DIR stores each finished unit
+as JSON; an interrupted training continues with its last epoch. DIR may be that of `bench_pruning.py`, whose dense networks
+are reused. Prints Markdown tables.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What post-training quantization costs on ResNet-50 at 224, in time and memory, beside training it.
+"""Time and memory of post-training quantization of ResNet-50 at 224 × 224, compared with training it.
 
     python tests/benchmarks/bench_quantization_cost.py --out DIR [--smoke]
 
-Each in a fresh process on two threads: two steps of training at batch 32; ranges, equalization, GPTQ with searched steps and
-empirical bias correction on 512 images. Random weights and images. Prints a Markdown table; keep the machine quiet.
+Each runs in a new process on two threads: two training steps at batch 32; and range estimation, equalization, GPTQ with
+searched scales and empirical bias correction on 512 images. Random weights and images. Prints a Markdown table; the machine
+must be idle.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
-"""Whether our int8 files are the fastest on this machine: six networks, all files of one network in one interleaved session.
+"""Latency of our int8 files and those of other tools: six networks, all files of one network interleaved in one session.
 
     python tests/benchmarks/bench_quantization_speed.py --cache /tmp/quantization --nncf /tmp/nncf_venv/bin/python
 
-Ours: the files of the placements for ONNX Runtime and for OpenVINO, each in its runtime; the faster one counts, as in the gate.
-Peers: ONNX Runtime float32, ONNX Runtime's `quantize_static` with its defaults, and OpenVINO with NNCF's default post-training
-quantization. Random weights, random images, batch 1, 224 × 224, one thread and two. Goal: geometric mean of ours ÷ fastest peer
-at most 0.95, and none over 1.05. NNCF lives in an environment of its own, since it pins what the others need:
+Ours: the files with the Q/DQ placements for ONNX Runtime and for OpenVINO, each in its runtime; the faster one counts, as in
+    the
+acceptance test. Others: ONNX Runtime float32, ONNX Runtime's `quantize_static` with its defaults, and OpenVINO with NNCF's
+default post-training quantization. Random weights and images, batch 1, 224 × 224, one thread and two. Goal: geometric mean of
+ours ÷ fastest other at most 0.95, and no ratio over 1.05. NNCF needs an environment of its own, because it pins versions of
+common dependencies:
 
     python -m venv /tmp/nncf_venv && /tmp/nncf_venv/bin/pip install nncf openvino onnx
 
-Without `--nncf` its column is left out, and the table says so. Prints a Markdown table; exits with 1 when a goal is missed.
-About 15 minutes; `--quick` takes one small network for seconds and shows only that it runs.
+Without `--nncf` the table has no such column and says so. Prints a Markdown table; exits with 1 if a goal is missed. Takes
+about 15 minutes; `--quick` times one small network for seconds and only checks that the script runs.
 """
 
 from __future__ import annotations

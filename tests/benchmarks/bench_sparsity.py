@@ -1,10 +1,11 @@
-"""Single weights out of ResNet-18 on `glyphs`: RigL and magnitude with rewinding at 90 %, SynFlow at 99 %, against dense.
+"""Unstructured pruning of ResNet-18 on `glyphs`: RigL and magnitude with rewinding at 90 %, SynFlow at 99 %, compared with
+dense.
 
     python tests/benchmarks/bench_sparsity.py --out DIR [--seeds 0,1,2] [--ways rigl,synflow,magnitude] [--smoke]
 
-Rewinding trains its rounds for as long as the dense network each, RigL once for as long as those together (its paper trains up
-to five times as long), SynFlow as long as the dense network. DIR may be that of `bench_pruning.py`, whose dense networks
-are used again. Prints a Markdown table.
+Each round of rewinding trains as long as the dense network, RigL once as long as all rounds together (up to five times as
+long in its paper), SynFlow as long as the dense network. DIR may be that of `bench_pruning.py`, whose dense networks are
+reused. Prints a Markdown table.
 """
 
 from __future__ import annotations

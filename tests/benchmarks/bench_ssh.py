@@ -1,11 +1,11 @@
-"""Latency of one file measured here and over SSH on loopback, in alternation: the way of measuring must not show.
+"""Latency of one file measured locally and over SSH on loopback, alternately: both must agree.
 
     python tests/benchmarks/bench_ssh.py                       # starts an sshd of its own
     python tests/benchmarks/bench_ssh.py --models FILE.onnx --pairs 50 --seconds 2
 
-Each pair is one local and one remote measurement, their order turned around from pair to pair; the ratio of the two medians of
-each pair cancels what drifts more slowly than a pair. The remote ones are made by a fresh process each, through one connection.
-A second series pairs local with local: what neighbours of this machine do to the comparison. Prints a Markdown table.
+Each pair is one local and one remote measurement, in alternating order. The ratio of the two medians of a pair cancels drift
+that is slower than a pair. Each remote measurement runs in a new process, all over one connection. A second series pairs
+local with local, which shows the influence of other processes on this machine. Prints a Markdown table.
 """
 
 from __future__ import annotations

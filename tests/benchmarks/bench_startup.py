@@ -1,8 +1,8 @@
-"""How long the light verbs take to start, against an interpreter that does nothing, in turns.
+"""Start-up time of commands that import no torch, interleaved with an interpreter that does nothing.
 
     python tests/benchmarks/bench_startup.py [--repeats 15]
 
-Prints a Markdown table. Goals: `--help` ≤ 0.5 s, `validate` ≤ 1 s, on an idle machine.
+Prints a Markdown table. Goals on an idle machine: `--help` ≤ 0.5 s, `validate` ≤ 1 s.
 """
 
 import argparse

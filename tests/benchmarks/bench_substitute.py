@@ -1,10 +1,10 @@
-"""What each replacement of the stage `substitute` gains, in float32 and in int8; one interleaved session a network.
+"""Speed-up by each replacement of the stage `substitute`, in float32 and int8; one interleaved session per network.
 
     python tests/benchmarks/bench_substitute.py --out /tmp/substitute.md
 
-Int8 is the placement of the stage `quantize` for ONNX Runtime, which keeps HardSwish and SiLU whole in integers (`gates.py`):
-the question is whether replacing them is faster still. Random weights and images, 224 × 224, batch 1, one thread: speed only;
-what a replacement costs in accuracy is in the record of the stage. `--only NAME` takes one network.
+Int8 files have the Q/DQ placement for ONNX Runtime, which keeps HardSwish and SiLU in integers
+(`quantize/qdq/rewrite_hardswish.py`); the benchmark shows whether replacing them is still faster. Random weights and images,
+224 × 224, batch 1, one thread; speed only. The record of the stage has the accuracy. `--only NAME` selects one network.
 """
 
 from __future__ import annotations

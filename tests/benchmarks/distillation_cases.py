@@ -1,4 +1,4 @@
-"""The rows of bench_distillation.py: what is compared, in the order in which it is run."""
+"""Rows of bench_distillation.py, in the order in which they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of bench_distillation.py, and an oracle that is no network. `python:` sources name its functions, too."""
+"""Networks of bench_distillation.py, and a function that serves as a teacher. `python:` sources name its functions as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of bench_distillation.py: gains with intervals over test images and over seeds."""
+"""Tables of bench_distillation.py: gains with intervals over test images and over seeds."""
 
 from __future__ import annotations
 

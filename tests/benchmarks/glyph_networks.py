@@ -1,4 +1,4 @@
-"""What the accuracy benchmarks share: `glyphs`, networks trained on it, and units that are computed once and kept."""
+"""Common parts of the accuracy benchmarks: `glyphs`, networks trained on it, and units whose results are stored."""
 
 from __future__ import annotations
 
