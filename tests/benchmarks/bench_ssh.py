@@ -11,6 +11,7 @@ local with local, which shows the influence of other processes on this machine. 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def networks(folder: Path) -> list[Path]:
 
 def loopback(server: Server) -> Device:
     """This machine as a device reached over SSH."""
+    os.environ["PATH"] = f"{server.programs}{os.pathsep}{os.environ['PATH']}"
     where = Ssh(ssh="127.0.0.1", port=server.port, python=sys.executable, options=server.options())
     return host().model_copy(update={"name": "loopback", "connection": where, "hardware": None, "contract": CONTRACT})
 

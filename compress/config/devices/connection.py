@@ -13,12 +13,12 @@ from compress.core.frozen_model import FrozenModel
 HOST = r"^[A-Za-z0-9_:\[][\w.@:%\[\]-]*$"
 """No blanks, no shell characters, and no dash in front: OpenSSH would take that for an option."""
 ALLOWED = (
-    "AddressFamily", "BindAddress", "BindInterface", "Ciphers", "Compression", "ConnectionAttempts", "GlobalKnownHostsFile",
-    "GSSAPIAuthentication", "HostKeyAlgorithms", "HostKeyAlias", "HostName", "IdentitiesOnly", "IdentityAgent", "IdentityFile",
-    "IPQoS", "KexAlgorithms", "MACs", "PreferredAuthentications", "ProxyJump", "PubkeyAcceptedAlgorithms",
-    "StrictHostKeyChecking", "TCPKeepAlive", "User", "UserKnownHostsFile", "VerifyHostKeyDNS",
+    "AddressFamily", "BindAddress", "BindInterface", "Ciphers", "Compression", "ConnectionAttempts", "GSSAPIAuthentication",
+    "HostKeyAlgorithms", "HostKeyAlias", "HostName", "IdentitiesOnly", "IdentityFile", "IPQoS", "KexAlgorithms", "MACs",
+    "PreferredAuthentications", "ProxyJump", "PubkeyAcceptedAlgorithms", "TCPKeepAlive", "User",
 )  # fmt: skip
-"""Options that a profile may give. None of them runs a program: a profile may come from somebody else."""
+"""Options that a profile may set. None of them runs a program, writes a file or changes how host keys are checked, because a
+profile may come from another person. Files of known hosts belong in `~/.ssh/config`."""
 PLAIN = re.compile(r"[\w.@:,%/\[\]-]+", re.ASCII)
 ROUTES = ("hostname", "proxyjump", "user", "hostkeyalias")
 """Of these, the ones whose value may end up in a command line of OpenSSH's own."""

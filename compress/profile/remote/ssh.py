@@ -71,6 +71,10 @@ def command(where: Ssh, remote: str) -> list[str]:
         "ForwardAgent": "no",
         "ForwardX11": "no",
         "ControlMaster": "no",
+        # host keys: those the user has accepted before, and nothing is written to any file of known hosts
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "CheckHostIP": "no",
     }
     options = [f"{key}={value}" for key, value in settings.items()] + list(where.options)
     port = [] if where.port is None else ["-p", str(where.port)]

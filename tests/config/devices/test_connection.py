@@ -44,9 +44,11 @@ def test_hosts_that_ssh_or_a_shell_could_take_for_something_else(host):
 @pytest.mark.parametrize(
     "option",
     ["ProxyCommand=touch x", "proxycommand=x", "LocalCommand=x", "PKCS11Provider=x", "KnownHostsCommand=x", "Include=x", "User",
-     "ProxyJump=a;b", "HostName=$(id)", "User=`id`", "BatchMode=no", "ForwardAgent=yes"],
+     "ProxyJump=a;b", "HostName=$(id)", "User=`id`", "BatchMode=no", "ForwardAgent=yes",
+     "StrictHostKeyChecking=no", "userknownhostsfile=~/.ssh/authorized_keys", "GlobalKnownHostsFile=/tmp/x",
+     "UpdateHostKeys=yes", "IdentityAgent=/tmp/socket", "VerifyHostKeyDNS=yes", "ControlPath=/tmp/x"],
 )  # fmt: skip
-def test_a_profile_cannot_run_programs_here(option):
+def test_a_profile_cannot_run_programs_write_files_or_weaken_the_check_of_host_keys(option):
     with pytest.raises(ValidationError):
         Ssh(ssh="board", options=(option,))
 

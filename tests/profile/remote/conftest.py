@@ -28,6 +28,16 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel VERBOSE
 """
+CLIENT_CONFIG = """
+IdentityAgent none
+GlobalKnownHostsFile /dev/null
+UserKnownHostsFile {folder}/known_hosts
+HashKnownHosts no
+StrictHostKeyChecking no
+UpdateHostKeys yes
+CheckHostIP yes
+"""
+"""A careless user's configuration."""
 
 
 class Server:
@@ -42,6 +52,11 @@ class Server:
             self.port = free.getsockname()[1]
         (folder / "config").write_text(CONFIG.format(port=self.port, folder=folder))
         self.know("host_key")
+        (folder / "client_config").write_text(CLIENT_CONFIG.format(folder=folder))
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        (self.programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/client_config "$@"\n')
+        (self.programs / "ssh").chmod(0o755)
         self.log = folder / "log"
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
@@ -54,13 +69,7 @@ class Server:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}\n")
 
     def options(self, key: str = "user_key") -> tuple[str, ...]:
-        return (
-            f"IdentityFile={self.folder / key}",
-            "IdentitiesOnly=yes",
-            "IdentityAgent=none",
-            f"UserKnownHostsFile={self.folder / 'known_hosts'}",
-            "GlobalKnownHostsFile=/dev/null",
-        )
+        return f"IdentityFile={self.folder / key}", "IdentitiesOnly=yes"
 
     def agents(self) -> list[psutil.Process]:
         """Python processes that this server started, directly or not."""
@@ -102,6 +111,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("needs a real SSH server and client: `apt install openssh-server openssh-client`")
     server = Server(tmp_path_factory.mktemp("sshd"))
+    environment = pytest.MonkeyPatch()
+    environment.setenv("PATH", str(server.programs), prepend=os.pathsep)
     try:
         options = [part for option in server.options() for part in ("-o", option)]
         tried = subprocess.run(
@@ -114,6 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             pytest.skip(f"sshd does not let {getpass.getuser()!r} in, whose account may be locked: {tried.stderr.strip()}")
         yield server
     finally:
+        environment.undo()
         server.stop()
 
 

@@ -105,6 +105,7 @@ def test_a_host_key_that_changed_and_one_that_is_new(device, server):
     (server.folder / "known_hosts").unlink()
     with pytest.raises(DeviceError, match="its host key is not known yet: connect once by hand"):
         probe(board)
+    assert not (server.folder / "known_hosts").exists(), "a host key was written, although the user's configuration allows it"
 
 
 def test_no_client_here(device, monkeypatch):
