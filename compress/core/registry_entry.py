@@ -11,9 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError, nearest
-from compress.core.trusted_code import load_function, load_module, source_file
+from compress.core.trusted_code import code_hash, load_function, load_module
 
 GROUP = "compress.methods"
 """Entry point group in which other packages declare their methods."""
@@ -162,7 +161,7 @@ class Registry:
         load_function(reference, base, trust_code)
         target = f"{load_module(reference, base, trust_code).__name__}:{reference.rpartition(':')[2]}"
         self._all()
-        code = {"sha256": sha256(source_file(reference, base))}
+        code = {"sha256": code_hash(reference, base)}
         self._rows[family, name] = Entry(family, name, target, "the user's own code", code)
 
     def code_hashes(self, tree: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from compress.core.errors import DataError
+from compress.core.object_fingerprint import fingerprint_object
 from compress.data.augment import seed_of, seeded_transform
 from compress.data.batch import Batch
 
@@ -21,7 +22,8 @@ _PROBED = 32
 class LoaderSplit:
     """One loader as a split. See `compress.data.batch.Split` for the interface.
 
-    `fingerprint` covers the loader's length, its dataset's type and up to 32 of its samples: not every change is seen.
+    `fingerprint` covers the loader's length, the attributes and code of its dataset and collate function, and up to 32 of its
+    samples. Changes of other files that the dataset reads are not seen.
     """
 
     views: int | None = None
@@ -95,8 +97,8 @@ class LoaderSplit:
     def _probe(self) -> tuple[tuple[int, ...], str]:
         """Shape of a sample, and the fingerprint."""
         shape: tuple[int, ...] = ()
-        kind = type(self._loader.dataset)
-        digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {self._size} {self._steps} {self._classes}".encode())
+        code = fingerprint_object((self._loader.dataset, self._loader.collate_fn)).sha256
+        digest = hashlib.sha256(f"{code} {self._size} {self._steps} {self._classes}".encode())
         with seeded_transform(seed_of("probe")):
             for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
                 inputs, targets = self._check(self._loader.collate_fn([self._loader.dataset[index]]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from compress.core.atomic_files import sha256
 from compress.core.registry import lookup
-from compress.core.trusted_code import source_file
+from compress.core.trusted_code import code_hash
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
@@ -47,7 +47,7 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     if origin.name == "imagefolder":
         return {"listing": listing_hash(origin.path)}
     if origin.name == "python":
-        return {"code": sha256(source_file(origin.argument, base))}
+        return {"code": code_hash(origin.argument, base)}
     if origin.name == "distilled":
         behind = read_metadata(origin.path).data
         return {

@@ -117,7 +117,7 @@ class DatasetDistillation(Stage):
         from compress.core.run_directory import key_of
         from compress.dataset_distillation.class_pools import gather_class_pools
         from compress.dataset_distillation.job import SynthesisTask
-        from compress.train.checkpoints import weights_hash
+        from compress.train.checkpoints import network_hash
         from compress.train.distributed import resolve_device
 
         data, pools = context.data, None
@@ -128,7 +128,7 @@ class DatasetDistillation(Stage):
             "stage": self.model_dump(mode="json"),
             "seed": context.seed,
             "data": pools.identity if pools else data.spec.model_dump(mode="json"),
-            "networks": [weights_hash(network) for network in networks],
+            "networks": [network_hash(network) for network in networks],
         }
         return SynthesisTask(
             spec=data.spec,

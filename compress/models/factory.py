@@ -14,6 +14,7 @@ from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.registry import lookup, names
+from compress.core.trusted_code import code_hash
 from compress.models.settings import ModelSettings, split_source
 
 if TYPE_CHECKING:
@@ -100,15 +101,15 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
         ModelError: The weights file or Python file is missing.
     """
     kind, rest = split_source(settings.source)
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = {"torch": _version("torch")}
     if kind == "file":
         parts["weights"] = _hash(rest, base)
         if settings.architecture is not None:
             parts |= model_fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
     elif kind == "python":
-        parts["code"] = _hash(rest.rpartition(":")[0] or rest, base)
-    elif settings.weights is not None:
-        parts[kind] = _version(kind)  # what `DEFAULT` means changes with the library
+        parts["code"] = code_hash(rest, base)
+    else:
+        parts[kind] = _version(kind)  # its code, and what `DEFAULT` means
     return parts
 
 

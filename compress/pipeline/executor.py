@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 
+KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
+"""Packages whose version decides what a stage computes; those of the network are in its own key."""
+
+
 class PipelineExecutor:
     """The state of one run: outputs of the stages so far, and the data once it is needed.
 
@@ -113,7 +117,8 @@ class PipelineExecutor:
         previous = self.outputs[-1]
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
-        inputs = {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
+        inputs: dict[str, Any] = {"versions": {name: version for name, version in versions().items() if name in KEY_PACKAGES}}
+        inputs |= {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
         if self.onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
             inputs["opset"] = self.onnx.opset
         pending = PendingStage(

@@ -6,8 +6,10 @@ every stage is already finished builds nothing.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +87,17 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     from compress.data import factory as sources
 
     recipe, base = loaded.recipe, loaded.base
+    load_data = cache(lambda: sources.load_data(recipe.data, base=base, trust_code=trust_code))
+    data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
+    if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
+        data_key["splits"] = split_fingerprints(load_data())
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
     return Plan(
         name=recipe.name,
         seed=recipe.seed,
         task=recipe.task,
-        data_key={**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)},
-        load_data=lambda: sources.load_data(recipe.data, base=base, trust_code=trust_code),
+        data_key=data_key,
+        load_data=load_data,
         model=_network(recipe.model, recipe.seed, base, trust_code),
         teachers=tuple(_network(teacher, recipe.seed, base, trust_code, teacher.train) for teacher in teachers),
         stages=recipe.stages,
@@ -103,6 +109,11 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         recipe_text=loaded.text,
         trust_code=trust_code,
     )
+
+
+def split_fingerprints(data: Data) -> list[str]:
+    """Fingerprints of the three splits."""
+    return [split.fingerprint for split in (data.train, data.validation, data.test)]
 
 
 def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, training: Training | None = None) -> NetworkPlan:
@@ -152,13 +163,14 @@ def from_objects(
     from compress.core.run_directory import key_of
 
     stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
+    network, *teacher_networks = (_from_module(module) for module in (model, *teachers))
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
         "task": task,
-        "data": {"source": data.source, "fingerprints": [s.fingerprint for s in (data.train, data.validation, data.test)]},
-        "model": _object_key(model),
-        "teacher": [_object_key(teacher) for teacher in teachers],
+        "data": {"source": data.source, "fingerprints": split_fingerprints(data)},
+        "model": network.key,
+        "teacher": [teacher.key for teacher in teacher_networks],
         "stages": [{name_of("stage", stage): stage.model_dump(mode="json")} for stage in stages],
         "budget": budget.model_dump(mode="json") if budget else None,
     }
@@ -168,8 +180,8 @@ def from_objects(
         task=task,
         data_key=recipe["data"],
         load_data=lambda: data,
-        model=_from_module(model),
-        teachers=tuple(_from_module(teacher) for teacher in teachers),
+        model=network,
+        teachers=tuple(teacher_networks),
         stages=stages,
         budget=budget,
         targets=targets(stages),
@@ -181,18 +193,22 @@ def from_objects(
 
 
 def _from_module(module: nn.Module) -> NetworkPlan:
+    from compress.core.object_fingerprint import fingerprint_object
+
+    fingerprint = fingerprint_object(module)
+    key = {"class": f"{type(module).__module__}.{type(module).__qualname__}", "sha256": fingerprint.sha256}
+    notes: tuple[Fact, ...] = ()
+    if fingerprint.unread:
+        key["unread"] = secrets.token_hex(16)  # of no other run
+        notes = (Fact.of("pipeline.network_not_readable", key["class"], attributes=", ".join(fingerprint.unread)),)
+
     def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
         from compress.models.plain_weights import copy_with_plain_weights
 
-        return copy_with_plain_weights(module)
+        network, changes = copy_with_plain_weights(module)
+        return network, (*notes, *changes)
 
-    return NetworkPlan(key=_object_key(module), build=build, build_architecture=build, trained=True)
-
-
-def _object_key(module: nn.Module) -> dict[str, Any]:
-    from compress.train.checkpoints import weights_hash
-
-    return {"class": f"{type(module).__module__}.{type(module).__qualname__}", "weights": weights_hash(module)}
+    return NetworkPlan(key=key, build=build, build_architecture=build, trained=True)
 
 
 def _validate(

@@ -19,7 +19,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.record import Curve
 from compress.core.stage import Context
 from compress.models.checkpoint import load, save
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -77,7 +77,7 @@ class LatencyLog(FrozenModel):
 
 def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:
     """Hex SHA-256 of all that the steps depend on."""
-    text = [stage.model_dump_json(), str(context.seed), weights_hash(parent), context.data.train.fingerprint]
+    text = [stage.model_dump_json(), str(context.seed), network_hash(parent), context.data.train.fingerprint]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 

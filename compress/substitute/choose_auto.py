@@ -27,7 +27,7 @@ from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
 from compress.substitute.operator_kinds import AUTO, OPERATOR_KINDS
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from compress.train.distributed import accelerated, run_on_main
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _decide_by_speedup(kind: str, rows: Rows, worth: float) -> Decision:
 
 
 def _key(stage: Substitute, network: nn.Module, context: Context) -> str:
-    text = [stage.model_dump_json(), str(context.seed), weights_hash(network), *(device.name for device in context.targets)]
+    text = [stage.model_dump_json(), str(context.seed), network_hash(network), *(device.name for device in context.targets)]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import secrets
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,23 +22,20 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_text, write_with
 from compress.core.fact import Fact
+from compress.core.object_fingerprint import fingerprint_object
 from compress.train.history import History
 
 _READ_ERRORS = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError)
 
 
-def weights_hash(module: nn.Module) -> str:
-    """Hex SHA-256 of a network: types of its layers; names, dtypes, shapes and values of its weights and buffers.
+def network_hash(module: nn.Module) -> str:
+    """Hex SHA-256 of a network: weights and buffers, the structure and settings of its layers, the user's code that they run.
 
-    It depends neither on the device nor on the memory format.
+    It depends neither on the device nor on the memory format. A network that cannot be read in full has another hash each time:
+    what was computed from it is not used again.
     """
-    digest = hashlib.sha256()
-    for name, part in module.named_modules():
-        digest.update(f"{name}:{type(part).__qualname__}\n".encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    fingerprint = fingerprint_object(module)
+    return fingerprint.sha256 if not fingerprint.unread else secrets.token_hex(32)
 
 
 def clone_state(module: nn.Module) -> dict[str, Tensor]:

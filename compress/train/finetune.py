@@ -10,7 +10,7 @@ from torch import nn
 from compress.core.errors import CompressError
 from compress.core.registry import lookup
 from compress.core.stage import Context
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from compress.train.history import History
 from compress.train.loop import fit
 from compress.train.loss_term import LossTerm
@@ -79,7 +79,7 @@ def cached_teacher(
         combine: How the logits of several networks are combined.
         k: Classes to store; None for all.
     """
-    key = hashlib.sha256("".join(weights_hash(teacher) for teacher in teachers).encode()).hexdigest()
+    key = hashlib.sha256("".join(network_hash(teacher) for teacher in teachers).encode()).hexdigest()
     return CachedTeacher(
         teachers,
         context.data.train,

@@ -13,7 +13,7 @@ from compress.core.errors import TrainingError
 from compress.core.registry_field import name_of
 from compress.data.interface import Data
 from compress.tasks.base import Task
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from compress.train.curriculum.settings import Curriculum
 from compress.train.loss_term import LossTerm
 from compress.train.settings import Training
@@ -74,6 +74,6 @@ class TrainingPlan:
             "seed": self.seed,
             "teacher": None if self.teacher is None else self.teacher.key,
             "curriculum": self.curriculum.model_dump(mode="json"),
-            "weights": weights_hash(module),
+            "weights": network_hash(module),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -31,7 +31,7 @@ from compress.data.settings import DataSettings
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from compress.train.loop import fit
 from compress.train.plan import TrainingPlan
 from compress.train.settings import Training, default_losses
@@ -97,7 +97,7 @@ def measure(given: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def _teacher(kind: type[CachedTeacher], *, large: nn.Module, data: Data, folder: Path) -> CachedTeacher:
-    answers = kind([large], data.train, key=weights_hash(large), cache=folder, device="cpu")
+    answers = kind([large], data.train, key=network_hash(large), cache=folder, device="cpu")
     answers.fill([0])
     return answers
 

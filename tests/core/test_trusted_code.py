@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.errors import CompressError, TrustError
-from compress.core.trusted_code import load_function, load_module, source_file
+from compress.core.trusted_code import code_hash, load_function, load_module, source_file
 
 
 @pytest.fixture
@@ -60,3 +60,45 @@ def test_a_file_that_fails_is_named_with_its_error(tmp_path: Path) -> None:
     with pytest.raises(CompressError, match=r"broken\.py failed while it was imported: ZeroDivisionError"):
         load_function("broken.py:f", tmp_path, True)
     assert not [name for name in sys.modules if name.startswith("compress_user_broken_")]
+
+
+def test_the_hash_follows_every_file_that_is_imported(folder: Path) -> None:
+    package = folder / "parts"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("from . import deeper\n")
+    (package / "deeper.py").write_text("VALUE = 1\n")
+    (folder / "unrelated.py").write_text("")
+    (folder / "neighbour.py").write_text("import parts.inner\nFACTOR = 3\n")
+    before = code_hash("own.py:triple", folder)
+    assert code_hash("own.py:triple", folder) == before
+    (folder / "unrelated.py").write_text("x = 1\n")
+    assert code_hash("own.py:triple", folder) == before
+    seen = {before}
+    for file, text in ((package / "deeper.py", "VALUE = 2\n"), (folder / "neighbour.py", "FACTOR = 4\n")):
+        file.write_text(text)
+        seen.add(code_hash("own.py:triple", folder))
+    assert len(seen) == 3
+
+
+def test_a_name_that_is_computed_may_import_any_file(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "import importlib\nmodule = importlib.import_module('neigh' + 'bour')\ndef triple(x): return x\n"
+    )
+    before = code_hash("own.py:triple", folder)
+    (folder / "neighbour.py").write_text("FACTOR = 4\n")
+    assert code_hash("own.py:triple", folder) != before
+
+
+def test_an_edited_neighbour_is_imported_anew(folder: Path) -> None:
+    assert load_function("own.py:triple", folder, True)(4) == 12
+    (folder / "neighbour.py").write_text("FACTOR = 5\n")
+    assert load_function("own.py:triple", folder, True)(4) == 20
+
+
+def test_two_folders_have_their_own_neighbours(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "own.py").write_text((folder / "own.py").read_text())
+    (other / "neighbour.py").write_text("FACTOR = 7\n")
+    assert [load_function("own.py:triple", base, True)(1) for base in (folder, other, folder)] == [3, 7, 3]

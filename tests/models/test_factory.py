@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, TrustError
 from compress.core.record import InputSpec
 from compress.core.sentences import render
@@ -130,7 +131,7 @@ def test_the_fingerprint_follows_the_file_and_not_its_path(tmp_path: Path) -> No
     a, b, c = (model_fingerprint(ModelSettings(source=f"python:{name}.py:f"), tmp_path) for name in "abc")
     assert a == b != c
     weights = ModelSettings(source="file:a.py", architecture="python:c.py:f")
-    assert model_fingerprint(weights, tmp_path) == {"weights": a["code"], **c}
+    assert model_fingerprint(weights, tmp_path) == {"weights": sha256(tmp_path / "a.py"), **c}
 
 
 def test_the_fingerprint_of_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Budget, Data, Distill, Profile, Prune, Quantize
+from compress.config.recipe import load
 from compress.core.errors import RecipeError
-from compress.pipeline.plan import from_objects
+from compress.core.sentences import render
+from compress.pipeline.plan import from_objects, from_recipe
 
 
 def network() -> nn.Module:
@@ -55,3 +57,62 @@ def test_the_digest_follows_weights_stages_and_seed(data):
     assert len(digests) == 8
     again = from_objects("mine", first, data, [Quantize(per_channel=True)], seed=0)
     assert again.digest in digests
+
+
+def test_networks_of_equal_weights_and_another_computation_share_no_run(data):
+    class Net(nn.Module):
+        def __init__(self, act, stride=1):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.head, self.act = nn.Conv2d(3, 4, 3, stride=stride), nn.Linear(4, 2), act
+
+        def forward(self, x):
+            return self.head(self.act(self.conv(x)).mean((2, 3)))
+
+    networks = [Net(torch.relu), Net(torch.relu, stride=2), Net(torch.tanh)]
+    plans = [from_objects("mine", net, data, [Quantize()]) for net in (*networks, Net(torch.relu))]
+    assert len({plan.digest for plan in plans}) == 3
+    assert plans[0].digest == plans[3].digest
+    assert plans[0].model.key == plans[3].model.key
+
+
+def test_a_network_that_cannot_be_compared_is_computed_anew_and_a_note_says_so(data):
+    class Stream:
+        def __deepcopy__(self, memo):
+            return self
+
+        def __reduce_ex__(self, protocol):
+            raise TypeError
+
+    net = network()
+    net.stream = Stream()
+    first, second = (from_objects("mine", net, data, [Quantize()]) for _ in range(2))
+    assert first.digest != second.digest
+    _, (note,) = first.model.build(data.spec)
+    assert "stream (Stream)" in render(note)
+
+
+CODE = """
+import torch
+from compress import Data
+from numbers_beside import SIZE
+def make(settings):
+    images = [torch.full((3, 8, 8), index, dtype=torch.uint8) for index in range(SIZE)]
+    part = [(image, index % 2) for index, image in enumerate(images)]
+    return part, part, part, ["a", "b"]
+"""
+
+
+def test_data_of_own_code_is_known_by_its_samples_and_every_file_of_the_code(tmp_path):
+    (tmp_path / "own.py").write_text(CODE)
+    (tmp_path / "r.yaml").write_text(
+        "name: own\ndata: {source: 'python:own.py:make', image_size: 8, augment: none}\n"
+        "model: {source: 'torchvision:squeezenet1_1'}\nstages: [{train: {epochs: 1}}]\n"
+    )
+    keys = []
+    for size in (4, 6, 4):
+        (tmp_path / "numbers_beside.py").write_text(f"SIZE = {size}\n")
+        keys.append(from_recipe(load(tmp_path / "r.yaml"), trust_code=True).data_key)
+    assert keys[0] == keys[2]
+    assert keys[0]["fingerprint"] != keys[1]["fingerprint"]
+    assert keys[0]["splits"] != keys[1]["splits"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compress.core.fact import Fact
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from tests.train import toy_training
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, train
 
@@ -118,11 +118,11 @@ def test_history_round_trips_through_json(whole):
 
 def test_the_hash_of_weights_knows_values_names_and_kinds_but_not_layout():
     module = conv_net()
-    before = weights_hash(module)
-    assert weights_hash(conv_net().to(memory_format=torch.channels_last)) == before
-    assert weights_hash(conv_net(1)) != before
+    before = network_hash(module)
+    assert network_hash(conv_net().to(memory_format=torch.channels_last)) == before
+    assert network_hash(conv_net(1)) != before
     module[0].weight.data[0, 0, 0, 0] += 1e-6
-    assert weights_hash(module) != before
+    assert network_hash(module) != before
     other = conv_net()
     other[2] = torch.nn.ReLU6()
-    assert weights_hash(other) != before
+    assert network_hash(other) != before

@@ -5,6 +5,10 @@ from __future__ import annotations
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
+    "pipeline.network_not_readable": (
+        "{subject} has attributes that cannot be compared with those of another run ({attributes}): no stage of an earlier run "
+        "is reused, and no later run reuses these"
+    ),
     "pipeline.no_gain_over_control": (
         "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
         "{difference:+.2f} points on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"

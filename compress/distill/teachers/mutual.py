@@ -17,7 +17,7 @@ from compress.data.interface import Data
 from compress.distill.losses.response import response
 from compress.distill.teachers.self_teachers import require_single_process
 from compress.tasks.base import Task
-from compress.train.checkpoints import weights_hash
+from compress.train.checkpoints import network_hash
 from compress.train.memory_format import to_device
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.settings import Training
@@ -38,7 +38,7 @@ class Peers(Teacher):
     """
 
     def __init__(self, networks: Sequence[nn.Module], training: Training, data: Data, task: Task, temperature: float) -> None:
-        self.key = f"mutual {temperature} {' '.join(map(weights_hash, networks))}"
+        self.key = f"mutual {temperature} {' '.join(map(network_hash, networks))}"
         self.training, self.task, self.temperature = training, task, temperature
         self.total = training.epochs * math.ceil(data.train.batches(training.batch_size) / training.accumulate)
         self.step = 0

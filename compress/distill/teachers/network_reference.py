@@ -8,8 +8,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from compress.core.atomic_files import sha256
-
 SOURCE_KINDS = ("torchvision", "timm", "python")
 
 
@@ -23,15 +21,15 @@ def check_reference(source: str) -> str:
 
 
 def code_hashes(sources: Sequence[str], base: Path) -> dict[str, str]:
-    """Hashes of the Python files among these sources.
+    """Hashes of the Python files among these sources and of what they import.
 
     Raises:
         CompressError: One is missing.
     """
-    from compress.core.trusted_code import source_file
+    from compress.core.trusted_code import code_hash
 
     files = {source: source.removeprefix("python:") for source in sources if source.startswith("python:")}
-    return {source: sha256(source_file(reference, base)) for source, reference in files.items()}
+    return {source: code_hash(reference, base) for source, reference in files.items()}
 
 
 NetworkReference = Annotated[str, AfterValidator(check_reference)]

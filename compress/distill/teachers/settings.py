@@ -263,14 +263,14 @@ class FunctionTeacher(TeacherConfig):
         return function_teacher(function, key, candidate.spec, context, k)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hash of the Python file.
+        """Hash of the Python file and of what it imports.
 
         Raises:
             CompressError: It is missing.
         """
-        from compress.core.trusted_code import source_file
+        from compress.core.trusted_code import code_hash
 
-        return {"function": sha256(source_file(self.function.removeprefix("python:"), base))}
+        return {"function": code_hash(self.function.removeprefix("python:"), base)}
 
 
 def check_same_classes(teacher: tuple[str, ...], student: tuple[str, ...], name: str) -> None:

@@ -38,7 +38,7 @@ class CachedTeacher(Teacher):
     Args:
         teachers: Networks; they are not changed.
         split: The samples.
-        key: Identifies the teachers, for example their `weights_hash`.
+        key: Identifies the teachers, for example their `network_hash`.
         cache: Folder for the files.
         device: Where the teachers run: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bar; None shows nothing.
