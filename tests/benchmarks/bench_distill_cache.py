@@ -40,7 +40,7 @@ from compress.train.teachers.cached_logits import CachedTeacher
 TARGET = 1.10
 
 
-PLAIN, KEPT, ASKED = "plain", "distill, answers kept", "distill, teacher asked at every step"
+PLAIN, KEPT, ASKED = "plain", "distill, cached logits", "distill, teacher forward pass at every step"
 
 
 class Asked(CachedTeacher):

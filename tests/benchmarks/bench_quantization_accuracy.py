@@ -58,8 +58,8 @@ EIGHT_BITS: dict[str, dict[str, Any]] = {
     ", percentile": {"calibration": {"method": "percentile"}},
     "": {},
     ", smooth": {"ptq": {"smooth": 0.5}},
-    ", tuned": {"calibration": {"learn_epochs": 12}},
-    ", smooth and tuned": {"calibration": {"learn_epochs": 12}, "ptq": {"smooth": 1.0}},
+    ", learned": {"calibration": {"learn_epochs": 12}},
+    ", smooth and learned": {"calibration": {"learn_epochs": 12}, "ptq": {"smooth": 1.0}},
 }
 FACTOR = 100.0
 W4 = {"bits": 4}
