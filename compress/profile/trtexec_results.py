@@ -1,4 +1,4 @@
-"""Read back what `build_engine.sh` left on a device: the JSON files of `trtexec`, as the same rows that a measurement gives.
+"""Read the JSON files that `trtexec` wrote on a device by `build_engine.sh`, as the rows of a measurement.
 
     times.json    --exportTimes      one object a run: startH2dMs, endH2dMs, startComputeMs, …, h2dMs, computeMs, latencyMs
     layers.json   --exportProfile    {"count": n}, then one object a layer: name, timeMs, averageMs, medianMs, percentage
@@ -9,13 +9,13 @@ Formats as TensorRT's open-source samples write them (samples/common/sampleRepor
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from compress.core.errors import DeviceError
 from compress.core.record import BenchmarkRow, Quantity
@@ -26,7 +26,59 @@ from compress.profile.latency.timing import Timing
 
 TIMES, PROFILE, ENGINE = "times.json", "layers.json", "engine.json"
 ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-PARTS = {"copy_in_ms": "h2dMs", "compute_ms": "computeMs", "copy_out_ms": "d2hMs"}
+PARTS = ("copy_in_ms", "compute_ms", "copy_out_ms")
+
+
+T = TypeVar("T")
+Milliseconds = Annotated[float, Field(ge=0.0)]
+
+
+class _Exported(BaseModel):
+    """Part of a JSON file of trtexec; keys that are not used are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _Run(_Exported):
+    start_h2d_ms: Milliseconds = Field(alias="startH2dMs")
+    start_compute_ms: Milliseconds = Field(alias="startComputeMs")
+    end_compute_ms: Milliseconds = Field(alias="endComputeMs")
+    end_d2h_ms: Milliseconds = Field(alias="endD2hMs")
+    copy_in_ms: Milliseconds = Field(alias="h2dMs")
+    compute_ms: Milliseconds = Field(alias="computeMs")
+    copy_out_ms: Milliseconds = Field(alias="d2hMs")
+    latency_ms: float = Field(alias="latencyMs", gt=0.0)
+
+
+class _LayerTime(_Exported):
+    name: str
+    median_ms: Milliseconds = Field(validation_alias=AliasChoices("medianMs", "averageMs"))
+    percentage: float = Field(ge=0.0)
+
+
+class _Input(_Exported):
+    dimensions: tuple[int, ...] = Field(default=(), alias="Dimensions", strict=False)
+
+
+class _Layer(_Exported):
+    name: str = Field(alias="Name")
+    kind: str | None = Field(default=None, alias="LayerType")
+    metadata: str = Field(default="", alias="Metadata")
+    inputs: list[_Input] = Field(default=[], alias="Inputs")
+
+
+class _Engine(_Exported):
+    """Layers are names only where the engine was built without detailed verbosity."""
+
+    layers: list[_Layer] | list[str] = Field(alias="Layers")
+
+    @property
+    def detailed(self) -> list[_Layer]:
+        return [layer for layer in self.layers if isinstance(layer, _Layer)]
+
+
+_RUNS, _ROWS, _ENGINE = TypeAdapter(list[_Run]), TypeAdapter(list[dict[str, Any]]), TypeAdapter(_Engine)
+_LAYER_TIMES = TypeAdapter(list[_LayerTime])
 
 
 @dataclass(frozen=True)
@@ -53,49 +105,49 @@ def read_times(path: Path, *, warmup_ms: float = 0.0) -> Trace:
     """Times of each run.
 
     Args:
-        path: What `--exportTimes` wrote.
+        path: File of `--exportTimes`.
         warmup_ms: Runs that start before this are dropped; for release 8, which exports them.
 
     Raises:
         DeviceError: Not such a file, or without a run.
     """
-    runs = [run for run in _objects(path) if _number(path, run, "startComputeMs") >= warmup_ms]
+    runs = [run for run in _read(path, _RUNS) if run.start_compute_ms >= warmup_ms]
     if not runs:
         msg = f"{path} holds no run after {warmup_ms:g} ms of warm-up"
         raise DeviceError(msg)
-    parts = {name: np.array([_number(path, run, key) for run in runs]) for name, key in PARTS.items()}
-    ends = max(max(_number(path, run, key) for key in ("endComputeMs", "endD2hMs")) for run in runs)
-    begin = "startH2dMs" if parts["copy_in_ms"].any() else "startComputeMs"
-    starts = min(_number(path, run, begin) for run in runs)
-    return Trace(np.array([_number(path, run, "latencyMs") for run in runs]), parts, (ends - starts) / 1000)
+    parts = {name: np.array([getattr(run, name) for run in runs]) for name in PARTS}
+    ends = max(max(run.end_compute_ms, run.end_d2h_ms) for run in runs)
+    starts = min(run.start_h2d_ms if parts["copy_in_ms"].any() else run.start_compute_ms for run in runs)
+    return Trace(np.array([run.latency_ms for run in runs]), parts, (ends - starts) / 1000)
 
 
 def read_layers(folder: Path) -> tuple[dict[str, Any], ...]:
     """Layers of the engine, slowest first: `layer`, `kind`, `onnx_nodes`, `median_ms`, `share`.
 
     Args:
-        folder: With `layers.json`; kinds and ONNX nodes come from `engine.json`, where it is there.
+        folder: With `layers.json`; kinds and ONNX nodes come from `engine.json`, if it exists.
 
     Raises:
         DeviceError: A file is missing or not what trtexec writes.
     """
-    known = {each["Name"]: each for each in _engine(folder) if isinstance(each, dict) and "Name" in each}
+    known = {layer.name: layer for layer in _engine(folder)}
     path = folder / PROFILE
-    rows = []
-    for found in _objects(path):
-        if "count" in found:
-            continue
-        name = str(found.get("name"))
-        about = known.get(name, {})
-        median = _number(path, found, "medianMs" if "medianMs" in found else "averageMs")
-        nodes = ", ".join(ONNX_NODE.findall(str(about.get("Metadata", ""))))
-        share = _number(path, found, "percentage") / 100
-        rows.append({"layer": name, "kind": about.get("LayerType"), "onnx_nodes": nodes, "median_ms": median, "share": share})
+    times = _validate(path, _LAYER_TIMES, [row for row in _read(path, _ROWS) if "count" not in row])
+    rows = [
+        {
+            "layer": time.name,
+            "kind": known[time.name].kind if time.name in known else None,
+            "onnx_nodes": ", ".join(ONNX_NODE.findall(known[time.name].metadata)) if time.name in known else "",
+            "median_ms": time.median_ms,
+            "share": time.percentage / 100,
+        }
+        for time in times
+    ]
     return tuple(sorted(rows, key=lambda row: -row["median_ms"]))
 
 
 def subject(folder: Path, device: str, *, batch: int | None = None) -> BenchmarkRow:
-    """The row of the profile table that a folder holds.
+    """Row of the profile table of a folder.
 
     Args:
         folder: With `times.json`.
@@ -108,15 +160,17 @@ def subject(folder: Path, device: str, *, batch: int | None = None) -> Benchmark
     trace = read_times(folder / TIMES)
     size = batch or _batch(folder)
     copied = "copies included" if trace.copies else "without copies (--noDataTransfers)"
-    detail = f"trtexec on {device}, {copied}, batch {size or 'not told'}, read from {folder / TIMES}"
+    detail = f"trtexec on {device}, {copied}, batch {size or 'size unknown'}, read from {folder / TIMES}"
     rounds = np.zeros(len(trace.latency_ms), dtype=np.int64)
     timing = Timing(Samples(trace.latency_ms, rounds, Warmup(0, 0.0, True)), {"runtime": "TensorRT"}, detail, size or 1)
     quantities = latencies(timing, (50, 90, 99)) | {name: _part(trace, name, detail) for name in PARTS}
-    quantities["throughput_per_s"] = (
-        Quantity.missing("1/s", f"{folder / ENGINE} does not tell the batch")
-        if size is None
-        else Quantity.measured(len(rounds) * size / trace.seconds, "1/s", f"runs ÷ wall time; {detail}", runs=len(rounds))
-    )
+    if size is None:
+        rate = Quantity.missing("1/s", f"{folder / ENGINE} does not hold the batch size")
+    elif trace.seconds <= 0:
+        rate = Quantity.missing("1/s", f"the last run in {folder / TIMES} ends before the first one starts")
+    else:
+        rate = Quantity.measured(len(rounds) * size / trace.seconds, "1/s", f"runs ÷ wall time; {detail}", runs=len(rounds))
+    quantities["throughput_per_s"] = rate
     return BenchmarkRow(subject=folder.name, device=device, runtime="TensorRT, by trtexec", quantities=quantities)
 
 
@@ -131,44 +185,31 @@ def _part(trace: Trace, name: str, detail: str) -> Quantity:
 
 def _batch(folder: Path) -> int | None:
     """First dimension of the first layer's first input; None when the engine was built without detailed verbosity."""
-    for layer in _engine(folder):
-        if isinstance(layer, dict) and (inputs := layer.get("Inputs")):
-            sizes = inputs[0].get("Dimensions") if isinstance(inputs[0], dict) else None
-            return int(sizes[0]) if sizes and int(sizes[0]) > 0 else None
-    return None
+    sizes = next((layer.inputs[0].dimensions for layer in _engine(folder) if layer.inputs), ())
+    return sizes[0] if sizes and sizes[0] > 0 else None
 
 
-def _engine(folder: Path) -> list[Any]:
+def _engine(folder: Path) -> list[_Layer]:
     path = folder / ENGINE
-    if not path.exists():
-        return []
-    found = _json(path)
-    layers = found.get("Layers") if isinstance(found, dict) else None
-    return layers if isinstance(layers, list) else []
+    return _read(path, _ENGINE).detailed if path.exists() else []
 
 
-def _objects(path: Path) -> list[dict[str, Any]]:
-    found = _json(path)
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        msg = f"{path} is not what trtexec exports: a list of objects is expected"
-        raise DeviceError(msg)
-    return found
-
-
-def _json(path: Path) -> Any:
+def _read(path: Path, adapter: TypeAdapter[T]) -> T:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _validate(path, adapter, path.read_bytes())
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}; build_engine.sh writes it beside the engine"
         raise DeviceError(msg) from error
-    except ValueError as error:
-        msg = f"{path} is not JSON: {error}; it may be cut off, run build_engine.sh again"
+
+
+def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[str, Any]]) -> T:
+    try:
+        return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            msg = f"{path} is not JSON: {first['msg']}; it may be cut off, run build_engine.sh again"
+        else:
+            place = ".".join(map(str, first["loc"])) or "the file"
+            msg = f"{path} is not what trtexec exports: {place}: {first['msg']}, got {str(first['input'])[:80]!r}"
         raise DeviceError(msg) from error
-
-
-def _number(path: Path, run: dict[str, Any], key: str) -> float:
-    value = run.get(key)
-    if not isinstance(value, int | float):
-        msg = f"{path} is not what trtexec exports: {key} is {value!r} where a number of milliseconds is expected"
-        raise DeviceError(msg)
-    return float(value)

@@ -126,16 +126,40 @@ def test_the_command_reads_a_folder(folder):
     ("text", "says"),
     [
         ("[{", "is not JSON.*run build_engine.sh again"),
-        ("{}", "a list of objects is expected"),
-        ('[{"startComputeMs": 1}]', "h2dMs is None"),
-        ('[{"startComputeMs": "1"}]', "startComputeMs is '1'"),
+        ("{}", "not what trtexec exports: the file: Input should be a valid array"),
+        ('[{"startComputeMs": 1}]', "0.startH2dMs: Field required"),
+        (json.dumps([run(0, 2.0) | {"startComputeMs": "1"}]), "0.startComputeMs: Input should be a valid number, got '1'"),
+        (json.dumps([run(0, 2.0) | {"latencyMs": 0}]), "0.latencyMs: Input should be greater than 0"),
+        (json.dumps([run(0, 2.0) | {"computeMs": float("inf")}]), "0.computeMs: Input should be a finite number"),
+        ("[" * 5000, "is not JSON"),
         ("[]", "holds no run"),
     ],
 )
-def test_what_trtexec_did_not_write_is_told(text, says, folder):
+def test_what_trtexec_did_not_write_is_refused(text, says, folder):
     (folder / "times.json").write_text(text)
     with pytest.raises(DeviceError, match=says):
         subject(folder, "d")
+
+
+@pytest.mark.parametrize("value", [["x"], {"a": 1}, [None], 3, [[1]], "4"])
+def test_dimensions_that_are_no_list_of_integers_are_refused(value, folder):
+    (folder / "engine.json").write_text(json.dumps({"Layers": [{"Name": "a", "Inputs": [{"Dimensions": value}]}]}))
+    with pytest.raises(DeviceError, match=r"Inputs\.0\.Dimensions"):
+        subject(folder, "d")
+
+
+@pytest.mark.parametrize("engine", [{"Layers": [{"Name": "a", "Inputs": {"a": 1}}]}, {"Layers": 3}, [], {"Layers": [None]}])
+def test_an_engine_file_of_another_form_is_refused(engine, folder):
+    (folder / "engine.json").write_text(json.dumps(engine))
+    with pytest.raises(DeviceError, match=r"engine\.json is not what trtexec exports"):
+        subject(folder, "d")
+    with pytest.raises(DeviceError, match=r"engine\.json is not what trtexec exports"):
+        read_layers(folder)
+
+
+def test_runs_without_duration_have_no_throughput(folder):
+    (folder / "times.json").write_text(json.dumps([run(0, 2.0) | {"endComputeMs": 0, "endD2hMs": 0}]))
+    assert subject(folder, "d").quantities["throughput_per_s"].how == "not measured"
 
 
 def test_a_missing_file_is_told(tmp_path):
