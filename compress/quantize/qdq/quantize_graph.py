@@ -27,6 +27,7 @@ from compress.core.fact import Fact
 from compress.quantize.analysis.float_fallback import INTEGER, is_dequantized, is_quantized_weight
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers
+from compress.quantize.qdq.bias_scales import fit_scales_to_biases
 from compress.quantize.qdq.keep_float_weights import block_weight_quantization
 from compress.quantize.qdq.placement import WEIGHTED, WITHOUT_KERNEL, QDQPlacement, add_implied_ranges, placement_for
 from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd, original_node_name
@@ -34,6 +35,8 @@ from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 
 Ranges = Mapping[str, tuple[float, float]]
 QUANTIZER_FOLDER = Path(onnxruntime.quantization.__file__).parent
+SMALLEST_RANGE = 256 * float(np.finfo(np.float32).tiny)
+"""The quantizer gives a tensor with a smaller range the scale 1."""
 FLOAT_REASONS = frozenset(
     {"quantize.float_activation_product", "quantize.float_by_keep_float", "quantize.float_by_mixed_precision",
      "quantize.float_left_by_quantizer", "quantize.float_no_kernel"}
@@ -79,6 +82,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     copy = model.clone()
     if placement.integer_hardswish:
         decompose_hardswish(copy)
+    ranges = add_implied_ranges(copy, ranges)
     settings = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
@@ -93,7 +97,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
             options.reduce_range,
             QuantType.QInt8,
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
-            _as_tensors_data(add_implied_ranges(copy, ranges)),
+            _as_tensors_data(ranges),
             [],
             [*_with_split_nodes(copy, options.exclude), *(() if placement.products else _computed_products(model))],
             list(placement.operators),
@@ -103,6 +107,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
         quantizer.model.topological_sort()
     quantized = graphs.to_ir(quantizer.model.model)
     write_back(quantized, options.grids, {layer.weight: layer for layer in weighted_layers(model)})
+    fit_scales_to_biases(quantized, {name for name, (low, high) in ranges.items() if max(high, -low) < SMALLEST_RANGE})
     _free_outputs(quantized)
     return quantized
 
