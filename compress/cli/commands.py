@@ -1,6 +1,6 @@
 """Commands: flags → public API → exit codes.
 
-Exit codes: 0 done; 1 the budget is missed; 2 the input is at fault; 130 interrupted.
+Exit codes: 0 done; 1 the budget is missed or a check failed; 2 the input is at fault; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -235,6 +235,21 @@ def report(
 
     for path in rerender_report(run, out):
         typer.echo(path)
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code is the answer.")] = False,
+) -> None:
+    """Compare the files of a run with their checksums. Exits with 1 when one is missing or changed."""
+    from compress.cli.render import show_check
+    from compress.pipeline.check_run import check_run
+
+    result = check_run(run)
+    show_check(open_terminal(quiet=quiet), run, result)
+    if not result.whole:
+        raise typer.Exit(BUDGET_MISSED)
 
 
 @app.command()

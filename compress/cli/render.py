@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from compress.pipeline.report.outline import SMOKE, deciding_metric
 from compress.pipeline.report.tables import summary_rows
 
 if TYPE_CHECKING:
+    from compress.pipeline.check_run import RunCheck
     from compress.pipeline.pipeline import Run
     from compress.pipeline.quantize_report import QuantizeReport
     from compress.profile.layers_and_soak import FileDetails
@@ -139,6 +141,21 @@ def show_verification(console: Console, verification: Verification) -> None:
     ]
     table(console, "", (verification.model, ""), rows)
     console.print(verification.note, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_check(console: Console, run: Path, check: RunCheck) -> None:
+    """The files that are not as they were written, and whether the run is whole."""
+    for word, names in (
+        ("missing", check.missing),
+        ("changed", check.changed),
+        ("unfinished", check.unfinished),
+        ("not listed", check.unlisted),
+    ):
+        for name in names:
+            console.print(f"{word:12}{name}", markup=False, highlight=False, soft_wrap=True)
+    answer = "whole" if check.whole else "not whole; run its recipe again, which writes the damaged parts anew"
+    count = len(check.intact)
+    console.print(f"{run}: {count} files as written: {answer}", markup=False, highlight=False, soft_wrap=True)
 
 
 def device_rows() -> list[list[str]]:

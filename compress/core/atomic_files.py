@@ -16,6 +16,7 @@ DISK_ERRORS = frozenset(
     (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
 )
 """Error numbers of a path that cannot be written to."""
+PROBE_BYTES = 1 << 16
 
 
 @contextmanager
@@ -38,6 +39,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         aside.replace(path)
     except OSError as error:
         raise _named(error, path) from error
+    except Exception as error:
+        if aside is not None and (disk_error := _cannot_grow(aside)):
+            raise _named(disk_error, path) from error
+        raise
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
@@ -54,6 +59,18 @@ def name_disk_errors(folder: Path) -> Iterator[None]:
         if "No space left on device" in str(error) or "File too large" in str(error):
             raise _named(OSError(errno.ENOSPC, "no space left on device"), folder) from error
         raise
+
+
+def _cannot_grow(path: Path) -> OSError | None:
+    """Why no more can be written to a file. Libraries report a full disk as errors of their own, in words of their own."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def _named(error: OSError, path: Path) -> Exception:

@@ -1,11 +1,11 @@
 """The run directory: cache keys, stage folders that appear whole or not at all, the lock, and reuse of finished stages.
 
     reports/<name>/<digest>/            one run; locked while it runs
-        01-distill/                     a finished stage: its files and record.json with their hashes
+        01-distill/                     a finished stage: its files, record.json and SHA256SUMS
         02-prune.partial/               a running stage; survives an interruption and is continued
 
 A stage's key hashes its parameters, its parent's key and the package version. A finished stage is found by its key in
-any run below the same output folder, checked by the hashes of its files, and reused.
+any run below the same output folder, checked by its `SHA256SUMS`, and reused.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from compress import __version__
 from compress.core.atomic_files import sha256, write_text
+from compress.core.checksums import CHECKSUMS, changed_files, read_checksums, write_checksums
 from compress.core.environment import is_main
 from compress.core.errors import BusyError, StoreError
 from compress.core.record import StageRecord
 
 RECORD = "record.json"
 PARTIAL = ".partial"
+STAGE_FOLDERS = "[0-9][0-9]-*"
 MARKER = ".key"
 RETIRED = ".old-"
 LOCK = ".lock"
@@ -90,10 +91,14 @@ class RunDirectory:
         path = self.path / LOCK
         try:
             lock = FileLock(path).acquire(blocking=False)
-        except Timeout as error:
+        except Timeout as error:  # an OSError too
             owner = _lock_owner(path)
             msg = f"another run is working in {self.path} ({owner}); wait for it, stop it, or choose another folder with --out"
             raise BusyError(msg) from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            msg = f"cannot lock the run folder with {path}: {reason}; remove that file, or choose another folder with --out"
+            raise StoreError(msg) from error
         with lock:
             if not self.reuse:
                 self._retire()
@@ -129,7 +134,7 @@ class RunDirectory:
             shutil.rmtree(own)
         if not self.reuse:
             return None
-        for path in self.out.glob(f"*/*/[0-9][0-9]-*/{RECORD}"):
+        for path in self.out.glob(f"*/*/{STAGE_FOLDERS}/{RECORD}"):
             if RETIRED in path.parent.parent.name:
                 continue
             record = validate_stage(path.parent, key)
@@ -148,54 +153,71 @@ class RunDirectory:
         own = self.folder(index, name)
         partial = own.with_name(own.name + PARTIAL)
         marker = partial / MARKER
-        if partial.exists() and not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
+        if partial.exists() and not (marker.is_file() and marker.read_bytes() == key.encode()):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
+        if is_main():
+            remove_half_written(partial)
         if not marker.exists():
             write_text(marker, key)
         return partial
 
     def commit(self, record: StageRecord) -> StageRecord:
-        """Finish a stage: hash its files, write its record, and rename the folder to its final name."""
+        """Finish a stage: write its record and the checksums of its files, and rename the folder to its final name."""
         own = self.folder(record.index, record.name)
         partial = own.with_name(own.name + PARTIAL)
-        hashes = {str(path.relative_to(partial)): sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
-        hashes.pop(RECORD, None)
-        hashes.pop(MARKER, None)
+        remove_half_written(partial)
+        paths = {path.relative_to(partial).as_posix(): path for path in sorted(partial.rglob("*")) if path.is_file()}
+        hashes = {name: sha256(path) for name, path in paths.items() if name not in (RECORD, MARKER, CHECKSUMS)}
         closed = record.model_copy(update={"files": hashes})
         write_text(partial / RECORD, closed.model_dump_json(indent=1))
+        write_checksums(partial, {**hashes, RECORD: sha256(partial / RECORD)})
         partial.rename(own)
         (own / MARKER).unlink(missing_ok=True)
         return closed
 
 
 def validate_stage(folder: Path, key: str) -> StageRecord | str:
-    """The record in `folder` if its key is `key` and every file has its recorded hash; else the fault."""
+    """The record in `folder` if its key is `key` and every file has its checksum; else the fault."""
     try:
-        text = (folder / RECORD).read_text(encoding="utf-8")
-        if key not in text:
+        text = (folder / RECORD).read_bytes()
+        if key.encode() not in text:
             return OTHER
+        if changed := changed_files(folder):
+            return f"damaged: {', '.join(changed)} changed since it was written"
         record = StageRecord.model_validate_json(text)
-        if record.key != key:
-            return OTHER
-        changed = [name for name, digest in record.files.items() if sha256(folder / name) != digest]
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # a ValidationError is a ValueError
         return f"cannot be read: {error}"
-    return f"damaged: {', '.join(changed)} changed since it was written" if changed else record
+    return record if record.key == key else OTHER
 
 
 def hardlink_stage(source: Path, target: Path) -> None:
-    """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
+    """Make `target` hold the files of a finished stage: hard links where the file system has them, copies elsewhere.
 
     Links are safe because finished files are never written to; a changed file is a new one, renamed over the old.
     """
+    hardlink_files(source, target, (*read_checksums(source), CHECKSUMS))
+
+
+def hardlink_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Make `target` a folder that holds these files of `source`, and nothing else."""
     aside = target.with_name(target.name + ".taking")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside, copy_function=_link_or_copy)
+    for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(source / name, aside / name)
+    shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def remove_half_written(folder: Path) -> None:
+    """Remove what an interrupted atomic write leaves: files whose names begin with a dot, marker and lock apart."""
+    for path in folder.rglob(".*"):
+        if path.name not in (MARKER, LOCK) and path.is_file():
+            path.unlink()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:

@@ -124,7 +124,8 @@ class Pipeline:
             reporter = reporter if reporter and is_main() else NullReporter()
             executor = PipelineExecutor(self.plan, directory, device=device, reporter=reporter, smoke=self.smoke)
             record = self._run_stages(executor)
-            return Run(record, directory.path, publish(record, directory.path, executor.outputs) if is_main() else ())
+            report = publish(record, directory.path, (*executor.teachers, *executor.outputs), reporter) if is_main() else ()
+            return Run(record, directory.path, report)
 
     def _run_stages(self, executor: PipelineExecutor) -> RunRecord:
         """The loop."""

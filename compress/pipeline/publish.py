@@ -1,4 +1,4 @@
-"""Files at the top of a run directory: resolved recipe, record, report and the artifacts that ship."""
+"""Files at the top of a run directory: resolved recipe, record, report, the artifacts that ship, and the checksums of all."""
 
 from __future__ import annotations
 
@@ -8,35 +8,82 @@ from pathlib import Path
 
 from compress.config.yaml_lines import dump
 from compress.core.atomic_files import write_text
+from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError
+from compress.core.progress import Reporter
 from compress.core.record import RunRecord
-from compress.core.run_directory import RECORD, hardlink_stage
+from compress.core.run_directory import RECORD, hardlink_files, remove_half_written
 from compress.pipeline.stage_output import StageOutput
 
 ARTIFACTS = "artifacts"
+RECIPE = "recipe.yaml"
+REPORTS = ("report.md", "report.html")
 
 
-def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput]) -> tuple[Path, ...]:
-    """Write the files that are missing or have changed.
+def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], reporter: Reporter) -> tuple[Path, ...]:
+    """Write the files anew where one is missing, or is not the one that was written.
+
+    Args:
+        record: The run.
+        folder: The run directory.
+        outputs: Its finished stages in order, whose files have been checked.
+        reporter: Is told which files had been changed.
 
     Returns:
         The report's files.
     """
-    text = record.model_dump_json(indent=1)
-    expected = (folder / "report.md", folder / "report.html")
-    target = folder / RECORD
-    if target.exists() and target.read_text(encoding="utf-8") == text and all(path.exists() for path in expected):
-        return (*expected, *sorted((folder / "figures").glob("*.png")))
-    artifacts = next((o.folder / ARTIFACTS for o in reversed(outputs) if (o.folder / ARTIFACTS).is_dir()), None)
-    if artifacts:
-        shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
-        hardlink_stage(artifacts, folder / ARTIFACTS)
     from compress.pipeline.report.write import write
 
+    text = record.model_dump_json(indent=1)
+    changed = changed_files(folder)
+    if not changed and _holds(folder / RECORD, text):
+        return (*(folder / name for name in REPORTS), *sorted((folder / "figures").glob("*.png")))
+    if changed and (folder / CHECKSUMS).exists():
+        reporter.line(f"{', '.join(changed)} changed since the report was written; written again")
+    remove_half_written(folder)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
+    _publish_artifacts(folder, outputs)
+    shutil.rmtree(folder / "figures", ignore_errors=True)
     report = write(record, folder)
-    write_text(folder / "recipe.yaml", dump(record.recipe))
-    write_text(target, text)
+    write_text(folder / RECIPE, dump(record.recipe))
+    write_text(folder / RECORD, text)
+    artifacts = [path for path in (folder / ARTIFACTS).rglob("*") if path.is_file()]
+    stages = [output.folder / CHECKSUMS for output in outputs]
+    write_checksums(folder, hash_files(folder, (*report, *artifacts, *stages, folder / RECIPE, folder / RECORD)))
     return report
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def _publish_artifacts(folder: Path, outputs: Sequence[StageOutput]) -> None:
+    """Link the artifacts of the last stage that made some."""
+    shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
+    for output in reversed(outputs):
+        names = [name for name in output.record.files if name.startswith(f"{ARTIFACTS}/")]
+        if names:
+            inside = [name.removeprefix(f"{ARTIFACTS}/") for name in names]
+            hardlink_files(output.folder / ARTIFACTS, folder / ARTIFACTS, inside)
+            return
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record of a run, checked against the checksums beside it where there are any.
+
+    Raises:
+        StoreError: There is none, it cannot be read, or it is not the one that was written.
+    """
+    try:
+        sums = read_checksums(path.parent) if (path.parent / CHECKSUMS).exists() else {}
+        record = RunRecord.load(path)
+    except OSError as error:
+        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
+    except ValueError as error:  # damaged checksums, bytes that are no text, or pydantic's ValidationError
+        raise StoreError(f"{path} is not a run's record: {' '.join(str(error).split())[:200]}") from error
+    if RECORD in sums and not has_checksum(path, sums[RECORD]):
+        raise StoreError(f"{path} was changed since it was written; run its recipe again, which writes it anew")
+    return record
 
 
 def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
@@ -49,16 +96,11 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    from pydantic import ValidationError
-
     from compress.pipeline.report.write import write
 
     path = run / RECORD if run.is_dir() else run
-    try:
-        record = RunRecord.load(path)
-    except OSError as error:
-        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
-    except ValidationError as error:
-        first = error.errors()[0]["msg"]
-        raise StoreError(f"{path} is not a run's record: {error.error_count()} faults, first: {first}") from error
-    return write(record, out or path.parent, path.parent)
+    folder = path.parent
+    report = write(read_record(path), out or folder, folder)
+    if out is None and (folder / CHECKSUMS).exists():
+        write_checksums(folder, read_checksums(folder) | hash_files(folder, report))
+    return report

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
 from compress.core.record import Metrics, StageRecord
-from compress.core.run_directory import RECORD
+from compress.core.run_directory import RECORD, STAGE_FOLDERS
 from compress.core.sentences import render
 from compress.pipeline.stage_output import read_manifest
 from compress.profile.layers.tables import Rows
@@ -94,7 +94,7 @@ def quantize_report(
 def _stage(folder: Path) -> StageRecord | None:
     """The record of a finished `quantize` stage in this folder; None where it is no such folder."""
     try:
-        record = StageRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
+        record = StageRecord.model_validate_json((folder / RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
     return record if (folder / FILE).is_file() and record.form == "onnx" and "scheme" in record.parameters else None
@@ -114,7 +114,7 @@ def _quantize_of(folder: Path) -> tuple[StageRecord, Path]:
 
 def _stages(run: Path) -> list[Path]:
     """Finished stages' folders, in order."""
-    return sorted(path for path in run.glob("[0-9][0-9]-*") if (path / RECORD).is_file())
+    return sorted(path for path in run.glob(STAGE_FOLDERS) if (path / RECORD).is_file())
 
 
 def _parent_of(folder: Path) -> Path:

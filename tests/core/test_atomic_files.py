@@ -55,3 +55,19 @@ def test_a_full_disk_gives_a_store_error_and_leaves_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "big")], capture_output=True, text=True, check=True)
     assert "free some space" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_with_words_of_its_own_for_a_full_disk_gives_a_store_error(tmp_path):
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from compress.core.atomic_files import write_with\n"
+        "from compress.core.errors import StoreError\n"
+        "def fill(path):\n"
+        "    try: path.write_bytes(bytes(100_000))\n"
+        "    except OSError: raise RuntimeError('PytorchStreamWriter failed') from None\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_with(Path(sys.argv[1]), fill)\n"
+        "except StoreError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "big")], capture_output=True, text=True, check=True)
+    assert "free some space" in done.stdout
+    assert list(tmp_path.iterdir()) == []

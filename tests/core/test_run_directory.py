@@ -36,7 +36,7 @@ def test_a_committed_stage_is_found_again_whole(tmp_path):
     found = store.find(1, "prune", KEY)
     assert found is not None
     assert set(found.files) == {"model.bin"}
-    assert {path.name for path in folder.iterdir()} == {"model.bin", "record.json"}
+    assert {path.name for path in folder.iterdir()} == {"model.bin", "record.json", "SHA256SUMS"}
 
 
 def test_nothing_is_found_before_a_stage_is_committed(tmp_path):
@@ -129,3 +129,72 @@ def test_an_unwritable_folder_is_refused(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "choose another with --out" in done.stdout
+
+
+def test_a_changed_record_is_damage(tmp_path):
+    store = RunDirectory(tmp_path, "mine", "abc")
+    folder = finish(store)
+    path = folder / "record.json"
+    path.write_text(path.read_text().replace('"wall_time_s": 1.0', '"wall_time_s": 2.0'))
+    assert store.find(1, "prune", KEY) is None
+    assert "record.json changed" in store.damage["prune"]
+
+
+@pytest.mark.parametrize("place", ["mine/abc", "other/def"])
+@pytest.mark.parametrize("name", ["record.json", "SHA256SUMS", "model.bin"])
+@pytest.mark.parametrize("contents", [b'{"a": "\xff"}', f'{{"{KEY}": "\xff"}}'.encode("latin-1"), b"", None])
+def test_damage_of_a_run_is_its_own(tmp_path, place, name, contents):
+    store = RunDirectory(tmp_path, "mine", "abc")
+    run, digest = place.split("/")
+    path = finish(RunDirectory(tmp_path, run, digest)) / name
+    if contents is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(contents)
+    assert store.find(1, "prune", KEY) is None
+    assert ("prune" in store.damage) == (run == "mine")
+    assert finish(store)
+    assert store.find(1, "prune", KEY) is not None
+
+
+def test_a_marker_that_is_no_text_starts_the_stage_over(tmp_path):
+    store = RunDirectory(tmp_path, "mine", "abc")
+    folder = store.work_dir(1, "prune", KEY)
+    (folder / "step").write_text("one")
+    (folder / ".key").write_bytes(b"\xff")
+    assert not (store.work_dir(1, "prune", KEY) / "step").exists()
+
+
+def test_half_written_files_do_not_stay(tmp_path):
+    store = RunDirectory(tmp_path, "mine", "abc")
+    folder = store.work_dir(1, "prune", KEY)
+    (folder / "artifacts").mkdir()
+    half = folder / "artifacts" / ".model.onnx.ab12"  # what a kill inside an atomic write leaves
+    half.write_bytes(b"half")
+    store.work_dir(1, "prune", KEY)
+    assert not half.exists()
+    half.write_bytes(b"half")
+    (folder / "model.bin").write_bytes(b"weights")
+    store.commit(record())
+    assert {path.name for path in store.folder(1, "prune").rglob("*")} == {
+        "artifacts",
+        "model.bin",
+        "record.json",
+        "SHA256SUMS",
+    }
+
+
+def test_only_listed_files_are_taken_over(tmp_path):
+    folder = finish(RunDirectory(tmp_path, "other", "def"))
+    (folder / "stray").write_bytes(b"not of the stage")
+    store = RunDirectory(tmp_path, "mine", "abc")
+    assert store.find(1, "prune", KEY) is not None
+    assert {path.name for path in store.folder(1, "prune").iterdir()} == {"model.bin", "record.json", "SHA256SUMS"}
+
+
+def test_a_lock_that_cannot_be_opened_is_a_clear_error(tmp_path):
+    store = RunDirectory(tmp_path, "mine", "abc")
+    (store.path / ".lock").mkdir()
+    with pytest.raises(StoreError, match="cannot lock the run folder"), store.locked():
+        pass

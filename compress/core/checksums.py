@@ -1,0 +1,74 @@
+"""Checksums of a folder: a file `SHA256SUMS`, which `sha256sum -c` reads too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from compress.core.atomic_files import sha256, write_text
+from compress.core.errors import StoreError
+
+CHECKSUMS = "SHA256SUMS"
+
+
+def write_checksums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write `SHA256SUMS`.
+
+    Args:
+        folder: Holds the files.
+        sums: SHA-256 in hex by POSIX path relative to the folder.
+
+    Raises:
+        StoreError: A name cannot be listed, or the folder is not writable.
+    """
+    for name in sums:
+        if not is_inside(name):
+            msg = f"{folder}: {name!a} cannot be listed in {CHECKSUMS}; write files into this folder, under printable names"
+            raise StoreError(msg)
+    write_text(folder / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+
+
+def hash_files(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 in hex of files below a folder, by POSIX path relative to it."""
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 in hex by POSIX path relative to the folder.
+
+    Raises:
+        ValueError: No `SHA256SUMS`, or one that cannot be read.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{CHECKSUMS} cannot be read"
+        raise ValueError(msg) from error
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if not sums or not all(map(is_inside, sums)) or any(len(digest) != 64 for digest in sums.values()):
+        msg = f"{CHECKSUMS} is damaged"
+        raise ValueError(msg)
+    return sums
+
+
+def changed_files(folder: Path) -> tuple[str, ...]:
+    """Files that are missing or have another checksum; `SHA256SUMS` itself where it cannot be read."""
+    try:
+        sums = read_checksums(folder)
+    except ValueError:
+        return (CHECKSUMS,)
+    return tuple(name for name, digest in sums.items() if not has_checksum(folder / name, digest))
+
+
+def has_checksum(path: Path, digest: str) -> bool:
+    """Whether a regular file has this SHA-256."""
+    try:
+        return path.is_file() and not path.is_symlink() and sha256(path) == digest
+    except OSError:
+        return False
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays inside its folder, and fits on one line of `SHA256SUMS`."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable() and "\\" not in name
