@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from compress import __version__
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, resumable
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.core.errors import CompressError
@@ -38,7 +37,7 @@ TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sou
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"compress {__version__}")
+        echo(f"compress {__version__}")
         raise typer.Exit
 
 
@@ -90,7 +89,7 @@ def validate(
 
     loaded = load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
     chain = " → ".join(name_of("stage", stage) for stage in loaded.recipe.stages)
-    typer.echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
+    echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
 
 
 @app.command()
@@ -121,7 +120,7 @@ def profile(
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
-    say = Terminal(Console(stderr=True) if as_json else console)
+    say = Terminal(open_terminal(stderr=True) if as_json else console)
     subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say)
     points, skipped = sweep_files(models, device_profiles, sizes, counts, seconds=seconds, reporter=say)
     near = profile_file_details(
@@ -129,7 +128,7 @@ def profile(
     )  # fmt: skip
     if as_json:
         rows = [subject.model_dump(mode="json") for subject in subjects]
-        typer.echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
+        echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
     else:
         show_benchmark(console, subjects)
         show_sweep(console, points, skipped)
@@ -152,7 +151,7 @@ def quantize_report(
 
     report = report_on(model, parent, threads=threads, seconds=seconds)
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=1))
+        echo(json.dumps(report.as_json(), indent=1))
     else:
         show_quantization(open_terminal(), report)
 
@@ -191,7 +190,7 @@ def verify(
     fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
     verification = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
-        typer.echo(verification.model_dump_json(indent=1))
+        echo(verification.model_dump_json(indent=1))
     else:
         show_verification(console, verification)
     if verification.top1 < agreement:
@@ -222,7 +221,7 @@ def sensitivity(
             reporter=Terminal(open_terminal()),
         )
     for path in files:
-        typer.echo(path)
+        echo(path)
 
 
 @app.command()
@@ -234,7 +233,7 @@ def report(
     from compress.pipeline.publish import rerender_report
 
     for path in rerender_report(run, out):
-        typer.echo(path)
+        echo(path)
 
 
 @app.command()
@@ -269,7 +268,7 @@ def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")]
 
     text = json.dumps(recipe_schema(), indent=1)
     if out is None:
-        typer.echo(text)
+        echo(text)
     else:
         write_text(out, text + "\n")
 
@@ -288,7 +287,7 @@ def main() -> None:
     try:
         app()
     except CompressError as error:
-        print(f"error: {error}", file=sys.stderr)
+        echo(f"error: {error}", stderr=True)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

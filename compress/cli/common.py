@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from compress.core.environment import is_main
+from compress.core.printable import printable
 
 HOW_TO_RESUME = """
 interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
@@ -27,7 +28,14 @@ def resumable() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def terminal(*, quiet: bool = False) -> Console:
+def terminal(*, quiet: bool = False, stderr: bool = False) -> Console:
     """The terminal; 160 columns wide in a file or pipe. Of several processes of a launch only the first prints."""
-    console = Console(quiet=quiet or not is_main())
-    return console if console.is_terminal else Console(quiet=console.quiet, width=160)
+    from compress.cli.terminal import SafeConsole
+
+    console = SafeConsole(quiet=quiet or not is_main(), stderr=stderr)
+    return console if console.is_terminal else SafeConsole(quiet=console.quiet, stderr=stderr, width=160)
+
+
+def echo(text: object, *, stderr: bool = False) -> None:
+    """Print a line that holds a path, a message or other text of any origin."""
+    typer.echo(printable(str(text)), err=stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compress.cli.common import BAD_INPUT, INTERRUPTED, terminal
+from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of 
     from compress.config.devices import load_device
     from compress.config.yaml_lines import dump
 
-    typer.echo(dump(load_device(name).model_dump(mode="json", exclude_none=True)), nl=False)
+    echo(dump(load_device(name).model_dump(mode="json", exclude_none=True)).rstrip())
 
 
 @app.command("check")
@@ -63,7 +63,7 @@ def calibrate(
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was written; run the same command again", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"{describe_calibration(calibration)}\n{path}")
+    echo(f"{describe_calibration(calibration)}\n{path}")
 
 
 @app.command("new")
@@ -72,4 +72,4 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and
     from compress.config.devices.template import write_template
 
     path = write_template(name)
-    typer.echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
+    echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from compress.core.printable import printable
 from compress.core.progress import Bar
+
+
+class SafeConsole(Console):
+    """A console that shows control characters in text instead of sending them to the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render, with the text of every segment made printable."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 class _RichBar:
@@ -19,7 +31,7 @@ class _RichBar:
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Move the bar."""
-        self._progress.update(self._task, advance=steps, note=note)
+        self._progress.update(self._task, advance=steps, note=printable(note))
 
 
 class Terminal:
@@ -36,16 +48,16 @@ class Terminal:
     def bar(self, what: str, total: int) -> Iterator[Bar]:
         """Show one bar while the block runs."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            yield _RichBar(progress, progress.add_task(what, total=total, note=""))
+            yield _RichBar(progress, progress.add_task(printable(what), total=total, note=""))
 
     def line(self, text: str) -> None:
         """Print one line as it is."""
@@ -54,13 +66,11 @@ class Terminal:
 
 def table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> None:
     """Print rows under a header; the first column to the left, the others to the right unless they hold words."""
-    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    grid = Table(
+        title=Text(printable(title)) if title else None, title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
     for index, name in enumerate(header):
-        grid.add_column(name, justify="left" if index == 0 or words else "right", overflow="fold")
+        grid.add_column(Text(printable(name)), justify="left" if index == 0 or words else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*(_plain(cell) for cell in row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

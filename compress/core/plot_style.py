@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from compress.core.printable import printable
 from compress.core.record import Quantity
 
 INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
@@ -49,7 +50,8 @@ class FigureFile:
 def escape_text(text: str) -> str:
     """Text that matplotlib does not read as a formula, of at most 60 characters."""
     shortened = text if len(text) <= 60 else f"{text[:59]}…"
-    return re.sub(r"\s+", " ", shortened).replace("$", r"\$").lstrip("_")
+    shown = re.sub("[\u2400-\u2421]", "\ufffd", printable(re.sub(r"\s+", " ", shortened)))  # the font has no control pictures
+    return shown.replace("$", r"\$").lstrip("_")
 
 
 def to_png(figure: Figure, description: str = "") -> bytes:

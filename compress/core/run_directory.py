@@ -118,7 +118,7 @@ class RunDirectory:
 
     def folder(self, index: int, name: str) -> Path:
         """The folder of a finished stage."""
-        return self.path / f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
+        return self.path / stage_folder_name(index, name)
 
     def find(self, index: int, name: str, key: str) -> StageRecord | None:
         """The record of a finished stage with this key and undamaged files; linked from another run where this one has none.
@@ -175,6 +175,11 @@ class RunDirectory:
         partial.rename(own)
         (own / MARKER).unlink(missing_ok=True)
         return closed
+
+
+def stage_folder_name(index: int, name: str) -> str:
+    """Name of the folder of a finished stage."""
+    return f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
 
 
 def validate_stage(folder: Path, key: str) -> StageRecord | str:

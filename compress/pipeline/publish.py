@@ -94,13 +94,17 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
         out: Folder to write into; the record's own when None.
 
     Raises:
-        StoreError: There is no record, or it cannot be read.
+        StoreError: There is no record, it cannot be read, or its values cannot be drawn.
     """
     from compress.pipeline.report.write import write
 
     path = run / RECORD if run.is_dir() else run
-    folder = path.parent
-    report = write(read_record(path), out or folder, folder)
+    folder, record = path.parent, read_record(path)
+    try:
+        report = write(record, out or folder, folder)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a record of other origin can hold any number
+        msg = f"the values of {path} cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise StoreError(msg) from error
     if out is None and (folder / CHECKSUMS).exists():
         write_checksums(folder, read_checksums(folder) | hash_files(folder, report))
     return report

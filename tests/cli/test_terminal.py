@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from compress.cli.terminal import Terminal, table
+from compress.cli.terminal import SafeConsole, Terminal, table
 
 
 def printed(console: Console) -> str:
@@ -28,3 +28,23 @@ def test_bars_leave_nothing_in_a_file() -> None:
     with Terminal(console).bar("epoch", 3) as bar:
         bar.advance(2, "loss 0.5")
     assert printed(console).strip() == ""
+
+
+EVIL = "Board [/x] [bold]\x1b[2J\u202e"
+
+
+def test_markup_and_escapes_in_texts_are_shown_and_do_nothing() -> None:
+    console = SafeConsole(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    table(console, EVIL, (EVIL,), [(EVIL,)])
+    Terminal(console).line(EVIL)
+    console.print(EVIL, markup=False, highlight=False)
+    assert printed(console).count("Board [/x] [bold]␛[2J�") == 5
+    assert "\x1b[2J" not in printed(console)
+
+
+def test_a_bar_shows_markup_and_escapes_as_text() -> None:
+    console = SafeConsole(file=io.StringIO(), width=120, force_terminal=True)
+    with Terminal(console).bar(EVIL, 3) as bar:
+        bar.advance(3, EVIL)
+    assert "Board [/x] [bold]␛[2J" in printed(console)
+    assert "\x1b[2J" not in printed(console)

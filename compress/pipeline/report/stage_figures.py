@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from compress.core.atomic_files import sha256
+from compress.core.checksums import has_checksum, is_inside
 from compress.core.plot_style import FigureFile, safe_file_name
 from compress.core.record import StageRecord
+from compress.core.run_directory import stage_folder_name
 
 FOLDER = "figures"
 
@@ -18,20 +19,23 @@ FOLDER = "figures"
 def saved_figures(stage: StageRecord, run: Path) -> Iterator[FigureFile]:
     """PNG files in a stage's folder `figures`; the caption is the file's description.
 
-    A file that is missing or has changed since is left out.
+    A file that is missing, has changed since or is no PNG is left out.
 
     Args:
         stage: Its record names the files.
         run: The run directory.
     """
-    folder = run / f"{stage.index:02d}-{stage.name}"
+    folder = run / stage_folder_name(stage.index, stage.name)
     for name, digest in stage.files.items():
         path, relative = folder / name, PurePosixPath(name)
-        if relative.parts[0] != FOLDER or relative.suffix != ".png" or not path.is_file() or sha256(path) != digest:
+        if not is_inside(name) or relative.parts[0] != FOLDER or relative.suffix != ".png" or not has_checksum(path, digest):
             continue
         png = path.read_bytes()
-        with Image.open(io.BytesIO(png)) as image:
-            description = str(image.info.get("Description", relative.stem))
+        try:
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                description = str(image.info.get("Description", relative.stem))
+        except (OSError, ValueError, Image.DecompressionBombError):  # not a PNG
+            continue
         caption = f"Stage {stage.index}, {stage.name}: {description}"
         yield FigureFile(
             f"{stage.index:02d}_{safe_file_name(stage.name)}_{relative.stem}", f"stage-{stage.index}", caption, png

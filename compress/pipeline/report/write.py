@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.core.atomic_files import atomic_write, write_text
+from compress.core.printable import printable
 from compress.core.record import RunRecord
 from compress.pipeline.report import html as page
 from compress.pipeline.report import markdown
@@ -16,7 +17,7 @@ def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Pat
     """Write the report of a run.
 
     Everything is rendered before the first file is written, and each file appears whole or not at all. Equal records give
-    equal files.
+    equal files. Control characters of the record's texts are shown, not written.
 
     Args:
         record: The run.
@@ -37,5 +38,5 @@ def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Pat
         with atomic_write(path) as aside:
             aside.write_bytes(png)
     for path, text in texts.items():
-        write_text(path, text)
+        write_text(path, printable(text))
     return (*texts, *drawn)

@@ -7,7 +7,7 @@ from typing import Any
 from compress.core.fact import SKIPPED, Fact
 from compress.core.record import Check, Quantity, RunRecord, Verdict
 
-EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \n## heading"
+EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \x1b[2J\u202e \n## heading"
 
 
 class Reader(HTMLParser):

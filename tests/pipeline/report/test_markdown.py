@@ -29,6 +29,7 @@ def test_hostile_text_breaks_no_markdown(record: RunRecord, tmp_path: Path) -> N
     text = write(malicious(record), tmp_path)[0].read_text(encoding="utf-8")
     outside = re.sub(r"^(`{3,})yaml\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
     assert "<script" not in outside
+    assert not set("\x1b\u202e") & set(text)
     assert "out of the fence" not in outside
     assert not [line for line in outside.splitlines() if line.startswith("## heading")]
     for table in re.findall(r"(?:^\|.*\|\n)+", outside, flags=re.MULTILINE):

@@ -17,6 +17,10 @@ def test_only_unchanged_png_files_of_the_folder_are_shown(record: RunRecord, tmp
         (folder / name).write_bytes(to_png(new_figure(1, 1), "ten samples of each class"))
     files = {name: sha256(folder / Path(name).name) if (folder / Path(name).name).exists() else "0" * 64 for name in names}
     files["figures/changed.png"] = "0" * 64
+    (folder / "no_png.png").write_bytes(b"x")
+    (tmp_path / "outside.png").write_bytes(to_png(new_figure(1, 1)))
+    files |= {"figures/no_png.png": sha256(folder / "no_png.png"), "": "0" * 64}
+    files["figures/../../outside.png"] = sha256(tmp_path / "outside.png")
     (picture,) = saved_figures(stage.model_copy(update={"files": files}), tmp_path)
     assert picture.name == "01_distill_samples"
     assert picture.caption == "Stage 1, distill: ten samples of each class"

@@ -1,0 +1,39 @@
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from compress.core.errors import StoreError
+from compress.core.record import RunRecord
+from compress.pipeline.publish import read_record, rerender_report
+from tests.pipeline.report.conftest import record
+
+__all__ = ["record"]
+
+
+def test_a_record_by_itself_is_read_and_drawn(record: RunRecord, tmp_path: Path) -> None:
+    record.save(tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json") == record
+    assert [path.name for path in rerender_report(tmp_path / "record.json", tmp_path / "out")[:2]] == [
+        "report.md",
+        "report.html",
+    ]
+
+
+def test_values_that_cannot_be_drawn_are_a_clear_error(record: RunRecord, tmp_path: Path) -> None:
+    content = json.loads(record.model_dump_json())
+    content["stages"][1]["tables"]["pruning_steps"] = [{"step": 1e308, "macs": -1}, {"step": 2, "macs": 0}]
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # matplotlib warns of overflow first
+        with pytest.raises(StoreError, match=r"values of .* cannot be drawn"):
+            rerender_report(tmp_path, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("contents", [b"", b"{}", b'{"name": "\xff"}', b"[" * 100_000, b'"' + b"9" * 5000 + b'"'])
+def test_something_else_than_a_record_is_a_clear_error(tmp_path: Path, contents: bytes) -> None:
+    (tmp_path / "record.json").write_bytes(contents)
+    with pytest.raises(StoreError, match="not a run's record"):
+        read_record(tmp_path / "record.json")
