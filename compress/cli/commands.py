@@ -17,6 +17,7 @@ from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, echo, res
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.core.errors import CompressError
+from compress.core.user_path import user_path
 
 app = typer.Typer(
     help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
@@ -53,7 +54,7 @@ def _root(
 @app.command()
 def pipeline(
     recipe: RecipeName,
-    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("reports"),
+    out: Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")] = Path("reports"),
     overrides: Overrides = [],  # noqa: B006
     smoke: Smoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -95,7 +96,8 @@ def validate(
 @app.command()
 def profile(
     models: Annotated[
-        list[Path], typer.Argument(help="ONNX files, measured in turns; or folders with trtexec's times.json, read.")
+        list[Path],
+        typer.Argument(parser=user_path, help="ONNX files, measured in turns; or folders with trtexec's times.json, read."),
     ],
     devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
     threads: Annotated[str, typer.Option(help="Threads of one inference; several, as in 1,2, are swept.")] = "1",
@@ -137,9 +139,12 @@ def profile(
 
 @app.command("quantize-report")
 def quantize_report(
-    model: Annotated[Path, typer.Argument(help="A quantized ONNX file, or a run directory with a quantize stage.")],
+    model: Annotated[
+        Path, typer.Argument(parser=user_path, help="A quantized ONNX file, or a run directory with a quantize stage.")
+    ],
     parent: Annotated[
-        Path | None, typer.Option("--float", help="The float file it was made from; found by itself in a run directory.")
+        Path | None,
+        typer.Option("--float", parser=user_path, help="The float file it was made from; found by itself in a run directory."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each file.")] = 2.0,
@@ -158,12 +163,12 @@ def quantize_report(
 
 @app.command()
 def verify(
-    model: Annotated[Path | None, typer.Argument(help="An ONNX file.")] = None,
+    model: Annotated[Path | None, typer.Argument(parser=user_path, help="An ONNX file.")] = None,
     setup: Annotated[str | None, typer.Option(metavar="ISA", help="Make the emulated machine first, once: aarch64.")] = None,
     isa: Annotated[str, typer.Option(help="Instruction set: aarch64 (emulated), or native.")] = "aarch64",
     processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
     data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Feed this recipe's test split.")] = None,
-    images: Annotated[list[Path], typer.Option(help="Feed image files, or folders of them.")] = [],  # noqa: B006
+    images: Annotated[list[Path], typer.Option(parser=user_path, help="Feed image files, or folders of them.")] = [],  # noqa: B006
     samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
     agreement: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least top-1 agreement; exit with 1 below it.")] = 0.99,
     timeout: Annotated[float, typer.Option(min=1.0, help="Longest run there, in seconds.")] = 900.0,
@@ -200,7 +205,7 @@ def verify(
 @app.command()
 def sensitivity(
     recipe: RecipeName,
-    out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("reports"),
+    out: Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")] = Path("reports"),
     overrides: Overrides = [],  # noqa: B006
     smoke: Smoke = False,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
@@ -226,8 +231,10 @@ def sensitivity(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run directory, or its record.json.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write; the run directory itself by default.")] = None,
+    run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")],
+    out: Annotated[
+        Path | None, typer.Option(parser=user_path, help="Where to write; the run directory itself by default.")
+    ] = None,
 ) -> None:
     """Draw a report again from its record."""
     from compress.pipeline.publish import rerender_report
@@ -238,7 +245,7 @@ def report(
 
 @app.command()
 def check(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code is the answer.")] = False,
 ) -> None:
     """Compare the files of a run with their checksums. Exits with 1 when one is missing or changed."""
@@ -261,7 +268,7 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show one family o
 
 
 @app.command()
-def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None) -> None:
+def schema(out: Annotated[Path | None, typer.Option(parser=user_path, help="Write to this file.")] = None) -> None:
     """Print the JSON schema of recipes, for editors."""
     from compress.config.recipe import schema as recipe_schema
     from compress.core.atomic_files import write_text
@@ -276,8 +283,8 @@ def schema(out: Annotated[Path | None, typer.Option(help="Write to this file.")]
 def _numbers(text: str, option: str) -> tuple[int, ...]:
     """Counts of at least 1 from `1,8`."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        msg = f"{text!r} is no list of whole numbers from 1 on; write for example {option} 1,8"
+    if not all(part.isdecimal() and len(part) <= 6 and int(part) for part in parts):
+        msg = f"{text:.60} is no list of whole numbers from 1 on; write for example {option} 1,8"
         raise typer.BadParameter(msg)
     return tuple(map(int, parts))
 

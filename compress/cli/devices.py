@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
+from compress.core.user_path import user_path
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 
@@ -51,7 +52,7 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
 def calibrate(
     name: Annotated[str, typer.Argument(help="A profile of this machine.")] = "host",
     threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of into the user's cache.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Write here instead of into the user's cache.")] = None,
 ) -> None:
     """Fit the cost model of this machine by timing ten network architectures, in five minutes. Keep it idle meanwhile."""
     from compress.cli.calibrate_cost_model import calibrate_device

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from compress.core.errors import RecipeError, ValidationIssue, nearest
+from compress.core.errors import CompressError, RecipeError, ValidationIssue, nearest
+from compress.core.user_path import user_path
 
 
 def shipped_folder() -> Path:
@@ -25,12 +27,16 @@ def locate(reference: str | Path) -> Path:
     Raises:
         RecipeError: There is none; the message lists where it was looked for, and the nearest names.
     """
-    relative = Path(reference).expanduser()
+    try:
+        relative = user_path(reference)
+    except CompressError as error:
+        raise RecipeError("recipe", [ValidationIssue(str(error))]) from error
     folders = [Path(), Path("pipelines"), shipped_folder()]
     for folder in folders:
         for path in (folder / relative, folder / f"{relative}.yaml"):
-            if path.is_file():
-                return path.resolve()
+            with suppress(OSError):  # the name is too long with its suffix
+                if path.is_file():
+                    return path.resolve()
     known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
     kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"

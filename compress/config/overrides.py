@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from compress.config.renamed_keys import new_name
-from compress.config.yaml_lines import Document, KeyPath, UnreadableError, format_path, quote, value_of
+from compress.config.yaml_lines import Document, KeyPath, UnreadableError, format_path, quote, shorten, value_of
 from compress.core.errors import ValidationIssue, nearest
 
 
@@ -24,7 +25,7 @@ def override(document: Document, changes: Iterable[str]) -> None:
                 raise UnreadableError(ValidationIssue("a change is written key=value, such as data.image_size=32"))
             path = _put(document.tree, parts, value_of(text))
         except UnreadableError as error:
-            document.issues.append(ValidationIssue(f"--set {change}: {error.issue.message}"))
+            document.issues.append(ValidationIssue(f"--set {shorten(change)}: {error.issue.message}"))
             continue
         for known in [known for known in document.lines if known[: len(path)] == path]:
             del document.lines[known]
@@ -57,7 +58,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
 def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) -> list[str | int]:
     """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
     names = [_entry_name(entry) for entry in node]
-    if part.lstrip("-").isdigit():
+    if re.fullmatch("-?[0-9]{1,9}", part):
         index = int(part)
         if not 0 <= index < len(node):
             raise UnreadableError(ValidationIssue(f"{format_path(path)} has {len(node)} entries, numbered from 0"))
@@ -68,7 +69,9 @@ def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) 
         raise UnreadableError(ValidationIssue(f"`{part}` is now called `{new}`"))
     if not indices:
         raise UnreadableError(
-            ValidationIssue(f"{format_path(path)} has no entry {part!r}: {nearest(part, {name for name in names if name})}")
+            ValidationIssue(
+                f"{format_path(path)} has no entry {shorten(part)!r}: {nearest(part, {name for name in names if name})}"
+            )
         )
     if len(indices) > 1:
         listed = " and ".join(f"{format_path(path)}[{index}]" for index in indices)

@@ -121,6 +121,11 @@ def quote(value: Any) -> str:
         if value is None or value is True or value is False
         else repr(value)
     )
+    return shorten(text)
+
+
+def shorten(text: str) -> str:
+    """At most 60 characters of a text."""
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError, TrustError, nearest
 from compress.core.object_fingerprint import is_library_file
+from compress.core.user_path import user_path
 
 _DYNAMIC = frozenset({"importlib", "__import__", "exec", "eval", "runpy"})
 """Names whose use may import a file that no `import` statement names."""
@@ -61,7 +62,7 @@ def source_file(reference: str, base: Path) -> Path:
     if not path.endswith(".py") or not name.isidentifier():
         msg = f"user code is written python:FILE.py:FUNCTION, got python:{reference}"
         raise CompressError(msg)
-    file = (base / Path(path).expanduser()).absolute()
+    file = user_path(path, base).absolute()
     if not file.is_file():
         msg = f"no such file: {file} (python:{reference}; relative paths start from {base.absolute()})"
         raise CompressError(msg)

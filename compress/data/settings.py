@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from compress.core.errors import DataError, nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.registry import lookup, names
+from compress.core.user_path import user_path
 
 
 class DataSettings(FrozenModel):
@@ -88,7 +89,7 @@ class DataSource:
     @property
     def path(self) -> Path:
         """The argument as a path."""
-        return (self.base / Path(self.argument).expanduser()).absolute()
+        return user_path(self.argument, self.base).absolute()
 
 
 def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:

@@ -15,6 +15,7 @@ from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.registry import lookup, names
 from compress.core.trusted_code import code_hash
+from compress.core.user_path import user_path
 from compress.models.settings import ModelSettings, split_source
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
 
 
 def _hash(name: str, base: Path) -> str:
-    path = base / Path(name).expanduser()
+    path = user_path(name, base)
     if not path.is_file():
         msg = f"no file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)

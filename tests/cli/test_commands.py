@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from compress.cli import main
+
 TINY = """\
 name: tiny
 data: {source: digits, image_size: 32, limit: 96, validation: 0.1, test: 0.1}
@@ -209,3 +211,27 @@ def test_only_this_machine_is_calibrated():
     assert done.returncode == 2
     assert "is not this machine" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["y" * 300, "~nosuchuser/x"])
+@pytest.mark.parametrize(
+    "verb", ["validate", "report", "check", "profile", "quantize-report", "verify", "pipeline", "devices show"]
+)
+def test_a_path_that_no_file_can_have_is_a_clear_error(verb, path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["compress", *verb.split(), f"{path}.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "cannot be a path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["imagefolder:{}", "distilled:{}", "python:{}.py:f"])
+@pytest.mark.parametrize("path", ["y" * 300, "~nosuchuser/x"])
+def test_a_source_that_no_file_can_have_is_a_clear_error(source, path, tmp_path, capsys, monkeypatch):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(TINY.replace("source: digits", f'source: "{source.format(path)}"'))
+    monkeypatch.setattr("sys.argv", ["compress", "pipeline", str(recipe), "--out", str(tmp_path / "out"), "--trust-code"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "cannot be a path" in capsys.readouterr().err

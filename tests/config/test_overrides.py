@@ -110,3 +110,9 @@ def test_a_value_that_is_not_yaml_is_said():
 
 def test_every_wrong_change_is_told():
     assert len(changed("seed", "stages.distil.x=1", "name=y").issues) == 2
+
+
+@pytest.mark.parametrize("change", ["stages.².epochs=2", "stages.--5.x=1", "stages." + "9" * 5000 + "=1", "stages.-1.x=1"])
+def test_an_index_that_is_none_is_a_short_issue(change):
+    (issue,) = changed(change).issues
+    assert len(issue.message) < 400

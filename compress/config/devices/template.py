@@ -9,7 +9,7 @@ from compress.config.devices import device_names, load_device
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
 
-NAME = re.compile(r"[a-z0-9_]+")
+NAME = re.compile(r"[a-z0-9_]{1,64}")
 TEXT = """\
 # {name}: say what it is and in which power mode, then fill in what is marked <…>. A line that starts with "# " is optional:
 # take the mark away and give a figure with its source, or delete it. A figure that nobody published stays out; none is made up.
@@ -86,7 +86,7 @@ def write_template(name: str, folder: Path = Path("devices")) -> Path:
         StoreError: The folder is not writable.
     """
     if not NAME.fullmatch(name):
-        msg = f"{name!r} cannot name a device: lower-case letters, digits and underscores are allowed, such as my_board"
+        msg = f"{name!a:.60} cannot name a device: write up to 64 lower-case letters, digits and underscores, such as my_board"
         raise DeviceError(msg)
     path = folder / f"{name}.yaml"
     if path.exists():

@@ -16,6 +16,7 @@ import torch
 from torchvision import datasets
 
 from compress.core.errors import DataError
+from compress.core.user_path import user_path
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
@@ -43,7 +44,7 @@ def load_cifar100(settings: DataSettings, origin: DataSource) -> Data:
 def folder(base: Path) -> Path:
     """Where downloads are kept: `$COMPRESS_DATA`, else `data/` in `base`."""
     chosen = os.environ.get("COMPRESS_DATA")
-    return Path(chosen).expanduser() if chosen else base / "data"
+    return user_path(chosen) if chosen else base / "data"
 
 
 def _load(dataset: Any, settings: DataSettings, origin: DataSource) -> Data:

@@ -11,6 +11,7 @@ from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError
 from compress.core.frozen_model import FrozenModel
 from compress.core.stage import Candidate, Context
+from compress.core.user_path import user_path
 from compress.distill.teachers.network_reference import NetworkReference, code_hashes
 from compress.train.settings import Training
 
@@ -219,12 +220,12 @@ class SoftLabelFile(TeacherConfig):
         """The file, checked against the training split."""
         from compress.distill.teachers.external import FileSoftLabels
 
-        path = context.base / Path(self.file).expanduser()
+        path = user_path(self.file, context.base)
         return FileSoftLabels(path, context.data.train, candidate.spec.classes)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
         """Hash of the file; a missing file is reported when the stage runs."""
-        path = base / Path(self.file).expanduser()
+        path = user_path(self.file, base)
         return {"soft_label_file": sha256(path)} if path.is_file() else {}
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
+from compress.core.user_path import user_path
 from compress.models import checkpoint
 from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel, construct_model
@@ -35,7 +36,7 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
     Raises:
         ModelError: No such file, not weights, a pickle that would run code, or weights that do not fit.
     """
-    path = base / Path(name).expanduser()
+    path = user_path(name, base)
     if not path.is_file():
         msg = f"no weights file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
