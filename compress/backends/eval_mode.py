@@ -1,4 +1,4 @@
-"""Eval mode for a block, and the device of a module."""
+"""Eval mode and trained parameters for a block, and the device of a module."""
 
 from __future__ import annotations
 
@@ -19,6 +19,24 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def all_require_grad(module: nn.Module) -> Iterator[None]:
+    """Let all floating-point parameters require gradients in the block; afterwards those that were frozen are frozen.
+
+    Parameters that the block replaces count by their names.
+    """
+    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    try:
+        yield
+    finally:
+        parameters = dict(module.named_parameters())
+        for name in frozen:
+            if name in parameters:
+                parameters[name].requires_grad_(False)
 
 
 def module_device(module: nn.Module) -> torch.device:

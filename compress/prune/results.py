@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -137,14 +136,6 @@ def _sides(part: nn.Module) -> tuple[int, int]:
         return part.out_features, part.in_features
     msg = f"{type(part).__name__} is neither a convolution nor a linear layer"
     raise TypeError(msg)
-
-
-def trainable_copy(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose floating-point parameters require gradients."""
-    module = copy.deepcopy(network).eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return module
 
 
 def validation_metric(module: nn.Module, context: Context) -> float:

@@ -23,7 +23,7 @@ from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.prune import results, schedules
 from compress.prune.base import PrunedModel
 from compress.prune.collect_scores import Scorer, Scores
-from compress.prune.results import trainable_copy, validation_metric
+from compress.prune.results import validation_metric
 from compress.prune.resume import ResumeState, key_of, load_network, read_state, write_state
 from compress.prune.schedule_settings import has_option
 from compress.prune.setup import PruningSetup
@@ -50,7 +50,7 @@ class PruningRun:
 
     def __init__(self, stage: Prune, candidate: Candidate, context: Context) -> None:
         self.stage, self.candidate, self.context, self.metric = stage, candidate, context, context.task.metric_info
-        self.parent = trainable_copy(candidate.network())
+        self.parent = copy.deepcopy(candidate.network()).eval()
         self.setup = PruningSetup(stage, candidate, context, self.parent)
         self.protected = self.setup.pruner.protected
         self.scorer = Scorer(stage, context, self.protected, self.setup.log.layer_ms)
@@ -109,7 +109,7 @@ class PruningRun:
         """The network that the last kept step left."""
         if not state.last_kept:
             return copy.deepcopy(self.initial.module)
-        return trainable_copy(load_network(state, self.candidate.network(), self.context.folder))
+        return load_network(state, self.candidate.network(), self.context.folder)
 
     def _next_ratio(self, state: ResumeState) -> float | None:
         """Fraction that is removed after the next step; None when there is none."""

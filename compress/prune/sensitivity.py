@@ -7,6 +7,7 @@ Light: read and checked without torch.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
@@ -60,10 +61,10 @@ class Sensitivity(Stage):
         """
         from compress.core.atomic_files import atomic_write, write_text
         from compress.prune.base import Constraints
-        from compress.prune.results import trainable_copy, validation_metric
+        from compress.prune.results import validation_metric
         from compress.prune.sensitivity_scan import scan
 
-        parent, metric = trainable_copy(candidate.network()), context.task.metric_info
+        parent, metric = copy.deepcopy(candidate.network()).eval(), context.task.metric_info
         dense = validation_metric(parent, context)
         limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
         table, skipped = scan(self, parent, candidate, context, limits)

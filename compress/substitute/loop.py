@@ -54,7 +54,7 @@ class SubstitutionState:
 
 def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     """See `Substitute.run`."""
-    parent = _trainable_copy(candidate.network())
+    parent = copy.deepcopy(candidate.network()).eval()
     batches = training_images(context.data.train, stage.images, context.seed)
     operators = survey.find_replaceable(stage, parent, batches[0][:2])
     decisions = choices.decide(stage, operators, parent, candidate.spec, context)
@@ -85,13 +85,6 @@ def training_images(split: Split, number: int, seed: int) -> tuple[Tensor, ...]:
         if sum(map(len, batches)) >= number:
             break
     return tuple(batches)
-
-
-def _trainable_copy(network: nn.Module) -> nn.Module:
-    module = copy.deepcopy(network).eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return module
 
 
 def _replace_all(

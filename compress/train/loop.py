@@ -68,7 +68,8 @@ def fit(
         Curves and the best epoch.
 
     Raises:
-        TrainingError: The loss is not finite, there is nothing to train on, or a term's teacher is missing or of other classes.
+        TrainingError: The loss is not finite, there is nothing to train or to train on, or a term's teacher is missing or of
+            other classes.
         ModelError: A layer that a term names does not exist or cannot be matched.
     """
     plan.validate()
@@ -77,6 +78,9 @@ def fit(
     if history is not None:
         module.eval()
         return history
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        msg = f"{label}: nothing to train: all parameters are frozen (requires_grad=False); unfreeze some, or set epochs: 0"
+        raise TrainingError(msg)
     training = plan.training
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
         to_device(module, accelerator.device)

@@ -12,6 +12,7 @@ from compress.prune.sparse_training import pretraining as start
 from compress.prune.stage import Prune
 from compress.prune.unstructured import dynamic_sparse_training as dynamic
 from compress.prune.unstructured.weights import count_zeros, prunable
+from compress.train.checkpoints import network_hash
 from tests.prune.conftest import CHANNEL, WAYS, WEIGHT
 
 
@@ -145,3 +146,19 @@ def test_layer_times_are_measured_once_and_decide_the_same_after_an_interruption
     monkeypatch.setattr(steps, "finetune", real)
     stage.run(candidate, context)
     assert calls == [1]
+
+
+@pytest.mark.parametrize("fields", WAYS.values(), ids=WAYS)
+def test_frozen_weights_stay_and_the_given_network_is_as_before(fields, candidate, context):
+    net = candidate.network()
+    name, frozen = next(iter(net.named_parameters()))
+    frozen.requires_grad_(False)
+    net.register_forward_hook(lambda *_: None)
+    before, random_state = network_hash(net), torch.get_rng_state()
+    layer = name.rpartition(".")[0]
+    result = Prune(**{**fields, "protect": (layer,)}).run(candidate, context).candidate.network()
+    assert network_hash(net) == before
+    assert not any(part.training for part in net.modules())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert torch.equal(result.get_parameter(name), frozen)
+    assert [n for n, parameter in result.named_parameters() if not parameter.requires_grad] == [name]

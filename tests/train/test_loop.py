@@ -237,3 +237,8 @@ def test_a_term_that_warms_up_counts_nothing_at_first(tmp_path):
     train(module, tmp_path, settings, terms=terms, after_step=lambda: seen.append(module[0].weight.detach().clone()))
     assert torch.equal(seen[0], plain_net()[0].weight)
     assert not torch.equal(seen[1], seen[0])
+
+
+def test_a_network_without_a_trained_weight_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="all parameters are frozen"):
+        train(conv_net().requires_grad_(False), tmp_path)

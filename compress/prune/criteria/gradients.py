@@ -8,6 +8,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from compress.backends.eval_mode import all_require_grad
 from compress.data.batch import Batch
 from compress.prune.criteria.base import Importance, ScoringData
 from compress.tasks.base import Task
@@ -76,7 +77,7 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     module.to(device).eval()
     module.zero_grad(set_to_none=True)
     count = 0
-    with torch.enable_grad():
+    with all_require_grad(module), torch.enable_grad():
         for batch in batches:
             task.loss(module(batch.inputs.to(device)), batch.targets.to(device)).backward()  # type: ignore[no-untyped-call]
             count += 1
@@ -95,7 +96,7 @@ def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]
     for batch in data.batches:
         for x, y in zip(batch.inputs.to(data.device), batch.targets.to(data.device), strict=True):
             module.zero_grad(set_to_none=True)
-            with torch.enable_grad():
+            with all_require_grad(module), torch.enable_grad():
                 data.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
             for parameter in module.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

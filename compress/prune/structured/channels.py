@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
@@ -227,7 +228,8 @@ class ChannelPruner:
         for name in self.heads.keys() & picks.keys():
             heads.remove_heads(made, name, picks.pop(name))
         if picks:
-            groups.remove_channels(made, groups.build_graph(made, self.spec), picks)
+            with all_require_grad(made):  # torch-pruning makes new parameters
+                groups.remove_channels(made, groups.build_graph(made, self.spec), picks)
         check_forward(made, self.spec)
         return made
 

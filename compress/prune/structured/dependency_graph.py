@@ -18,6 +18,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
@@ -104,15 +105,18 @@ def record_last_module(module: nn.Module) -> Iterator[list[str]]:
 
 
 def build_graph(module: nn.Module, spec: InputSpec) -> Any:
-    """Dependency graph of a module in eval mode; all its parameters then ask for gradients.
+    """Dependency graph of a module in eval mode.
 
     Raises:
         ModelError: The network cannot be run or followed; names the last module entered.
     """
-    for parameter in module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    with record_last_module(module) as entered, torch.enable_grad(), warnings.catch_warnings():
+    with (
+        record_last_module(module) as entered,
+        all_require_grad(module),
+        torch.enable_grad(),
+        warnings.catch_warnings(),
+    ):
         try:
             warnings.filterwarnings("ignore", "Maximum recursive depth")  # what it then cannot follow, the trial finds
             return _TolerantGraph().build_dependency(

@@ -130,3 +130,15 @@ def test_attention_keeps_its_width_and_the_hidden_width_goes(large):
 def test_random_and_magnitude_choose_differently(residual, spec):
     weights = [prune_channels(residual, spec, 0.5, importance=i)[1].module.head.weight for i in (magnitude(), random(0))]
     assert weights[0].shape != weights[1].shape or not torch.equal(*weights)
+
+
+def test_a_narrowed_layer_that_was_frozen_stays_frozen(residual, spec):
+    residual.stem.requires_grad_(False)
+    pruner = ChannelPruner(residual, spec, measure="params", ranking="global", limits=Constraints())
+    made = pruner.prune(residual, 0.3, magnitude()).module
+    assert made.stem[0].weight.shape[0] < residual.stem[0].weight.shape[0]
+    assert {name for name, p in made.named_parameters() if not p.requires_grad} == {
+        "stem.0.weight",
+        "stem.1.weight",
+        "stem.1.bias",
+    }
