@@ -28,7 +28,7 @@ from compress.core.errors import DeviceError
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file
 from compress.profile.cost_model.calibration_file import Calibration
-from compress.profile.cost_model.operator_work import PRODUCTS, Number, OperatorWork, bytes_of, operator_work
+from compress.profile.cost_model.operator_work import CONVOLUTIONS, Number, OperatorWork, bytes_of, operator_work
 from compress.profile.cost_model.roofline_peaks import with_measured_peaks
 
 T = TypeVar("T")
@@ -96,7 +96,8 @@ def find_calibration(device: Device) -> tuple[Calibration | None, str]:
 
 def operator_class(work: OperatorWork) -> str:
     """Class of operators that share prices: `dense`, `grouped`, `depthwise`, `product` or `other`, and `float` or `int8`."""
-    return f"{'product' if work.operator in PRODUCTS else work.kind} {work.number}"
+    product = work.kind == "dense" and work.operator not in CONVOLUTIONS
+    return f"{'product' if product else work.kind} {work.number}"
 
 
 def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) -> Estimate:

@@ -21,8 +21,9 @@ from compress.core.errors import ConversionError, DeviceError
 
 Kind = Literal["dense", "grouped", "depthwise", "other"]
 Number = Literal["float", "int8"]
-CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger"}
+CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "DeformConv"}
 PRODUCTS = {"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "QGemm"}
+RECURRENCES = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}
 INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearAdd", "QLinearGlobalAveragePool"}
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
 FUSED = {"Relu", "Clip", "BatchNormalization", "LeakyRelu", "Add"}
@@ -70,7 +71,11 @@ def operator_work(path: Path) -> tuple[OperatorWork, ...]:
 @lru_cache(maxsize=32)
 def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[OperatorWork, ...]:  # noqa: ARG001
     """Kept for as long as the file's time and size stay the same: several devices ask for the same file."""
-    return tuple(_Graph(load(path), path).work())
+    try:
+        return tuple(_Graph(load(path), path).work())
+    except (IndexError, KeyError, ValueError, shape_inference.InferenceError) as error:
+        msg = f"{path}: its operators cannot be counted, because the inputs or attributes of one are malformed ({error})"
+        raise DeviceError(msg) from error
 
 
 def macs(path: Path) -> int:
@@ -161,7 +166,22 @@ class _Graph:
             return ("dense" if group == 1 else "depthwise" if weight[1] == 1 else "grouped"), 2 * out * taps
         if node.op_type in PRODUCTS:
             return "dense", 2 * out * self._depth(node)
+        if products := self._products(node):
+            return "dense", 2 * products
         return "other", max(self._elements(name) for name in (*node.input, *node.output) if name)
+
+    def _products(self, node: onnx.NodeProto) -> int:
+        """Multiply-accumulates of operators that hold matrix products; 0 of others."""
+        if node.op_type in RECURRENCES:  # each step of each sequence: W of (directions, gates × hidden, input), R likewise
+            steps, batch, *_ = self._shape(node.input[0])
+            return steps * batch * (self._elements(node.input[1]) + self._elements(node.input[2]))
+        if node.op_type == "Einsum":
+            equation = {attribute.name: attribute.s for attribute in node.attribute}["equation"]
+            return einsum_products(equation.decode(), [self._shape(name) for name in node.input])
+        if node.op_type == "Attention" and not node.domain:  # Q Kᵀ and the weighted sum of V
+            keys = self._shape(node.input[1])[-2]
+            return keys * (self._elements(node.input[0]) + self._elements(node.output[0]))
+        return 0
 
     def _depth(self, node: onnx.NodeProto) -> int:
         """Length of the sum in a matrix product: the last dimension of its first input, or the first if transposed."""
@@ -213,6 +233,30 @@ class _Graph:
             return self._shape(node.input[0])
         value: Any = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
         return tuple(np.shape(numpy_helper.to_array(value))) if value is not None else None
+
+
+def einsum_products(equation: str, shapes: list[tuple[int, ...]]) -> int:
+    """Multiply-accumulates of an Einsum, its operands contracted in pairs from left to right; 0 of a single operand."""
+    left, _, right = equation.replace(" ", "").partition("->")
+    terms = [_indices(term, len(shape)) for term, shape in zip(left.split(","), shapes, strict=True)]
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        sizes |= {index: max(size, sizes.get(index, 1)) for index, size in zip(term, shape, strict=True)}
+    if "->" in equation:
+        result = set(right.replace("...", "")) | {index for index in sizes if index.startswith("...") and "..." in right}
+    else:
+        result = {index for index in sizes if sum(term.count(index) for term in terms) == 1 or index.startswith("...")}
+    operand, products = set(terms[0]), 0
+    for place, term in enumerate(terms[1:], 2):
+        products += prod(sizes[index] for index in operand | set(term))
+        operand = (operand | set(term)) & result.union(*terms[place:])
+    return products
+
+
+def _indices(term: str, rank: int) -> list[str]:
+    """Indices of an Einsum term; those of an ellipsis count from its end, `...1`, `...2`, because operands broadcast."""
+    before, dots, after = term.partition("...")
+    return [*before, *(f"...{place}" for place in range(rank - len(before) - len(after), 0, -1) if dots), *after]
 
 
 def bytes_of(number: Number, floats: Literal["fp32", "fp16"]) -> int:

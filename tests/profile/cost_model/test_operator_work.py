@@ -3,7 +3,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.cost_model.operator_work import macs, operator_work
+from compress.profile.cost_model.operator_work import einsum_products, macs, operator_work
 from tests.profile.onnx_models import model, network
 
 
@@ -117,3 +117,56 @@ def test_macs_of_a_published_network(tmp_path):
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's older exporter; the quick one for a test
         torch.onnx.export(mobilenet_v2(weights=None).eval(), (torch.zeros(1, 3, 224, 224),), str(path), dynamo=False)
     assert macs(path) == pytest.approx(300.8e6, rel=0.01)  # Sandler et al. 2018, table 4: 300M
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_recurrences_by_hand(kind, gates, directions, save):
+    steps, size, hidden = 7, 5, 6
+    way = "bidirectional" if directions == 2 else "forward"
+    weights = {"w": weight(directions, gates * hidden, size), "r": weight(directions, gates * hidden, hidden)}
+    node = helper.make_node(kind, ["x", "w", "r"], ["y"], hidden_size=hidden, direction=way)
+    path = save("recurrence.onnx", model([node], weights, "y", [steps, 1, size]))
+    assert macs(path) == steps * directions * gates * hidden * (size + hidden)
+    assert operator_work(path)[0].kind == "dense"
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("bij,jk->bik", [(1, 32, 64), (64, 16)]),
+        ("bij,jk", [(1, 32, 64), (64, 16)]),
+        ("...ij,...jk->...ik", [(2, 3, 4, 5), (3, 5, 6)]),
+        ("bhid,bhjd->bhij", [(1, 2, 7, 4), (1, 2, 9, 4)]),
+        ("bi,bj->bij", [(2, 3), (2, 4)]),
+    ],
+)
+def test_einsum_counts_as_numpy_does(equation, shapes):
+    """NumPy counts two operations for a multiply-accumulate."""
+    report = np.einsum_path(equation, *map(np.empty, shapes), optimize=["einsum_path", (0, 1)])[1]
+    naive = float(next(line for line in report.splitlines() if "Naive FLOP" in line).split(":")[1])
+    assert 2 * einsum_products(equation, shapes) == pytest.approx(naive, rel=0.01)
+
+
+def test_einsum_of_one_and_of_three_operands():
+    assert einsum_products("bij->bji", [(2, 3, 4)]) == 0
+    assert einsum_products("ij,jk,kl->il", [(2, 3), (3, 4), (4, 5)]) == 2 * 3 * 4 + 2 * 4 * 5
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Einsum", ["x", "x"], ["y"], equation="ij->i"),
+        helper.make_node("Einsum", ["x", "x"], ["y"]),
+        helper.make_node("LSTM", ["x"], ["y"]),
+        helper.make_node("MatMul", [], ["y"]),
+    ],
+)
+def test_a_malformed_operator_is_refused(node, save):
+    with pytest.raises(DeviceError, match=r"cannot be counted|is not known"):
+        macs(save("odd.onnx", model([node], {}, "y", [1, 3, 8])))
+
+
+def test_an_einsum_in_a_file(save):
+    node = helper.make_node("Einsum", ["x", "w"], ["y"], equation="bij,jk->bik")
+    assert macs(save("einsum.onnx", model([node], {"w": weight(64, 16)}, "y", ["n", 32, 64]))) == 32 * 64 * 16
