@@ -168,12 +168,18 @@ SENTENCES: Sentences = {
     "prune.not_in_graph": (
         "the dependency graph does not reach it: its weights are not used through the layer itself, or not at all"
     ),
-    "prune.not_followed": "the dependency graph cannot follow its channels ({error})",
+    "prune.not_followed": "the dependency graph cannot follow its channels, as through a shuffle, split or recurrence",
+    "prune.would_empty_a_layer": "removing its channels would leave a coupled layer without any",
     "prune.fails_when_smaller": "with fewer channels the network does not run ({error})",
     "prune.output_shape_changes": "removing channels changes the output's shape to {shape}",
     "prune.not_equivalent": (
-        "removing channels is not the same as setting them to zero: they cannot be followed through a shuffle or reshape"
+        "removing channels changes more than what reads them: they pass an operation over channels or one that reorders them"
     ),
+    "prune.effect_not_seen": "its channels have no effect on the outputs, so their removal cannot be tested",
+    "prune.trial_not_finite": "their removal cannot be tested, because the outputs are not finite",
+    "prune.tied_weights": "the weights of {layer} are shared with {other}",
+    "prune.computed_weights": "the weight of {layer} is computed by a mask or parametrization; remove that first",
+    "prune.recurrent_width": "its channels are coupled to the hidden state of {layer}",
     "prune.heads_protected": "protected",
     "prune.no_fewer_heads": "{heads} heads: max_ratio {max_ratio} leaves no smaller number",
     "prune.fails_with_fewer_heads": "with fewer heads the network does not run ({error})",

@@ -17,6 +17,7 @@ from torch import nn
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
@@ -25,6 +26,7 @@ from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.equivalence import unprunable
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, layer_costs, measure_cost, with_times
 from compress.prune.structured.select_channels import (
     GroupChoice,
@@ -53,6 +55,7 @@ class ChannelPruner:
         ranking: `global` over all layers, or `local`, the same fraction in each.
         limits: Rounding, ceilings and protected layers.
         meter: For `latency` and `latency_ms`: time of a network as a fraction of the dense one's.
+        reporter: Shows the progress of the trial of the groups.
 
     Raises:
         ModelError: It cannot be traced, or nothing in it may be pruned.
@@ -67,19 +70,23 @@ class ChannelPruner:
         ranking: Ranking,
         limits: Constraints,
         meter: CostFn | None = None,
+        reporter: Reporter | None = None,
     ) -> None:
         self.spec, self.measure, self.ranking, self.limits = spec, measure, ranking, limits
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
-        found = groups.find_groups(groups.build_graph(work, spec), work)
+        watchdog = groups.Watchdog()
+        found = groups.find_groups(groups.build_graph(work, spec), work, watchdog)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.initial = {group.root: group.width for group in found}
         self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
         bound = heads.projections(work)
         reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in found}
-        picks = {group.root: self._first(group) for group in found if not reasons[group.root]}
-        reasons |= groups.unprunable(work, spec, picks)
+        free = [group for group in found if not reasons[group.root]]
+        picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(free)}
+        with (reporter or NullReporter()).bar("channel groups", len(picks)) as bar:
+            reasons |= unprunable(work, spec, picks, watchdog=watchdog, advance=bar.advance)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, closed = self._heads(work)
         self.skipped = (*_skips(work, found, reasons, self.protected), *closed)
@@ -123,11 +130,14 @@ class ChannelPruner:
         most = limits.ceiling(group.layers)
         return allowed_widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
 
-    def _first(self, group: groups.ChannelGroup) -> list[int]:
-        """Channels for the trial: the smallest removal, spread over the width, so that a wrong order would show."""
-        places = (group.width - self._smaller(group)[0]) // group.repeats
-        scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width))
-        return lowest_channels(scores, places, repeats=group.repeats, width=group.width)
+    def _trial_channels(self, group: groups.ChannelGroup, index: int) -> list[int]:
+        """Channels for the trial: the smallest removal, spread over the width, so that a wrong order shows.
+
+        Groups differ in their channels by `index`: two whose channels must be the same would pass together otherwise.
+        """
+        count = (group.width - self._smaller(group)[0]) // group.repeats
+        scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width)).roll(index)
+        return lowest_channels(scores, count, repeats=group.repeats, width=group.width)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Prune until at most `fraction` of the dense network's cost is left.

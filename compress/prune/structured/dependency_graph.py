@@ -1,22 +1,25 @@
-"""Which channels hang together: torch-pruning's dependency graph, and a trial of each group before it is trusted.
+"""Groups of coupled channels: torch-pruning's dependency graph, made safe for operations that it does not know.
 
-Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900. The graph is drawn from the autograd trace, so
-an operation that it does not know (a channel shuffle, a reshape into heads) may be followed wrongly. Therefore each group is
-tried out on a copy: removing channels must give the same outputs as setting them to zero.
+Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900. The graph is built from the autograd trace, so
+an operation that it does not know (a channel shuffle, a reshape into heads) may be followed wrongly. Every group is therefore
+tested on a copy before it is used: see `equivalence`.
 """
 
 from __future__ import annotations
 
-import copy
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.utils import parametrize
+from torch_pruning._helpers import GroupItem, _HybridIndex, to_plain_idxs, to_root_idxs
+from torch_pruning.dependency import index_mapping
 
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
@@ -28,23 +31,25 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 ATTENTION, OUTPUT = Fact.of("prune.attention_width"), Fact.of("prune.output_layer")
 """Reasons why a group keeps its width."""
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
+TRACE_SECONDS = 300.0
+"""Time after which building groups of channels is given up."""
+VISITS = 20
+"""Visits of one group for each node of the graph after which its channels count as not followed: a recurrence has no end."""
 _FLAT = (nn.Linear, nn.BatchNorm1d)
-_MIXERS = (nn.LayerNorm, nn.GroupNorm)
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels that can only go together.
+    """Channels that can only be removed together.
 
     Attributes:
         root: Name of the layer whose outputs they are.
         width: Its channels.
         layers: Names of all convolutions and linear layers whose outputs they are.
-        repeats: Channels go in sets of this many: groups of grouped convolutions.
-        coupled: (name, side, channels of it that go with one channel of the root) for every module.
+        repeats: Channels are removed in sets of this many: groups of grouped convolutions.
+        coupled: (name, side, channels of it that are removed with one channel of the root) for every module.
         fixed_reason: Why the group keeps its width; None if it may shrink.
-        tp_group: torch-pruning's group over all channels, for scoring.
+        tp_group: torch-pruning's group over all channels, for scoring; empty where it cannot be followed.
     """
 
     root: str
@@ -56,12 +61,43 @@ class ChannelGroup:
     tp_group: Any
 
 
-class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
-    """Torch-pruning's graph, with views and splits that it cannot follow made plain passages, which the trial then judges.
+@dataclass
+class Watchdog:
+    """Ends the work on dependency graphs after a time limit.
 
-    Only a view that feeds a layer's features is a flattening; shuffles and attention windows are views, too, and taken for
-    flattenings they are followed wrongly, slowly, or not at all. A split whose parts' sizes it did not find maps out of range,
-    and the expansion inside a product of five dimensions is taken for repeated keys and divides by zero.
+    Attributes:
+        seconds: Limit.
+        deadline: Point of `time.monotonic`.
+    """
+
+    seconds: float = TRACE_SECONDS
+    deadline: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.seconds
+
+    def check(self, layer: str) -> None:
+        """Called at every layer.
+
+        Raises:
+            ModelError: The time is over; names the layer.
+        """
+        if time.monotonic() > self.deadline:
+            msg = f"the dependency graph of the channels is not complete after {self.seconds:.0f} s, at {layer!r}. {INSTEAD}"
+            raise ModelError(msg)
+
+
+class _NotFollowedError(Exception):
+    """The graph gives no channels of one layer, or infinitely many."""
+
+
+class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
+    """Torch-pruning's graph, with bounded groups, and with plain edges where it would follow an operation wrongly.
+
+    A view is a flattening only if it feeds a layer's features; shuffles and attention windows are views, too, and as
+    flattenings they are followed wrongly, slowly, or not at all. A split without the sizes of its parts has indices out of
+    range, and the expansion inside a product of five dimensions is taken for repeated keys and divides by zero. A map of one
+    channel that is broadcast over others (spatial attention) is not coupled to them.
     """
 
     def build_dependency(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,6 +110,8 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
                 for dep in near:
                     dep.index_mapping[0] = None
+            if isinstance(node.module, LAYERS) and self.get_out_channels(node) == 1:
+                _uncouple_broadcasts(node)
         return self
 
     def _trace(self, *args: Any, **kwargs: Any) -> Any:
@@ -83,9 +121,86 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
         return nodes
 
+    def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> Any:
+        """As torch-pruning's, with a bound on its length and a check of the indices.
+
+        Raises:
+            _NotFollowedError: The bound is passed, or an index lies outside a layer.
+        """
+        index_mapping.update_index_mapping(self)
+        if isinstance(module, tp.ops.TORCH_CONV) and module.groups == module.out_channels > 1:
+            pruning_fn = tp.prune_depthwise_conv_out_channels
+        root = self.module2node[module]
+        stack = [(tp.dependency.Dependency(pruning_fn, pruning_fn, source=root, target=root), _hybrid(idxs))]
+        members, seen = list(stack), set()
+        limit = VISITS * len(self.module2node) + 100
+        while stack:
+            source, indices = stack.pop()
+            for dep in source.target.dependencies:
+                if not dep.is_triggered_by(source.handler):
+                    continue
+                mapped = indices
+                for mapping in dep.index_mapping:
+                    mapped = mapped if mapping is None else mapping(mapped)
+                key = (id(dep.target), dep.handler, tuple(mapped))
+                if not mapped or key in seen:
+                    continue
+                self._check_range(dep, mapped)
+                seen.add(key)
+                members.append((dep, mapped))
+                stack.append((dep, mapped))
+                if len(members) > limit:
+                    raise _NotFollowedError("they have no end, as in a recurrence")
+        return self._merge(members)
+
+    def _check_range(self, dep: Any, indices: Sequence[_HybridIndex]) -> None:
+        if not isinstance(dep.target.module, (*LAYERS, nn.modules.batchnorm._BatchNorm)):
+            return
+        is_out = self.is_out_channel_pruning_fn(dep.handler)
+        width = (self.get_out_channels if is_out else self.get_in_channels)(dep.target)
+        if not all(0 <= index.idx < width for index in indices):
+            msg = f"they lie outside {self._module2name[dep.target.module]!r}"
+            raise _NotFollowedError(msg)
+
+    def _merge(self, members: Sequence[tuple[Any, Any]]) -> Any:
+        group = tp.dependency.Group()
+        for dep, indices in members:
+            group.add_and_merge(dep, indices)
+        group._DG = self
+        for index, (dep, indices) in enumerate(group.items):
+            item = GroupItem(dep, to_plain_idxs(indices))
+            item.root_idxs = to_root_idxs(indices)
+            group[index] = item
+        return group
+
+
+def _hybrid(indices: Sequence[int]) -> list[_HybridIndex]:
+    return [_HybridIndex(idx=index, root_idx=index) for index in indices]
+
 
 def _repeats_nothing(dep: Any) -> bool:
     return getattr(dep.index_mapping[0], "repeat", 1) < 1
+
+
+def _uncouple_broadcasts(node: Any) -> None:
+    """Remove the edges between a one-channel map and the operations that broadcast it over more channels."""
+    chain, seen = [node], set()
+    while chain:
+        source = chain.pop()
+        seen.add(source)
+        for target in source.outputs:
+            if target.type != tp.ops.OPTYPE.ELEMENTWISE or target in seen:
+                continue
+            if _elements(target) > _elements(source):
+                source.dependencies = [dep for dep in source.dependencies if dep.target is not target]
+                target.dependencies = [dep for dep in target.dependencies if dep.target is not source]
+            else:
+                chain.append(target)
+
+
+def _elements(node: Any) -> int:
+    """Elements of an operation's output."""
+    return int(torch.Size(node.grad_fn._input_metadata[0].shape).numel())
 
 
 @contextmanager
@@ -104,6 +219,13 @@ def record_last_module(module: nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
+@contextmanager
+def _no_depth_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Maximum recursive depth")  # the trial judges what torch-pruning then misses
+        yield
+
+
 def build_graph(module: nn.Module, spec: InputSpec) -> Any:
     """Dependency graph of a module in eval mode.
 
@@ -111,45 +233,57 @@ def build_graph(module: nn.Module, spec: InputSpec) -> Any:
         ModelError: The network cannot be run or followed; names the last module entered.
     """
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    with (
-        record_last_module(module) as entered,
-        all_require_grad(module),
-        torch.enable_grad(),
-        warnings.catch_warnings(),
-    ):
+    with record_last_module(module) as entered, all_require_grad(module), torch.enable_grad(), _no_depth_warning():
         try:
-            warnings.filterwarnings("ignore", "Maximum recursive depth")  # what it then cannot follow, the trial finds
             return _TolerantGraph().build_dependency(
                 module, torch.ones(1, *spec.shape, dtype=dtype), forward_fn=lambda net, x: net(x), verbose=False
             )
         except Exception as error:  # any failure inside the user's network or the tracer
             msg = (
                 f"the network cannot be traced for channel pruning, last module entered {entered[0]!r}: "
-                f"{type(error).__name__}: {error}. {INSTEAD}"
+                f"{first_line(error)}. {INSTEAD}"
             )
             raise ModelError(msg) from error
 
 
-def find_groups(graph: Any, module: nn.Module) -> list[ChannelGroup]:
-    """All groups of coupled channels, in the order of the forward pass; none is left out.
+def find_groups(graph: Any, module: nn.Module, watchdog: Watchdog | None = None) -> list[ChannelGroup]:
+    """All groups of coupled channels; a layer whose channels cannot be followed is a group of its own with a reason.
 
     Raises:
-        ModelError: The graph cannot be followed; names the layer whose channels were followed last.
+        ModelError: It takes too long.
     """
+    watchdog = watchdog or Watchdog()
     names = {part: name for name, part in module.named_modules()}
-    found: list[ChannelGroup] = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Maximum recursive depth")
+    tied = _tied_parameters(module)
+    groups: list[ChannelGroup] = []
+    members: set[nn.Module] = set()
+    for layer in [part for part in graph.module2node if isinstance(part, LAYERS)]:
+        if layer in members:
+            continue
+        watchdog.check(names[layer])
+        width = graph.get_out_channels(layer)
         try:
-            found.extend(_describe(graph, names, item) for item in graph.get_all_groups(root_module_types=LAYERS))
-        except Exception as error:  # torch-pruning stumbles in many ways over operations that it does not know
-            after = f"after those of {found[-1].root!r}" if found else "of the first layer"
-            msg = f"the dependency graph cannot be followed {after}: {_first_line(error)}. {INSTEAD}"
-            raise ModelError(msg) from error
-    return found
+            item = channels_of(graph, layer, range(width))
+        except Exception as error:  # torch-pruning fails in many ways at operations that it does not know
+            reason = Fact.of("prune.not_followed", error=first_line(error))
+            groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), reason, ()))
+            continue
+        members |= {dep.target.module for dep, _ in item if graph.is_out_channel_pruning_fn(dep.handler)}
+        groups.append(_describe(graph, names, tied, item))
+    return groups
 
 
-def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> ChannelGroup:
+def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
+    """Modules with a parameter that another module has, too, with the name of the other one."""
+    owners: dict[int, list[tuple[str, nn.Module]]] = {}
+    for name, part in module.named_modules():
+        for parameter in part.parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append((name, part))
+    shared = [entries for entries in owners.values() if len({id(part) for _, part in entries}) > 1]
+    return {part: next(other for other, rest in entries if rest is not part) for entries in shared for _, part in entries}
+
+
+def _describe(graph: Any, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], item: Any) -> ChannelGroup:
     root = item[0].dep.target.module
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
@@ -159,15 +293,28 @@ def _describe(graph: Any, names: Mapping[nn.Module, str], item: Any) -> ChannelG
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
         if is_out and (not dep.target.outputs or dep.target.type == tp.ops.OPTYPE.OUTPUT):
             fixed = OUTPUT
-        elif isinstance(part, nn.MultiheadAttention):
-            fixed = fixed or ATTENTION
         if part not in names:
             continue
+        fixed = fixed or _fixed_reason(part, names[part], tied, is_out=is_out)
         coupled.append((names[part], "out" if is_out else "in", len(indices) / width))
         if is_out and isinstance(part, LAYERS):
             layers.append(names[part])
         repeats = max(repeats, _repeats(part))
     return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), fixed, item)
+
+
+def _fixed_reason(part: nn.Module, name: str, tied: Mapping[nn.Module, str], *, is_out: bool) -> Fact | None:
+    """Why the channels of a module stay whatever the others do; None where they may be removed."""
+    if isinstance(part, nn.MultiheadAttention):
+        return ATTENTION
+    if isinstance(part, nn.RNNBase) and is_out:
+        return Fact.of("prune.recurrent_width", layer=name)
+    if part in tied:
+        return Fact.of("prune.tied_weights", layer=name, other=tied[part])
+    weight = getattr(part, "weight", None)
+    if parametrize.is_parametrized(part) or not (weight is None or isinstance(weight, nn.Parameter)):
+        return Fact.of("prune.computed_weights", layer=name)
+    return None
 
 
 def _repeats(part: nn.Module) -> int:
@@ -176,26 +323,25 @@ def _repeats(part: nn.Module) -> int:
     return part.num_groups if isinstance(part, nn.GroupNorm) else 1
 
 
-def _group(graph: Any, module: nn.Module, root: str, channels: Sequence[int]) -> Any:
-    layer = module.get_submodule(root)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Maximum recursive depth")
+def channels_of(graph: Any, layer: nn.Module, channels: Sequence[int]) -> Any:
+    """torch-pruning's group of output channels of a layer."""
+    with _no_depth_warning():
         return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(channels))
 
 
 def remove_channels(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[int]]) -> None:
-    """Take channels out of `module` in place.
+    """Remove channels of `module` in place.
 
     Args:
         module: The network that `graph` was traced from.
-        graph: From `build_graph`; it follows along.
+        graph: From `build_graph`; it is updated.
         picks: Output channels to remove by root layer.
 
     Raises:
         ModelError: A layer would be left without channels.
     """
     for root, channels in picks.items():
-        group = _group(graph, module, root, channels)
+        group = channels_of(graph, module.get_submodule(root), channels)
         if not graph.check_pruning_group(group):
             msg = (
                 f"removing {len(channels)} channels of {root!r} would leave a layer without any; lower max_ratio or protect it"
@@ -204,72 +350,6 @@ def remove_channels(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[
         group.prune(record_history=False)
 
 
-def _zero(graph: Any, module: nn.Module, root: str, channels: Sequence[int]) -> bool:
-    """Set to zero what `remove_channels` would take out; False where a normalisation over channels makes the two differ."""
-    exact = True
-    for dep, indices in _group(graph, module, root, channels):
-        part = dep.target.module
-        if isinstance(part, nn.Parameter):
-            _fill(part, dep.target.pruning_dim, indices)
-        elif graph.is_out_channel_pruning_fn(dep.handler):
-            exact = exact and not isinstance(part, _MIXERS)
-            for value in (getattr(part, "weight", None), getattr(part, "bias", None)):
-                _fill(value, int(getattr(part, "transposed", False) and value is not None and value.dim() > 1), indices)
-    return exact
-
-
-def _fill(value: Tensor | None, dim: int, indices: Sequence[int]) -> None:
-    if value is not None and value.dim() and value.shape[dim] > max(indices):
-        value.detach().index_fill_(dim, torch.tensor(indices), 0.0)
-
-
-def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> Fact | None:
-    """Try a removal on a copy, in float64.
-
-    Returns:
-        What is wrong with it, without a subject; None when the pruned network runs and, where no normalisation over channels is
-        concerned,
-        computes what the dense one does with those channels at zero.
-    """
-    net = copy.deepcopy(module).double().eval()
-    x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    graph = build_graph(net, spec)
-    with torch.no_grad():
-        before = net(x)
-        try:
-            zeroed = [_zero(graph, net, root, channels) for root, channels in picks.items()]
-            expected = net(x)
-            remove_channels(net, graph, picks)
-        except ModelError:
-            return Fact.of("prune.not_followed", error="removing some would leave another layer without any")
-        except Exception as error:  # torch-pruning stumbles in many ways over operations that it does not know
-            return Fact.of("prune.not_followed", error=_first_line(error))
-        try:
-            after = net(x)
-        except Exception as error:  # whatever the user's network says to its new shape
-            return Fact.of("prune.fails_when_smaller", error=_first_line(error))
-    if after.shape != before.shape:
-        return Fact.of("prune.output_shape_changes", shape=tuple(after.shape))
-    wrong, effect = float((after - expected).norm()), float((before - expected).norm())
-    if all(zeroed) and not wrong <= _TOLERANCE * max(effect, float(before.norm()) * 1e-3):
-        return Fact.of("prune.not_equivalent")
-    return None
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Type and first line of an error."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def unprunable(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> dict[str, Fact]:
-    """Roots of groups that must be left alone, with the reason: found by halving what fails together."""
-    reason = check_equivalence(module, spec, picks) if picks else None
-    if reason is None:
-        return {}
-    roots = list(picks)
-    if len(roots) == 1:
-        return {roots[0]: reason}
-    half = len(roots) // 2
-    found: dict[str, Fact] = {}
-    for part in (roots[:half], roots[half:]):
-        found |= unprunable(module, spec, {root: picks[root] for root in part})
-    return found
