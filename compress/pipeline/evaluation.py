@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_model
 
 from compress.backends.export_onnx import export_onnx
+from compress.backends.exporter_parity import parity_inputs
 from compress.backends.run_split import run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
@@ -61,22 +62,30 @@ class Evaluation:
     scores: np.ndarray | None = None
 
 
-def check_outputs(candidate: Candidate, stage: str) -> None:
-    """Refuse a network whose outputs have the wrong shape or are not finite.
+def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
+    """Refuse a network whose outputs for samples of a split have the wrong shape or are not finite.
+
+    A sample of one value, such as a black image, may have no finite output: standardisation of each image divides by 0.
 
     Raises:
         ModelError: Names the stage that produced it.
     """
     if candidate.module is None:
         return
+    inputs = parity_inputs(split)
+    varied = inputs[inputs.flatten(1).amax(1) != inputs.flatten(1).amin(1)]
+    inputs = varied if len(varied) else inputs
     with torch.no_grad():
-        outputs = candidate.module(torch.zeros(2, *candidate.spec.shape))
-    expected = (2, len(candidate.spec.classes))
+        outputs = candidate.module(inputs)
+    expected = (len(inputs), len(candidate.spec.classes))
     if tuple(outputs.shape) != expected:
         msg = f"after {stage} the network gives outputs of shape {tuple(outputs.shape)} where {expected} is needed"
         raise ModelError(msg)
-    if not torch.isfinite(outputs).all():
-        msg = f"after {stage} the network's outputs are not finite numbers; lower its learning rate, or check the weights"
+    if undefined := int((~torch.isfinite(outputs).all(1)).sum()):
+        reason = "lower its learning rate, or check the weights"
+        if not torch.isfinite(inputs).all():
+            reason = "the samples themselves hold such values: check how the data are read and normalised"
+        msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {len(inputs)} samples; {reason}"
         raise ModelError(msg)
 
 

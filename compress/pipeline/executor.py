@@ -225,7 +225,7 @@ class PipelineExecutor:
         context = self._context(pending, folder, candidate)
         outcome = pending.run(candidate, context)
         unchanged = pending.previous is not None and outcome.candidate is candidate
-        check_outputs(outcome.candidate, pending.name)
+        check_outputs(outcome.candidate, pending.name, context.data.validation)
         evaluation = evaluate_outcome(pending, outcome, context, reference=self._baseline(), unchanged=unchanged)
         save_output(outcome.candidate, folder, pending.build_reference, unchanged=unchanged, training_set=outcome.training_set)
         for checkpoint in folder.glob("*.done.*"):

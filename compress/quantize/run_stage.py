@@ -24,7 +24,7 @@ from compress.quantize import schemes
 from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
-from compress.quantize.calibration.choose_samples import sample_calibration_set
+from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
@@ -124,8 +124,13 @@ def _plan_static(
         few = Fact.of("quantize.few_calibration_images", images=len(images), recommended=RECOMMENDED_IMAGES)
         report.warnings.append(few)
         report.notes.append(few)
-    _refuse_constant(images)
     fixed_batch = (graphs.dims(model.graph.inputs[0]) or [0])[0]
+    defined = images_with_finite_outputs(model, images, fixed_batch or BATCH)
+    if len(defined) < len(images):
+        left_out = Fact.of("quantize.calibration_images_left_out", count=len(images) - len(defined), images=len(images))
+        report.warnings.append(left_out)
+        report.notes.append(left_out)
+        images = defined
     number_format = Int8Format(
         runtimes,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
@@ -281,15 +286,3 @@ def _load_quantizable(path: Path) -> ir.Model:
         raise ConversionError(msg)
     graphs.check_finite(model)
     return graphs.to_ir(model)
-
-
-def _refuse_constant(samples: np.ndarray) -> None:
-    """Refuse images of one value each: no range can be estimated from them.
-
-    Raises:
-        ConversionError: All images are constant.
-    """
-    flat = samples.reshape(len(samples), -1)
-    if (flat.max(1) == flat.min(1)).all():
-        msg = f"all {len(samples)} calibration images are of one value each; check how the data are read and normalised"
-        raise ConversionError(msg)

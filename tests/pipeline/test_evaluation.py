@@ -2,10 +2,39 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+from compress.core.errors import ModelError
 from compress.core.sentences import render
-from compress.pipeline.evaluation import no_gain_warning
+from compress.core.stage import Candidate
+from compress.pipeline.evaluation import check_outputs, no_gain_warning
 from compress.tasks.metric_quantity import gain
+from tests.export.tiny import SPEC, split
+
+
+class Standardized(nn.Module):
+    """Subtracts the mean of each image and divides by its standard deviation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+        return x.mean((2, 3))[:, :1] * torch.ones(4)
+
+
+def test_a_black_image_refuses_no_network() -> None:
+    samples = split(8, 0)
+    samples.inputs[0] = 0.0
+    check_outputs(Candidate(SPEC, Standardized()), "start", samples)
+    samples.inputs[1:] *= torch.nan
+    with pytest.raises(ModelError, match="for 7 of 7 samples; the samples themselves hold such values"):
+        check_outputs(Candidate(SPEC, Standardized()), "start", samples)
+
+
+def test_a_network_whose_outputs_are_not_finite_is_refused() -> None:
+    broken = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
+    nn.init.constant_(broken[2].bias, torch.inf)
+    with pytest.raises(ModelError, match=r"after train .* not finite numbers for 8 of 8 samples; lower its learning rate"):
+        check_outputs(Candidate(SPEC, broken), "train", split(8, 0))
 
 
 @pytest.mark.parametrize(("better", "said"), [(0, True), (4, True), (60, False)])

@@ -230,6 +230,32 @@ def test_constant_images_are_refused(network: nn.Module, context: Context) -> No
     assert list(context.folder.iterdir()) == []
 
 
+def test_a_black_calibration_image_is_left_out_where_the_network_divides_by_its_deviation(
+    context: Context, tmp_path: Path
+) -> None:
+    class Standardized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+
+        def forward(self, x):
+            return self.net((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))
+
+    from compress.backends.export_onnx import export_onnx
+
+    network, data = Standardized().eval(), split(40, 0)
+    data.inputs[7] = 0.0
+    export_onnx(network, SPEC, tmp_path / "float.onnx")
+    context = dataclasses.replace(
+        context, data=dataclasses.replace(context.data, train=data), to_onnx=lambda _: tmp_path / "float.onnx"
+    )
+    outcome = Quantize(accept_if=None).run(Candidate(SPEC, network), context)
+    left_out = Fact.of("quantize.calibration_images_left_out", count=1, images=40)
+    assert (outcome.warnings, left_out in outcome.notes) == ((left_out,), True)
+    assert outcome.results["agreement"].value >= 0.9
+    assert "1 of 40 calibration images are left out" in render(left_out)
+
+
 def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:
     data = dataclasses.replace(context.data, train=split(1, 0))
     outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))

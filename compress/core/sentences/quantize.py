@@ -73,6 +73,9 @@ SENTENCES: Sentences = {
     ),
     "quantize.bfloat16_not_measured": "no runtime on this machine computes in bfloat16",
     "quantize.calibrated": "calibrated by {method} on {images} training images, chosen with seed {seed}",
+    "quantize.calibration_images_left_out": (
+        "{count} of {images} calibration images are left out: the float network's outputs for them are not finite"
+    ),
     "quantize.few_calibration_images": (
         "{images} images are few to calibrate on: ranges and biases are rough; give {recommended} or more"
     ),

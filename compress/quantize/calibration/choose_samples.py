@@ -6,7 +6,9 @@ import random
 from collections import defaultdict
 
 import numpy as np
+import onnx_ir as ir
 
+from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.data.batch import Split
 
@@ -48,3 +50,34 @@ def sample_calibration_set(split: Split, samples: int, *, classes: int, seed: in
     draw.shuffle(order)
     in_turn = [reservoirs[target][turn] for turn in range(per_class) for target in order if turn < len(reservoirs[target])]
     return np.stack(in_turn[:samples])
+
+
+def images_with_finite_outputs(model: ir.Model, images: np.ndarray, batch: int) -> np.ndarray:
+    """The images for which the float network has finite outputs.
+
+    A network that standardises each image divides by 0 for a black one, and no range can be estimated from the result.
+
+    Args:
+        model: Float network.
+        images: Inputs, float32 (N, C, H, W).
+        batch: Images in one run.
+
+    Raises:
+        ConversionError: Images hold values that are not finite, all have one value each, or none has finite outputs.
+    """
+    flat = images.reshape(len(images), -1)
+    if damaged := int((~np.isfinite(flat)).any(1).sum()):
+        msg = f"{damaged} of {len(images)} calibration images hold values that are not finite; check how the data are read"
+        raise ConversionError(msg)
+    if (flat.max(1) == flat.min(1)).all():
+        msg = f"all {len(images)} calibration images are of one value each; check how the data are read and normalised"
+        raise ConversionError(msg)
+    session = graphs.create_session(model, threads=0)
+    parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+    outputs = np.concatenate([graphs.run(session, part) for part in parts])
+    finite = np.isfinite(outputs.reshape(len(images), -1)).all(1)
+    if not finite.any():
+        msg = f"the float network's outputs are not finite for any of {len(images)} calibration images; check its weights"
+        raise ConversionError(msg)
+    kept: np.ndarray = images[finite]
+    return kept
