@@ -8,7 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import onnx
@@ -196,17 +196,21 @@ def _with_tracing(network: nn.Module, spec: InputSpec, opset: int) -> ir.Model:
     return model
 
 
+LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' progress, deprecations of torch's own internals and tracer warnings off the user's screen."""
-    loggers = [
-        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
-    ]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            redirect_stderr(io.StringIO()),
+        ):  # torch.export prints the graph that it could not finish
             for category in (DeprecationWarning, FutureWarning, UserWarning):
                 warnings.filterwarnings(
                     "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"

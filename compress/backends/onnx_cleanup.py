@@ -105,7 +105,11 @@ def module_path(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, 
             operator, `layer1.0/Add`.
     """
     if scopes := next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), ""):
-        return next((str(name) for name in reversed(ast.literal_eval(scopes)[:-1]) if name), "")
+        try:
+            names = list(ast.literal_eval(scopes))
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata of a file from anywhere
+            return ""
+        return next((str(name) for name in reversed(names[:-1]) if name), "")
     if "/" in node.name:
         return _join_path(node.name.strip("/").split("/")[:-1])
     layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), "")

@@ -213,7 +213,7 @@ def load(path: Path) -> onnx.ModelProto:
     """Read an ONNX file.
 
     Raises:
-        ConversionError: There is none, or it is not ONNX.
+        ConversionError: There is none, it is not ONNX, or its external data is missing or outside its folder.
     """
     try:
         return onnx.load(path, format="protobuf")
@@ -221,9 +221,10 @@ def load(path: Path) -> onnx.ModelProto:
         msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
         raise ConversionError(msg) from error
     except Exception as error:  # protobuf's DecodeError has a different base in each of its implementations
-        if type(error).__name__ != "DecodeError":
-            raise
         msg = f"{path} is not an ONNX file, or is cut off; export it again"
+        if type(error).__name__ != "DecodeError":
+            reason = "its external data is missing or outside its folder: keep the weights file beside the .onnx file"
+            msg = f"cannot read {path}: {reason} ({error})"
         raise ConversionError(msg) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from compress.backends.check_file import check_onnx_file
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
 from compress.core.record import Metrics, StageRecord
@@ -85,6 +86,8 @@ def quantize_report(
             f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
         )
         raise ConversionError(msg)
+    for file in (Path(parent), path):
+        check_onnx_file(file)
     found, totals = compare_layers(Path(parent), path, known=known, threads=threads, seconds=seconds)
     return QuantizeReport(
         path, Path(parent), found.layers, found.conversions, found.results, (render(found.note), *notes, *map(render, totals))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from compress.backends.check_file import check_onnx_file
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
@@ -53,6 +54,8 @@ def profile_files(
     say = reporter or NullReporter()
     rows = [_read(path, say) for path in paths if path.is_dir()]
     files = named(paths)
+    for path in files.values():
+        check_onnx_file(path)
     for device in devices if files else ():
         if device.connection == "local":
             plan = _in_the_fastest(device, files, MeasurementSettings.of(device, threads=threads, seconds=seconds), say)

@@ -48,11 +48,12 @@ def load_samples(model: Path, count: int, *, recipe: str | None, images: Sequenc
         DataError: Both a recipe and images, no image, an unreadable image, or samples of another size.
     """
     from compress.backends import onnx_graph as graphs
+    from compress.backends.check_file import check_onnx_file
 
     if recipe is not None and images:
         msg = "both a recipe and images are given; name one of them"
         raise DataError(msg)
-    graphs.load(model)  # distinguishes a missing or broken file from one that the runtime refuses
+    check_onnx_file(model)
     session = graphs.create_session(model)
     shape = sample_shape(model, session)
     if recipe is not None:

@@ -50,7 +50,7 @@ def test_bad_input_is_told(tiny, tmp_path, save):
         profile_files([], [host()])
     with pytest.raises(DeviceError, match="nothing to profile"):
         profile_files([tiny], [])
-    with pytest.raises(CompressError, match="no such file"):
+    with pytest.raises(CompressError, match="No such file"):
         profile_files([Path("nowhere.onnx")], [host()])
     with pytest.raises(DeviceError, match="unknown dimensions"):
         profile_files([save("free.onnx", network(shape=["n", 3, "h", "w"]))], [host()])
@@ -61,5 +61,5 @@ def test_weights_that_are_missing_beside_the_file_are_told_on_every_device(devic
     path = tmp_path / "outside.onnx"
     onnx.save(network(channels=64), path, save_as_external_data=True, location="outside.bin", size_threshold=0)
     (tmp_path / "outside.bin").unlink()
-    with pytest.raises(ConversionError, match=r"its external data (file )?is missing: keep"):
+    with pytest.raises(ConversionError, match="its external data is missing or outside its folder: keep"):
         profile_files([path], [load_device(device)], seconds=0.02)

@@ -1,0 +1,88 @@
+"""One look at an ONNX file from outside, before anything else reads it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+import onnx
+
+from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_cleanup import all_nodes
+from compress.core.errors import ConversionError
+
+PROBE = Path(__file__).with_name("crash_probe.py")
+MAX_INPUT_BYTES = 2**31
+"""Largest input of one run; ONNX Runtime allocates it before it can refuse it."""
+TIMEOUT_S = 120.0
+
+
+def check_onnx_file(path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Refuse a file that is damaged or made to do harm.
+
+    The file is read, its operator sets and inputs are checked, and ONNX Runtime loads and runs it in a process of its own.
+
+    Args:
+        path: ONNX file.
+        timeout_s: Longest run of that process, s.
+
+    Raises:
+        ConversionError: Not readable, names that are not UTF-8, external data outside its folder, no operator set, inputs of no
+            or of an impossible size, or ONNX Runtime crashes on it or does not finish.
+    """
+    model = graphs.load(path)
+    if any(isinstance(name, bytes) for name in _names(model.graph)):
+        msg = f"{path} has names that are not UTF-8; export it again"
+        raise ConversionError(msg)
+    if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
+        msg = f"{path} names no ONNX operator set, so that its operators have no meaning; export it again"
+        raise ConversionError(msg)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in weights:
+            _check_input(path, value)
+    _run_apart(path, timeout_s)
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[object]:
+    """Names of nodes and tensors; protobuf gives bytes where one is not UTF-8."""
+    for node in all_nodes(graph):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+
+
+def _check_input(path: Path, value: onnx.ValueInfoProto) -> None:
+    kind = value.type.tensor_type
+    sizes = [dim.dim_value for dim in kind.shape.dim if dim.WhichOneof("value") == "dim_value"]
+    item = 4
+    if kind.elem_type in onnx.TensorProto.DataType.values() and kind.elem_type != onnx.TensorProto.UNDEFINED:
+        item = max(1, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
+    if any(size < 1 for size in sizes):
+        msg = f"{path}: input {value.name!r} has a dimension below 1: {sizes}; export it with sizes of 1 or more"
+        raise ConversionError(msg)
+    if prod(sizes) * item > MAX_INPUT_BYTES:
+        size_gb = prod(sizes) * item / 1e9
+        msg = f"{path}: one run needs {size_gb:.3g} GB for input {value.name!r}, {sizes}; the limit is 2.1 GB: export a smaller input"
+        raise ConversionError(msg)
+
+
+def _run_apart(path: Path, timeout_s: float) -> None:
+    command = [sys.executable, "-P", str(PROBE), str(path.resolve())]
+    try:
+        process = subprocess.run(  # noqa: S603  # this interpreter and a file of the package
+            command, capture_output=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as error:
+        msg = f"ONNX Runtime does not finish one run of {path} within {timeout_s:g} s; use a smaller network"
+        raise ConversionError(msg) from error
+    if process.returncode != 0:
+        code = process.returncode
+        reason = f"signal {-code}" if code < 0 else f"exit status {code}"
+        msg = f"ONNX Runtime crashes on {path} ({reason}); the file is damaged, or hits a fault of the runtime: export it again"
+        raise ConversionError(msg)
