@@ -68,7 +68,7 @@ def _check_input(path: Path, value: onnx.ValueInfoProto) -> None:
         raise ConversionError(msg)
     if prod(sizes) * item > MAX_INPUT_BYTES:
         size_gb = prod(sizes) * item / 1e9
-        msg = f"{path}: one run needs {size_gb:.3g} GB for input {value.name!r}, {sizes}; the limit is 2.1 GB: export a smaller input"
+        msg = f"{path}: one run needs {size_gb:.3g} GB for input {value.name!r}, {sizes}; 2.1 GB is the most: use a smaller one"
         raise ConversionError(msg)
 
 
