@@ -74,6 +74,8 @@ def pipeline(
         run = prepared.run(out=out, fresh=not resume, device=device, reporter=Terminal(console))
     show(console, run)
     if run.verdict is not None and not run.verdict.passed:
+        if quiet:
+            echo(f"budget missed; see {run.folder / 'report.md'}", stderr=True)
         raise typer.Exit(BUDGET_MISSED)
 
 

@@ -10,20 +10,29 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from compress.config.pydantic_messages import Finding
 from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
-from compress.core.errors import CompressError, nearest
+from compress.core.errors import CompressError, MissingPackageError, nearest
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
+from compress.core.user_path import user_path
 from compress.data.settings import DataSettings, parse_source
-from compress.models.settings import ModelSettings
+from compress.models.settings import ModelSettings, split_source
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings
 
 _FUNCTION = re.compile(r"^python:.+\.py:[A-Za-z_]\w*$")
+PACKAGES = {
+    "tracker": {"tensorboard": ("tensorboard", "tensorboard")},
+    "file": {".parquet": ("pyarrow", "parquet")},
+}
+"""Package and extra by setting and the end of its value."""
 _FORMS: dict[Form, str] = {"torch": "a torch network", "onnx": "an ONNX file"}
 
 
@@ -63,14 +72,17 @@ class PartialRecipe:
     budget: Budget | None
 
 
-def check(draft: PartialRecipe) -> Iterator[Finding]:
-    """All checks of this file."""
+def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
+    """All checks of this file; relative paths start from `base`."""
     if draft.data is not None:
         yield from check_data_source(draft.data.source)
     for path, settings in draft.models:
         yield from check_model(path, settings)
+        yield from check_weights_file(path, settings, base)
     yield from check_order(draft.chain)
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
+    yield from check_reference(draft)
+    yield from check_packages(draft.chain)
 
 
 def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
@@ -113,6 +125,43 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
             yield entry.path, f"{entry.name} imitates a teacher, but {advice}, or train alone with a `train` stage"
 
 
+def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
+    """A limit on the accuracy drop in a recipe without a trained network to compare with."""
+    model = dict(draft.models).get(("model",))
+    limited = draft.budget is not None and draft.budget.accuracy_drop is not None
+    if not limited or draft.has_teacher or model is None or model.trained:
+        return
+    before = takewhile(lambda entry: not entry.kind.compresses, draft.chain)
+    if not any(entry.kind.trains for entry in before):
+        advice = "add a teacher, start from trained weights, or put a `train` stage before the first stage that compresses"
+        yield (
+            ("budget", "accuracy_drop"),
+            f"there is no trained network to compare with, so this limit could never pass; {advice}",
+        )
+
+
+def check_packages(chain: Sequence[StageEntry]) -> Iterator[Finding]:
+    """Optional packages that a setting needs and that are not installed."""
+    for entry in chain:
+        for path, block in _blocks(entry.path, entry.stage):
+            for field, values in PACKAGES.items():
+                value = str(getattr(block, field, None))
+                package, extra = next((needed for ending, needed in values.items() if value.endswith(ending)), ("", ""))
+                if package and importlib.util.find_spec(package) is None:
+                    yield (*path, field), str(MissingPackageError(package, extra, f"{field}: {value}"))
+
+
+def _blocks(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]:
+    """A block of settings and all blocks in it, each with its key path."""
+    if isinstance(value, BaseModel):
+        yield path, value
+        for field in type(value).model_fields:
+            yield from _blocks((*path, field), getattr(value, field))
+    elif isinstance(value, tuple):
+        for index, member in enumerate(value):
+            yield from _blocks((*path, index), member)
+
+
 def _learns_from_teacher(stage: Stage | None) -> bool:
     """Whether its losses need outputs of the recipe's teacher."""
     losses: tuple[LossTerm, ...] = getattr(stage, "losses", ())
@@ -142,6 +191,22 @@ def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
             yield from _check_function((*path, field), source)
         elif kind == "torchvision" and torchvision_names() and name not in torchvision_names():
             yield (*path, field), f"unknown torchvision network {name!r}: {nearest(name.lower(), torchvision_names())}"
+
+
+def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:
+    """Weights that are not there or cannot be read, and a network of an optional package that is not installed."""
+    kind, name = split_source(settings.source)
+    if kind == "timm" and importlib.util.find_spec("timm") is None:
+        yield (*path, "source"), str(MissingPackageError("timm", "timm", f"the network {settings.source}"))
+    if kind == "file":
+        try:
+            file = user_path(name, base)
+            with file.open("rb"):
+                pass
+        except CompressError as error:
+            yield (*path, "source"), str(error)
+        except OSError as error:
+            yield (*path, "source"), f"cannot read {file}: {error.strerror}; relative paths in a recipe start from {base}"
 
 
 def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:

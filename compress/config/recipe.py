@@ -211,7 +211,10 @@ def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> t
 def _check(draft: checks.PartialRecipe, base: Path | None) -> tuple[list[Finding], devices.Names]:
     """What no single value shows, and the devices that were looked up for it."""
     profile_names = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
-    return [*checks.check(draft), *devices.check(draft.chain, draft.budget, profile_names, base)], profile_names
+    return [
+        *checks.check(draft, base or Path.cwd()),
+        *devices.check(draft.chain, draft.budget, profile_names, base),
+    ], profile_names
 
 
 def _draft(recipe: Recipe) -> checks.PartialRecipe:

@@ -28,8 +28,8 @@ class Budget(FrozenModel):
     """The recipe's `budget:` block. Every limit is optional; one at least is given.
 
     Attributes:
-        accuracy_drop: Largest loss of the deciding metric on test, as a fraction (0.01 is one point), against the teacher, or
-            the starting network where there is none.
+        accuracy_drop: Largest loss of the deciding metric on test, as a fraction (0.01 is one point), against the teacher;
+            without one, against the best trained network before the first stage that compresses.
         accuracy: Bound of the deciding metric on test, as a fraction; the smallest where higher is better.
         size_mb: Largest file that ships, in MB of 10⁶ bytes.
         memory_mb: Largest peak memory by device, in MB.

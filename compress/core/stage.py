@@ -157,12 +157,14 @@ class Outcome:
 class Stage(FrozenModel):
     """One stage of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
 
-    Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone.
+    Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone. What is trained before
+    the first stage that `compresses` is what the accuracy of all later ones is compared with, where the recipe has no teacher.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "same"
     trains: ClassVar[bool] = False
+    compresses: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, candidate: Candidate, context: Context) -> Outcome:

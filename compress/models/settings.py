@@ -60,6 +60,11 @@ class ModelSettings(FrozenModel):
     def _has_a_known_form(cls, value: str | None) -> str | None:
         return value if value is None else _checked(value)
 
+    @property
+    def trained(self) -> bool:
+        """Whether its initial weights are taken for trained ones: all but fresh weights are."""
+        return self.weights is not None or self.source.partition(":")[0] in ("file", "python")
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         is_file = self.source.startswith("file:")

@@ -105,9 +105,10 @@ def evaluate_outcome(
     if not pending.trained:
         return Evaluation(missing_metrics("fresh weights", task.metric) | _counts(candidate.network(), context.data))
     if unchanged or _same_bytes(candidate, previous):
-        if previous and (scores := previous.scores()) is not None:
-            save_scores(scores, context.folder)
-        return Evaluation(pending.before)
+        if previous is None or (scores := previous.scores()) is None:
+            return Evaluation(pending.before)
+        save_scores(scores, context.folder)
+        return Evaluation(pending.before | _drop(reference, scores, task.metric))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
         split, options = context.data.validation, context.onnx
@@ -118,12 +119,18 @@ def evaluate_outcome(
     scores = evaluation.scores
     assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
     save_scores(scores, context.folder)
-    metrics = dict(evaluation.metrics)
-    if reference and (reference_scores := reference.scores()) is not None:
-        metrics[f"{task.metric}_drop"] = drop(reference_scores, scores, f"the {reference.record.name}")
+    metrics = evaluation.metrics | _drop(reference, scores, task.metric)
     control = _control(candidate, context, scores)
     warnings = no_gain_warning(control, task.metric)
     return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
+
+
+def _drop(reference: StageOutput | None, scores: np.ndarray, metric: str) -> Metrics:
+    """Loss of the metric against the reference, with its paired interval; empty where there is nothing to compare with."""
+    reference_scores = reference.scores() if reference else None
+    if reference is None or reference_scores is None:
+        return {}
+    return {f"{metric}_drop": drop(reference_scores, scores, f"the {reference.record.name}")}
 
 
 def evaluate_candidate(

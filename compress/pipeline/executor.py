@@ -226,7 +226,7 @@ class PipelineExecutor:
         outcome = pending.run(candidate, context)
         unchanged = pending.previous is not None and outcome.candidate is candidate
         check_outputs(outcome.candidate, pending.name, context.data.validation)
-        evaluation = evaluate_outcome(pending, outcome, context, reference=self._baseline(), unchanged=unchanged)
+        evaluation = evaluate_outcome(pending, outcome, context, reference=self.baseline(), unchanged=unchanged)
         save_output(outcome.candidate, folder, pending.build_reference, unchanged=unchanged, training_set=outcome.training_set)
         for checkpoint in folder.glob("*.done.*"):
             checkpoint.unlink()  # the saved network holds the same weights
@@ -256,9 +256,20 @@ class PipelineExecutor:
         self._barrier()
         return record
 
-    def _baseline(self) -> StageOutput | None:
-        """What the metric is compared with: the teacher, or the starting network where there is none."""
-        return next(iter((*self.teachers, *self.outputs)), None)
+    def baseline(self) -> StageOutput | None:
+        """What the metric is compared with: the teacher, else the best trained network before the first compressing stage."""
+        if self.teachers:
+            return self.teachers[0]
+        trained = self.outputs[: self.plan.model.trained]
+        for stage, output in zip(self.plan.stages, self.outputs[1:], strict=False):
+            if stage.compresses:
+                break
+            trained += [output] * stage.trains
+        metric = self.task.metric_info
+        sign = 1 if metric.higher_is_better else -1
+        return max(
+            trained, key=lambda output: sign * (output.record.after[f"{metric.name}_validation"].value or 0.0), default=None
+        )
 
     def _data(self, previous: StageOutput | None) -> Data:
         """The splits; the training images are those of an earlier stage's distilled set, where one made a set."""

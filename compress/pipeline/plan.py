@@ -130,7 +130,7 @@ def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, t
         key={"settings": settings.model_dump(mode="json"), "source": sources.model_fingerprint(settings, base)},
         build=builder(settings),
         build_architecture=builder(_without_weights(settings)),
-        trained=settings.weights is not None or settings.source.startswith(("file:", "python:")),
+        trained=settings.trained,
         training=training,
     )
 

@@ -135,6 +135,7 @@ class Prune(Stage):
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     trains: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
 
     granularity: Annotated[str, RegistryName("granularity")] = "channel"
     pattern: Pattern | None = None

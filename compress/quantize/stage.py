@@ -51,6 +51,7 @@ class Quantize(Stage):
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "onnx"
+    compresses: ClassVar[bool] = True
 
     scheme: Scheme = "auto"
     calibration: CalibrationSettings = CalibrationSettings()

@@ -64,6 +64,7 @@ class Substitute(Stage):
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     trains: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
 
     activations: Activation | Activations = "auto"
     squeeze_excite: Literal["auto", "remove", "keep"] = "auto"

@@ -88,10 +88,12 @@ def test_a_recipe_runs_to_its_report_and_says_where_it_is(recipe, tmp_path):
     assert (tmp_path / "again" / "report.md").read_text() == (report.parent / "report.md").read_text()
 
 
-def test_quiet_prints_nothing_and_a_missed_budget_exits_with_1(recipe, tmp_path):
+def test_quiet_prints_only_a_missed_budget_and_exits_with_1(recipe, tmp_path):
     recipe.write_text(TINY + "budget: {size_mb: 0.001}\n")
     done = compress("pipeline", recipe, "--out", tmp_path / "out", "--quiet")
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("budget missed; see ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_budget_on_power_without_a_sensor_fails_loudly(recipe, tmp_path):

@@ -1,11 +1,16 @@
+import importlib.util
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from compress.config import cross_checks as checks
 from compress.config.cross_checks import StageEntry
+from compress.config.recipe import loads
+from compress.core.errors import RecipeError
 from compress.core.stage import Stage
 from compress.models.settings import ModelSettings
+from tests.config.small_recipe import SMALL
 
 
 class Keeps(Stage):
@@ -98,3 +103,55 @@ def test_names_read_from_files_are_those_that_torchvision_registers():
     import torchvision
 
     assert checks.torchvision_names() == tuple(sorted(torchvision.models.list_models(module=torchvision.models)))
+
+
+LIMITED = "budget: {accuracy_drop: 0.01}\n"
+
+
+def issues(text: str, base: Path) -> list[tuple[str, str]]:
+    try:
+        loads(text, base=base)
+    except RecipeError as error:
+        return [(issue.path, issue.message) for issue in error.issues]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("stages", "model", "allowed"),
+    [
+        ("[{train: {epochs: 1}}, {prune: {target: {macs: 0.5}}}]", "torchvision:resnet18", True),
+        ("[{prune: {target: {macs: 0.5}}}, {train: {epochs: 1}}]", "torchvision:resnet18", False),
+        ("[quantize]", "torchvision:resnet18", False),
+        ("[quantize]", "python:net.py:build", True),
+    ],
+)
+def test_a_limit_on_the_drop_needs_a_trained_network(stages, model, allowed, tmp_path):
+    text = f"name: a\ndata: {{source: digits}}\nmodel: {{source: '{model}'}}\nstages: {stages}\n"
+    assert issues(text, tmp_path) == []
+    found = issues(text + LIMITED, tmp_path)
+    assert [path for path, _ in found] == ([] if allowed else ["budget.accuracy_drop"])
+    teacher = "teacher: {source: 'torchvision:resnet34', train: {epochs: 1}}\n"
+    assert issues(text + LIMITED + teacher, tmp_path) == []
+
+
+def test_weights_that_are_not_there_are_an_issue(tmp_path):
+    text = SMALL.replace('"torchvision:resnet18"', '"file:mine.safetensors", architecture: "torchvision:resnet18"')
+    ((path, message),) = issues(text, tmp_path)
+    assert path == "model.source"
+    assert "cannot read" in message
+    assert str(tmp_path) in message
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    assert issues(text, tmp_path) == []
+
+
+def test_packages_that_are_not_installed_are_issues(tmp_path, monkeypatch):
+    text = SMALL.replace("torchvision:resnet18", "timm:resnet10t").replace(
+        "  - train: {epochs: 2}",
+        "  - distill: {epochs: 1, tracker: tensorboard, losses: [soft_labels], teacher: {soft_label_file: {file: a.parquet}}}",
+    )
+    find = importlib.util.find_spec
+    absent = {"timm", "tensorboard", "pyarrow"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in absent else find(name, package))
+    found = dict(issues(text, tmp_path))
+    assert {path.rpartition(".")[2] for path in found} == {"source", "tracker", "file"}
+    assert all("pip install 'compress[" in message for message in found.values())
