@@ -11,10 +11,11 @@ from compress.core.registry import entries
 
 
 class ExportTarget(NamedTuple):
-    """A device, as far as export must know it; `runtime` as in a profile."""
+    """A device, as far as export must know it; `runtime` and `release` as in a profile."""
 
     name: str
     runtime: str
+    release: str | None = None
 
     @property
     def family(self) -> str:

@@ -10,7 +10,7 @@ from compress.core.record import InputSpec
 from compress.export.infer_script import infer_script
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxruntime") -> None:
+def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxruntime", release: str | None = None) -> None:  # noqa: ARG001
     """Copy the ONNX file into a device's folder, and write a script that runs it on an image.
 
     Args:
@@ -18,6 +18,7 @@ def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxru
         folder: The device's folder.
         spec: Input of the network.
         runtime: As in a device profile.
+        release: Of the runtime; of no matter here.
     """
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     write_text(folder / "infer.py", infer_script(spec, runtime=runtime))

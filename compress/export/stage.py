@@ -55,7 +55,9 @@ class Export(Stage):
         from compress.config.devices import fingerprint
 
         return {
-            device.name: fingerprint(device) if device.connection == "local" and device.runtimes else device.runtime
+            device.name: fingerprint(device)
+            if device.connection == "local" and device.runtimes
+            else " ".join(filter(None, (device.runtime, device.runtime_release)))
             for device in targets
         }
 
@@ -144,8 +146,10 @@ def _exported(candidate: Candidate, context: Context) -> Path:
 
 
 def _targets(context: Context, chosen: dict[str, str]) -> tuple[ExportTarget, ...]:
-    found = tuple(ExportTarget(one.name, chosen.get(one.name, one.runtime)) for one in context.targets)
-    return found or (ExportTarget("host", "onnxruntime"),)
+    targets = tuple(
+        ExportTarget(device.name, chosen.get(device.name, device.runtime), device.runtime_release) for device in context.targets
+    )
+    return targets or (ExportTarget("host", "onnxruntime"),)
 
 
 def _without_own(target: ExportTarget, candidate: Candidate) -> Fact:
@@ -162,7 +166,7 @@ def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, co
 
     licences = licence_notes(target.family, context.data.source, context.previous_records)
     folder.mkdir(parents=True, exist_ok=True)
-    lookup("format", str(target.format)).load()(source, folder, spec, runtime=target.runtime)
+    lookup("format", str(target.format)).load()(source, folder, spec, runtime=target.runtime, release=target.release)
     write_labels(folder, spec)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences)

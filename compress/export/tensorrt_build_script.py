@@ -11,8 +11,16 @@ import onnx
 from compress.backends import onnx_graph as graphs
 from compress.backends.tensorrt_engine import ShapeProfile
 from compress.core.atomic_files import atomic_write, write_text, write_with
+from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
 from compress.export.infer_script import engine_script
+
+SINCE = {"--stronglyTyped": (9, 0), "--builderOptimizationLevel": (8, 6), "--infStreams": (8, 6)}
+"""Release of TensorRT that brought an argument of `trtexec`, where that is later than 8.5: samples/common/sampleOptions.cpp."""
+OLDEST = (8, 5)
+"""Oldest release that the arguments are known for."""
+MAX_OPSET = {(8, 5): 17, (8, 6): 17}
+"""Latest ONNX operator set that the parser of a release documents: onnx-tensorrt, docs/operators.md."""
 
 
 def trtexec_command(
@@ -21,12 +29,8 @@ def trtexec_command(
     spec: InputSpec,
     *,
     shapes: ShapeProfile = ShapeProfile(),  # noqa: B008 - frozen
-    batch: int = 1,
-    warmup_ms: int = 500,
-    seconds: int = 10,
-    workspace_mib: int = 1024,
-    sparse: bool = False,
-    dla: int | None = None,
+    release: str | None = None,
+    int8: bool = False,
 ) -> list[str]:
     """Arguments of `trtexec` that build an engine and measure it, nothing left to its defaults.
 
@@ -34,36 +38,32 @@ def trtexec_command(
         onnx_path: As `trtexec` is to see it.
         engine_path: Likewise.
         spec: Input of the network.
-        shapes: Batch sizes that the engine takes.
-        batch: Batch size to measure.
-        warmup_ms: Before measuring.
-        seconds: Shortest measurement.
-        workspace_mib: Scratch memory of kernels, MiB.
-        sparse: Allow kernels for 2:4 sparse weights.
-        dla: Number of a DLA core; None for the GPU alone.
+        shapes: Batch sizes that the engine takes; the best one is measured.
+        release: Of TensorRT; None for 10 or later.
+        int8: The file has QuantizeLinear; before strongly typed networks, int8 has to be allowed.
     """
+    known = release_of(release)
     sample = "x".join(map(str, spec.shape))
     named = {"min": shapes.least, "opt": shapes.best, "max": shapes.most}
-    return [
+    command = [
         "trtexec",
         f"--onnx={onnx_path}",
         f"--saveEngine={engine_path}",
         *(f"--{name}Shapes={graphs.INPUT}:{size}x{sample}" for name, size in named.items()),
-        f"--shapes={graphs.INPUT}:{batch}x{sample}",
+        f"--shapes={graphs.INPUT}:{shapes.best}x{sample}",
         "--stronglyTyped",
-        f"--memPoolSize=workspace:{workspace_mib}M",
+        "--memPoolSize=workspace:1024M",
         "--builderOptimizationLevel=3",
         "--timingCacheFile=timing.cache",
         "--profilingVerbosity=detailed",
-        f"--sparsity={'enable' if sparse else 'disable'}",
-        *([] if dla is None else [f"--useDLACore={dla}", "--allowGPUFallback"]),
+        "--sparsity=disable",
         "--useCudaGraph",
         "--useSpinWait",
         "--noDataTransfers",
-        "--infStreams=1",
+        "--infStreams=1" if known >= SINCE["--infStreams"] else "--streams=1",
         "--iterations=100",
-        f"--warmUp={warmup_ms}",
-        f"--duration={seconds}",
+        "--warmUp=500",
+        "--duration=10",
         "--avgRuns=1",
         "--percentile=50,90,99",
         "--separateProfileRun",
@@ -71,30 +71,63 @@ def trtexec_command(
         "--exportProfile=layers.json",
         "--exportLayerInfo=engine.json",
     ]
+    if known < SINCE["--stronglyTyped"] and int8:
+        command.append("--int8")
+    return [part for part in command if SINCE.get(part.partition("=")[0], OLDEST) <= known]
+
+
+def release_of(release: str | None) -> tuple[int, int]:
+    """Major and minor number of a TensorRT release; 10.0 for None.
+
+    Raises:
+        ConversionError: Older than 8.5, whose `trtexec` has other arguments.
+    """
+    if release is None:
+        return 10, 0
+    major, _, minor = release.partition(".")
+    known = int(major), int(minor.partition(".")[0] or 0)
+    if known < OLDEST:
+        msg = f"no script can be written for TensorRT {release}: the arguments of its trtexec are known from 8.5 on"
+        raise ConversionError(msg)
+    return known
 
 
 SCRIPT = """#!/bin/sh
 # Builds model.engine from model.onnx on this device and measures it. Written by compress; it has not been run.
-# Needs TensorRT's trtexec on PATH. --stronglyTyped is required by TensorRT 10.x; 11.x is always strongly typed and ignores it.
+# Needs trtexec of TensorRT on PATH. {about}
 # --noDataTransfers leaves copies between host and GPU out of the latency; take it away to include them.
 set -eu
 cd "$(dirname "$0")"
 exec {command} "$@"
 """
+STRONGLY_TYPED = "--stronglyTyped is required by TensorRT 10.x; 11.x is always strongly typed and ignores it."
 
 
-def build_script(spec: InputSpec, *, batch: int = 1) -> str:
-    """Shell script around `trtexec_command`, for `model.onnx` in the same folder."""
-    shapes = ShapeProfile(best=batch, most=max(8, batch))
-    command = trtexec_command("model.onnx", "model.engine", spec, shapes=shapes, batch=batch)
-    return SCRIPT.format(command=" \\\n  ".join(shlex.quote(part) for part in command))
+def build_script(spec: InputSpec, *, release: str | None = None, opset: int = 0, int8: bool = False) -> str:
+    """Shell script around `trtexec_command`, for `model.onnx` in the same folder.
+
+    Args:
+        spec: Input of the network.
+        release: Of TensorRT on the device; None for 10 or later.
+        opset: ONNX operator set of the file.
+        int8: The file has QuantizeLinear.
+    """
+    known = release_of(release)
+    about = STRONGLY_TYPED if known >= SINCE["--stronglyTyped"] else f"The arguments are those of TensorRT {release}."
+    if opset > (limit := MAX_OPSET.get(known, opset)):
+        about += f"\n# The parser of this release documents ONNX operator sets up to {limit}; model.onnx has {opset}."
+    command = trtexec_command("model.onnx", "model.engine", spec, release=release, int8=int8)
+    return SCRIPT.format(about=about, command=" \\\n  ".join(shlex.quote(part) for part in command))
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "tensorrt") -> None:  # noqa: ARG001
+def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "tensorrt", release: str | None = None) -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
+    model = graphs.load(source)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    int8 = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     with atomic_write(folder / "build_engine.sh") as aside:
-        aside.write_text(build_script(spec), encoding="utf-8")
+        aside.write_text(build_script(spec, release=release, opset=opset, int8=int8), encoding="utf-8")
         aside.chmod(0o755)
     write_text(folder / "infer.py", engine_script(spec))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import itertools
 import os
 import shlex
@@ -10,11 +11,15 @@ from pathlib import Path
 
 import onnx
 import pytest
+from torch import nn
 
 from compress.backends import tensorrt_engine as engine
 from compress.backends import tensorrt_runner as runner
 from compress.backends.tensorrt_engine import ShapeProfile, build_engine
-from compress.core.errors import MissingPackageError
+from compress.config.devices import load_device
+from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.stage import Candidate, Context
+from compress.export.stage import Export
 from compress.export.tensorrt_build_script import build_script, trtexec_command, unsupported_reason
 from tests.export.tiny import SPEC
 
@@ -79,7 +84,7 @@ def test_missing_package_says_how_to_install_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_command_writes_every_choice_out() -> None:
-    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=ShapeProfile(1, 4, 16), batch=4)
+    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=ShapeProfile(1, 4, 16))
     assert command[0] == "trtexec"
     flags = dict(part.removeprefix("--").partition("=")[::2] for part in command[1:])
     assert flags["onnx"] == "m.onnx"
@@ -98,9 +103,55 @@ def test_command_writes_every_choice_out() -> None:
     assert flags["sparsity"] == "disable"
 
 
-def test_dla_falls_back_to_the_gpu() -> None:
-    command = trtexec_command("m.onnx", "m.engine", SPEC, dla=1)
-    assert {"--useDLACore=1", "--allowGPUFallback"} <= set(command)
+ARGUMENTS_8_5 = {
+    "onnx",
+    "saveEngine",
+    "minShapes",
+    "optShapes",
+    "maxShapes",
+    "shapes",
+    "memPoolSize",
+    "timingCacheFile",
+    "profilingVerbosity",
+    "sparsity",
+    "useCudaGraph",
+    "useSpinWait",
+    "noDataTransfers",
+    "streams",
+    "iterations",
+    "warmUp",
+    "duration",
+    "avgRuns",
+    "percentile",
+    "separateProfileRun",
+    "exportTimes",
+    "exportProfile",
+    "exportLayerInfo",
+    "int8",
+}
+"""Those of trtexec 8.5.3 that a script may use, from its samples/common/sampleOptions.cpp."""
+
+
+def test_the_script_for_an_older_release_has_arguments_of_that_release() -> None:
+    command = trtexec_command("m", "e", SPEC, release="8.5", int8=True)
+    assert {part.removeprefix("--").partition("=")[0] for part in command[1:]} == ARGUMENTS_8_5
+    assert "--int8" not in trtexec_command("m", "e", SPEC, release="8.5")
+    assert {"--builderOptimizationLevel=3", "--infStreams=1"} <= set(trtexec_command("m", "e", SPEC, release="8.6.1"))
+    assert "--stronglyTyped" not in trtexec_command("m", "e", SPEC, release="8.6.1")
+    assert "--stronglyTyped" in trtexec_command("m", "e", SPEC, release="10.3", int8=True)
+    text = build_script(SPEC, release="8.5", opset=18)
+    assert "up to 17; model.onnx has 18" in text
+    with pytest.raises(ConversionError, match=r"from 8\.5 on"):
+        build_script(SPEC, release="8.2")
+
+
+def test_the_profile_of_a_board_with_an_old_release_says_so(network: nn.Module, context: Context) -> None:
+    xavier = load_device("jetson_xavier_nx")
+    assert xavier.runtime_release == "8.5"
+    Export(formats=("tensorrt",)).run(Candidate(SPEC, network), dataclasses.replace(context, targets=(xavier,)))
+    script = (context.folder / "artifacts" / "jetson_xavier_nx" / "build_engine.sh").read_text(encoding="utf-8")
+    assert "--stronglyTyped" not in script
+    assert "--streams=1" in script
 
 
 def test_script_says_it_was_not_run_and_calls_trtexec(tmp_path: Path) -> None:

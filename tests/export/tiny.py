@@ -76,6 +76,7 @@ class Target:
 
     name: str
     runtime: str
+    runtime_release: str | None = None
     runtimes: tuple[str, ...] = ()
     connection: str | None = None
     precision: Precision = PRECISION

@@ -157,6 +157,7 @@ class Device(FrozenModel):
         kind: `cpu` or `gpu`.
         aliases: Short names.
         runtime: What runs the artifact there.
+        runtime_release: Its release, such as `8.5`, where that is not a current one; decides how a script for it is written.
         runtimes: Others to try on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution provider such as
             `cuda`. The one that measures fastest, of those whose answers agree with `runtime`'s, is reported.
         connection: `local` when it is this machine, `{ssh: host}` when it is reached over SSH; None when it is not at hand, so
@@ -174,6 +175,7 @@ class Device(FrozenModel):
     kind: Literal["cpu", "gpu"]
     aliases: tuple[str, ...] = ()
     runtime: Annotated[str, RegistryName("runner", option="own_profile")]
+    runtime_release: str | None = Field(default=None, pattern=r"^[0-9]{1,3}[.][0-9]{1,3}([.][0-9]{1,3})*$")
     runtimes: tuple[str, ...] = ()
     connection: Connection | None = None
     threads: int = Field(default=1, ge=1)
