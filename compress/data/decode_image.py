@@ -33,11 +33,16 @@ def open_image(path: str | PathLike[str], channels: int) -> Image.Image:
     """First frame of an image file, upright, with 8 bits per channel.
 
     Raises:
-        ValueError: Its pixels cannot be converted.
-        OSError: It cannot be read, or is no image. Pillow raises SyntaxError and EOFError for some damaged files.
+        ValueError: It cannot be decoded or converted.
+        OSError: It cannot be read, or is no image.
     """
-    with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
-        return convert_image(image, channels)
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
+            return convert_image(image, channels)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # Pillow's error for a damaged file depends on its format
+        raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def convert_image(image: Image.Image, channels: int) -> Image.Image:

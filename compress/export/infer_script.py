@@ -52,7 +52,7 @@ def classify(path, top=5):
 if __name__ == "__main__":
     try:
         answers = classify(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"cannot classify {sys.argv[1]}: {error}")
     for label, probability in answers:
         print(f"{probability:6.1%}  {label}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -105,6 +107,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def png_of(width: int, height: int) -> bytes:
+    """A PNG without pixels that claims this size."""
+
+    def chunk(data: bytes) -> bytes:
+        return struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT") + chunk(b"IEND")
+
+
 def script(spec: InputSpec, folder: Path) -> ModuleType:
     """`infer.py` as a module."""
     path = folder / "infer.py"
@@ -176,6 +188,7 @@ def test_a_network_of_any_number_of_channels_has_a_script_that_runs(tmp_path: Pa
     [
         (lambda path: path.write_bytes(b"no image"), "cannot identify image file"),
         (lambda _: None, "No such file"),
+        (lambda path: path.write_bytes(png_of(50_000, 50_000)), "DecompressionBombError"),
         (
             lambda path: Image.fromarray(np.full((9, 9), 300.0, np.float32)).save(path, format="TIFF"),
             "values from 300 to 300 in mode F; scale them to the range from 0 to 1",
