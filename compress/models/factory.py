@@ -67,29 +67,30 @@ def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Pa
     """
     import torch
 
-    from compress.models import dry_run as check
     from compress.models import fit_to_data as head
-    from compress.models.plain_weights import copy_with_plain_weights
+    from compress.models.check_network import take_network
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         draft = construct_model(settings, spec, base=base, trust_code=trust_code)
         notes = [*draft.notes, *head.fit_channels(draft.module, spec.channels)]
         notes += head.fit_classes(draft.module, draft.classes, len(spec.classes))
-        module, computed = copy_with_plain_weights(draft.module)
-        check.dry_run(module, spec, settings)
-    return BuiltModel(module, (*notes, *computed))
+    module, changes = take_network(draft.module, spec, settings.source)
+    return BuiltModel(module, (*notes, *changes))
 
 
 def construct_model(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """The network with its stem, before head and channels are fitted; draws on the global random state."""
     from compress.models import small_image_stem as stem
+    from compress.models.check_network import unwrap_network
 
     kind, rest = split_source(settings.source)
     if kind not in names("model"):
         msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
         raise ModelError(msg)
     draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
+    module, unwrapped = unwrap_network(draft.module)
+    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped))
     if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in
         return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft

@@ -25,6 +25,7 @@ from compress.core.fact import Fact
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
+from compress.models.check_network import check_each_alone
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.metric_quantity import drop, gain, proportion
@@ -63,7 +64,7 @@ class Evaluation:
 
 
 def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
-    """Refuse a network whose outputs for samples of a split have the wrong shape or are not finite.
+    """Refuse a network whose outputs for samples of a split have the wrong shape, are not finite, or depend on their batch.
 
     A sample of one value, such as a black image, may have no finite output: standardisation of each image divides by 0.
 
@@ -87,6 +88,8 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
             reason = "the samples themselves hold such values: check how the data are read and normalised"
         msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {len(inputs)} samples; {reason}"
         raise ModelError(msg)
+    with torch.random.fork_rng(devices=[]):
+        check_each_alone(candidate.module, inputs, f"after {stage} the network")
 
 
 def evaluate_outcome(

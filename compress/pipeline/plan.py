@@ -6,6 +6,7 @@ every stage is already finished builds nothing.
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -157,13 +158,14 @@ def from_objects(
 
     Raises:
         RecipeError: The stages do not fit together; every fault is listed.
+        ModelError: A network cannot be used.
     """
     from compress.config.recipe import targets
     from compress.core.registry_field import name_of
     from compress.core.run_directory import key_of
 
     stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
-    network, *teacher_networks = (_from_module(module) for module in (model, *teachers))
+    network, *teacher_networks = (_from_module(module, data.spec) for module in (model, *teachers))
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
@@ -192,21 +194,25 @@ def from_objects(
     )
 
 
-def _from_module(module: nn.Module) -> NetworkPlan:
-    from compress.core.object_fingerprint import fingerprint_object
+def _from_module(module: nn.Module, spec: InputSpec) -> NetworkPlan:
+    """The caller's own network, checked and copied: later changes of it change nothing.
 
-    fingerprint = fingerprint_object(module)
+    Raises:
+        ModelError: It cannot be used; see `compress.models.check_network`.
+    """
+    from compress.core.object_fingerprint import fingerprint_object
+    from compress.models.check_network import take_network
+
+    name = type(module).__name__
+    network, notes = take_network(module, spec, f"the network {name}")
+    fingerprint = fingerprint_object(network)
     key = {"class": f"{type(module).__module__}.{type(module).__qualname__}", "sha256": fingerprint.sha256}
-    notes: tuple[Fact, ...] = ()
     if fingerprint.unread:
         key["unread"] = secrets.token_hex(16)  # of no other run
-        notes = (Fact.of("pipeline.network_not_readable", key["class"], attributes=", ".join(fingerprint.unread)),)
+        notes += (Fact.of("pipeline.network_not_readable", name, attributes=", ".join(fingerprint.unread)),)
 
     def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
-        from compress.models.plain_weights import copy_with_plain_weights
-
-        network, changes = copy_with_plain_weights(module)
-        return network, (*notes, *changes)
+        return copy.deepcopy(network), notes
 
     return NetworkPlan(key=key, build=build, build_architecture=build, trained=True)
 

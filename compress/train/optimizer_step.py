@@ -24,6 +24,7 @@ from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.plan import TrainingPlan
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
+from compress.train.training_mode import check_training_mode, main_output
 from compress.train.weighted_loss import WeightedLoss
 
 
@@ -62,6 +63,7 @@ class TrainStep:
         self.weighted_loss = WeightedLoss(self.terms, matcher, plan.task, training.label_smoothing, plan.curriculum)
         self.online = self.teacher is not None and bool(online_terms(self.terms) or plan.curriculum.mixes)
         self.matcher = matcher
+        self.auxiliary_outputs = check_training_mode(module, plan.data.spec)
         self.teacher_timer = TeacherTimer(accelerator.device)
         self.after_step = after_step
         self.parallel = data_parallel(accelerator, module)
@@ -117,14 +119,19 @@ class TrainStep:
         return (*self.matcher.facts(), Fact.of("train.teacher_online")) if self.online else ()
 
     def facts_after_training(self) -> tuple[Fact, ...]:
-        """The factors that balanced losses ended with."""
+        """Auxiliary outputs that were not trained on, and the factors that balanced losses ended with."""
+        auxiliary = self.auxiliary_outputs
+        ignored = (Fact.of("train.auxiliary_outputs", count=auxiliary),) if auxiliary else ()
         if "balance" not in self.matcher.loss_modules:
-            return ()
+            return ignored
         balancer: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
         losses = tuple(name_of("loss", term) for term in self.terms)
         weights = tuple(term.weight for term in self.terms)
         kind = str(self.curriculum.balance)
-        return (Fact.of("train.loss_factors", kind, losses=losses, weights=weights, factors=tuple(balancer.weights())),)
+        return (
+            *ignored,
+            Fact.of("train.loss_factors", kind, losses=losses, weights=weights, factors=tuple(balancer.weights())),
+        )
 
     def _backward(self, loss: Tensor) -> None:
         try:
@@ -152,7 +159,7 @@ class TrainStep:
         on_device = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
         teacher = self._teacher_outputs(on_device, mixed)
         with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
-            logits = self.parallel(inputs).float()
+            logits = main_output(self.parallel(inputs)).float()
         if teacher.logits is not None and teacher.logits.shape != logits.shape:
             classes = f"the teacher has {teacher.logits.shape[1]} classes, the student {logits.shape[1]}"
             raise TrainingError(f"{classes}; both must have the data's classes, in its order")

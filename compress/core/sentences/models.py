@@ -16,6 +16,7 @@ SENTENCES: Sentences = {
         "first convolution {subject} fitted: {before} → {after} channels, its weights summed or spread over them"
     ),
     "models.classes_fitted": "head {subject} fitted: {before} → {after} classes, with fresh weights",
+    "models.unwrapped": "the network inside the wrapper {subject} is used, which computes the same",
     "models.plain_weight": "{subject} was computed by {origin} before each run; the weight that it gives is now a plain weight",
     "models.structure_from_file": "weights and structure from {subject}",
     "models.weights_from_file": "weights from {subject}",

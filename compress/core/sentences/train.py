@@ -19,6 +19,9 @@ def _loss_factors(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "train.auxiliary_outputs": (
+        "in training mode the network returns {count} auxiliary outputs beside its logits; nothing is trained on them"
+    ),
     "train.checkpoint_damaged": "checkpoint {subject} is damaged ({detail}); the training started over",
     "train.checkpoint_of_other_training": (
         "checkpoint {subject} is of a training with other settings, data or weights; the training started over"

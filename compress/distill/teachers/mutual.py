@@ -22,6 +22,7 @@ from compress.train.memory_format import to_device
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
+from compress.train.training_mode import main_output
 
 
 class Peers(Teacher):
@@ -59,7 +60,7 @@ class Peers(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Mean logits of the peers."""
-        self._logits = [peer(batch.inputs).float() for peer in self._peers]
+        self._logits = [main_output(peer(batch.inputs)).float() for peer in self._peers]
         return torch.stack(self._logits).mean(dim=0).detach()
 
     def after_batch(self, batch: Batch, student: Tensor) -> None:

@@ -1,0 +1,199 @@
+"""Where a network enters, from a recipe or from Python: what it is, and what it computes on one image and on several.
+
+A network is taken when it is an ordinary float32 module that maps images (N, C, H, W) to one tensor (N, K), gives equal images
+equal outputs, and gives an image the same output alone and in a batch. Otherwise a `ModelError` says what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
+
+from compress.core.errors import ModelError
+from compress.core.fact import Fact
+from compress.core.record import InputSpec
+from compress.models.plain_weights import copy_with_plain_weights
+
+SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
+TOLERANCE = 1e-3
+"""Largest difference of two runs that rounding explains, as a fraction of the largest output."""
+
+
+def take_network(module: nn.Module, spec: InputSpec, name: str) -> tuple[nn.Module, tuple[Fact, ...]]:
+    """Check a network and copy it.
+
+    Args:
+        module: The network; it is left as it is, and so is the random state.
+        spec: Input shape and classes that it must fit.
+        name: Names it in messages.
+
+    Returns:
+        A copy in eval mode on the CPU, without wrappers, with plain weights; and notes on what was replaced.
+
+    Raises:
+        ModelError: It is no such network; see the head of this file.
+    """
+    inner, unwrapped = unwrap_network(module)
+    _check_kind(inner, name)
+    network, computed = copy_with_plain_weights(inner)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        _check_shapes(network, spec, name)
+        check_each_alone(network, torch.randn(4, *spec.shape), name)
+    return network, (*unwrapped, *computed)
+
+
+def unwrap_network(module: nn.Module) -> tuple[nn.Module, tuple[Fact, ...]]:
+    """The network inside wrappers that do not change what it computes, with a note for each wrapper.
+
+    These are `DataParallel`, `DistributedDataParallel`, `AveragedModel` and the result of `torch.compile`.
+    """
+    notes: list[Fact] = []
+    while isinstance(module, nn.Module):
+        is_wrapper = isinstance(module, (DataParallel, DistributedDataParallel, AveragedModel))
+        inner = module.module if is_wrapper else getattr(module, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            break
+        notes.append(Fact.of("models.unwrapped", type(module).__name__))
+        module = inner
+    return module, tuple(notes)
+
+
+@torch.no_grad()
+def check_each_alone(network: nn.Module, inputs: Tensor, name: str) -> None:
+    """Check that a network gives each image the same output every time, and the same alone as in a batch.
+
+    Accuracy is measured on batches, and a device shows the network one image.
+
+    Args:
+        network: In eval mode.
+        inputs: Two images or more, (N, C, H, W).
+        name: Names it in messages.
+
+    Raises:
+        ModelError: The outputs differ by more than rounding.
+    """
+    together, again, alone = network(inputs), network(inputs), network(inputs[:1])
+    limit = TOLERANCE * float(together.abs().max().nan_to_num())
+    if alone.shape != together[:1].shape:
+        msg = (
+            f"{name} gives one image an output of shape {tuple(alone.shape)} where {tuple(together[:1].shape)} is needed; keep "
+            "the batch dimension, for example by flatten(1) in place of squeeze()"
+        )
+        raise ModelError(msg)
+    if (difference := _difference(together, again)) > limit:
+        msg = (
+            f"{name} gives the same images different outputs each time (by up to {difference:.3g}) in eval mode; let it draw "
+            "no random numbers there, for example F.dropout(x, training=self.training)"
+        )
+        raise ModelError(msg)
+    if (difference := _difference(together[:1], alone)) > limit:
+        layers = ", ".join(_batch_dependent(network)) or "a layer that computes over the batch dimension"
+        msg = (
+            f"{name} gives an image alone another output than in a batch (by up to {difference:.3g}), because of {layers}: its "
+            "accuracy in batches would not be that on a device; use running statistics or another normalisation"
+        )
+        raise ModelError(msg)
+
+
+def smallest_size(module: nn.Module, channels: int, above: int) -> int | None:
+    """The smallest square image over `above` pixels that a network takes; None when none of `SIZES` works."""
+    works = next((size for size in SIZES if size > above and _runs(module, channels, size)), None)
+    if works is None:
+        return None
+    low = max([above, *(size for size in SIZES if size < works)])
+    while works - low > 1:
+        middle = (low + works) // 2
+        low, works = (low, middle) if _runs(module, channels, middle) else (middle, works)
+    return works
+
+
+def _check_kind(module: object, name: str) -> None:
+    if not isinstance(module, nn.Module):
+        msg = f"{name} is {type(module).__name__}; a network is a torch.nn.Module"
+        raise ModelError(msg)
+    parts = list(module.modules())
+    if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
+        msg = f"{name} is scripted or traced, so its layers cannot be changed; give the nn.Module that it was made from"
+        raise ModelError(msg)
+    if any(type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")) for part in parts):
+        msg = f"{name} is quantized already; give the float network"
+        raise ModelError(msg)
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    if lazy := [key for key, tensor in tensors if is_lazy(tensor)]:
+        msg = f"{name} has parameters without a shape ({', '.join(lazy[:4])}); run a batch through it first"
+        raise ModelError(msg)
+    if meta := [key for key, tensor in tensors if tensor.is_meta]:
+        msg = f"{name} has parameters without values, on device meta ({', '.join(meta[:4])}); load its weights first"
+        raise ModelError(msg)
+    if other := sorted(
+        {str(value.dtype) for _, value in tensors if value.is_floating_point() and value.dtype != torch.float32}
+    ):
+        msg = f"{name} has weights of type {', '.join(other)}; stages work on float32, so call .float() on it"
+        raise ModelError(msg)
+
+
+def _check_shapes(network: nn.Module, spec: InputSpec, name: str) -> None:
+    """Run two black images, then one."""
+    try:
+        outputs = network(torch.zeros(2, *spec.shape))
+    except Exception as error:  # whatever the network's own code raises
+        raise ModelError(_why_not(network, spec, name, error)) from error
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        msg = f"{name} answers a batch of 2 with {shape}; a classification network must give one tensor (2, classes)"
+        raise ModelError(msg)
+    expected = (2, len(spec.classes))
+    if tuple(outputs.shape) != expected:
+        msg = (
+            f"class-count mismatch: {name} answers for {outputs.shape[1]} classes, the data has {expected[1]}; "
+            f"to replace the head of a recipe's network by a fresh one that fits, set args: {{num_classes: {outputs.shape[1]}}}"
+        )
+        raise ModelError(msg)
+    try:
+        network(torch.zeros(1, *spec.shape))
+    except Exception as error:
+        msg = f"{name} takes two images but not one, which is what a device shows it: {_reason(error)}"
+        raise ModelError(msg) from error
+
+
+def _difference(reference: Tensor, other: Tensor) -> float:
+    return float((reference - other).abs().max().nan_to_num())
+
+
+def _batch_dependent(network: nn.Module) -> Iterator[str]:
+    """Layers that normalise by the statistics of the batch in eval mode."""
+    for name, part in network.named_modules():
+        has_own = getattr(part, "running_mean", None) is not None
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and not has_own:
+            yield f"{name} ({type(part).__name__} without running statistics)"
+
+
+def _runs(module: nn.Module, channels: int, size: int) -> bool:
+    try:
+        module(torch.zeros(2, channels, size, size))
+    except Exception:
+        return False
+    return True
+
+
+def _why_not(network: nn.Module, spec: InputSpec, name: str, error: Exception) -> str:
+    problem = f"{name} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
+    works = smallest_size(network, spec.channels, max(spec.height, spec.width))
+    if works is not None:
+        return (
+            f"{problem}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
+        )
+    return (
+        f"{problem}: {_reason(error)}; it must take one tensor (N, C, H, W): change the network, data.image_size or "
+        "data.channels, or leave small_stem out where it is set"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
