@@ -102,6 +102,8 @@ def _on_device(rows: tuple[BenchmarkRow, ...], device: str, name: str, unit: str
     artifact = [row for row in rows if row.subject == "artifact" and row.device == device]
     if not artifact:
         return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; name it in a profile stage")
+    if other := artifact[-1].other_hardware:
+        return Quantity.missing(unit, f"{other} was measured, which is not the hardware of the profile {device!r}")
     return artifact[-1].quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
 
 

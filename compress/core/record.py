@@ -142,6 +142,7 @@ class BenchmarkRow(FrozenModel):
             `power_w`, `energy_j`.
         file: Name of the file that ran, where a network has one per runtime; else empty.
         local: Measured on this machine, in one session with the other networks of the device.
+        other_hardware: Hardware that was measured, where it is not that of the device profile; else empty.
     """
 
     subject: str
@@ -150,6 +151,7 @@ class BenchmarkRow(FrozenModel):
     quantities: dict[str, Quantity]
     file: str = ""
     local: bool = False
+    other_hardware: str = ""
     _older = _renamed(here="local")
 
 

@@ -13,6 +13,7 @@ from compress.backends.onnxruntime_runner import provider_of
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned, zero_feeds
 from compress.config.devices import Device
+from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow, Quantity
@@ -139,7 +140,12 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
 
 
 def contract_notes(
-    device: Device, plan: MeasurementSettings, timings: Mapping[str, Timing], clocks: Fact | None = None
+    device: Device,
+    plan: MeasurementSettings,
+    timings: Mapping[str, Timing],
+    *,
+    hardware: ReportedHardware | None = None,
+    clocks: Fact | None = None,
 ) -> tuple[Fact, ...]:
     """Settings of a measurement, and the parts of the device's measurement protocol that it did not meet.
 
@@ -147,11 +153,15 @@ def contract_notes(
         device: With the contract.
         plan: How it was measured.
         timings: By subject.
+        hardware: Of another machine.
         clocks: Clock readings of another machine; None reads those of this machine.
     """
     first = next(iter(timings.values()))
     settings = tuple(f"{key} {value}" for key, value in first.settings.items())
-    notes = [Fact.of("profile.measured_on", device.title, settings=settings, batch=first.batch)]
+    subject, profile = (device.title, "") if hardware is None else (str(hardware), device.name)
+    notes = [Fact.of("profile.measured_on", subject, profile=profile, settings=settings, batch=first.batch)]
+    if hardware is not None and contradicts_profile(device, hardware):
+        notes.insert(0, Fact.of("profile.other_hardware", device.name, title=device.title, hardware=str(hardware)))
     contract = device.contract
     if plan.seconds < contract.seconds:
         notes.append(Fact.of("profile.contract_short", device.name, seconds=plan.seconds, contract_seconds=contract.seconds))

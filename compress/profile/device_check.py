@@ -9,6 +9,7 @@ from typing import Any
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
+from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.config.devices.profile_schema import UNITS
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
@@ -111,8 +112,13 @@ def _over_ssh(device: Device) -> list[Line]:
             found, facts = remote.work(order), remote.facts
     except DeviceError as error:
         return [Line(what="reach", met=False, said=str(error))]
+    hardware = ReportedHardware(facts["cpu"], facts["architecture"])
+    other = [
+        Line(what="hardware", met=False, said=f"the profile describes {device.title}, and {hardware} answers: limits will fail")
+    ]
     return [
-        Line(what="reach", met=True, said=f"{where.ssh}: {facts.get('cpu') or facts['architecture']}, {facts['system']}"),
+        Line(what="reach", met=True, said=f"{where.ssh}: {hardware}, {facts['system']}"),
+        *(other if contradicts_profile(device, hardware) else ()),
         _remote_runtime(device.runtime, found),
         _clocks(found["clocks"], virtual=False),
         Line(

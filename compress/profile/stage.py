@@ -95,6 +95,7 @@ class Profile(Stage):
             benchmark_rows=tuple(rows),
             skipped=tuple(skipped),
             notes=tuple(notes),
+            warnings=tuple(note for note in notes if note.code == "profile.other_hardware"),
             curves=curves,
             tables=tables,
         )

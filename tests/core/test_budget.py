@@ -31,6 +31,13 @@ def test_accuracy_drop_is_a_ceiling_in_points(lost: float, passed: bool) -> None
     assert check.allowed == "≤ 1 point"
 
 
+def test_limits_are_not_passed_on_other_hardware_than_the_profile_describes() -> None:
+    row = subject("pi", latency_p50_ms=ms(0.1)).model_copy(update={"other_hardware": "Intel Xeon"})
+    check = only(Budget(latency_ms={"pi": 1.0}), {}, row)
+    assert not check.passed
+    assert "Intel Xeon was measured, which is not the hardware of the profile 'pi'" in check.explanation
+
+
 @pytest.mark.parametrize(("accuracy", "passed"), [(0.969, False), (0.97, True), (0.99, True)])
 def test_accuracy_is_a_floor(accuracy: float, passed: bool) -> None:
     check = only(Budget(accuracy=0.97), {"accuracy": Quantity.measured(accuracy, "fraction")})

@@ -136,6 +136,19 @@ def test_a_device_over_ssh_is_asked_through_one_connection(monkeypatch):
     assert found["power sensor"].said == "hwmon: no rail found"
 
 
+def test_other_hardware_than_the_profile_describes_is_a_fault(monkeypatch):
+    monkeypatch.setattr(session, "RemoteSession", Answering)
+    changes = {
+        "connection": Ssh(ssh="board"),
+        "hardware": None,
+        "title": "Raspberry Pi 5",
+        "identifies_as": ("Raspberry Pi 5",),
+    }
+    found = lines(host().model_copy(update=changes))
+    assert found["hardware"].met is False
+    assert "Cortex-A76 answers" in found["hardware"].said
+
+
 def test_a_device_over_ssh_that_is_not_reached_is_said_to_be_so(monkeypatch):
     class Silent(Answering):
         def __enter__(self):

@@ -156,6 +156,8 @@ class Device(FrozenModel):
         title: The exact hardware, for people.
         kind: `cpu` or `gpu`.
         aliases: Short names.
+        identifies_as: Parts of the names by which the hardware reports itself, such as `Raspberry Pi 5` of the device tree or
+            `RTX 4090` of the driver. A measurement on hardware whose name contains none of them fails the limits of the budget.
         runtime: What runs the artifact there.
         runtime_release: Its release, such as `8.5`, where that is not a current one; decides how a script for it is written.
         runtimes: Others to try on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution provider such as
@@ -174,6 +176,7 @@ class Device(FrozenModel):
     title: str = Field(min_length=1)
     kind: Literal["cpu", "gpu"]
     aliases: tuple[str, ...] = ()
+    identifies_as: tuple[Annotated[str, Field(min_length=2)], ...] = ()
     runtime: Annotated[str, RegistryName("runner", option="own_profile")]
     runtime_release: str | None = Field(default=None, pattern=r"^[0-9]{1,3}[.][0-9]{1,3}([.][0-9]{1,3})*$")
     runtimes: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ name: {name}
 title: <exact hardware, for people, such as "Radxa ROCK 5B 8 GB, one Cortex-A76 core at 2.4 GHz">
 kind: cpu                       # or gpu
 aliases: []
+# identifies_as: [<Raspberry Pi 5>]  # parts of the names by which the hardware reports itself
 runtime: onnxruntime            # or tensorrt
 threads: 1                      # of a measurement or estimate
 # connection: {{ssh: <host>}}     # as after `ssh`; the device is then measured there, and peaks and efficiency may stay out

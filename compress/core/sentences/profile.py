@@ -24,7 +24,9 @@ def _numbers(fact: Fact, name: str) -> tuple[float, ...]:
 
 def _measured_on(fact: Fact) -> str:
     settings = _listed(fact, "settings")
-    return f"measured on {fact.subject}: {settings}; batch {fact.values['batch']}; fixed inputs; files interleaved in turns"
+    profile = f" for the profile {fact.values['profile']}" if fact.values["profile"] else ""
+    how = f"batch {fact.values['batch']}; fixed inputs; files interleaved in turns"
+    return f"measured on {fact.subject}{profile}: {settings}; {how}"
 
 
 def _few_runs(fact: Fact) -> str:
@@ -131,6 +133,10 @@ SENTENCES: Sentences = {
     "profile.not_faster": (
         "not faster: the artifact takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms here, a speed-up of "
         "{speedup:.2f} ({low:.2f} to {high:.2f})"
+    ),
+    "profile.other_hardware": (
+        "measured on other hardware: the profile {subject} describes {title}, and {hardware} was measured; limits of the "
+        "budget for {subject} are not passed"
     ),
     "profile.remote_clocks": _remote_clocks,
     "profile.runtime_choice_not_remote": "runtimes are compared on this machine only, not over SSH",

@@ -13,6 +13,7 @@ import numpy as np
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
+from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
@@ -138,10 +139,17 @@ def measure_rows(
     }
     job = build_job(files, feeds, device, settings)
     result, facts = _run_job(device, job, reporter)
-    place = f"{facts['cpu'] or facts['architecture']} over SSH at {where.ssh}"
+    gpu = next(iter(result["files"].values()))["settings"].get("device", "")
+    hardware = ReportedHardware(facts["cpu"], facts["architecture"], gpu)
+    place = f"{hardware} over SSH at {where.ssh}"
     timings = {name: _timing(name, result, place, batch) for name in files}
-    rows = tuple(_row(name, path, result["files"][name], timings[name], device, place) for name, path in files.items())
-    return rows, timings, contract_notes(device, plan, timings, clocks=_clocks(device, facts, result["clocks"]))
+    other = str(hardware) if contradicts_profile(device, hardware) else ""
+    rows = tuple(
+        _row(name, path, result["files"][name], timings[name], device, place).model_copy(update={"other_hardware": other})
+        for name, path in files.items()
+    )
+    clocks = _clocks(device, facts, result["clocks"])
+    return rows, timings, contract_notes(device, plan, timings, hardware=hardware, clocks=clocks)
 
 
 def profile(

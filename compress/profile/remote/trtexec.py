@@ -83,8 +83,11 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
         msg = f"TensorRT {release} at {path} is too old: strongly typed networks through trtexec need {OLDEST}.0"
         raise Refused(msg)
     names, here = list(order["build"]), Path.cwd()
+    gpu = ""
     for index, name in enumerate(names):
-        _run([path, *order["build"][name]], here)
+        output = _run([path, *order["build"][name]], here)
+        if match := re.search(r"Selected Device: *([^\r\n]+)", output):
+            gpu = match[1].strip()
         progress(0.5 * (index + 1) / len(names))
     times: dict[str, list[float]] = {name: [] for name in names}
     rounds: dict[str, list[int]] = {name: [] for name in names}
@@ -102,7 +105,7 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
         "provider": "trtexec, engine built on the device, latency of GPU compute without copies",
         "threads": "1",
         "precision": "strongly typed",
-    }
+    } | ({"device": gpu} if gpu else {})
     powers = power({name: partial(_traced, path, order["time"][name], here) for name in names}, order)
     return {
         name: {

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.profile.benchmark_rows import measure_rows as measure_local_rows
 from compress.profile.profile_files import profile_files
+from compress.profile.remote.agent_sensors import cpu_name
 from compress.profile.remote.jobs import build_job
 from compress.profile.remote.measure import measure_rows, probe
 from compress.profile.settings import MeasurementSettings
@@ -52,6 +54,18 @@ def test_rows_come_out_like_local_ones(device, server, tiny, save):
     assert notes[0].code == "profile.measured_on"
     assert (notes[-1].code, notes[-1].values["architecture"]) == ("profile.remote_clocks", os.uname().machine)
     assert "Python" in render(notes[-1])
+
+
+def test_other_hardware_than_the_profile_describes_is_named_and_reported_first(device, tiny):
+    board = device().model_copy(update={"title": "Raspberry Pi 5", "identifies_as": ("Raspberry Pi 5",)})
+    (row,), _, notes = rows_of({"artifact": tiny}, board)
+    measured = cpu_name() or os.uname().machine
+    assert notes[0].code == "profile.other_hardware"
+    assert "describes Raspberry Pi 5" in render(notes[0])
+    assert measured in render(notes[0])
+    assert notes[1].subject == measured
+    assert "measured on Raspberry Pi" not in " ".join(map(render, notes))
+    assert row.other_hardware == measured
 
 
 def test_weights_beside_the_file_travel_with_it(device, tmp_path):
@@ -92,6 +106,11 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
     assert outcome.results["speedup_vs_teacher_on_my_board"].how == "measured"
     assert [(skip.code, skip.subject) for skip in outcome.skipped] == [("profile.sweep_not_local", "my_board")]
     assert "my_board" in stage.cache_inputs((board,))
+    assert outcome.warnings == ()
+    other = board.model_copy(update={"identifies_as": ("Raspberry Pi 5",)})
+    outcome = stage.run(Candidate(data.spec, files={"onnxruntime": tiny}), replace(context, targets=(other,)))
+    assert [warning.code for warning in outcome.warnings] == ["profile.other_hardware"]
+    assert set(outcome.warnings) <= set(outcome.notes)
 
 
 def test_the_verb_measures_there(device, tiny, tmp_path):
