@@ -27,7 +27,6 @@ from compress.core.stage import Candidate, Context
 from compress.export.infer_script import infer_script
 from compress.export.stage import Export
 from compress.pipeline.evaluation import evaluate_outcome
-from compress.pipeline.executor import identity
 from compress.pipeline.stage_output import PendingStage, StageOutput, save_output
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
@@ -142,7 +141,7 @@ def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
     link = StageOutput(record, context.folder, lambda: None)  # type: ignore[arg-type, return-value]
     assert link.candidate().runtimes == outcome.candidate.runtimes
     assert link.candidate().artifact == outcome.candidate.artifact
-    step = PendingStage(1, "export", "k", {}, lambda: (quantized, ()), identity, lambda: None)  # type: ignore[arg-type, return-value]
+    step = PendingStage(1, "export", "k", {}, lambda: (quantized, ()), Export().run, lambda: None)  # type: ignore[arg-type, return-value]
     found = evaluate_outcome(step, outcome, context, reference=None, unchanged=False)
     assert "model.openvino.onnx in openvino, test split" in found.metrics["accuracy"].detail
     assert found.metrics["size_bytes"].value == quantized.files["openvino"].stat().st_size
