@@ -6,10 +6,16 @@ import json
 import subprocess
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+import onnx
+from onnx import helper
+from onnx.external_data_helper import ExternalDataInfo
+
+from compress.backends.onnx_cleanup import all_nodes
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.record import Quantity
@@ -168,7 +174,7 @@ def sizes(path: Path) -> dict[str, Quantity]:
         raise ConversionError(msg)
     return {
         "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", "file size"),
-        "weights_bytes": Quantity.measured(weights(path), "bytes", "sum over the initializers"),
+        "weights_bytes": Quantity.measured(weights(path), "bytes", "sum over initializers and constants"),
     }
 
 
@@ -190,27 +196,44 @@ def parts(path: Path) -> list[Path]:
 
 
 def weights(path: Path) -> int:
-    """Bytes of all initializers, counted without loading external data."""
-    import onnx
-
-    graph = onnx.load(path, load_external_data=False).graph
-    return sum(_bytes_of(tensor) for tensor in graph.initializer)
+    """Bytes of all tensors stored in a file, counted without loading external data."""
+    return sum(_stored_bytes(_load(path).graph))
 
 
-def _bytes_of(tensor: object) -> int:
-    from math import prod
+def _stored_bytes(graph: onnx.GraphProto) -> Iterator[int]:
+    """Bytes of initializers and of constants in nodes, those of subgraphs included."""
+    for tensor in _stored_tensors(graph):
+        yield prod(tensor.dims) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    for attribute in _attributes(graph):
+        yield 4 * len(attribute.floats) * (attribute.name == "value_floats")
+        yield 8 * len(attribute.ints) * (attribute.name == "value_ints")
 
-    from onnx import helper
 
-    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)  # type: ignore[attr-defined]
-    return prod(tensor.dims) * int(kind.itemsize)  # type: ignore[attr-defined]
+def _stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    sparse = [*graph.sparse_initializer]
+    for attribute in _attributes(graph):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        sparse += [*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else ()), *attribute.sparse_tensors]
+        for subgraph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+            yield from subgraph.initializer
+            sparse += subgraph.sparse_initializer
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
+
+
+def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
+    for node in all_nodes(graph):
+        yield from node.attribute
 
 
 def _external(path: Path) -> list[Path]:
     """Files beside an ONNX file that hold its weights."""
-    import onnx
-    from onnx.external_data_helper import ExternalDataInfo
-
-    graph = onnx.load(path, load_external_data=False).graph
-    locations = {ExternalDataInfo(tensor).location for tensor in graph.initializer if tensor.external_data}
+    locations = {ExternalDataInfo(tensor).location for tensor in _stored_tensors(_load(path).graph) if tensor.external_data}
     return [path.parent / location for location in sorted(locations)]
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    return onnx.load(path, load_external_data=False)

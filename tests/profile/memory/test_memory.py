@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from compress.core.errors import DeviceError
+from compress.core.errors import ConversionError, DeviceError
 from compress.profile.memory import gpu_memory as memory_gpu
 from compress.profile.memory import memory
 from compress.profile.memory.memory import Footprint
@@ -72,6 +72,40 @@ def test_external_data_counts(tmp_path, heavy):
     assert path.stat().st_size < MEGABYTE
     assert memory.sizes(path)["size_bytes"].value >= 40 * MEGABYTE
     assert memory.sizes(path)["weights_bytes"].value == 40 * MEGABYTE
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_weights_in_constant_nodes_count(external, tmp_path, heavy):
+    network = onnx.load(heavy)
+    (tensor,) = network.graph.initializer
+    network.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+    del network.graph.initializer[:]
+    path = tmp_path / "constant.onnx"
+    onnx.save(
+        network, path, save_as_external_data=external, location="constant.bin", size_threshold=0, convert_attribute=external
+    )
+    assert memory.sizes(path)["weights_bytes"].value == 40 * MEGABYTE
+    assert memory.sizes(path)["size_bytes"].value >= 40 * MEGABYTE
+    if external:
+        (tmp_path / "constant.bin").unlink()
+        with pytest.raises(ConversionError, match="external data is missing"):
+            memory.sizes(path)
+
+
+def test_constants_of_lists_and_of_branches_count(save):
+    def branch(name, size):
+        values = np.ones(size, np.float32)
+        node = helper.make_node("Constant", [], [name], value_floats=values.tolist())
+        return helper.make_graph([node], name, [], [helper.make_tensor_value_info(name, 1, [size])])
+
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value_ints=[1, 2, 3]),
+        helper.make_node("ReduceSum", ["yes"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["condition"], to=9),
+        helper.make_node("If", ["condition"], ["y"], then_branch=branch("a", 5), else_branch=branch("b", 7)),
+    ]
+    path = save("branches.onnx", model(nodes, {}, "y", ["n", 3]))
+    assert memory.weights(path) == 3 * 8 + (5 + 7) * 4
 
 
 def test_what_repeats_itself_compresses(save):
