@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels go, with everything that depends on them, until a cost target is met.
+"""Structured pruning: remove whole channels, with everything that depends on them, until a cost target is met.
 
 Li et al. 2017, arXiv:1608.08710 (filters); Fang et al. 2023, arXiv:2301.12900 (what depends on them). The result is an
 ordinary smaller network: faster on any runtime.
@@ -26,7 +26,7 @@ from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
-from compress.prune.structured.equivalence import unprunable
+from compress.prune.structured.equivalence import check_forward, unprunable
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, layer_costs, measure_cost, with_times
 from compress.prune.structured.select_channels import (
     GroupChoice,
@@ -36,17 +36,21 @@ from compress.prune.structured.select_channels import (
     cost_weighted,
     estimate_count,
     fill_budget,
+    keep_one_of_each,
     lowest_channels,
     rank_blocks,
+    removable_widths,
     widths_after,
 )
 
+TRIAL_WIDTHS = 3
+"""Smaller widths that the trial of the groups uses in turns."""
 CLOSE = 0.97
-"""Part of a target of time above which a cut that meets it will do: a clock cannot tell finer, and each look costs seconds."""
+"""Fraction of a target of time above which the search ends: a measurement is no more precise, and each takes seconds."""
 
 
 class ChannelPruner:
-    """Prunes channels of one dense network, in as many cuts as wanted.
+    """Prunes channels of one dense network, in any number of steps.
 
     Args:
         parent: The dense network; targets and ceilings count from it. It is not changed.
@@ -76,20 +80,20 @@ class ChannelPruner:
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
         watchdog = groups.Watchdog()
-        found = groups.find_groups(groups.build_graph(work, spec), work, watchdog)
+        all_groups = groups.find_groups(groups.build_graph(work, spec), work, watchdog)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
-        self.initial = {group.root: group.width for group in found}
+        self.initial = {group.root: group.width for group in all_groups}
         self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
         bound = heads.projections(work)
-        reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in found}
-        free = [group for group in found if not reasons[group.root]]
+        reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in all_groups}
+        free = [group for group in all_groups if not reasons[group.root]]
         picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(free)}
         with (reporter or NullReporter()).bar("channel groups", len(picks)) as bar:
             reasons |= unprunable(work, spec, picks, watchdog=watchdog, advance=bar.advance)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, closed = self._heads(work)
-        self.skipped = (*_skips(work, found, reasons, self.protected), *closed)
+        self.skipped = (*_skips(work, all_groups, reasons, self.protected), *closed)
         if not self.prunable and not self.heads:
             listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or "it has no convolution and no linear layer"
             msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
@@ -111,19 +115,19 @@ class ChannelPruner:
         if group.width % group.repeats:
             return Fact.of("prune.indivisible_width", width=group.width, parts=group.repeats)
         if not self._smaller(group):
-            kept = 1 - self.limits.ceiling(group.layers)
-            return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=kept)
+            least = 1 - self.limits.ceiling(group.layers)
+            return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=least)
         return None
 
     def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Fact, ...]]:
-        """Heads of the attention modules that may lose some, and the others with the reason."""
-        found = heads.count_heads(work)
-        reasons = {name: Fact.of("prune.heads_protected", name) for name in found if name in self.protected}
-        for name, count in found.items():
+        """Heads of the attention modules that may lose heads, and the reasons of the others."""
+        counts = heads.count_heads(work)
+        reasons = {name: Fact.of("prune.heads_protected", name) for name in counts if name in self.protected}
+        for name, count in counts.items():
             if name not in reasons and not heads.allowed_head_counts(count, count, self.limits.ceiling([name])):
                 reasons[name] = Fact.of("prune.no_fewer_heads", name, heads=count, max_ratio=self.limits.ceiling([name]))
-        reasons |= heads.unprunable_heads(work, self.spec, [name for name in found if name not in reasons])
-        return {name: count for name, count in found.items() if name not in reasons}, tuple(reasons.values())
+        reasons |= heads.unprunable_heads(work, self.spec, [name for name in counts if name not in reasons])
+        return {name: count for name, count in counts.items() if name not in reasons}, tuple(reasons.values())
 
     def _smaller(self, group: groups.ChannelGroup) -> tuple[int, ...]:
         limits, initial = self.limits, self.initial[group.root]
@@ -131,22 +135,28 @@ class ChannelPruner:
         return allowed_widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
 
     def _trial_channels(self, group: groups.ChannelGroup, index: int) -> list[int]:
-        """Channels for the trial: the smallest removal, spread over the width, so that a wrong order shows.
+        """Channels for the trial: a run in the first half, so that wrong orders and halves that must stay equal show.
 
-        Groups differ in their channels by `index`: two whose channels must be the same would pass together otherwise.
+        Its place and length depend on `index`: two groups that must lose the same channels would otherwise pass together.
         """
-        count = (group.width - self._smaller(group)[0]) // group.repeats
-        scores = torch.rand(group.width // group.repeats, generator=torch.Generator().manual_seed(group.width)).roll(index)
+        sets = group.width // group.repeats
+        widths = self._smaller(group)[:TRIAL_WIDTHS]
+        count = (group.width - widths[index % len(widths)]) // group.repeats
+        start = index % max(sets // 2 - count + 1, 1)
+        order = torch.arange(sets).roll(start)
+        scores = keep_one_of_each(order.double(), group.parts)
+        count = min(count, int(scores.isfinite().sum()))
         return lowest_channels(scores, count, repeats=group.repeats, width=group.width)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Prune until at most `fraction` of the dense network's cost is left.
 
-        The plan is made from each layer's own cost; the result is measured and the plan corrected, so that the cut is the
-        smallest found that meets the target.
+        The plan is estimated from each layer's own cost; the result is measured and the plan corrected, so that no more is
+        removed than the target needs.
 
         Args:
-            module: The dense network or the result of an earlier cut, with gradients if the importance needs them. Not changed.
+            module: The dense network or the result of an earlier step, with gradients if the importance needs them. Not
+                changed.
             fraction: Of the dense network's cost, in (0, 1).
             importance: Scores.
 
@@ -165,10 +175,10 @@ class ChannelPruner:
 
         def enough(count: int) -> bool:
             nonlocal best
-            made = self._make(module, choices, widths_after(choices, blocks, count))
-            left = measure_cost(self.cost, made, target, twice=self.measure in TIMED)
+            trial = self._make(module, choices, widths_after(choices, blocks, count))
+            left = measure_cost(self.cost, trial, target, twice=self.measure in TIMED)
             if best is None or left <= target or best[0] > target:
-                best = left, made
+                best = left, trial
             return left <= target
 
         if blocks:
@@ -182,8 +192,8 @@ class ChannelPruner:
                     fuller = self._make(module, choices, plan)
                     if (left := self.cost(fuller)) <= target:
                         best = left, fuller
-        left, made = best or (now, copy.deepcopy(module).eval())
-        return PrunedModel(made, notes=() if left <= target else (self._shortfall(fraction, left),))
+        left, pruned = best or (now, copy.deepcopy(module).eval())
+        return PrunedModel(pruned, notes=() if left <= target else (self._shortfall(fraction, left),))
 
     def cost_fraction(self, module: nn.Module) -> float:
         """Cost of a network as a fraction of the dense one's."""
@@ -197,25 +207,28 @@ class ChannelPruner:
     def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
-        """Networks in which one group alone is smaller: its root layer, the fraction gone, the network, for each ratio."""
+        """Networks in which one group alone is smaller: its root layer, the fraction removed, the network, for each ratio."""
         choices = self._choices(module, importance)
         whole = [choice.width for choice in choices]
-        for place, choice in enumerate(choices):
-            wanted = {min(choice.smaller, key=lambda w: abs(1 - w / choice.initial - ratio)) for ratio in ratios}
-            for width in sorted(wanted, reverse=True):
-                plan = [*whole[:place], width, *whole[place + 1 :]]
+        for index, choice in enumerate(choices):
+            if not choice.smaller:
+                continue
+            widths = {min(choice.smaller, key=lambda w: abs(1 - w / choice.initial - ratio)) for ratio in ratios}
+            for width in sorted(widths, reverse=True):
+                plan = [*whole[:index], width, *whole[index + 1 :]]
                 yield choice.root, 1 - width / choice.initial, self._make(module, choices, plan)
 
     def _choices(self, module: nn.Module, importance: Importance) -> list[GroupChoice]:
         work = copy.deepcopy(module).eval()
-        for mine, given in zip(work.parameters(), module.parameters(), strict=True):
-            mine.grad = None if given.grad is None else given.grad.clone()
+        for copied, parameter in zip(work.parameters(), module.parameters(), strict=True):
+            copied.grad = None if parameter.grad is None else parameter.grad.clone()
         choices = []
         for group in groups.find_groups(groups.build_graph(work, self.spec), work):
             scores = importance.channels(group.root, group.tp_group) if group.root in self.prunable else None
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
-                smaller = self._smaller(group)
+                sets = keep_one_of_each(sets, group.parts)
+                smaller = removable_widths(sets, self._smaller(group), group.width)
                 choices.append(GroupChoice(group.root, sets, group.width, self.initial[group.root], smaller, group.coupled))
         return [*choices, *self._head_choices(work, importance)]
 
@@ -228,20 +241,20 @@ class ChannelPruner:
                 yield GroupChoice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
 
     def _make(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
-        made = copy.deepcopy(module).eval()
-        made.zero_grad(set_to_none=True)
+        pruned = copy.deepcopy(module).eval()
+        pruned.zero_grad(set_to_none=True)
         picks = {
             choice.root: choice.lowest_channels(width)
             for choice, width in zip(choices, plan, strict=True)
             if width < choice.width
         }
         for name in self.heads.keys() & picks.keys():
-            heads.remove_heads(made, name, picks.pop(name))
+            heads.remove_heads(pruned, name, picks.pop(name))
         if picks:
-            with all_require_grad(made):  # torch-pruning makes new parameters
-                groups.remove_channels(made, groups.build_graph(made, self.spec), picks)
-        check_forward(made, self.spec)
-        return made
+            with all_require_grad(pruned):  # torch-pruning makes new parameters
+                groups.remove_channels(pruned, groups.build_graph(pruned, self.spec), picks)
+        check_forward(pruned, self.spec)
+        return pruned
 
     def _shortfall(self, fraction: float, reached: float) -> Fact:
         return Fact.of(
@@ -257,10 +270,10 @@ class ChannelPruner:
 
 
 def _skips(
-    module: nn.Module, found: Sequence[groups.ChannelGroup], reasons: Mapping[str, Fact | None], protected: frozenset[str]
+    module: nn.Module, all_groups: Sequence[groups.ChannelGroup], reasons: Mapping[str, Fact | None], protected: frozenset[str]
 ) -> tuple[Fact, ...]:
     """Every convolution and linear layer whose outputs stay, with the reason."""
-    why = {layer: reasons[group.root] for group in found for layer in group.layers}
+    why = {layer: reasons[group.root] for group in all_groups for layer in group.layers}
     why |= {layer: Fact.of("prune.protected") for layer, reason in why.items() if layer in protected and reason}
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
@@ -270,22 +283,3 @@ def _skips(
     return tuple(
         reason.model_copy(update={"subject": name}) for name in names if (reason := why.get(name, unreached)) is not None
     )
-
-
-def check_forward(module: nn.Module, spec: InputSpec) -> None:
-    """Run two samples through a pruned network.
-
-    Raises:
-        ModelError: It does not run, or its outputs changed shape; names the last module entered.
-    """
-    with groups.record_last_module(module) as entered, torch.no_grad():
-        try:
-            outputs = module(torch.ones(2, *spec.shape))
-        except Exception as error:  # whatever the user's network says to its new shape
-            reason = f"{type(error).__name__}: {error}"
-            msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
-            raise ModelError(msg) from error
-    if tuple(outputs.shape) != (2, len(spec.classes)):
-        shape, wanted = tuple(outputs.shape), (2, len(spec.classes))
-        msg = f"the pruned network answers with shape {shape} in place of {wanted}; leave its output layer alone with protect"
-        raise ModelError(msg)

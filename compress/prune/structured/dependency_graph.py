@@ -48,6 +48,7 @@ class ChannelGroup:
         layers: Names of all convolutions and linear layers whose outputs they are.
         repeats: Channels are removed in sets of this many: groups of grouped convolutions.
         coupled: (name, side, channels of it that are removed with one channel of the root) for every module.
+        parts: Channels of the root that are all of the channels of another layer, as behind a concatenation: one of each stays.
         fixed_reason: Why the group keeps its width; None if it may shrink.
         tp_group: torch-pruning's group over all channels, for scoring; empty where it cannot be followed.
     """
@@ -57,6 +58,7 @@ class ChannelGroup:
     layers: tuple[str, ...]
     repeats: int
     coupled: tuple[tuple[str, Side, float], ...]
+    parts: frozenset[frozenset[int]]
     fixed_reason: Fact | None
     tp_group: Any
 
@@ -266,7 +268,7 @@ def find_groups(graph: Any, module: nn.Module, watchdog: Watchdog | None = None)
             item = channels_of(graph, layer, range(width))
         except Exception as error:  # torch-pruning fails in many ways at operations that it does not know
             reason = Fact.of("prune.not_followed", error=first_line(error))
-            groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), reason, ()))
+            groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), frozenset(), reason, ()))
             continue
         members |= {dep.target.module for dep, _ in item if graph.is_out_channel_pruning_fn(dep.handler)}
         groups.append(_describe(graph, names, tied, item))
@@ -288,8 +290,9 @@ def _describe(graph: Any, names: Mapping[nn.Module, str], tied: Mapping[nn.Modul
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
     fixed: Fact | None = None
-    repeats, layers = 1, []
-    for dep, indices in item:
+    repeats, layers, parts = 1, [], set()
+    for member in item:
+        (dep, indices), roots = member, frozenset(root for root in member.root_idxs if root is not None)
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
         if is_out and (not dep.target.outputs or dep.target.type == tp.ops.OPTYPE.OUTPUT):
             fixed = OUTPUT
@@ -297,10 +300,12 @@ def _describe(graph: Any, names: Mapping[nn.Module, str], tied: Mapping[nn.Modul
             continue
         fixed = fixed or _fixed_reason(part, names[part], tied, is_out=is_out)
         coupled.append((names[part], "out" if is_out else "in", len(indices) / width))
+        if isinstance(part, LAYERS) and 0 < len(roots) < width:
+            parts.add(roots)
         if is_out and isinstance(part, LAYERS):
             layers.append(names[part])
         repeats = max(repeats, _repeats(part))
-    return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), fixed, item)
+    return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), frozenset(parts), fixed, item)
 
 
 def _fixed_reason(part: nn.Module, name: str, tied: Mapping[nn.Module, str], *, is_out: bool) -> Fact | None:

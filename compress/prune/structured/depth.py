@@ -27,7 +27,7 @@ from compress.models.pruned_attention import is_skipped, restore_pruned_forwards
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.schedule_settings import TIMED
-from compress.prune.structured.channels import check_forward
+from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
 
 _TOLERANCE = 1e-6

@@ -26,6 +26,7 @@ from compress.prune.structured.dependency_graph import (
     build_graph,
     channels_of,
     first_line,
+    record_last_module,
     remove_channels,
 )
 
@@ -248,3 +249,22 @@ def _normalize(part: nn.LayerNorm | nn.GroupNorm, x: Tensor, mask: Tensor, dim: 
     weight, bias = part.weight, part.bias
     y = y if weight is None else y * weight
     return (y if bias is None else y + bias).movedim(-1, dim)
+
+
+def check_forward(module: nn.Module, spec: InputSpec) -> None:
+    """Run two samples through a pruned network.
+
+    Raises:
+        ModelError: It does not run, or its outputs changed shape; names the last module entered.
+    """
+    with record_last_module(module) as entered, torch.no_grad():
+        try:
+            outputs = module(torch.ones(2, *spec.shape))
+        except Exception as error:  # whatever the user's network raises at its new shape
+            reason = f"{type(error).__name__}: {error}"
+            msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
+            raise ModelError(msg) from error
+    if tuple(outputs.shape) != (2, len(spec.classes)):
+        shape, expected = tuple(outputs.shape), (2, len(spec.classes))
+        msg = f"the pruned network answers with shape {shape} in place of {expected}; leave its output layer alone with protect"
+        raise ModelError(msg)

@@ -7,7 +7,7 @@ fast. The blocks of all groups form one queue, and blocks are removed from its h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
@@ -219,6 +219,26 @@ def bisect_min(enough: Callable[[int], bool], start: int, most: int, close: Call
         if not low < n < high:
             n = (low + high) // 2
     return min(high, most)
+
+
+def keep_one_of_each(scores: Tensor, parts: Iterable[Iterable[int]]) -> Tensor:
+    """Scores with infinity for the best set of channels of each part, so that no part is removed completely.
+
+    Args:
+        scores: One for each set of channels.
+        parts: Numbers of channels; channel c is of set c modulo the number of sets.
+    """
+    bounded = scores.clone()
+    for part in sorted(map(sorted, parts)):
+        sets = sorted({channel % len(scores) for channel in part})
+        bounded[sets[int(bounded[sets].argmax())]] = math.inf
+    return bounded
+
+
+def removable_widths(scores: Tensor, widths: Sequence[int], width: int) -> tuple[int, ...]:
+    """Those of the smaller widths that leave all sets of infinite score."""
+    finite = int(scores.isfinite().sum())
+    return tuple(w for w in widths if (width - w) * len(scores) // width <= finite)
 
 
 def lowest_channels(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
