@@ -158,12 +158,11 @@ def _training_results(history: History) -> Metrics:
 
 def _control_results(module: nn.Module, context: Context) -> Metrics:
     """Save the control's weights and evaluate it on validation; only the pipeline uses the test split."""
-    from safetensors.torch import save_model
-
     from compress.backends.run_split import run_split
     from compress.core.statistics import wilson
+    from compress.train.checkpoints import save_weights
 
-    write_with(context.folder / "control.safetensors", lambda path: save_model(module, str(path)))
+    write_with(context.folder / "control.safetensors", lambda path: save_weights(module, path))
     scores = run_split(module, context.data.validation, context.task).scores
     correct, total = round(float(scores.sum())), len(scores)
     detail = "the same network, settings and initial weights, trained without the teacher"

@@ -264,6 +264,9 @@ def _set_tensors(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], t
     other |= {name for name, source in tied.items() if source not in tensors}
     if other:
         raise ModelError(_misfit(path, "tensors", sorted(other)))
+    other = {name for name in expected.keys() & tensors.keys() if tensors[name].dtype != expected[name].dtype}
+    if other:
+        raise ModelError(_misfit(path, "tensors", sorted(other)))
     placed: dict[str, Tensor] = {}
     for name, before in expected.items():
         source = tied.get(name, name)

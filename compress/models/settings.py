@@ -40,7 +40,8 @@ class ModelSettings(FrozenModel):
         source: `torchvision:NAME`, `timm:NAME`, `file:PATH` (with `architecture`), or
             `python:FILE.py:FUNCTION` (needs --trust-code).
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
-            `DEFAULT`. None for fresh weights.
+            `DEFAULT`. For `file:`, the entry of a checkpoint that holds several state dicts, such as
+            `state_dict_ema`. None for fresh weights, or for the entry that training scripts write first.
         architecture: For `file:`: the source of the network that the weights belong to, such as `torchvision:resnet50`.
         args: Further keyword arguments of the network's constructor, such as `{width_mult: 0.5}`. With `num_classes`
             the network is made for that many classes (those of a weights file) and its head then replaced by one
@@ -74,8 +75,8 @@ class ModelSettings(FrozenModel):
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
             msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm: or python:"
             raise ValueError(msg)
-        if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm"):
-            msg = "`weights` goes with torchvision: and timm:; for a file of your own use source `file:PATH`"
+        if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "file"):
+            msg = "`weights` goes with torchvision:, timm: and file:; for a file of your own use source `file:PATH`"
             raise ValueError(msg)
         return self
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.torch import load_model
 
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
@@ -29,6 +28,7 @@ from compress.models.check_network import check_each_alone
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.metric_quantity import drop, gain, proportion
+from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -194,7 +194,7 @@ def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metr
     if not path.exists() or candidate.module is None:
         return {}
     control = copy.deepcopy(candidate.module)
-    load_model(control, path)
+    load_weights(control, path)
     control_scores = run_split(control, context.data.test, context.task).scores
     metric = context.task.metric
     return {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import secrets
 import zipfile
 from collections.abc import Callable
@@ -17,15 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_text, write_with
 from compress.core.fact import Fact
 from compress.core.object_fingerprint import fingerprint_object
 from compress.train.history import History
-
-_READ_ERRORS = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError)
 
 
 def network_hash(module: nn.Module) -> str:
@@ -41,6 +38,26 @@ def network_hash(module: nn.Module) -> str:
 def clone_state(module: nn.Module) -> dict[str, Tensor]:
     """A copy of the current weights and buffers."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write weights and buffers; a tensor with several names is written under each."""
+    state = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    stored = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    save_file(stored, path)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load what `save_weights` wrote of a network of the same structure.
+
+    Raises:
+        OSError: The file is missing.
+        SafetensorError: It is damaged.
+        RuntimeError: It is of another network.
+    """
+    state = load_file(path)
+    extra = {name: value for name, value in module.state_dict().items() if not isinstance(value, Tensor)}
+    module.load_state_dict(state | extra)
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,7 @@ class Checkpoints:
                 return None, Fact.of("train.checkpoint_damaged", path.name, detail=damaged)
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             identity = state.pop("identity")
-        except _READ_ERRORS as error:
+        except Exception as error:  # a damaged archive or pickle may raise anything
             return None, Fact.of("train.checkpoint_damaged", path.name, detail=type(error).__name__)
         if identity != self.identity:
             return None, Fact.of("train.checkpoint_of_other_training", path.name)
@@ -96,7 +113,7 @@ class Checkpoints:
 
     def finish(self, module: nn.Module, history: History) -> None:
         """Write the result and remove the checkpoint."""
-        write_with(self.weights_path, lambda path: save_model(module, str(path)))
+        write_with(self.weights_path, lambda path: save_weights(module, path))
         summary = {"identity": self.identity, "sha256": sha256(self.weights_path), "history": history.to_json()}
         write_text(self.summary_path, json.dumps(summary, indent=1))
         self.checkpoint_path.unlink(missing_ok=True)
@@ -108,8 +125,8 @@ class Checkpoints:
             if summary["identity"] != self.identity or summary["sha256"] != sha256(self.weights_path):
                 return None
             history = History.from_json(summary["history"])
-            load_model(module, str(self.weights_path))
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError):
+            load_weights(module, self.weights_path)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
             return None
         return history
 

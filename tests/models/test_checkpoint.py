@@ -263,3 +263,12 @@ def test_files_of_other_making_are_refused(tmp_path: Path) -> None:
     checkpoint.save(nn.Linear(2, 2), nn.Linear(2, 2), path)
     with pytest.raises(ModelError, match="saved for another network"):
         checkpoint.load(path, Odd())
+
+
+def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
+    checkpoint.save(nn.Linear(3, 2), nn.Linear(3, 2), tmp_path / "w.safetensors")
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key).to(torch.int8) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / "w.safetensors", metadata=metadata)
+    with pytest.raises(ModelError, match="2 tensors differ"):
+        checkpoint.load(tmp_path / "w.safetensors", nn.Linear(3, 2))

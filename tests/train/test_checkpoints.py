@@ -1,3 +1,4 @@
+import copy
 import json
 import subprocess
 import sys
@@ -5,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from compress.core.fact import Fact
-from compress.train.checkpoints import network_hash
+from compress.train.checkpoints import Checkpoints, network_hash
 from tests.train import toy_training
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, train
 
@@ -126,3 +128,27 @@ def test_the_hash_of_weights_knows_values_names_and_kinds_but_not_layout():
     other = conv_net()
     other[2] = torch.nn.ReLU6()
     assert network_hash(other) != before
+
+
+def test_any_changed_bit_of_a_checkpoint_is_noted(tmp_path):
+    files = Checkpoints(tmp_path, "train", "id")
+    files.save({"model": {"a": torch.arange(50.0)}, "epoch": 1})
+    content = files.checkpoint_path.read_bytes()
+    for position in range(len(content) - 900, len(content), 3):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << (position % 8)
+        files.checkpoint_path.write_bytes(damaged)
+        state, note = files.load()
+        assert (state is None) != (note is None)
+
+
+def test_a_layer_under_two_names_is_saved_and_loaded(tmp_path):
+    block = nn.Conv2d(3, 3, 3, padding=1)
+    net = nn.Sequential(block, nn.ReLU(), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)).eval()
+    start = copy.deepcopy(net)
+    history = train(net, tmp_path)
+    again = copy.deepcopy(start)
+    assert train(again, tmp_path, after_step=interrupt) == history
+    assert again[0] is again[2]
+    assert torch.equal(again[0].weight, net[0].weight)
+    assert not torch.equal(start[0].weight, net[0].weight)

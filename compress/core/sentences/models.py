@@ -20,6 +20,10 @@ SENTENCES: Sentences = {
     "models.plain_weight": "{subject} was computed by {origin} before each run; the weight that it gives is now a plain weight",
     "models.structure_from_file": "weights and structure from {subject}",
     "models.weights_from_file": "weights from {subject}",
+    "models.averaged_weights": "{subject} also holds averaged weights; to use them, set weights: {entry}",
+    "models.weights_unused": (
+        "{count} entries of {subject} outside `{prefix}` belong to other modules and are not used ({first} …)"
+    ),
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: head and first layer fitted by timm",
     "models.partition_size": "{subject}: partition size 7 → {after}, to divide images of {pixels} pixels",
     "models.position_embeddings_interpolated": "position embeddings interpolated: {before} → {after} pixels",

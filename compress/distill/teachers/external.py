@@ -102,7 +102,7 @@ class FileSoftLabels(Teacher):
         if about.get("contents") != sample_fingerprint(split):
             msg = f"{path} was made for other data (its fingerprint differs from the training split's); make it for this data"
             raise DataError(msg)
-        if tuple(json.loads(about.get("classes", "[]"))) != classes:
+        if _classes(about.get("classes", "")) != list(classes):
             msg = f"{path} names other classes, or in another order, than the data; write its columns in the data's order"
             raise DataError(msg)
         self.key = f"labels {sha256(path)}"
@@ -199,6 +199,14 @@ def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
             return file.get_tensor(NAME), file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _classes(text: str) -> object:
+    """The class names in a file's metadata; None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _rows(column: Any) -> NDArray[np.float32]:

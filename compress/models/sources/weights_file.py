@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compress.core.errors import ModelError
+from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.user_path import user_path
@@ -24,7 +23,7 @@ from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel, construct_model
 from compress.models.settings import ModelSettings
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "ema")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Training-only heads of GoogLeNet and Inception, left out of the networks here."""
@@ -40,16 +39,19 @@ def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, tr
     if not path.is_file():
         msg = f"no weights file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
-    architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None})
+    architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None, "weights": None})
     draft = construct_model(architecture, spec, base=base, trust_code=trust_code)
     if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
         module = checkpoint.load(path, draft.module)
         return UnfittedModel(module, draft.classes, (*draft.notes, Fact.of("models.structure_from_file", path.name)))
-    state = _unwrapped(_read(path), draft.module)
+    content, averaged = _state_dict(_read(path), settings.weights, path)
+    state, unused = _own_entries(content, draft.module, path)
     _meet_channels(draft.module, state)
     _refuse_misfit(path, state, draft, len(spec.classes))
     draft.module.load_state_dict(state, strict=False)
-    return UnfittedModel(draft.module, draft.classes, (*draft.notes, Fact.of("models.weights_from_file", path.name)))
+    return UnfittedModel(
+        draft.module, draft.classes, (*draft.notes, Fact.of("models.weights_from_file", path.name), *averaged, *unused)
+    )
 
 
 def _read(path: Path) -> Any:
@@ -63,7 +65,7 @@ def _read(path: Path) -> Any:
             "source, convert it once: torch.save(torch.load(PATH, weights_only=False).state_dict(), NEW_PATH)"
         )
         raise ModelError(msg) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged pickle may raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         msg = (
             f"{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)"
@@ -71,13 +73,26 @@ def _read(path: Path) -> Any:
         raise ModelError(msg) from error
 
 
-def _unwrapped(content: Any, module: nn.Module) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved, its keys without the prefixes of wrappers."""
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        key = next((wrapper for wrapper in WRAPPERS if isinstance(content.get(wrapper), Mapping)), None)
-        if key is None:
+def _state_dict(content: object, entry: str | None, path: Path) -> tuple[dict[str, Tensor], list[Fact]]:
+    """The state dict inside what a training script saved; notes on averaged weights that the file holds besides.
+
+    Raises:
+        ModelError: There is none, or none under the entry that the settings name.
+    """
+    notes: list[Fact] = []
+    if entry is not None:
+        if not isinstance(content, Mapping) or not isinstance(content.get(entry), Mapping):
+            entries = [str(key) for key in content if isinstance(content[key], Mapping)] if isinstance(content, Mapping) else []
+            msg = f"{path.name} has no state dict under {entry!r}: {nearest(entry, entries)}"
+            raise ModelError(msg)
+        content = content[entry]
+    while isinstance(content, Mapping):
+        inner = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inner:
             break
-        content = content[key]
+        averaged = [str(key) for key in content if "ema" in str(key).lower() and isinstance(content[key], Mapping)]
+        notes += [Fact.of("models.averaged_weights", path.name, entry=key) for key in averaged if key != inner[0]]
+        content = content[inner[0]]
     state = (
         {str(key): value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, Mapping) else {}
     )
@@ -85,11 +100,21 @@ def _unwrapped(content: Any, module: nn.Module) -> dict[str, Tensor]:
         kind = type(content).__name__
         msg = f"the weights file holds no state dict (found {kind}); allowed: a state dict, bare or under one of {WRAPPERS}"
         raise ModelError(msg)
+    return state, notes
+
+
+def _own_entries(state: Mapping[str, Tensor], module: nn.Module, path: Path) -> tuple[dict[str, Tensor], list[Fact]]:
+    """The entries of the network itself, without the prefix of wrappers (`model.` of Lightning); a note on the others."""
     expected = module.state_dict().keys()
-    for prefix in PREFIXES * 2:  # wrappers nest in either order
-        if all(key.startswith(prefix) for key in state) and not all(key.startswith(prefix) for key in expected):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return {key: value for key, value in state.items() if key in expected or not key.startswith(AUXILIARY)}
+    prefixes = dict.fromkeys(["", *PREFIXES, *(first + second for first in PREFIXES for second in PREFIXES)])
+    matches = {prefix: sum(f"{prefix}{key}" in state for key in expected) for prefix in prefixes}
+    prefix = max(prefixes, key=lambda name: matches[name])  # of equal ones the first, which is the shortest
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    outside = [key for key in state if not key.startswith(prefix)]
+    notes = (
+        [Fact.of("models.weights_unused", path.name, count=len(outside), prefix=prefix, first=outside[0])] if outside else []
+    )
+    return {key: value for key, value in own.items() if key in expected or not key.startswith(AUXILIARY)}, notes
 
 
 def _meet_channels(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from compress.core.errors import DataError, MissingPackageError, TrustError
 from compress.distill.stage import Distill
-from compress.distill.teachers.external import FileSoftLabels, write_soft_labels
+from compress.distill.teachers.external import FileSoftLabels, sample_fingerprint, write_soft_labels
 from compress.distill.teachers.settings import (
     FunctionTeacher,
 )
@@ -46,6 +47,15 @@ def test_a_file_of_other_length_data_classes_or_none_is_refused(tmp_path, make, 
     split, path = ToySplit(48, 1), tmp_path / f"a.{kind}"
     make(path, split)
     with pytest.raises(DataError, match=message):
+        FileSoftLabels(path, split, CLASSES)
+
+
+@pytest.mark.parametrize("classes", ["[", "3", "null", ""])
+def test_class_names_that_are_no_list_are_refused(tmp_path, classes):
+    split, path = ToySplit(48, 1), tmp_path / "a.safetensors"
+    about = {"contents": sample_fingerprint(split), "classes": classes}
+    save_file({"probabilities": probabilities(split)}, path, metadata=about)
+    with pytest.raises(DataError, match="names other classes"):
         FileSoftLabels(path, split, CLASSES)
 
 

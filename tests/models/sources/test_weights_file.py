@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,26 @@ def agree(module: nn.Module, source: nn.Module, size: int = 32) -> bool:
         lambda state: {"model": {f"module.{key}": value for key, value in state.items()}, "best": 0.9},
         lambda state: {f"_orig_mod.module.{key}": value for key, value in state.items()},
         lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "best_acc1": torch.tensor(71.2)},
+        lambda state: {"n_averaged": torch.tensor(3)} | {f"module.{key}": value for key, value in state.items()},
+        lambda state: {
+            "state_dict": {f"model.{key}": value for key, value in state.items()} | {"criterion.weight": torch.ones(4)}
+        },
+        lambda state: {"ema": {f"module.{key}": value for key, value in state.items()}},
     ],
-    ids=["bare", "state_dict", "model and module.", "compiled", "parallel and compiled"],
+    ids=(
+        [
+            "bare",
+            "state_dict",
+            "wrapped",
+            "compiled",
+            "parallel-compiled",
+            "tensor-beside",
+            "averaged",
+            "lightning",
+            "averaged-alone",
+        ]
+    ),
 )
 def test_torch_files_of_training_scripts_are_read(wrap: Callable[[Any], Any], tmp_path: Path, make_spec: MakeSpec) -> None:
     source = thin()
@@ -172,3 +191,27 @@ def test_a_file_without_a_state_dict_and_a_missing_one_are_errors(tmp_path: Path
         from_file(tmp_path / "w.pt", make_spec())
     with pytest.raises(ModelError, match="no weights file"):
         from_file(tmp_path / "gone.pt", make_spec())
+
+
+def test_averaged_weights_beside_the_others_are_named_and_used_on_request(tmp_path: Path, make_spec: MakeSpec) -> None:
+    torch.manual_seed(0)
+    current, averaged = thin(), thin()
+    torch.save({"state_dict": current.state_dict(), "state_dict_ema": averaged.state_dict()}, tmp_path / "w.pth")
+    built = from_file(tmp_path / "w.pth", make_spec())
+    assert agree(built.module, current)
+    assert any("set weights: state_dict_ema" in render(note) for note in built.notes)
+    assert agree(from_file(tmp_path / "w.pth", make_spec(), weights="state_dict_ema").module, averaged)
+    with pytest.raises(ModelError, match=r"no state dict under 'state_dict_emma': .*state_dict_ema"):
+        from_file(tmp_path / "w.pth", make_spec(), weights="state_dict_emma")
+
+
+def test_single_changed_bits_of_an_old_torch_file_are_refused_or_read(tmp_path: Path, make_spec: MakeSpec) -> None:
+    state = {key: value[:1].clone() for key, value in thin().state_dict().items() if value.ndim}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    content, chance = (tmp_path / "old.pth").read_bytes(), random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[chance.randrange(4000)] ^= 1 << chance.randrange(8)
+        (tmp_path / "w.pth").write_bytes(damaged)
+        with pytest.raises(ModelError):
+            from_file(tmp_path / "w.pth", make_spec())
