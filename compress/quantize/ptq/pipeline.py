@@ -19,6 +19,7 @@ from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup, names
 from compress.quantize.ptq.round_weights import PreparedModel, RoundingOptions, round_weights
+from compress.quantize.ptq.weighted_layers import with_own_biases
 
 if TYPE_CHECKING:
     from compress.quantize.settings import PTQSettings
@@ -99,6 +100,7 @@ def run_ptq(
     """
     reporter = reporter or NullReporter()
     skipped, notes = list[Fact](), list[Fact]()
+    model = with_own_biases(model)
     for name in names("ptq_pass"):
         setting = getattr(settings, name, None)
         if setting is None or setting is False:

@@ -91,6 +91,23 @@ def read_weight(model: ir.Model, name: str) -> np.ndarray:
     return np.array(graphs.constant(model.graph.initializers[name]))
 
 
+def with_own_biases(model: ir.Model) -> ir.Model:
+    """The network with a bias of its own for each Conv and Gemm; a file stores equal biases once.
+
+    A pass that changes the bias of one layer then leaves other layers alone.
+    """
+    biased = [node for node in model.graph if node.op_type in ("Conv", "Gemm") and len(node.inputs) > 2]
+    if all(node.inputs[2] is None or len(node.inputs[2].uses()) == 1 for node in biased):
+        return model
+    copy = model.clone()
+    for node in copy.graph:
+        bias = node.inputs[2] if node.op_type in ("Conv", "Gemm") and len(node.inputs) > 2 else None
+        values = graphs.constant(bias)
+        if bias is not None and values is not None and len(bias.uses()) > 1:
+            node.replace_input_with(2, graphs.add_initializer(copy, f"{node.name}.own_bias", values))
+    return copy
+
+
 def with_biases(model: ir.Model, layers: Iterable[WeightedLayer]) -> ir.Model:
     """A copy in which each convolution or Gemm of `layers` has a bias of its own; a new one is zero.
 
