@@ -1,6 +1,7 @@
 """Commands: flags → public API → exit codes.
 
-Exit codes: 0 done; 1 the budget is missed or a check failed; 2 the input is at fault; 130 interrupted.
+Exit codes: 0 done; 1 the budget is missed or a check failed; 2 the input or the environment
+is at fault; 128 and the number of the signal: interrupted.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Annotated
 import typer
 
 from compress import __version__
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, INTERRUPTED, echo, resumable
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
+from compress.cli.interruption import Interruption
 from compress.core.errors import CompressError
 from compress.core.user_path import user_path
 
@@ -292,11 +294,20 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Run the command line; turn what the user can mend into a message and an exit code."""
-    try:
-        app()
-    except CompressError as error:
-        echo(f"error: {error}", stderr=True)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    """Run the command line; turn what the user can correct into a message and an exit code."""
+    interruption = Interruption()
+    with interruption.handled():
+        try:
+            app()
+        except CompressError as error:
+            echo(f"error: {error}", stderr=True)
+            sys.exit(BAD_INPUT)
+        except (ImportError, MemoryError, OSError) as error:  # of the environment: a limit on memory, files or processes
+            words = " ".join(str(error).split()) or "out of memory"
+            advice = "check memory, free space, limits (ulimit -a) and the installed packages, then run the same command again"
+            echo(f"error: {type(error).__name__}: {words}; {advice}", stderr=True)
+            sys.exit(BAD_INPUT)
+        except (KeyboardInterrupt, SystemExit):
+            if interruption.signal is None:
+                raise
+            sys.exit(128 + interruption.signal)

@@ -1,0 +1,102 @@
+"""Ctrl-C and SIGTERM: what was begun is left in seconds, and no temporary file stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+GRACE_S = 4.0
+"""Time to leave in order. A library that computes for minutes in one call lets no Python code run meanwhile."""
+
+
+class Interruption:
+    """State of the signals of one command.
+
+    Attributes:
+        signal: The first that arrived; None before.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._temporary: str | None = None
+        self._ended = threading.Event()
+        self._waking, self._watched = socket.socketpair()
+
+    def raise_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handler: leave by `KeyboardInterrupt`, so that files are closed and removed on the way. Only once."""
+        if self.signal is None:
+            self.signal = number
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle signals and keep temporary files in one folder while the block runs."""
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._waking.setblocking(False)
+        earlier = signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self.raise_interrupt)
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        watcher.start()
+        before = os.environ.get("TMPDIR")
+        try:
+            with suppress(OSError):  # without a folder for temporary files, the command that needs one reports it
+                self._temporary = tempfile.mkdtemp(prefix="compress-")
+                tempfile.tempdir = os.environ["TMPDIR"] = self._temporary
+            yield
+        finally:
+            signal.set_wakeup_fd(earlier)
+            self._ended.set()
+            self._waking.close()
+            watcher.join()
+            self._watched.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if self._temporary is not None:
+                tempfile.tempdir = None
+                os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
+            self._remove_temporary()
+
+    def _watch(self) -> None:
+        """End the process where it does not leave by itself in time, or at the second signal."""
+        number = self._next_signal()
+        if number is None:
+            return
+        self._watched.settimeout(GRACE_S)
+        with suppress(TimeoutError):
+            if self._next_signal() is None:
+                return
+        if self._ended.is_set():
+            return
+        self._remove_temporary()
+        _kill_children()
+        print("\ninterrupted; run the same command again: what is finished is kept", file=sys.stderr, flush=True)
+        os._exit(128 + number)
+
+    def _next_signal(self) -> int | None:
+        """The next signal, which Python's own handler writes here even while a library computes; None at the end."""
+        while received := self._watched.recv(1):
+            if received[0] in SIGNALS:
+                return received[0]
+        return None
+
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _kill_children() -> None:
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()

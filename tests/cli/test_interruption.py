@@ -1,0 +1,78 @@
+"""Signals, in real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from compress.cli.interruption import Interruption
+
+RUN = """
+import sys, tempfile, time
+from pathlib import Path
+from compress.cli.interruption import Interruption
+interruption = Interruption()
+with interruption.handled():
+    try:
+        Path(tempfile.mkdtemp(), "large").write_bytes(bytes(1000))
+        print("begun", flush=True)
+        {work}
+    except KeyboardInterrupt:
+        sys.exit(128 + interruption.signal)
+"""
+
+
+def interrupt(work: str, temporary: Path, number: int, times: int = 1) -> tuple[int, float, str]:
+    """Exit code, seconds from the first signal to the end, and what was printed."""
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN.format(work=work)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)  # until the work has begun
+        started = time.monotonic()
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.3)
+        _, printed = process.communicate(timeout=30)
+        return process.returncode, time.monotonic() - started, printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_temporary_file_and_its_own_exit_code(tmp_path: Path, number: int) -> None:
+    code, seconds, _ = interrupt("time.sleep(60)", tmp_path, number)
+    assert code == 128 + number
+    assert seconds < 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("times", "longest"), [(1, 9.0), (2, 3.0)])
+def test_a_long_call_into_a_library_is_ended_too(tmp_path: Path, times: int, longest: float) -> None:
+    work = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 500_000_000)"  # minutes in C, where no handler runs
+    code, seconds, printed = interrupt(work, tmp_path, signal.SIGTERM, times)
+    assert code == 128 + signal.SIGTERM
+    assert seconds < longest
+    assert "run the same command again" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def _state() -> tuple[object, ...]:
+    return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), tempfile.gettempdir(), os.environ.get("TMPDIR")
+
+
+def test_everything_is_as_before_after_a_command() -> None:
+    before = _state()
+    interruption = Interruption()
+    with interruption.handled():
+        inside = Path(tempfile.mkdtemp())
+        assert inside.parent.name.startswith("compress-")
+    assert _state() == before
+    assert not inside.parent.exists()
+    assert interruption.signal is None
