@@ -245,7 +245,8 @@ class RunRecord(FrozenModel):
         metric: The metric that decides; None in older records.
         start: Metrics of the network before the first stage.
         skipped: What was left out of the data, and why.
-        notes: How the starting network was built.
+        notes: How the starting network was built and exported.
+        warnings: Those of these notes that stand at the head of the report.
         smoke: Whether it ran at toy size, so that none of its numbers means anything.
     """
 
@@ -259,6 +260,7 @@ class RunRecord(FrozenModel):
     start: Metrics
     skipped: Facts = ()
     notes: Facts = ()
+    warnings: Facts = ()
     smoke: bool = False
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None

@@ -149,6 +149,7 @@ class PipelineExecutor:
             start=start.record.after,
             skipped=start.record.skipped,
             notes=start.record.notes,
+            warnings=start.record.warnings,
             smoke=self.smoke,
             stages=tuple(output.record for output in self.outputs[1:]),
             verdict=self._verdict(),

@@ -1,10 +1,17 @@
-"""The network that the accuracy of the later ones is compared with."""
+"""The network that the accuracy of the later ones is compared with; the ONNX files that stages start from."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from compress import Data, Export, Pipeline, Quantize
+from compress.backends import onnx_graph as graphs
 from compress.config.recipe import LoadedRecipe, loads
 from compress.core.progress import NullReporter
 from compress.core.record import Quantity, StageRecord
@@ -62,3 +69,40 @@ def test_a_teacher_is_always_it(tmp_path):
     baseline = pipeline.baseline()
     assert baseline is not None
     assert baseline.record.name == "teacher"
+
+
+class Flipped(nn.Module):
+    """A convolution and its batch norm run twice; pixels that nobody scaled are divided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(8, 4)
+        for tensor in (self.body[1].running_mean, self.body[1].running_var):
+            tensor.uniform_(0.5, 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.max() > 100:
+            x = x / 255
+        return self.head(self.body(x) + self.body(x.flip(-1)))
+
+
+def loader(count: int) -> DataLoader:
+    return DataLoader(TensorDataset(torch.randn(count, 3, 12, 12), torch.arange(count) % 4), 8)
+
+
+def test_files_that_stages_start_from_compute_what_the_callers_network_computes(tmp_path):
+    torch.manual_seed(0)
+    net = Flipped().eval()
+    data = Data.from_loaders(loader(32), loader(32), loader(16), classes="abcd")
+    stages = [Quantize(accept_if=None), Export(opset=20)]
+    run = Pipeline("flipped", model=net, data=data, stages=stages).run(out=tmp_path)
+    inputs = next(iter(data.validation.ordered(32))).inputs
+    expected = net(inputs).detach().numpy()
+    for folder, tolerance in (("00-start", 1e-4), ("01-quantize", 0.1)):
+        path = run.folder / folder / "model.onnx"
+        outputs = graphs.run(graphs.create_session(path), inputs.numpy())
+        assert np.abs(outputs - expected).max() < tolerance * np.abs(expected).max()
+        assert [entry.version for entry in onnx.load(path).opset_import if entry.domain == ""] == [20]
+    review = run.folder.joinpath("report.md").read_text(encoding="utf-8").split("## Points for review")[1].split("\n## ")[0]
+    assert "start: the network reads values that it computed from its input (test_executor.py:" in review

@@ -38,9 +38,12 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 
 def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Warnings, each with its stage; a run at toy size has none worth reading."""
-    warnings = tuple(f"{stage.index} · {stage.name}: {render(w)}" for stage in record.every_stage for w in stage.warnings)
+    warnings = [f"start: {render(warning)}" for warning in record.warnings]
+    warnings += [
+        f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings
+    ]
     if warnings and not record.smoke:
-        yield Section("Points for review", items=warnings)
+        yield Section("Points for review", items=tuple(warnings))
 
 
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
