@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import nn
@@ -11,6 +13,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compress.core.record import InputSpec
 
+Shape = Sequence[int]
+
+
+def _onednn_recurrence(x: Shape, input_weight: Shape, hidden_weight: Shape, *_: object, **__: object) -> int:
+    """Floating-point operations of one layer and direction: 2 · steps · samples · weights."""
+    return 2 * prod(x[:2]) * (prod(input_weight) + prod(hidden_weight))
+
+
+def _cudnn_recurrence(x: Shape, weights: Sequence[Shape], *_: object, **__: object) -> int:
+    """The same of all layers and directions; one-dimensional weights are biases."""
+    return 2 * prod(x[:2]) * sum(prod(weight) for weight in weights if len(weight) > 1)
+
+
+_FUSED_RECURRENCES = {
+    torch.ops.aten.mkldnn_rnn_layer: _onednn_recurrence,
+    torch.ops.aten._cudnn_rnn: _cudnn_recurrence,
+}
+"""Formulas of fused kernels for which torch has none; elsewhere a recurrence is counted by its matrix products."""
+
 
 @dataclass(frozen=True)
 class NetworkCounts:
@@ -18,8 +39,8 @@ class NetworkCounts:
 
     Attributes:
         parameters: Weights that training may change, shared ones once; buffers are not counted.
-        macs: Multiply-accumulates of one sample in convolutions, linear layers, matrix products and attention.
-            Normalisation, activations and pooling are not counted, as is the custom of the papers.
+        macs: Multiply-accumulates of one sample in convolutions, linear layers, matrix products, attention and
+            recurrences. Normalisation, activations and pooling are not counted, as is the custom of the papers.
     """
 
     parameters: int
@@ -43,7 +64,8 @@ def count_network(module: nn.Module, spec: InputSpec) -> NetworkCounts:
         module.eval()
         device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
         # Attention as plain products: some of its fused kernels have no flop formula, which depends on device and release.
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        counter = FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENCES)
+        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             module(torch.zeros(1, *spec.shape, device=device))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -50,3 +50,21 @@ def test_the_network_is_left_as_it_was(training: bool, make_spec: MakeSpec) -> N
     assert module.training is module[1].training is training
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert torch.backends.mha.get_fastpath_enabled() is fast
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+@pytest.mark.parametrize(("layers", "directions"), [(1, 1), (2, 2)])
+def test_recurrences_cost_their_products_at_every_step(
+    kind: type[nn.RNNBase], gates: int, layers: int, directions: int, make_spec: MakeSpec
+) -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = kind(24, 16, num_layers=layers, bidirectional=directions == 2, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(x.permute(0, 3, 1, 2).flatten(2))[0][:, -1]
+
+    inputs = 24 + (layers - 1) * directions * 16
+    by_hand = 8 * directions * gates * 16 * (inputs + layers * 16)
+    assert count_network(Rows(), make_spec(size=8)).macs == by_hand
