@@ -75,12 +75,12 @@ def _runtime_chosen(fact: Fact) -> str:
 
 def _layers_total(fact: Fact) -> str:
     summed, plain, profiled = (_number(fact, name) for name in ("summed_ms", "plain_ms", "profiled_ms"))
-    excess = (summed - plain) / _number(fact, "layers") * 1000
-    overhead = f"; some {excess:.1f} µs of each layer are the profiler's own, so small layers look slower than they are"
+    own = _number(fact, "overhead_us")
+    overhead = f"; {own:.1f} µs of the profiler's own time were subtracted from each layer"
     return (
         f"{fact.subject}: layers sum to {summed:.3f} ms, {summed / plain:.0%} of the {plain:.3f} ms that an inference "
         f"takes when it is not profiled; profiled, it takes {profiled:.3f} ms ({profiled / plain - 1:+.0%})"
-    ) + overhead * (excess > 0)
+    ) + overhead * (own > 0)
 
 
 def _soak(template: str) -> Sentence:

@@ -1,7 +1,12 @@
 """Time of each layer, from the runtime's own profiler.
 
 ONNX Runtime records the time of every kernel that it runs. `kernel_to_node` maps a kernel to nodes of the file, and those to
-torch modules. The profiler takes time itself, so the same file also runs without it, in turns, and the difference is reported.
+torch modules. The profiler itself takes time at every kernel. The same file also runs without it, in turns, and the excess of
+the sum over such a run is subtracted, the same time from each kernel:
+
+    t_k = max(profiled_k − o, SHORTEST_MS)   with o so that Σ t_k = time of a run without the profiler
+
+So the sums of two files compare as their latencies do, however many kernels each has.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from scipy.optimize import brentq
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
@@ -30,6 +36,8 @@ MAX_EVENTS = 20_000
 """Kernel stamps kept for one file: some 12 MB of JSON to read back."""
 FEWEST, MOST = 10, 200
 """Runs of each file."""
+SHORTEST_MS = 5e-5
+"""Least time of a kernel after the profiler's own time is subtracted."""
 SLICE_MS = 20.0
 """Length of a turn."""
 OWN = "(layout changes of the runtime)"
@@ -85,12 +93,14 @@ class LayerTimes:
         profiled_ms: Whole inferences while stamping, by the caller's clock, (n,).
         plain_ms: Whole inferences without, in turns with the others, (n,).
         settings: Runtime settings.
+        overhead_ms: Time of the profiler that was subtracted from each kernel.
     """
 
     kernels: tuple[TimedKernel, ...]
     profiled_ms: Array
     plain_ms: Array
     settings: Mapping[str, str]
+    overhead_ms: float = 0.0
 
     @property
     def summed_ms(self) -> float:
@@ -110,6 +120,7 @@ class LayerTimes:
             plain_ms=interquartile_mean(self.plain_ms),
             profiled_ms=interquartile_mean(self.profiled_ms),
             layers=len(self.kernels),
+            overhead_us=self.overhead_ms * 1000,
         )
 
 
@@ -189,6 +200,9 @@ def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[
     optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
     behind = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
     made = {node.name: node for node in optimized.graph.node}
+    stamped = np.array([[run[place]["dur"] / 1000 for run in runs] for place in range(len(runs[0]))])
+    plain_ms = np.array(times.plain)
+    overhead_ms = profiler_overhead_ms(np.array([interquartile_mean(row) for row in stamped]), interquartile_mean(plain_ms))
     kernels = []
     for place, first in enumerate(runs[0]):
         name = kernel_name(first)
@@ -198,13 +212,31 @@ def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[
                 operator=first["args"].get("op_name", "?"),
                 number=kernel_compute_type(first["args"]),
                 nodes=tuple(nodes[number] for number in behind.get(name, ())),
-                milliseconds=np.array([run[place]["dur"] / 1000 for run in runs]),
+                milliseconds=np.maximum(stamped[place] - overhead_ms, SHORTEST_MS) if overhead_ms else stamped[place],
                 numbers=behind.get(name, ()),
                 reads=tuple(node.input),
                 gives=tuple(node.output),
             )
         )
-    return LayerTimes(tuple(kernels), np.array(list(compress(times.profiled, times.counted))), np.array(times.plain), settings)
+    profiled_ms = np.array(list(compress(times.profiled, times.counted)))
+    return LayerTimes(tuple(kernels), profiled_ms, plain_ms, settings, overhead_ms)
+
+
+def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
+    """Time to subtract from each kernel so that they sum to a whole inference; 0 where they do not exceed it.
+
+    Args:
+        kernels_ms: Profiled time of each kernel, (n,).
+        whole_ms: An inference without the profiler.
+    """
+    if kernels_ms.sum() <= whole_ms:
+        return 0.0
+    largest = float(kernels_ms.max())
+
+    def excess(overhead_ms: float) -> float:
+        return float(np.maximum(kernels_ms - overhead_ms, SHORTEST_MS).sum()) - whole_ms
+
+    return largest if excess(largest) > 0 else float(brentq(excess, 0.0, largest))
 
 
 def kernel_compute_type(args: Mapping[str, Any]) -> str:

@@ -85,11 +85,11 @@ def _described(kernels: list[TimedKernel]) -> dict[str, str]:
 
 
 def detail_of(layers: LayerTimes) -> str:
-    """How the times of a file came to be."""
+    """Method of the times of a file."""
     threads = layers.settings["threads"]
     return (
         f"{layers.settings['runtime']}'s own profile, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
-        "the runs, the stamping's own time included"
+        "the runs, the profiler's own time subtracted"
     )
 
 

@@ -122,6 +122,26 @@ def test_the_sum_is_held_against_whole_inferences(measured):
     assert len(measured["student"].profiled_ms) == len(measured["student"].kernels[0].milliseconds)
 
 
+def test_the_profilers_own_time_is_subtracted_so_that_the_sum_is_a_whole_inference(measured):
+    for times in measured.values():
+        assert times.summed_ms <= layers.interquartile_mean(times.plain_ms) * 1.05
+
+
+@pytest.mark.parametrize(("count", "overhead"), [(3, 0.01), (40, 0.003), (5, 0.0)])
+def test_a_known_overhead_is_found(count, overhead):
+    exact = np.random.default_rng(count).uniform(0.005, 0.1, count)
+    found = layers.profiler_overhead_ms(exact + overhead, float(exact.sum()))
+    assert found == pytest.approx(overhead, abs=1e-9)
+
+
+def test_overhead_never_makes_a_kernel_negative():
+    stamped = np.array([0.003, 0.004, 0.1])
+    overhead = layers.profiler_overhead_ms(stamped, 0.02)
+    assert np.maximum(stamped - overhead, layers.SHORTEST_MS).sum() == pytest.approx(0.02)
+    assert layers.profiler_overhead_ms(stamped, 0.0) == pytest.approx(0.1)
+    assert layers.profiler_overhead_ms(stamped, 1.0) == 0.0
+
+
 def kernel(module: str, milliseconds: float, name: str = "", number: str = "float") -> TimedKernel:
     node = NodeOrigin(name or module, "Conv", module)
     return TimedKernel("Conv", number, (node,), np.full(8, milliseconds))
