@@ -140,18 +140,35 @@ def format_quantity(quantity: Quantity, unit: str | None = None) -> str:
 
 
 def format_interval(quantity: Quantity, unit: str | None = None) -> str:
-    """The interval or band as `0.61–0.63 ms`, with as many decimals as tell its ends apart; empty without one."""
+    """The interval or band as `0.61–0.63 ms`, with as many decimals as tell its ends apart; empty without one.
+
+    Ends are rounded outwards, each to two significant digits at least, so that the interval shown contains the value shown.
+    """
     low, high = quantity.low, quantity.high
     if low is None or high is None:
         return ""
-    factor, shown, decimals = _scaled(unit or quantity.unit, max(abs(low), abs(high)))
+    factor, shown, fixed = _scaled(unit or quantity.unit, max(abs(low), abs(high)))
     ends = (low * factor, high * factor)
+    decimals = fixed
     if decimals is None:
         least = _decimals(max(map(abs, ends)), 3)
         decimals = min(least + 2, max(least, _decimals(ends[1] - ends[0], 1)))
-    first, second = (_format_number(end, decimals) for end in ends)
+    lower_decimals = max(decimals, _decimals(ends[0], 2)) if fixed is None else decimals
+    lower, upper = _round_down(ends[0], lower_decimals), -_round_down(-ends[1], decimals)
+    if quantity.value is not None:  # the value as `format_value` shows it
+        value_factor, _, value_decimals = _scaled(unit or quantity.unit, quantity.value)
+        scaled = quantity.value * value_factor
+        shown_value = round(scaled, _decimals(scaled, 3) if value_decimals is None else value_decimals) * factor / value_factor
+        lower, upper = min(lower, shown_value), max(upper, shown_value)
+    first, second = _format_number(lower, lower_decimals), _format_number(upper, decimals)
     dash = " to " if MINUS in first + second else "–"
     return f"{first}{dash}{second} {shown}".strip()
+
+
+def _round_down(value: float, decimals: int) -> float:
+    """The largest number with so many decimals that is not above the value; exact numbers stay, whatever their last bit."""
+    scaled = value * 10.0**decimals
+    return math.floor(scaled + 1e-9 * max(1.0, abs(scaled))) / 10.0**decimals
 
 
 def format_provenance(quantity: Quantity) -> str:

@@ -7,12 +7,13 @@ computes with numpy alone, are in `compress.core.bootstrap`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr, stdtrit
 
-from compress.core.bootstrap import TAIL, as_vector
+from compress.core.bootstrap import TAIL, Vector, as_vector
 
 Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile: two-sided 95 %."""
@@ -160,7 +161,39 @@ def drifting_percentile_interval(samples: ArrayLike, q: float, *, parts: int = 5
     Raises:
         ValueError: q outside (0, 1), or no samples.
     """
+    return drifting_percentile_intervals(samples, (q,), parts=parts)[q]
+
+
+def drifting_percentile_intervals(
+    samples: ArrayLike, quantiles: Iterable[float], *, parts: int = 5
+) -> dict[float, tuple[float, float] | None]:
+    """Intervals of several quantiles of one series, none of which contradicts another.
+
+    A quantile is at least as large as every lower one. So each upper end is at least that of the lower quantiles, and each
+    lower end at most that of the higher quantiles.
+
+    Args:
+        samples: In order of time, (n,).
+        quantiles: Fractions.
+        parts: As for `drifting_percentile_interval`.
+
+    Returns:
+        Intervals by quantile; None for one that fewer than `runs_needed` samples support.
+
+    Raises:
+        ValueError: A quantile outside (0, 1), or no samples.
+    """
     series = as_vector(samples)
+    alone = {q: _interval_of_parts(series, q, parts) for q in quantiles}
+    known = {q: interval for q, interval in alone.items() if interval is not None}
+    joint = {
+        q: (min(low for p, (low, _) in known.items() if p >= q), max(high for p, (_, high) in known.items() if p <= q))
+        for q in known
+    }
+    return {q: joint.get(q) for q in alone}
+
+
+def _interval_of_parts(series: Vector, q: float, parts: int) -> tuple[float, float] | None:
     independent = percentile_interval(series, q)
     if independent is None:
         return None

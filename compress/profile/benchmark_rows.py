@@ -98,7 +98,7 @@ def measure_rows(
 
 def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantity]:
     """`latency_p50_ms`, … and `throughput_per_s`."""
-    quantities = {f"latency_p{percent:g}_ms": timing.percentile(percent) for percent in percentiles}
+    quantities = {f"latency_p{percent:g}_ms": quantity for percent, quantity in timing.percentiles(percentiles).items()}
     return quantities | {"throughput_per_s": timing.throughput}
 
 

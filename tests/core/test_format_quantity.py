@@ -50,7 +50,40 @@ def test_ends_of_an_interval_are_told_apart(middle: float, relative: float) -> N
     text = format_interval(Quantity.measured(middle, "ms", interval=(middle * (1 - relative), middle * (1 + relative))))
     low, high = (float(end.replace(",", "")) for end in text.removesuffix(" ms").split("–"))
     assert low < high
-    assert high == pytest.approx(middle * (1 + relative), rel=6e-3)
+    assert high == pytest.approx(middle * (1 + relative), rel=1.1e-2)
+
+
+@given(
+    st.floats(1e-4, 1e7), st.floats(1, 100), st.floats(1, 100),
+    st.sampled_from(["ms", "bytes", "1", "MAC", "J", "fraction", "points"]),
+)  # fmt: skip
+def test_the_interval_shown_contains_the_value_shown(value: float, below: float, above: float, unit: str) -> None:
+    quantity = Quantity.measured(value, "fraction" if unit == "points" else unit, interval=(value / below, value * above))
+
+    def number(text: str) -> float:
+        digits, *rest = text.replace(",", "").split()
+        return float(digits) * PREFIX.get(rest[0].removesuffix("B") if rest else "", 1.0)
+
+    shown = number(format_value(value, unit))
+    low, _, high = format_interval(quantity, unit).partition("–")
+    suffix = high.partition(" ")[2]
+    assert number(f"{low} {suffix}") <= shown * (1 + 1e-12)
+    assert shown <= number(high) * (1 + 1e-12)
+    assert number(f"{low} {suffix}") <= number(high)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.177, 0.158, 12.6, "0.15–12.6 ms"),
+        (0.156, 0.14, 1.05, "0.14–1.05 ms"),
+        (0.612, 0.608, 0.615, "0.608–0.615 ms"),
+        (97.0, 96.96, 97.04, "96.96–97.04 ms"),
+        (1.0, 1.0, 1.0, "1.00–1.00 ms"),
+    ],
+)
+def test_ends_are_rounded_outwards(value: float, low: float, high: float, text: str) -> None:
+    assert format_interval(Quantity.measured(value, "ms", interval=(low, high))) == text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from compress.core.statistics import drifting_percentile_interval, paired_difference, percentile_interval, runs_needed, wilson
+from compress.core.statistics import (
+    drifting_percentile_interval,
+    drifting_percentile_intervals,
+    paired_difference,
+    percentile_interval,
+    runs_needed,
+    wilson,
+)
 
 COUNTS = st.integers(1, 2000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 
@@ -164,6 +171,34 @@ def test_fewer_parts_keep_their_word_where_the_drift_is_as_slow_as_the_series() 
         return np.mean([a[0] <= b[1] and b[0] <= a[1] for i, a in enumerate(found) for b in found[:i]])
 
     assert agreement(3) > agreement(5) + 0.05
+
+
+def test_intervals_of_one_series_do_not_contradict_each_other() -> None:
+    quantiles = (0.5, 0.9, 0.95, 0.99)
+    for seed in range(30):
+        samples = drifting(seed, n=1200, memory=0.999)
+        samples[800:] *= 1 + seed % 3  # one part of the session is slower than the others
+        alone = [drifting_percentile_interval(samples, q, parts=3) for q in quantiles]
+        joint = drifting_percentile_intervals(samples, quantiles, parts=3)
+        lows, highs = zip(*joint.values(), strict=True)
+        assert [*lows] == sorted(lows)
+        assert [*highs] == sorted(highs)
+        for (low, high), (joint_low, joint_high) in zip(alone, joint.values(), strict=True):
+            assert joint_low <= low
+            assert high <= joint_high
+
+
+def test_an_upper_end_is_at_least_that_of_lower_quantiles() -> None:
+    """One slow part makes the median uncertain up to the slowest run, and leaves the tail of each part as it is."""
+    samples = np.concatenate([np.full(400, 0.15), np.full(400, 0.15), np.full(400, 0.2)])
+    samples[::60] = 0.3
+    samples[7] = 1.05
+    median, tail = (drifting_percentile_interval(samples, q, parts=3) for q in (0.5, 0.99))
+    assert median[1] > tail[1], "the two ends alone contradict each other"
+    joint = drifting_percentile_intervals(samples, (0.5, 0.99), parts=3)
+    assert joint[0.5] == median
+    assert joint[0.99] == (tail[0], median[1])
+    assert drifting_percentile_intervals([1.0] * 10, (0.5, 0.99)) == {0.5: (1.0, 1.0), 0.99: None}
 
 
 def test_an_interval_for_drift_is_nowhere_narrower_and_stays_within_the_samples() -> None:

@@ -7,7 +7,7 @@ A percentile is given with its 95 % interval only when enough runs stand behind 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +21,11 @@ from compress.core.bootstrap import ratio_interval
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Quantity
-from compress.core.statistics import drifting_percentile_interval, runs_needed
+from compress.core.statistics import drifting_percentile_interval, drifting_percentile_intervals, runs_needed
 from compress.profile.latency.interleave import Samples, Vector, Warmup, interleave
 
+PERCENTILES = (50.0, 90.0, 99.0)
+"""Percentiles whose intervals are always made together, so that one of them alone has the same interval as in a table."""
 STEPS = 100
 """Ticks of the progress bar."""
 LATENCY_PARTS = 3
@@ -76,16 +78,25 @@ class Timing:
         return self.percentile(99)
 
     def percentile(self, percent: float) -> Quantity:
-        """One percentile with an interval that allows for drift; absent when too few runs support it."""
-        q = percent / 100
-        interval = drifting_percentile_interval(self.milliseconds, q, parts=LATENCY_PARTS)
+        """One percentile; see `percentiles`."""
+        return self.percentiles((percent,))[percent]
+
+    def percentiles(self, percents: Iterable[float]) -> dict[float, Quantity]:
+        """Percentiles with intervals that allow for drift and do not contradict each other; absent with too few runs."""
+        requested = [*percents]
+        quantiles = {percent: percent / 100 for percent in (*PERCENTILES, *requested)}
+        intervals = drifting_percentile_intervals(self.milliseconds, quantiles.values(), parts=LATENCY_PARTS)
+        return {percent: self._percentile(percent, intervals[quantiles[percent]]) for percent in requested}
+
+    def _percentile(self, percent: float, interval: tuple[float, float] | None) -> Quantity:
         runs = len(self.milliseconds)
         if interval is None:
-            needed = runs_needed(q)
+            needed = runs_needed(percent / 100)
             return Quantity.missing(
                 "ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were made; raise `seconds`"
             )
-        return Quantity.measured(float(np.quantile(self.milliseconds, q)), "ms", self.detail, interval=interval, runs=runs)
+        value = float(np.quantile(self.milliseconds, percent / 100))
+        return Quantity.measured(value, "ms", self.detail, interval=interval, runs=runs)
 
     @property
     def throughput(self) -> Quantity:
