@@ -6,6 +6,7 @@ They run before any weight is loaded, and without torch.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -201,12 +202,11 @@ def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> It
     if kind == "file":
         try:
             file = user_path(name, base)
-            with file.open("rb"):
-                pass
         except CompressError as error:
             yield (*path, "source"), str(error)
-        except OSError as error:
-            yield (*path, "source"), f"cannot read {file}: {error.strerror}; relative paths in a recipe start from {base}"
+        else:
+            if not (file.is_file() and os.access(file, os.R_OK)):  # opening a pipe would wait for its other end
+                yield (*path, "source"), f"cannot read a file {file}; relative paths in a recipe start from {base}"
 
 
 def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -140,6 +141,9 @@ def test_weights_that_are_not_there_are_an_issue(tmp_path):
     assert path == "model.source"
     assert "cannot read" in message
     assert str(tmp_path) in message
+    os.mkfifo(tmp_path / "mine.safetensors")
+    assert len(issues(text, tmp_path)) == 1
+    (tmp_path / "mine.safetensors").unlink()
     (tmp_path / "mine.safetensors").write_bytes(b"")
     assert issues(text, tmp_path) == []
 
