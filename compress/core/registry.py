@@ -190,7 +190,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("range", "sample_normalized_mse", "compress.quantize.calibration.range_estimators:sample_normalized_mse",
           "Nagel et al. 2021, arXiv:2106.08295, with each sample divided by its energy",
           {"observes": "normalized histogram"}),
-    Entry("range", "entropy", "compress.quantize.calibration.range_estimators:entropy", "Migacz 2017, TensorRT calibration"),
+    Entry("range", "entropy", "compress.quantize.calibration.range_estimators:entropy",
+          "Migacz 2017, TensorRT calibration, as in ONNX Runtime"),
     Entry("range", "percentile", "compress.quantize.calibration.range_estimators:percentile",
           "Wu et al. 2020, arXiv:2004.09602"),
 

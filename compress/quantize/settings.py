@@ -26,7 +26,7 @@ class CalibrationSettings(FrozenModel):
         method: `sample_normalized_mse` minimizes the squared error of each sample divided by the sample's energy, so that few
             samples with large values do not determine the range; `mse` minimizes the squared error; `percentile` clips
             outliers; `minmax` covers every value; `moving_average` smooths the extremes over batches; `entropy` minimizes the
-            KL divergence of the histogram, which can cost accuracy: ten points on a pruned MobileNetV2, unlike the others.
+            KL divergence of the histogram, as ONNX Runtime does.
         samples: Training images, spread over the classes.
         percentile: Of magnitudes that stay inside the range, for `percentile`.
         learn_epochs: Passes over the samples in which all ranges and biases are learned together by gradient descent, so that

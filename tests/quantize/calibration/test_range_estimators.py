@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnxruntime.quantization.calibrate import HistogramCollector
 
 from compress.core.registry import lookup, names
 from compress.quantize.calibration.range_estimators import (
     BINS,
+    ENTROPY_BINS,
     ActivationHistogram,
     entropy,
     minmax,
@@ -64,16 +66,43 @@ def test_counts_are_all_values_whatever_the_batches(values: np.ndarray) -> None:
     assert np.abs(one.magnitudes() - wanted).sum() <= 0.01 * values.size
 
 
-def test_entropy_cuts_an_outlier_that_minmax_keeps(values: np.ndarray) -> None:
-    with_outlier = np.append(values, np.float32(100.0))
-    low, high = entropy(seen(with_outlier), levels=128, percentile=0.0)
+def of_onnxruntime(*batches: np.ndarray) -> tuple[float, float]:
+    collector = HistogramCollector("entropy", False, ENTROPY_BINS, ENTROPY_BINS, 100.0, "same")
+    for batch in batches:
+        collector.collect_value({"x": batch})
+    low, high = collector.get_entropy_threshold(collector.histogram_dict["x"], ENTROPY_BINS)
+    return float(low), float(high)
+
+
+DISTRIBUTIONS = {
+    "normal": lambda random: random.normal(0.3, 1.0, 4000),
+    "ReLU of heavy tails": lambda random: np.maximum(random.standard_t(4, 4000), 0.0),
+    "ReLU6 of a constant background": lambda random: np.clip(
+        np.append(random.normal(1.0, 2.0, 2000), np.full(2000, random.choice([0.7, 2.9]))), 0, 6
+    ),
+    "negative": lambda random: -random.exponential(1.0, 4000),
+}
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_entropy_is_that_of_onnxruntime_within_a_bin(distribution: str) -> None:
+    random = np.random.default_rng(0)
+    batches = [DISTRIBUTIONS[distribution](random).astype(np.float32) for _ in range(8)]
+    width = 2 * float(np.abs(batches[0]).max()) / ENTROPY_BINS
+    assert entropy(seen(*batches), levels=256, percentile=0.0) == pytest.approx(of_onnxruntime(*batches), abs=1.01 * width)
+
+
+def test_entropy_cuts_an_outlier_of_a_later_batch(values: np.ndarray) -> None:
+    low, high = entropy(seen(values, np.append(values, np.float32(100.0))), levels=128, percentile=0.0)
     assert high < 20
     assert low == pytest.approx(values.min(), rel=1e-6)
 
 
-def test_entropy_keeps_values_that_fill_their_range_evenly() -> None:
-    even = np.linspace(0, 4, 50_000, dtype=np.float32)
-    assert entropy(seen(even), levels=256, percentile=0.0)[1] > 3.9
+def test_entropy_after_a_first_batch_that_is_nearly_dead_has_bounded_bins(values: np.ndarray) -> None:
+    """ONNX Runtime's bins would be as narrow as those of the first batch: 10¹² of them."""
+    low, high = entropy(seen(1e-12 * values, values), levels=128, percentile=0.0)
+    assert -10 < low < -1.5
+    assert 1.5 < high < 10
 
 
 @pytest.mark.parametrize("method", [minmax, moving_average, mse, sample_normalized_mse, entropy, percentile])
