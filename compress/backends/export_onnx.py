@@ -230,7 +230,7 @@ def _reason(error: BaseException | None) -> str:
         texts.append(f"{type(error).__name__}: {error}")
         error = error.__cause__ or error.__context__
     operator = next(
-        (found[0] for text in texts if (found := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
+        (match[0] for text in texts if (match := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
     )
     innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
     return f"operator {operator}: {innermost}" if operator else innermost
@@ -243,10 +243,10 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
     """
     weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) >= 2}
     taken: set[str] = set()
-    for number, node in enumerate(graph.node):
+    for index, node in enumerate(graph.node):
         layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), None)
         if not layer or layer in taken:
             module = onnx_cleanup.module_path(node)
-            layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{number}"
-        node.name = layer if layer not in taken else f"{layer}_{number}"
+            layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{index}"
+        node.name = layer if layer not in taken else f"{layer}_{index}"
         taken.add(node.name)

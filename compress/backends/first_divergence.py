@@ -49,14 +49,14 @@ def node_errors(reference: Outputs, other: Outputs) -> list[NodeError]:
         reference: a, by node.
         other: b, by node, in order.
     """
-    found = []
+    errors = []
     for name, b in other.items():
         a = reference.get(name)
         if a is None or a.shape != b.shape or a.size == 0:
             continue
         scale = float(np.abs(a).max())
-        found.append(NodeError(name, float(np.abs(a.astype(np.float64) - b).max()) / (scale or 1.0)))
-    return found
+        errors.append(NodeError(name, float(np.abs(a.astype(np.float64) - b).max()) / (scale or 1.0)))
+    return errors
 
 
 def describe_divergence(reference: Outputs, other: Outputs, limit: float) -> str:
@@ -67,13 +67,13 @@ def describe_divergence(reference: Outputs, other: Outputs, limit: float) -> str
         other: b, by node, in order.
         limit: On max |a − b| / max |a| of a node.
     """
-    found = node_errors(reference, other)
-    if not found:
+    errors = node_errors(reference, other)
+    if not errors:
         return "they share no node by which to tell where it begins"
-    first = next((each for each in found if not each.error <= limit), None)  # not a number counts as apart
+    first = next((node for node in errors if not node.error <= limit), None)  # not a number counts as apart
     if first is not None:
         return f"it begins at node {first.node!r}, which is off by {first.error:.2%} of its largest output"
-    worst = max(found, key=lambda each: each.error)
+    worst = max(errors, key=lambda node: node.error)
     return f"no node alone is so far off, the furthest is {worst.node!r} with {worst.error:.2%} of its largest output"
 
 
@@ -85,7 +85,7 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
         inputs: Float32 (N, C, H, W).
     """
     ready = prepare_for_export(network)
-    found: dict[str, Array] = {}
+    outputs: dict[str, Array] = {}
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     before = ""
     runs: set[str] = set()
@@ -93,7 +93,7 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     def keep(name: str, module: nn.Module, output: object) -> None:
         nonlocal before
         if isinstance(output, Tensor) and name not in runs:  # a node has the name of a module's first call
-            found[before if isinstance(module, norms) and before else name] = output.numpy()
+            outputs[before if isinstance(module, norms) and before else name] = output.numpy()
         runs.add(name)
         before = name
 
@@ -109,7 +109,7 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return outputs
 
 
 def float_outputs(source: Path | onnx.ModelProto, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
@@ -155,8 +155,8 @@ def int8_outputs(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
             zero = constants[node.input[2]] if len(node.input) > 2 else np.zeros((), np.int64)
             if scale.ndim == 0:
                 names[name], steps[name] = node.output[0], (scale, zero.astype(np.int64))
-    found = _exposed(model, names, inputs, optimised=fused)
-    return {name: ((values - steps[name][1]) * steps[name][0]).astype(np.float32) for name, values in found.items()}
+    quantized = _exposed(model, names, inputs, optimised=fused)
+    return {name: ((values - steps[name][1]) * steps[name][0]).astype(np.float32) for name, values in quantized.items()}
 
 
 def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *, optimised: bool) -> dict[str, Array]:
@@ -164,9 +164,9 @@ def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *,
     if not names:
         return {}
     types = {value.name: value.type for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
-    given = {value.name for value in model.graph.output}
+    present = {value.name for value in model.graph.output}
     for tensor in dict.fromkeys(names.values()):
-        if tensor not in given:
+        if tensor not in present:
             model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
     session = graphs.create_session(model, optimised=optimised)
     tensors = tuple(dict.fromkeys(names.values()))

@@ -155,11 +155,11 @@ def with_outputs(model: ir.Model, names: Iterable[str], *, only: bool = False) -
     copy = model.clone()
     outputs = copy.graph.outputs
     values = ir.convenience.create_value_mapping(copy.graph)
-    wanted = [values[name] for name in dict.fromkeys(names)]
+    additions = [values[name] for name in dict.fromkeys(names)]
     if only:
         outputs.clear()
     present = {value.name for value in outputs}
-    outputs.extend(value for value in wanted if value.name not in present)
+    outputs.extend(value for value in additions if value.name not in present)
     return copy
 
 

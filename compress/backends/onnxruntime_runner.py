@@ -88,17 +88,17 @@ class OnnxRuntimeRunner:
             ConversionError: Not an ONNX file, incomplete, or newer than the runtime.
             DeviceError: The provider is not there, or memory ran out.
         """
-        wanted = provider_name(self.provider)
-        chosen = list(dict.fromkeys((wanted, "CPUExecutionProvider")))
+        provider = provider_name(self.provider)
+        providers = list(dict.fromkeys((provider, "CPUExecutionProvider")))
         try:
-            self._session = onnxruntime.InferenceSession(str(self.path), self._options(), providers=chosen)
+            self._session = onnxruntime.InferenceSession(str(self.path), self._options(), providers=providers)
         except Exception as error:
             if not (_from_runtime(error) or isinstance(error, MemoryError)):
                 raise
             raise explain_error(self.path, error) from error
-        if wanted not in (running := self._session.get_providers()):
+        if provider not in (running := self._session.get_providers()):
             self._session = None
-            msg = f"{wanted} did not start and ONNX Runtime fell back to {', '.join(running)}: is its driver installed?"
+            msg = f"{provider} did not start and ONNX Runtime fell back to {', '.join(running)}: is its driver installed?"
             raise DeviceError(msg)
         self._outputs = [output.name for output in self._session.get_outputs()]
         return self

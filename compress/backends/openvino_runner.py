@@ -72,19 +72,19 @@ class OpenVinoRunner:
             DeviceError: Memory ran out.
         """
         try:
-            found = self._request.infer(feeds, share_inputs=True, share_outputs=False)
+            outputs = self._request.infer(feeds, share_inputs=True, share_outputs=False)
         except (RuntimeError, MemoryError) as error:
             raise run_error(self.path, feeds, self.shapes(), error) from error
-        return [found[index] for index in range(len(found))]
+        return [outputs[index] for index in range(len(outputs))]
 
     def describe(self) -> dict[str, str]:
         """Settings as recorded, as the compiled model reports them."""
-        asked = ("PERFORMANCE_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING", "INFERENCE_PRECISION_HINT")
-        found = {name.replace("_", " ").lower(): _plain(self._model.get_property(name)) for name in asked}
+        names = ("PERFORMANCE_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING", "INFERENCE_PRECISION_HINT")
+        settings = {name.replace("_", " ").lower(): _plain(self._model.get_property(name)) for name in names}
         return {
             "runtime": f"OpenVINO {self._version.split('-')[0]}",
             "threads": _plain(self._model.get_property("INFERENCE_NUM_THREADS")),
-            **found,
+            **settings,
             "affinity": describe_affinity(),
         }
 

@@ -46,7 +46,7 @@ class Runner(Protocol):
         """Infer once and wait for the answer."""
 
     def describe(self) -> dict[str, str]:
-        """Runtime, version and every setting that bears on speed."""
+        """Runtime, version and every setting that affects speed."""
 
 
 class FileRunner(Runner, Protocol):
@@ -135,20 +135,20 @@ def zero_feeds(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
         raise DeviceError(msg) from error
 
 
-def run_error(name: object, feeds: Feeds, wanted: object, error: Exception) -> ConversionError | DeviceError:
-    """What to raise when a run fails: for want of memory, with the size of the inputs; else for inputs that do not fit.
+def run_error(name: object, feeds: Feeds, expected: object, error: Exception) -> ConversionError | DeviceError:
+    """The error of a failed run: out of memory, with the size of the inputs, or inputs that do not fit.
 
     Args:
         name: Of the model.
-        feeds: What it was given.
-        wanted: What it takes.
+        feeds: Its inputs.
+        expected: Inputs that it takes.
         error: The runtime's own.
     """
     text = f"{type(error).__name__}: {str(error).strip()[-300:]}"
-    given = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
+    inputs = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
     if isinstance(error, MemoryError) or any(mark in text.lower() for mark in OUT_OF_MEMORY):
-        return DeviceError(f"out of memory while running {name} on inputs {given}: use a smaller batch or network ({text})")
-    return ConversionError(f"{name} does not run on inputs {given}; it asks for {wanted} ({text})")
+        return DeviceError(f"out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})")
+    return ConversionError(f"{name} does not run on inputs {inputs}; it asks for {expected} ({text})")
 
 
 def allowed_cpus() -> tuple[int, ...]:
@@ -158,12 +158,12 @@ def allowed_cpus() -> tuple[int, ...]:
 
 def describe_affinity() -> str:
     """Where this thread may run, in words, for the record."""
-    found, there = allowed_cpus(), os.cpu_count() or 0
-    if not found:
+    allowed, count = allowed_cpus(), os.cpu_count() or 0
+    if not allowed:
         return "not set"
-    if len(found) >= there:
-        return f"{len(found)} processors allowed, not pinned"
-    return f"pinned to processor{'s' * (len(found) > 1)} {', '.join(map(str, found))} of {there}"
+    if len(allowed) >= count:
+        return f"{len(allowed)} processors allowed, not pinned"
+    return f"pinned to processor{'s' * (len(allowed) > 1)} {', '.join(map(str, allowed))} of {count}"
 
 
 @contextmanager
@@ -178,8 +178,8 @@ def pinned(processors: Collection[int]) -> Iterator[None]:
         return
     before = allowed_cpus()
     if not set(processors) <= set(before):
-        found = f"allowed here: {', '.join(map(str, before))}" if before else "this system cannot pin threads"
-        msg = f"cannot pin to processors {', '.join(map(str, sorted(processors)))}: {found}"
+        reason = f"allowed here: {', '.join(map(str, before))}" if before else "this system cannot pin threads"
+        msg = f"cannot pin to processors {', '.join(map(str, sorted(processors)))}: {reason}"
         raise DeviceError(msg)
     os.sched_setaffinity(0, processors)
     try:

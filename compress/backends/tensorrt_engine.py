@@ -1,9 +1,9 @@
 """A TensorRT engine from an ONNX file, through the public Python API.
 
 Networks are strongly typed: precision comes from the ONNX file (float32, or int8 where Q/DQ pairs stand), never from builder
-flags or a calibrator. TensorRT 10.x must be told so; 11.x knows no other way and ignores the flag. An engine runs only on the
-kind of GPU and the version of TensorRT that it was built with, so it is built on the device. Nothing here was run by the tests:
-they check the names that are used against the published API.
+flags or a calibrator. TensorRT 10.x needs the flag STRONGLY_TYPED; 11.x is always strongly typed and ignores it. An engine runs
+only on the kind of GPU and the version of TensorRT that it was built with, so it is built on the device. The tests have no GPU and
+check the names that are used against the published API.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def build_engine(
 
     Raises:
         MissingPackageError: TensorRT is not installed.
-        ConversionError: The parser or the builder refuses the network; the first error is told.
+        ConversionError: The parser or the builder refuses the network; the message has the first error.
     """
     try:
         import tensorrt as trt

@@ -72,8 +72,8 @@ class TensorRTRunner:
             msg = f"out of memory: no execution context for {self.path} ({self.path.stat().st_size / 1e6:.3g} MB on disk)"
             raise DeviceError(msg)
         self._engine, self._context, self._stream = engine, context, CUDA.Stream()
-        found = (engine.get_tensor_name(index) for index in range(engine.num_io_tensors))
-        self._names = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in found}
+        names = (engine.get_tensor_name(index) for index in range(engine.num_io_tensors))
+        self._names = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
@@ -158,8 +158,8 @@ class TensorRTRunner:
 
     def _prepare(self, feeds: Feeds) -> None:
         """Set input shapes and take buffers, once for each set of shapes."""
-        wanted = tuple(array.shape for array in feeds.values())
-        if wanted == self._held:
+        input_shapes = tuple(array.shape for array in feeds.values())
+        if input_shapes == self._held:
             return
         context = self._context
         if set(feeds) != set(self.shapes()) or not all(context.set_input_shape(*item) for item in _shapes_of(feeds)):
@@ -175,7 +175,7 @@ class TensorRTRunner:
                 context.set_tensor_address(name, device.data_ptr())
         except RuntimeError as error:
             raise run_error(self.path, feeds, self.shapes(), error) from error
-        self._held = wanted
+        self._held = input_shapes
 
     def _stage(self, feeds: Feeds) -> None:
         for name, array in feeds.items():

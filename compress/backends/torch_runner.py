@@ -187,4 +187,4 @@ def _arrays(outputs: Any) -> list[Array]:
         outputs = [outputs]
     elif isinstance(outputs, dict):
         outputs = list(outputs.values())
-    return [(each.float() if each.is_floating_point() else each).cpu().numpy() for each in outputs]
+    return [(tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy() for tensor in outputs]

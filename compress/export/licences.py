@@ -46,20 +46,20 @@ def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]
         data_source: As in the recipe.
         earlier: Records of the stages before export, the teachers' first.
     """
-    found = [LicenceNote("infer.py, build_engine.sh", f"compress {compress.__version__}", package_licence("compress"))]
+    notes = [LicenceNote("infer.py, build_engine.sh", f"compress {compress.__version__}", package_licence("compress"))]
     for record in earlier:
         if network := record.parameters.get("network"):
-            found += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
+            notes += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
     kind = data_source.partition(":")[0]
     origin = f"{data_source}: {_source('data', kind)}"
-    found.append(LicenceNote("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
+    notes.append(LicenceNote("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
     for package in RUNTIMES.get(runtime, ()):
-        found.append(
+        notes.append(
             LicenceNote(
                 f"package {package}, which infer.py needs and which is not in this folder", "PyPI", package_licence(package)
             )
         )
-    return tuple(found)
+    return tuple(notes)
 
 
 def package_licence(package: str) -> str:
@@ -69,7 +69,7 @@ def package_licence(package: str) -> str:
     except metadata.PackageNotFoundError:
         return "must be checked: the package is not installed where this was written"
     expression, field = ("".join(about.get_all(key) or ()) for key in ("License-Expression", "License"))
-    classifiers = [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License ::")]
+    classifiers = [entry.rpartition(" :: ")[2] for entry in about.get_all("Classifier") or () if entry.startswith("License ::")]
     short = field if len(field) <= SHORT and "\n" not in field else ""
     stated = expression or short or ", ".join(classifiers)
     return f"{stated}, as its metadata says ({about['Version']})" if stated else CHECK
@@ -77,7 +77,7 @@ def package_licence(package: str) -> str:
 
 def as_text(notes: Iterable[LicenceNote]) -> str:
     """The notes as a Markdown page."""
-    rows = "\n".join(f"| {' | '.join(each.replace('|', '/') for each in note)} |" for note in notes)
+    rows = "\n".join(f"| {' | '.join(field.replace('|', '/') for field in note)} |" for note in notes)
     header = "| what | from | licence |\n| --- | --- | --- |"
     return (
         "# Licence notes\n\nWhat compress knows of where the contents of this folder are from. It is no legal advice, and not\n"

@@ -39,7 +39,7 @@ def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, 
     """
     model = graphs.load(folder / "model.onnx")
     batch = model.graph.input[0].type.tensor_type.shape.dim[0]
-    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     manifest = {
         "device": device,
         "runtime": runtime,

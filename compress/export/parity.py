@@ -67,8 +67,8 @@ def outputs_of_network(network: nn.Module, split: Split) -> FormOutputs:
 
 def search_inputs(split: Split) -> Array:
     """The samples on which the first node is looked for, float32 (N, C, H, W)."""
-    found: Array = next(iter(split.ordered(SEARCHED))).inputs.numpy()
-    return found
+    inputs: Array = next(iter(split.ordered(SEARCHED))).inputs.numpy()
+    return inputs
 
 
 class ParityTable:

@@ -18,7 +18,7 @@ def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxru
         folder: The device's folder.
         spec: Input of the network.
         runtime: As in a device profile.
-        release: Of the runtime; of no matter here.
+        release: Of the runtime; the script does not depend on it.
     """
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     write_text(folder / "infer.py", infer_script(spec, runtime=runtime))

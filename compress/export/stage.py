@@ -67,15 +67,15 @@ class Export(Stage):
         from compress.export.parity_chain import compare_engine, compare_runtime
 
         pairs = ParityTable(context.task)
-        outcome, results = self._compared(candidate, context, pairs)
-        chosen = self._chosen(outcome, context)
-        if chosen.runtimes:
+        outcome, results = self._compare(candidate, context, pairs)
+        choices = self._choose_runtimes(outcome, context)
+        if choices.runtimes:
             from compress.export.runtime_per_device import with_runtimes
 
-            outcome = with_runtimes(outcome, chosen.runtimes, context.folder)
-        skipped: list[Fact] = list(chosen.skipped)
-        notes: list[Fact] = list(chosen.notes)
-        targets = _targets(context, chosen.runtimes)
+            outcome = with_runtimes(outcome, choices.runtimes, context.folder)
+        skipped: list[Fact] = list(choices.skipped)
+        notes: list[Fact] = list(choices.notes)
+        targets = _targets(context, choices.runtimes)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
@@ -87,24 +87,24 @@ class Export(Stage):
         engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]
         if engines:
             compare_engine(outcome.file_for("tensorrt"), context, pairs)
-        for runtime in dict.fromkeys(each for each in chosen.runtimes.values() if each not in ("onnxruntime", "tensorrt")):
+        for runtime in dict.fromkeys(name for name in choices.runtimes.values() if name not in ("onnxruntime", "tensorrt")):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
-        tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(chosen.rows)} if chosen.rows else {})
+        tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
-    def _chosen(self, candidate: Candidate, context: Context) -> RuntimeChoices:
+    def _choose_runtimes(self, candidate: Candidate, context: Context) -> RuntimeChoices:
         """A runtime for each profile of this machine that names several."""
         from compress.export.runtime_per_device import RuntimeChoices
 
-        chosen = RuntimeChoices()
+        choices = RuntimeChoices()
         for device in context.targets:
             if device.connection == "local" and device.runtimes:
                 each = [ExportTarget(device.name, name) for name in (device.runtime, *device.runtimes)]
                 refusals = {target.runtime: reason for target in each if (reason := self._refusal(target, candidate))}
-                chosen.add(device, candidate, context, refusals)
-        return chosen
+                choices.add(device, candidate, context, refusals)
+        return choices
 
-    def _compared(self, candidate: Candidate, context: Context, pairs: ParityTable) -> tuple[Candidate, Metrics]:
+    def _compare(self, candidate: Candidate, context: Context, pairs: ParityTable) -> tuple[Candidate, Metrics]:
         from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:
@@ -118,12 +118,12 @@ class Export(Stage):
     def _refusal(self, target: ExportTarget, candidate: Candidate) -> str | None:
         from compress.export.tensorrt_build_script import unsupported_reason
 
-        wanted = target.format
-        if wanted is None:
+        needed_format = target.format
+        if needed_format is None:
             return f"no format is known for its runtime {target.runtime!r}"
-        if wanted not in self.formats:
-            return f"its runtime {target.runtime!r} wants the format {wanted!r}, and formats is {list(self.formats)}"
-        if wanted == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
+        if needed_format not in self.formats:
+            return f"its runtime {target.runtime!r} wants the format {needed_format!r}, and formats is {list(self.formats)}"
+        if needed_format == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
             return reason
         return None
 
@@ -145,9 +145,10 @@ def _exported(candidate: Candidate, context: Context) -> Path:
     return path
 
 
-def _targets(context: Context, chosen: dict[str, str]) -> tuple[ExportTarget, ...]:
+def _targets(context: Context, runtimes: dict[str, str]) -> tuple[ExportTarget, ...]:
     targets = tuple(
-        ExportTarget(device.name, chosen.get(device.name, device.runtime), device.runtime_release) for device in context.targets
+        ExportTarget(device.name, runtimes.get(device.name, device.runtime), device.runtime_release)
+        for device in context.targets
     )
     return targets or (ExportTarget("host", "onnxruntime"),)
 
