@@ -2,7 +2,7 @@
 
 Networks are strongly typed: precision comes from the ONNX file (float32, or int8 where Q/DQ pairs stand), never from builder
 flags or a calibrator. TensorRT 10.x needs the flag STRONGLY_TYPED; 11.x is always strongly typed and ignores it. An engine runs
-only on the kind of GPU and the version of TensorRT that it was built with, so it is built on the device. The tests have no GPU and
+only on the kind of GPU and the version of TensorRT that it was built with, so it is built on the device. Tests, without a GPU,
 check the names that are used against the published API.
 """
 
