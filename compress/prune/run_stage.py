@@ -135,7 +135,7 @@ class PruningRun:
             rows=(*state.rows, self._row(k, removed, pruned.module, before, after, kept=kept)),
             curves={**state.curves, **curves},
             notes=(*pruned.notes, *scores.notes(stage.importance)) if kept else state.notes,
-            gone=(*state.gone, results.removed_fractions(self._layer_rows(pruned.module))),
+            gone=(*state.gone, results.removed_fractions(self._layer_rows(pruned.module if kept else module))),
         )
         if kept:
             self.setup.time_step(k, pruned.module)
@@ -231,11 +231,13 @@ class PruningRun:
         }
 
     def _curve(self, state: ResumeState) -> Curve:
+        """The metric over the steps that were kept."""
+        rows = [row for row in state.rows if row["kept"]]
         return Curve(
             x_label="pruning step",
             y_label=f"validation {self.metric.label} after recovery",
-            x=tuple(float(row["step"]) for row in state.rows),
-            y=tuple(row[f"{self.metric.name}_recovered"] for row in state.rows),
+            x=tuple(float(row["step"]) for row in rows),
+            y=tuple(row[f"{self.metric.name}_recovered"] for row in rows),
         )
 
 

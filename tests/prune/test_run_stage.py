@@ -98,6 +98,10 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
     rows = outcome.tables["pruning_steps"]
     assert [row["removed"] for row in rows] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.5, 0.55])
     assert [row["kept"] for row in rows] == [True, True, True, False, True, False]
+    assert outcome.curves["accuracy over pruning steps"].x == (0.0, 1.0, 2.0, 4.0)
+    for layer in outcome.tables["layers"]:  # an undone step removes nothing
+        after = layer["gone_after_each_step"]
+        assert (after[2], after[4]) == (after[1], after[3])
     assert outcome.results["sparsity"].value == pytest.approx(0.5, abs=1e-3)
     (cliff,) = outcome.warnings
     assert cliff.code == "prune.accuracy_cliff"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -40,23 +40,38 @@ def _number(item: Any) -> float | None:
 
 
 def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric) -> FigureFile:
-    """The metric before and after each step's recovery; beside it the remaining size of the network."""
+    """The metric before and after each step's recovery; beside it the remaining size of the network.
+
+    Lines connect the steps that were kept; an undone step is a hollow marker.
+    """
     figure = new_figure(7.2, 2.8)
     metric_axes, size_axes = figure.subplots(1, 2)
     x = [float(row["step"]) for row in rows]
-    for key, name, color in (("pruned", "right after the cut", 1), ("recovered", "after recovery", 0)):
-        _line(metric_axes, x, [_percent(_number(row.get(f"{metric.name}_{key}"))) for row in rows], name, COLORS[color])
+    undone = [row.get("kept") is False for row in rows]
+
+    def draw(axes: Axes, y: list[float], name: str, color: str) -> None:
+        points = list(zip(x, y, undone, strict=True))
+        _line(axes, *_columns((a, b) for a, b, skipped in points if not skipped), name, color)
+        axes.plot(*_columns((a, b) for a, b, skipped in points if skipped), "o", ms=4, mfc="none", mec=color)
+
+    for key, name, color in (("pruned", "right after pruning", 1), ("recovered", "after recovery", 0)):
+        draw(metric_axes, [_percent(_number(row.get(f"{metric.name}_{key}"))) for row in rows], name, COLORS[color])
     for index, (key, name) in enumerate((("macs", "MACs"), ("parameters", "parameters"))):
         whole = _number(rows[0].get(key)) or math.nan
-        _line(size_axes, x, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[index])
+        draw(size_axes, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[index])
     if any(_number(row.get("sparsity")) for row in rows):
         density = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
-        _line(size_axes, x, density, "weights that are not zero", COLORS[2])
+        draw(size_axes, density, "weights that are not zero", COLORS[2])
     for axes, y_label in ((metric_axes, f"validation {metric.label} (%)"), (size_axes, "left of the dense network (%)")):
         _finish(axes, "pruning step", y_label, x, legend=True)
-    return _picture(
-        stage, "steps", f"validation {metric.label} and what is left of the network over the pruning steps.", to_png(figure)
-    )
+    hollow = "; hollow markers are steps that were undone" * any(undone)
+    caption = f"validation {metric.label} and what is left of the network over the pruning steps{hollow}."
+    return _picture(stage, "steps", caption, to_png(figure))
+
+
+def _columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    rows = list(points)
+    return [x for x, _ in rows], [y for _, y in rows]
 
 
 def _percent(value: float | None) -> float:

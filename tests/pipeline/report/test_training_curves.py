@@ -1,6 +1,10 @@
 """Figures of one stage."""
 
+import pytest
+from matplotlib.figure import Figure
+
 from compress.core.record import Curve, Metric, RunRecord
+from compress.pipeline.report import training_curves
 from compress.pipeline.report.training_curves import draw_stage
 from compress.tasks.classification import ACCURACY
 
@@ -28,3 +32,17 @@ def test_pruning_steps_are_drawn_from_the_deciding_metric(record: RunRecord) -> 
 def test_a_curve_without_values_is_not_drawn(record: RunRecord) -> None:
     empty = Curve(x_label="epoch", y_label="loss", x=(1, 2), y=(None, None))
     assert list(draw_stage(record.stages[2].model_copy(update={"curves": {"loss": empty}}), ACCURACY)) == []
+
+
+def test_lines_connect_only_the_steps_that_were_kept(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    real = training_curves.to_png
+    monkeypatch.setattr(training_curves, "to_png", lambda figure: figures.append(figure) or real(figure))
+    prune = record.stages[1]
+    rows = tuple({**row, "kept": row["step"] != 3} for row in prune.tables["pruning_steps"])
+    drawn = next(iter(draw_stage(prune.model_copy(update={"tables": {"pruning_steps": rows}}), ACCURACY)))
+    assert "steps that were undone" in drawn.caption
+    for axes in figures[0].axes:
+        lines = {tuple(line.get_xdata()) for line in axes.lines}
+        assert lines == {(0, 1, 2, 4), (3,)}
+        assert all(line.get_linestyle() == "None" for line in axes.lines if len(line.get_xdata()) == 1)
