@@ -47,8 +47,8 @@ class Ssh(FrozenModel):
     trtexec: Word | None = None
     workdir: Word | None = None
     architecture: str | None = Field(default=None, pattern=r"^\w+$")
-    timeout_s: float = Field(default=1800.0, gt=0.0)
-    connect_timeout_s: int = Field(default=10, ge=1)
+    timeout_s: float = Field(default=1800.0, gt=0.0, le=604800.0)
+    connect_timeout_s: int = Field(default=10, ge=1, le=3600)
     options: tuple[Word, ...] = ()
 
     @field_validator("options")

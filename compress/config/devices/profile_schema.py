@@ -33,13 +33,13 @@ class SourcedValue(FrozenModel):
     """One published or derived number.
 
     Attributes:
-        value: Greater than zero.
+        value: Between 1e-9 and 1e18.
         unit: Its unit; for a peak it must be the unit that the peak is kept in.
         source: The document that says so, or the formula and the documents of its parts.
         url: Where that document is.
     """
 
-    value: float = Field(gt=0.0)
+    value: float = Field(ge=1e-9, le=1e18)
     unit: str
     source: str = Field(min_length=10)
     url: str | None = None
@@ -91,7 +91,7 @@ class Efficiency(FrozenModel):
     depthwise: SourcedValue
     bandwidth: SourcedValue | None = None
     overhead_us: SourcedValue
-    error_factor: float = Field(gt=1.0)
+    error_factor: float = Field(gt=1.0, le=1000.0)
 
     @field_validator("dense", "depthwise", "bandwidth")
     @classmethod
@@ -132,17 +132,17 @@ class MeasurementProtocol(FrozenModel):
         warmup_seconds: Shortest warm-up; it goes on until the latency is steady.
         seconds: Time for each file after warm-up.
         min_runs: Fewest runs for each file.
-        percentiles: Of latency, in (0, 100).
+        percentiles: Of latency, between 0.01 and 99.99.
         affinity: Processors to keep the measurement on, by number; none pins nothing.
         power_mode: Power mode and clocks to set before; None when there is nothing to set.
         sensors: Where power is read, in order of preference.
     """
 
-    batch: int = Field(default=1, ge=1)
-    warmup_seconds: float = Field(default=0.3, ge=0.0)
-    seconds: float = Field(default=2.0, gt=0.0)
-    min_runs: int = Field(default=30, ge=1)
-    percentiles: tuple[float, ...] = (50.0, 90.0, 99.0)
+    batch: int = Field(default=1, ge=1, le=65536)
+    warmup_seconds: float = Field(default=0.3, ge=0.0, le=3600.0)
+    seconds: float = Field(default=2.0, gt=0.0, le=86400.0)
+    min_runs: int = Field(default=30, ge=1, le=10_000_000)
+    percentiles: tuple[Annotated[float, Field(ge=0.01, le=99.99)], ...] = (50.0, 90.0, 99.0)
     affinity: tuple[Annotated[int, Field(ge=0)], ...] = ()
     power_mode: str | None = None
     sensors: tuple[Annotated[str, RegistryName("power_sensor")], ...] = ()
@@ -181,7 +181,7 @@ class Device(FrozenModel):
     runtime_release: str | None = Field(default=None, pattern=r"^[0-9]{1,3}[.][0-9]{1,3}([.][0-9]{1,3})*$")
     runtimes: tuple[str, ...] = ()
     connection: Connection | None = None
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     peaks: Peaks = Peaks()
     efficiency: Efficiency | None = None
     precision: Precision

@@ -137,8 +137,13 @@ def changed(key, part="peaks", **values):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (changed("fp16_gflops", value=-5), r"peaks\.fp16_gflops\.value: must be over 0, got -5"),
-        (changed("fp16_gflops", value=0), r"must be over 0, got 0"),
+        (changed("fp16_gflops", value=-5), r"peaks\.fp16_gflops\.value: must be at least 1e-09, got -5"),
+        (changed("fp16_gflops", value=0), r"must be at least 1e-09, got 0"),
+        (changed("fp16_gflops", value=1e-308), r"must be at least 1e-09"),
+        (changed("memory_bandwidth_gb_s", value=1e300), r"must be at most 1e\+18"),
+        (profile(contract={"percentiles": [100]}), r"contract\.percentiles\[0\]: must be at most 99\.99, got 100"),
+        (profile(contract={"percentiles": [50, 1e-320]}), r"contract\.percentiles\[1\]: must be at least 0\.01"),
+        (profile(contract={"seconds": 1e300}), r"contract\.seconds: must be at most 86400"),
         (changed("fp16_gflops", value=float("nan")), r"peaks\.fp16_gflops\.value"),
         (changed("fp16_gflops", value="fast"), r"expected a number, got 'fast'"),
         (changed("fp16_gflops", source=""), r"peaks\.fp16_gflops\.source"),
