@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.config.devices import Device
+    from compress.core.budget import Budget
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
@@ -108,6 +109,7 @@ class Context:
         load_float_network: Loads the last torch network of the chain, which `float_file` is the export of; None before there is
             one.
         targets: Profiles of all devices that the recipe names.
+        budget: Limits of the recipe; None where it has none.
         device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bars and lines.
         previous_records: Records of the stages before this one, the teacher's first.
@@ -128,6 +130,7 @@ class Context:
     float_file: Path | None = None
     load_float_network: Callable[[], nn.Module] | None = None
     targets: tuple[Device, ...] = ()
+    budget: Budget | None = None
     device: str = "auto"
     reporter: Reporter = field(default_factory=NullReporter)
     previous_records: tuple[StageRecord, ...] = ()
@@ -159,12 +162,14 @@ class Stage(FrozenModel):
 
     Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone. What is trained before
     the first stage that `compresses` is what the accuracy of all later ones is compared with, where the recipe has no teacher.
+    The recipe's budget is part of the key of a stage that `reads_budget`.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "same"
     trains: ClassVar[bool] = False
     compresses: ClassVar[bool] = False
+    reads_budget: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, candidate: Candidate, context: Context) -> Outcome:

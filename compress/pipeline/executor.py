@@ -121,6 +121,8 @@ class PipelineExecutor:
         inputs |= {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
         if self.onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
             inputs["opset"] = self.onnx.opset
+        if stage.reads_budget and self.plan.budget is not None:
+            inputs["budget"] = self.plan.budget.model_dump(mode="json")
         pending = PendingStage(
             index=index,
             name=name,
@@ -307,6 +309,7 @@ class PipelineExecutor:
             float_file=previous.float_onnx() if previous else None,
             load_float_network=previous.float_network if previous else None,
             targets=self.targets,
+            budget=self.plan.budget,
             device=self.device,
             reporter=self.reporter,
             previous_records=tuple(output.record for output in (*self.teachers, *self.outputs)),

@@ -2,7 +2,8 @@
 
 Every file runs in every runtime that it was made for, float and quantized timed in turns in one session. Of the quantized
 networks whose loss of the metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only
-where the whole 95 % interval is beyond its limit.
+where the whole 95 % interval is beyond its limit. Where a criterion fails, the recipe's budget decides what ships: see
+`limits_only_quantized_meets`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import run_split
 from compress.backends.runner_protocol import Array, FileRunner
+from compress.core.budget import MB, Budget
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.record import Metrics, Quantity
@@ -49,6 +51,21 @@ class AcceptanceCriteria:
 
 
 @dataclass(frozen=True)
+class BudgetFigures:
+    """What the recipe's budget may limit, of one file on this machine.
+
+    Attributes:
+        size_bytes: Of the file.
+        latency_ms: Median, in the fastest runtime.
+        metric: The deciding metric on validation.
+    """
+
+    size_bytes: int
+    latency_ms: float
+    metric: float
+
+
+@dataclass(frozen=True)
 class AcceptanceResult:
     """Result of the test.
 
@@ -58,6 +75,9 @@ class AcceptanceResult:
         results: `acceptance_speedup`, `acceptance_drop`.
         skipped: Runtimes that cannot run here.
         note: The verdict.
+        accurate: The loss of the metric is acceptable.
+        float_figures: Of the float network.
+        quantized_figures: Of the quantized one.
     """
 
     passed: bool
@@ -65,6 +85,9 @@ class AcceptanceResult:
     results: Metrics
     skipped: tuple[Fact, ...]
     note: Fact
+    accurate: bool
+    float_figures: BudgetFigures
+    quantized_figures: BudgetFigures
 
 
 def check_acceptance(
@@ -99,12 +122,9 @@ def check_acceptance(
             min_runs=10,
             reporter=context.reporter,
         )
-    reference = scores[FLOAT, runtimes[0]]
-    drops = {
-        candidate: _metric_drop(reference, scores[candidate]) for candidate in runners if candidate[0] == QUANTIZED
-    }  # fmt: skip
     by_candidate = {candidate: timings[" ".join(candidate)] for candidate in runners}
-    return _result(by_candidate, drops, criteria, skipped, context.task.metric)
+    sizes = {candidate: Path(runner.path).stat().st_size for candidate, runner in runners.items()}
+    return _result(by_candidate, scores, sizes, criteria, skipped, context.task.metric)
 
 
 def _open_runners(
@@ -134,15 +154,18 @@ def _metric_drop(reference: Array, scores: Array) -> Quantity:
 
 def _result(
     timings: Mapping[Candidate, Timing],
-    drops: Mapping[Candidate, Quantity],
+    scores: Mapping[Candidate, Array],
+    sizes: Mapping[Candidate, int],
     criteria: AcceptanceCriteria,
     skipped: tuple[Fact, ...],
     metric: str,
 ) -> AcceptanceResult:
     latency_ms = {candidate: median_ms(timing) for candidate, timing in timings.items()}
-    fastest_float = min((candidate for candidate in timings if candidate[0] == FLOAT), key=lambda key: latency_ms[key])
+    floats = [candidate for candidate in timings if candidate[0] == FLOAT]
+    fastest_float = min(floats, key=lambda candidate: latency_ms[candidate])
+    drops = {key: _metric_drop(scores[floats[0]], scores[key]) for key in timings if key[0] == QUANTIZED}
     accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= criteria.max_drop]
-    best = min(accurate or drops, key=lambda key: latency_ms[key])
+    best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
     is_slower = gain.high is not None and gain.high < 1.0
     passed = bool(accurate) and not is_slower
@@ -171,4 +194,42 @@ def _result(
         }
         for candidate, timing in timings.items()
     )
-    return AcceptanceResult(passed, rows, {"acceptance_speedup": gain, "acceptance_drop": drop}, skipped, note)
+    figures = (BudgetFigures(sizes[key], latency_ms[key], float(scores[key].mean())) for key in (fastest_float, best))
+    results = {"acceptance_speedup": gain, "acceptance_drop": drop}
+    return AcceptanceResult(passed, rows, results, skipped, note, bool(accurate), *figures)
+
+
+def limits_only_quantized_meets(
+    result: AcceptanceResult, budget: Budget, device: str, reference: float | None
+) -> tuple[str, ...]:
+    """Limits for which a quantized network that failed the test ships all the same; none where the float one ships.
+
+    That is where the float network misses limits of the budget and the quantized one misses none that the float one meets.
+    Limits that this machine can check are compared: size, latency on this device, and the metric on validation. Where the
+    budget limits no metric, a quantized network that loses more than the test allows does not ship.
+
+    Args:
+        result: Of the test.
+        budget: The recipe's limits.
+        device: Profile of this machine.
+        reference: The teacher's metric on validation; None without a teacher.
+    """
+    missed_by_float, missed = (
+        _missed(figures, budget, device, reference) for figures in (result.float_figures, result.quantized_figures)
+    )
+    limits_metric = budget.accuracy is not None or (budget.accuracy_drop is not None and reference is not None)
+    if not limits_metric and not result.accurate:
+        return ()
+    return tuple(sorted(missed_by_float - missed)) if missed < missed_by_float else ()
+
+
+def _missed(figures: BudgetFigures, budget: Budget, device: str, reference: float | None) -> set[str]:
+    """Names of the limits that a file misses."""
+    drop = None if reference is None else reference - figures.metric
+    upper = {
+        "size_mb": (figures.size_bytes / MB, budget.size_mb),
+        f"latency_ms on {device}": (figures.latency_ms, budget.latency_ms.get(device)),
+        "accuracy_drop": (drop, budget.accuracy_drop),
+    }
+    missed = {name for name, (value, limit) in upper.items() if value is not None and limit is not None and value > limit}
+    return missed | ({"accuracy"} if budget.accuracy is not None and figures.metric < budget.accuracy else set())

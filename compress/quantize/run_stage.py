@@ -21,7 +21,7 @@ from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
-from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance
+from compress.quantize.acceptance import AcceptanceCriteria, AcceptanceResult, check_acceptance, limits_only_quantized_meets
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
@@ -42,6 +42,7 @@ from compress.quantize.target_requirements import (
 )
 
 if TYPE_CHECKING:
+    from compress.config.devices import Device
     from compress.quantize.stage import Quantize
 
 BATCH = 8
@@ -238,13 +239,23 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
     if verdict.passed:
         return
     consequence = Fact.of("quantize.quantized_network_ships")
-    if stage.accept_if.keep == "better":
+    if stage.accept_if.keep == "better" and (limits := _limits_only_quantized_meets(verdict, device, context)):
+        consequence = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
+    elif stage.accept_if.keep == "better":
         consequence = Fact.of("quantize.float_network_ships")
         files["onnxruntime"] = context.folder / FLOAT_FILE
         write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
         files.pop("openvino", None)
     report.notes.append(consequence)
     report.warnings += [verdict.note, consequence]
+
+
+def _limits_only_quantized_meets(verdict: AcceptanceResult, device: Device, context: Context) -> tuple[str, ...]:
+    if context.budget is None:
+        return ()
+    teacher = context.previous_records[0].after if context.teachers and context.previous_records else {}
+    reference = teacher.get(f"{context.task.metric}_validation")
+    return limits_only_quantized_meets(verdict, context.budget, device.name, None if reference is None else reference.value)
 
 
 def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: bool) -> list[Fact]:

@@ -51,6 +51,7 @@ class Quantize(Stage):
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "onnx"
+    reads_budget: ClassVar[bool] = True
     compresses: ClassVar[bool] = True
 
     scheme: Scheme = "auto"

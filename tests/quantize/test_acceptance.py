@@ -7,9 +7,11 @@ import pytest
 from torch import nn
 
 from compress.config.devices import Device, load_device
+from compress.core.budget import Budget
 from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
+from compress.quantize.acceptance import AcceptanceResult, BudgetFigures, limits_only_quantized_meets
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
 
@@ -42,6 +44,51 @@ def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, cont
     assert replaced == Fact.of("quantize.float_network_ships")
     assert all(fact in outcome.notes for fact in (failed, replaced))
     assert outcome.results["acceptance_drop"].value > 0.01
+
+
+def test_quantized_network_that_alone_meets_the_budget_ships_although_it_failed(
+    network: nn.Module, context: Context, exported: Path
+) -> None:
+    limit_mb = 0.8 * exported.stat().st_size / 1e6
+    stage = Quantize(ptq={"weights": {"bits": 2}}, accept_if={"accuracy_drop": 0.01, "seconds": 0.02})
+    budget = Budget(size_mb=limit_mb, accuracy=0.01)
+    context = dataclasses.replace(context, targets=(here(),), budget=budget)
+    outcome = stage.run(Candidate(SPEC, network), context)
+    assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
+    assert outcome.candidate.files["onnxruntime"].stat().st_size / 1e6 <= limit_mb
+    assert [fact.code for fact in outcome.warnings] == ["quantize.acceptance", "quantize.quantized_network_meets_budget"]
+    assert outcome.warnings[1].values["limits"] == ("size_mb",)
+    without_metric = dataclasses.replace(context, budget=Budget(size_mb=limit_mb))
+    assert stage.run(Candidate(SPEC, network), without_metric).candidate.files["onnxruntime"].name == "model.float.onnx"
+
+
+FLOAT_FIGURES, QUANTIZED_FIGURES = BudgetFigures(4_000_000, 1.0, 0.9), BudgetFigures(1_000_000, 1.5, 0.88)
+
+
+@pytest.mark.parametrize(
+    ("budget", "accurate", "reference", "limits"),
+    [
+        (Budget(size_mb=2), True, None, ("size_mb",)),
+        (Budget(size_mb=2), False, None, ()),
+        (Budget(size_mb=5), True, None, ()),
+        (Budget(size_mb=0.5), True, None, ()),
+        (Budget(size_mb=2, accuracy=0.85), False, None, ("size_mb",)),
+        (Budget(size_mb=2, accuracy=0.89), True, None, ()),
+        (Budget(size_mb=2, accuracy=0.95), False, None, ("size_mb",)),
+        (Budget(size_mb=2, latency_ms={"host": 1.2}), True, None, ()),
+        (Budget(size_mb=2, latency_ms={"host": 0.5}), True, None, ("size_mb",)),
+        (Budget(size_mb=2, latency_ms={"phone": 0.5}), True, None, ("size_mb",)),
+        (Budget(size_mb=2, accuracy_drop=0.03), False, 0.9, ("size_mb",)),
+        (Budget(size_mb=2, accuracy_drop=0.01), True, 0.9, ()),
+        (Budget(size_mb=2, accuracy_drop=0.03), False, None, ()),
+    ],
+)
+def test_the_whole_budget_decides_what_ships_after_a_failed_test(
+    budget: Budget, accurate: bool, reference: float | None, limits: tuple[str, ...]
+) -> None:
+    note = Fact.of("quantize.acceptance")
+    result = AcceptanceResult(False, (), {}, (), note, accurate, FLOAT_FIGURES, QUANTIZED_FIGURES)
+    assert limits_only_quantized_meets(result, budget, "host", reference) == limits
 
 
 def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, context: Context) -> None:

@@ -112,6 +112,10 @@ SENTENCES: Sentences = {
     "quantize.layers_not_measured": "{error}",
     "quantize.mixed_precision": _mixed_precision,
     "quantize.numeric_format": _numeric_format,
+    "quantize.quantized_network_meets_budget": (
+        "the quantized network is used although it failed the acceptance test: the float network misses limits of the budget "
+        "that the quantized one meets: {limits}"
+    ),
     "quantize.quantized_network_ships": (
         "the quantized network is used although it failed the acceptance test, as accept_if.keep asks"
     ),
