@@ -16,6 +16,7 @@ from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
+from compress.data.split_checks import find_duplicates, find_missing_classes
 from compress.data.stratified import Indices, balanced_subset
 
 ArrayPart = tuple[Tensor, Indices]
@@ -85,6 +86,10 @@ def build_image_data(
         test=ImageSplit(test, still),
         source=settings.source,
         skipped=skipped,
+        warnings=(
+            *find_duplicates({"training": train, "validation": validation, "test": test}),
+            *find_missing_classes({"validation": validation.labels, "test": test.labels}, classes),
+        ),
     )
 
 

@@ -4,40 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from compress.core.errors import DataError
 from compress.core.object_fingerprint import fingerprint_object
 from compress.data.augment import seed_of, seeded_transform
 from compress.data.batch import Batch
+from compress.data.stratified import Indices
 
 _PROBED = 32
+_INPUTS = ("inputs", "input", "image", "images", "img", "pixel_values", "x")
+_TARGETS = ("targets", "target", "labels", "label", "y")
+"""Keys of a batch that is a dictionary."""
 
 
 class LoaderSplit:
     """One loader as a split. See `compress.data.batch.Split` for the interface.
 
+    Batches are (inputs, targets), or dictionaries with such entries (`image` and `label`, `pixel_values` and `labels`).
+
     `fingerprint` covers the loader's length, the attributes and code of its dataset and collate function, and up to 32 of its
     samples. Changes of other files that the dataset reads are not seen.
+
+    Args:
+        loader: Reads a dataset by index.
+        name: Of the split.
+        classes: How many there are.
+
+    Attributes:
+        shape: Of one sample, (C, H, W).
+        probed: Hashes of the samples that were read, up to 32.
+
+    Raises:
+        DataError: It is no such loader, or its samples are no images of one size with labels.
     """
 
     views: int | None = None
 
     def __init__(self, loader: DataLoader[Any], name: str, classes: int) -> None:
         self.name, self._loader, self._classes = name, loader, classes
-        if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        if not isinstance(loader, DataLoader):
+            msg = f"the {name} loader is {type(loader).__name__}; wrap the dataset: DataLoader(dataset, batch_size=64)"
+            raise DataError(msg)
+        if (
+            isinstance(loader.dataset, IterableDataset)
+            or loader.batch_sampler is None
+            or not hasattr(loader.dataset, "__len__")
+        ):
             msg = f"the {name} loader cannot be read by index; give it a dataset with __len__ and __getitem__, and a batch size"
             raise DataError(msg)
-        self._steps, self._size = len(loader), len(loader.dataset)  # type: ignore[arg-type]
+        self._dataset = self._own_dataset()
+        self._steps, self._size = len(loader), len(self._dataset)  # type: ignore[arg-type]
         if self._steps == 0 or self._size == 0:
             msg = f"the {name} loader gives no batches"
             raise DataError(msg)
-        self.shape, self.fingerprint = self._probe()
+        self.shape, self.probed, self.fingerprint = self._probe()
+
+    def _own_dataset(self) -> Dataset[Any]:
+        """The dataset; the part of it where the loader's sampler takes only some samples."""
+        dataset, sampler = self._loader.dataset, self._loader.sampler
+        if isinstance(sampler, SubsetRandomSampler):
+            return Subset(dataset, sorted(set(sampler.indices)))
+        if self.name != "train" and not isinstance(sampler, (SequentialSampler, RandomSampler)):
+            msg = (
+                f"the {self.name} loader has a {type(sampler).__name__}; give it a Subset of the dataset that holds its samples"
+            )
+            raise DataError(msg)
+        return dataset
 
     def __len__(self) -> int:
         return self._size
@@ -50,10 +98,10 @@ class LoaderSplit:
         return self._steps - (len(self._loader.sampler) % own == 1)  # type: ignore[arg-type]
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Every sample of the dataset once, in order; transforms of the dataset itself stay as they are."""
+        """Every sample once, in order; transforms of the dataset itself stay as they are."""
         loader = self._loader
         plain: DataLoader[Any] = DataLoader(
-            loader.dataset,
+            self._dataset,
             batch_size,
             num_workers=loader.num_workers,
             collate_fn=loader.collate_fn,
@@ -61,7 +109,7 @@ class LoaderSplit:
             generator=torch.Generator(),
         )
         start = 0
-        for batch in _in_own_randomness(plain, seed_of("ordered")):
+        for batch in self._batches(plain, seed_of("ordered")):
             inputs, targets = self._check(batch)
             yield Batch(inputs, targets, torch.arange(start, start + len(targets)))
             start += len(targets)
@@ -72,18 +120,32 @@ class LoaderSplit:
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """The loader's own batches."""
-        batches = _in_own_randomness(self._loader, seed_of("epoch", seed, number))
+        batches = self._batches(self._loader, seed_of("epoch", seed, number))
         for batch in itertools.islice(batches, self.batches(batch_size)):
             yield Batch(*self._check(batch))
 
+    @property
+    def labels(self) -> Indices | None:
+        """Class of each sample, int64 (N,), where the dataset has them without reading its samples; else None."""
+        dataset, indices = self._dataset, None
+        while isinstance(dataset, Subset):
+            indices = np.asarray(dataset.indices)[... if indices is None else indices]
+            dataset = dataset.dataset
+        values = dataset.tensors[-1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
+        if not isinstance(values, (list, Tensor, np.ndarray)) or len(values) != len(dataset):  # type: ignore[arg-type]
+            return None
+        labels = np.asarray(values)
+        return labels[... if indices is None else indices] if labels.ndim == 1 and labels.dtype.kind == "i" else None
+
     def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
-            msg = f"the {self.name} loader yields {type(batch).__name__}; expected (inputs, targets), two tensors"
-            raise DataError(msg)
-        inputs, targets = batch
+        inputs, targets = self._pair(batch)
         if inputs.ndim != 4 or not inputs.is_floating_point():
             description = f"{inputs.dtype} {tuple(inputs.shape)}"
             msg = f"the {self.name} loader's inputs are {description}; expected float (N, C, H, W), normalised"
+            raise DataError(msg)
+        if not bool(torch.isfinite(inputs).all()):
+            count = int((~torch.isfinite(inputs)).flatten(1).any(1).sum())
+            msg = f"the {self.name} loader gives NaN or infinite values in {count} of {len(inputs)} samples; mend the data"
             raise DataError(msg)
         if targets.ndim != 1 or targets.is_floating_point():
             msg = f"the {self.name} loader's targets are {targets.dtype} {tuple(targets.shape)}; expected integer (N,)"
@@ -94,31 +156,66 @@ class LoaderSplit:
             raise DataError(msg)
         return inputs.to(torch.float32), targets.to(torch.int64)
 
-    def _probe(self) -> tuple[tuple[int, ...], str]:
-        """Shape of a sample, and the fingerprint."""
-        shape: tuple[int, ...] = ()
-        code = fingerprint_object((self._loader.dataset, self._loader.collate_fn)).sha256
-        digest = hashlib.sha256(f"{code} {self._size} {self._steps} {self._classes}".encode())
+    def _pair(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a batch."""
+        kind = type(batch).__name__
+        if isinstance(batch, Mapping):
+            keys = [[key for key in names if key in batch] for names in (_INPUTS, _TARGETS)]
+            kind = f"a dictionary of {', '.join(map(str, batch))}"
+            batch = tuple(batch[key] for names in keys for key in names) if [*map(len, keys)] == [1, 1] else ()
+        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+            return batch[0], batch[1]
+        msg = (
+            f"the {self.name} loader yields {kind}; expected (inputs, targets), two tensors, or a dictionary with one key of "
+            f"{', '.join(_INPUTS)} and one of {', '.join(_TARGETS)}"
+        )
+        raise DataError(msg)
+
+    def _probe(self) -> tuple[tuple[int, ...], frozenset[bytes], str]:
+        """Shape of a sample, hashes of some, and the fingerprint."""
+        shapes: dict[tuple[int, ...], int] = {}
+        probed: list[bytes] = []
+        labels: list[int] = []
+        code = fingerprint_object((self._dataset, self._loader.collate_fn)).sha256
         with seeded_transform(seed_of("probe")):
             for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
-                inputs, targets = self._check(self._loader.collate_fn([self._loader.dataset[index]]))
-                shape = tuple(inputs.shape[1:])
-                digest.update(inputs.contiguous().numpy().data)
-                digest.update(str(targets.tolist()).encode())
-        return shape, digest.hexdigest()
+                inputs, targets = self._check(self._sample(index))
+                shapes.setdefault(tuple(inputs.shape[1:]), index)
+                probed.append(hashlib.sha256(inputs.contiguous().numpy().tobytes()).digest())
+                labels += targets.tolist()
+        if len(shapes) > 1:
+            listed = ", ".join(f"{shape} at {index}" for shape, index in shapes.items())
+            msg = f"the {self.name} loader's samples have several shapes ({listed}); resize them in the dataset's transform"
+            raise DataError(msg)
+        text = f"{code} {self._size} {self._steps} {self._classes} {labels}".encode()
+        return next(iter(shapes)), frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
 
+    def _sample(self, index: int) -> Any:
+        """One sample as a batch."""
+        try:
+            return self._loader.collate_fn([self._dataset[index]])
+        except Exception as error:  # whatever the user's dataset raises
+            raise self._failure(error, f"at sample {index}") from error
 
-def _in_own_randomness(loader: Iterable[Any], seed: int) -> Iterator[Any]:
-    """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
-    with seeded_transform(seed):
-        batches = iter(loader)
-        state = torch.get_rng_state()
-    end = object()
-    while True:
-        with seeded_transform(0):
-            torch.set_rng_state(state)
-            batch = next(batches, end)
+    def _batches(self, loader: DataLoader[Any], seed: int) -> Iterator[Any]:
+        """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
+        with seeded_transform(seed):
+            batches = iter(loader)
             state = torch.get_rng_state()
-        if batch is end:
-            return
-        yield batch
+        end = object()
+        for number in itertools.count():
+            with seeded_transform(0):
+                torch.set_rng_state(state)
+                try:
+                    batch = next(batches, end)
+                except Exception as error:  # whatever the user's dataset raises
+                    raise self._failure(error, f"at batch {number}") from error
+                state = torch.get_rng_state()
+            if batch is end:
+                return
+            yield batch
+
+    def _failure(self, error: Exception, where: str) -> DataError:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+        hint = "; convert images to tensors in the dataset's transform" if "PIL" in reason else ""
+        return DataError(f"the {self.name} loader fails {where}: {type(error).__name__}: {reason}{hint}")

@@ -21,13 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from compress.data.augment import Transform, seed_of, seeded_transform
 from compress.data.batch import UNLABELLED, Batch
+from compress.data.split_checks import Comparable
 from compress.data.stratified import Indices
 
 CACHE_BYTES = 256 * 2**20
 """A split keeps its transformed images in memory if all views together are no larger."""
 
 
-class Reader(Protocol):
+class Reader(Comparable, Protocol):
     """Raw images by index.
 
     Attributes:
@@ -69,6 +70,18 @@ class ImageArrays:
     def read(self, index: int) -> Tensor:
         """One image, uint8 (C, h, w)."""
         return self.images[index]
+
+    def sizes(self) -> Indices:
+        """Sum of the pixels of each image."""
+        return self.images.flatten(1).sum(1, dtype=torch.int64).numpy()
+
+    def contents(self, index: int) -> bytes:
+        """Hash of the pixels."""
+        return hashlib.sha256(self.images[index].numpy().tobytes()).digest()
+
+    def name(self, index: int) -> str:
+        """Number of the sample."""
+        return f"number {index}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from compress.core.errors import DataError
@@ -14,6 +15,8 @@ from compress.data.settings import DataSettings
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
+
+    from compress.data.dataloader_split import LoaderSplit
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Data:
         test: For the figures in the report, looked at after all decisions.
         source: The recipe's source string, or `python` for a user's own loaders.
         skipped: Files left out, with reasons.
+        warnings: What makes figures wrong or empty: samples in two splits, classes without samples.
         settings: What it was read with; None for a user's own loaders.
     """
 
@@ -36,6 +40,7 @@ class Data:
     test: Split
     source: str = "python"
     skipped: tuple[Fact, ...] = ()
+    warnings: tuple[Fact, ...] = ()
     settings: DataSettings | None = None
 
     @staticmethod
@@ -66,6 +71,7 @@ class Data:
             DataError: A loader has no length, or yields something else.
         """
         from compress.data.dataloader_split import LoaderSplit
+        from compress.data.split_checks import find_missing_classes
 
         loaders = {"train": train, "validation": validation, "test": test}
         splits = [LoaderSplit(loader, name, len(classes)) for name, loader in loaders.items()]
@@ -83,7 +89,21 @@ class Data:
             std=_per_channel("std", std, channels),
             classes=tuple(classes),
         )
-        return Data(spec, splits[0], splits[1], splits[2])
+        labels = {split.name: split.labels for split in splits[1:]}
+        warnings = (
+            *_equal_samples(splits),
+            *find_missing_classes({name: values for name, values in labels.items() if values is not None}, spec.classes),
+        )
+        return Data(spec, splits[0], splits[1], splits[2], warnings=warnings)
+
+
+def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
+    """Facts about samples that two loaders both have, among those that were read."""
+    return tuple(
+        Fact.of("data.equal_samples_in_loaders", first=first.name, second=second.name, count=count, probed=len(second.probed))
+        for first, second in combinations(splits, 2)
+        if (count := len(first.probed & second.probed))
+    )
 
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:

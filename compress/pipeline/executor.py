@@ -106,7 +106,9 @@ class PipelineExecutor:
             key=key_of({"start": network.key, "teachers": teachers, **self._root_key()}),
             parameters={"network": network.key},
             build_input=lambda: self._build_candidate(network),
-            run=lambda candidate, context: Outcome(candidate, skipped=context.data.skipped),
+            run=lambda candidate, context: Outcome(
+                candidate, skipped=context.data.skipped, notes=context.data.warnings, warnings=context.data.warnings
+            ),
             build_reference=self._reference(network),
             trained=network.trained,
         )

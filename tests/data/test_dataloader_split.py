@@ -1,8 +1,10 @@
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from compress.core.errors import DataError
+from compress.core.sentences import render
 from compress.data.interface import Data
 
 
@@ -119,6 +121,19 @@ def test_normalisation_fits_grey_images():
         Data.from_loaders(grey, grey, grey, classes=["a", "b"], mean=(0.1, 0.2, 0.3))
 
 
+class Own(Dataset):
+    """Any samples."""
+
+    def __init__(self, sample, count=24):
+        self.sample, self.count = sample, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.sample(index)
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         yield torch.zeros(3, 8, 8), 0
@@ -134,6 +149,13 @@ class Stream(IterableDataset):
         (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.zeros(4))), "targets are torch.float32"),
         (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.full((4,), 2))), "run from 2 to 2, but there are 2 classes"),
         (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8))), "expected .inputs, targets."),
+        (DataLoader(Own(lambda i: {"image": torch.zeros(3, 8, 8), "mask": i})), "a dictionary of image, mask; expected"),
+        (DataLoader(Own(lambda i: (torch.zeros(3, 8 + i % 2, 8), 0)), 4), r"several shapes \(\(3, 8, 8\) at 0, \(3, 9, 8\)"),
+        (DataLoader(Own(lambda i: (Image.new("RGB", (8, 8)), i % 2)), 4), "PIL.*convert images to tensors"),
+        (DataLoader(Own(lambda i: (torch.full((3, 8, 8), 1 / (i - 5)), 0))), "fails at sample 5: ZeroDivisionError"),
+        (DataLoader(TensorDataset(torch.full((4, 3, 8, 8), torch.nan), torch.zeros(4).long())), "NaN or infinite values in 1"),
+        (tensors(), "is TensorDataset; wrap the dataset"),
+        ([1], "is list; wrap the dataset"),
         (DataLoader(tensors(channels=1), batch_size=4), "make them the same"),
         (DataLoader(tensors(count=3), batch_size=4, drop_last=True), "gives no batches"),
     ],
@@ -141,3 +163,57 @@ class Stream(IterableDataset):
 def test_a_loader_that_does_not_fit_is_refused(loader, said):
     with pytest.raises(DataError, match=said):
         make(loader)
+
+
+@pytest.mark.parametrize("keys", [("image", "label"), ("pixel_values", "labels"), ("x", "y")])
+def test_batches_may_be_dictionaries(keys):
+    named = DataLoader(Own(lambda i: {keys[0]: torch.full((3, 8, 8), float(i)), keys[1]: i % 2, "id": str(i)}), batch_size=5)
+    plain = DataLoader(Own(lambda i: (torch.full((3, 8, 8), float(i)), i % 2)), batch_size=5)
+    assert equal(make(named).train.ordered(4), make(plain).train.ordered(4))
+    assert equal(make(named).train.epoch(0, 5, 1), make(plain).train.epoch(0, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        (lambda i: (torch.zeros(3, 8, 8) if i != 41 else torch.zeros(3, 9, 8), 0), "fails at batch 5"),
+        (lambda i: (torch.full((3, 8, 8), torch.nan if i == 41 else 0.0), 0), "NaN or infinite values in 1 of 8 samples"),
+    ],
+)
+def test_samples_that_were_not_looked_at_are_refused_when_they_come(sample, said):
+    data = make(DataLoader(Own(sample, 97), batch_size=8))
+    with pytest.raises(DataError, match=said):
+        list(data.train.ordered(8))
+
+
+def test_a_sampler_over_some_samples_is_followed_everywhere():
+    dataset = tensors(20)
+    first, second = (DataLoader(dataset, 4, sampler=SubsetRandomSampler(part)) for part in (range(12), range(12, 20)))
+    data = Data.from_loaders(first, second, second, classes=["a", "b"])
+    assert (len(data.train), len(data.validation)) == (12, 8)
+    assert torch.equal(torch.cat([batch.inputs for batch in data.validation.ordered(3)]), dataset.tensors[0][12:])
+    assert {float(value) for batch in data.train.epoch(0, 4, 0) for value in batch.inputs[:, 0, 0, 0]} <= {
+        float(value) for value in dataset.tensors[0][:12, 0, 0, 0]
+    }
+    weighted = DataLoader(dataset, 4, sampler=WeightedRandomSampler(torch.ones(20), 8))
+    with pytest.raises(DataError, match="validation loader has a WeightedRandomSampler; give it a Subset"):
+        Data.from_loaders(first, weighted, second, classes=["a", "b"])
+
+
+def test_equal_samples_and_missing_classes_are_warned_of():
+    images = torch.randn(30, 3, 8, 8)
+    train, validation, test = (
+        DataLoader(TensorDataset(images[part], labels), batch_size=4)
+        for part, labels in (
+            (slice(0, 12), torch.arange(12) % 3),
+            (slice(12, 20), torch.zeros(8).long()),
+            (slice(10, 14), torch.tensor([0, 1, 2, 0])),
+        )
+    )
+    found = [render(fact) for fact in Data.from_loaders(train, validation, test, classes=["a", "b", "c"]).warnings]
+    end = "figures of the test split are too good"
+    assert found == [
+        f"2 of 4 samples of the test loader that were compared are also in the train loader: {end}",
+        f"2 of 4 samples of the test loader that were compared are also in the validation loader: {end}",
+        "2 classes have no sample in the validation split (b, c): its figures say nothing about them",
+    ]

@@ -6,6 +6,25 @@ from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
     "data.not_an_image_file": lambda fact: f"{fact.values['suffix'] or 'no suffix'}: not an image file",
+    "data.broken_link": "a link that leads nowhere",
+    "data.link_within_the_folder": "a link to a file or folder of the data set itself, or to one that holds it",
+    "data.same_file": "a link to a file that is already used",
+    "data.not_a_regular_file": "neither a file nor a folder",
+    "data.classes_hold_same_folders": (
+        "the class folders {subject} all hold the same folders ({folders}): if they are splits and not classes, name them "
+        "train, val and test"
+    ),
+    "data.duplicates_between_splits": (
+        "{count} samples of the {second} split are also in the {first} split ({subject} is one): figures of the {second} split "
+        "are too good"
+    ),
+    "data.equal_samples_in_loaders": (
+        "{count} of {probed} samples of the {second} loader that were compared are also in the {first} loader: figures of the "
+        "{second} split are too good"
+    ),
+    "data.classes_missing": (
+        "{count} classes have no sample in the {split} split ({subject}): its figures say nothing about them"
+    ),
     "data.more_files_skipped": "not image files",
     "data.synthetic_evaluation": (
         "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"

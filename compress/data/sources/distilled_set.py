@@ -132,7 +132,15 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         )
         raise DataError(msg)
     train = distilled.split(augmented=settings.augment != "none", seed=settings.seed, rows=rows)
-    return Data(distilled.spec, train, behind.validation, behind.test, source=settings.source, skipped=behind.skipped)
+    return Data(
+        distilled.spec,
+        train,
+        behind.validation,
+        behind.test,
+        source=settings.source,
+        skipped=behind.skipped,
+        warnings=behind.warnings,
+    )
 
 
 def _fits(distilled: DistilledSet, settings: DataSettings) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
-_SPLITS = ("train", "val", "test")
+_SPLITS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of the folder of each split, in any case."""
 _LISTED = 10
 
 
@@ -44,44 +50,76 @@ def find_splits(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         msg = f"no such image folder: {root}; give imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
-    names = [entry.name for entry in _folders(root)]
-    if not names:
-        msg = f"{root} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
+    folders = _folders(root)
+    if not folders:
+        msg = f"{printable(root)} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
-    if "train" not in names:
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        name = next((split for split, names in _SPLITS.items() if folder.name.lower() in names), None)
+        if name is None or not _folders(folder):  # a class may be called train
+            continue
+        if name in splits:
+            msg = f"{printable(root)} has two folders for {name}: {splits[name].name} and {folder.name}; move one elsewhere"
+            raise DataError(msg)
+        splits[name] = folder
+    if "train" not in splits:
         return {"all": root}
-    others = [name for name in names if name not in _SPLITS]
+    others = [folder.name for folder in folders if folder not in splits.values()]
     if others:
-        msg = f"{root} has train/ and beside it {_some(others)}; expected only {', '.join(_SPLITS)}; rename or move the rest"
+        msg = (
+            f"{printable(root)} has {splits['train'].name}/ and beside it {_some(others)}; "
+            f"expected only {', '.join(_SPLITS)}; rename or move the rest"
+        )
         raise DataError(msg)
-    return {name: root / name for name in _SPLITS if name in names}
+    return {name: splits[name] for name in _SPLITS if name in splits}
 
 
-def list_classes(root: Path) -> tuple[FolderListing, tuple[Fact, ...]]:
-    """List the images of PATH/CLASS/…, and the files that are not images by their suffix.
+def find_splits_as_classes(root: Path) -> tuple[Fact, ...]:
+    """A fact where all class folders hold the same two or more folders, as splits do that have unknown names."""
+    outer = _folders(root)
+    inner = [[folder.name for folder in _folders(folder)] for folder in outer]
+    if len(outer) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+        return ()
+    return (Fact.of("data.classes_hold_same_folders", _some([folder.name for folder in outer]), folders=_some(inner[0])),)
+
+
+def list_classes(root: Path, files: FileWalk) -> tuple[FolderListing, tuple[Fact, ...]]:
+    """List the images of PATH/CLASS/…, and the files that are left out.
+
+    Args:
+        root: Folder of the classes.
+        files: Lists files; one for all splits of a data set, so that no file is listed twice.
 
     Raises:
-        DataError: A class has no images.
+        DataError: A class has no images, or a name that is no text.
     """
     classes = tuple(folder.name for folder in _folders(root))
-    files: list[Path] = []
+    if odd := [name for name in classes if printable(name) != name]:
+        msg = f"{printable(root)}: the name of class folder {printable(odd[0])} is not UTF-8; rename it"
+        raise DataError(msg)
+    images: list[Path] = []
     labels: list[int] = []
     skipped: list[Fact] = []
     empty: list[str] = []
-    for label, name in enumerate(classes):
-        before = len(files)
-        for file in _walk(root / name):
-            if file.suffix.lower() in SUFFIXES:
-                files.append(file)
+    for label, folder in enumerate(classes):
+        before = len(images)
+        for file, reason in files.walk(root / folder):
+            if reason is not None:
+                skipped.append(reason)
+            elif file.suffix.lower() in SUFFIXES:
+                images.append(file)
                 labels.append(label)
             else:
-                skipped.append(Fact.of("data.not_an_image_file", str(file.relative_to(root)), suffix=file.suffix))
-        if len(files) == before:
-            empty.append(name)
+                name = printable(file.relative_to(root))
+                skipped.append(Fact.of("data.not_an_image_file", name, suffix=printable(file.suffix)))
+        if len(images) == before:
+            empty.append(folder)
     if empty:
-        msg = f"{root}: no images in class {_some(empty)}; add some ({', '.join(sorted(SUFFIXES))}) or remove the folder"
+        suffixes = ", ".join(sorted(SUFFIXES))
+        msg = f"{printable(root)}: no images in class {_some(empty)}; add some ({suffixes}) or remove the folder"
         raise DataError(msg)
-    return FolderListing(classes, tuple(files), tuple(labels)), tuple(skipped)
+    return FolderListing(classes, tuple(images), tuple(labels)), tuple(skipped)
 
 
 def check_same_classes(train: FolderListing, other: FolderListing, name: str, root: Path) -> None:
@@ -109,32 +147,103 @@ def listing_hash(root: Path) -> str:
     """
     find_splits(root)
     digest = hashlib.sha256()
-    for file in _walk(root):
-        digest.update(f"{file.relative_to(root)}\0{describe(file)}\n".encode())
+    for file, reason in FileWalk(root).walk(root):
+        if reason is None:
+            digest.update(os.fsencode(file.relative_to(root)) + f"\0{describe(file)}\n".encode())
     return digest.hexdigest()
 
 
 def describe(file: Path) -> str:
-    """Size in bytes and modification time in ns."""
-    status = file.stat()
+    """Size in bytes and modification time in ns.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        msg = f"cannot read {printable(file)}: {error.strerror}"
+        raise DataError(msg) from error
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _folders(root: Path) -> list[Path]:
+def printable(name: str | Path) -> str:
+    """A name as text, in which bytes that are not UTF-8 are escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+class FileWalk:
+    """Lists the files of a data set, each real file once, however links are laid.
+
+    Args:
+        top: Folder of the whole data set.
+    """
+
+    def __init__(self, top: Path) -> None:
+        self.top, self._real_top = top, top.resolve()
+        self._listed: set[Path] = set()
+
+    def walk(self, folder: Path) -> Iterator[tuple[Path, Fact | None]]:
+        """Every file under a folder, sorted, hidden ones left out; with the reason where it is not used."""
+        pending = [(folder, folder.resolve())]
+        while pending:
+            outer, real_outer = pending.pop()
+            self._listed.add(real_outer)
+            inner: list[tuple[Path, Path]] = []
+            for entry in _entries(outer):
+                path, real = outer / entry.name, real_outer / entry.name
+                if entry.is_symlink():
+                    try:
+                        real = path.resolve(strict=True)
+                    except (OSError, RuntimeError):  # it leads nowhere, or to itself
+                        yield path, Fact.of("data.broken_link", self._name(path))
+                        continue
+                if real != real_outer / entry.name and self._is_inside(real):
+                    yield path, Fact.of("data.link_within_the_folder", self._name(path))
+                elif real in self._listed:
+                    yield path, Fact.of("data.same_file", self._name(path))
+                elif (kind := _kind(entry)) == stat.S_IFDIR:
+                    inner.append((path, real))
+                elif kind == stat.S_IFREG:
+                    self._listed.add(real)
+                    yield path, None
+                else:
+                    yield path, Fact.of("data.not_a_regular_file", self._name(path))
+            pending += reversed(inner)
+
+    def _is_inside(self, real: Path) -> bool:
+        """Whether the data set holds a file or folder, or a folder holds the data set."""
+        return real.is_relative_to(self._real_top) or self._real_top.is_relative_to(real)
+
+    def _name(self, path: Path) -> str:
+        return printable(path.relative_to(self.top))
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    """File type, without a system call where the folder tells it."""
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
     try:
-        return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        return stat.S_IFMT(entry.stat().st_mode)
+    except OSError:
+        return 0
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        msg = f"cannot read the folder {root}: {error.strerror}"
+        msg = f"cannot read the folder {printable(folder)}: {error.strerror}"
         raise DataError(msg) from error
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Every file under `root`, sorted, hidden ones left out."""
-    for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
+def _folders(root: Path) -> list[Path]:
+    return [root / entry.name for entry in _entries(root) if entry.is_dir()]
 
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(map(repr, names[:_LISTED])) + more
+    return ", ".join(repr(printable(name)) for name in names[:_LISTED]) + more

@@ -10,9 +10,10 @@ are read, and a damaged file is refused when training reaches it. Normalised by 
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +21,34 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.data.build_image_data import build_image_data
 from compress.data.decode_image import convert_image, open_image
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
-from compress.data.sources.folder_listing import FolderListing, check_same_classes, describe, find_splits, list_classes
+from compress.data.sources.folder_listing import (
+    FileWalk,
+    FolderListing,
+    check_same_classes,
+    describe,
+    find_splits,
+    find_splits_as_classes,
+    list_classes,
+    printable,
+)
 from compress.data.stratified import Indices, balanced_subset, stratified_hold_out
 
 CHECKED = 20_000
 """Up to this many files are decoded when loading; a 500 × 400 JPEG takes half a millisecond to two on one core."""
 
+LARGEST = 89_478_485
+"""Pixels of the largest image that is decoded: where Pillow warns of a decompression bomb. As RGB it takes 270 MB."""
+
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NAMED = 10
 _SKIPS = 50
-# What Pillow raises for a damaged file depends on its format.
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 FileSelection = tuple[FolderListing, Indices]
 
@@ -60,8 +72,20 @@ class ImageFiles:
     def __post_init__(self) -> None:
         digest = hashlib.sha256(f"{self.channels}\n".encode())
         for file, label in zip(self.files, self.labels, strict=True):
-            digest.update(f"{file}\0{describe(file)} {label}\n".encode())
+            digest.update(os.fsencode(file) + f"\0{describe(file)} {label}\n".encode())
         object.__setattr__(self, "digest", digest.hexdigest())
+
+    def sizes(self) -> Indices:
+        """Bytes of each file."""
+        return np.array([file.stat().st_size for file in self.files], dtype=np.int64)
+
+    def contents(self, index: int) -> bytes:
+        """Hash of the file."""
+        return bytes.fromhex(sha256(self.files[index]))
+
+    def name(self, index: int) -> str:
+        """Path of the file."""
+        return printable(self.files[index])
 
     def read(self, index: int) -> Tensor:
         """Decode one image, uint8 (C, h, w).
@@ -71,8 +95,8 @@ class ImageFiles:
         """
         try:
             return tv.pil_to_tensor(open_image(self.files[index], self.channels))  # type: ignore[no-any-return]
-        except _UNDECODABLE as error:
-            msg = f"cannot decode {self.files[index]}: {_reason(error)}; replace or remove it"
+        except (OSError, ValueError) as error:
+            msg = f"cannot decode {printable(self.files[index])}: {_reason(error)}; replace or remove it"
             raise DataError(msg) from error
 
 
@@ -94,9 +118,10 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     _check_files([file for reader in readers for file in reader.files])
     grey = settings.channels == 1
     mean, std = ((round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)) if grey else (_MEAN, _STD)
-    return build_image_data(
+    data = build_image_data(
         readers, resize="center_crop", mean=mean, std=std, classes=classes, settings=settings, skipped=skipped
     )
+    return replace(data, warnings=(*(find_splits_as_classes(root) if "all" in find_splits(root) else ()), *data.warnings))
 
 
 def _choose(
@@ -104,7 +129,8 @@ def _choose(
 ) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Fact, ...]]:
     """Which files are training, validation and test images; the classes; the files left out."""
     folders = find_splits(root)
-    listings = {name: list_classes(folder) for name, folder in folders.items()}
+    files = FileWalk(root)
+    listings = {name: list_classes(folder, files) for name, folder in folders.items()}
     skipped = _shorten([skip for _, skips in listings.values() for skip in skips])
     whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, (listing, _) in listings.items()}
     first = whole.pop("all", None) or whole.pop("train")
@@ -136,19 +162,27 @@ def _check_files(files: Sequence[Path]) -> None:
     faults = []
     for file in files:
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(file) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                _refuse_size(image)
                 if len(files) <= CHECKED:
                     image.draft("L", (1, 1))  # JPEG: reads all the data, at an eighth of the resolution
                     image.load()
                 if image.mode == "F" or image.mode.startswith("I"):
                     convert_image(image, 1)
-        except _UNDECODABLE as error:
-            faults.append(f"  {file}: {_reason(error)}")
+        except Exception as error:  # what Pillow raises for a damaged file depends on its format
+            faults.append(f"  {printable(file)}: {_reason(error)}")
     if faults:
         more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
         listed = "\n".join([*faults[:_NAMED], *more])
         msg = f"{len(faults)} of {len(files)} image files cannot be decoded; replace or remove them:\n{listed}"
         raise DataError(msg)
+
+
+def _refuse_size(image: Image.Image) -> None:
+    """Refuse an image of so many pixels that decoding it may take all memory, before it is decoded."""
+    if image.width * image.height > LARGEST:
+        msg = f"{image.width} × {image.height} pixels, more than {LARGEST:,}"
+        raise ValueError(msg)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 import compress.data.sources.imagefolder as imagefolder_module
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.sentences import render
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 
@@ -149,8 +150,8 @@ def test_a_class_without_images_is_refused_by_name(tmp_path):
 
 def test_an_unexpected_folder_beside_train_is_refused(tmp_path):
     fill(tmp_path / "train", 4)
-    fill(tmp_path / "valid", 4)
-    with pytest.raises(DataError, match="beside it 'valid'"):
+    fill(tmp_path / "more", 4)
+    with pytest.raises(DataError, match="beside it 'more'"):
         read(tmp_path)
 
 
@@ -237,3 +238,23 @@ def test_the_listing_hash_follows_the_files(tmp_path):
     assert changed != before
     (tmp_path / "dog" / "2.jpg").unlink()
     assert data_fingerprint(settings, tmp_path) not in (before, changed)
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    fill(tmp_path, 4)
+    Image.new("1", (3000, 2000)).save(tmp_path / "cat" / "large.png")
+    monkeypatch.setattr(imagefolder_module, "LARGEST", 5_000_000)
+    with pytest.raises(DataError, match="large.png: 3000 × 2000 pixels, more than 5,000,000"):
+        read(tmp_path)
+
+
+def test_a_photograph_in_two_splits_is_warned_of(tmp_path):
+    fill(tmp_path / "train", 6)
+    for index in range(4):
+        for name, colour in COLOURS.items():
+            paint(tmp_path / "test" / name / f"{index}.jpg", colour, 100 + index)
+    assert read(tmp_path).warnings == ()
+    copied = tmp_path / "test" / "dog" / "2.jpg"
+    copied.write_bytes((tmp_path / "train" / "dog" / "3.jpg").read_bytes())
+    ((text),) = [render(fact) for fact in read(tmp_path).warnings]
+    assert re.match(r"1 samples of the test split are also in the (training|validation) split \(.*dog/2.jpg is one\)", text)

@@ -1,0 +1,66 @@
+"""Facts about the three splits of a data set that make its figures wrong or empty: shared samples and missing classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.core.fact import Fact
+from compress.data.stratified import Indices
+
+_NAMED = 5
+COMPARED = 20_000
+"""Up to this many samples are read to compare their contents."""
+
+
+class Comparable(Protocol):
+    """Samples that can be compared with those of another split."""
+
+    def sizes(self) -> NDArray[np.int64]:
+        """A number for each sample that is cheap to get and equal for equal samples, (N,)."""
+
+    def contents(self, index: int) -> bytes:
+        """Hash of a sample's contents."""
+
+    def name(self, index: int) -> str:
+        """Names a sample in messages."""
+
+
+def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
+    """Facts about samples with the same contents in two splits, for each pair of splits.
+
+    Args:
+        splits: By name; the first is that of training.
+    """
+    sizes = {name: split.sizes() for name, split in splits.items()}
+    facts = []
+    for first, second in combinations(splits, 2):
+        shared = np.intersect1d(sizes[first], sizes[second])
+        samples, others = (np.flatnonzero(np.isin(sizes[name], shared)) for name in (first, second))
+        if len(samples) + len(others) > COMPARED:
+            continue
+        known = {splits[first].contents(int(index)) for index in samples}
+        twice = [int(index) for index in others if splits[second].contents(int(index)) in known]
+        if twice:
+            example = splits[second].name(twice[0])
+            facts.append(Fact.of("data.duplicates_between_splits", example, count=len(twice), first=first, second=second))
+    return tuple(facts)
+
+
+def find_missing_classes(labels: Mapping[str, Indices], classes: Sequence[str]) -> tuple[Fact, ...]:
+    """Facts about classes without a sample, by split.
+
+    Args:
+        labels: Class of each sample, int64 (N,), by split; -100 without a label.
+        classes: Names.
+    """
+    facts = []
+    for split, values in labels.items():
+        missing = [name for index, name in enumerate(classes) if index not in set(np.unique(values).tolist())]
+        if missing:
+            facts.append(Fact.of("data.classes_missing", ", ".join(missing[:_NAMED]), split=split, count=len(missing)))
+    return tuple(facts)

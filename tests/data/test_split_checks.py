@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from compress.core.sentences import render
+from compress.data import split_checks
+from compress.data.image_split import ImageArrays
+from compress.data.split_checks import find_duplicates, find_missing_classes
+
+
+def arrays(images):
+    return ImageArrays(images, np.zeros(len(images), dtype=np.int64))
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (40, 3, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_equal_samples_of_two_splits_are_counted(images):
+    splits = {"training": arrays(images[:20]), "validation": arrays(images[20:30]), "test": arrays(images[[35, 3, 36, 7, 25]])}
+    first, second = find_duplicates(splits)
+    assert render(first).startswith("2 samples of the test split are also in the training split (number 1 is one)")
+    assert render(second).startswith("1 samples of the test split are also in the validation split (number 4 is one)")
+
+
+def test_samples_of_equal_size_are_no_duplicates(images):
+    assert find_duplicates({"training": arrays(images[:20]), "test": arrays(images[:20].flip(-1))}) == ()
+    assert find_duplicates({"training": arrays(images[:20]), "test": arrays(images[20:])}) == ()
+
+
+def test_large_splits_are_not_read(images, monkeypatch):
+    monkeypatch.setattr(split_checks, "COMPARED", 10)
+    assert find_duplicates({"training": arrays(images[:20]), "test": arrays(images[:20])}) == ()
+
+
+def test_classes_without_samples_are_named():
+    labels = {"validation": np.array([0, 2, 2]), "test": np.array([0, 1, 2])}
+    (fact,) = find_missing_classes(labels, ["a", "b", "c"])
+    assert render(fact) == "1 classes have no sample in the validation split (b): its figures say nothing about them"
