@@ -244,7 +244,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, m
     fill(tmp_path, 4)
     Image.new("1", (3000, 2000)).save(tmp_path / "cat" / "large.png")
     monkeypatch.setattr(imagefolder_module, "LARGEST", 5_000_000)
-    with pytest.raises(DataError, match="large.png: 3000 × 2000 pixels, more than 5,000,000"):
+    with pytest.raises(DataError, match=r"large.png: 3000 × 2000 pixels, more than 5,000,000"):
         read(tmp_path)
 
 
