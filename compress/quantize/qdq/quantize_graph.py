@@ -243,17 +243,18 @@ def float_layers(
     for node in model.graph:
         if node.op_type not in WEIGHTED or all(value is not None and is_dequantized(value) for value in node.inputs[:2]):
             continue
-        if node.name in excluded:
-            code = "quantize.float_by_keep_float"
-        elif node.name in mixed_precision:
-            code = "quantize.float_by_mixed_precision"
+        name, values = str(node.name), {"operator": node.op_type, "runtime": runtime}
+        if name in excluded:
+            fact = Fact.of("quantize.float_by_keep_float", name, **values)
+        elif name in mixed_precision:
+            fact = Fact.of("quantize.float_by_mixed_precision", name, **values)
         elif node.op_type in WITHOUT_KERNEL["onnxruntime"]:
-            code = "quantize.float_no_kernel"
+            fact = Fact.of("quantize.float_no_kernel", name, **values)
         elif node.op_type == "MatMul" and not any(_is_weight(value) for value in node.inputs):
-            code = "quantize.float_activation_product"
+            fact = Fact.of("quantize.float_activation_product", name, **values)
         else:
-            code = "quantize.float_left_by_quantizer"
-        facts.append(Fact.of(code, str(node.name), operator=node.op_type, runtime=runtime))
+            fact = Fact.of("quantize.float_left_by_quantizer", name, **values)
+        facts.append(fact)
     return (*facts, *_keep_float_without_effect(model, runtime, excluded))
 
 
