@@ -23,7 +23,6 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
-from compress.core.sentences.backends import BRANCH_FROZEN
 from compress.core.stage import OnnxOptions
 from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 
@@ -170,4 +169,4 @@ def value_reads(reference: ReferenceOutputs) -> tuple[Fact, ...]:
     """A warning where the network branches on values that it computed from its input, which an exporter freezes."""
     with torch.no_grad(), _ValueReads(reference.network) as reads:
         reference.network(torch.from_numpy(reference.inputs[:1]))
-    return (Fact.of(BRANCH_FROZEN, lines=tuple(reads.lines)),) if reads.lines else ()
+    return (Fact.of("backends.branch_frozen", lines=tuple(reads.lines)),) if reads.lines else ()

@@ -13,7 +13,6 @@ import numpy as np
 from compress.core.atomic_files import write_text, write_with
 from compress.core.fact import Fact
 from compress.core.record import InputSpec, Metrics, StageRecord
-from compress.core.sentences.backends import BRANCH_FROZEN
 from compress.core.stage import Candidate, Context, Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class PendingStage:
     @property
     def export_warnings(self) -> tuple[Fact, ...]:
         """Those of the notes that stand at the head of the report."""
-        return tuple(note for note in self.export_notes if note.code == BRANCH_FROZEN)
+        return tuple(note for note in self.export_notes if note.code == "backends.branch_frozen")
 
     @property
     def before(self) -> Metrics:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
-BRANCH_FROZEN = "backends.branch_frozen"
-"""An export holds one branch of several."""
-
 
 def _branch_frozen(fact: Fact) -> str:
     lines = fact.values["lines"]
@@ -22,5 +19,5 @@ SENTENCES: Sentences = {
     "backends.exported_by_tracing": "exported by tracing, because torch.export could not keep the batch dynamic: {reason}",
     "backends.batch_fixed": "the batch is fixed to 1, because no exporter could keep it dynamic: {reason}",
     "backends.newer_opset": "exported with ONNX operator set {opset} instead of {default}, because {subject} needs it",
-    BRANCH_FROZEN: _branch_frozen,
+    "backends.branch_frozen": _branch_frozen,
 }
