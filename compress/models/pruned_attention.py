@@ -79,12 +79,17 @@ def _is_narrowed(part: nn.Module, inner: str, outer: str) -> bool:
     return rows > 0 and rows != 3 * len(part.get_parameter(outer))
 
 
-class SkippedBlock(nn.Module):
-    """Passes its input on."""
+def empty_shape(dim: int, *, returns_tuple: bool) -> tuple[int, ...]:
+    """Shape without elements of a dropped block's parameter: it records whether the block returns a tuple."""
+    return (*(0,) * (dim - 1), 1) if returns_tuple and dim > 1 else (0,) * dim
 
-    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+
+class SkippedBlock(nn.Module):
+    """Passes its input on, in a tuple where the original block returns one."""
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor | tuple[Tensor]:
         """The input."""
-        return x
+        return (x,) if any(parameter.dim() > 1 and parameter.shape[-1] for parameter in self.parameters()) else x
 
 
 class PrunedMHA(nn.MultiheadAttention):

@@ -158,7 +158,7 @@ SENTENCES: Sentences = {
     "prune.other_parameters": "biases, normalisation and embeddings: few, and each matters much",
     "prune.indivisible_blocks": "its {outputs}×{inputs} channels do not divide into blocks of {rows}×{columns}",
     "prune.indivisible_inputs": "its {inputs} inputs for each output do not divide into groups of {m}",
-    "prune.not_a_residual_block": "not a residual block, or one that changes the shape of what passes it",
+    "prune.not_a_residual_block": "not a residual block or transformer layer, or one that changes the shape of its input",
     "prune.output_layer": "it is the output layer: its width is the number of classes",
     "prune.attention_width": "attention's width is tied to its heads, which must stay of equal size",
     "prune.attention_projection": "its outputs are those of attention heads, which go whole",

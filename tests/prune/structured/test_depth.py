@@ -13,7 +13,7 @@ from compress.models.pruned_attention import is_skipped
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.stage import Prune
-from compress.prune.structured.depth import BlockPruner, block_importance, drop_block, residual_blocks
+from compress.prune.structured.depth import BlockPruner, block_importance, drop_block, removable_blocks
 
 SIZE = 32
 
@@ -49,8 +49,8 @@ def _layers(net, spec, **limits):
         ("squeezenet1_1", set()),
     ],
 )
-def test_residual_blocks_that_keep_shapes_are_found(name, blocks, large):
-    assert set(residual_blocks(_network(name), large)) == blocks
+def test_removable_blocks_that_keep_shapes_are_found(name, blocks, large):
+    assert set(removable_blocks(_network(name), large)) == blocks
 
 
 def test_a_dropped_block_passes_its_input_on(resnet, large):
@@ -84,7 +84,7 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
 
 def test_a_target_out_of_reach_is_told_and_the_best_kept(resnet, large):
     cut = _layers(resnet, large, max_ratio=0.45).prune(resnet, 0.1, magnitude())
-    assert sum(is_skipped(cut.module.get_submodule(name)) for name in residual_blocks(resnet, large)) == 2
+    assert sum(is_skipped(cut.module.get_submodule(name)) for name in removable_blocks(resnet, large)) == 2
     assert cut.notes[0].code == "prune.target_not_reached"
     assert cut.notes[0].values["granularity"] == "layer"
     assert "max_ratio 0.45 of the blocks" in render(cut.notes[0])
@@ -99,9 +99,9 @@ def test_it_comes_back_from_its_checkpoint(resnet, large, tmp_path):
 
 
 def test_networks_without_such_blocks_and_protected_ones_are_refused(resnet, large):
-    with pytest.raises(ModelError, match="no residual block whose removal keeps shapes"):
+    with pytest.raises(ModelError, match="no residual block and no stack of transformer layers"):
         _layers(_network("squeezenet1_1"), large)
-    with pytest.raises(ModelError, match="all its residual blocks are protected"):
+    with pytest.raises(ModelError, match="all its blocks are protected"):
         _layers(resnet, large, protect=("layer*",))
 
 
@@ -141,3 +141,67 @@ def test_a_recipe_drops_blocks_and_the_record_names_them(spec, data, task, tmp_p
     assert set(dropped) < {"blocks.0", "blocks.1", "blocks.2"}
     assert all(is_skipped(outcome.candidate.network().get_submodule(name)) for name in dropped)
     assert outcome.tables["layers"][0]["parameters"] == 8 * 8 * 9 + 8
+
+
+class PostNorm(torch.nn.Module):
+    """A layer as in BERT: the norm stands behind the sum, and the output is a tuple or a tensor."""
+
+    def __init__(self, returns_tuple):
+        super().__init__()
+        self.returns_tuple = returns_tuple
+        self.attention = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+        self.norm, self.up, self.down = torch.nn.LayerNorm(16), torch.nn.Linear(16, 32), torch.nn.Linear(32, 16)
+        self.last = torch.nn.LayerNorm(16)
+
+    def forward(self, x, mask=None):
+        x = self.norm(x + self.attention(x, x, x, attn_mask=mask, need_weights=False)[0])
+        x = self.last(x + self.down(self.up(x).relu()))
+        return (x,) if self.returns_tuple else x
+
+
+class Encoder(torch.nn.Module):
+    def __init__(self, returns_tuple):
+        super().__init__()
+        self.stem, self.head = torch.nn.Conv2d(3, 16, 4, stride=4), torch.nn.Linear(16, 4)
+        self.layer = torch.nn.ModuleList(PostNorm(returns_tuple) for _ in range(4))
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        for layer in self.layer:
+            x = layer(x, None)
+            x = x[0] if isinstance(x, tuple) else x
+        return self.head(x.mean(1))
+
+
+@pytest.mark.parametrize("returns_tuple", [True, False])
+def test_layers_of_a_transformer_with_the_norm_behind_the_sum_are_dropped(returns_tuple, large, tmp_path):
+    torch.manual_seed(0)
+    net = Encoder(returns_tuple).eval()
+    assert removable_blocks(net, large) == tuple(f"layer.{index}" for index in range(4))
+    pruned = _layers(net, large).prune(net, 0.6, magnitude()).module
+    kept = [index for index in range(4) if not is_skipped(pruned.layer[index])]
+    assert 0 < len(kept) < 4
+    reference = copy.deepcopy(net)
+    reference.layer = torch.nn.ModuleList(net.layer[index] for index in kept)
+    x = torch.randn(2, *large.shape)
+    save(pruned, net, tmp_path / "small.safetensors")
+    with torch.no_grad():
+        assert torch.equal(pruned(x), reference(x))
+        assert torch.equal(load(tmp_path / "small.safetensors", net)(x), reference(x))
+
+
+def test_stacked_layers_without_attention_and_layers_that_run_twice_stay(large):
+    class Repeated(Encoder):
+        def forward(self, x):
+            x = self.stem(x).flatten(2).transpose(1, 2)
+            for layer in (self.layer[0], self.layer[0], self.layer[1]):
+                x = layer(x)
+            return self.head(x.mean(1))
+
+    assert removable_blocks(Repeated(returns_tuple=False).eval(), large) == ()
+    plain = [torch.nn.Sequential(torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU()) for _ in range(3)]
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 1), torch.nn.Sequential(*plain), torch.nn.Flatten(), torch.nn.LazyLinear(4)
+    )
+    net(torch.zeros(1, *large.shape))
+    assert removable_blocks(net.eval(), large) == ()
