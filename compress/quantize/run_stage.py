@@ -203,6 +203,7 @@ def _build_other(
     for network in quantized.models.values():
         onnx_cleanup.strip(network)
         graphs.write_metadata(network, candidate.spec)
+        graphs.check(network)
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models

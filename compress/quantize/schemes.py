@@ -162,5 +162,5 @@ def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     proto = graphs.to_proto(model)
-    half: onnx.ModelProto = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
-    return half
+    half = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
+    return graphs.to_proto(graphs.to_ir(half))  # sorted: the converter puts the casts of inputs behind their readers

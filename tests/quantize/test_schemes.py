@@ -11,10 +11,13 @@ from torch import nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
+from compress.config.devices import load_device
 from compress.core.errors import ConversionError
+from compress.profile.cost_model.estimate import estimate
+from compress.profile.cost_model.operator_work import macs
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import PLACEMENTS
-from compress.quantize.schemes import GROUP, check_runtimes, dynamic_int8, to_fp16, weight_only
+from compress.quantize.schemes import GROUP, build_models, check_runtimes, dynamic_int8, to_fp16, weight_only
 from compress.quantize.target_requirements import SCHEME_RUNTIMES, Scheme
 from tests.export.tiny import SPEC, split
 
@@ -93,6 +96,20 @@ def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
     assert set(stored(made)) == {onnx.TensorProto.FLOAT16}
     assert decibels(answers(model), answers(made)) > 45
     assert len(made.SerializeToString()) < 0.7 * len(model.SerializeToString())
+
+
+@pytest.mark.parametrize("scheme", ["dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"])
+def test_every_file_is_valid_and_has_an_estimate(model: onnx.ModelProto, scheme: Scheme, tmp_path: Path) -> None:
+    """Nodes stand behind those whose results they read, so that shapes can be inferred."""
+    runtimes = SCHEME_RUNTIMES[scheme]
+    built = build_models(scheme, graphs.to_ir(model), runtimes, per_channel=True)
+    graphs.save(model, tmp_path / "float.onnx")
+    for runtime in runtimes:
+        path = tmp_path / f"{runtime}.onnx"
+        graphs.check(built.models[runtime])
+        graphs.save(built.models[runtime], path)
+        assert macs(path) == macs(tmp_path / "float.onnx")
+        assert estimate(path, load_device("l4")).latency_ms > 0
 
 
 def test_int4_asked_of_a_runtime_without_it_says_which_have_it() -> None:
