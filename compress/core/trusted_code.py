@@ -84,7 +84,9 @@ def code_hash(reference: str, base: Path) -> str:
 def _hash_files(file: Path) -> str:
     files, packages = _imported(file)
     helpers = sorted({f"{path.relative_to(file.parent)} {sha256(path)}" for path in files.values()})
-    return hashlib.sha256("\n".join([sha256(file), *helpers, *map(_version, sorted(packages))]).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join([sha256(file), *helpers, *(_version(package, file) for package in sorted(packages))]).encode()
+    ).hexdigest()
 
 
 def _imported(file: Path) -> tuple[dict[str, Path], set[str]]:
@@ -135,19 +137,28 @@ def _beside(name: str, folder: Path) -> Path | None:
     return next((path for path in (stem / "__init__.py", stem.with_suffix(".py")) if path.is_file()), None)
 
 
-def _version(package: str) -> str:
-    """Version of an installed package; a hash of the files of any other that can be imported."""
+def _version(package: str, importer: Path) -> str:
+    """Version of an installed package; hashes of the files of any other."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
-    if spec is not None and spec.origin is not None and not is_library_file(origin := Path(spec.origin)) and origin.is_file():
+    origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
+    if origin is not None and origin.is_file() and not is_library_file(origin):
         files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
         return f"{package} {' '.join(map(sha256, files))}"
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
-        return package
+        return f"{package} {' '.join(map(sha256, _near(package, importer)))}"
+
+
+def _near(package: str, importer: Path) -> list[Path]:
+    """Files of a package that is not installed, near a file that may add their folder to `sys.path`."""
+    if b"sys.path" not in importer.read_bytes():
+        return []
+    patterns = [f"{depth}{name}" for depth in ("", "*/", "*/*/") for name in (f"{package}.py", f"{package}/**/*.py")]
+    return [path for pattern in patterns for path in sorted(importer.parent.parent.glob(pattern))]
 
 
 def _import(file: Path) -> ModuleType:

@@ -49,6 +49,7 @@ class LoaderSplit:
     Attributes:
         shape: Of one sample, (C, H, W).
         probed: Hashes of the samples that were read, up to 32.
+        range: Smallest and largest value of these.
 
     Raises:
         DataError: It is no such loader, or its samples are no images of one size with labels.
@@ -73,6 +74,7 @@ class LoaderSplit:
         if self._steps == 0 or self._size == 0:
             msg = f"the {name} loader gives no batches"
             raise DataError(msg)
+        self.range = (0.0, 0.0)
         self.shape, self.probed, self.fingerprint = self._probe()
 
     def _own_dataset(self) -> Dataset[Any]:
@@ -183,11 +185,16 @@ class LoaderSplit:
                 shapes.setdefault(tuple(inputs.shape[1:]), index)
                 probed.append(hashlib.sha256(inputs.contiguous().numpy().tobytes()).digest())
                 labels += targets.tolist()
+                self.range = min(self.range[0], float(inputs.min())), max(self.range[1], float(inputs.max()))
         if len(shapes) > 1:
             listed = ", ".join(f"{shape} at {index}" for shape, index in shapes.items())
             msg = f"the {self.name} loader's samples have several shapes ({listed}); resize them in the dataset's transform"
             raise DataError(msg)
-        text = f"{code} {self._size} {self._steps} {self._classes} {labels}".encode()
+        sampling = {
+            name: value for name, value in vars(self._loader.sampler).items() if name not in ("data_source", "generator")
+        }
+        own = (type(self._loader.sampler), sampling, self._loader.batch_size, self._loader.drop_last)
+        text = f"{code} {fingerprint_object(own).sha256} {self._size} {self._steps} {self._classes} {labels}".encode()
         return next(iter(shapes)), frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
 
     def _sample(self, index: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -73,8 +74,12 @@ class Data:
         from compress.data.dataloader_split import LoaderSplit
         from compress.data.split_checks import find_missing_classes
 
+        names = tuple(map(str, classes))
+        if len(names) < 2 or len(set(names)) < len(names):
+            msg = f"classes are {', '.join(names) or 'none'}; a classifier needs two or more, with different names"
+            raise DataError(msg)
         loaders = {"train": train, "validation": validation, "test": test}
-        splits = [LoaderSplit(loader, name, len(classes)) for name, loader in loaders.items()]
+        splits = [LoaderSplit(loader, name, len(names)) for name, loader in loaders.items()]
         shape = splits[0].shape
         for split in splits[1:]:
             if split.shape != shape:
@@ -87,14 +92,25 @@ class Data:
             width=width,
             mean=_per_channel("mean", mean, channels),
             std=_per_channel("std", std, channels),
-            classes=tuple(classes),
+            classes=names,
         )
         labels = {split.name: split.labels for split in splits[1:]}
         warnings = (
             *_equal_samples(splits),
+            *_outside_normalisation(splits, spec),
             *find_missing_classes({name: values for name, values in labels.items() if values is not None}, spec.classes),
         )
         return Data(spec, splits[0], splits[1], splits[2], warnings=warnings)
+
+
+def _outside_normalisation(splits: Sequence[LoaderSplit], spec: InputSpec) -> tuple[Fact, ...]:
+    """A fact where values are outside those that pixels in [0, 1] can get by this mean and standard deviation."""
+    low, high = min(split.range[0] for split in splits), max(split.range[1] for split in splits)
+    lowest = min((0 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
+    highest = max((1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
+    if lowest - 1e-3 <= low and high <= highest + 1e-3:
+        return ()
+    return (Fact.of("data.normalised_by_unknown_values", low=low, high=high, mean=spec.mean, std=spec.std),)
 
 
 def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
@@ -107,6 +123,9 @@ def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
 
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
+        msg = f"{name} is {tuple(values)}; it must be finite, and a standard deviation over 0"
+        raise DataError(msg)
     if len(values) == channels:
         return tuple(values)
     if len(set(values)) == 1:

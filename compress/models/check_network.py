@@ -78,11 +78,11 @@ def check_each_alone(network: nn.Module, inputs: Tensor, name: str) -> None:
     Raises:
         ModelError: The outputs differ by more than rounding.
     """
-    together, again, alone = network(inputs), network(inputs), network(inputs[:1])
+    together, again, first = network(inputs), network(inputs), network(inputs[:1])
     limit = TOLERANCE * float(together.abs().max().nan_to_num())
-    if alone.shape != together[:1].shape:
+    if first.shape != together[:1].shape:
         msg = (
-            f"{name} gives one image an output of shape {tuple(alone.shape)} where {tuple(together[:1].shape)} is needed; keep "
+            f"{name} gives one image an output of shape {tuple(first.shape)} where {tuple(together[:1].shape)} is needed; keep "
             "the batch dimension, for example by flatten(1) in place of squeeze()"
         )
         raise ModelError(msg)
@@ -92,7 +92,8 @@ def check_each_alone(network: nn.Module, inputs: Tensor, name: str) -> None:
             "no random numbers there, for example F.dropout(x, training=self.training)"
         )
         raise ModelError(msg)
-    if (difference := _difference(together[:1], alone)) > limit:
+    alone = torch.cat([first, *(network(image[None]) for image in inputs[1:])])
+    if (difference := _difference(together, alone)) > limit:
         layers = ", ".join(_batch_dependent(network)) or "a layer that computes over the batch dimension"
         msg = (
             f"{name} gives an image alone another output than in a batch (by up to {difference:.3g}), because of {layers}: its "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,14 +93,22 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
         data_key["splits"] = split_fingerprints(load_data())
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
+
+    def network(settings: ModelSettings, training: Training | None = None) -> NetworkPlan:
+        plan = _network(settings, recipe.seed, base, trust_code, training)
+        if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
+            built, _ = plan.build(load_data().spec)  # the code alone does not say what it reads
+            return replace(plan, key=plan.key | _fingerprint_key(built)[0])
+        return plan
+
     return Plan(
         name=recipe.name,
         seed=recipe.seed,
         task=recipe.task,
         data_key=data_key,
         load_data=load_data,
-        model=_network(recipe.model, recipe.seed, base, trust_code),
-        teachers=tuple(_network(teacher, recipe.seed, base, trust_code, teacher.train) for teacher in teachers),
+        model=network(recipe.model),
+        teachers=tuple(network(teacher, teacher.train) for teacher in teachers),
         stages=recipe.stages,
         budget=recipe.budget,
         targets=targets(recipe.stages),
@@ -200,21 +208,29 @@ def _from_module(module: nn.Module, spec: InputSpec) -> NetworkPlan:
     Raises:
         ModelError: It cannot be used; see `compress.models.check_network`.
     """
-    from compress.core.object_fingerprint import fingerprint_object
     from compress.models.check_network import take_network
 
     name = type(module).__name__
     network, notes = take_network(module, spec, f"the network {name}")
-    fingerprint = fingerprint_object(network)
-    key = {"class": f"{type(module).__module__}.{type(module).__qualname__}", "sha256": fingerprint.sha256}
-    if fingerprint.unread:
-        key["unread"] = secrets.token_hex(16)  # of no other run
-        notes += (Fact.of("pipeline.network_not_readable", name, attributes=", ".join(fingerprint.unread)),)
+    key, unread = _fingerprint_key(network)
+    notes = (*notes, *unread)
 
     def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
         return copy.deepcopy(network), notes
 
     return NetworkPlan(key=key, build=build, build_architecture=build, trained=True)
+
+
+def _fingerprint_key(network: nn.Module) -> tuple[dict[str, str], tuple[Fact, ...]]:
+    """A network's part of a key; with a note where it cannot be recognised in a later run."""
+    from compress.core.object_fingerprint import fingerprint_object
+
+    fingerprint = fingerprint_object(network)
+    key = {"class": f"{type(network).__module__}.{type(network).__qualname__}", "sha256": fingerprint.sha256}
+    if not fingerprint.unread:
+        return key, ()
+    note = Fact.of("pipeline.network_not_readable", type(network).__name__, attributes=", ".join(fingerprint.unread))
+    return key | {"unread": secrets.token_hex(16)}, (note,)  # the key of no other run
 
 
 def _validate(

@@ -102,3 +102,22 @@ def test_two_folders_have_their_own_neighbours(folder: Path, tmp_path: Path) -> 
     (other / "own.py").write_text((folder / "own.py").read_text())
     (other / "neighbour.py").write_text("FACTOR = 7\n")
     assert [load_function("own.py:triple", base, True)(1) for base in (folder, other, folder)] == [3, 7, 3]
+
+
+def test_a_helper_that_is_found_through_sys_path_counts(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "src" / "helper_elsewhere.py").write_text("VALUE = 1\n")
+    (tmp_path / "recipes" / "own.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(tmp_path / 'src')!r})\n"
+        "from helper_elsewhere import VALUE\ndef value(): return VALUE\n"
+    )
+    before = code_hash("own.py:value", tmp_path / "recipes")
+    path = list(sys.path)
+    try:
+        assert load_function("own.py:value", tmp_path / "recipes", True)() == 1
+        assert code_hash("own.py:value", tmp_path / "recipes") == before
+    finally:
+        sys.path[:] = path
+    (tmp_path / "src" / "helper_elsewhere.py").write_text("VALUE = 2\n")
+    assert code_hash("own.py:value", tmp_path / "recipes") != before

@@ -201,7 +201,7 @@ def test_a_sampler_over_some_samples_is_followed_everywhere():
 
 
 def test_equal_samples_and_missing_classes_are_warned_of():
-    images = torch.randn(30, 3, 8, 8)
+    images = torch.rand(30, 3, 8, 8)
     train, validation, test = (
         DataLoader(TensorDataset(images[part], labels), batch_size=4)
         for part, labels in (
@@ -217,3 +217,47 @@ def test_equal_samples_and_missing_classes_are_warned_of():
         f"2 of 4 samples of the test loader that were compared are also in the validation loader: {end}",
         "2 classes have no sample in the validation split (b, c): its figures say nothing about them",
     ]
+
+
+def test_the_fingerprint_follows_the_sampling():
+    weights = torch.ones(21)
+    even = make(DataLoader(Jittered(), 5, sampler=WeightedRandomSampler(weights, 10))).train.fingerprint
+    assert make(DataLoader(Jittered(), 5, sampler=WeightedRandomSampler(weights, 10))).train.fingerprint == even
+    weights[3] = 5.0
+    others = [
+        DataLoader(Jittered(), 5, sampler=WeightedRandomSampler(weights, 10)),
+        DataLoader(Jittered(), 4, sampler=WeightedRandomSampler(torch.ones(21), 10)),
+        DataLoader(Jittered(), 5, shuffle=True),
+        DataLoader(Jittered(), 5, shuffle=False),
+        DataLoader(Jittered(), 5, shuffle=False, drop_last=True),
+    ]
+    assert len({even, *(make(loader).train.fingerprint for loader in others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"classes": []}, "classes are none"),
+        ({"classes": ["a", "a"]}, "classes are a, a; a classifier needs two or more, with different names"),
+        ({"std": (0.0, 1.0, 1.0)}, "a standard deviation over 0"),
+    ],
+)
+def test_impossible_classes_and_normalisations_are_refused(more, said):
+    loader = DataLoader(tensors(), batch_size=4)
+    with pytest.raises(DataError, match=said):
+        Data.from_loaders(loader, loader, loader, **({"classes": ["a", "b"]} | more))
+
+
+def test_classes_may_be_numbers_and_values_outside_the_normalisation_are_warned_of():
+    parts = [torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+
+    def data(shift, scale, **more):
+        images = [(part - shift) / scale for part in parts]
+        loaders = (DataLoader(TensorDataset(part, torch.arange(12) % 2), batch_size=4) for part in images)
+        return Data.from_loaders(*loaders, classes=range(2), **more)
+
+    assert data(0.0, 1.0).spec.classes == ("0", "1")
+    assert data(0.0, 1.0).warnings == ()
+    assert data(0.4, 0.2, mean=[0.4] * 3, std=[0.2] * 3).warnings == ()
+    (fact,) = data(0.4, 0.2).warnings
+    assert "values from -2 to 3" in render(fact)

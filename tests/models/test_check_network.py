@@ -63,6 +63,7 @@ REFUSED = {
         r"alone another output than in a batch .* body.1 \(BatchNorm2d without running statistics\)",
     ),
     "batch mean": (lambda: Net(lambda y: y - y.mean(0)), "a layer that computes over the batch dimension"),
+    "image before": (lambda: Net(lambda y: torch.cat([y[:1], y[1:] + y[:-1]])), "a layer that computes over the batch"),
     "random": (Random, "different outputs each time"),
     "pairs only": (lambda: Net(lambda y: y.view(-1, 2, 4).flatten(0, 1)), "takes two images but not one"),
 }

@@ -116,3 +116,23 @@ def test_data_of_own_code_is_known_by_its_samples_and_every_file_of_the_code(tmp
     assert keys[0] == keys[2]
     assert keys[0]["fingerprint"] != keys[1]["fingerprint"]
     assert keys[0]["splits"] != keys[1]["splits"]
+
+
+def test_a_network_of_own_code_is_known_by_its_weights(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from pathlib import Path\nimport torch\n"
+        "def net(num_classes, in_channels):\n"
+        "    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * 64, num_classes))\n"
+        "    module.load_state_dict(torch.load(Path(__file__).with_name('w.pt'), weights_only=True))\n"
+        "    return module\n"
+    )
+    (tmp_path / "r.yaml").write_text(
+        "name: own\ndata: {source: digits, image_size: 8, limit: 40, evaluation_limit: 20}\n"
+        "model: {source: 'python:own.py:net'}\nstages: [{train: {epochs: 1}}]\n"
+    )
+    keys = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        torch.save({"1.weight": torch.randn(10, 192), "1.bias": torch.randn(10)}, tmp_path / "w.pt")
+        keys.append(from_recipe(load(tmp_path / "r.yaml"), trust_code=True).model.key)
+    assert keys[0] == keys[2] != keys[1]

@@ -18,6 +18,10 @@ SENTENCES: Sentences = {
         "{count} samples of the {second} split are also in the {first} split ({subject} is one): figures of the {second} split "
         "are too good"
     ),
+    "data.normalised_by_unknown_values": (
+        "the loaders give values from {low:.3g} to {high:.3g}, and Data.from_loaders has mean {mean} and std {std}: infer.py "
+        "gives the network pixels in [0, 1] that are changed by these alone; pass the mean and std that the loaders use"
+    ),
     "data.equal_samples_in_loaders": (
         "{count} of {probed} samples of the {second} loader that were compared are also in the {first} loader: figures of the "
         "{second} split are too good"
