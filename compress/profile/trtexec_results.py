@@ -82,7 +82,7 @@ _LAYER_TIMES = TypeAdapter(list[_LayerTime])
 
 
 @dataclass(frozen=True)
-class Trace:
+class EngineRuns:
     """Runs of one engine.
 
     Attributes:
@@ -101,7 +101,7 @@ class Trace:
         return bool((self.parts_ms["copy_in_ms"] + self.parts_ms["copy_out_ms"]).any())
 
 
-def read_times(path: Path, *, warmup_ms: float = 0.0) -> Trace:
+def read_times(path: Path, *, warmup_ms: float = 0.0) -> EngineRuns:
     """Times of each run.
 
     Args:
@@ -118,7 +118,7 @@ def read_times(path: Path, *, warmup_ms: float = 0.0) -> Trace:
     parts = {name: np.array([getattr(run, name) for run in runs]) for name in PARTS}
     ends = max(max(run.end_compute_ms, run.end_d2h_ms) for run in runs)
     starts = min(run.start_h2d_ms if parts["copy_in_ms"].any() else run.start_compute_ms for run in runs)
-    return Trace(np.array([run.latency_ms for run in runs]), parts, (ends - starts) / 1000)
+    return EngineRuns(np.array([run.latency_ms for run in runs]), parts, (ends - starts) / 1000)
 
 
 def read_layers(folder: Path) -> tuple[dict[str, Any], ...]:
@@ -174,7 +174,7 @@ def subject(folder: Path, device: str, *, batch: int | None = None) -> Benchmark
     return BenchmarkRow(subject=folder.name, device=device, runtime="TensorRT, by trtexec", quantities=quantities)
 
 
-def _part(trace: Trace, name: str, detail: str) -> Quantity:
+def _part(trace: EngineRuns, name: str, detail: str) -> Quantity:
     if name != "compute_ms" and not trace.copies:
         return Quantity.missing("ms", "trtexec ran with --noDataTransfers")
     series = trace.parts_ms[name]

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 NOISE_SEED = 0
 
 
-class Samples(NamedTuple):
+class VerificationSamples(NamedTuple):
     """Inputs, and where they are from.
 
     Attributes:
@@ -33,7 +33,9 @@ class Samples(NamedTuple):
     origin: str
 
 
-def load_samples(model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False) -> Samples:
+def load_samples(
+    model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False
+) -> VerificationSamples:
     """Samples of the size that a model takes.
 
     Args:
@@ -61,7 +63,7 @@ def load_samples(model: Path, count: int, *, recipe: str | None, images: Sequenc
     if images:
         return _of_images(images, shape, count, session.get_modelmeta().custom_metadata_map)
     generator = np.random.default_rng(NOISE_SEED)
-    return Samples(
+    return VerificationSamples(
         generator.standard_normal((count, *shape), np.float32), None, f"{count} samples of noise, mean 0, deviation 1"
     )
 
@@ -84,7 +86,7 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
     return tuple(shape[1:])
 
 
-def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> Samples:
+def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> VerificationSamples:
     from compress.config.recipe import load
     from compress.pipeline.plan import from_recipe
 
@@ -102,7 +104,7 @@ def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: b
         targets.append(batch.targets.numpy()[rows])
         start = end
     origin = f"{len(positions)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
-    return Samples(np.concatenate(values), np.concatenate(targets), origin)
+    return VerificationSamples(np.concatenate(values), np.concatenate(targets), origin)
 
 
 def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
@@ -110,7 +112,7 @@ def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(np.int64))
 
 
-def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: dict[str, str]) -> Samples:
+def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: dict[str, str]) -> VerificationSamples:
     from compress.data.decode_image import MODES
 
     if len(shape) != 3 or shape[0] not in MODES:
@@ -131,7 +133,9 @@ def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metada
     scaled = (
         "normalised as the file says" if has_normalisation else "scaled to [0, 1], as the file says nothing of normalisation"
     )
-    return Samples(values, None, f"{len(selected)} of {len(files)} images, {_RESIZED.get(resize, resize)}, {scaled}")
+    return VerificationSamples(
+        values, None, f"{len(selected)} of {len(files)} images, {_RESIZED.get(resize, resize)}, {scaled}"
+    )
 
 
 _RESIZED = {

@@ -25,7 +25,7 @@ INSTALL_QEMU = "apt-get install qemu-user-static"
 
 
 @dataclass(frozen=True)
-class Processor:
+class EmulatedProcessor:
     """An Arm processor that can be emulated.
 
     Attributes:
@@ -42,9 +42,11 @@ class Processor:
 ARMV8_0 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 ARMV8_2 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
 PROCESSORS = {
-    "cortex-a53": Processor("0xd03", ARMV8_0, "Raspberry Pi 3, small cores of older phones; no int8 dot product"),
-    "cortex-a72": Processor("0xd08", ARMV8_0, "Raspberry Pi 4; no int8 dot product"),
-    "cortex-a76": Processor("0xd0b", ARMV8_2, "Raspberry Pi 5; int8 dot product, as Cortex-A78 of phones and Jetson Orin"),
+    "cortex-a53": EmulatedProcessor("0xd03", ARMV8_0, "Raspberry Pi 3, small cores of older phones; no int8 dot product"),
+    "cortex-a72": EmulatedProcessor("0xd08", ARMV8_0, "Raspberry Pi 4; no int8 dot product"),
+    "cortex-a76": EmulatedProcessor(
+        "0xd0b", ARMV8_2, "Raspberry Pi 5; int8 dot product, as Cortex-A78 of phones and Jetson Orin"
+    ),
 }
 DEFAULT_PROCESSOR = "cortex-a76"
 

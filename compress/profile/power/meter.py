@@ -17,7 +17,7 @@ from compress.backends.runner_protocol import Array
 from compress.core.bootstrap import bootstrap_interval
 from compress.core.record import Metrics, Quantity
 from compress.profile.power.base import Sensor
-from compress.profile.power.sampler import Trace, sampled
+from compress.profile.power.sampler import PowerTrace, sampled
 
 RESAMPLES = 2000
 UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
@@ -27,7 +27,7 @@ UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
 class _Busy:
     """One model under way: its readings, number of inferences and duration."""
 
-    trace: Trace
+    trace: PowerTrace
     runs: int
     elapsed: float
 
@@ -55,7 +55,7 @@ def measure(
     return {name: _quantities(idle, _run(action, sensor, length), batch) for name, action in actions.items()}
 
 
-def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | None, Trace | None, str]:
+def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | None, PowerTrace | None, str]:
     """The sensor, its readings at idle, and why the sensors before it do not work."""
     reasons = []
     for sensor in sensors:
@@ -81,7 +81,7 @@ def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
     return _Busy(trace, runs, elapsed)
 
 
-def _quantities(idle: Trace, busy: _Busy, batch: int) -> Metrics:
+def _quantities(idle: PowerTrace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
         return _absent(f"{sensor.name}: {reason}")
@@ -103,7 +103,7 @@ def _quantities(idle: Trace, busy: _Busy, batch: int) -> Metrics:
     }
 
 
-def above_idle(busy: Trace, idle: Trace) -> tuple[float, float, float]:
+def above_idle(busy: PowerTrace, idle: PowerTrace) -> tuple[float, float, float]:
     """Mean power above idle, W, with its 95 % interval: both drawn again and again from their block means."""
     generator = np.random.default_rng(0)
 
@@ -116,7 +116,7 @@ def above_idle(busy: Trace, idle: Trace) -> tuple[float, float, float]:
     return above, min(float(low), above), max(float(high), above)
 
 
-def _power(trace: Trace, detail: str) -> Quantity:
+def _power(trace: PowerTrace, detail: str) -> Quantity:
     mean = trace.mean()
     low, high = bootstrap_interval(trace.blocks())
     return Quantity.measured(mean, "W", detail, interval=(min(low, mean), max(high, mean)), runs=len(trace.values))

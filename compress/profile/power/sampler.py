@@ -21,7 +21,7 @@ FEWEST = 3
 
 
 @dataclass(eq=False)
-class Trace:
+class PowerTrace:
     """Readings of a sensor over one period.
 
     Attributes:
@@ -75,13 +75,13 @@ class Trace:
 
 
 @contextmanager
-def sampled(sensor: Sensor) -> Iterator[Trace]:
+def sampled(sensor: Sensor) -> Iterator[PowerTrace]:
     """Read a sensor while the block runs.
 
     Yields:
         The trace; complete after the block. A failing sensor ends it with the reason; the block continues.
     """
-    trace, done = Trace(sensor), threading.Event()
+    trace, done = PowerTrace(sensor), threading.Event()
 
     def read() -> bool:
         try:

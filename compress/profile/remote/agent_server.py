@@ -21,8 +21,9 @@ import sys
 import threading
 import time
 from collections import deque
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from compress.profile.remote.agent_bootstrap import FULL, MARK
 from compress.profile.remote.agent_sensors import cpu_name
@@ -79,7 +80,7 @@ class AgentServer:
         """Receive a file; after a fault its bytes are still read, because the next order follows them."""
         path, left = self.folder / order["name"], order["size"]
         fault: OSError | None = None
-        file: BinaryIO | None = None
+        file: FileIO | None = None
         try:
             file = self._open(path)
         except OSError as error:
@@ -101,13 +102,13 @@ class AgentServer:
         else:
             self._say(error="hash", text=order["name"])
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, path: Path) -> FileIO:
         """A new file, unbuffered: `write` reports what cannot be written."""
         if self.folder not in Path(os.path.normpath(path)).parents:
             msg = f"{path} lies outside the folder"
             raise PermissionError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return cast("BinaryIO", path.open("wb", buffering=0))
+        return path.open("wb", buffering=0)
 
     def _report_fault(self, what: str, fault: OSError) -> OSError:
         free = shutil.disk_usage(self.folder).free

@@ -141,7 +141,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
     from compress.core.record import Quantity
     from compress.profile.power import first_available, open_sensors
     from compress.profile.power.meter import above_idle
-    from compress.profile.power.sampler import Trace, sampled
+    from compress.profile.power.sampler import PowerTrace, sampled
 
     sensor, reason = first_available(open_sensors(order["sensors"]))
     if sensor is None:
@@ -154,7 +154,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
         with sampled(sensor) as whole:
             times = action()
         quarter = len(whole.values) // 4
-        busy = Trace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
+        busy = PowerTrace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
         if fault := busy.fault() or idle.fault():
             plain[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
             continue

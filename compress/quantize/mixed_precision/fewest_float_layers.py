@@ -83,7 +83,7 @@ def search(
         on_improvement: Called with each better set.
         reporter: Shows a progress bar.
     """
-    state = _Search(tuple(layers), evaluate, budget, deadline, on_improvement)
+    state = _FewestFloatSearch(tuple(layers), evaluate, budget, deadline, on_improvement)
     state.consider(())
     if not state.within_budget:
         with (reporter or NullReporter()).bar("sensitivity of layers", len(layers)) as bar:
@@ -99,7 +99,7 @@ def search(
     return state.result()
 
 
-class _Search:
+class _FewestFloatSearch:
     """State of one search."""
 
     def __init__(

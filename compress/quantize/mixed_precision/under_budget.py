@@ -98,7 +98,7 @@ def search(
         on_improvement: Called with each better set.
         reporter: Shows a progress bar.
     """
-    state = _Search(tuple(layers), evaluate, cost, budget, deadline, on_improvement)
+    state = _BudgetSearch(tuple(layers), evaluate, cost, budget, deadline, on_improvement)
     state.consider(())
     with (reporter or NullReporter()).bar("gain of float layers", len(layers)) as bar:
         for layer in layers:
@@ -144,7 +144,7 @@ def _pareto_front(points: list[_Point]) -> list[_Point]:
     return [front[round(index * spacing)] for index in range(FRONT)]
 
 
-class _Search:
+class _BudgetSearch:
     """State of one search."""
 
     def __init__(

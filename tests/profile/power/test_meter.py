@@ -7,7 +7,7 @@ import pytest
 from compress.core.errors import DeviceError
 from compress.profile.power import measure
 from compress.profile.power.meter import above_idle
-from compress.profile.power.sampler import Trace, sampled
+from compress.profile.power.sampler import PowerTrace, sampled
 
 
 @dataclass
@@ -102,8 +102,8 @@ def test_the_interval_holds_the_power_above_idle():
     generator = np.random.default_rng(0)
     held = 0
     for _ in range(200):
-        idle = Trace(Fake(), list(range(100)), list(generator.normal(4.0, 1.0, 100)))
-        busy = Trace(Fake(), list(range(100)), list(generator.normal(9.0, 2.0, 100)))
+        idle = PowerTrace(Fake(), list(range(100)), list(generator.normal(4.0, 1.0, 100)))
+        busy = PowerTrace(Fake(), list(range(100)), list(generator.normal(9.0, 2.0, 100)))
         above, low, high = above_idle(busy, idle)
         assert low <= above <= high
         held += low <= 5.0 <= high
@@ -165,11 +165,11 @@ def test_the_sensor_is_freed_when_the_model_fails():
 
 
 def test_mean_power_of_a_counter_is_the_energy_over_the_time():
-    trace = Trace(Fake(counts=True), seconds=[0.0, 1.0, 3.0, 4.0], values=[0.0, 2.0, 10.0, 12.0])
+    trace = PowerTrace(Fake(counts=True), seconds=[0.0, 1.0, 3.0, 4.0], values=[0.0, 2.0, 10.0, 12.0])
     assert trace.mean() == pytest.approx(3.0)
     assert trace.watts() == pytest.approx([2.0, 4.0, 2.0])
     assert trace.blocks() == pytest.approx([2.0, 4.0, 2.0])
-    assert Trace(Fake(), [0.0], [1.0]).fault().startswith("it gave 1 readings")
+    assert PowerTrace(Fake(), [0.0], [1.0]).fault().startswith("it gave 1 readings")
 
 
 def test_a_sensor_that_cannot_start_is_a_trace_with_a_reason():
