@@ -186,14 +186,14 @@ def function_teacher(
 
 def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:
     if path.suffix == ".parquet":
-        _, parquet = _arrow()
+        arrow, parquet = _arrow()
         try:
             table = parquet.read_table(str(path))
             rows = _rows(table.column(NAME))
-        except (OSError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, arrow.ArrowException) as error:
             raise _unreadable(path, error) from error
-        about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        return torch.from_numpy(rows), about
+        return torch.from_numpy(rows), metadata
     try:
         with safe_open(str(path), framework="pt") as file:
             return file.get_tensor(NAME), file.metadata() or {}
@@ -205,7 +205,7 @@ def _classes(text: str) -> object:
     """The class names in a file's metadata; None where it is no JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -145,3 +145,21 @@ def test_a_trusted_function_teaches(context):
     assert outcome.curves["loss"].y[-1] < outcome.curves["loss"].y[0]
     with pytest.raises(DataError, match=r"wrong: soft labels of shape 48×2, needed 48 samples × 3 classes"):
         Distill(**QUICK, teacher=FunctionTeacher(function="python:mine.py:wrong")).run(candidate(), trusted)
+
+
+@pytest.mark.parametrize("classes", ["[" * 100_000, "{}", "3", "null"])
+def test_metadata_that_name_no_classes_are_refused(tmp_path, classes):
+    split = ToySplit(48, 1)
+    metadata = {"contents": sample_fingerprint(split), "classes": classes}
+    save_file({"probabilities": probabilities(split)}, tmp_path / "a.safetensors", metadata=metadata)
+    with pytest.raises(DataError, match="other classes"):
+        FileSoftLabels(tmp_path / "a.safetensors", split, CLASSES)
+
+
+def test_parquet_with_metadata_that_are_no_text_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    path, split = tmp_path / "a.parquet", ToySplit(48, 1)
+    table = pyarrow.table({"probabilities": probabilities(split).tolist()}).replace_schema_metadata({"classes": b"\xff\xfe"})
+    pyarrow.parquet.write_table(table, path)
+    with pytest.raises(DataError, match="holds no soft labels"):
+        FileSoftLabels(path, split, CLASSES)
