@@ -25,7 +25,11 @@ def write_checksums(folder: Path, sums: Mapping[str, str]) -> None:
         if not is_inside(name):
             msg = f"{folder}: {name!a} cannot be listed in {CHECKSUMS}; write files into this folder, under printable names"
             raise StoreError(msg)
-    write_text(folder / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+    write_text(folder / CHECKSUMS, _text(sums))
+
+
+def _text(sums: Mapping[str, str]) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 
 def hash_files(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
@@ -40,12 +44,12 @@ def read_checksums(folder: Path) -> dict[str, str]:
         ValueError: No `SHA256SUMS`, or one that cannot be read.
     """
     try:
-        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        text = (folder / CHECKSUMS).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{CHECKSUMS} cannot be read"
         raise ValueError(msg) from error
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if not sums or not all(map(is_inside, sums)) or any(len(digest) != 64 for digest in sums.values()):
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+    if not sums or not all(map(is_inside, sums)) or {*map(len, sums.values())} != {64} or _text(sums) != text:
         msg = f"{CHECKSUMS} is damaged"
         raise ValueError(msg)
     return sums

@@ -44,6 +44,15 @@ def test_a_damaged_list_is_the_damage(folder: Path, contents: bytes) -> None:
     assert changed_files(folder) == (CHECKSUMS,)
 
 
+def test_every_changed_bit_of_the_list_is_noticed(folder: Path) -> None:
+    path = folder / CHECKSUMS
+    good = path.read_bytes()
+    for index in range(len(good)):
+        for bit in (0, 2, 5, 7):
+            path.write_bytes(good[:index] + bytes([good[index] ^ 1 << bit]) + good[index + 1 :])
+            assert changed_files(folder), (index, bit)
+
+
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../a", "a/../../b", "a\nb", "a\\b"])
 def test_a_name_outside_the_folder_or_over_two_lines_is_not_listed(tmp_path: Path, name: str) -> None:
     assert not is_inside(name)
