@@ -26,7 +26,8 @@ SENTENCES: Sentences = {
     ),
     "quantize_ptq.block_not_reconstructed": "{error}; its layers are rounded one by one by adaround",
     "quantize_ptq.clip_between_layers": (
-        "a clip stands between, which a factor cannot be moved through; stage `substitute` can replace ReLU6 by ReLU"
+        "a clip stands between, which a factor cannot be moved through; a network that is trained with ReLU instead of ReLU6 "
+        "can be equalized (stage `substitute` with activations: relu, where HardSwish or SiLU is replaced)"
     ),
     "quantize_ptq.fisher_not_available": "{error}; all outputs have the same weight",
     "quantize_ptq.learned_ranges_discarded": lambda fact: f"{_ranges_learned(fact)}; they stay as they were calibrated",

@@ -17,6 +17,7 @@ from compress.quantize.ptq.cross_layer_equalization import absorb_high_biases, e
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import activations_to_calibrate
+from compress.substitute.stage import Substitute
 from tests.export.tiny import SPEC
 from tests.quantize.ptq.chain import X, answers
 
@@ -52,7 +53,10 @@ def test_a_clip_is_not_equalized_through_and_says_so(tmp_path) -> None:
     pairs, (skip,) = find_pairs(graphs.to_ir(graphs.load(tmp_path / "model.onnx")))
     assert pairs == ()
     assert (skip.code, skip.subject) == ("quantize_ptq.clip_between_layers", "0 and 2")
-    assert "stage `substitute` can replace ReLU6" in render(skip)
+    advice = render(skip)
+    assert "trained with ReLU instead of ReLU6 can be equalized" in advice
+    assert "stage `substitute` with activations: relu" in advice
+    assert Substitute(activations="relu").activations == "relu"  # what the advice names exists
 
 
 def test_dead_channels_are_left_alone() -> None:
