@@ -134,7 +134,8 @@ def iterate_split(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Run a network over a split in order, not augmented, one batch at a time.
 
-    A file whose batch is fixed gets batches of that size; the last one is padded with zeros, whose outputs are dropped.
+    A file whose batch is fixed gets batches of that size; the last one is padded with zeros, whose outputs are dropped. A file
+    that quantizes by ranges of the whole batch gets one sample at a time, as a device does.
 
     Args:
         network: A module is left as it was; a copy is used on another device.
@@ -154,7 +155,7 @@ def iterate_split(
     """
     samples = 0
     with _loaded(network, torch.device(device), runtime, optimized) as (infer, fixed):
-        for batch in split.ordered(fixed or batch_size):
+        for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
             yield infer(batch.inputs), batch
             samples += len(batch.targets)
             if limit is not None and samples >= limit:
@@ -162,6 +163,18 @@ def iterate_split(
     if not samples:
         msg = "a split without samples cannot be evaluated; give it at least one"
         raise DataError(msg)
+
+
+def _has_batch_ranges(network: Network) -> bool:
+    """Whether an ONNX model finds the ranges of its activations anew in each batch."""
+    path = network if isinstance(network, Path) else getattr(network, "path", None)
+    if isinstance(network, onnx.ModelProto):
+        model = network
+    elif isinstance(path, Path) and path.suffix == ".onnx":
+        model = onnx.load(path, load_external_data=False)
+    else:
+        return False
+    return any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)
 
 
 def pad_batch(inputs: Array, size: int | None) -> Array:

@@ -1,11 +1,19 @@
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.run_split import collect_outputs, iterate_split, run_split
 from compress.core.errors import ConversionError, DataError
+from compress.core.record import InputSpec
+from compress.data.interface import Data
 from compress.tasks.classification import Classification
 from tests.export.tiny import split as some_samples
 from tests.profile.onnx_models import model, network
@@ -79,3 +87,21 @@ def test_gradients_are_on_for_the_caller_between_batches(network):
 def test_an_empty_split_is_refused(network):
     with pytest.raises(DataError, match="without samples"):
         run_split(network, some_samples(0, 3), Classification())
+
+
+def test_ranges_of_the_batch_are_those_of_single_samples(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).eval()
+    spec = InputSpec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
+    export_onnx(net, spec, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx", weight_type=QuantType.QInt8)
+    images = torch.randn(12, 3, 8, 8) * torch.logspace(0, 2, 12).view(-1, 1, 1, 1)
+    loader = DataLoader(TensorDataset(images, torch.zeros(12).long()), batch_size=4)
+    data = Data.from_loaders(loader, loader, loader, classes="abcd").test
+    session = onnxruntime.InferenceSession(tmp_path / "dynamic.onnx", providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    alone = np.concatenate([session.run(None, {name: image[None].numpy()})[0] for image in images])
+    together = session.run(None, {name: images.numpy()})[0]
+    assert np.abs(alone[0] - together[0]).max() > 0.1 * np.abs(alone[0]).max()
+    for quantized in (tmp_path / "dynamic.onnx", onnx.load(tmp_path / "dynamic.onnx")):
+        np.testing.assert_allclose(collect_outputs(quantized, data)[0], alone, rtol=1e-5)
