@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from compress.config.yaml_lines import UnreadableError, read_text
 from compress.core.errors import CompressError, RecipeError, ValidationIssue, nearest
 from compress.core.user_path import user_path
 
@@ -50,10 +51,8 @@ def read(origin: Path) -> str:
         RecipeError: Not readable, or not text.
     """
     try:
-        return origin.read_text(encoding="utf-8-sig")
+        return read_text(origin)
     except OSError as error:
         raise RecipeError(str(origin), [ValidationIssue(f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            str(origin), [ValidationIssue(f"not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}")]
-        ) from error
+    except UnreadableError as error:
+        raise RecipeError(str(origin), [error.issue]) from error

@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: where, what was given, what is allowed, the nearest valid name."""
+"""Pydantic's errors as sentences: key path, value, allowed values, nearest valid name."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _expected_kind(details: Mapping[str, Any]) -> str:
 
 def _describe(path: KeyPath, details: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One sentence."""
-    kind, context, given = details["type"], details.get("ctx", {}), quote(details["input"])
+    kind, context, value = details["type"], details.get("ctx", {}), quote(details["input"])
     if kind == "extra_forbidden":
         outer = types_at(model, path[:-1])
         allowed = {name for alternative in outer for name in getattr(alternative.annotation, "model_fields", ())}
@@ -202,28 +202,28 @@ def _describe(path: KeyPath, details: Mapping[str, Any], model: type[BaseModel])
         return "this key is required and missing"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"must be {word} {context[key]:g}, got {given}"
+        return f"must be {word} {context[key]:g}, got {value}"
     if kind == "literal_error":
         return _choice(str(context["expected"]), details["input"])
     if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}, got {given}"
+        return f"must match {context['pattern']}, got {value}"
     if kind == "too_short":
         least = context["min_length"]
         return f"needs at least {least} {'entry' if least == 1 else 'entries'}, got {context['actual_length']}"
     if kind == "alternatives":
-        return f"expected {context['expected']}, got {given}"
+        return f"expected {context['expected']}, got {value}"
     if kind == "string_type" and isinstance(details["input"], int | float):
-        return f"expected text, got {given}; put it in quotes"
+        return f"expected text, got {value}; put it in quotes"
     if (expected := _expected_kind(details)) != kind:
-        return f"expected {expected}, got {given}"
+        return f"expected {expected}, got {value}"
     return _plain(details)
 
 
-def _choice(expected: str, given: Any) -> str:
+def _choice(expected: str, value: Any) -> str:
     allowed = re.findall(r"'([^']*)'", expected)
-    if isinstance(given, str) and allowed:
-        return f"unknown value {given!r}: {nearest(given, allowed)}"
-    return f"expected {expected}, got {quote(given)}"
+    if isinstance(value, str) and allowed:
+        return f"unknown value {value!r}: {nearest(value, allowed)}"
+    return f"expected {expected}, got {quote(value)}"
 
 
 def _plain(details: Mapping[str, Any]) -> str:

@@ -144,8 +144,8 @@ def loads(
     """
     document = parse(text, origin)
     override(document, overrides)
-    recipe, found = _validate(document.tree, base, trust_code=trust_code)
-    issues = _issues(document, found)
+    recipe, findings_of_values = _validate(document.tree, base, trust_code=trust_code)
+    issues = _issues(document, findings_of_values)
     if issues or recipe is None:
         raise RecipeError(origin, issues)
     return recipe

@@ -7,10 +7,12 @@ tag, an alias within itself or that multiplies. Merge keys are ordinary keys. Re
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ruamel.yaml import YAML
@@ -160,6 +162,26 @@ def value_of(text: str) -> Any:
     if scratch.issues:
         raise UnreadableError(scratch.issues[0])
     return value
+
+
+def read_text(path: Path) -> str:
+    """The text of a YAML file; of one that is too large, enough for `parse` to refuse it.
+
+    Raises:
+        OSError: It cannot be read; `FileNotFoundError` also where it is a pipe or a device, which could be read for ever.
+        UnreadableError: It is not text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file, or not a regular file")
+    with path.open("rb") as file:
+        content = file.read(LIMIT_BYTES + 1)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(content) > LIMIT_BYTES:
+            return content.decode(errors="replace")
+        byte = error.object[error.start]
+        raise UnreadableError(ValidationIssue(f"not a text in UTF-8: byte {error.start} is {byte:#04x}")) from error
 
 
 def parse(text: str, origin: str) -> Document:

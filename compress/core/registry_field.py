@@ -50,9 +50,9 @@ def _load_user_code(family: str, name: str, context: Mapping[str, Any] | None) -
     """Add a row for `python:FILE.py:NAME`; one that is there stays when there is no context, as in Python code."""
     if not name.startswith(USER_CODE) or (context is None and name in names(family)):
         return
-    given = context or {}
+    options = context or {}
     try:
-        REGISTRY.add_user_code(family, name, given.get("base", Path()), trust_code=given.get("trust_code", False))
+        REGISTRY.add_user_code(family, name, options.get("base", Path()), trust_code=options.get("trust_code", False))
     except CompressError as error:
         raise PydanticCustomError("entry", "{message}", {"message": str(error)}) from error
 

@@ -80,7 +80,7 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
         outputs = candidate.module(inputs)
     expected = (len(inputs), len(candidate.spec.classes))
     if tuple(outputs.shape) != expected:
-        msg = f"after {stage} the network gives outputs of shape {tuple(outputs.shape)} where {expected} is needed"
+        msg = f"after {stage} the network has outputs of shape {tuple(outputs.shape)} where {expected} is needed"
         raise ModelError(msg)
     if undefined := int((~torch.isfinite(outputs).all(1)).sum()):
         reason = "lower its learning rate, or check the weights"

@@ -27,7 +27,7 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
         record: The run.
         folder: The run directory.
         outputs: Its finished stages in order, whose files have been checked.
-        reporter: Is told which files had been changed.
+        reporter: Reports files that had been changed.
 
     Returns:
         The report's files.

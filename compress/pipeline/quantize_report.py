@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compress.backends.check_file import check_onnx_file
+from compress.core.checksums import CHECKSUMS, changed_files
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
 from compress.core.record import Metrics, StageRecord
@@ -26,7 +27,7 @@ FILE = MODEL_FILES["onnxruntime"]
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """What was found.
+    """Layers of a quantized network, with the format that each runs in.
 
     Attributes:
         quantized: The file.
@@ -48,7 +49,7 @@ class QuantizeReport:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        results = {name: each.model_dump(mode="json") for name, each in self.results.items()}
+        results = {name: quantity.model_dump(mode="json") for name, quantity in self.results.items()}
         files = {"quantized": str(self.quantized), "float": str(self.parent)}
         return {**files, "layers": self.layers, "conversions": self.conversions, "results": results, "notes": self.notes}
 
@@ -56,7 +57,7 @@ class QuantizeReport:
 def quantize_report(
     quantized: str | Path, parent: str | Path | None = None, *, threads: int = 1, seconds: float = 2.0
 ) -> QuantizeReport:
-    """Tell layer by layer what runs in int8 after ONNX Runtime's optimizer on this machine, what not and why, with times.
+    """Report by layer what runs in int8 after ONNX Runtime's optimizer on this machine, what does not and why, with times.
 
     Args:
         quantized: A quantized ONNX file, or a run directory, whose last `quantize` stage is looked at.
@@ -78,6 +79,8 @@ def quantize_report(
     if path.is_dir() or (parent is None and _stage(path.parent) is not None):
         folder = path if path.is_dir() else path.parent
         record, folder = _quantize_of(folder)
+        if (folder / CHECKSUMS).exists() and (changed := changed_files(folder)):
+            raise StoreError(f"{folder}: {', '.join(changed)} changed since it was written; run the recipe again")
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
         known, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
@@ -88,9 +91,10 @@ def quantize_report(
         raise ConversionError(msg)
     for file in (Path(parent), path):
         check_onnx_file(file)
-    found, totals = compare_layers(Path(parent), path, known=known, threads=threads, seconds=seconds)
+    coverage, totals = compare_layers(Path(parent), path, known=known, threads=threads, seconds=seconds)
     return QuantizeReport(
-        path, Path(parent), found.layers, found.conversions, found.results, (render(found.note), *notes, *map(render, totals))
+        path, Path(parent), coverage.layers, coverage.conversions, coverage.results,
+        (render(coverage.note), *notes, *map(render, totals)),
     )  # fmt: skip
 
 

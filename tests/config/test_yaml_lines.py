@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.config.yaml_lines import LIMIT_BYTES, Document, dump, format_path, parse
+from compress.config.yaml_lines import LIMIT_BYTES, Document, UnreadableError, dump, format_path, parse, read_text
 from compress.core.errors import RecipeError
 
 
@@ -204,3 +204,18 @@ def test_a_fault_set_on_the_command_line_has_no_line():
     fault = Document(lines={("a",): None}).issue(("a", "b"), "wrong")
     assert fault.line is None
     assert "--set" in fault.message
+
+
+def test_of_a_large_file_only_a_part_is_read(tmp_path):
+    path = tmp_path / "r.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a file with a hole, larger than memory
+    text = read_text(path)
+    assert len(text) == LIMIT_BYTES + 1
+    assert "at most" in only_fault(text).message
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(UnreadableError, match="byte 3 is 0xff"):
+        read_text(tmp_path / "r.yaml")

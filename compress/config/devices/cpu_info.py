@@ -1,4 +1,4 @@
-"""What the system tells of its processor: model, instruction sets, caches. Standard library only: it also runs on devices."""
+"""Processor of this machine: model, instruction sets, caches. It also runs on devices, with the standard library only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cpuinfo(path: Path) -> dict[str, str]:
 
 
 def cpu_name(entries: dict[str, str]) -> str:
-    """Model name; on Arm Linux, which gives none, the implementer and part number."""
+    """Model name; on Arm Linux, which has none, the implementer and part number."""
     if name := entries.get("model name") or entries.get("Model"):
         return name
     if part := entries.get("CPU part"):

@@ -1,4 +1,4 @@
-"""What can be detected of this machine without any tool: CPU, instruction sets, cores, caches, memory, power sensors."""
+"""Properties of this machine, detected without any tool: CPU, instruction sets, cores, caches, memory, power sensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.core.frozen_model import FrozenModel
 
 
 class Hardware(FrozenModel):
-    """A machine as it describes itself; what it does not tell is empty.
+    """A machine as it describes itself; what is unknown is empty.
 
     Attributes:
         cpu: Model name.
@@ -24,7 +24,7 @@ class Hardware(FrozenModel):
         processors: Logical processors that this process may run on.
         memory_bytes: Main memory.
         caches_bytes: Size by level, such as `L1d`.
-        virtual: Runs under a hypervisor; None when it cannot be told.
+        virtual: Runs under a hypervisor; None when that is unknown.
     """
 
     cpu: str

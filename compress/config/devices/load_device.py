@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from compress.config.devices.detect_hardware import detect_hardware
 from compress.config.devices.profile_schema import Device, SourcedValue
 from compress.config.pydantic_messages import findings, loose_numbers
-from compress.config.yaml_lines import DEVICE_PROFILE, Document, UnreadableError, parse_mapping
+from compress.config.yaml_lines import DEVICE_PROFILE, Document, UnreadableError, parse_mapping, read_text
 from compress.core.errors import CompressError, DeviceError, ValidationIssue, nearest
 from compress.core.user_path import user_path
 
@@ -82,7 +82,7 @@ def _complete(device: Device) -> Device:
 
 
 def fingerprint(device: Device) -> dict[str, Any]:
-    """What a result on this device depends on, as JSON, for stage keys. No runtime is imported."""
+    """Properties of a device that a result depends on, as JSON, for stage keys. No runtime is imported."""
     profile = device.model_dump_json(exclude={"hardware": True, "peaks": {"memory_bytes"}})
     inputs: dict[str, Any] = {"name": device.name, "profile": hashlib.sha256(profile.encode()).hexdigest()[:16]}
     if device.hardware is not None:
@@ -109,12 +109,9 @@ def _aliases(path: Path) -> tuple[str, ...]:
 
 def _parse(path: Path) -> Document:
     try:
-        return _document(path.read_text(encoding="utf-8-sig"))
+        return _document(read_text(path))
     except OSError as error:
         msg = f"cannot read the device profile {path}: {error.strerror}; known by name: {', '.join(device_names())}"
-        raise DeviceError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
         raise DeviceError(msg) from error
     except UnreadableError as error:
         raise _refused(path, [error.issue]) from error

@@ -167,7 +167,7 @@ class Device(FrozenModel):
         threads: Threads of a measurement or estimate.
         peaks: Limits of the hardware.
         efficiency: What of them is reached; None when no estimate is wanted.
-        precision: Numbers that the runtime wants.
+        precision: Number formats of the runtime.
         contract: How to measure.
         hardware: What was detected; only for this machine.
     """

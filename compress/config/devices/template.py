@@ -1,4 +1,4 @@
-"""`compress devices new`: a profile to fill in, every field with what it wants."""
+"""`compress devices new`: a profile to fill in, with a comment for every field."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ efficiency:                     # what real kernels reach; the values below are 
     unit: us
     source: "measured 0.3 µs on one AMD EPYC (Zen 4) core, tripled; carried over to this device"
   error_factor: 3.0             # the truth is expected between the estimate ÷ this and × this
-precision:                      # how the runtime wants numbers
+precision:                      # number formats of the runtime
   floats: fp32                  # or fp16
   activations: uint8            # int8 for tensorrt
   weights: int8

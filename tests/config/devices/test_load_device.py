@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,17 @@ def test_an_unknown_name_offers_the_nearest():
         load_device("jetson_orin_nan")
 
 
-def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(DeviceError, match=r"cannot read the device profile .*gone\.yaml: No such file"):
-        load_device("gone.yaml", tmp_path)
+def test_a_missing_file_is_reported_and_so_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("gone", "pipe"):
+        with pytest.raises(DeviceError, match=rf"cannot read the device profile .*{name}\.yaml: no such file"):
+            load_device(f"{name}.yaml", tmp_path)
+
+
+def test_a_pipe_among_the_profiles_harms_no_other(tmp_path):
+    path = write(tmp_path, profile(aliases=["board"]))
+    os.mkfifo(path.with_name("a_pipe.yaml"))
+    assert load_device("board", tmp_path).name == "mine"
 
 
 def without(key, part="peaks"):
