@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir as ir
 from onnx import ModelProto
 
 from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
+from compress.backends.exporter_parity import check_exporter_parity, parity_inputs, reference_outputs
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
@@ -81,8 +81,11 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     scheme = "int8" if stage.scheme == "auto" else stage.scheme
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
-    source = _float_file(candidate, context)
-    model = _load_quantizable(source)
+    if context.to_onnx is None:
+        msg = "a network is quantized from its ONNX file, and this context has no to_onnx"
+        raise TypeError(msg)
+    source = context.to_onnx(candidate)
+    model = _load_quantizable(source, candidate, context)
     excluded = placement.match_keep_float(model, stage.keep_float)
     report = _Report()
     models: Mapping[str, ModelProto] | None
@@ -138,7 +141,8 @@ def _plan_static(
         symmetric=_symmetric(stage, context),
         seven_bit_weights=needs_7bit_weights(),
     )
-    batches = _batches(images, fixed_batch or BATCH)
+    size = fixed_batch or BATCH
+    batches = [images[start : start + size] for start in range(0, len(images), size)]
     plan = plan_static_int8(
         model, batches, number_format, stage.calibration, stage.ptq, exclude=excluded, reporter=context.reporter
     )
@@ -274,22 +278,13 @@ def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: 
     ]
 
 
-def _float_file(candidate: Candidate, context: Context) -> Path:
-    if context.to_onnx is None:
-        msg = "a network is quantized from its ONNX file, and this context has no to_onnx"
-        raise TypeError(msg)
-    return context.to_onnx(candidate)
+def _load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.Model:
+    """The float file; refuse one that cannot be quantized, or that computes something else than the candidate's torch network.
 
-
-def _batches(samples: np.ndarray, size: int) -> list[np.ndarray]:
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
-
-
-def _load_quantizable(path: Path) -> ir.Model:
-    """The float network; refuse one that cannot be quantized.
+    Quantized files are compared with the float file: were it wrong, they would seem right.
 
     Raises:
-        ConversionError: The opset is too old, or weights are not finite.
+        ConversionError: The opset is too old, weights are not finite, or the outputs are not those of the torch network.
     """
     model = graphs.load(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
@@ -297,4 +292,7 @@ def _load_quantizable(path: Path) -> ir.Model:
         msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
     graphs.check_finite(model)
+    if candidate.module is not None:
+        reference = reference_outputs(candidate.module, parity_inputs(context.data.validation))
+        check_exporter_parity(model, reference, context.onnx)
     return graphs.to_ir(model)

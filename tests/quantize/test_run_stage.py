@@ -256,6 +256,19 @@ def test_a_black_calibration_image_is_left_out_where_the_network_divides_by_its_
     assert "1 of 40 calibration images are left out" in render(left_out)
 
 
+def test_a_float_file_that_is_not_of_the_torch_network_is_refused(
+    network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    """An int8 file that agrees with a wrong float file would be reported to lose nothing."""
+    model = onnx.load(exported)
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.5), bias.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    with pytest.raises(ConversionError, match="computes something else than the torch network: for one sample alone"):
+        Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: tmp_path / "wrong.onnx"))
+    assert list(context.folder.iterdir()) == []
+
+
 def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:
     data = dataclasses.replace(context.data, train=split(1, 0))
     outcome = Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))

@@ -79,5 +79,5 @@ def images_with_finite_outputs(model: ir.Model, images: np.ndarray, batch: int) 
     if not finite.any():
         msg = f"the float network's outputs are not finite for any of {len(images)} calibration images; check its weights"
         raise ConversionError(msg)
-    kept: np.ndarray = images[finite]
-    return kept
+    usable: np.ndarray = images[finite]
+    return usable

@@ -93,8 +93,8 @@ def _fit_weight_scale(users: list[_IntegerLayer]) -> None:
     fitted = np.full(scales.size, np.inf)
     least = np.zeros(scales.size)
     for user in users:
-        wanted = user.magnitudes / (ZERO_CHANNEL_INTEGERS * user.s_x)
-        fitted = np.minimum(fitted, np.where(wanted > 0, wanted, np.inf))
+        finest = user.magnitudes / (ZERO_CHANNEL_INTEGERS * user.s_x)
+        fitted = np.minimum(fitted, np.where(finest > 0, finest, np.inf))
         least = np.maximum(least, np.maximum(user.magnitudes / MAX_INTEGERS, LEAST_PRODUCT) / user.s_x)
     new = np.maximum(np.where(rows.any(1) | np.isinf(fitted), scales, fitted), least).astype(np.float32)
     if np.array_equal(new, scales):
