@@ -32,7 +32,7 @@ ATTENTION, OUTPUT = Fact.of("prune.attention_width"), Fact.of("prune.output_laye
 """Reasons why a group keeps its width."""
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
 TRACE_SECONDS = 300.0
-"""Time after which building groups of channels is given up."""
+"""Processor time after which building groups of channels is given up; the load of the machine does not count."""
 VISITS = 20
 """Visits of one group for each node of the graph after which its channels count as not followed: a recurrence has no end."""
 _FLAT = (nn.Linear, nn.BatchNorm1d)
@@ -68,15 +68,15 @@ class Watchdog:
     """Ends the work on dependency graphs after a time limit.
 
     Attributes:
-        seconds: Limit.
-        deadline: Point of `time.monotonic`.
+        seconds: Limit of this thread's processor time.
+        deadline: Point of `time.thread_time`.
     """
 
     seconds: float = TRACE_SECONDS
     deadline: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.deadline = time.monotonic() + self.seconds
+        self.deadline = time.thread_time() + self.seconds
 
     def check(self, layer: str) -> None:
         """Called at every layer.
@@ -84,8 +84,9 @@ class Watchdog:
         Raises:
             ModelError: The time is over; names the layer.
         """
-        if time.monotonic() > self.deadline:
-            msg = f"the dependency graph of the channels is not complete after {self.seconds:.0f} s, at {layer!r}. {INSTEAD}"
+        if time.thread_time() > self.deadline:
+            limit = f"{self.seconds:.0f} s of processor time"
+            msg = f"the dependency graph of the channels is not complete after {limit}, at {layer!r}. {INSTEAD}"
             raise ModelError(msg)
 
 

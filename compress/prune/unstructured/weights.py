@@ -31,13 +31,15 @@ _HALVINGS = 12
 
 
 def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
-    """Weight matrices and kernels by name; biases, normalisation and embeddings are not among them."""
+    """Weight matrices and kernels by name, shared ones once; biases, normalisation and embeddings are not among them."""
     weights: dict[str, nn.Parameter] = {}
+    seen = {id(p) for name, part in module.named_modules() if name in protected for p in part.parameters(recurse=False)}
     for name, part in module.named_modules():
         if isinstance(part, _HOLDERS) and name not in protected:
             prefix = f"{name}." if name else ""
-            own = part.named_parameters(recurse=False)
-            weights |= {f"{prefix}{key}": p for key, p in own if p.dim() > 1 and p.numel()}
+            own = [(key, p) for key, p in part.named_parameters(recurse=False) if p.dim() > 1 and p.numel()]
+            weights |= {f"{prefix}{key}": p for key, p in own if id(p) not in seen}
+            seen |= {id(p) for _, p in own}
     return weights
 
 

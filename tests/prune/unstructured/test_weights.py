@@ -129,3 +129,10 @@ def test_masks_respect_count_and_ceilings_even_with_ties(sizes, fraction, max_ra
 
 def test_attention_projections_are_prunable():
     assert set(prunable(nn.MultiheadAttention(8, 2))) == {"in_proj_weight", "out_proj.weight"}
+
+
+def test_a_shared_weight_is_pruned_and_counted_once_and_protected_by_any_of_its_layers():
+    net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
+    net[2].weight = net[0].weight
+    assert set(prunable(net)) == {"0.weight", "1.weight"}
+    assert set(prunable(net, frozenset({"2"}))) == {"1.weight"}
