@@ -19,7 +19,6 @@ from compress.backends.fold_batchnorm import fold_batchnorm, prepare_for_export
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
 from compress.core.sentences import render
-from compress.core.sentences.backends import BRANCH_FROZEN
 from compress.core.stage import OnnxOptions
 from tests.export.tiny import SPEC, Residual
 
@@ -277,6 +276,6 @@ class Branching(nn.Module):
 
 def test_a_branch_on_values_is_reported_with_its_line(tmp_path: Path) -> None:
     notes = export_onnx(Branching().eval(), SPEC, tmp_path / "model.onnx")
-    assert [note.code for note in notes] == ["backends.exported_by_tracing", BRANCH_FROZEN]
+    assert [note.code for note in notes] == ["backends.exported_by_tracing", "backends.branch_frozen"]
     assert len(notes[1].values["lines"]) == 1
     assert "test_export_onnx.py:" in render(notes[1])

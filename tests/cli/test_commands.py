@@ -195,7 +195,9 @@ def test_a_new_device_is_written_once_and_its_gaps_are_told_by_line(tmp_path: Pa
     assert "exists already and was left alone" in again.stderr
     checked = compress("devices", "check", "my_board", cwd=tmp_path)
     assert checked.returncode == 2
-    assert "line 13: peaks.fp32_gflops.value" in checked.stderr
+    lines = (tmp_path / "devices" / "my_board.yaml").read_text(encoding="utf-8").splitlines()
+    number = lines.index("  fp32_gflops:") + 2
+    assert f"line {number}: peaks.fp32_gflops.value" in checked.stderr
     assert "Traceback" not in checked.stderr
 
 

@@ -1,3 +1,4 @@
+import mmap
 import time
 
 import pytest
@@ -40,10 +41,12 @@ def test_a_soak_of_nothing_is_refused(tiny, tmp_path):
 
 
 def test_a_real_leak_is_found():
-    kept = []
+    kept, block = [], b"\1" * 500_000
 
     def leak():
-        kept.append(b"\1" * 500_000)
+        pages = mmap.mmap(-1, len(block))  # new pages: the heap of a long process has free ones, which are resident already
+        pages.write(block)
+        kept.append(pages)
         time.sleep(0.004)
 
     found = soak(leak, 0.8)
