@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from compress.cli.terminal import table
+from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
 from compress.core.record import BenchmarkRow, Check, Metric, Quantity
@@ -159,8 +160,17 @@ def show_check(console: Console, run: Path, check: RunCheck) -> None:
 
 
 def device_rows() -> list[list[str]]:
-    """Rows for `compress devices list`."""
-    from compress.config.devices import device_names, load_device
+    """Rows for `compress devices list`; a profile that cannot be read has the command that says why."""
+    from compress.config.devices import device_names
 
-    devices = [load_device(name) for name in device_names()]
-    return [[device.name, device.title, device.kind, device.runtime, ", ".join(device.aliases)] for device in devices]
+    return [_device_row(name) for name in device_names()]
+
+
+def _device_row(name: str) -> list[str]:
+    from compress.config.devices import load_device
+
+    try:
+        device = load_device(name)
+    except DeviceError:
+        return [name, f"cannot be used; see compress devices show {name}", "", "", ""]
+    return [device.name, device.title, device.kind, device.runtime, ", ".join(device.aliases)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from compress.cli import main
+from tests.cli.run_process import compress
 
 TINY = """\
 name: tiny
@@ -20,11 +21,6 @@ stages:
   - train: {epochs: 1}
   - quantize: {calibration: {samples: 16}}
 """
-
-
-def compress(*arguments: str | Path, cwd: Path | None = None, code: str = "") -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", code] if code else [sys.executable, "-m", "compress"]
-    return subprocess.run([*start, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.fixture
@@ -159,12 +155,6 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "ran").exists()
-
-
-def test_an_unknown_device_profile_offers_the_nearest():
-    done = compress("devices", "show", "jetson_orin_nan")
-    assert done.returncode == 2
-    assert "jetson_orin_nano" in done.stderr
 
 
 def test_profile_of_something_that_is_not_onnx(tmp_path):

@@ -1,0 +1,53 @@
+"""`compress devices`, in real processes."""
+
+from pathlib import Path
+
+from compress.cli.render import device_rows
+from tests.cli.run_process import compress
+
+
+def test_an_unknown_device_profile_offers_the_nearest():
+    done = compress("devices", "show", "jetson_orin_nan")
+    assert done.returncode == 2
+    assert "jetson_orin_nano" in done.stderr
+
+
+def test_a_new_device_is_written_once_and_its_gaps_are_told_by_line(tmp_path: Path):
+    made = compress("devices", "new", "my_board", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "devices" / "my_board.yaml").is_file()
+    again = compress("devices", "new", "my_board", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "exists already and was left alone" in again.stderr
+    checked = compress("devices", "check", "my_board", cwd=tmp_path)
+    assert checked.returncode == 2
+    lines = (tmp_path / "devices" / "my_board.yaml").read_text().splitlines()
+    line = next(index for index, text in enumerate(lines, 1) if text.startswith("    value: <clock"))
+    assert f"line {line}: peaks.fp32_gflops.value" in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_a_device_is_checked_without_torch_and_one_out_of_reach_is_no_fault():
+    done = compress("devices", "check", "jetson")
+    assert done.returncode == 0, done.stderr
+    assert "not at hand: estimated" in done.stdout
+    checks = "import sys; from compress.cli import app; app(['devices', 'check', 'host'], standalone_mode=False)"
+    code = f"{checks}; print('torch' in sys.modules)"
+    assert compress(code=code).stdout.strip().endswith("False")
+
+
+def test_only_this_machine_is_calibrated():
+    done = compress("devices", "calibrate", "jetson")
+    assert done.returncode == 2
+    assert "is not this machine" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_profile_that_cannot_be_read_is_listed_as_such_beside_the_others(tmp_path, monkeypatch):
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "broken.yaml").write_text("- no\n- mapping\n")
+    monkeypatch.chdir(tmp_path)
+    rows = {row[0]: row for row in device_rows()}
+    assert rows["jetson_orin_nano"][2:4] == ["gpu", "tensorrt"]
+    assert "cannot be used" in rows["broken"][1]
+    assert {len(row) for row in rows.values()} == {5}
