@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -15,11 +15,16 @@ from pydantic import Field, model_validator
 
 from compress.core.format_quantity import format_interval, format_value
 from compress.core.frozen_model import FrozenModel
-from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
+from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
 ByDevice = dict[str, Positive]
 
+ARRIVAL_WORDS: Mapping[Arrival, str] = {
+    "back_to_back": "back to back",
+    "periodic": "periodic inputs",
+    "cold": "cold caches",
+}
 MB = 1e6
 """Bytes in a megabyte, here and in every report."""
 
@@ -33,7 +38,7 @@ class Budget(FrozenModel):
         accuracy: Bound of the deciding metric on test, as a fraction; the smallest where higher is better.
         size_mb: Largest file that ships, in MB of 10⁶ bytes.
         memory_mb: Largest peak memory by device, in MB.
-        latency_ms: Largest median latency of one sample by device.
+        latency_ms: Largest median latency of one sample by device, for the arrival pattern of the device's profile.
         power_w: Largest mean power by device.
     """
 
@@ -97,14 +102,17 @@ def _final(metrics: Metrics, name: str, unit: str) -> Quantity:
     return metrics.get(name) or Quantity.missing(unit, f"the last stage recorded no {name}")
 
 
-def _on_device(rows: tuple[BenchmarkRow, ...], device: str, name: str, unit: str) -> Quantity:
-    """The artifact's quantity on a device; of several rows the last, which is the latest profile's."""
-    artifact = [row for row in rows if row.subject == "artifact" and row.device == device]
-    if not artifact:
+def _artifact_row(rows: tuple[BenchmarkRow, ...], device: str) -> BenchmarkRow | None:
+    """The artifact's row on a device; of several rows the last, which is the latest profile's."""
+    return next((row for row in reversed(rows) if row.subject == "artifact" and row.device == device), None)
+
+
+def _on_device(row: BenchmarkRow | None, device: str, name: str, unit: str) -> Quantity:
+    if row is None:
         return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; name it in a profile stage")
-    if other := artifact[-1].other_hardware:
+    if other := row.other_hardware:
         return Quantity.missing(unit, f"{other} was measured, which is not the hardware of the profile {device!r}")
-    return artifact[-1].quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
+    return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
 
 
 def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Iterator[Check]:
@@ -117,14 +125,18 @@ def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], me
         yield limit.check(_final(metrics, metric.name, metric.unit))
     if budget.size_mb is not None:
         yield _Limit("size", budget.size_mb * MB, "bytes", "size_bytes").check(_final(metrics, "size_bytes", "bytes"))
+    for device, bound in budget.latency_ms.items():
+        row = _artifact_row(rows, device)
+        arrival: Arrival = row.arrival if row else "back_to_back"
+        limit = _Limit(f"latency on {device}, {ARRIVAL_WORDS[arrival]}", bound, "ms", LATENCY_BY_ARRIVAL[arrival])
+        yield limit.check(_on_device(row, device, limit.name, "ms"))
     for limits, words, name, unit, factor in (
-        (budget.latency_ms, "latency", "latency_p50_ms", "ms", 1.0),
         (budget.memory_mb, "memory", "memory_bytes", "bytes", MB),
         (budget.power_w, "power", "power_w", "W", 1.0),
     ):
         for device, bound in limits.items():
             limit = _Limit(f"{words} on {device}", bound * factor, unit, name)
-            yield limit.check(_on_device(rows, device, name, unit))
+            yield limit.check(_on_device(_artifact_row(rows, device), device, name, unit))
 
 
 def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Verdict:

@@ -131,6 +131,16 @@ class InputSpec(FrozenModel):
         return (self.channels, self.height, self.width)
 
 
+Arrival = Literal["back_to_back", "periodic", "cold"]
+"""How inputs arrive: without a pause, at a fixed rate, or with caches that hold other data."""
+LATENCY_BY_ARRIVAL: dict[Arrival, str] = {
+    "back_to_back": "latency_p50_ms",
+    "periodic": "latency_periodic_ms",
+    "cold": "latency_cold_ms",
+}
+"""Name of the median latency of each arrival pattern."""
+
+
 class BenchmarkRow(FrozenModel):
     """Measurements of one network on one device: a row of the profile table.
 
@@ -143,6 +153,7 @@ class BenchmarkRow(FrozenModel):
         file: Name of the file that ran, where a network has one per runtime; else empty.
         local: Measured on this machine, in one session with the other networks of the device.
         other_hardware: Hardware that was measured, where it is not that of the device profile; else empty.
+        arrival: Arrival pattern of the latency that is reported first and that limits mean.
     """
 
     subject: str
@@ -152,7 +163,13 @@ class BenchmarkRow(FrozenModel):
     file: str = ""
     local: bool = False
     other_hardware: str = ""
+    arrival: Arrival = "back_to_back"
     _older = _renamed(here="local")
+
+    @property
+    def latency_name(self) -> str:
+        """Name of the median latency for the row's arrival pattern."""
+        return LATENCY_BY_ARRIVAL[self.arrival]
 
 
 class StageRecord(FrozenModel):

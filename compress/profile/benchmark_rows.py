@@ -16,17 +16,22 @@ from compress.config.devices import Device
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Quantity
+from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost
+from compress.profile.latency.arrival import time_arrivals
+from compress.profile.latency.interleave import Action
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.memory import memory
+from compress.profile.remote.agent_sensors import idle_states
 from compress.profile.settings import MeasurementSettings, sensor_targets
 
 PART_RUNS = 50
 """Inferences timed in parts: copies and computation on a device with memory of its own."""
 POWER_SECONDS = 1.0
+ARRIVAL_SHARE = 0.5
+"""Time for each arrival pattern besides the first, as a share of that for inputs back to back."""
 BUSY = 0.9
 """Share of the processor under which a session with one thread counts as disturbed."""
 
@@ -72,8 +77,9 @@ def measure_rows(
             min_runs=plan.min_runs,
             reporter=reporter,
         )
-        parts = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
         actions = {name: partial(runner.run, inputs[name]) for name, runner in runners.items()}
+        timings = _with_arrivals(timings, actions, device, plan.seconds, reporter)
+        parts = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
         spent = power.measure(actions, power.open_sensors(sensor_targets(device)), seconds=POWER_SECONDS, batch=batch)
     with reporter.bar("measuring memory", len(files)) as bar:
         rows = []
@@ -90,16 +96,31 @@ def measure_rows(
                     quantities=quantities,
                     file=path.name,
                     local=True,
+                    arrival=device.contract.arrival,
                 )
             )
             bar.advance(note=name)
     return tuple(rows), timings
 
 
+def _with_arrivals(
+    timings: Mapping[str, Timing], actions: Mapping[str, Action], device: Device, seconds: float, reporter: Reporter
+) -> dict[str, Timing]:
+    rate_hz = device.contract.arrivals_per_s
+    with reporter.bar("measuring latency with periodic inputs and cold caches", 1) as bar:
+        samples = time_arrivals(actions, rate_hz=rate_hz, seconds=seconds * ARRIVAL_SHARE)
+        bar.advance()
+    return {
+        name: timing.with_arrivals({pattern: taken[name] for pattern, taken in samples.items()}, rate_hz=rate_hz)
+        for name, timing in timings.items()
+    }
+
+
 def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantity]:
-    """`latency_p50_ms`, … and `throughput_per_s`."""
+    """`latency_p50_ms`, …, those of other arrival patterns, and `throughput_per_s`."""
     quantities = {f"latency_p{percent:g}_ms": quantity for percent, quantity in timing.percentiles(percentiles).items()}
-    return quantities | {"throughput_per_s": timing.throughput}
+    arrivals = {LATENCY_BY_ARRIVAL[pattern]: other.p50 for pattern, other in timing.arrivals.items()}
+    return quantities | arrivals | {"throughput_per_s": timing.throughput}
 
 
 def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
@@ -127,6 +148,10 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
             quantities.setdefault(key, Quantity.missing("ms", f"{missing}; a roofline estimates no spread"))
+        for name_of_latency in LATENCY_BY_ARRIVAL.values():
+            quantities.setdefault(
+                name_of_latency, Quantity.missing("ms", f"{missing}; a roofline estimates inputs back to back")
+            )
         quantities["memory_bytes"] = Quantity.missing("bytes", f"{missing}; resident memory depends on its runtime")
         quantities["power_w"] = Quantity.missing("W", f"{missing}; no power sensor to read")
         quantities["energy_j"] = Quantity.missing("J", f"{missing}; no power sensor to read")
@@ -181,7 +206,8 @@ def contract_notes(
         )
     if plan.threads == 1 and first.processor_share < BUSY:
         notes.append(Fact.of("profile.contract_not_idle", device.name, processor_share=first.processor_share))
-    return (*notes, _clocks(device) if clocks is None else clocks)
+    notes.append(Fact.of("profile.arrival", device.name, arrival=contract.arrival, arrivals_per_s=contract.arrivals_per_s))
+    return (*notes, _clocks(device), _idle_states(device)) if clocks is None else (*notes, clocks)
 
 
 def _clocks(device: Device) -> Fact:
@@ -190,6 +216,13 @@ def _clocks(device: Device) -> Fact:
     if not governor.is_file():
         return Fact.of("profile.clocks_unreadable", device.name, virtual=virtual)
     return Fact.of("profile.clocks_not_locked", device.name, virtual=virtual, governor=governor.read_text().strip())
+
+
+def _idle_states(device: Device) -> Fact:
+    states = idle_states()
+    if not states:
+        return Fact.of("profile.idle_states_unreadable", device.name)
+    return Fact.of("profile.idle_states", device.name, states=states)
 
 
 def _rate(latency: Quantity) -> Quantity:

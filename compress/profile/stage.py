@@ -88,6 +88,11 @@ class Profile(Stage):
             gains = {name: speedup(timings[name], timings["artifact"]) for name in timings if name != "artifact"}
             place = "" if device.connection == "local" else f"_on_{device.name}"
             results |= {f"speedup_vs_{name}{place}": gain for name, gain in gains.items()} | size_ratios(result.rows)
+            results |= {
+                f"speedup_vs_{name}_{pattern}{place}": speedup(other, timings["artifact"].arrivals[pattern])
+                for name in gains
+                for pattern, other in timings[name].arrivals.items()
+            }
             notes += [_not_faster(name, gain, timings) for name, gain in gains.items() if (gain.low or 0.0) <= 1.0]
         return Outcome(
             candidate,

@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from compress.core.budget import Budget, check_budget
+from compress.core.budget import ARRIVAL_WORDS, Budget, check_budget
 from compress.core.record import BenchmarkRow, Check, Metrics, Quantity
 from compress.tasks.classification import ACCURACY
 
@@ -29,6 +29,15 @@ def test_accuracy_drop_is_a_ceiling_in_points(lost: float, passed: bool) -> None
     check = only(Budget(accuracy_drop=0.01), {"accuracy_drop": Quantity.measured(lost, "fraction")})
     assert check.passed is passed
     assert check.allowed == "≤ 1 point"
+
+
+@pytest.mark.parametrize(("arrival", "passed"), [("back_to_back", True), ("periodic", False), ("cold", False)])
+def test_a_latency_limit_is_for_the_arrival_pattern_of_the_profile(arrival: str, passed: bool) -> None:
+    row = subject("pi", latency_p50_ms=ms(0.2), latency_periodic_ms=ms(1.2)).model_copy(update={"arrival": arrival})
+    check = only(Budget(latency_ms={"pi": 1.0}), {}, row)
+    assert check.passed is passed
+    assert check.limit == f"latency on pi, {ARRIVAL_WORDS[arrival]}"
+    assert check.name == row.latency_name
 
 
 def test_limits_are_not_passed_on_other_hardware_than_the_profile_describes() -> None:
@@ -59,7 +68,7 @@ def test_each_device_limit_looks_at_its_own_figure_of_the_artifact() -> None:
         budget, metrics={}, rows=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))), metric=ACCURACY
     )
     assert [(check.limit, check.passed) for check in verdict.checks] == [
-        ("latency on host", True),
+        ("latency on host, back to back", True),
         ("memory on host", True),
         ("power on host", False),
     ]

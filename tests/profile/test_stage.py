@@ -40,8 +40,14 @@ def test_all_three_are_measured_and_compared(candidate, context):
     assert outcome.results["size_ratio_vs_teacher"].value == pytest.approx(expected)
     assert outcome.results["speedup_vs_teacher"].how == "measured"
     assert {"speedup_vs_student", "size_ratio_vs_student"} <= set(outcome.results)
+    assert outcome.results["speedup_vs_teacher_periodic"].how == outcome.results["speedup_vs_teacher_cold"].how == "measured"
+    assert artifact["latency_periodic_ms"].how == artifact["latency_cold_ms"].how == "measured"
+    assert "30 inputs per second" in artifact["latency_periodic_ms"].detail
+    assert outcome.benchmark_rows[-1].quantities["latency_cold_ms"].how == "not measured"
     for name in (
         "latency_p50_ms",
+        "latency_periodic_ms",
+        "latency_cold_ms",
         "latency_p90_ms",
         "latency_p99_ms",
         "throughput_per_s",
@@ -54,6 +60,8 @@ def test_all_three_are_measured_and_compared(candidate, context):
     assert notes["profile.measured_on"].values["batch"] == 1
     assert notes["profile.contract_short"].values["seconds"] == 0.05
     assert "interleaved" in render(notes["profile.measured_on"])
+    assert "arrive back to back" in render(notes["profile.arrival"])
+    assert {"profile.idle_states", "profile.idle_states_unreadable"} & set(notes)
     assert "contract not met: 0.05 s a file instead of 2 s" in render(notes["profile.contract_short"])
 
 

@@ -11,6 +11,7 @@ from compress.config.devices.connection import Ssh
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.record import Arrival
 from compress.core.registry import entries
 from compress.core.registry_field import RegistryName
 
@@ -136,6 +137,9 @@ class MeasurementProtocol(FrozenModel):
         affinity: Processors to keep the measurement on, by number; none pins nothing.
         power_mode: Power mode and clocks to set before; None when there is nothing to set.
         sensors: Where power is read, in order of preference.
+        arrival: How inputs arrive in the product: `back_to_back`, `periodic` as from a camera, or `cold`, after other work
+            filled the caches. Latencies are measured for all three; the first of a report, and limits, are of this one.
+        arrivals_per_s: Inputs per second where they are periodic.
     """
 
     batch: int = Field(default=1, ge=1, le=65536)
@@ -146,6 +150,8 @@ class MeasurementProtocol(FrozenModel):
     affinity: tuple[Annotated[int, Field(ge=0)], ...] = ()
     power_mode: str | None = None
     sensors: tuple[Annotated[str, RegistryName("power_sensor")], ...] = ()
+    arrival: Arrival = "back_to_back"
+    arrivals_per_s: float = Field(default=30.0, ge=0.5, le=10_000.0)
 
 
 class Device(FrozenModel):

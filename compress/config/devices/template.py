@@ -68,6 +68,8 @@ contract:                       # how a number must be measured before it may be
   percentiles: [50, 90, 99]
 #   affinity: [0]               # processors to stay on
 #   power_mode: <how to set clocks and power before measuring>
+  arrival: back_to_back         # or periodic (a camera), or cold: how inputs arrive; limits of the latency are for this pattern
+#   arrivals_per_s: 30          # of periodic inputs
   sensors: []                   # of rapl, nvml, ina3221, tegrastats, battery, in order of preference
 """
 

@@ -109,7 +109,18 @@ def _throttling_from_latency(fact: Fact) -> str:
 
 _DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
 
+
+def _arrival(fact: Fact) -> str:
+    pattern = {
+        "back_to_back": "arrive back to back",
+        "periodic": f"arrive {_number(fact, 'arrivals_per_s'):g} times per second",
+        "cold": "find the caches filled with other data",
+    }[str(fact.values["arrival"])]
+    return f"the first latency, and limits of the latency on {fact.subject}, are for inputs that {pattern}"
+
+
 SENTENCES: Sentences = {
+    "profile.arrival": _arrival,
     "profile.clocks_not_locked": lambda fact: (
         f"{_virtual(fact)}clocks not locked; frequency governor is {fact.values['governor']!r}"
     ),
@@ -126,6 +137,8 @@ SENTENCES: Sentences = {
         f"contract not met: still getting faster at the end of warm-up: {_listed(fact, 'files')}"
     ),
     "profile.estimate_failed": "{error}",
+    "profile.idle_states": lambda fact: f"idle states of the processor, with exit latency: {_listed(fact, 'states')}",
+    "profile.idle_states_unreadable": "idle states of the processor cannot be read",
     "profile.layers_failed": "{error}",
     "profile.layers_other_runtime": "the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile",
     "profile.layers_total": _layers_total,

@@ -177,7 +177,7 @@ def _latency(record: RunRecord) -> FigureFile | None:
     for _, row in benchmark_rows(record):
         groups.setdefault(row.device, {})[row.subject] = row
     rows = [row for group in groups.values() for row in group.values()]
-    known = [value for row in rows if (value := value_or_none(row.quantities.get("latency_p50_ms"))) and value > 0]
+    known = [value for row in rows if (value := value_or_none(row.quantities.get(row.latency_name))) and value > 0]
     if not known:
         return None
     figure = new_figure(7.2, 0.9 + 0.24 * len(rows) + 0.16 * len(groups))
@@ -202,14 +202,14 @@ def _latency(record: RunRecord) -> FigureFile | None:
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
     caption = (
-        "Median latency by device: plain bars are measured, hatched ones estimated; whiskers are 95 % intervals or error "
-        "bands, the small upright stroke is p99, a dashed line is the budget."
+        "Median latency by device, for the arrival pattern of its profile: plain bars are measured, hatched ones "
+        "estimated; whiskers are 95 % intervals or error bands, the small upright stroke is p99, a dashed line is the budget."
     )
     return FigureFile("latency", "devices", caption, to_png(figure))
 
 
 def _bar(axes: Axes, position: float, row: BenchmarkRow, floor: float) -> None:
-    quantity = row.quantities.get("latency_p50_ms")
+    quantity = row.quantities.get(row.latency_name)
     color = SUBJECT_COLORS.get(row.subject, COLORS[3])
     if quantity is None or not quantity.value or quantity.value <= 0:
         axes.text(floor * 1.1, position, f"{escape_text(row.subject)}: not measured", va="center", fontsize=8, color=GREY)

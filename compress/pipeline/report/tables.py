@@ -175,7 +175,8 @@ def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) 
     rows = [(Cell("runtime"), *(Cell(network.runtime) for network in networks), *blank)]
     if len({network.file for network in networks}) > 1:
         rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
-    for name in _ordered((name for network in networks for name in network.quantities), metric):
+    names = _ordered((name for network in networks for name in network.quantities), metric)
+    for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency that limits mean comes first
         cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
         change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
         rows.append((Cell(quantity_label(name, metric)), *cells, *((Cell(change),) * comparable)))

@@ -109,7 +109,7 @@ def interleave(
     Returns:
         Times by name, in the order given.
     """
-    with _no_garbage_collection():
+    with no_garbage_collection():
         warmups = {name: warm_up(action, seconds=warmup_seconds, clock=clock) for name, action in actions.items()}
         times: dict[str, list[int]] = {name: [] for name in actions}
         rounds: dict[str, list[int]] = {name: [] for name in actions}
@@ -154,7 +154,7 @@ def _timed_block(action: Action, *, at_least: int, budget_ns: float, clock: Cloc
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep the collector from running inside a timed run."""
     was_on = gc.isenabled()
     gc.collect()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from compress.config.devices import host
 from compress.core.bootstrap import ratio_interval
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import Quantity
+from compress.core.record import Arrival, Quantity
 from compress.core.statistics import drifting_percentile_interval, drifting_percentile_intervals, runs_needed
 from compress.profile.latency.interleave import Samples, Vector, Warmup, interleave
 
@@ -44,6 +44,7 @@ class Timing:
         batch: Samples in one run.
         processor_share: Processor time ÷ wall time of the session; well under 1 with one thread means that other
             processes took the processor away.
+        arrivals: Timings with other arrival patterns, by pattern; see `arrival`.
     """
 
     samples: Samples
@@ -51,6 +52,21 @@ class Timing:
     detail: str
     batch: int = 1
     processor_share: float = 1.0
+    arrivals: Mapping[Arrival, Timing] = field(default_factory=dict)
+
+    def with_arrivals(self, samples: Mapping[Arrival, Samples], *, rate_hz: float) -> Timing:
+        """The same with timings of other arrival patterns.
+
+        Args:
+            samples: By pattern.
+            rate_hz: Inputs per second of the periodic pattern.
+        """
+        how = {"periodic": f"{rate_hz:g} inputs per second", "cold": "caches filled with other data before each inference"}
+        arrivals = {
+            pattern: Timing(taken, self.settings, f"{self.detail}; {how[pattern]}", self.batch)
+            for pattern, taken in samples.items()
+        }
+        return replace(self, arrivals=arrivals)
 
     @property
     def milliseconds(self) -> Vector:

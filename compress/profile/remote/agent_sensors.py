@@ -21,8 +21,18 @@ def clocks(root: Path = ROOT) -> dict[str, str]:
         "cpu0 clock": f"{int(now) // 1000} of {int(most) // 1000} MHz" if now.isdigit() and most.isdigit() else "",
         "hottest": f"{hot[1]} {hot[0] / 1000:.0f} °C" if hot else "",
         "power mode": _mode(),
+        "idle states": ", ".join(idle_states(root)),
     }
     return {name: value for name, value in readings.items() if value}
+
+
+def idle_states(root: Path = ROOT) -> tuple[str, ...]:
+    """Idle states of the first processor with their exit latency, such as `C6 133 µs`; empty where they cannot be read."""
+    states = []
+    for folder in sorted(root.glob("sys/devices/system/cpu/cpu0/cpuidle/state*")):
+        name, latency, disabled = (_text(folder / file) for file in ("name", "latency", "disable"))
+        states.append(f"{name} {latency} µs{' (disabled)' if disabled == '1' else ''}")
+    return tuple(states)
 
 
 def cpu_name(root: Path = ROOT) -> str:

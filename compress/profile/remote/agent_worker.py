@@ -86,14 +86,16 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         order: `files` and `feeds` by subject (feeds None for zeros), `batch`, `threads`, `seconds`, `warmup_seconds`,
-            `min_runs`, `affinity`, `power_seconds`, `sensors`.
+            `min_runs`, `affinity`, `power_seconds`, `sensors`, `arrivals_per_s`, `arrival_seconds`.
 
     Returns:
-        `files`: for each `milliseconds`, `rounds`, `warmup`, `settings`, `power`, `memory`; and `processor_share`, `clocks`.
+        `files`: for each `milliseconds`, `rounds`, `warmup`, `arrivals`, `settings`, `power`, `memory`; and `processor_share`,
+        `clocks`.
     """
     from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
     from compress.backends.runner_protocol import pinned, reload
     from compress.profile import power
+    from compress.profile.latency.arrival import time_arrivals
     from compress.profile.latency.interleave import interleave
 
     before = clocks()
@@ -118,7 +120,10 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         )
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()
+        arrivals = time_arrivals(actions, rate_hz=order["arrivals_per_s"], seconds=order["arrival_seconds"])
         files = {name: _timed(taken, runners[name]) for name, taken in samples.items()}
+        for name, file in files.items():
+            file["arrivals"] = {pattern: _series(taken[name]) for pattern, taken in arrivals.items()}
         spent = power.measure(
             actions, power.open_sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"]
         )
@@ -190,11 +195,14 @@ def _feeds(runner: Any, name: str, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _timed(taken: Samples, runner: Any) -> dict[str, Any]:
+    return _series(taken) | {"settings": runner.describe()}
+
+
+def _series(taken: Samples) -> dict[str, Any]:
     return {
         "milliseconds": taken.milliseconds.tolist(),
         "rounds": taken.rounds.tolist(),
         "warmup": vars(taken.warmup),
-        "settings": runner.describe(),
     }
 
 

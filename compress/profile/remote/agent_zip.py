@@ -9,8 +9,10 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[3]
 MODULES = (
+    "compress/config/devices/cpu_info.py",
     "compress/core/errors.py",
     "compress/core/bootstrap.py",
+    "compress/profile/latency/arrival.py",
     "compress/profile/latency/interleave.py",
     "compress/profile/memory/probe.py",
     "compress/profile/power/*.py",

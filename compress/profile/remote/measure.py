@@ -17,9 +17,9 @@ from compress.config.devices.hardware_identity import ReportedHardware, contradi
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import BenchmarkRow, Quantity
+from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
 from compress.data.batch import Split
-from compress.profile.benchmark_rows import POWER_SECONDS, contract_notes, latencies
+from compress.profile.benchmark_rows import ARRIVAL_SHARE, POWER_SECONDS, contract_notes, latencies
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
 from compress.profile.memory import memory
@@ -135,6 +135,8 @@ def measure_rows(
         "min_runs": plan.min_runs,
         "affinity": list(plan.affinity),
         "power_seconds": POWER_SECONDS,
+        "arrivals_per_s": device.contract.arrivals_per_s,
+        "arrival_seconds": plan.seconds * ARRIVAL_SHARE,
         "trtexec": where.trtexec,
     }
     job = build_job(files, feeds, device, settings)
@@ -142,7 +144,7 @@ def measure_rows(
     gpu = next(iter(result["files"].values()))["settings"].get("device", "")
     hardware = ReportedHardware(facts["cpu"], facts["architecture"], gpu)
     place = f"{hardware} over SSH at {where.ssh}"
-    timings = {name: _timing(name, result, place, batch) for name in files}
+    timings = {name: _timing(name, result, place, batch, device.contract.arrivals_per_s) for name in files}
     other = str(hardware) if contradicts_profile(device, hardware) else ""
     rows = tuple(
         _row(name, path, result["files"][name], timings[name], device, place).model_copy(update={"other_hardware": other})
@@ -224,20 +226,28 @@ def _save_input(array: Any, path: Path) -> Path:
     return path
 
 
-def _timing(name: str, result: dict[str, Any], place: str, batch: int) -> Timing:
+def _timing(name: str, result: dict[str, Any], place: str, batch: int, rate_hz: float) -> Timing:
     file_result = result["files"][name]
-    samples = Samples(np.array(file_result["milliseconds"]), np.array(file_result["rounds"]), Warmup(**file_result["warmup"]))
+    samples = _samples(file_result)
     settings, together = file_result["settings"], len(result["files"])
     threads = settings["threads"]
     detail = (
         f"{place}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
         f"{together} file{'s' * (together != 1)} interleaved"
     )
-    return Timing(samples, settings, detail, batch, result["processor_share"])
+    timing = Timing(samples, settings, detail, batch, result["processor_share"])
+    arrivals = {pattern: _samples(series) for pattern, series in file_result["arrivals"].items()}
+    return timing.with_arrivals(arrivals, rate_hz=rate_hz)
+
+
+def _samples(series: Mapping[str, Any]) -> Samples:
+    return Samples(np.array(series["milliseconds"]), np.array(series["rounds"]), Warmup(**series["warmup"]))
 
 
 def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, device: Device, place: str) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
+    for latency in LATENCY_BY_ARRIVAL.values():
+        quantities.setdefault(latency, Quantity.missing("ms", f"{place}: trtexec does not fill the caches with other data"))
     for key, figure in file_result["power"].items():
         quantity = Quantity(**figure)
         quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
@@ -252,7 +262,12 @@ def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, dev
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
     return BenchmarkRow(
-        subject=name, device=device.name, runtime=timing.settings["runtime"], quantities=quantities, file=path.name
+        subject=name,
+        device=device.name,
+        runtime=timing.settings["runtime"],
+        quantities=quantities,
+        file=path.name,
+        arrival=device.contract.arrival,
     )
 
 

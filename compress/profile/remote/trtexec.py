@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -100,6 +101,7 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
             times[name] += trace
             rounds[name] += [number] * len(trace)
         progress(0.5 + 0.5 * (number + 1) / ROUNDS)
+    periodic = {name: _periodic(path, order, name, statistics.median(times[name]), here) for name in names}
     settings = {
         "runtime": f"TensorRT {release}",
         "provider": "trtexec, engine built on the device, latency of GPU compute without copies",
@@ -113,11 +115,20 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
             "rounds": rounds[name],
             "warmup": {"runs": 0, "seconds": warmups[name], "steady": True},
             "settings": settings,
+            "arrivals": {"periodic": periodic[name]},
             "power": powers[name],
             "memory": {"reason": "trtexec does not report resident memory of a process"},
         }
         for name in names
     }
+
+
+def _periodic(path: str, order: dict[str, Any], name: str, median_ms: float, here: Path) -> dict[str, Any]:
+    """One more run with a pause between inferences, so that they start at the order's rate."""
+    pause_ms = max(0, round(1000 / order["arrivals_per_s"] - median_ms))
+    trace = _traced(path, [*order["time"][name], f"--idleTime={pause_ms}"], here)
+    warmup = {"runs": 0, "seconds": 0.0, "steady": True}
+    return {"milliseconds": trace, "rounds": [0] * len(trace), "warmup": warmup}
 
 
 def _traced(path: str, arguments: list[str], here: Path) -> list[float]:

@@ -16,7 +16,7 @@ from compress.core.record import Quantity
 from compress.profile.remote import ssh
 from compress.profile.remote.agent_bootstrap import MARK
 from compress.profile.remote.agent_record import Quantity as Light
-from compress.profile.remote.agent_sensors import clocks, cpu_name
+from compress.profile.remote.agent_sensors import clocks, cpu_name, idle_states
 from compress.profile.remote.agent_zip import agent, loader
 from compress.profile.remote.jobs import build_arguments, time_arguments
 from compress.profile.remote.trtexec import version
@@ -147,6 +147,13 @@ def test_clocks_and_names_as_the_kernel_tells_them(tmp_path):
     write("sys/class/thermal/thermal_zone0/temp", "51800\n")
     write("sys/class/thermal/thermal_zone1/type", "gpu-thermal\n")
     write("sys/class/thermal/thermal_zone1/temp", "48000\n")
+    assert idle_states(tmp_path) == ()
+    for index, (name, latency, disabled) in enumerate((("POLL", 0, 0), ("C6", 133, 1))):
+        state = f"sys/devices/system/cpu/cpu0/cpuidle/state{index}"
+        write(f"{state}/name", f"{name}\n")
+        write(f"{state}/latency", f"{latency}\n")
+        write(f"{state}/disable", f"{disabled}\n")
+    assert idle_states(tmp_path) == ("POLL 0 µs", "C6 133 µs (disabled)")
     seen = clocks(tmp_path)
     assert seen["governor"] == "ondemand"
     assert seen["cpu0 clock"] == "1500 of 2400 MHz"
