@@ -40,10 +40,12 @@ class SplitScores:
     Attributes:
         scores: The task's score of each sample, float32 (N,).
         loss: The task's loss, averaged over the samples.
+        not_finite: Number of samples with an output that is NaN or infinite.
     """
 
     scores: Array
     loss: float
+    not_finite: int = 0
 
     @property
     def metric(self) -> float:
@@ -75,12 +77,13 @@ def run_split(
         ConversionError: The file cannot be loaded, or has more than one input.
     """
     scores: list[Array] = []
-    loss = 0.0
+    loss, not_finite = 0.0, 0
     for outputs, batch in iterate_split(network, split, batch_size=batch_size, device=device, runtime=runtime):
         targets = batch.targets.cpu()
         scores.append(task.correct(outputs, targets).numpy())
         loss += float(task.loss(outputs, targets)) * len(targets)
-    return SplitScores(np.concatenate(scores), loss / sum(map(len, scores)))
+        not_finite += int((~outputs.isfinite()).flatten(1).any(1).sum())
+    return SplitScores(np.concatenate(scores), loss / sum(map(len, scores)), not_finite)
 
 
 def collect_outputs(

@@ -17,7 +17,7 @@ import torch
 
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
-from compress.backends.run_split import run_split
+from compress.backends.run_split import SplitScores, run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
@@ -124,7 +124,7 @@ def evaluate_outcome(
     save_scores(scores, context.folder)
     metrics = evaluation.metrics | _drop(reference, scores, task.metric)
     control = _control(candidate, context, scores)
-    warnings = no_gain_warning(control, task.metric)
+    warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric))
     return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
 
 
@@ -152,8 +152,16 @@ def evaluate_candidate(
     """
     data, metric = context.data, context.task.metric
     runtime = candidate.artifact[0] if candidate.module is None else ONNX_RUNTIME
-    test, scores = _measure_metric(candidate, data.test, context.task, "test")
-    validation, _ = _measure_metric(candidate, data.validation, context.task, "validation")
+    splits = {"test": data.test, "validation": data.validation}
+    (test, result), (validation, other) = (
+        _measure_metric(candidate, split, context.task, name) for name, split in splits.items()
+    )
+    scores = result.scores
+    warnings = tuple(
+        Fact.of("pipeline.outputs_not_finite", name, count=count, samples=len(splits[name]))
+        for name, count in (("test", result.not_finite), ("validation", other.not_finite))
+        if count
+    )
     metrics: Metrics = {metric: test, f"{metric}_validation": validation}
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)
@@ -163,8 +171,10 @@ def evaluate_candidate(
     timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
     metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
     if not baseline:
-        return Evaluation(metrics, scores=scores)
-    return Evaluation(metrics, {"speedup_vs_before": speedup(timings["baseline"], timings["this"])}, scores=scores)
+        return Evaluation(metrics, warnings=warnings, scores=scores)
+    return Evaluation(
+        metrics, {"speedup_vs_before": speedup(timings["baseline"], timings["this"])}, warnings=warnings, scores=scores
+    )
 
 
 def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
@@ -203,15 +213,15 @@ def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metr
     }
 
 
-def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, np.ndarray]:
-    """Metric of one split with its Wilson interval, and the per-sample scores that it is the mean of."""
+def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, SplitScores]:
+    """Metric of one split with its Wilson interval, and the scores that it is the mean of."""
     if candidate.module is not None:
-        scores, where = run_split(candidate.module, split, task).scores, f"torch, {name} split"
+        result, where = run_split(candidate.module, split, task), f"torch, {name} split"
     else:
         runtime, file = candidate.artifact
-        scores = run_split(file, split, task, runtime=runtime).scores
+        result = run_split(file, split, task, runtime=runtime)
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
-    return proportion(scores, where), scores
+    return proportion(result.scores, where), result
 
 
 def _counts(module: nn.Module, data: Data) -> Metrics:

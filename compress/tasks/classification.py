@@ -67,5 +67,5 @@ class Classification:
         return {name: float(value) for name, value in values.items()}
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """1 where the largest logit is the right class, else 0; float32 (N,)."""
-        return (outputs.argmax(dim=1) == targets).float()
+        """1 where the largest logit is the right class, else 0, also where a logit is not finite; float32 (N,)."""
+        return ((outputs.argmax(dim=1) == targets) & outputs.isfinite().all(dim=1)).float()

@@ -105,3 +105,19 @@ def test_ranges_of_the_batch_are_those_of_single_samples(tmp_path):
     assert np.abs(alone[0] - together[0]).max() > 0.1 * np.abs(alone[0]).max()
     for quantized in (tmp_path / "dynamic.onnx", onnx.load(tmp_path / "dynamic.onnx")):
         np.testing.assert_allclose(collect_outputs(quantized, data)[0], alone, rtol=1e-5)
+
+
+def test_samples_without_a_finite_output_are_counted():
+    images = torch.rand(10, 3, 8, 8)
+    images[[2, 7]] = 0.0
+    loader = DataLoader(TensorDataset(images, torch.zeros(10).long()), batch_size=4)
+    data = Data.from_loaders(loader, loader, loader, classes="ab").test
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return net(x / x.flatten(1).amax(1).view(-1, 1, 1, 1))
+
+    result = run_split(Scaled(), data, Classification())
+    assert result.not_finite == 2
+    assert result.scores[[2, 7]].tolist() == [0.0, 0.0]

@@ -62,3 +62,8 @@ def test_the_table_finds_it():
     task = lookup("task", "classification").load()()
     assert (task.name, task.metric) == ("classification", "accuracy")
     assert task.metric in task.metrics(*drawn())
+
+
+def test_an_output_that_is_not_finite_is_wrong():
+    outputs = torch.tensor([[1.0, 0.0], [torch.nan, torch.nan], [torch.inf, 0.0], [0.0, torch.nan]])
+    assert Classification().correct(outputs, torch.tensor([0, 0, 0, 1])).tolist() == [1.0, 0.0, 0.0, 0.0]

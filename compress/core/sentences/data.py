@@ -5,7 +5,7 @@ from __future__ import annotations
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
-    "data.not_an_image_file": lambda fact: f"{fact.values['suffix'] or 'no suffix'}: not an image file",
+    "data.not_an_image_file": lambda fact: f"{fact.values['suffix'] or 'no suffix'}: no file of a kind that is read",
     "data.broken_link": "a link that leads nowhere",
     "data.link_within_the_folder": "a link to a file or folder of the data set itself, or to one that holds it",
     "data.same_file": "a link to a file that is already used",
@@ -29,7 +29,7 @@ SENTENCES: Sentences = {
     "data.classes_missing": (
         "{count} classes have no sample in the {split} split ({subject}): its figures say nothing about them"
     ),
-    "data.more_files_skipped": "not image files",
+    "data.more_files_skipped": "no files of a kind that is read",
     "data.synthetic_evaluation": (
         "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"
     ),

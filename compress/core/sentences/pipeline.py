@@ -9,6 +9,9 @@ SENTENCES: Sentences = {
         "{subject} has attributes that cannot be compared with those of another run ({attributes}): no stage of an earlier run "
         "is reused, and no later run reuses these"
     ),
+    "pipeline.outputs_not_finite": (
+        "the network's outputs for {count} of {samples} samples of the {subject} split are NaN or infinite; they count as wrong"
+    ),
     "pipeline.no_gain_over_control": (
         "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
         "{difference:+.2f} points on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"

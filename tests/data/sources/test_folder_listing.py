@@ -39,7 +39,7 @@ PLAIN = ["a/1.png", "a/2.png", "b/4.png", "b/deep/3.png"]
 
 def test_files_are_listed_in_order_and_others_named(root):
     fill(root, "a/notes.txt", "a/.hidden.png", "b/.cache/5.png")
-    assert images(root) == (PLAIN, {"a/notes.txt": ".txt: not an image file"})
+    assert images(root) == (PLAIN, {"a/notes.txt": ".txt: no file of a kind that is read"})
 
 
 @pytest.mark.parametrize(
