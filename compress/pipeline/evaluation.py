@@ -133,7 +133,10 @@ def _drop(reference: StageOutput | None, scores: np.ndarray, metric: str) -> Met
     reference_scores = reference.scores() if reference else None
     if reference is None or reference_scores is None:
         return {}
-    return {f"{metric}_drop": drop(reference_scores, scores, f"the {reference.record.name}")}
+    name = reference.record.name
+    return {
+        f"{metric}_drop": drop(reference_scores, scores, "the teacher" if name == "teacher" else f"the network after {name}")
+    }
 
 
 def evaluate_candidate(

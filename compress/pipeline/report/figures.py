@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
+from matplotlib.ticker import NullFormatter
 
 from compress.core.comparable_latency import stage_metrics
 from compress.core.format_quantity import quantity_label
@@ -152,7 +153,7 @@ def _before_after(record: RunRecord) -> FigureFile | None:
         before, after = value_or_none(reference.get(measure)), value_or_none(final.get(measure))
         if before and after and before > 0 and after > 0:
             ratios.append((quantity_label(measure), before / after))
-    if not ratios:
+    if all(factor == 1 for _, factor in ratios):
         return None
     figure = new_figure(7.2, 0.6 + 0.42 * len(ratios))
     axes = figure.add_subplot()
@@ -163,6 +164,7 @@ def _before_after(record: RunRecord) -> FigureFile | None:
     axes.set_xscale("log")
     axes.set_xlim(min(1.0, *factors) * 0.9, max(2.0, *factors) * 1.6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_xlabel(f"times less than the {name} (logarithmic)")
     style_axes(axes, grid="x")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from compress.core.record import Quantity, RunRecord
 from compress.pipeline.report.figures import draw
+from compress.pipeline.report.tables import final_metrics
 from tests.pipeline.report.pages import without_curves
 
 
@@ -19,6 +20,13 @@ def test_pictures_are_drawn_and_differ(written: tuple[Path, ...]) -> None:
             assert min(image.size) > 200
             assert np.asarray(image.convert("L")).std() > 5
     assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}) == len(pictures)
+
+
+def test_ratios_are_drawn_where_one_differs_from_1(record: RunRecord) -> None:
+    plain = without_curves(record)
+    equal = plain.model_copy(update={"teacher": None, "start": final_metrics(plain)})
+    assert "before_after" in {picture.name for picture in draw(plain)}
+    assert "before_after" not in {picture.name for picture in draw(equal)}
 
 
 def test_a_limit_of_the_budget_is_drawn(record: RunRecord) -> None:
