@@ -22,10 +22,10 @@ from compress.backends.exporter_parity import (
     ParityError,
     ReferenceOutputs,
     check_exporter_parity,
+    frozen_branches,
     parity_inputs,
     probe_inputs,
     reference_outputs,
-    value_reads,
 )
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.core.errors import ConversionError
@@ -99,7 +99,7 @@ def _convert(reference: ReferenceOutputs, spec: InputSpec, options: OnnxOptions)
             continue
         if first is None:
             return model, notes
-        frozen = value_reads(reference) if exporter is _with_tracing else ()
+        frozen = frozen_branches(reference, first) if exporter is _with_tracing else ()
         return model, (*notes, Fact.of(code, reason=_reason(first)), *frozen)
     if isinstance(first, ParityError):
         raise first

@@ -148,10 +148,18 @@ def _parity_error(
     )
 
 
-class _ValueReads(TorchFunctionMode):
-    """Lines of Python code that read the value of a computed tensor, as a branch on it does."""
+READS = frozenset(
+    ("__bool__", "__int__", "__float__", "__index__", "__array__", "item", "tolist", "numpy", "equal", "allclose")
+)
+"""Functions of torch that make a Python value of a tensor's content."""
+SIZES = frozenset(("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount"))
+"""Functions of torch whose result has a size that depends on a tensor's content."""
+DATA_DEPENDENT = frozenset(("GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"))
+"""Errors of torch.export where a network depends on such a value."""
 
-    READS = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy")
+
+class _ValueReads(TorchFunctionMode):
+    """Lines of Python code that take a value or a size from the content of a computed tensor, as a branch on it does."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -159,14 +167,31 @@ class _ValueReads(TorchFunctionMode):
         self.lines: dict[str, None] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in self.READS and id(args[0]) not in self.constants:
+        if args and id(args[0]) not in self.constants and _depends_on_content(getattr(func, "__name__", ""), args):
             caller = sys._getframe(1)  # the line that reads
+            while caller.f_back is not None and "/torch/" in caller.f_code.co_filename:
+                caller = caller.f_back
             self.lines[f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"] = None
         return func(*args, **(kwargs or {}))
 
 
-def value_reads(reference: ReferenceOutputs) -> tuple[Fact, ...]:
-    """A warning where the network branches on values that it computed from its input, which an exporter freezes."""
+def _depends_on_content(function: str, args: tuple[Any, ...]) -> bool:
+    masks = args[1] if function == "__getitem__" and isinstance(args[1], tuple) else args[1:]
+    by_mask = function == "__getitem__" and any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
+    return function in READS or function in SIZES or by_mask or (function == "where" and len(args) == 1)
+
+
+def frozen_branches(reference: ReferenceOutputs, error: BaseException | None) -> tuple[Fact, ...]:
+    """A warning where tracing may freeze a branch: the network depends on values or sizes taken from its input's content.
+
+    Args:
+        reference: The network and its inputs.
+        error: Why torch.export did not take the network.
+    """
     with torch.no_grad(), _ValueReads(reference.network) as reads:
         reference.network(torch.from_numpy(reference.inputs[:1]))
-    return (Fact.of("backends.branch_frozen", lines=tuple(reads.lines)),) if reads.lines else ()
+    lines = tuple(reads.lines)
+    while error is not None and not lines:
+        lines = ("its forward pass",) if type(error).__name__ in DATA_DEPENDENT else ()
+        error = error.__cause__ or error.__context__
+    return (Fact.of("backends.branch_frozen", lines=lines),) if lines else ()

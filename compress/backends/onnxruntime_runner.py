@@ -45,8 +45,8 @@ def provider_of(runtime: str) -> str:
     return PROVIDERS.get(short, PROVIDERS["cpu"])[0] if name == "onnxruntime" else PROVIDERS["cpu"][0]
 
 
-QUIET = 3
-"""Severity from which ONNX Runtime logs: errors; its faults come back as exceptions with the same text."""
+QUIET = 4
+"""Severity from which ONNX Runtime logs: fatal; its errors come back as exceptions with the same text."""
 ADVICE = (
     ("external data", "its external data file is missing: keep the weights file beside the .onnx file"),
     ("external initializer", "its external data file is missing: keep the weights file beside the .onnx file"),

@@ -65,9 +65,12 @@ def outputs_of_network(network: nn.Module, split: Split) -> FormOutputs:
     return FormOutputs("torch", *collect_outputs(network, split, limit=SAMPLES))
 
 
-def search_inputs(split: Split) -> Array:
-    """The samples on which the first node is looked for, float32 (N, C, H, W)."""
-    inputs: Array = next(iter(split.ordered(SEARCHED))).inputs.numpy()
+def search_inputs(split: Split, path: Path) -> Array:
+    """The samples on which the first node of a file is looked for, float32 (N, C, H, W); N is the file's batch where fixed."""
+    from compress.backends import onnx_graph as graphs
+
+    batch = graphs.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    inputs: Array = next(iter(split.ordered(batch or SEARCHED))).inputs.numpy()
     return inputs
 
 

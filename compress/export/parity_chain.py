@@ -43,7 +43,7 @@ def compare_float(
     network, validation = candidate.network(), context.data.validation
 
     def where(limit: float) -> str:
-        inputs = search_inputs(validation)
+        inputs = search_inputs(validation, path)
         return nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(path, inputs), limit)
 
     limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
@@ -71,7 +71,7 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
         pairs.start(written)
 
     def where(limit: float) -> str:
-        inputs = search_inputs(validation)
+        inputs = search_inputs(validation, path)
         return nodes.describe_divergence(
             nodes.int8_outputs(path, inputs, fused=False), nodes.int8_outputs(path, inputs, fused=True), limit
         )
@@ -105,7 +105,7 @@ def _compare_with_parent(
         parity = pairs.add(exact, answers, limit)
 
         def where(limit: float, path: Path = path) -> str:
-            inputs = search_inputs(validation)
+            inputs = search_inputs(validation, path)
             other = nodes.int8_outputs(path, inputs, fused=False)
             return nodes.describe_divergence(nodes.float_outputs(parent, inputs, activated=True), other, limit)
 

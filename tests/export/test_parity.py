@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 
 from compress.core.errors import ConversionError
-from compress.export.parity import FormOutputs, ParityTable, check, check_top1
+from compress.export.parity import FormOutputs, ParityTable, check, check_top1, search_inputs
 from compress.tasks.classification import Classification
 from compress.tasks.output_agreement import compare_outputs
+from tests.export.tiny import split
 
 
 @pytest.fixture
@@ -55,3 +59,11 @@ def test_rows_hold_each_pair_and_the_metric_of_its_second(pair: tuple[np.ndarray
     assert (two["pair"], two["samples"], two["max_abs"]) == ("a → b", 40, parity.max_abs)
     assert two["accuracy"] == two["top1"] < 1.0
     assert three == {"pair": "b → c", "limit": "not measured: no c"}
+
+
+def test_the_first_node_is_looked_for_on_as_many_samples_as_a_fixed_batch(exported: Path, tmp_path: Path) -> None:
+    assert len(search_inputs(split(20, 1), exported)) == 16
+    model = onnx.load(exported)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "fixed.onnx")
+    assert len(search_inputs(split(20, 1), tmp_path / "fixed.onnx")) == 1

@@ -10,8 +10,8 @@ def _branch_frozen(fact: Fact) -> str:
     lines = fact.values["lines"]
     places = ", ".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines)
     return (
-        f"the network reads values that it computed from its input ({places}): the exported file holds the branch taken or the "
-        "number read during the export, and computes something else for inputs that take another branch"
+        f"the network takes a branch, a number or a size from the content of its input ({places}): the exported file may hold "
+        "that of the export, and compute something else for inputs that take another branch"
     )
 
 
