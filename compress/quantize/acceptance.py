@@ -27,8 +27,6 @@ from compress.profile.compare_networks import median_ms
 from compress.profile.latency.timing import Timing, speedup, time_runners
 
 FLOAT, QUANTIZED = "float", "quantized"
-BATCH = 32
-"""Samples in one run when scores are computed."""
 Candidate = tuple[str, str]
 """`float` or `quantized`, and the runtime."""
 
@@ -42,12 +40,14 @@ class AcceptanceCriteria:
         seconds: Measured time of each file in each runtime.
         threads: Threads within an operator.
         batch: Samples in one run.
+        score_batch: Samples in one run when scores are computed.
     """
 
     max_drop: float
     seconds: float
     threads: int = 1
     batch: int = 1
+    score_batch: int = 32
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def check_acceptance(
     with ExitStack() as stack:
         runners, skipped = _open_runners(parent, files, runtimes, criteria.threads, stack)
         scores = {
-            candidate: run_split(runner, split, context.task, batch_size=BATCH).scores for candidate, runner in runners.items()
+            candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch).scores
+            for candidate, runner in runners.items()
         }
         inputs = next(iter(split.ordered(criteria.batch))).inputs.numpy()
         named = {" ".join(candidate): runner for candidate, runner in runners.items()}
@@ -199,9 +200,7 @@ def _result(
     return AcceptanceResult(passed, rows, results, skipped, note, bool(accurate), *figures)
 
 
-def limits_only_quantized_meets(
-    result: AcceptanceResult, budget: Budget, device: str, reference: float | None
-) -> tuple[str, ...]:
+def limits_only_quantized_meets(result: AcceptanceResult, context: Context, device: str) -> tuple[str, ...]:
     """Limits for which a quantized network that failed the test ships all the same; none where the float one ships.
 
     That is where the float network misses limits of the budget and the quantized one misses none that the float one meets.
@@ -210,10 +209,14 @@ def limits_only_quantized_meets(
 
     Args:
         result: Of the test.
-        budget: The recipe's limits.
-        device: Profile of this machine.
-        reference: The teacher's metric on validation; None without a teacher.
+        context: The recipe's limits, and the teacher's record with its metric on validation.
+        device: Name of this machine's profile.
     """
+    budget, teacher = context.budget, context.previous_records[:1] if context.teachers else ()
+    if budget is None:
+        return ()
+    metrics = [record.after.get(f"{context.task.metric}_validation") for record in teacher]
+    reference = next((quantity.value for quantity in metrics if quantity is not None), None)
     missed_by_float, missed = (
         _missed(figures, budget, device, reference) for figures in (result.float_figures, result.quantized_figures)
     )

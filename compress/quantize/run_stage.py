@@ -21,7 +21,7 @@ from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
-from compress.quantize.acceptance import AcceptanceCriteria, AcceptanceResult, check_acceptance, limits_only_quantized_meets
+from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance, limits_only_quantized_meets
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
@@ -37,12 +37,12 @@ from compress.quantize.target_requirements import (
     needs_7bit_weights,
     per_tensor_weights,
     runtimes_to_build,
+    score_batch,
     symmetric_activations,
     target_runtimes,
 )
 
 if TYPE_CHECKING:
-    from compress.config.devices import Device
     from compress.quantize.stage import Quantize
 
 BATCH = 8
@@ -102,8 +102,9 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     for runtime, path in files.items():
         graphs.save(models[runtime], path)
     results, report.tables["layer_sqnr"] = compare_with_float(
-        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=reference
-    )
+        source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=reference,
+        batch_size=score_batch(scheme, context.targets, 64),
+    )  # fmt: skip
     report.results |= results
     layers = _report_layers(stage, source, files["onnxruntime"], report.skipped, context)
     report.results |= layers.results
@@ -234,8 +235,12 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
     if stage.accept_if is None or device is None or context.smoke:
         return
     criteria = AcceptanceCriteria(
-        stage.accept_if.accuracy_drop, stage.accept_if.seconds, device.threads, device.contract.batch
-    )  # fmt: skip
+        stage.accept_if.accuracy_drop,
+        stage.accept_if.seconds,
+        device.threads,
+        device.contract.batch,
+        score_batch(stage.scheme, context.targets, 32),
+    )
     verdict = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
     report.results |= verdict.results
     report.skipped += verdict.skipped
@@ -244,7 +249,7 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
     if verdict.passed:
         return
     consequence = Fact.of("quantize.quantized_network_ships")
-    if stage.accept_if.keep == "better" and (limits := _limits_only_quantized_meets(verdict, device, context)):
+    if stage.accept_if.keep == "better" and (limits := limits_only_quantized_meets(verdict, context, device.name)):
         consequence = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
     elif stage.accept_if.keep == "better":
         consequence = Fact.of("quantize.float_network_ships")
@@ -253,14 +258,6 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
         files.pop("openvino", None)
     report.notes.append(consequence)
     report.warnings += [verdict.note, consequence]
-
-
-def _limits_only_quantized_meets(verdict: AcceptanceResult, device: Device, context: Context) -> tuple[str, ...]:
-    if context.budget is None:
-        return ()
-    teacher = context.previous_records[0].after if context.teachers and context.previous_records else {}
-    reference = teacher.get(f"{context.task.metric}_validation")
-    return limits_only_quantized_meets(verdict, context.budget, device.name, None if reference is None else reference.value)
 
 
 def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: bool) -> list[Fact]:

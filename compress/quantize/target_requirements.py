@@ -71,6 +71,17 @@ def local_device(targets: tuple[Device, ...]) -> Device | None:
     return next((device for device in targets if device.connection == "local"), None)
 
 
+def score_batch(scheme: Scheme, targets: tuple[Device, ...], size: int) -> int:
+    """Samples in one run when scores are computed: `size`, unless one sample changes the result of another.
+
+    `dynamic_int8` quantizes a tensor with one range over the batch, so the batch is that of the target on this machine, else 1.
+    """
+    if scheme != "dynamic_int8":
+        return size
+    device = local_device(targets)
+    return device.contract.batch if device else 1
+
+
 @cache
 def needs_7bit_weights(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this CPU adds uint8 × int8 products in 16 bits, which saturate: x86 before VNNI."""

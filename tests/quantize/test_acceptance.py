@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from compress.config.devices import Device, load_device
 from compress.core.budget import Budget
 from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.quantize.acceptance import AcceptanceResult, BudgetFigures, limits_only_quantized_meets
@@ -84,11 +86,15 @@ FLOAT_FIGURES, QUANTIZED_FIGURES = BudgetFigures(4_000_000, 1.0, 0.9), BudgetFig
     ],
 )
 def test_the_whole_budget_decides_what_ships_after_a_failed_test(
-    budget: Budget, accurate: bool, reference: float | None, limits: tuple[str, ...]
+    context: Context, budget: Budget, accurate: bool, reference: float | None, limits: tuple[str, ...]
 ) -> None:
     note = Fact.of("quantize.acceptance")
     result = AcceptanceResult(False, (), {}, (), note, accurate, FLOAT_FIGURES, QUANTIZED_FIGURES)
-    assert limits_only_quantized_meets(result, budget, "host", reference) == limits
+    if reference is not None:
+        quantity = Quantity.measured(reference, "fraction", "validation")
+        teacher = SimpleNamespace(after={"accuracy_validation": quantity})
+        context = dataclasses.replace(context, teachers=(Candidate(SPEC),), previous_records=(teacher,))
+    assert limits_only_quantized_meets(result, dataclasses.replace(context, budget=budget), "host") == limits
 
 
 def test_acceptance_test_runs_each_runtime_on_its_own_file(network: nn.Module, context: Context) -> None:

@@ -30,7 +30,7 @@ def per_sample_scores(task: Task, outputs: np.ndarray, targets: np.ndarray) -> n
 
 
 def compare_with_float(
-    parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: ir.Model
+    parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: ir.Model, batch_size: int = 64
 ) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
     """Measure agreement, the metric of both files with its paired drop, size, and SQNR of the outputs and of each layer.
 
@@ -41,13 +41,14 @@ def compare_with_float(
         task: Gives scores.
         scheme: Part of the name of the quantized metric.
         layers: Float network whose layer outputs those of the quantized one are compared with; its channels may be rescaled.
+        batch_size: Samples in one run of the quantized file.
 
     Returns:
         Quantities, and one row per layer with weights: `layer`, `sqnr_db`.
     """
     float_outputs, targets = collect_outputs(parent, split)
-    quantized_outputs, _ = collect_outputs(quantized, split)
-    runs, where = len(targets), "ONNX Runtime, validation split"
+    quantized_outputs, _ = collect_outputs(quantized, split, batch_size=batch_size)
+    runs, where = len(targets), "ONNX Runtime, validation split" + (", one sample at a time" if batch_size == 1 else "")
     before = per_sample_scores(task, float_outputs, targets)
     after = per_sample_scores(task, quantized_outputs, targets)
     drop, low, high = paired_difference(before, after)
