@@ -42,6 +42,7 @@ from compress.prune.structured.select_channels import (
     removable_widths,
     widths_after,
 )
+from compress.prune.structured.tolerant_graph import LAYERS, build_graph
 
 TRIAL_WIDTHS = 3
 """Smaller widths that the trial of the groups uses in turns."""
@@ -80,7 +81,7 @@ class ChannelPruner:
         self.cost = meter if measure in TIMED and meter else partial(cost, spec=spec, measure=measure)
         work = copy.deepcopy(parent).eval()
         watchdog = groups.Watchdog()
-        all_groups = groups.find_groups(groups.build_graph(work, spec), work, watchdog)
+        all_groups = groups.find_groups(build_graph(work, spec), work, watchdog)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.initial = {group.root: group.width for group in all_groups}
         self.protected = match_modules(work, limits.protect)
@@ -223,7 +224,7 @@ class ChannelPruner:
         for copied, parameter in zip(work.parameters(), module.parameters(), strict=True):
             copied.grad = None if parameter.grad is None else parameter.grad.clone()
         choices = []
-        for group in groups.find_groups(groups.build_graph(work, self.spec), work):
+        for group in groups.find_groups(build_graph(work, self.spec), work):
             scores = importance.channels(group.root, group.tp_group) if group.root in self.prunable else None
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
@@ -252,7 +253,7 @@ class ChannelPruner:
             heads.remove_heads(pruned, name, picks.pop(name))
         if picks:
             with all_require_grad(pruned):  # torch-pruning makes new parameters
-                groups.remove_channels(pruned, groups.build_graph(pruned, self.spec), picks)
+                groups.remove_channels(pruned, build_graph(pruned, self.spec), picks)
         check_forward(pruned, self.spec)
         return pruned
 
@@ -278,7 +279,7 @@ def _skips(
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             why[f"{name}.out_proj"] = groups.ATTENTION
-    names = [name for name, part in module.named_modules() if isinstance(part, groups.LAYERS) and part.weight.numel()]
+    names = [name for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()]
     unreached = Fact.of("prune.not_in_graph")
     return tuple(
         reason.model_copy(update={"subject": name}) for name in names if (reason := why.get(name, unreached)) is not None

@@ -20,15 +20,8 @@ from torch import Tensor, nn
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
-from compress.prune.structured.dependency_graph import (
-    LAYERS,
-    Watchdog,
-    build_graph,
-    channels_of,
-    first_line,
-    record_last_module,
-    remove_channels,
-)
+from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
+from compress.prune.structured.tolerant_graph import LAYERS, build_graph, first_line, record_last_module
 
 TOLERANCE = 1e-8
 """Largest difference, as a fraction of the outputs' norm; float64 rounding is some 1e-13."""

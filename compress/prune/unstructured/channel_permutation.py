@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.tolerant_graph import LAYERS, build_graph
 
 _ROWS = 512
 _SWEEPS = 10
@@ -127,7 +128,7 @@ def permute_channels(
     with torch.no_grad():
         expected = module(x)
     skipped = 0
-    for group in groups.find_groups(groups.build_graph(module, spec), module):
+    for group in groups.find_groups(build_graph(module, spec), module):
         parts = _parts(group, owners)
         fed = [part for part in parts or () if part.name in reordered and part.dim == 1]
         if parts is None or any(part.start % m for part in fed) or group.width % m:
@@ -180,7 +181,7 @@ def _tensors(target: Any, dep: Any) -> Iterator[tuple[Tensor, int]]:
     """Tensors of one member of a group, with the dimension that its channels lie along."""
     if isinstance(target, nn.Parameter):
         yield target, dep.target.pruning_dim
-    elif isinstance(target, groups.LAYERS):
+    elif isinstance(target, LAYERS):
         depthwise = getattr(target, "groups", 1) > 1
         out = depthwise or "out" in dep.handler.__name__
         turned = bool(getattr(target, "transposed", False))

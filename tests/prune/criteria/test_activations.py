@@ -7,6 +7,7 @@ from compress.core.errors import ModelError
 from compress.prune.criteria import ScoringData, activation, apoz, wanda
 from compress.prune.criteria.activations import per_input
 from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.tolerant_graph import build_graph
 from compress.prune.unstructured.weights import prunable
 
 
@@ -44,7 +45,7 @@ def _inputs(net, given):
 
 @pytest.fixture
 def group(reader, spec):
-    return {found.root: found.tp_group for found in groups.find_groups(groups.build_graph(reader, spec), reader)}["conv"]
+    return {found.root: found.tp_group for found in groups.find_groups(build_graph(reader, spec), reader)}["conv"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from compress.prune.criteria.fisher import gate_gradients, input_gate_gradient
 from compress.prune.criteria.gradients import per_sample_gradients
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.tolerant_graph import build_graph
 
 
 def _material(data, task):
@@ -41,7 +42,7 @@ def _squares(net, weights, gates, given):
 
 
 def test_a_channels_score_is_the_squared_gradient_of_a_gate_on_all_that_read_it(residual, data, task, spec):
-    found = {group.root: group for group in groups.find_groups(groups.build_graph(residual, spec), residual)}
+    found = {group.root: group for group in groups.find_groups(build_graph(residual, spec), residual)}
     given, scorer = _material(data, task), fisher()
     scorer.collect(residual, given)
     shared = next(group for group in found.values() if "project.0" in group.layers)

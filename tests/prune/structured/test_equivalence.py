@@ -11,6 +11,7 @@ from compress.prune.criteria import random as random_scores
 from compress.prune.structured import dependency_graph as graphs
 from compress.prune.structured.channels import ChannelPruner
 from compress.prune.structured.equivalence import unprunable
+from compress.prune.structured.tolerant_graph import build_graph
 from tests.prune.structured.random_networks import network, numbered, without_readers
 
 
@@ -131,7 +132,7 @@ def test_a_channel_without_effect_is_not_shown_to_be_removable(spec):
 def test_the_trial_ends_at_its_time_limit(residual, spec):
     late = graphs.Watchdog(seconds=-1.0)
     with pytest.raises(ModelError, match=r"not complete after .* granularity: weight"):
-        graphs.find_groups(graphs.build_graph(residual, spec), residual, late)
+        graphs.find_groups(build_graph(residual, spec), residual, late)
     with pytest.raises(ModelError, match="not complete"):
         unprunable(residual, spec, {"stem.0": [0]}, watchdog=late)
 

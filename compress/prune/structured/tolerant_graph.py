@@ -1,0 +1,192 @@
+"""torch-pruning's dependency graph, made safe for operations that it does not know, and bounded.
+
+Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import nn
+from torch_pruning._helpers import GroupItem, _HybridIndex, to_plain_idxs, to_root_idxs
+from torch_pruning.dependency import index_mapping
+
+from compress.backends.eval_mode import all_require_grad
+from compress.core.errors import ModelError
+from compress.core.record import InputSpec
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
+VISITS = 20
+"""Visits of one group for each node of the graph after which its channels count as not followed: a recurrence has no end."""
+_FLAT = (nn.Linear, nn.BatchNorm1d)
+
+
+class NotFollowedError(Exception):
+    """The graph gives no channels of one layer, or infinitely many."""
+
+
+class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
+    """Torch-pruning's graph, with bounded groups, and with plain edges where it would follow an operation wrongly.
+
+    A view is a flattening only if it feeds a layer's features; shuffles and attention windows are views, too, and as
+    flattenings they are followed wrongly, slowly, or not at all. A split without the sizes of its parts has indices out of
+    range, and the expansion inside a product of five dimensions is taken for repeated keys and divides by zero. A map of one
+    channel that is broadcast over others (spatial attention) is not coupled to them.
+    """
+
+    def build_dependency(self, *args: Any, **kwargs: Any) -> Any:
+        super().build_dependency(*args, **kwargs)
+        for node in self.module2node.values():
+            around = [dep for other in (*node.inputs, *node.outputs) for dep in other.dependencies if dep.target is node]
+            near = (*node.dependencies, *around)
+            lost = node.type == tp.ops.OPTYPE.SPLIT and len(node.module.offsets or ()) != len(node.outputs) + 1
+            if lost or (node.type == tp.ops.OPTYPE.EXPAND and any(_repeats_nothing(dep) for dep in near)):
+                node.type = tp.ops.OPTYPE.ELEMENTWISE
+                for dep in near:
+                    dep.index_mapping[0] = None
+            if isinstance(node.module, LAYERS) and self.get_out_channels(node) == 1:
+                _uncouple_broadcasts(node)
+        return self
+
+    def _trace(self, *args: Any, **kwargs: Any) -> Any:
+        nodes = super()._trace(*args, **kwargs)
+        for node in nodes.values():
+            if node.type == tp.ops.OPTYPE.RESHAPE and not any(isinstance(out.module, _FLAT) for out in node.outputs):
+                node.type = tp.ops.OPTYPE.ELEMENTWISE
+        return nodes
+
+    def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> Any:
+        """As torch-pruning's, with a bound on its length and a check of the indices.
+
+        Raises:
+            NotFollowedError: The bound is passed, or an index lies outside a layer.
+        """
+        index_mapping.update_index_mapping(self)
+        if isinstance(module, tp.ops.TORCH_CONV) and module.groups == module.out_channels > 1:
+            pruning_fn = tp.prune_depthwise_conv_out_channels
+        root = self.module2node[module]
+        stack = [(tp.dependency.Dependency(pruning_fn, pruning_fn, source=root, target=root), _hybrid(idxs))]
+        members, seen = list(stack), set()
+        limit = VISITS * len(self.module2node) + 100
+        while stack:
+            source, indices = stack.pop()
+            for dep in source.target.dependencies:
+                if not dep.is_triggered_by(source.handler):
+                    continue
+                mapped = indices
+                for mapping in dep.index_mapping:
+                    mapped = mapped if mapping is None else mapping(mapped)
+                key = (id(dep.target), dep.handler, tuple(mapped))
+                if not mapped or key in seen:
+                    continue
+                self._check_range(dep, mapped)
+                seen.add(key)
+                members.append((dep, mapped))
+                stack.append((dep, mapped))
+                if len(members) > limit:
+                    raise NotFollowedError("they have no end, as in a recurrence")
+        return self._merge(members)
+
+    def _check_range(self, dep: Any, indices: Sequence[_HybridIndex]) -> None:
+        if not isinstance(dep.target.module, (*LAYERS, nn.modules.batchnorm._BatchNorm)):
+            return
+        is_out = self.is_out_channel_pruning_fn(dep.handler)
+        width = (self.get_out_channels if is_out else self.get_in_channels)(dep.target)
+        if not all(0 <= index.idx < width for index in indices):
+            msg = f"they lie outside {self._module2name[dep.target.module]!r}"
+            raise NotFollowedError(msg)
+
+    def _merge(self, members: Sequence[tuple[Any, Any]]) -> Any:
+        group = tp.dependency.Group()
+        for dep, indices in members:
+            group.add_and_merge(dep, indices)
+        group._DG = self
+        for index, (dep, indices) in enumerate(group.items):
+            item = GroupItem(dep, to_plain_idxs(indices))
+            item.root_idxs = to_root_idxs(indices)
+            group[index] = item
+        return group
+
+
+def _hybrid(indices: Sequence[int]) -> list[_HybridIndex]:
+    return [_HybridIndex(idx=index, root_idx=index) for index in indices]
+
+
+def _repeats_nothing(dep: Any) -> bool:
+    return getattr(dep.index_mapping[0], "repeat", 1) < 1
+
+
+def _uncouple_broadcasts(node: Any) -> None:
+    """Remove the edges between a one-channel map and the operations that broadcast it over more channels."""
+    chain, seen = [node], set()
+    while chain:
+        source = chain.pop()
+        seen.add(source)
+        for target in source.outputs:
+            if target.type != tp.ops.OPTYPE.ELEMENTWISE or target in seen:
+                continue
+            if _elements(target) > _elements(source):
+                source.dependencies = [dep for dep in source.dependencies if dep.target is not target]
+                target.dependencies = [dep for dep in target.dependencies if dep.target is not source]
+            else:
+                chain.append(target)
+
+
+def _elements(node: Any) -> int:
+    """Elements of an operation's output."""
+    return int(torch.Size(node.grad_fn._input_metadata[0].shape).numel())
+
+
+@contextmanager
+def record_last_module(module: nn.Module) -> Iterator[list[str]]:
+    """While it runs, the list's one entry is the name of the module whose forward was entered last."""
+    entered = ["the network itself"]
+    hooks = [
+        part.register_forward_pre_hook(lambda _, __, name=name: entered.__setitem__(0, name))
+        for name, part in module.named_modules()
+        if name
+    ]
+    try:
+        yield entered
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def no_depth_warning() -> Iterator[None]:
+    """Hides torch-pruning's warning of its recursion limit while it runs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Maximum recursive depth")  # the trial judges what torch-pruning then misses
+        yield
+
+
+def build_graph(module: nn.Module, spec: InputSpec) -> Any:
+    """Dependency graph of a module in eval mode.
+
+    Raises:
+        ModelError: The network cannot be run or followed; names the last module entered.
+    """
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    with record_last_module(module) as entered, all_require_grad(module), torch.enable_grad(), no_depth_warning():
+        try:
+            return _TolerantGraph().build_dependency(
+                module, torch.ones(1, *spec.shape, dtype=dtype), forward_fn=lambda net, x: net(x), verbose=False
+            )
+        except Exception as error:  # any failure inside the user's network or the tracer
+            msg = (
+                f"the network cannot be traced for channel pruning, last module entered {entered[0]!r}: "
+                f"{first_line(error)}. {INSTEAD}"
+            )
+            raise ModelError(msg) from error
+
+
+def first_line(error: Exception) -> str:
+    """Type and first line of an error."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
