@@ -109,3 +109,13 @@ def test_a_dependence_on_the_batch_that_training_brought_is_found():
     net.scale = 0.5
     with pytest.raises(ModelError, match="alone another output"):
         check_each_alone(net, torch.randn(4, 3, 12, 12), "the network")
+
+
+def test_rounding_is_no_difference_where_another_image_has_no_finite_output():
+    def undefined_for_the_second(x):
+        y = x.flatten(1)[:, :4] * (1 + 1e-6 * (len(x) > 1))
+        return y.masked_fill(x[:, :1, 0, 0] > 0.9, torch.nan)
+
+    images = torch.rand(4, 3, 12, 12)
+    images[:, 0, 0, 0] = torch.tensor([0.1, 0.95, 0.2, 0.3])
+    check_each_alone(undefined_for_the_second, images, "the network")
