@@ -54,6 +54,14 @@ def check(
         readable = isinstance(profile_names[name], str) and all(entry.stage is not None for entry in profiles)
         if readable and profile_names[name] not in profiled:
             yield path, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
+    if limited and profiles:
+        later = chain[chain.index(profiles[-1]) + 1 :]
+        for changing in [entry for entry in later if entry.kind.compresses or entry.kind.trains][:1]:
+            yield (
+                profiles[-1].path,
+                f"{changing.name} after it changes the network, so a limit on a device would be checked on a network that does "
+                f"not ship; move profile behind {changing.name}",
+            )
     named = dict.fromkeys(name for _, name in references) or ("host",)
     if all(isinstance(profile_names.get(name, name), str) for name in named):
         targets = tuple(load_device(name, base) for name in named)

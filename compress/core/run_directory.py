@@ -201,16 +201,16 @@ def hardlink_stage(source: Path, target: Path) -> None:
 
     Links are safe because finished files are never written to; a changed file is a new one, renamed over the old.
     """
-    hardlink_files(source, target, (*read_checksums(source), CHECKSUMS))
+    copy_files(source, target, (*read_checksums(source), CHECKSUMS), link=True)
 
 
-def hardlink_files(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Make `target` a folder that holds these files of `source`, and nothing else."""
+def copy_files(source: Path, target: Path, names: Iterable[str], *, link: bool = False) -> None:
+    """Make `target` a folder of these files of `source` and nothing else; with `link`, as hard links where possible."""
     aside = target.with_name(target.name + ".taking")
     shutil.rmtree(aside, ignore_errors=True)
     for name in names:
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(source / name, aside / name)
+        (_link_or_copy if link else shutil.copy2)(source / name, aside / name)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
 

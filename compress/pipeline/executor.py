@@ -24,6 +24,7 @@ from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
 from compress.export.stage import Export
 from compress.pipeline.plan import NetworkPlan, Plan
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
+from compress.pipeline.verdict import reach_verdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,21 +157,17 @@ class PipelineExecutor:
             warnings=start.record.warnings,
             smoke=self.smoke,
             stages=tuple(output.record for output in self.outputs[1:]),
-            verdict=self._verdict(),
+            verdict=self.verdict(),
             environment=environment(host().title),
             started=min(record.started for record in records),
             wall_time_s=round(sum(record.wall_time_s for record in records), 3),
         )
 
-    def _verdict(self) -> Verdict | None:
+    def verdict(self) -> Verdict | None:
+        """Whether the network that ships is within the budget; None without a budget."""
         if self.plan.budget is None:
             return None
-        from compress.core.budget import check_budget
-
-        profiled = (output.record.benchmark_rows for output in reversed(self.outputs) if output.record.benchmark_rows)
-        return check_budget(
-            self.plan.budget, metrics=self.outputs[-1].record.after, rows=next(profiled, ()), metric=self.task.metric_info
-        )
+        return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), metric=self.task.metric_info)
 
     def _root_key(self) -> dict[str, Any]:
         return {"data": self.plan.data_key, "task": self.plan.task, "seed": self.plan.seed}

@@ -12,7 +12,7 @@ from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, hash
 from compress.core.errors import StoreError
 from compress.core.progress import Reporter
 from compress.core.record import RunRecord
-from compress.core.run_directory import RECORD, hardlink_files, remove_half_written
+from compress.core.run_directory import RECORD, copy_files, remove_half_written
 from compress.pipeline.stage_output import StageOutput
 
 ARTIFACTS = "artifacts"
@@ -58,13 +58,13 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _publish_artifacts(folder: Path, outputs: Sequence[StageOutput]) -> None:
-    """Link the artifacts of the last stage that made some."""
+    """Copy the artifacts of the last stage that made some. Links would let an edit of what ships change other runs too."""
     shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
     for output in reversed(outputs):
         names = [name for name in output.record.files if name.startswith(f"{ARTIFACTS}/")]
         if names:
             inside = [name.removeprefix(f"{ARTIFACTS}/") for name in names]
-            hardlink_files(output.folder / ARTIFACTS, folder / ARTIFACTS, inside)
+            copy_files(output.folder / ARTIFACTS, folder / ARTIFACTS, inside)
             return
 
 

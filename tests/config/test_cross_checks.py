@@ -159,3 +159,14 @@ def test_packages_that_are_not_installed_are_issues(tmp_path, monkeypatch):
     found = dict(issues(text, tmp_path))
     assert {path.rpartition(".")[2] for path in found} == {"source", "tracker", "file"}
     assert all("pip install 'compress[" in message for message in found.values())
+
+
+def test_a_limit_on_a_device_is_refused_where_the_network_changes_after_its_profile(tmp_path):
+    text = "name: a\ndata: {source: digits}\nmodel: {source: 'torchvision:resnet18'}\nstages: [{train: {epochs: 1}}, "
+    limit = "budget: {latency_ms: {host: 1}}\n"
+    first, last = "{profile: {devices: [host]}}, quantize, export]\n", "quantize, export, {profile: {devices: [host]}}]\n"
+    assert issues(text + first, tmp_path) == []
+    assert issues(text + last + limit, tmp_path) == []
+    ((path, message),) = issues(text + first + limit, tmp_path)
+    assert path == "stages[1].profile"
+    assert "move profile behind quantize" in message

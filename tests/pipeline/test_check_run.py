@@ -128,3 +128,9 @@ def test_a_report_is_not_drawn_from_a_record_that_was_changed(run: PublishedRun,
         with pytest.raises(StoreError, match=r"record\.json"):
             rerender_report(run.folder, tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_ships_shares_no_bytes_with_its_stage(run: PublishedRun) -> None:
+    (run.folder / "artifacts" / "host" / "model.onnx").write_bytes(b"edited in place")
+    assert (run.folder / "01-export" / "artifacts" / "host" / "model.onnx").read_bytes() == b"network"
+    assert check_run(run.folder).changed == ("artifacts/host/model.onnx",)

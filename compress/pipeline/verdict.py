@@ -1,0 +1,45 @@
+"""The verdict on a run: the budget against the network that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compress.core.budget import Budget, check_budget
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, Verdict
+from compress.pipeline.stage_output import StageOutput
+
+
+def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, metric: Metric) -> Verdict:
+    """Check the budget.
+
+    Args:
+        budget: The limits.
+        outputs: The start and every stage in order; the last ships.
+        reference: The network that the metric was compared with; None where there is none.
+        metric: The metric that decides.
+    """
+    metrics = outputs[-1].record.after | _meaningless_drop(outputs, reference, metric)
+    return check_budget(budget, metrics=metrics, rows=_rows_of_the_artifact(outputs), metric=metric)
+
+
+def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow, ...]:
+    """Rows of the last profile, where no later stage changed the network."""
+    last = next((output for output in reversed(outputs) if output.record.benchmark_rows), None)
+    if last is None or last.origin.folder != outputs[-1].origin.folder:
+        return ()
+    return last.record.benchmark_rows
+
+
+def _meaningless_drop(outputs: Sequence[StageOutput], reference: StageOutput | None, metric: Metric) -> Metrics:
+    """The drop of the metric as not measured, where the reference is not significantly better than chance."""
+    value = reference.record.after.get(metric.name) if reference else None
+    if reference is None or value is None or value.value is None or metric.unit != "fraction":
+        return {}
+    chance = 1 / len(outputs[0].spec().classes)
+    if (value.value if value.low is None else value.low) > chance:
+        return {}
+    reason = (
+        f"the reference, the {reference.record.name}, is not significantly better than chance: {value.value:.1%} against "
+        f"{chance:.1%}; train it, or load its weights"
+    )
+    return {f"{metric.name}_drop": Quantity.missing("fraction", reason)}
