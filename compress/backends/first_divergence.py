@@ -170,5 +170,7 @@ def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *,
             model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
     session = graphs.create_session(model, optimised=optimised)
     tensors = tuple(dict.fromkeys(names.values()))
-    values = dict(zip(tensors, session.run(tensors, {session.get_inputs()[0].name: inputs}), strict=True))
+    entry = session.get_inputs()[0]
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(inputs)  # a fixed batch takes no more samples
+    values = dict(zip(tensors, session.run(tensors, {entry.name: inputs[:batch]}), strict=True))
     return {name: values[tensor] for name, tensor in names.items() if isinstance(values[tensor], np.ndarray)}

@@ -85,3 +85,11 @@ def test_networks_given_are_left_as_they_were(network: nn.Module, inputs: np.nda
     nodes.torch_outputs(network, inputs)
     assert not any(module._forward_hooks for module in network.modules())
     assert torch.is_grad_enabled()
+
+
+def test_a_file_of_a_fixed_batch_runs_on_as_many_samples(exported: Path, inputs: np.ndarray, tmp_path: Path) -> None:
+    model = onnx.load(exported)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "fixed.onnx")
+    fixed, free = (nodes.float_outputs(path, inputs) for path in (tmp_path / "fixed.onnx", exported))
+    np.testing.assert_allclose(fixed["head"], free["head"][:1], atol=1e-5)
