@@ -13,6 +13,7 @@ from compress.core.fact import Fact
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.criteria import Importance, ScoringData
+from compress.prune.criteria.base import channel_scores
 from compress.prune.unstructured.weights import prunable
 from compress.train.distributed import resolve_device
 
@@ -80,7 +81,7 @@ def _record_unscored(importance: Importance) -> Scores:
     scores = Scores(importance)
 
     def channels(root: str, group: Any) -> Tensor | None:
-        values = importance.channels(root, group)
+        values = channel_scores(importance, root, group)
         if values is None:
             scores.unscored.add(root)
         return values

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from compress.prune.criteria.base import channel_scores
 from compress.prune.unstructured.weights import WeightMasks
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance:
 
     def of_channels(root: str, group: Any) -> Tensor | None:
         if root not in channels:
-            channels[root] = importance.channels(root, group)
+            channels[root] = channel_scores(importance, root, group)
         return channels[root]
 
     def of_weights(name: str, w: Tensor) -> Tensor:

@@ -115,6 +115,21 @@ def group_scores(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor |
     return summed
 
 
+def channel_scores(importance: Importance, root: str, group: Any) -> Tensor | None:
+    """Scores of the channels of a group's root, (width,); None where the importance has none.
+
+    torch-pruning sizes its sums by the first layer of the group. A layer behind a concatenation reads each channel several
+    times, so its sums end in zeros that belong to no channel.
+
+    Args:
+        importance: Scores.
+        root: Name of the root layer.
+        group: torch-pruning's, over all channels.
+    """
+    scores = importance.channels(root, group)
+    return None if scores is None else scores[: len(group[0].idxs)]
+
+
 def working_copy(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
     """A copy to compute on: eval mode, all parameters require gradients and hold none.
 

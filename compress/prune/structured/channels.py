@@ -23,6 +23,7 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
+from compress.prune.criteria.base import channel_scores
 from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
@@ -225,7 +226,7 @@ class ChannelPruner:
             copied.grad = None if parameter.grad is None else parameter.grad.clone()
         choices = []
         for group in groups.find_groups(build_graph(work, self.spec), work):
-            scores = importance.channels(group.root, group.tp_group) if group.root in self.prunable else None
+            scores = channel_scores(importance, group.root, group.tp_group) if group.root in self.prunable else None
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
                 sets = keep_one_of_each(sets, group.parts)

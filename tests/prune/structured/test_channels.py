@@ -142,3 +142,31 @@ def test_a_narrowed_layer_that_was_frozen_stays_frozen(residual, spec):
         "stem.1.weight",
         "stem.1.bias",
     }
+
+
+class _Concatenated(nn.Module):
+    """A stream with a grouped reader, concatenated with a depthwise convolution of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1, groups=2)
+        self.depthwise, self.head = nn.Conv2d(8, 8, 1, groups=8), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = x + self.grouped(x)
+        return self.head(torch.cat([x, self.depthwise(x)], 1).mean((2, 3)))
+
+
+def test_a_grouped_reader_loses_equal_numbers_of_each_group_behind_a_concatenation(spec):
+    torch.manual_seed(0)
+    dense = _Concatenated().eval()
+    _, cut = prune_channels(dense, spec, 0.7, "params", round_to=1)
+    kept = torch.isin(dense.stem.bias, cut.module.stem.bias)
+    assert kept[:4].sum() == kept[4:].sum() < 4
+    zeroed = copy.deepcopy(dense)
+    with torch.no_grad():
+        for layer in (zeroed.stem, zeroed.grouped, zeroed.depthwise):
+            layer.weight[~kept], layer.bias[~kept] = 0.0, 0.0
+        x = torch.randn(2, *spec.shape)
+        torch.testing.assert_close(cut.module(x), zeroed(x), atol=1e-5, rtol=1e-5)
