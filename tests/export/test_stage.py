@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
@@ -131,13 +133,12 @@ def test_all_links_of_the_chain_are_compared(network: nn.Module, context: Contex
 def test_int8_that_answers_otherwise_is_refused_with_the_first_node(
     network: nn.Module, context: Context, exported: Path, tmp_path: Path
 ) -> None:
-    model = onnx.load(exported)
-    wrong = next(one for one in model.graph.initializer if one.name == "wide.weight")
-    values = onnx.numpy_helper.to_array(wrong)
-    wrong.CopyFrom(onnx.numpy_helper.from_array(-values, wrong.name))
-    onnx.save(model, tmp_path / "other.onnx")
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.get_parameter("wide.weight").neg_()
+    export_onnx(other, SPEC, tmp_path / "other.onnx")
     broken = dataclasses.replace(context, to_onnx=lambda _: tmp_path / "other.onnx")
-    quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), broken).candidate
+    quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, other), broken).candidate
     context = dataclasses.replace(context, float_file=exported, load_float_network=lambda: network)
     with pytest.raises(ConversionError, match=r"ONNX float32 against ONNX int8 .* allowed is 90.0% .* begins at node 'wide'"):
         Export(tolerance={"top1": 0.9}).run(quantized, context)

@@ -66,12 +66,17 @@ def with_outliers(net: Vit, factor: float = 80.0) -> Vit:
 
 
 @pytest.fixture(scope="module")
-def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def vit_network() -> Vit:
+    torch.manual_seed(0)
+    return with_outliers(Vit().eval())
+
+
+@pytest.fixture(scope="module")
+def vit(vit_network: Vit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from compress.backends.export_onnx import export_onnx
 
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("vit") / "vit.onnx"
-    export_onnx(with_outliers(Vit().eval()), SPEC, path)
+    export_onnx(vit_network, SPEC, path)
     return path
 
 
@@ -209,8 +214,8 @@ def test_alpha_has_limits(alpha: float) -> None:
         Quantize(ptq={"smooth": alpha})
 
 
-def test_the_stage_records_what_was_smoothed(vit: Path, context: Context) -> None:
+def test_the_stage_records_what_was_smoothed(vit: Path, vit_network: Vit, context: Context) -> None:
     context = dataclasses.replace(context, to_onnx=lambda _: vit)
-    outcome = Quantize(ptq={"smooth": 0.5}, calibration={"samples": 16}).run(Candidate(SPEC, Vit()), context)
+    outcome = Quantize(ptq={"smooth": 0.5}, calibration={"samples": 16}).run(Candidate(SPEC, vit_network), context)
     assert any(render(note).startswith("SmoothQuant (α = 0.5): 5 linear layers") for note in outcome.notes)
     assert sum(fact.code == "quantize_ptq.smooth_not_absorbable" for fact in outcome.skipped) == 4
