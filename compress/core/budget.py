@@ -109,7 +109,8 @@ def _artifact_row(rows: tuple[BenchmarkRow, ...], device: str) -> BenchmarkRow |
 
 def _on_device(row: BenchmarkRow | None, device: str, name: str, unit: str) -> Quantity:
     if row is None:
-        return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; name it in a profile stage")
+        advice = "name it in a profile stage after the last stage that changes the network"
+        return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; {advice}")
     if other := row.other_hardware:
         return Quantity.missing(unit, f"{other} was measured, which is not the hardware of the profile {device!r}")
     return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
