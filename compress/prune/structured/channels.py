@@ -93,6 +93,10 @@ class ChannelPruner:
         picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(free)}
         with (reporter or NullReporter()).bar("channel groups", len(picks)) as bar:
             reasons |= unprunable(work, spec, picks, watchdog=watchdog, advance=bar.advance)
+        for subset in groups.separations([group for group in free if not reasons[group.root]]):
+            # two parts of one concatenation may pass together although either alone would fail
+            left = {root: picks[root] for root in subset if not reasons[root]}
+            reasons |= unprunable(work, spec, left, watchdog=watchdog)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, closed = self._heads(work)
         self.skipped = (*_skips(work, all_groups, reasons, self.protected), *closed)

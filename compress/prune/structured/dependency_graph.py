@@ -106,6 +106,21 @@ def find_groups(graph: Any, module: nn.Module, watchdog: Watchdog | None = None)
     return groups
 
 
+def separations(all_groups: Sequence[ChannelGroup]) -> list[list[str]]:
+    """Subsets of the groups that share a side of a layer: each two groups are apart in one of them, either way.
+
+    Returns:
+        Roots whose number has a bit, and those whose number lacks it, for every bit.
+    """
+    owners: dict[tuple[str, Side], list[str]] = {}
+    for group in all_groups:
+        for side in {(name, side) for name, side, _ in group.coupled}:
+            owners.setdefault(side, []).append(group.root)
+    roots = sorted({root for sharing in owners.values() if len(sharing) > 1 for root in sharing})
+    bits = range((len(roots) - 1).bit_length()) if roots else ()
+    return [[root for index, root in enumerate(roots) if index >> bit & 1 == value] for bit in bits for value in (0, 1)]
+
+
 def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
     """Modules with a parameter that another module has, too, with the name of the other one."""
     owners: dict[int, list[tuple[str, nn.Module]]] = {}

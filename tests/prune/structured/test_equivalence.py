@@ -129,6 +129,20 @@ def test_a_channel_without_effect_is_not_shown_to_be_removable(spec):
     assert {fact.subject: fact.code for fact in pruner.skipped}["unused"] == "prune.effect_not_seen"
 
 
+def test_parts_of_a_concatenation_before_a_grouped_convolution_are_tried_apart(spec):
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+            self.grouped, self.head = nn.Conv2d(8, 16, 1, groups=2), nn.Linear(16, 4)
+
+        def forward(self, x):
+            return self.head(self.grouped(torch.cat([self.a(x), self.b(x)], 1).relu()).mean((2, 3)))
+
+    pruner = _check(Parts().eval(), spec)
+    assert pruner.prunable.isdisjoint({"a", "b"})
+
+
 def test_the_trial_ends_at_its_time_limit(residual, spec):
     late = graphs.Watchdog(seconds=-1.0)
     with pytest.raises(ModelError, match=r"not complete after .* granularity: weight"):
