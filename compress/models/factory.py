@@ -120,7 +120,11 @@ def _hash(name: str, base: Path) -> str:
     if not path.is_file():
         msg = f"no file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
-    return sha256(path)
+    try:
+        return sha256(path)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise ModelError(msg) from error
 
 
 def _version(package: str) -> str:

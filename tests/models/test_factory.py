@@ -147,3 +147,9 @@ def test_fingerprints_are_taken_without_torch(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no such file here")
+def test_a_file_that_cannot_be_read_is_a_model_error(tmp_path):
+    with pytest.raises(ModelError, match="cannot read"):
+        model_fingerprint(ModelSettings(source="file:/proc/self/mem", architecture="torchvision:resnet18"), tmp_path)
