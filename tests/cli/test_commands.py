@@ -176,37 +176,6 @@ def test_the_schema_is_json_and_names_every_stage():
     assert all(f'"{name}"' in text for name in ("train", "distill", "prune", "quantize", "export", "profile"))
 
 
-def test_a_new_device_is_written_once_and_its_gaps_are_told_by_line(tmp_path: Path):
-    made = compress("devices", "new", "my_board", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert (tmp_path / "devices" / "my_board.yaml").is_file()
-    again = compress("devices", "new", "my_board", cwd=tmp_path)
-    assert (again.returncode, again.stdout) == (2, "")
-    assert "exists already and was left alone" in again.stderr
-    checked = compress("devices", "check", "my_board", cwd=tmp_path)
-    assert checked.returncode == 2
-    lines = (tmp_path / "devices" / "my_board.yaml").read_text(encoding="utf-8").splitlines()
-    number = lines.index("  fp32_gflops:") + 2
-    assert f"line {number}: peaks.fp32_gflops.value" in checked.stderr
-    assert "Traceback" not in checked.stderr
-
-
-def test_a_device_is_checked_without_torch_and_one_out_of_reach_is_no_fault():
-    done = compress("devices", "check", "jetson")
-    assert done.returncode == 0, done.stderr
-    assert "not at hand: estimated" in done.stdout
-    checks = "import sys; from compress.cli import app; app(['devices', 'check', 'host'], standalone_mode=False)"
-    code = f"{checks}; print('torch' in sys.modules)"
-    assert compress(code=code).stdout.strip().endswith("False")
-
-
-def test_only_this_machine_is_calibrated():
-    done = compress("devices", "calibrate", "jetson")
-    assert done.returncode == 2
-    assert "is not this machine" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize("path", ["y" * 300, "~nosuchuser/x"])
 @pytest.mark.parametrize(
     "verb", ["validate", "report", "check", "profile", "quantize-report", "verify", "pipeline", "devices show"]
