@@ -147,7 +147,7 @@ class ChannelPruner:
         """
         sets = group.width // group.repeats
         widths = self._smaller(group)[:TRIAL_WIDTHS]
-        count = (group.width - widths[index % len(widths)]) // group.repeats
+        count = min((group.width - widths[index % len(widths)]) // group.repeats, max(sets // 2, 1))
         start = index % max(sets // 2 - count + 1, 1)
         order = torch.arange(sets).roll(start)
         scores = keep_one_of_each(order.double(), group.parts)
