@@ -71,13 +71,14 @@ class AcceptanceResult:
 
     Attributes:
         passed: The quantized network meets both criteria.
-        rows: One per file and runtime: `network`, `runtime`, `version`, `latency_p50_ms`, loss of the metric, `chosen`.
+        rows: One per file and runtime: `network`, `runtime`, `version`, `latency_p50_ms`, loss of the metric.
         results: `acceptance_speedup`, `acceptance_drop`.
         skipped: Runtimes that cannot run here.
         note: The verdict.
         accurate: The loss of the metric is acceptable.
         float_figures: Of the float network.
         quantized_figures: Of the quantized one.
+        fastest: Runtime on which each network is fastest.
     """
 
     passed: bool
@@ -88,6 +89,12 @@ class AcceptanceResult:
     accurate: bool
     float_figures: BudgetFigures
     quantized_figures: BudgetFigures
+    fastest: Mapping[str, str]
+
+    def table(self, ships: str) -> tuple[dict[str, Any], ...]:
+        """The rows with `chosen`, given which network ships, `FLOAT` or `QUANTIZED`."""
+        chosen = (ships, self.fastest[ships])
+        return tuple({**row, "chosen": (row["network"], row["runtime"]) == chosen} for row in self.rows)
 
 
 def check_acceptance(
@@ -191,13 +198,15 @@ def _result(
             "version": timing.settings["runtime"],
             "latency_p50_ms": timing.p50.model_dump(mode="json"),
             f"{metric}_drop": drops[candidate].model_dump(mode="json") if candidate in drops else None,
-            "chosen": candidate == (best if passed else fastest_float),
         }
         for candidate, timing in timings.items()
     )
-    figures = (BudgetFigures(sizes[key], latency_ms[key], float(scores[key].mean())) for key in (fastest_float, best))
+    float_figures, quantized_figures = (
+        BudgetFigures(sizes[key], latency_ms[key], float(scores[key].mean())) for key in (fastest_float, best)
+    )
     results = {"acceptance_speedup": gain, "acceptance_drop": drop}
-    return AcceptanceResult(passed, rows, results, skipped, note, bool(accurate), *figures)
+    fastest = dict((fastest_float, best))
+    return AcceptanceResult(passed, rows, results, skipped, note, bool(accurate), float_figures, quantized_figures, fastest)
 
 
 def limits_only_quantized_meets(result: AcceptanceResult, context: Context, device: str) -> tuple[str, ...]:

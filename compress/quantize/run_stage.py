@@ -21,7 +21,13 @@ from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
-from compress.quantize.acceptance import AcceptanceCriteria, check_acceptance, limits_only_quantized_meets
+from compress.quantize.acceptance import (
+    FLOAT,
+    QUANTIZED,
+    AcceptanceCriteria,
+    check_acceptance,
+    limits_only_quantized_meets,
+)
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
@@ -244,7 +250,7 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
     verdict = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
     report.results |= verdict.results
     report.skipped += verdict.skipped
-    report.tables["acceptance"] = verdict.rows
+    report.tables["acceptance"] = verdict.table(QUANTIZED)
     report.notes.append(verdict.note)
     if verdict.passed:
         return
@@ -253,6 +259,7 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
         consequence = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
     elif stage.accept_if.keep == "better":
         consequence = Fact.of("quantize.float_network_ships")
+        report.tables["acceptance"] = verdict.table(FLOAT)
         files["onnxruntime"] = context.folder / FLOAT_FILE
         write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
         files.pop("openvino", None)

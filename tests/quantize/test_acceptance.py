@@ -12,10 +12,14 @@ from compress.core.budget import Budget
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.sentences import render
-from compress.core.stage import Candidate, Context
+from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize.acceptance import AcceptanceResult, BudgetFigures, limits_only_quantized_meets
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
+
+
+def chosen(outcome: Outcome) -> list[str]:
+    return [row["network"] for row in outcome.tables["acceptance"] if row["chosen"]]
 
 
 def here(*runtimes: str) -> Device:
@@ -31,6 +35,7 @@ def test_acceptance_test_records_its_verdict(network: nn.Module, context: Contex
         ("float", "onnxruntime"),
         ("quantized", "onnxruntime"),
     }
+    assert chosen(outcome) == ["quantized"]
     assert outcome.candidate.files["onnxruntime"].name == "model.onnx"
 
 
@@ -40,6 +45,7 @@ def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, cont
     outcome = stage.run(Candidate(SPEC, network), context)
     assert outcome.candidate.files["onnxruntime"].read_bytes() == exported.read_bytes()
     assert outcome.candidate.files["onnxruntime"].parent == context.folder
+    assert chosen(outcome) == ["float"]
     failed, replaced = outcome.warnings
     assert (failed.code, failed.values["accurate"]) == ("quantize.acceptance", False)
     assert render(failed).startswith("acceptance test failed: the quantized network loses")
@@ -60,6 +66,7 @@ def test_quantized_network_that_alone_meets_the_budget_ships_although_it_failed(
     assert outcome.candidate.files["onnxruntime"].stat().st_size / 1e6 <= limit_mb
     assert [fact.code for fact in outcome.warnings] == ["quantize.acceptance", "quantize.quantized_network_meets_budget"]
     assert outcome.warnings[1].values["limits"] == ("size_mb",)
+    assert chosen(outcome) == ["quantized"]
     without_metric = dataclasses.replace(context, budget=Budget(size_mb=limit_mb))
     assert stage.run(Candidate(SPEC, network), without_metric).candidate.files["onnxruntime"].name == "model.float.onnx"
 
@@ -89,7 +96,7 @@ def test_the_whole_budget_decides_what_ships_after_a_failed_test(
     context: Context, budget: Budget, accurate: bool, reference: float | None, limits: tuple[str, ...]
 ) -> None:
     note = Fact.of("quantize.acceptance")
-    result = AcceptanceResult(False, (), {}, (), note, accurate, FLOAT_FIGURES, QUANTIZED_FIGURES)
+    result = AcceptanceResult(False, (), {}, (), note, accurate, FLOAT_FIGURES, QUANTIZED_FIGURES, {})
     if reference is not None:
         quantity = Quantity.measured(reference, "fraction", "validation")
         teacher = SimpleNamespace(after={"accuracy_validation": quantity})
