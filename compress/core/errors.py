@@ -113,3 +113,9 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     hint = f"did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(names) if len(names) <= 20 else f"{', '.join(names[:20])}, … ({len(names)} in all)"
     return f"{hint}allowed: {listed or 'nothing'}"
+
+
+def message_line(error: BaseException) -> str:
+    """First line of an error's message; the name of its type where it has none."""
+    message = str(error).strip()
+    return message.splitlines()[0] if message else type(error).__name__

@@ -14,7 +14,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
-from compress.core.errors import ModelError
+from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.models.plain_weights import copy_with_plain_weights
@@ -159,7 +159,7 @@ def _check_shapes(network: nn.Module, spec: InputSpec, name: str) -> None:
     try:
         network(torch.zeros(1, *spec.shape))
     except Exception as error:
-        msg = f"{name} takes two images but not one, which is what a device shows it: {_reason(error)}"
+        msg = f"{name} takes two images but not one, which is what a device shows it: {message_line(error)}"
         raise ModelError(msg) from error
 
 
@@ -191,10 +191,6 @@ def _why_not(network: nn.Module, spec: InputSpec, name: str, error: Exception) -
             f"{problem}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
         )
     return (
-        f"{problem}: {_reason(error)}; it must take one tensor (N, C, H, W): change the network, data.image_size or "
+        f"{problem}: {message_line(error)}; it must take one tensor (N, C, H, W): change the network, data.image_size or "
         "data.channels, or leave small_stem out where it is set"
     )
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from compress.core import errors
-from compress.core.errors import CompressError, MissingPackageError, RecipeError, ValidationIssue, nearest
+from compress.core.errors import CompressError, MissingPackageError, RecipeError, ValidationIssue, message_line, nearest
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,10 @@ def test_every_error_is_in_the_drawn_tree() -> None:
     classes = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
     assert all(issubclass(kind, CompressError) for kind in classes)
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in classes)
+
+
+@pytest.mark.parametrize(
+    ("message", "line"), [("first\nsecond", "first"), ("\n first", "first"), ("", "ValueError"), (" \n", "ValueError")]
+)
+def test_a_message_in_one_line_is_never_empty(message: str, line: str) -> None:
+    assert message_line(ValueError(message)) == line

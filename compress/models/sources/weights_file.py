@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compress.core.errors import ModelError, nearest
+from compress.core.errors import ModelError, message_line, nearest
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.user_path import user_path
@@ -66,7 +66,7 @@ def _read(path: Path) -> Any:
         )
         raise ModelError(msg) from error
     except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = message_line(error)
         msg = (
             f"{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)"
         )

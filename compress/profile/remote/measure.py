@@ -110,7 +110,7 @@ def measure_rows(
     batch: int,
     reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[Fact, ...]]:
-    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `rows.measure_rows`.
+    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `benchmark_rows.measure_rows`.
 
     Args:
         files: ONNX files by subject.
@@ -162,7 +162,7 @@ def profile(
     request: ProfileRequest,
     reporter: Reporter,
 ) -> ProfileResult:
-    """Measure teacher, student and artifact on a device over SSH; the counterpart of `local.profile`.
+    """Measure teacher, student and artifact on a device over SSH; the counterpart of `this_machine.profile`.
 
     Args:
         files: ONNX files by subject, with `artifact`.

@@ -20,6 +20,7 @@ from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
+from compress.prune.structured.tolerant_graph import first_line
 
 _TOLERANCE = 1e-9
 _BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
@@ -238,7 +239,7 @@ def _difference(net: nn.Module, x: Tensor, names: Sequence[str]) -> Fact | None:
             remove_heads(small, name, [0])
         wrong = float((muted(x) - small(x)).abs().max())
     except Exception as error:  # whatever the user's network says to fewer heads
-        return Fact.of("prune.fails_with_fewer_heads", error=f"{type(error).__name__}: {error}".splitlines()[0])
+        return Fact.of("prune.fails_with_fewer_heads", error=first_line(error))
     if not wrong <= _TOLERANCE:
         return Fact.of("prune.heads_not_equivalent", difference=wrong)
     return None

@@ -67,7 +67,7 @@ def keep_masks(
     Args:
         scores: One for each weight (or block), any shape.
         count: Removals over all layers; exactly this many, unless the ceilings forbid it.
-        ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `budgets.erk`.
+        ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `erk.erk_densities`.
         max_ratio: Ceiling for each layer, at most 1; one for all or one for each.
         shapes: Of the layers' weights, for `erk`; the scores' own by default.
 
