@@ -5,47 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from compress.prune.criteria import ScoringData, grasp, snip, synflow
+from compress.prune.criteria import grasp, snip, synflow
 from compress.prune.unstructured.weights import prunable
-
-
-class Small(nn.Module):
-    """One convolution and a head, smooth so that second derivatives are not zero."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1, bias=False)
-        self.head = nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.head(torch.tanh(self.conv(x)).mean((2, 3)))
-
-
-@pytest.fixture
-def small():
-    torch.manual_seed(0)
-    return Small().eval()
-
-
-def _material(data, task, net, count=2, **fields):
-    batches = [batch for _, batch in zip(range(count), data.train.ordered(8), strict=False)]
-    return ScoringData(batches, task, prunable=tuple(prunable(net)), **fields)
-
-
-def _double(net, batch):
-    return copy.deepcopy(net).double(), batch.inputs.double(), batch.targets
-
-
-def _loss(net, x, y):
-    z = net(x)
-    return (torch.logsumexp(z, 1) - z[torch.arange(len(y)), y]).mean()
+from tests.prune.criteria.smooth_network import in_float64, scoring_data
 
 
 def test_snip_is_the_gradient_of_a_gate_on_each_weight(small, data, task):
-    given = _material(data, task, small, count=1)
+    given = scoring_data(data, task, small, count=1)
     scorer = snip()
     scorer.collect(small, given)
-    net, x, y = _double(small, given.batches[0])
+    net, x, y = in_float64(small, given.batches[0])
     gate = torch.ones_like(net.conv.weight, requires_grad=True)
     z = net.head(torch.tanh(nn.functional.conv2d(x, net.conv.weight * gate, padding=1)).mean((2, 3)))
     loss = (torch.logsumexp(z, 1) - z[torch.arange(len(y)), y]).mean()
@@ -56,11 +25,11 @@ def test_snip_is_the_gradient_of_a_gate_on_each_weight(small, data, task):
 
 
 def test_grasp_ranks_by_the_change_of_the_gradients_norm(small, data, task):
-    given = _material(data, task, small, count=1)
+    given = scoring_data(data, task, small, count=1)
     scorer = grasp()
     scorer.collect(small, given)
     found = scorer.weights("conv.weight", small.conv.weight).double()
-    net, x, y = _double(small, given.batches[0])
+    net, x, y = in_float64(small, given.batches[0])
 
     def flow(step, place):
         """Squared norm of the gradient with one weight made smaller by a fraction `step`."""

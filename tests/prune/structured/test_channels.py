@@ -3,7 +3,6 @@ from fnmatch import fnmatch
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from compress.core.errors import ModelError
@@ -13,21 +12,7 @@ from compress.models.count_macs import count_network
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
 from compress.prune.structured.channels import ChannelPruner
-
-SIZE = 32
-
-
-def _network(name):
-    torch.manual_seed(0)
-    extra = {"image_size": SIZE, "patch_size": 8, "num_layers": 2, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 256}
-    if name == "vit":
-        return torchvision.models.VisionTransformer(num_classes=4, **extra).eval()
-    return torchvision.models.get_model(name, num_classes=4).eval()
-
-
-@pytest.fixture
-def large(spec):
-    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+from tests.prune.structured.networks import build_network
 
 
 def _convolutions(net):
@@ -41,7 +26,7 @@ def prune_channels(net, spec, fraction=0.5, measure="macs", ranking="global", im
 
 @pytest.mark.parametrize(("name", "fraction"), [("resnet18", 0.5), ("mobilenet_v2", 0.5), ("vit", 0.7)])
 def test_the_promised_macs_are_met_and_hardly_undercut(name, fraction, large):
-    net = _network(name)
+    net = build_network(name)
     before = copy.deepcopy(net.state_dict())
     _, cut = prune_channels(net, large, fraction)
     ratio = count_network(cut.module, large).macs / count_network(net, large).macs
@@ -60,7 +45,7 @@ def test_the_promised_parameters_are_met(residual, spec, ranking):
 
 
 def test_local_ranking_takes_the_same_fraction_of_each_layer(large):
-    net = _network("resnet18")
+    net = build_network("resnet18")
     _, cut = prune_channels(net, large, 0.4, ranking="local")
     small = dict(cut.module.named_modules())
     ratios = [small[name].out_channels / part.out_channels for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
@@ -68,7 +53,7 @@ def test_local_ranking_takes_the_same_fraction_of_each_layer(large):
 
 
 def test_all_widths_of_mobilenet_are_multiples_of_eight(large):
-    _, cut = prune_channels(_network("mobilenet_v2"), large, 0.4)
+    _, cut = prune_channels(build_network("mobilenet_v2"), large, 0.4)
     assert all(part.out_channels % 8 == 0 for part in cut.module.modules() if isinstance(part, nn.Conv2d))
 
 
@@ -121,7 +106,7 @@ def test_a_glob_that_matches_nothing_names_the_nearest(residual, spec):
 
 
 def test_attention_keeps_its_width_and_the_hidden_width_goes(large):
-    pruner, cut = prune_channels(_network("vit"), large, 0.7)
+    pruner, cut = prune_channels(build_network("vit"), large, 0.7)
     assert {int(p.embed_dim) for p in cut.module.modules() if isinstance(p, nn.MultiheadAttention)} == {64}
     assert any("attention" in fact.code for fact in pruner.skipped)
     assert min(block.mlp[0].out_features for block in cut.module.encoder.layers) < 256

@@ -9,21 +9,6 @@ from compress.prune.structured import dependency_graph as groups
 from compress.prune.structured.tolerant_graph import build_graph
 from tests.prune.structured.test_channels import prune_channels
 
-SIZE = 32
-
-
-def _network(name):
-    torch.manual_seed(0)
-    extra = {"image_size": SIZE, "patch_size": 8, "num_layers": 2, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 256}
-    if name == "vit":
-        return torchvision.models.VisionTransformer(num_classes=4, **extra).eval()
-    return torchvision.models.get_model(name, num_classes=4).eval()
-
-
-@pytest.fixture
-def large(spec):
-    return spec.model_copy(update={"height": SIZE, "width": SIZE})
-
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "regnet_y_400mf", "googlenet"])
 def test_removing_channels_is_setting_them_to_zero(name, large):
