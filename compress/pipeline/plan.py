@@ -1,7 +1,7 @@
 """Execution plan of a pipeline, from a recipe or from Python objects.
 
-Each part is a *key*, which identifies it as JSON and is computed without torch, and a function that *builds* it. A run in which
-every stage is already finished builds nothing.
+Each part is a *key*, which identifies it as JSON and a function that *builds* it. A run in which every stage is
+already finished builds nothing, except networks and data of the user's own code, whose keys depend on what that code makes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,13 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         plan = _network(settings, recipe.seed, base, trust_code, training)
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
             built, _ = plan.build(load_data().spec)  # the code alone does not say what it reads
-            return replace(plan, key=plan.key | _fingerprint_key(built)[0])
+            key, unread = _fingerprint_key(built)
+
+            def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+                module, notes = plan.build(spec)
+                return module, (*notes, *unread)
+
+            return replace(plan, key=plan.key | key, build=build)
         return plan
 
     return Plan(

@@ -92,6 +92,27 @@ def test_a_network_that_cannot_be_compared_is_computed_anew_and_a_note_says_so(d
     assert "stream (Stream)" in render(note)
 
 
+def test_a_recipes_network_that_cannot_be_compared_has_the_same_note(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "class Stream:\n"
+        "    def __deepcopy__(self, memo):\n        return self\n"
+        "    def __reduce_ex__(self, protocol):\n        raise TypeError\n"
+        "def net(num_classes, in_channels):\n"
+        "    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * 64, num_classes))\n"
+        "    module.stream = Stream()\n"
+        "    return module\n"
+    )
+    (tmp_path / "r.yaml").write_text(
+        "name: own\ndata: {source: digits, image_size: 8, limit: 40, evaluation_limit: 20}\n"
+        "model: {source: 'python:own.py:net'}\nstages: [{train: {epochs: 1}}]\n"
+    )
+    first, second = (from_recipe(load(tmp_path / "r.yaml"), trust_code=True) for _ in range(2))
+    assert first.model.key != second.model.key
+    _, notes = first.model.build(first.load_data().spec)
+    assert any("stream (Stream)" in render(note) for note in notes)
+
+
 CODE = """
 import torch
 from compress import Data
