@@ -52,6 +52,12 @@ def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | Non
     return Quantity.measured(now.value * speedup.value, now.unit, speedup.detail)
 
 
+def first_change_after(record: RunRecord, stage: StageRecord) -> StageRecord | None:
+    """The first later stage that changed the network that a stage left; None where it ships."""
+    later = (other for other in record.stages if other.index > stage.index)
+    return next((other for other in later if not _same_network(stage.after, other.after)), None)
+
+
 def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | None:
     """Latency of what a stage produced, by the interleaved session; None where that did not time it."""
     latencies = _interleaved(record)

@@ -144,7 +144,7 @@ SENTENCES: Sentences = {
     "profile.layers_total": _layers_total,
     "profile.measured_on": _measured_on,
     "profile.not_faster": (
-        "not faster: the artifact takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms here, a speed-up of "
+        "not faster: the profiled network takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms here, a speed-up of "
         "{speedup:.2f} ({low:.2f} to {high:.2f})"
     ),
     "profile.other_hardware": (
@@ -169,7 +169,7 @@ SENTENCES: Sentences = {
     "profile.soak_steady": _soak(f"the latency is steady, {_DRIFT}"),
     "profile.soak_throttled": _throttled,
     "profile.soak_throttling_from_latency": _throttling_from_latency,
-    "profile.speedup_unknown": "not known whether the artifact is faster than the {subject}: {reason}",
+    "profile.speedup_unknown": "not known whether the profiled network is faster than the {subject}: {reason}",
     "profile.sweep_failed": "{error}",
     "profile.sweep_fixed_batch": "the batch of {subject} is fixed at {fixed_batch}",
     "profile.sweep_not_local": (

@@ -32,9 +32,10 @@ from compress.core.plot_style import (
     value_or_none,
 )
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord
+from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.stage_figures import saved_figures
-from compress.pipeline.report.tables import benchmark_rows, control_of, final_metrics, reference_metrics
+from compress.pipeline.report.tables import control_of, final_metrics, reference_metrics
 from compress.pipeline.report.training_curves import draw_stage
 
 

@@ -23,6 +23,7 @@ from compress.core.format_quantity import (
 )
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
+from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table
 
@@ -37,11 +38,6 @@ SHOWN_OF = {"layers_time": 15}
 
 COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
 """What the overview tables show beside the deciding metric."""
-
-
-def benchmark_rows(record: RunRecord) -> tuple[tuple[StageRecord, BenchmarkRow], ...]:
-    """All measured or estimated rows, with the stage that produced them."""
-    return tuple((stage, row) for stage in record.stages for row in stage.benchmark_rows)
 
 
 def final_metrics(record: RunRecord) -> Metrics:
