@@ -54,7 +54,11 @@ def calibrate(
     threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
     out: Annotated[Path | None, typer.Option(parser=user_path, help="Write here instead of into the user's cache.")] = None,
 ) -> None:
-    """Fit the cost model of this machine by timing ten network architectures, in five minutes. Keep it idle meanwhile."""
+    """Fit the cost model of this machine by timing ten network architectures.
+
+    It takes about five minutes on an idle machine. Its error is that on architectures left out of the fit. Load of other processes
+    makes it slower, and estimates too high: a warning is printed where repeated timings differ.
+    """
     from compress.cli.calibrate_cost_model import calibrate_device
     from compress.cli.terminal import Terminal
     from compress.profile.cost_model.fit import describe_calibration

@@ -178,6 +178,9 @@ def _calibration(device: Device) -> Line:
         return Line(what="calibration", met=False, said=f"{path} is not valid: {reason}")
     accuracy = calibration.accuracy
     said = f"mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out of the fit"
+    if warning := calibration.load_warning:
+        again = f"; stop other programs and run `compress devices calibrate {device.name}` again"
+        return Line(what="calibration", met=False, said=f"{path}, of {calibration.created}: {said}; {warning}{again}")
     return Line(what="calibration", met=True, said=f"{path}, of {calibration.created}: {said}")
 
 

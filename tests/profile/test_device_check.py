@@ -4,7 +4,7 @@ from compress.config.devices import host, load_device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
-from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
+from compress.profile.cost_model.calibration_file import Accuracy, Calibration, MachineLoad, Rates
 from compress.profile.device_check import check_device, reachable
 from compress.profile.remote import session
 
@@ -88,6 +88,14 @@ def test_calibrated():
     line = lines(host())["calibration"]
     assert line.met
     assert "mean error 7.1% on 100 architectures" in line.said
+
+
+def test_a_calibration_made_under_load_is_not_met():
+    keep(load=MachineLoad(spread=0.4, processor_share=0.95))
+    line = lines(host())["calibration"]
+    assert line.met is False
+    assert "not idle" in line.said
+    assert "compress devices calibrate host" in line.said
 
 
 def test_a_calibration_of_another_runtime_does_not_hold():

@@ -20,6 +20,10 @@ from compress.core.frozen_model import FrozenModel
 
 FORMAT = 2
 """Of the file; raised when the meaning of the prices changes."""
+MAX_SPREAD = 0.1
+"""Largest spread of repeated timings on an idle machine; a few percent are usual."""
+MIN_PROCESSOR_SHARE = 0.9
+"""Smallest share of a processor that a session with one thread gets on an idle machine."""
 
 
 class Processor(NamedTuple):
@@ -66,6 +70,21 @@ class Accuracy(FrozenModel):
     networks: int = Field(ge=2)
 
 
+class MachineLoad(FrozenModel):
+    """Load of other processes while the networks were timed.
+
+    Load that comes and goes widens the spread, and lowers the share where it takes the processor away. Constant load on the other
+    hardware thread of the same core shows in neither.
+
+    Attributes:
+        spread: (q75 − q25) ÷ median of repeated timings, the median over all files.
+        processor_share: Processor time ÷ wall time of the timing sessions, the median over all.
+    """
+
+    spread: float = Field(ge=0.0)
+    processor_share: float = Field(ge=0.0)
+
+
 class Calibration(FrozenModel):
     """A fitted cost model.
 
@@ -79,6 +98,7 @@ class Calibration(FrozenModel):
         seconds: Duration of the calibration.
         rates: By class of operators; see `estimate.operator_class`.
         accuracy: Of estimates.
+        load: Of the machine meanwhile; None in older files.
         format: Of this file.
     """
 
@@ -91,7 +111,20 @@ class Calibration(FrozenModel):
     seconds: float = Field(gt=0.0)
     rates: dict[str, Rates]
     accuracy: Accuracy
+    load: MachineLoad | None = None
     format: int = FORMAT
+
+    @property
+    def load_warning(self) -> str:
+        """Why the prices include the load of other processes; empty where the machine was idle, as far as is known."""
+        if self.load is None:
+            return ""
+        signs = []
+        if self.load.spread > MAX_SPREAD:
+            signs.append(f"repeated timings of one file differ by {self.load.spread:.0%}")
+        if self.threads == 1 and self.load.processor_share < MIN_PROCESSOR_SHARE:
+            signs.append(f"the process got {self.load.processor_share:.0%} of a processor")
+        return f"the machine was not idle: {', and '.join(signs)}" if signs else ""
 
 
 def runtime() -> str:

@@ -123,6 +123,7 @@ def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) 
     model = (
         f"calibrated {calibration.created} on {calibration.cpu}, {calibration.runtime}, {kinds or 'fp32'}, batch 1, "
         f"{_threads(calibration.threads)}; mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out"
+        f"{f'; {calibration.load_warning}' * bool(calibration.load_warning)}"
     )
     return Estimate(total, tuple(operators), bound_by, model, (total * accuracy.low, total * accuracy.high))
 

@@ -31,7 +31,13 @@ from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
-from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates, this_processor
+from compress.profile.cost_model.calibration_file import (
+    Accuracy,
+    Calibration,
+    MachineLoad,
+    Rates,
+    this_processor,
+)
 from compress.profile.cost_model.estimate import MILLI_PER_NANO, operator_class
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 from compress.profile.latency import timing
@@ -71,11 +77,15 @@ class NetworkSample:
         architecture: Files of one architecture are left out together.
         work: Its operators.
         latency_ms: Median latency at batch 1.
+        spread: Of repeated timings; see `Samples.spread`.
+        processor_share: Processor time ÷ wall time of its timing session.
     """
 
     architecture: str
     work: tuple[OperatorWork, ...]
     latency_ms: float
+    spread: float = 0.0
+    processor_share: float = 1.0
 
 
 def calibrate(
@@ -126,6 +136,7 @@ def calibrate(
         threads=threads,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=cross_validate(samples),
+        load=machine_load(samples),
         rates=fit(samples),
         seconds=time.monotonic() - start,
     )
@@ -147,7 +158,13 @@ def measure_network(
         onnx_graph.save(quantize(onnx_graph.load(files["fp32"])), files["int8"])
         timings = timing.measure(files, images[:1].numpy(), threads=threads, seconds=seconds, warmup_seconds=seconds / 5)
         return [
-            NetworkSample(name, operator_work(path), float(np.median(timings[number].milliseconds)))
+            NetworkSample(
+                name,
+                operator_work(path),
+                float(np.median(timings[number].milliseconds)),
+                timings[number].samples.spread(),
+                timings[number].processor_share,
+            )
             for number, path in files.items()
         ]
 
@@ -198,6 +215,14 @@ def cross_validate(samples: Sequence[NetworkSample]) -> Accuracy:
     return Accuracy(mean=error, low=float(low), high=float(high), networks=len(set(architectures)))
 
 
+def machine_load(samples: Sequence[NetworkSample]) -> MachineLoad:
+    """Load of other processes while the networks were timed."""
+    return MachineLoad(
+        spread=float(np.median([sample.spread for sample in samples])),
+        processor_share=float(np.median([sample.processor_share for sample in samples])),
+    )
+
+
 def _features(work: Sequence[OperatorWork], classes: Sequence[str]) -> Vector:
     table = np.zeros((len(classes), len(FEATURES)))
     for item in work:
@@ -206,10 +231,13 @@ def _features(work: Sequence[OperatorWork], classes: Sequence[str]) -> Vector:
 
 
 def describe_calibration(calibration: Calibration) -> str:
-    """One sentence for people."""
+    """Conditions, duration, error, and whether the machine was idle."""
     accuracy, threads = calibration.accuracy, f"{calibration.threads} thread{'s' * (calibration.threads > 1)}"
-    return (
+    sentence = (
         f"{calibration.cpu}, {calibration.runtime}, {threads}: {len(calibration.rates)} classes of operators in "
         f"{calibration.seconds:.0f} s; mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out in turn; "
         f"95 % of the measured latencies lie between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of the estimate"
     )
+    if not calibration.load_warning:
+        return sentence
+    return f"{sentence}\n{calibration.load_warning}: estimates include that load; stop other programs and calibrate again"

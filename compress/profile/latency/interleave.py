@@ -68,6 +68,11 @@ class Samples:
         """Median of each round, in order of the rounds."""
         return np.array([np.median(self.milliseconds[self.rounds == number]) for number in np.unique(self.rounds)])
 
+    def spread(self) -> float:
+        """How far repeated timings differ: (q75 − q25) ÷ median of the medians of rounds."""
+        low, middle, high = np.quantile(self.round_medians(), (0.25, 0.5, 0.75))
+        return float((high - low) / middle)
+
 
 def warm_up(action: Action, *, seconds: float, clock: Clock = time.perf_counter_ns) -> Warmup:
     """Run until the median time of a block stops falling, at least `seconds` and at most ten times as long."""

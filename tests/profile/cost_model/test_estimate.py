@@ -8,7 +8,7 @@ from compress.config.devices.profile_schema import Efficiency, Peaks, Precision,
 from compress.core.errors import DeviceError
 from compress.profile.cost_model import calibration_file as calibration
 from compress.profile.cost_model import estimate as cost
-from compress.profile.cost_model.calibration_file import Accuracy, Calibration, Rates
+from compress.profile.cost_model.calibration_file import Accuracy, Calibration, MachineLoad, Rates
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 
 
@@ -169,6 +169,13 @@ def test_a_calibrated_estimate_says_its_error(tiny):
     assert "calibrated 2026-01-02 03:04 UTC" in found.detail
     assert "mean error 7.1% on 10 architectures left out" in found.detail
     assert host().hardware.cpu in found.detail
+
+
+def test_an_estimate_says_that_the_calibration_was_made_under_load(tiny):
+    keep(load=MachineLoad(spread=0.4, processor_share=0.5))
+    assert "the machine was not idle: repeated timings of one file differ by 40%" in cost.latency(tiny, host()).detail
+    keep(load=MachineLoad(spread=0.02, processor_share=0.99))
+    assert "idle" not in cost.latency(tiny, host()).detail
 
 
 def test_a_calibration_without_prices_for_a_class_is_refused(tiny):

@@ -8,9 +8,20 @@ from compress.cli.calibrate_cost_model import quantized
 from compress.config.devices import host, load_device
 from compress.core.errors import DeviceError
 from compress.profile.cost_model import fit as fitting
-from compress.profile.cost_model.calibration_file import load
-from compress.profile.cost_model.fit import NetworkSample, calibrate, cross_validate, fit, fit_prices
+from compress.profile.cost_model.calibration_file import Calibration, load
+from compress.profile.cost_model.fit import (
+    NetworkSample,
+    calibrate,
+    cross_validate,
+    describe_calibration,
+    fit,
+    fit_prices,
+    machine_load,
+    measure_network,
+)
 from compress.profile.cost_model.operator_work import OperatorWork
+from compress.profile.latency.interleave import Samples, Warmup
+from compress.profile.latency.timing import Timing
 
 
 def samples(noise=0.0, architectures=6):
@@ -74,6 +85,62 @@ def test_this_machine_is_calibrated_on_measured_networks():
     assert {"dense float", "dense int8", "product float"} <= set(calibration.rates)
     assert any(rates.operation_ns + rates.element_ns + rates.overhead_ns > 0 for rates in calibration.rates.values())
     assert calibration.accuracy.networks == 2
+
+
+def fake_timings(noise, share):
+    """Timings of 10 ms in 40 rounds with so much noise from round to round."""
+    draw = np.random.default_rng(0)
+
+    def measure(files, _images, **_):
+        milliseconds = 10 * np.exp(noise * draw.normal(size=40))
+        samples = Samples(milliseconds, np.arange(40), Warmup(1, 0.0, steady=True))
+        return {name: Timing(samples, {"runtime": "r"}, "here", processor_share=share) for name in files}
+
+    return measure
+
+
+@pytest.mark.parametrize(
+    ("noise", "share", "signs"),
+    [
+        (0.01, 0.99, ()),
+        (0.3, 0.99, ("repeated timings of one file differ by",)),
+        (0.01, 0.5, ("got 50% of a processor",)),
+        (0.3, 0.5, ("repeated timings of one file differ by", "got 50% of a processor")),
+    ],
+)
+def test_a_calibration_on_a_loaded_machine_says_so(noise, share, signs, monkeypatch):
+    monkeypatch.setattr(fitting.timing, "measure", fake_timings(noise, share))
+    calibration = calibrate(host(), quantized, networks=TINY, sides=(16,))
+    assert bool(calibration.load_warning) == bool(signs)
+    text = describe_calibration(calibration)
+    assert ("calibrate again" in text) == bool(signs)
+    assert all(sign in text for sign in signs)
+
+
+def test_the_load_is_that_of_most_files_and_one_outlier_does_not_count(monkeypatch):
+    monkeypatch.setattr(fitting.timing, "measure", fake_timings(0.01, 0.99))
+    quiet = measure_network("quiet", network(8)(16), 16, quantized, threads=1, seconds=0.1)
+    loaded = [NetworkSample("loaded", quiet[0].work, 30.0, spread=2.0, processor_share=0.3)]
+    load = machine_load([*quiet, *loaded])
+    assert load.spread < 0.05
+    assert load.processor_share == 0.99
+
+
+def test_the_process_may_use_more_than_one_processor_with_several_threads():
+    """Sequential parts leave processors unused, so that the share says nothing there."""
+    fields = {"spread": 0.01, "processor_share": 0.7}
+    one = calibration_of(threads=1, load=fields)
+    assert one.load_warning
+    assert not calibration_of(threads=2, load=fields).load_warning
+    assert not calibration_of(threads=1, load=None).load_warning
+
+
+def calibration_of(**fields):
+    base = {
+        "device": "host", "cpu": "A CPU", "instruction_sets": (), "runtime": "onnxruntime 1", "created": "", "seconds": 1.0,
+        "rates": {}, "accuracy": {"mean": 0.1, "low": 0.9, "high": 1.1, "networks": 2},
+    }  # fmt: skip
+    return Calibration.model_validate(base | fields)
 
 
 def test_a_device_that_cannot_be_calibrated_from_here_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.core.statistics import drifting_percentile_interval
-from compress.profile.latency.interleave import PATIENCE, interleave, warm_up
+from compress.profile.latency.interleave import PATIENCE, Samples, Warmup, interleave, warm_up
 
 
 class Machine:
@@ -149,6 +149,17 @@ def test_a_slow_layout_widens_the_interval_when_it_is_renewed():
     low, high = loaded_once(renewed=True)
     assert low <= 9.9
     assert high >= 10.4
+
+
+def test_spread_is_the_width_of_the_middle_half_of_the_round_medians():
+    draw = np.random.default_rng(0)
+    medians = draw.normal(10.0, 1.0, 400)
+    samples = Samples(np.repeat(medians, 3), np.repeat(np.arange(400), 3), Warmup(0, 0.0, steady=True))
+    assert samples.spread() == pytest.approx(2 * 0.6745 * 1.0 / 10.0, rel=0.15)  # normal: ± 0.6745 σ hold half
+    scaled = Samples(samples.milliseconds * 7, samples.rounds, samples.warmup)
+    assert scaled.spread() == pytest.approx(samples.spread())
+    constant = Samples(np.full(12, 2.0), np.repeat(np.arange(4), 3), samples.warmup)
+    assert constant.spread() == 0.0
 
 
 def test_progress_rises_to_one():
