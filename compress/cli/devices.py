@@ -56,8 +56,8 @@ def calibrate(
 ) -> None:
     """Fit the cost model of this machine by timing ten network architectures.
 
-    It takes about five minutes on an idle machine. Its error is that on architectures left out of the fit. Load of other processes
-    makes it slower, and estimates too high: a warning is printed where repeated timings differ.
+    It takes about five minutes on an idle machine. Its error is that on architectures left out of the fit. Load of other
+    processes makes it slower, and estimates too high: a warning is printed where repeated timings differ.
     """
     from compress.cli.calibrate_cost_model import calibrate_device
     from compress.cli.terminal import Terminal

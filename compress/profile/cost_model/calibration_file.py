@@ -73,8 +73,8 @@ class Accuracy(FrozenModel):
 class MachineLoad(FrozenModel):
     """Load of other processes while the networks were timed.
 
-    Load that comes and goes widens the spread, and lowers the share where it takes the processor away. Constant load on the other
-    hardware thread of the same core shows in neither.
+    Load that comes and goes widens the spread, and lowers the share where it takes the processor away. Constant load on the
+    other hardware thread of the same core shows in neither.
 
     Attributes:
         spread: (q75 − q25) ÷ median of repeated timings, the median over all files.
