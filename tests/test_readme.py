@@ -72,7 +72,7 @@ def test_the_loss_example_is_a_working_term():
     names: dict[str, type] = {}
     exec(next(block for block in blocks("python") if "class Logits" in block), names)  # noqa: S102
     z_s, z_t = torch.randn(4, 3), torch.randn(4, 3)
-    answers = LossInputs(Batch(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
+    answers = LossInputs(Batch.of(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
     assert names["Logits"]().forward(answers) == pytest.approx(float(((z_s - z_t) ** 2).sum() / 4), rel=1e-5)
 
 

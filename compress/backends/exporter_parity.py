@@ -61,7 +61,7 @@ def probe_inputs(spec: InputSpec, count: int = 3) -> Tensor:
 
 def parity_inputs(split: Split) -> Tensor:
     """The first samples of a split, float32 (N, C, H, W)."""
-    return next(iter(split.ordered(BATCH))).inputs[:BATCH]
+    return next(iter(split.ordered(BATCH))).input[:BATCH]
 
 
 def reference_outputs(module: nn.Module, inputs: Tensor) -> ReferenceOutputs:

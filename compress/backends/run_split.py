@@ -79,7 +79,7 @@ def run_split(
     scores: list[Array] = []
     loss, not_finite = 0.0, 0
     for outputs, batch in iterate_split(network, split, batch_size=batch_size, device=device, runtime=runtime):
-        targets = batch.targets.cpu()
+        targets = batch.target.cpu()
         scores.append(task.correct(outputs, targets).numpy())
         loss += float(task.loss(outputs, targets)) * len(targets)
         not_finite += int((~outputs.isfinite()).flatten(1).any(1).sum())
@@ -121,7 +121,7 @@ def collect_outputs(
     )
     for answers, batch in batches:
         outputs.append(answers.numpy())
-        targets.append(batch.targets.cpu().numpy())
+        targets.append(batch.target.cpu().numpy())
     return np.concatenate(outputs)[:limit], np.concatenate(targets)[:limit]
 
 
@@ -159,8 +159,8 @@ def iterate_split(
     samples = 0
     with _loaded(network, torch.device(device), runtime, optimized) as (infer, fixed):
         for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
-            yield infer(batch.inputs), batch
-            samples += len(batch.targets)
+            yield infer(batch.input), batch
+            samples += batch.size
             if limit is not None and samples >= limit:
                 break
     if not samples:

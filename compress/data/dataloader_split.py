@@ -113,7 +113,7 @@ class LoaderSplit:
         start = 0
         for batch in self._batches(plain, seed_of("ordered")):
             inputs, targets = self._check(batch)
-            yield Batch(inputs, targets, torch.arange(start, start + len(targets)))
+            yield Batch.of(inputs, targets, torch.arange(start, start + len(targets)))
             start += len(targets)
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
@@ -124,7 +124,7 @@ class LoaderSplit:
         """The loader's own batches."""
         batches = self._batches(self._loader, seed_of("epoch", seed, number))
         for batch in itertools.islice(batches, self.batches(batch_size)):
-            yield Batch(*self._check(batch))
+            yield Batch.of(*self._check(batch))
 
     @property
     def labels(self) -> Indices | None:

@@ -195,7 +195,7 @@ class ImageSplit:
         for samples, pixels in zip(batches, self._pixels(batches, view), strict=True):
             inputs = pixels.to(torch.float32).div_(255).sub(self._mean).div_(self._std)
             views = None if view is None else torch.full_like(samples, view)
-            yield Batch(inputs, self._labels[samples], samples, views)
+            yield Batch.of(inputs, self._labels[samples], samples, views)
 
     def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
         """The uint8 images of each batch, from memory where they are kept."""

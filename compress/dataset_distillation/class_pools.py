@@ -54,9 +54,9 @@ def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, a
     inputs, labels = [], list[int]()
     selected = _select(split, len(classes), at_most, seed)
     for batch in split.ordered(256):
-        mask = selected[len(labels) : len(labels) + len(batch.targets)]
-        inputs.append(batch.inputs[mask])
-        labels += batch.targets.tolist()
+        mask = selected[len(labels) : len(labels) + len(batch.target)]
+        inputs.append(batch.input[mask])
+        labels += batch.target.tolist()
     targets = torch.tensor(labels)[selected]
     images = torch.cat(inputs)
     by_class = tuple(images[targets == c] for c in range(len(classes)))
@@ -74,7 +74,7 @@ def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, a
 
 def _select(split: Split, classes: int, at_most: int, seed: int) -> Tensor:
     """Mask of the samples to keep, bool (N,): at most `at_most` of each class, in a random order; none without a label."""
-    targets = torch.cat([batch.targets for batch in split.ordered(256)])
+    targets = torch.cat([batch.target for batch in split.ordered(256)])
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     keep = torch.zeros(len(targets), dtype=torch.bool)
     for c in range(classes):

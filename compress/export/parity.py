@@ -70,7 +70,7 @@ def search_inputs(split: Split, path: Path) -> Array:
     from compress.backends import onnx_graph as graphs
 
     batch = graphs.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    inputs: Array = next(iter(split.ordered(batch or SEARCHED))).inputs.numpy()
+    inputs: Array = next(iter(split.ordered(batch or SEARCHED))).input.numpy()
     return inputs
 
 

@@ -239,4 +239,4 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
 def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
     """Time files in turns on one real test image, in ONNX Runtime unless `runtimes` names another."""
     batch = next(iter(data.test.ordered(1)))
-    return measure(files, batch.inputs.numpy(), threads=1, seconds=LATENCY_SECONDS, runtimes=runtimes)
+    return measure(files, batch.input.numpy(), threads=1, seconds=LATENCY_SECONDS, runtimes=runtimes)

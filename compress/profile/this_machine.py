@@ -129,14 +129,14 @@ def profile(
 
 def samples(split: Split, size: int) -> Array:
     """The first samples of a split, (size, …); repeated where it has fewer."""
-    inputs = next(iter(split.ordered(min(size, len(split))))).inputs.numpy()
+    inputs = next(iter(split.ordered(min(size, len(split))))).input.numpy()
     return np.ascontiguousarray(np.resize(inputs, (size, *inputs.shape[1:])))
 
 
 def batches(split: Split, batch: int, name: str) -> list[Feeds]:
     """Full batches of up to `COMPARED_SAMPLES` samples, under the name of the input."""
     found = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
-    return [{name: each.inputs.numpy()} for each in found if len(each.inputs) == batch] or [{name: samples(split, batch)}]
+    return [{name: each.input.numpy()} for each in found if len(each.input) == batch] or [{name: samples(split, batch)}]
 
 
 def _named(device: Device, rows: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:

@@ -119,7 +119,7 @@ def check_acceptance(
             candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch).scores
             for candidate, runner in runners.items()
         }
-        inputs = next(iter(split.ordered(criteria.batch))).inputs.numpy()
+        inputs = next(iter(split.ordered(criteria.batch))).input.numpy()
         named = {" ".join(candidate): runner for candidate, runner in runners.items()}
         timings = time_runners(
             named,

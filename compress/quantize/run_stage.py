@@ -230,7 +230,7 @@ def _report_layers(stage: Quantize, source: Path, quantized: Path, skipped: list
     if stage.scheme == "bf16":
         return ReportSection(skipped=(Fact.of("quantize.bfloat16_not_measured"),))
     device = local_device(context.targets)
-    inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).inputs.numpy()
+    inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).input.numpy()
     seconds = 0.05 if context.smoke else 0.5
     return report_layers(source, quantized, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 

@@ -81,7 +81,7 @@ def training_images(split: Split, number: int, seed: int) -> tuple[Tensor, ...]:
     """Batches of at least `number` training images, or all, in a seeded order; augmented as in training."""
     batches: list[Tensor] = []
     for batch in split.epoch(0, min(FIT_BATCH, max(2, number)), seed):
-        batches.append(batch.inputs)
+        batches.append(batch.input)
         if sum(map(len, batches)) >= number:
             break
     return tuple(batches)

@@ -98,12 +98,11 @@ def shard_batch(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Bat
         rank: This process, from 0.
         world: All processes.
     """
-    size = len(batch.targets)
+    size = batch.size
     if size < 2 * world:
         return batch, size / total / world
     start, stop = size * rank // world, size * (rank + 1) // world
-    part = Batch(*(None if tensor is None else tensor[start:stop] for tensor in batch))  # type: ignore[arg-type]
-    return part, (stop - start) / total
+    return batch.rows(slice(start, stop)), (stop - start) / total
 
 
 def barrier(device: str) -> None:

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.registry_field import name_of
-from compress.data.batch import Batch
+from compress.data.batch import INPUT, Batch
 from compress.train.curriculum.loss_balancing import LossBalancer
 from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits
 from compress.train.distributed import data_parallel, shard_batch
@@ -84,7 +84,7 @@ class TrainStep:
             This process's part of the mean loss, a scalar.
         """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        total = sum(len(batch.targets) for batch in group)
+        total = sum(batch.size for batch in group)
         mean_loss = torch.zeros((), device=self.accelerator.device)
         for index, whole_batch in enumerate(group):
             batch, weight = shard_batch(whole_batch, total, rank=rank, world=world)
@@ -151,12 +151,12 @@ class TrainStep:
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         device = self.accelerator.device
-        mixed = mix_batch(batch.inputs, self.curriculum) if self.curriculum.mixes else None
-        images = batch.inputs if mixed is None else mixed.inputs
+        mixed = mix_batch(batch.input, self.curriculum) if self.curriculum.mixes else None
+        images = batch.input if mixed is None else mixed.inputs
         inputs = images.to(device, non_blocking=True, memory_format=self.memory_format)
         if self.needs_input_gradient:
             inputs = inputs.detach().requires_grad_()
-        on_device = batch._replace(inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
+        on_device = batch._replace(inputs={INPUT: inputs}).to(device)
         teacher = self._teacher_outputs(on_device, mixed)
         with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
             logits = main_output(self.parallel(inputs)).float()
@@ -172,7 +172,7 @@ class TrainStep:
         teacher = self.teacher
         if teacher is None:
             return TeacherOutputs()
-        if online_terms(self.terms) or (mixed is not None and teacher.networks(batch.inputs.device)):
+        if online_terms(self.terms) or (mixed is not None and teacher.networks(batch.device)):
             return run_teacher(teacher, batch, self.matcher, self.teacher_timer, gradient=self.needs_input_gradient)
         logits = teacher.logits(batch)
         if logits is not None and mixed is not None and teacher.indexed_by_sample:

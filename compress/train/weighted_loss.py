@@ -76,7 +76,7 @@ class WeightedLoss:
         curriculum, loss_modules = self.curriculum, self.matcher.loss_modules
         weights = temperature = None
         if curriculum.mine is not None:
-            weights = sample_weights(inputs.student_logits, inputs.teacher_logits, inputs.batch.targets, curriculum.mine)
+            weights = sample_weights(inputs.student_logits, inputs.teacher_logits, inputs.batch.target, curriculum.mine)
         if curriculum.temperature == "entropy" and inputs.teacher_logits is not None:
             temperature = entropy_temperature(inputs.teacher_logits, lowest=curriculum.lowest, highest=curriculum.highest)
         elif "temperature" in loss_modules:
@@ -89,5 +89,5 @@ def _term_loss(term: LossTerm, inputs: LossInputs, mixed: MixedBatch | None) -> 
     loss = term.forward(inputs)
     if mixed is None or mixed.lam == 1.0 or not term.uses_labels:
         return loss
-    other = inputs.batch._replace(targets=inputs.batch.targets[mixed.partner])
+    other = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
     return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=other))

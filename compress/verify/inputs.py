@@ -98,10 +98,10 @@ def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: b
     positions = evenly_spaced(len(data.test), count)
     values, targets, start = [], [], 0
     for batch in data.test.ordered(64):
-        end = start + len(batch.targets)
+        end = start + len(batch.target)
         rows = positions[(positions >= start) & (positions < end)] - start
-        values.append(batch.inputs.numpy()[rows])
-        targets.append(batch.targets.numpy()[rows])
+        values.append(batch.input.numpy()[rows])
+        targets.append(batch.target.numpy()[rows])
         start = end
     origin = f"{len(positions)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
     return VerificationSamples(np.concatenate(values), np.concatenate(targets), origin)

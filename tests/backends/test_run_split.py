@@ -74,7 +74,7 @@ def test_a_limit_cuts_the_outputs_and_stops_reading(exported):
     outputs, targets = collect_outputs(exported, samples, batch_size=8, limit=20)
     assert targets.tolist() == samples.targets[:20].tolist()
     batches = list(iterate_split(exported, samples, batch_size=8, limit=20))
-    assert [len(batch.targets) for _, batch in batches] == [8, 8, 8]
+    assert [len(batch.target) for _, batch in batches] == [8, 8, 8]
     assert len(outputs) == 20
 
 

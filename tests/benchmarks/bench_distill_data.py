@@ -187,9 +187,9 @@ class Bench:
     def everything(self, like: DistilledSet) -> DistilledSet:
         """All training images as a set."""
         batches = list(self.data.train.ordered(256))
-        targets = torch.cat([batch.targets for batch in batches])
+        targets = torch.cat([batch.target for batch in batches])
         soft = nn.functional.one_hot(targets, len(self.data.spec.classes)).float()
-        return replace(like, images=torch.cat([batch.inputs for batch in batches]), targets=targets, soft=soft)
+        return replace(like, images=torch.cat([batch.input for batch in batches]), targets=targets, soft=soft)
 
     def run(self, case: Case, seed: int) -> dict[str, Any]:
         """Scores of the test images and seconds; from the cache when finished."""

@@ -168,7 +168,7 @@ class Bench:
 
     def soft_labels(self, network: nn.Module, data: Data) -> None:
         """Write what a teacher says of the training images as they are."""
-        answers = torch.cat([outputs_of_batch(network, batch.inputs) for batch in data.train.ordered(100)])
+        answers = torch.cat([outputs_of_batch(network, batch.input) for batch in data.train.ordered(100)])
         write_soft_labels(self.folder / "soft.parquet", answers.softmax(1), data.train, data.spec.classes)
 
     @staticmethod

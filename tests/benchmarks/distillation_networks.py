@@ -127,8 +127,8 @@ def _fitted(size: int) -> object:
     data = load_data(settings, base=Path.cwd())
     images, labels = [], []
     for batch in data.train.ordered(500):
-        images.append(batch.inputs)
-        labels.append(batch.targets)
+        images.append(batch.input)
+        labels.append(batch.target)
     pixels = torch.cat(images) * torch.tensor(data.spec.std).view(1, -1, 1, 1) + torch.tensor(data.spec.mean).view(1, -1, 1, 1)
     return SVC(C=10.0, decision_function_shape="ovr").fit(_pixels(pixels), torch.cat(labels).numpy())
 

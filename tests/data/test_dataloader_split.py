@@ -35,7 +35,7 @@ def make(train=None, **rest):
 def equal(left, right):
     left, right = list(left), list(right)
     return len(left) == len(right) and all(
-        torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+        torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
         for one, other in zip(left, right, strict=True)
     )
 
@@ -84,7 +84,7 @@ def test_a_last_batch_of_one_sample_is_left_out():
     train = make().train
     batches = list(train.epoch(0, 5, seed=0))
     assert len(batches) == train.batches(5) == 4
-    assert all(len(batch.targets) == 5 for batch in batches)
+    assert all(len(batch.target) == 5 for batch in batches)
 
 
 def test_the_loaders_own_sampler_decides():
@@ -93,16 +93,16 @@ def test_the_loaders_own_sampler_decides():
     sampler = WeightedRandomSampler(weights, 10)
     batches = list(make(DataLoader(Jittered(), batch_size=5, sampler=sampler)).train.epoch(0, 5, seed=0))
     assert len(batches) == 2
-    assert all((batch.inputs.floor() == 4).all() for batch in batches)
+    assert all((batch.input.floor() == 4).all() for batch in batches)
 
 
 def test_ordered_gives_every_sample_once_in_order():
     data = make()
     batches = list(data.validation.ordered(4))
-    assert [len(batch.targets) for batch in batches] == [4, 4, 1]
-    assert torch.equal(torch.cat([batch.inputs for batch in batches]), tensors().tensors[0])
+    assert [len(batch.target) for batch in batches] == [4, 4, 1]
+    assert torch.equal(torch.cat([batch.input for batch in batches]), tensors().tensors[0])
     assert torch.cat([batch.samples for batch in batches]).tolist() == list(range(9))
-    shuffled = torch.cat([batch.inputs for batch in data.train.ordered(4)])
+    shuffled = torch.cat([batch.input for batch in data.train.ordered(4)])
     assert (shuffled[:, 0, 0, 0].floor() == torch.arange(21)).all()
 
 
@@ -191,8 +191,8 @@ def test_a_sampler_over_some_samples_is_followed_everywhere():
     first, second = (DataLoader(dataset, 4, sampler=SubsetRandomSampler(part)) for part in (range(12), range(12, 20)))
     data = Data.from_loaders(first, second, second, classes=["a", "b"])
     assert (len(data.train), len(data.validation)) == (12, 8)
-    assert torch.equal(torch.cat([batch.inputs for batch in data.validation.ordered(3)]), dataset.tensors[0][12:])
-    assert {float(value) for batch in data.train.epoch(0, 4, 0) for value in batch.inputs[:, 0, 0, 0]} <= {
+    assert torch.equal(torch.cat([batch.input for batch in data.validation.ordered(3)]), dataset.tensors[0][12:])
+    assert {float(value) for batch in data.train.epoch(0, 4, 0) for value in batch.input[:, 0, 0, 0]} <= {
         float(value) for value in dataset.tensors[0][:12, 0, 0, 0]
     }
     weighted = DataLoader(dataset, 4, sampler=WeightedRandomSampler(torch.ones(20), 8))

@@ -25,7 +25,7 @@ def gather(batches):
     """Inputs by sample index."""
     found = {}
     for batch in batches:
-        for sample, image in zip(batch.samples.tolist(), batch.inputs, strict=True):
+        for sample, image in zip(batch.samples.tolist(), batch.input, strict=True):
             assert sample not in found
             found[sample] = image
     return found
@@ -42,7 +42,7 @@ def test_an_epoch_shows_every_sample_once_with_its_target():
     batches = list(data.train.epoch(2, 7, seed=0))
     assert sorted(gather(batches)) == list(range(33))
     for batch in batches:
-        assert torch.equal(batch.targets, torch.from_numpy(data.train.labels)[batch.samples])
+        assert torch.equal(batch.target, torch.from_numpy(data.train.labels)[batch.samples])
 
 
 @pytest.mark.parametrize(("count", "batch_size", "expected"), [(33, 8, 4), (34, 8, 5), (32, 8, 4), (5, 1, 5), (5, 9, 1)])
@@ -50,7 +50,7 @@ def test_a_rest_of_one_sample_is_left_out(count, batch_size, expected):
     train = make(count).train
     batches = list(train.epoch(0, batch_size, seed=0))
     assert len(batches) == train.batches(batch_size) == expected
-    assert min(len(batch.targets) for batch in batches) > 1 or batch_size == 1
+    assert min(len(batch.target) for batch in batches) > 1 or batch_size == 1
 
 
 @pytest.mark.parametrize("augment", ["none", "light", "standard", "randaugment"])
@@ -82,7 +82,9 @@ def test_batches_are_equal_with_and_without_workers_and_memory(augment, monkeypa
         others = list(again.train.epoch(1, 4, seed=3))
         assert len(others) == len(alone)
         for one, other in zip(alone, others, strict=True):
-            assert all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
+            assert torch.equal(one.input, other.input)
+            assert torch.equal(one.target, other.target)
+            assert torch.equal(one.samples, other.samples)
 
 
 def test_kept_images_are_the_images_read_anew(monkeypatch):
@@ -125,7 +127,7 @@ def test_evaluation_splits_are_not_augmented():
 
 def test_inputs_are_normalised_by_the_training_images():
     data = make(300, image_size=12, augment="none")
-    inputs = torch.cat([batch.inputs for batch in data.train.ordered(64)])
+    inputs = torch.cat([batch.input for batch in data.train.ordered(64)])
     assert inputs.shape == (300, 3, 12, 12)
     assert inputs.dtype == torch.float32
     assert torch.allclose(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-3)
@@ -144,7 +146,7 @@ def test_colour_becomes_grey_for_a_grey_network():
     assert (colour.spec.channels, grey.spec.channels) == (3, 1)
 
     def pixels(data):
-        inputs = next(iter(data.train.ordered(33))).inputs
+        inputs = next(iter(data.train.ordered(33))).input
         return inputs * torch.tensor(data.spec.std).view(-1, 1, 1) + torch.tensor(data.spec.mean).view(-1, 1, 1)
 
     luma = (pixels(colour) * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
@@ -188,9 +190,9 @@ def test_withheld_labels_are_shown_by_no_batch_and_change_the_fingerprint(tmp_pa
 
     some, whole = (load_data(DataSettings(image_size=8, limit=60, labelled=n), base=tmp_path) for n in (20, None))
     batch = next(iter(some.train.ordered(60)))
-    kept = batch.targets[batch.targets != UNLABELLED]
+    kept = batch.target[batch.target != UNLABELLED]
     assert sorted(kept.tolist()) == sorted([*range(10), *range(10)])
-    assert torch.equal(batch.inputs, next(iter(whole.train.ordered(60))).inputs)
+    assert torch.equal(batch.input, next(iter(whole.train.ordered(60))).input)
     assert some.train.fingerprint != whole.train.fingerprint
     assert some.validation.fingerprint == whole.validation.fingerprint
-    assert int(next(iter(some.validation.ordered(60))).targets.min()) >= 0
+    assert int(next(iter(some.validation.ordered(60))).target.min()) >= 0

@@ -18,7 +18,7 @@ def context(tmp_path):
     teacher = conv_net(7)
     teacher.train()
     for batch in data.train.ordered(16):
-        teacher(batch.inputs)
+        teacher(batch.input)
     return Context(
         data=replace(data, test=Forbidden()),
         task=Classification(),

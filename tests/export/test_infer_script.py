@@ -128,7 +128,7 @@ def script(spec: InputSpec, folder: Path) -> ModuleType:
 
 
 def test_inputs(data: Data, channels: int) -> np.ndarray:
-    inputs = torch.cat([batch.inputs for batch in data.test.ordered(8)])
+    inputs = torch.cat([batch.input for batch in data.test.ordered(8)])
     return inputs.expand(-1, channels, -1, -1).numpy()
 
 

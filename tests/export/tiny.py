@@ -30,7 +30,7 @@ class TinySplit:
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
-            yield Batch(self.inputs[part], self.targets[part])
+            yield Batch.of(self.inputs[part], self.targets[part])
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:  # noqa: ARG002
         return self.ordered(batch_size)

@@ -97,7 +97,7 @@ def test_files_that_stages_start_from_compute_what_the_callers_network_computes(
     data = Data.from_loaders(loader(32), loader(32), loader(16), classes="abcd")
     stages = [Quantize(accept_if=None), Export(opset=20)]
     run = Pipeline("flipped", model=net, data=data, stages=stages).run(out=tmp_path)
-    inputs = next(iter(data.validation.ordered(32))).inputs
+    inputs = next(iter(data.validation.ordered(32))).input
     expected = net(inputs).detach().numpy()
     for folder, tolerance in (("00-start", 1e-4), ("01-quantize", 0.1)):
         path = run.folder / folder / "model.onnx"

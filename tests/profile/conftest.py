@@ -39,7 +39,7 @@ class FixedSplit:
 
     def ordered(self, batch_size: int) -> list[Batch]:
         pairs = zip(self.inputs.split(batch_size), self.targets.split(batch_size), strict=True)
-        return [Batch(inputs, targets) for inputs, targets in pairs]
+        return [Batch.of(inputs, targets) for inputs, targets in pairs]
 
     def epoch(self, _number: int, batch_size: int, _seed: int) -> list[Batch]:
         return self.ordered(batch_size)

@@ -67,7 +67,7 @@ class Fixed:
     def _cut(self, order, batch_size):
         x, y = self.tensors()
         for part in order.split(batch_size):
-            yield Batch(x[part], y[part], part, torch.zeros_like(part))
+            yield Batch.of(x[part], y[part], part, torch.zeros_like(part))
 
     def ordered(self, batch_size):
         return self._cut(torch.arange(self.count), batch_size)

@@ -9,5 +9,5 @@ def test_the_metric_is_that_of_all_validation_samples(residual, data, task, tmp_
     net = residual.eval()
     batches = list(data.validation.epoch(0, 7, 0))
     with torch.no_grad():
-        right = torch.cat([net(batch.inputs).argmax(1) == batch.targets for batch in batches])
+        right = torch.cat([net(batch.input).argmax(1) == batch.target for batch in batches])
     assert abs(validation_metric(net, context) - float(right.double().mean())) < 1e-6

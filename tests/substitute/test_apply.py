@@ -18,7 +18,7 @@ def test_fitted_replacements_are_nearer_to_the_input_network(candidate, context,
     for kind, names in operators.places.items():
         replacing.replace_without_fit(bare, kind, "relu6", names)
     fitted = run(candidate, context).candidate.module
-    x = torch.cat([batch.inputs for batch in data.validation.ordered(32)])
+    x = torch.cat([batch.input for batch in data.validation.ordered(32)])
     with torch.no_grad():
         reference = candidate.module(x)
         errors = [float((net(x) - reference).norm()) for net in (fitted, bare)]

@@ -16,12 +16,12 @@ from tests.train.toy_training import one_of_several
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [1, 3, 4, 7, 16])
 def test_shares_weigh_one_batch_together_and_none_is_a_single_sample_that_need_not_be(world, size):
-    batch = Batch(torch.arange(size).float(), torch.arange(size))
+    batch = Batch.of(torch.arange(size).float(), torch.arange(size))
     shares = [shard_batch(batch, size, rank=rank, world=world) for rank in range(world)]
     assert sum(weight for _, weight in shares) == pytest.approx(1.0)
-    mean = sum(float(part.inputs.mean()) * weight for part, weight in shares)
-    assert mean == pytest.approx(float(batch.inputs.mean()))
-    assert min(len(part.targets) for part, _ in shares) >= min(size, 2)
+    mean = sum(float(part.input.mean()) * weight for part, weight in shares)
+    assert mean == pytest.approx(float(batch.input.mean()))
+    assert min(len(part.target) for part, _ in shares) >= min(size, 2)
 
 
 def test_two_processes_end_with_the_weights_of_one(tmp_path):

@@ -225,7 +225,7 @@ def test_weighted_terms_add_up():
     answers = LossInputs(batch, student, teacher, Classification())
     hard, soft = HardLabels(weight=0.3), Response(weight=0.7)
     total = hard.weight * hard.forward(answers) + soft.weight * soft.forward(answers)
-    reference = 0.3 * nn.functional.cross_entropy(student, batch.targets) + 0.7 * Response().forward(answers)
+    reference = 0.3 * nn.functional.cross_entropy(student, batch.target) + 0.7 * Response().forward(answers)
     torch.testing.assert_close(total, reference)
 
 

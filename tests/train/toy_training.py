@@ -41,7 +41,7 @@ class ToySplit:
         noise = torch.Generator().manual_seed(view or 0)
         shift = 0.1 * torch.randn(self.inputs.shape, generator=noise)[samples] if view is not None else 0.0
         views = None if view is None else torch.full_like(samples, view)
-        return Batch(
+        return Batch.of(
             self.inputs[samples] + shift, self.targets[samples], samples if self.views else None, views if self.views else None
         )
 

@@ -82,11 +82,11 @@ class DistilledSplit:
     def _batch(self, samples: Tensor, view: int | None) -> Batch:
         images = self._images[samples]
         if view is None:
-            return Batch(images, self._targets[samples], samples)
+            return Batch.of(images, self._targets[samples], samples)
         if self._operations:
             chance = torch.stack([self._chance(index, view) for index in samples.tolist()])
             images = differentiable_augment(images, self._operations, chance)
-        return Batch(images, self._targets[samples], samples, torch.full_like(samples, view))
+        return Batch.of(images, self._targets[samples], samples, torch.full_like(samples, view))
 
     def _chance(self, index: int, view: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed_of(self._seed, index, view))

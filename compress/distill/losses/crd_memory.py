@@ -87,7 +87,7 @@ class MemoryBank(nn.Module):
             TrainingError: The data source does not number its samples, or several processes train.
         """
         samples = self._samples(batch)
-        classes = batch.targets.clamp(min=NO_CLASS)
+        classes = batch.target.clamp(min=NO_CLASS)
         drawn = torch.randint(self.samples, (self.negatives,)).to(g_s.device)
         same_class = (classes.unsqueeze(1) == self.classes[drawn]) & (classes >= 0).unsqueeze(1)
         excluded = same_class | (samples.unsqueeze(1) == drawn)

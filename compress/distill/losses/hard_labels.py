@@ -17,7 +17,7 @@ class HardLabels(LossTerm):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """The task's loss, averaged over the samples that have a label; 0 where none has."""
-        targets, student = inputs.batch.targets, inputs.student_logits
+        targets, student = inputs.batch.target, inputs.student_logits
         labelled = targets >= 0
         if not bool(labelled.all()):
             if not bool(labelled.any()):

@@ -43,4 +43,4 @@ class Jacobian(LossTerm):
             msg = "a term that uses the input gradient must declare needs = ('input_gradient',)"
             raise TypeError(msg)
         c = inputs.require_teacher_logits().argmax(dim=1)
-        return jacobian(input_gradient(inputs.student_logits, c, inputs.batch.inputs, keep_graph=True), inputs.teacher_gradient)
+        return jacobian(input_gradient(inputs.student_logits, c, inputs.batch.input, keep_graph=True), inputs.teacher_gradient)

@@ -117,7 +117,7 @@ class FileSoftLabels(Teacher):
         if batch.samples is None:
             msg = "soft labels from a file need numbered samples, and this data source does not number them"
             raise DataError(msg)
-        return self._logits[batch.samples.cpu()].to(batch.inputs.device)
+        return self._logits[batch.samples.cpu()].to(batch.device)
 
 
 class DatasetSoftLabels(FileSoftLabels):

@@ -60,18 +60,18 @@ class Peers(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Mean logits of the peers."""
-        self._logits = [main_output(peer(batch.inputs)).float() for peer in self._peers]
+        self._logits = [main_output(peer(batch.input)).float() for peer in self._peers]
         return torch.stack(self._logits).mean(dim=0).detach()
 
     def after_batch(self, batch: Batch, student: Tensor) -> None:
         """Accumulate the gradients of the peers."""
-        labelled = batch.targets >= 0
+        labelled = batch.target >= 0
         all_logits = [student, *(logits.detach() for logits in self._logits)]
         for index, logits in enumerate(self._logits, start=1):
             others = torch.stack([other for position, other in enumerate(all_logits) if position != index]).mean(dim=0)
             loss = response(logits, others, T=self.temperature).mean()
             if bool(labelled.any()):
-                loss = loss + self.task.loss(logits[labelled], batch.targets[labelled])
+                loss = loss + self.task.loss(logits[labelled], batch.target[labelled])
             (loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
         self._logits = []
 

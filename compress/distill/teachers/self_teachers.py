@@ -43,7 +43,7 @@ class SnapshotTeacher(Teacher):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor | None:
         """Logits of the snapshot; None before the first."""
-        return self._network(batch.inputs).float() if self.ready else None
+        return self._network(batch.input).float() if self.ready else None
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Take a snapshot every `every` epochs."""
@@ -84,7 +84,7 @@ class MovingAverageTeacher(Teacher):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the average."""
-        logits: Tensor = self._averaged().module(batch.inputs)
+        logits: Tensor = self._averaged().module(batch.input)
         return logits.float()
 
     def after_step(self, student: nn.Module) -> None:

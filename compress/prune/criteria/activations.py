@@ -123,7 +123,7 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
     work = working_copy(module, data.device)
     with _record_inputs(work, record), torch.no_grad():
         for batch in data.batches:
-            work(batch.inputs.to(data.device))
+            work(batch.input.to(data.device))
     return {name: total / counts[name] for name, total in sums.items()}
 
 

@@ -53,7 +53,7 @@ def _losses(work: nn.Module, data: ScoringData, temperature: float) -> list[Tens
     count = len(data.batches)
     device = data.device
     return [
-        data.task.loss(work(batch.inputs.to(device)) / temperature, batch.targets.to(device)) / count for batch in data.batches
+        data.task.loss(work(batch.input.to(device)) / temperature, batch.target.to(device)) / count for batch in data.batches
     ]
 
 

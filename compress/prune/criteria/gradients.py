@@ -79,7 +79,7 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     count = 0
     with all_require_grad(module), torch.enable_grad():
         for batch in batches:
-            task.loss(module(batch.inputs.to(device)), batch.targets.to(device)).backward()  # type: ignore[no-untyped-call]
+            task.loss(module(batch.input.to(device)), batch.target.to(device)).backward()  # type: ignore[no-untyped-call]
             count += 1
     module.to("cpu")
     for parameter in module.parameters():
@@ -94,7 +94,7 @@ def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]
     """
     module.to(data.device).eval()
     for batch in data.batches:
-        for x, y in zip(batch.inputs.to(data.device), batch.targets.to(data.device), strict=True):
+        for x, y in zip(batch.input.to(data.device), batch.target.to(data.device), strict=True):
             module.zero_grad(set_to_none=True)
             with all_require_grad(module), torch.enable_grad():
                 data.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
     scores: dict[str, Tensor] = {}
 
     def collect(module: nn.Module, data: ScoringData) -> None:
-        x = torch.ones(1, *data.batches[0].inputs.shape[1:], dtype=torch.float64, device=data.device)
+        x = torch.ones(1, *data.batches[0].input.shape[1:], dtype=torch.float64, device=data.device)
         saliency = prune_iteratively(working_copy(module, data.device).double(), x, data.removed, data.prunable)
         least = min(float(s[s > 0].log().min()) for s in saliency.values() if bool((s > 0).any()))
         scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in saliency.items()})

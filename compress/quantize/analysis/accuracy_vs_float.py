@@ -66,7 +66,7 @@ def compare_with_float(
     sqnr_db = decibels(float_outputs, quantized_outputs)
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the logits; {where}", runs=runs)
-    inputs = next(iter(split.ordered(SQNR_SAMPLES))).inputs.numpy()
+    inputs = next(iter(split.ordered(SQNR_SAMPLES))).input.numpy()
     sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(graphs.load(quantized)), inputs)
     by_layer = {name: value for name, value in sqnr_by_layer.items() if math.isfinite(value)}
     if by_layer:

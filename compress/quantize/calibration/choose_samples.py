@@ -39,7 +39,7 @@ def sample_calibration_set(split: Split, samples: int, *, classes: int, seed: in
     reservoirs: dict[int, list[np.ndarray]] = defaultdict(list)
     counts: dict[int, int] = defaultdict(int)
     for batch in split.ordered(64):
-        for target, image in zip(batch.targets.tolist(), batch.inputs.numpy(), strict=True):
+        for target, image in zip(batch.target.tolist(), batch.input.numpy(), strict=True):
             counts[target] += 1
             reservoir = reservoirs[target]
             if len(reservoir) < per_class:

@@ -162,7 +162,7 @@ class LatencyTrial:
         if device is None:
             raise ConversionError(latency_unavailable(context.targets))
         self.trials, self.folder, self.threads = trials, folder, device.threads
-        self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).inputs.numpy()
+        self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).input.numpy()
         self._written: dict[str, Layers] = {}
         self._baseline_ms: float | None = None
 

@@ -101,7 +101,7 @@ class CachedTeacher(Teacher):
             rows = np.concatenate(
                 [self._views[int(view)].read(sample[None]) for view, sample in zip(views, samples, strict=True)]
             )
-        return torch.from_numpy(rows).to(batch.inputs.device, non_blocking=True)
+        return torch.from_numpy(rows).to(batch.device, non_blocking=True)
 
     def networks(self, device: torch.device) -> list[nn.Module]:
         """Copies of the teachers, made once."""
@@ -138,12 +138,11 @@ class CachedTeacher(Teacher):
         start = 0
         for batch in self.split.view(view, BATCH_SIZE):
             if start // SHARD_SIZE in shards:
-                on_device = batch._replace(inputs=batch.inputs.to(self.device), targets=batch.targets.to(self.device))
-                yield start, self._compute(on_device).cpu().numpy()
-            start += len(batch.targets)
+                yield start, self._compute(batch.to(self.device)).cpu().numpy()
+            start += batch.size
 
     @torch.no_grad()
     def _compute(self, batch: Batch) -> Tensor:
         """Logits of a batch, computed now by copies of the teachers on the device of its inputs."""
-        logits = [teacher(batch.inputs).float() for teacher in self.networks(batch.inputs.device)]
-        return self.combine(logits, batch.targets)
+        logits = [teacher(batch.input).float() for teacher in self.networks(batch.device)]
+        return self.combine(logits, batch.target)

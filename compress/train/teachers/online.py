@@ -75,15 +75,15 @@ def run_teacher(
     if not teacher.ready:
         return TeacherOutputs()
     with timer:
-        inputs = batch.inputs.detach().requires_grad_(gradient)
+        inputs = batch.input.detach().requires_grad_(gradient)
         activations: list[Activations] = []
         outputs: list[Tensor] = []
         with torch.set_grad_enabled(gradient):
-            for index, network in enumerate(teacher.networks(batch.inputs.device)):
+            for index, network in enumerate(teacher.networks(batch.device)):
                 with capture(network, matcher.teacher_hooks(index)) as captured:
                     outputs.append(network(inputs).float())
                 activations.append({hook: tensor.detach() for hook, tensor in captured.items()})
-            logits = teacher.combine(outputs, batch.targets)
+            logits = teacher.combine(outputs, batch.target)
             teacher_gradient = input_gradient(logits, logits.argmax(dim=1), inputs) if gradient else None
     return TeacherOutputs(logits.detach(), activations, teacher_gradient)
 
@@ -107,7 +107,7 @@ def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.d
         teacher.before_training(module, device)
     inputs, networks = torch.empty(0, device=device), list[nn.Module]()
     if any(term.feature_kind for term in terms):
-        inputs = next(iter(data.train.ordered(2))).inputs.to(device)
+        inputs = next(iter(data.train.ordered(2))).input.to(device)
     if teacher is not None and (online := online_terms(terms)):
         networks = teacher.networks(device)
         if not networks:

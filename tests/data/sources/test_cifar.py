@@ -41,7 +41,7 @@ def test_validation_is_held_out_of_training_and_test_is_its_own(monkeypatch, tmp
     monkeypatch.setattr(cifar_module, "datasets", SimpleNamespace(CIFAR10=Small, CIFAR100=Small))
     data = load_data(DataSettings(source=source, image_size=32, validation=0.2), base=tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (32, 8, 12)
-    pixels = next(iter(data.test.ordered(1))).inputs[0].permute(1, 2, 0).numpy() * data.spec.std + data.spec.mean
+    pixels = next(iter(data.test.ordered(1))).input[0].permute(1, 2, 0).numpy() * data.spec.std + data.spec.mean
     assert np.allclose(pixels * 255, Small("", False, False).data[0], atol=0.1)
 
 

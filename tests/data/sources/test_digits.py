@@ -13,7 +13,7 @@ def digits(**settings):
 
 
 def hashes(split):
-    return {hashlib.sha256(image.numpy().tobytes()).hexdigest() for batch in split.ordered(64) for image in batch.inputs}
+    return {hashlib.sha256(image.numpy().tobytes()).hexdigest() for batch in split.ordered(64) for image in batch.input}
 
 
 def test_all_images_are_used_and_no_split_shares_one():
@@ -43,10 +43,10 @@ def test_another_seed_splits_otherwise():
 
 
 def test_grey_scans_become_three_equal_channels():
-    inputs = next(iter(digits().train.ordered(4))).inputs
+    inputs = next(iter(digits().train.ordered(4))).input
     assert inputs.shape == (4, 3, 16, 16)
     assert torch.equal(inputs[:, 0], inputs[:, 2])
-    assert next(iter(digits(channels=1).train.ordered(4))).inputs.shape == (4, 1, 16, 16)
+    assert next(iter(digits(channels=1).train.ordered(4))).input.shape == (4, 1, 16, 16)
 
 
 def test_classes_are_named():

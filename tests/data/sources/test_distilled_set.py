@@ -52,7 +52,7 @@ def test_a_set_is_read_back_to_the_bit_from_its_file_or_folder(written, tmp_path
 
 def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(written, tmp_path):
     data, behind = load_data(recipe(), base=tmp_path), load_data(SETTINGS, base=tmp_path)
-    assert torch.equal(next(iter(data.train.ordered(64))).inputs, written.images)
+    assert torch.equal(next(iter(data.train.ordered(64))).input, written.images)
     assert data.validation.fingerprint == behind.validation.fingerprint
     assert data.test.fingerprint == behind.test.fingerprint
     assert data.spec == behind.spec
@@ -61,12 +61,12 @@ def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(writte
 def test_its_images_are_shown_in_views_of_their_own_augmentation(written, tmp_path):
     split = load_data(recipe(), base=tmp_path).train
     assert split.views == 3
-    first, again, other = (next(iter(split.view(number, 64))).inputs for number in (0, 3, 1))
+    first, again, other = (next(iter(split.view(number, 64))).input for number in (0, 3, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     plain = load_data(recipe(augment="none"), base=tmp_path).train
     assert plain.views == 1
-    assert torch.equal(next(iter(plain.view(2, 64))).inputs, written.images)
+    assert torch.equal(next(iter(plain.view(2, 64))).input, written.images)
     assert plain.fingerprint != split.fingerprint
     assert plain.contents == split.contents
 
@@ -77,15 +77,15 @@ def test_an_epoch_shows_every_image_once_in_the_view_of_its_number(written, tmp_
     samples = torch.cat([batch.samples for batch in batches])
     assert len(batches) == split.batches(16) == 3
     assert sorted(samples.tolist()) == list(range(40))
-    whole = next(iter(split.view(1, 64))).inputs
-    assert torch.allclose(torch.cat([batch.inputs for batch in batches]), whole[samples], atol=1e-6)
-    assert torch.equal(torch.cat([batch.targets for batch in batches]), torch.from_numpy(split.labels)[samples])
+    whole = next(iter(split.view(1, 64))).input
+    assert torch.allclose(torch.cat([batch.input for batch in batches]), whole[samples], atol=1e-6)
+    assert torch.equal(torch.cat([batch.target for batch in batches]), torch.from_numpy(split.labels)[samples])
 
 
 def test_a_limit_takes_as_many_of_each_class_with_their_soft_labels(written, tmp_path):
     split = load_data(recipe(limit=20), base=tmp_path).train
     assert torch.bincount(torch.from_numpy(split.labels)).tolist() == [2] * 10
-    shown = next(iter(split.ordered(64))).inputs
+    shown = next(iter(split.ordered(64))).input
     rows = [int((written.images == image).flatten(1).all(1).nonzero()) for image in shown]
     assert torch.equal(split.soft, written.soft[rows])
 

@@ -80,7 +80,7 @@ def test_images_are_normalised_as_imagenet(tmp_path):
     data = read(tmp_path)
     batch = next(iter(data.train.ordered(32)))
     assert data.spec.mean == (0.485, 0.456, 0.406)
-    for image, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
+    for image, target in zip(batch.input, batch.target.tolist(), strict=True):
         pixels = image * torch.tensor(data.spec.std).view(3, 1, 1) + torch.tensor(data.spec.mean).view(3, 1, 1)
         assert torch.allclose(pixels.mean((1, 2)) * 255, torch.tensor(COLOURS[data.spec.classes[target]]).float(), atol=10)
 
@@ -90,12 +90,12 @@ def test_epoch_and_view_agree_with_workers_too(tmp_path, augment):
     fill(tmp_path, 6)
     plain, parallel = read(tmp_path, augment=augment).train, read(tmp_path, augment=augment, workers=2).train
     views = {
-        sample: image for batch in plain.view(1, 4) for sample, image in zip(batch.samples.tolist(), batch.inputs, strict=True)
+        sample: image for batch in plain.view(1, 4) for sample, image in zip(batch.samples.tolist(), batch.input, strict=True)
     }
     shown = [
         (sample, image)
         for batch in parallel.epoch(1, 4, seed=9)
-        for sample, image in zip(batch.samples.tolist(), batch.inputs, strict=True)
+        for sample, image in zip(batch.samples.tolist(), batch.input, strict=True)
     ]
     assert len(shown) == plain.batches(4) * 4 or len(shown) == len(plain)
     assert all(torch.equal(views[sample], image) for sample, image in shown)
@@ -114,7 +114,7 @@ def test_images_of_any_mode_are_read(tmp_path, mode, channels):
             file.unlink()
         for index in range(6):
             image.save(tmp_path / name / f"{index}.{'tif' if mode == 'CMYK' else 'png'}")
-    inputs = next(iter(read(tmp_path, channels=channels).train.ordered(2))).inputs
+    inputs = next(iter(read(tmp_path, channels=channels).train.ordered(2))).input
     assert inputs.shape == (2, channels, 16, 16)
     if mode != "1":
         mean = torch.tensor(read(tmp_path, channels=channels).spec.mean).view(-1, 1, 1)
@@ -126,7 +126,7 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
     fill(tmp_path, 6, suffix="png")
     palette = Image.new("RGB", (20, 20), (128, 128, 128)).convert("P")
     palette.save(tmp_path / "cat" / "0.png", transparency=bytes([0, 255]))
-    assert sum(len(batch.targets) for batch in read(tmp_path).train.ordered(8)) > 0
+    assert sum(len(batch.target) for batch in read(tmp_path).train.ordered(8)) > 0
 
 
 def test_a_missing_folder_is_refused(tmp_path):

@@ -69,8 +69,8 @@ def test_datasets_of_tensors_or_pillow_images_become_splits(folder, name):
     assert data.spec.classes == ("dark", "bright")
     assert (len(data.train), len(data.validation), len(data.test)) == (10, 4, 6)
     batch = next(iter(data.train.ordered(10)))
-    assert batch.inputs.shape == (10, 3, 16, 16)
-    assert torch.equal(batch.inputs.mean((1, 2, 3)) > 0, batch.targets == 1)
+    assert batch.input.shape == (10, 3, 16, 16)
+    assert torch.equal(batch.input.mean((1, 2, 3)) > 0, batch.target == 1)
 
 
 def test_a_ready_data_is_passed_on(folder):

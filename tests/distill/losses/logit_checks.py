@@ -26,7 +26,7 @@ def logits(seed, scale=2.0):
 def loss_inputs(targets, sample_weights=None, temperature=None):
     """Inputs of a term with logits in float32."""
     z_s, z_t, _ = logits(10)
-    z_s, z_t, batch = z_s.float(), z_t.float(), Batch(torch.zeros(N, 1), targets)
+    z_s, z_t, batch = z_s.float(), z_t.float(), Batch.of(torch.zeros(N, 1), targets)
     return LossInputs(batch, z_s, z_t, Classification(), sample_weights=sample_weights, temperature=temperature)
 
 

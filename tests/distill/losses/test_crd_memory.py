@@ -24,7 +24,7 @@ def unit(*shape, seed=0):
 
 
 def batch(samples, targets):
-    return Batch(torch.zeros(len(samples), 1), torch.tensor(targets), torch.tensor(samples))
+    return Batch.of(torch.zeros(len(samples), 1), torch.tensor(targets), torch.tensor(samples))
 
 
 def memory(seed=0, **more):

@@ -18,6 +18,6 @@ def test_peers_learn_from_the_labels_and_from_each_other():
         teacher.after_batch(batch, torch.zeros(16, 3))
         teacher.after_step(conv_net())
     loss = torch.nn.functional.cross_entropy
-    assert loss(teacher.logits(batch), batch.targets) < loss(first, batch.targets)
+    assert loss(teacher.logits(batch), batch.target) < loss(first, batch.target)
     assert not any(torch.equal(a, b.state_dict()["0.weight"]) for a, b in zip(before, peers, strict=True))
     assert not teacher.logits(batch).requires_grad

@@ -21,18 +21,18 @@ def test_a_snapshot_is_the_student_of_the_last_full_period():
     teacher.after_epoch(later, 1)
     teacher.after_epoch(conv_net(6), 2)
     with torch.no_grad():
-        torch.testing.assert_close(teacher.logits(batch), later(batch.inputs))
+        torch.testing.assert_close(teacher.logits(batch), later(batch.input))
 
 
 def test_the_moving_average_follows_the_student():
     student = conv_net()
     teacher = started(MovingAverageTeacher(0.9), student)
     with torch.no_grad():
-        torch.testing.assert_close(teacher.logits(batch_of()), student(batch_of().inputs))
+        torch.testing.assert_close(teacher.logits(batch_of()), student(batch_of().input))
     for _ in range(400):
         teacher.after_step(conv_net(3))
     with torch.no_grad():
-        torch.testing.assert_close(teacher.logits(batch_of()), conv_net(3)(batch_of().inputs), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(teacher.logits(batch_of()), conv_net(3)(batch_of().input), rtol=1e-3, atol=1e-3)
 
 
 def test_the_ensemble_is_the_weighted_mean_of_the_student_outputs():

@@ -31,7 +31,7 @@ def scoring_data(data: Any, task: Any, net: nn.Module, count: int = 2, **fields:
 
 
 def in_float64(net: nn.Module, batch: Batch) -> tuple[nn.Module, Tensor, Tensor]:
-    return copy.deepcopy(net).double(), batch.inputs.double(), batch.targets
+    return copy.deepcopy(net).double(), batch.input.double(), batch.target
 
 
 def cross_entropy(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:

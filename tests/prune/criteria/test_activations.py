@@ -39,7 +39,7 @@ def _material(data, task):
 
 def _inputs(net, given):
     """What the second convolution reads, (positions, 8), float64."""
-    x = torch.cat([torch.relu(net.conv(batch.inputs)) for batch in given.batches]).detach().double()
+    x = torch.cat([torch.relu(net.conv(batch.input)) for batch in given.batches]).detach().double()
     return x.movedim(1, -1).reshape(-1, 8).numpy()
 
 
@@ -97,7 +97,7 @@ def test_wanda_sees_both_projections_of_attention(data, task):
     net, given, scorer = Attending().eval(), _material(data, task), wanda()
     scorer.collect(net, given)
     attention = net.attention
-    tokens = torch.cat([batch.inputs[:, 0] for batch in given.batches]).double()
+    tokens = torch.cat([batch.input[:, 0] for batch in given.batches]).double()
     w, b = attention.in_proj_weight.detach().double(), attention.in_proj_bias.detach().double()
     q, k, v = (
         (tokens @ part.T + bias).view(-1, 8, 2, 4).transpose(1, 2) for part, bias in zip(w.split(8), b.split(8), strict=True)

@@ -45,7 +45,7 @@ def test_taylor_keeps_what_the_loss_depends_on_and_drops_the_dead_however_large(
     with torch.no_grad():
         plain.conv.weight[:4] = -plain.conv.weight[:4].abs() * 100  # large, and dead: positive inputs, then a ReLU
         plain.conv.weight[4:] = plain.conv.weight[4:].abs() * 0.01
-    batches = [Batch(batch.inputs.abs(), batch.targets) for batch in data.train.epoch(0, 32, 0)]
+    batches = [Batch.of(batch.input.abs(), batch.target) for batch in data.train.epoch(0, 32, 0)]
     assert accumulate_gradients(plain, batches, task) == 2
     assert torch.equal(_halve(plain, spec, taylor()).conv.weight, plain.conv.weight[4:])
     assert torch.equal(_halve(plain, spec, magnitude()).conv.weight, plain.conv.weight[:4])
@@ -55,7 +55,7 @@ def test_gradients_are_the_mean_over_batches_and_leave_statistics_alone(residual
     before = {name: value.clone() for name, value in residual.state_dict().items()}
     batches = list(data.train.ordered(32))
     accumulate_gradients(residual, batches, task)
-    loss = sum(task.loss(residual(b.inputs), b.targets) for b in batches) / 2
+    loss = sum(task.loss(residual(b.input), b.target) for b in batches) / 2
     expected = torch.autograd.grad(loss, residual.head.weight)[0]
     torch.testing.assert_close(residual.head.weight.grad, expected)
     assert all(torch.equal(value, before[name]) for name, value in residual.state_dict().items())

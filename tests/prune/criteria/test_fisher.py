@@ -36,7 +36,7 @@ def _squares(net, weights, gates, given):
         parametrize.register_parametrization(part, name, Gated(gates), unsafe=True)
     total = torch.zeros_like(gates)
     for batch in given.batches:
-        for x, y in zip(batch.inputs.double(), batch.targets, strict=True):
+        for x, y in zip(batch.input.double(), batch.target, strict=True):
             total += torch.autograd.grad(given.task.loss(work(x[None]), y[None]), gates)[0].square()
     return total.detach()
 
@@ -87,7 +87,7 @@ def test_a_heads_score_is_the_squared_gradient_of_a_gate_on_its_answer(data, tas
     work, total = net.double(), torch.zeros(4, dtype=torch.float64)
     parametrize.register_parametrization(work.attention.out_proj, "weight", ByHead(), unsafe=True)
     for batch in given.batches:
-        for x, y in zip(batch.inputs.double(), batch.targets, strict=True):
+        for x, y in zip(batch.input.double(), batch.target, strict=True):
             total += torch.autograd.grad(task.loss(work(x[None]), y[None]), gates)[0].square()
     torch.testing.assert_close(mine.double(), total, rtol=1e-3, atol=1e-10)
 

@@ -91,7 +91,7 @@ def network(data: Data) -> nn.Module:
         for epoch in range(8):
             for batch in data.train.epoch(epoch, 64, 0):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(net(batch.inputs), batch.targets).backward()
+                nn.functional.cross_entropy(net(batch.input), batch.target).backward()
                 optimizer.step()
     return net.eval()
 

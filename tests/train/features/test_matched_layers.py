@@ -174,7 +174,7 @@ def test_a_teacher_without_a_network_cannot_be_looked_into(tmp_path):
         key = "v"
 
         def logits(self, batch):
-            return torch.zeros(len(batch.targets), 3)
+            return torch.zeros(len(batch.target), 3)
 
     settings = SETTINGS.model_copy(update={"epochs": 1})
     with pytest.raises(TrainingError, match=r"loss 'hint' needs the teacher's network, but this teacher has none"):

@@ -37,23 +37,33 @@ def test_kept_answers_agree_with_the_teacher(tmp_path):
     for epoch in range(3):
         for batch in split.epoch(epoch, 7, 0):
             with torch.no_grad():
-                torch.testing.assert_close(found.logits(batch), teacher(batch.inputs))
+                torch.testing.assert_close(found.logits(batch), teacher(batch.input))
 
 
 def test_several_teachers_are_averaged(tmp_path):
     split, teachers = ToySplit(12, 1), [conv_net(1), conv_net(2)]
     batch = next(iter(split.epoch(0, 12, 0)))
     with torch.no_grad():
-        mean = (teachers[0](batch.inputs) + teachers[1](batch.inputs)) / 2
+        mean = (teachers[0](batch.input) + teachers[1](batch.input)) / 2
     torch.testing.assert_close(answers(split, tmp_path, teachers).logits(batch), mean)
 
 
 def test_a_batch_of_mixed_views_gets_each_sample_its_own(tmp_path):
     split, teacher = ToySplit(8, 1), conv_net()
     zero, one = (next(iter(split.view(view, 8))) for view in (0, 1))
-    mixed = Batch(*(torch.cat([a[:3], b[3:]]) for a, b in zip(zero, one, strict=True)))
+    mixed = Batch.of(
+        *(
+            torch.cat([a[:3], b[3:]])
+            for a, b in (
+                (zero.input, one.input),
+                (zero.target, one.target),
+                (zero.samples, one.samples),
+                (zero.views, one.views),
+            )
+        )
+    )
     with torch.no_grad():
-        torch.testing.assert_close(answers(split, tmp_path, [teacher]).logits(mixed), teacher(mixed.inputs))
+        torch.testing.assert_close(answers(split, tmp_path, [teacher]).logits(mixed), teacher(mixed.input))
 
 
 def test_a_second_use_asks_no_teacher(tmp_path):

@@ -59,7 +59,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
     def ask(batch):
         if len(asked) == 2:
             raise KeyboardInterrupt
-        asked.append(len(batch.targets))
+        asked.append(len(batch.target))
         return CachedTeacher._compute(cut, batch)
 
     monkeypatch.setattr(cut, "_compute", ask)
@@ -68,7 +68,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
     assert len(list(cut.folder.glob("*.npy"))) == 2
     again = answers(split, tmp_path / "cut", teacher)
     monkeypatch.setattr(
-        again, "_compute", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._compute(again, batch)
+        again, "_compute", lambda batch: asked.append(len(batch.target)) or CachedTeacher._compute(again, batch)
     )
     again.precompute([0])
     assert asked == [128, 128, 44]
@@ -77,7 +77,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
     next(again.folder.glob("*-00001.npy")).write_bytes(b"cut")
     third = answers(split, tmp_path / "cut", teacher)
     monkeypatch.setattr(
-        third, "_compute", lambda batch: asked.append(len(batch.targets)) or CachedTeacher._compute(third, batch)
+        third, "_compute", lambda batch: asked.append(len(batch.target)) or CachedTeacher._compute(third, batch)
     )
     third.precompute([0])
     assert asked[3:] == [128]
