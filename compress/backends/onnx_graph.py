@@ -19,6 +19,7 @@ import onnxruntime
 from onnx_ir.passes.common import ShapeInferencePass
 
 import compress
+from compress.backends.read_graph import read_graph
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
@@ -215,17 +216,14 @@ def load(path: Path) -> onnx.ModelProto:
     Raises:
         ConversionError: There is none, it is not ONNX, or its external data is missing or outside its folder.
     """
+    model = read_graph(path)
     try:
-        return onnx.load(path, format="protobuf")
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # onnx raises errors of several unrelated classes
+        reason = "its external data is missing or outside its folder: keep the weights file beside the .onnx file"
+        msg = f"cannot read {path}: {reason} ({error})"
         raise ConversionError(msg) from error
-    except Exception as error:  # protobuf's DecodeError has a different base in each of its implementations
-        msg = f"{path} is not an ONNX file, or is cut off; export it again"
-        if type(error).__name__ != "DecodeError":
-            reason = "its external data is missing or outside its folder: keep the weights file beside the .onnx file"
-            msg = f"cannot read {path}: {reason} ({error})"
-        raise ConversionError(msg) from error
+    return model
 
 
 def check_finite(model: onnx.ModelProto) -> None:

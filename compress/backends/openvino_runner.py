@@ -10,8 +10,9 @@ import numpy as np
 
 from compress.backends import runner_protocol as base
 from compress.backends.onnxruntime_runner import explain_error
+from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
-from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.errors import MissingPackageError
 
 
 class OpenVinoRunner:
@@ -43,7 +44,7 @@ class OpenVinoRunner:
             import openvino
         except ImportError as error:
             raise MissingPackageError("openvino", "openvino", f"running {self.path} in OpenVINO") from error
-        _check(self.path)
+        read_graph(self.path)  # OpenVINO would try its other formats on it, and print what they say
         self._version = openvino.__version__
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if self.threads:
@@ -105,22 +106,6 @@ class OpenVinoRunner:
             DeviceError: An input's shape is not known.
         """
         return base.zero_feeds(self, batch)
-
-
-def _check(path: Path) -> None:
-    """Refuse what is no ONNX file here: OpenVINO would try its other formats on it, and print what they say."""
-    import onnx
-
-    try:
-        onnx.load(path, load_external_data=False)
-    except OSError as error:
-        msg = f"cannot load {path}: there is no such file"
-        raise ConversionError(msg) from error
-    except Exception as error:  # protobuf's DecodeError has a different base in each of its implementations
-        if type(error).__name__ != "DecodeError":
-            raise
-        msg = f"cannot load {path}: it is not an ONNX file, or a truncated one"
-        raise ConversionError(msg) from error
 
 
 def _plain(value: Any) -> str:

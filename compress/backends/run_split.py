@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from compress.backends import onnx_graph
 from compress.backends.eval_mode import eval_mode, module_device
 from compress.backends.open_runner import open_runner
+from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, FileRunner, Shapes
 from compress.core.errors import ConversionError, DataError
 from compress.data.batch import Batch, Split
@@ -174,7 +175,7 @@ def _has_batch_ranges(network: Network) -> bool:
     if isinstance(network, onnx.ModelProto):
         model = network
     elif isinstance(path, Path) and path.suffix == ".onnx":
-        model = onnx.load(path, load_external_data=False)
+        model = read_graph(path)
     else:
         return False
     return any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)

@@ -183,8 +183,8 @@ def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> Fac
 
 def _input_name(path: Path) -> str:
     """Name of the image input of an ONNX file."""
-    import onnx
+    from compress.backends.read_graph import read_graph
 
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = read_graph(path).graph
     weights = {tensor.name for tensor in graph.initializer}
     return str(next(item.name for item in graph.input if item.name not in weights))

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from compress.backends.read_graph import read_graph
 from compress.core.errors import ConversionError, DeviceError
 
 Kind = Literal["dense", "grouped", "depthwise", "other"]
@@ -89,13 +90,7 @@ def load(path: Path) -> onnx.ModelProto:
     Raises:
         ConversionError: Not an ONNX file, or one without a graph.
     """
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        if type(error).__name__ != "DecodeError":  # protobuf's, which has no type stubs to import it by
-            raise
-        msg = f"cannot read {path} as ONNX: it is not an ONNX file, or a truncated one"
-        raise ConversionError(msg) from error
+    model = read_graph(path)
     if not model.graph.node:
         msg = f"cannot read {path} as ONNX: it holds no graph"
         raise ConversionError(msg)

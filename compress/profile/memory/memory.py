@@ -16,6 +16,7 @@ from onnx import helper
 from onnx.external_data_helper import ExternalDataInfo
 
 from compress.backends.onnx_cleanup import all_nodes
+from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.record import Quantity
@@ -197,7 +198,7 @@ def parts(path: Path) -> list[Path]:
 
 def weights(path: Path) -> int:
     """Bytes of all tensors stored in a file, counted without loading external data."""
-    return sum(_stored_bytes(_load(path).graph))
+    return sum(_stored_bytes(read_graph(path).graph))
 
 
 def _stored_bytes(graph: onnx.GraphProto) -> Iterator[int]:
@@ -231,9 +232,7 @@ def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
 
 def _external(path: Path) -> list[Path]:
     """Files beside an ONNX file that hold its weights."""
-    locations = {ExternalDataInfo(tensor).location for tensor in _stored_tensors(_load(path).graph) if tensor.external_data}
+    locations = {
+        ExternalDataInfo(tensor).location for tensor in _stored_tensors(read_graph(path).graph) if tensor.external_data
+    }
     return [path.parent / location for location in sorted(locations)]
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    return onnx.load(path, load_external_data=False)

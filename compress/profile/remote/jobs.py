@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
@@ -126,16 +127,7 @@ def time_arguments(
 
 def _parts(path: Path) -> list[Path]:
     """The file and those of its weights; all exist."""
-    try:
-        files = memory.parts(path)
-    except OSError as error:
-        msg = f"cannot send {path}: {error.strerror}"
-        raise ConversionError(msg) from error
-    except Exception as error:  # protobuf's DecodeError has a different base in each of its implementations
-        if type(error).__name__ != "DecodeError":
-            raise
-        msg = f"cannot send {path}: it is not an ONNX file, or a truncated one ({error})"
-        raise ConversionError(msg) from error
+    files = memory.parts(path)
     if missing := [str(part) for part in files if not part.is_file()]:
         msg = f"cannot send {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
         raise ConversionError(msg)
@@ -161,7 +153,7 @@ def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
     """Shape and type of each input of an ONNX file that is not a weight."""
     import onnx
 
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = read_graph(path).graph
     weights = {tensor.name for tensor in graph.initializer}
     return {
         item.name: (

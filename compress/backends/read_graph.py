@@ -1,0 +1,28 @@
+"""The graph of an ONNX file, without weights in other files: the one place that recognises a file which is not ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from compress.core.errors import ConversionError
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file; weights that it stores in other files are not read.
+
+    Raises:
+        ConversionError: There is no such file, or it is not ONNX.
+    """
+    try:
+        return onnx.load(path, format="protobuf", load_external_data=False)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
+        raise ConversionError(msg) from error
+    except Exception as error:
+        # protobuf's DecodeError has a different base class in each of its implementations.
+        if type(error).__name__ != "DecodeError":
+            raise
+        msg = f"{path} is not an ONNX file, or a truncated one; export it again"
+        raise ConversionError(msg) from error
