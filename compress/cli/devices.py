@@ -27,7 +27,7 @@ def listed() -> None:
 def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
     """Print one profile with the source of every value."""
     from compress.config.devices import load_device
-    from compress.config.yaml_lines import dump
+    from compress.config.yaml_writer import dump
 
     echo(dump(load_device(name).model_dump(mode="json", exclude_none=True)).rstrip())
 

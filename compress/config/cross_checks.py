@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
-from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
 from compress.core.registry_field import name_of

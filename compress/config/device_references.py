@@ -7,8 +7,8 @@ from pathlib import Path
 
 from compress.config.cross_checks import StageEntry
 from compress.config.devices import load_device
+from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
-from compress.config.yaml_lines import KeyPath
 from compress.core.budget import Budget
 from compress.core.errors import CompressError
 from compress.core.stage import Stage

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from compress.config.yaml_lines import UnreadableError, read_text
+from compress.config.yaml_lines import read_text
+from compress.config.yaml_nodes import UnreadableError
 from compress.core.errors import CompressError, RecipeError, ValidationIssue, nearest
 from compress.core.user_path import user_path
 

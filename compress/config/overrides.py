@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from compress.config.key_path import KeyPath, format_path, quote, shorten
 from compress.config.renamed_keys import new_name
-from compress.config.yaml_lines import Document, KeyPath, UnreadableError, format_path, quote, shorten, value_of
+from compress.config.yaml_lines import Document, value_of
+from compress.config.yaml_nodes import UnreadableError
 from compress.core.errors import ValidationIssue, nearest
 
 

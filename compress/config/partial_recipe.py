@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from compress.config.cross_checks import PartialRecipe, StageEntry
-from compress.config.yaml_lines import KeyPath, has_key
+from compress.config.key_path import KeyPath, has_key
 from compress.core.budget import Budget
 from compress.core.registry import lookup, names
 from compress.data.settings import DataSettings

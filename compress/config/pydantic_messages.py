@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ValidationError
 
-from compress.config.yaml_lines import KeyPath, has_key, quote
+from compress.config.key_path import KeyPath, has_key, quote
 from compress.core.errors import nearest
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField

@@ -21,11 +21,13 @@ from compress.config import cross_checks as checks
 from compress.config import device_references as devices
 from compress.config.find_recipe import locate, read, shipped, shipped_folder
 from compress.config.json_schema import describe
+from compress.config.key_path import format_path
 from compress.config.overrides import override
 from compress.config.partial_recipe import read_partially
 from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
-from compress.config.yaml_lines import Document, dump, format_path, parse
+from compress.config.yaml_lines import Document, parse
+from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from compress.config.yaml_lines import KeyPath
+from compress.config.key_path import KeyPath
 
 
 class Renamed(NamedTuple):

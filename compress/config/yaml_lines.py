@@ -1,92 +1,38 @@
 """YAML text → plain values, with the line of every key.
 
-Values follow YAML 1.2's core schema: `1e-3` is a number, `no` and `on` are words, `1:30` is not a number of seconds.
-ruamel.yaml parses; values are built from its nodes, so that every fault has its line: a key that is no word or stands twice, a
-tag, an alias within itself or that multiplies. Merge keys are ordinary keys. Reading never runs code.
+Values are built from the nodes of ruamel.yaml, so that every fault has its line: a key that is not text or stands twice, a tag,
+an alias within itself or one that multiplies. Merge keys are ordinary keys. Reading never runs code.
 """
 
 from __future__ import annotations
 
 import errno
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
-from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.representer import SafeRepresenter
-from ruamel.yaml.resolver import VersionedResolver
 
+from compress.config.key_path import KeyPath, format_path, quote
+from compress.config.yaml_nodes import (
+    KINDS,
+    LIMIT_BYTES,
+    LIMIT_DEPTH,
+    LIMIT_VALUES,
+    RECIPE,
+    TAG,
+    DocumentKind,
+    UnreadableError,
+    compose,
+    too_many_values,
+    yaml_reader,
+)
 from compress.core.errors import RecipeError, ValidationIssue
 
-KeyPath = tuple[str | int, ...]
-
-LIMIT_BYTES = 1 << 20
-LIMIT_VALUES = 20_000
-"""Aliases can make a short text stand for billions of values; a recipe has hundreds."""
-LIMIT_DEPTH = 64
-"""Levels of nesting; a recipe has ten. Far below the depth at which Python's recursion ends."""
 LIMIT_INTEGER = 1 << 63
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 """NUL, which no path can hold, and halves of surrogate pairs, which UTF-8 cannot."""
-
-_TAG = "tag:yaml.org,2002:"
-_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
-
-
-class _CoreSchema(VersionedResolver):
-    """Kinds of plain scalars in YAML 1.2's core schema: without dates, binary numbers and `1_000`, which ruamel.yaml adds."""
-
-    versioned_resolver: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = defaultdict(list)
-
-
-for _name, _pattern, _first_characters in (
-    ("null", r"(?:~|null|Null|NULL|)$", ("~", "n", "N", "")),
-    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
-    (
-        "float",
-        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
-        "-+.0123456789",
-    ),
-):
-    for _character in _first_characters:
-        _CoreSchema.versioned_resolver[_character].append((_TAG + _name, re.compile(_pattern)))
-
-
-class _Representer(SafeRepresenter):
-    """Keeps the order of keys, and writes equal values twice rather than with an anchor."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.sort_base_mapping_type_on_output = False
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """No value becomes an anchor."""
-        return True
-
-
-@dataclass(frozen=True)
-class DocumentKind:
-    """What a YAML text describes, for messages.
-
-    Attributes:
-        noun: Its name.
-        keys: Its most important keys.
-    """
-
-    noun: str
-    keys: str
-
-
-RECIPE = DocumentKind("recipe", "name, data, model and stages")
-DEVICE_PROFILE = DocumentKind("device profile", "name, title, kind, runtime and precision")
 
 
 @dataclass
@@ -111,45 +57,6 @@ class Document:
         return ValidationIssue(message, format_path(path), 1 if known is None else self.lines[known])
 
 
-def format_path(path: KeyPath) -> str:
-    """`("stages", 1, "prune", "target")` as `stages[1].prune.target`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def quote(value: Any) -> str:
-    """A value as an error quotes it: YAML's words, and not the whole of something long."""
-    text = (
-        {None: "nothing", True: "true", False: "false"}[value]
-        if value is None or value is True or value is False
-        else repr(value)
-    )
-    return shorten(text)
-
-
-def shorten(text: str) -> str:
-    """At most 60 characters of a text."""
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def has_key(node: Any, part: str | int) -> bool:
-    """Whether `node` is a block with this key, or a list with this index."""
-    if isinstance(node, list | tuple):
-        return isinstance(part, int) and part < len(node)
-    return isinstance(node, dict) and part in node
-
-
-def dump(tree: Any) -> str:
-    """YAML text that `parse` reads back as the same values."""
-    writer = _yaml()
-    writer.default_flow_style = False
-    writer.allow_unicode = True
-    writer.width = 120
-    writer.Representer = _Representer
-    text = StringIO()
-    writer.dump(tree, text)
-    return text.getvalue()
-
-
 def value_of(text: str) -> Any:
     """Read one value, such as that of `key=value`.
 
@@ -157,7 +64,7 @@ def value_of(text: str) -> Any:
         UnreadableError: It is not YAML, or has a key twice.
     """
     scratch = Document()
-    node = _compose(text, RECIPE)
+    node = compose(text, RECIPE)
     value = None if node is None else _TreeBuilder(scratch, RECIPE).build(node, ())
     if scratch.issues:
         raise UnreadableError(scratch.issues[0])
@@ -211,7 +118,7 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
         UnreadableError: Not YAML, empty, or not a mapping. Other issues are left in `Document.issues`.
     """
     document = Document()
-    node = _compose(text, kind)
+    node = compose(text, kind)
     if node is None:
         raise UnreadableError(ValidationIssue(f"the {kind.noun} is empty; it needs at least {kind.keys}"))
     document.tree = _TreeBuilder(document, kind).build(node, ())
@@ -221,76 +128,8 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
     return document
 
 
-class UnreadableError(Exception):
-    """Text that cannot be read as a value.
-
-    Args:
-        issue: Why.
-    """
-
-    def __init__(self, issue: ValidationIssue) -> None:
-        self.issue = issue
-        super().__init__(str(issue))
-
-
 def _describe(tree: Any) -> str:
     return f"a list of {len(tree)}" if isinstance(tree, list) else quote(tree)
-
-
-class _LimitedComposer(Composer):
-    """Stops at too many values and at too deep nesting while it reads, before a large text costs seconds."""
-
-    values = 0
-    level = 0
-
-    def compose_node(self, parent: Node | None, index: object) -> Node:
-        self.values += 1
-        self.level += 1
-        if self.values > LIMIT_VALUES:
-            raise _LimitError(_too_many_values(), self.parser.peek_event().start_mark.line + 1)
-        if self.level > LIMIT_DEPTH:
-            raise _LimitError(f"it is nested more than {LIMIT_DEPTH} levels deep", self.parser.peek_event().start_mark.line + 1)
-        node: Node = super().compose_node(parent, index)
-        self.level -= 1
-        return node
-
-
-class _LimitError(Exception):
-    """A text beyond a limit: the reason, and the line."""
-
-
-def _too_many_values() -> str:
-    return f"it stands for over {LIMIT_VALUES:,} values; are its aliases nested?"
-
-
-def _yaml() -> YAML:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Resolver = _CoreSchema
-    yaml.Composer = _LimitedComposer
-    return yaml
-
-
-def _compose(text: str, kind: DocumentKind) -> Node | None:
-    if len(text.encode(errors="replace")) > LIMIT_BYTES:
-        message = f"the text has {len(text):,} characters; a {kind.noun} has at most {LIMIT_BYTES:,} bytes"
-        raise UnreadableError(ValidationIssue(message))
-    try:
-        node: Node | None = _yaml().compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", column {mark.column + 1}" if mark else ""
-        reason = "; ".join(part for part in (error.context, error.problem) if part)
-        raise UnreadableError(ValidationIssue(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        message = f"not YAML: character #x{error.character:04x} is not allowed"
-        raise UnreadableError(ValidationIssue(message, line=line)) from error
-    except _LimitError as error:
-        reason, line = error.args
-        raise UnreadableError(ValidationIssue(f"not a {kind.noun}: {reason}", line=line)) from error
-    except (ValueError, OverflowError) as error:  # an escape such as "\U00110000" that is no character
-        raise UnreadableError(ValidationIssue(f"not YAML: {error}")) from error
-    return node
 
 
 class _TreeBuilder:
@@ -301,7 +140,7 @@ class _TreeBuilder:
         self.kind = kind
         self.values = 0
         self.open: set[int] = set()
-        self.constructor = _yaml().constructor
+        self.constructor = yaml_reader().constructor
 
     def build(self, node: Node, path: KeyPath) -> Any:
         """The value of one node.
@@ -313,7 +152,7 @@ class _TreeBuilder:
         line = node.start_mark.line + 1
         self.values += 1
         if self.values > LIMIT_VALUES:
-            raise UnreadableError(ValidationIssue(f"not a {self.kind.noun}: {_too_many_values()}", line=line))
+            raise UnreadableError(ValidationIssue(f"not a {self.kind.noun}: {too_many_values()}", line=line))
         if len(self.open) >= LIMIT_DEPTH:
             message = f"not a {self.kind.noun}: with its aliases it is nested more than {LIMIT_DEPTH} levels deep"
             raise UnreadableError(ValidationIssue(message, line=line))
@@ -322,8 +161,8 @@ class _TreeBuilder:
                 ValidationIssue("an alias stands for something that holds the alias itself", format_path(path), line)
             )
         self.open.add(id(node))
-        kind = str(node.tag).removeprefix(_TAG)
-        if kind not in _KINDS:
+        kind = str(node.tag).removeprefix(TAG)
+        if kind not in KINDS:
             self._add_issue(f"the tag {node.tag} is not read; a {self.kind.noun} holds plain values", path, node)
         if isinstance(node, MappingNode):
             value: Any = self._mapping(node, path)
@@ -357,7 +196,7 @@ class _TreeBuilder:
         return mapping
 
     def _scalar(self, node: ScalarNode, kind: str, path: KeyPath) -> Any:
-        if kind not in _KINDS:
+        if kind not in KINDS:
             return None
         try:
             value = getattr(self.constructor, f"construct_yaml_{kind}")(node)

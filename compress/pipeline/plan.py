@@ -249,7 +249,7 @@ def _validate(
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices
-    from compress.config.yaml_lines import format_path
+    from compress.config.key_path import format_path
 
     chain = checks.entries(stages)
     resolved = devices.resolve(stages, budget, None)

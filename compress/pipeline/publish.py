@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.config.yaml_lines import dump
+from compress.config.yaml_writer import dump
 from compress.core.atomic_files import write_text
 from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError

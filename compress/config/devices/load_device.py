@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from compress.config.devices.detect_hardware import detect_hardware
 from compress.config.devices.profile_schema import Device, SourcedValue
 from compress.config.pydantic_messages import findings, loose_numbers
-from compress.config.yaml_lines import DEVICE_PROFILE, Document, UnreadableError, parse_mapping, read_text
+from compress.config.yaml_lines import Document, parse_mapping, read_text
+from compress.config.yaml_nodes import DEVICE_PROFILE, UnreadableError
 from compress.core.errors import CompressError, DeviceError, ValidationIssue, nearest
 from compress.core.user_path import user_path
 

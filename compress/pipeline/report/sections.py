@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compress.config.yaml_lines import dump
+from compress.config.yaml_writer import dump
 from compress.core.format_quantity import format_duration, format_with_provenance
 from compress.core.record import Metric, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject

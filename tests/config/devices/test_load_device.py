@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from compress.config.devices import Device, device_names, fingerprint, folders, host, load_device
 from compress.config.devices.profile_schema import UNITS, SourcedValue
-from compress.config.yaml_lines import dump, parse
+from compress.config.yaml_lines import parse
+from compress.config.yaml_writer import dump
 from compress.core.errors import DeviceError
 
 SHIPPED = Path(__file__).parents[3] / "devices"

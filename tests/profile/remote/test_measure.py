@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from compress.cli import app
 from compress.config.devices import host
-from compress.config.yaml_lines import dump
+from compress.config.yaml_writer import dump
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.progress import NullReporter
 from compress.core.sentences import render

@@ -14,7 +14,7 @@ import onnx
 import psutil
 import pytest
 
-from compress.config.yaml_lines import dump
+from compress.config.yaml_writer import dump
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions

@@ -1,0 +1,34 @@
+"""Key paths inside a recipe or device profile, and values as an error quotes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KeyPath = tuple[str | int, ...]
+
+
+def format_path(path: KeyPath) -> str:
+    """`("stages", 1, "prune", "target")` as `stages[1].prune.target`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def quote(value: Any) -> str:
+    """A value as an error quotes it: YAML's words, and not the whole of something long."""
+    text = (
+        {None: "nothing", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )
+    return shorten(text)
+
+
+def shorten(text: str) -> str:
+    """At most 60 characters of a text."""
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def has_key(node: Any, part: str | int) -> bool:
+    """Whether `node` is a block with this key, or a list with this index."""
+    if isinstance(node, list | tuple):
+        return isinstance(part, int) and part < len(node)
+    return isinstance(node, dict) and part in node

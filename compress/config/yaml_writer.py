@@ -1,0 +1,34 @@
+"""Values → YAML text."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml.representer import SafeRepresenter
+
+from compress.config.yaml_nodes import yaml_reader
+
+
+class _Representer(SafeRepresenter):
+    """Keeps the order of keys, and writes equal values twice rather than with an anchor."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sort_base_mapping_type_on_output = False
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """No value becomes an anchor."""
+        return True
+
+
+def dump(tree: Any) -> str:
+    """YAML text that `parse` reads back as the same values."""
+    writer = yaml_reader()
+    writer.default_flow_style = False
+    writer.allow_unicode = True
+    writer.width = 120
+    writer.Representer = _Representer
+    text = StringIO()
+    writer.dump(tree, text)
+    return text.getvalue()
