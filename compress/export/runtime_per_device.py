@@ -46,7 +46,7 @@ class RuntimeChoices:
             context: Validation images are run.
             refusals: Why runtimes are out of the question, by name.
         """
-        from compress.profile.fastest_runtime import choose_runtime
+        from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
         from compress.profile.settings import MeasurementSettings
         from compress.profile.this_machine import batches
 
@@ -64,15 +64,8 @@ class RuntimeChoices:
         files = {"artifact": file_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
         feeds = {"artifact": batches(context.data.validation, device.contract.batch, _input_of(files["artifact"]))}
         try:
-            choice = choose_runtime(
-                allowed,
-                files,
-                feeds,
-                plan,
-                batch=device.contract.batch,
-                reporter=context.reporter,
-                made=candidate.files,
-            )
+            inputs = RuntimeInputs(files, feeds, variants=candidate.files)
+            choice = choose_runtime(allowed, inputs, plan, batch=device.contract.batch, reporter=context.reporter)
         except CompressError as error:
             self.skipped.append(Fact.of("export.no_runtime_choice", device.name, runtime=device.runtime, error=str(error)))
             return

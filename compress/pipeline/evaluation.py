@@ -26,6 +26,7 @@ from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.metric_quantity import drop, gain, proportion
 from compress.train.checkpoints import load_weights
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 CONTROL = "control.safetensors"
-LATENCY_SECONDS = 0.6
+LATENCY_PLAN = TimingPlan(seconds=0.6, warmup_seconds=0.2)
 ONNX_RUNTIME = "onnxruntime"
 COUNTS = ("parameters", "macs")
 
@@ -239,4 +240,4 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
 def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
     """Time files in turns on one real test image, in ONNX Runtime unless `runtimes` names another."""
     batch = next(iter(data.test.ordered(1)))
-    return measure(files, batch.input.numpy(), threads=1, seconds=LATENCY_SECONDS, runtimes=runtimes)
+    return measure(files, batch.input.numpy(), LATENCY_PLAN, runtimes=runtimes)

@@ -1,4 +1,4 @@
-"""Rows of the profile table: files measured here, or estimated for a device that is not at hand."""
+"""Rows of the profile table: files measured on this machine, or estimated for a device out of reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.config.devices import Device
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
-from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
+from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Metrics, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost
@@ -28,12 +28,12 @@ from compress.profile.remote.agent_sensors import idle_states
 from compress.profile.settings import MeasurementSettings, sensor_targets
 
 PART_RUNS = 50
-"""Inferences timed in parts: copies and computation on a device with memory of its own."""
+"""Inferences whose copies and computation are timed apart, on a device with memory of its own."""
 POWER_SECONDS = 1.0
 ARRIVAL_SHARE = 0.5
 """Time for each arrival pattern besides the first, as a share of that for inputs back to back."""
 BUSY = 0.9
-"""Share of the processor under which a session with one thread counts as disturbed."""
+"""Smallest share of a processor that a session with one thread gets on an idle machine."""
 
 
 def measure_rows(
@@ -49,18 +49,18 @@ def measure_rows(
 
     Args:
         files: ONNX files by subject.
-        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
+        feeds: Inputs by subject; None feeds zeros in the input shapes of each file.
         device: The profile of this machine.
-        plan: How.
+        plan: How to measure.
         batch: Samples in one run.
         reporter: Shows bars.
 
     Returns:
-        One row a file, and the timings by subject.
+        One row per file, and the timings by subject.
 
     Raises:
         ConversionError: A file cannot be loaded or run.
-        DeviceError: A file's input shapes are not known, memory ran out, or a processor to pin to is not there.
+        DeviceError: A file's input shapes are not known, memory ran out, or a processor to pin to does not exist.
     """
     with ExitStack() as stack:
         stack.enter_context(pinned(plan.affinity))
@@ -68,39 +68,37 @@ def measure_rows(
             name: stack.enter_context(open_runner(plan.runtime, path, threads=plan.threads)) for name, path in files.items()
         }
         inputs = {name: feeds[name] if feeds else zero_feeds(runner, batch) for name, runner in runners.items()}
-        timings = time_runners(
-            runners,
-            inputs,
-            batch=batch,
-            seconds=plan.seconds,
-            warmup_seconds=plan.warmup_seconds,
-            min_runs=plan.min_runs,
-            reporter=reporter,
-        )
+        timings = time_runners(runners, inputs, plan.timing, batch=batch, reporter=reporter)
         actions = {name: partial(runner.run, inputs[name]) for name, runner in runners.items()}
         timings = _with_arrivals(timings, actions, device, plan.seconds, reporter)
-        parts = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
-        spent = power.measure(actions, power.open_sensors(sensor_targets(device)), seconds=POWER_SECONDS, batch=batch)
+        phases = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
+        energy = power.measure(actions, power.open_sensors(sensor_targets(device)), seconds=POWER_SECONDS, batch=batch)
+    rows = []
     with reporter.bar("measuring memory", len(files)) as bar:
-        rows = []
         for name, path in files.items():
-            quantities = latencies(timings[name], device.contract.percentiles) | parts[name] | spent[name]
-            provider = provider_of(plan.runtime)
-            quantities |= memory.quantities(path, inputs[name], threads=plan.threads, provider=provider) | memory.sizes(path)
-            quantities["size_compressed_bytes"] = memory.compressed(path)
-            rows.append(
-                BenchmarkRow(
-                    subject=name,
-                    device=device.name,
-                    runtime=timings[name].settings["runtime"],
-                    quantities=quantities,
-                    file=path.name,
-                    local=True,
-                    arrival=device.contract.arrival,
-                )
-            )
+            quantities = latencies(timings[name], device.contract.percentiles) | phases[name] | energy[name]
+            quantities |= _memory(path, inputs[name], plan)
+            rows.append(_measured_row(name, path, timings[name], quantities, device))
             bar.advance(note=name)
     return tuple(rows), timings
+
+
+def _memory(path: Path, feeds: Feeds, plan: MeasurementSettings) -> Metrics:
+    """Memory in a fresh process, and sizes of the file."""
+    resident = memory.quantities(path, feeds, threads=plan.threads, provider=provider_of(plan.runtime))
+    return resident | memory.sizes(path) | {"size_compressed_bytes": memory.compressed(path)}
+
+
+def _measured_row(name: str, path: Path, timing: Timing, quantities: Metrics, device: Device) -> BenchmarkRow:
+    return BenchmarkRow(
+        subject=name,
+        device=device.name,
+        runtime=timing.settings["runtime"],
+        quantities=quantities,
+        file=path.name,
+        local=True,
+        arrival=device.contract.arrival,
+    )
 
 
 def _with_arrivals(
@@ -124,7 +122,7 @@ def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantit
 
 
 def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
-    """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can tell them apart; nothing of another."""
+    """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that times them apart; empty for other runners."""
     if not isinstance(runner, PhaseTimer):
         return {}
     phases = [runner.apart(feeds) for _ in range(PART_RUNS)]
@@ -139,7 +137,11 @@ def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
 
 
 def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
-    """Estimate files for a device that is not at hand; what a roofline cannot tell is absent with the reason."""
+    """Estimate files for a device out of reach; quantities that a roofline does not give are missing with the reason.
+
+    Raises:
+        DeviceError: The profile lacks a figure that the estimate needs, or a graph's shapes are not known.
+    """
     missing = f"{device.title} is not at hand"
     rows = []
     for name, path in files.items():
@@ -175,10 +177,10 @@ def contract_notes(
     """Settings of a measurement, and the parts of the device's measurement protocol that it did not meet.
 
     Args:
-        device: With the contract.
+        device: Profile with the protocol.
         plan: How it was measured.
         timings: By subject.
-        hardware: Of another machine.
+        hardware: Hardware of another machine; None on this machine.
         clocks: Clock readings of another machine; None reads those of this machine.
     """
     first = next(iter(timings.values()))

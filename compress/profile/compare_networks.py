@@ -23,6 +23,7 @@ from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 from compress.profile.latency import timing
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing
 from compress.profile.layers import kernel_to_node, layer_times
 from compress.profile.layers.ort_profile import interquartile_mean
@@ -113,7 +114,7 @@ class NetworkTimer:
 
 def measure_interleaved(files: Mapping[str, Path], shape: tuple[int, ...], *, seconds: float) -> dict[str, Timing]:
     """Time files in turns within one session: ONNX Runtime, one thread, batch 1, zeros of `shape` (C, H, W)."""
-    return timing.measure(files, np.zeros((1, *shape), np.float32), seconds=seconds, warmup_seconds=seconds / 5)
+    return timing.measure(files, np.zeros((1, *shape), np.float32), TimingPlan.of(seconds))
 
 
 @contextmanager

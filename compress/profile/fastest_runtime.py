@@ -1,14 +1,14 @@
-"""Which runtime to measure in: of those that a profile names, the one that runs the artifact fastest and answers alike.
+"""Choose the runtime to measure in: of those that a device profile names, the fastest whose outputs agree with the first.
 
-`onnxruntime`, `onnxruntime:cuda` (an execution provider after the colon), `openvino`, `tensorrt`. The first one named is the
-profile's own; another takes its place only when its speed-up is above 1 with its whole interval, so that noise does not choose.
+Names are `onnxruntime`, `onnxruntime:cuda` (with an execution provider), `openvino` and `tensorrt`. The first name is the
+default. Another runtime replaces it only if the whole 95 % interval of its speed-up lies above 1, so that noise is no reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,19 @@ from compress.profile.latency.timing import Timing, speedup, time_runners
 from compress.profile.settings import MeasurementSettings
 
 LEAST_AGREEMENT = 0.98
-"""Part of the samples on which two runtimes must name the same class."""
+"""Smallest fraction of samples for which two runtimes must give the same class."""
 LARGEST_DIFFERENCE = 0.1
-"""Largest difference of two runtimes' outputs, as a part of the largest output."""
+"""Largest allowed difference of two runtimes' outputs, as a fraction of the largest output."""
 
 
 @dataclass(frozen=True)
 class RuntimeAgreement:
-    """How the outputs of two runtimes compare.
+    """Agreement of the outputs of two runtimes.
 
     Attributes:
-        difference: Largest absolute difference ÷ largest absolute output of the first.
-        top1: Part of the samples with the same largest output; None where the first output is not (N, K).
-        samples: Compared.
+        difference: Largest absolute difference ÷ largest absolute output of the first runtime.
+        top1: Fraction of samples with the same largest output; None where the first output is not (N, K).
+        samples: Number of samples compared.
     """
 
     difference: float
@@ -45,20 +45,20 @@ class RuntimeAgreement:
 
     @property
     def holds(self) -> bool:
-        """Near enough to be the same network."""
+        """Whether the outputs agree well enough to compare the latencies."""
         return self.difference <= LARGEST_DIFFERENCE and (self.top1 is None or self.top1 >= LEAST_AGREEMENT)
 
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """What came of comparing runtimes.
+    """Result of a comparison of runtimes.
 
     Attributes:
-        runtime: The one to measure in.
-        rows: One a runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
+        runtime: The runtime to measure in.
+        rows: One per runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
             `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`; quantities as JSON.
         skipped: Runtimes that cannot run here, with the reason.
-        notes: Why one was chosen, and which did not agree.
+        notes: The reason of the choice, and the runtimes that do not agree.
     """
 
     runtime: str
@@ -67,8 +67,41 @@ class RuntimeChoice:
     notes: tuple[Fact, ...]
 
 
+@dataclass(frozen=True)
+class RuntimeInputs:
+    """Networks that every runtime must run, and their inputs.
+
+    Attributes:
+        files: ONNX files by subject.
+        feeds: Batches of inputs by subject.
+        timed: The subject that is timed; the others are only compared.
+        variants: Its files by runtime family, for runtimes with a file of their own; the others run that of `files`.
+    """
+
+    files: Mapping[str, Path]
+    feeds: Mapping[str, Sequence[Feeds]]
+    timed: str = "artifact"
+    variants: Mapping[str, Path] = field(default_factory=dict)
+
+    def files_in(self, runtime: str) -> dict[str, Path]:
+        """The files that a runtime runs, by subject."""
+        return {**self.files, self.timed: file_for(runtime, self.variants, self.files[self.timed])}
+
+    def outputs(self, runtime: str, threads: int) -> dict[str, list[list[Array]]]:
+        """Outputs of a runtime by subject and batch.
+
+        Raises:
+            CompressError: It is not installed, or does not run one of the files.
+        """
+        outputs = {}
+        for subject, path in self.files_in(runtime).items():
+            with open_runner(runtime, path, threads=threads) as runner:
+                outputs[subject] = [runner.run(batch) for batch in self.feeds[subject]]
+        return outputs
+
+
 def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
-    """Batches of normal noise of a file's own input shapes, for a file that comes without data; integers are zeros.
+    """Batches of normal noise in the input shapes of a file, for a file without data; integer inputs are zeros.
 
     Raises:
         ConversionError: The file cannot be loaded.
@@ -87,17 +120,18 @@ def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Fe
 
 
 def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> RuntimeAgreement:
-    """Hold the outputs of two runtimes against each other.
+    """Compare the outputs of two runtimes.
 
     Args:
         first: Outputs by batch, the reference.
-        second: The same of the other.
+        second: Outputs of the other runtime.
     """
-    pairs = [pair for ours, theirs in zip(first, second, strict=True) for pair in zip(ours, theirs, strict=True)]
+    batches = [*zip(first, second, strict=True)]
+    pairs = [pair for reference, other in batches for pair in zip(reference, other, strict=True)]
     largest = max((float(np.abs(a).max()) for a, _ in pairs if a.size), default=0.0)
     errors = [np.abs(a.astype(np.float64) - b.astype(np.float64)) for a, b in pairs if a.size]
     difference = max((float(error.max()) for error in errors), default=0.0) / (largest or 1.0)
-    heads = [(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True)]
+    heads = [(reference[0], other[0]) for reference, other in batches]
     samples = sum(len(a) if a.ndim else 1 for a, _ in heads)
     top1 = None
     if heads and all(a.ndim == 2 and a.shape[1] > 1 for a, _ in heads):
@@ -107,84 +141,58 @@ def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[
 
 def choose_runtime(
     runtimes: Sequence[str],
-    files: Mapping[str, Path],
-    feeds: Mapping[str, Sequence[Feeds]],
-    plan: MeasurementSettings,
+    inputs: RuntimeInputs,
+    settings: MeasurementSettings,
     *,
     batch: int,
     reporter: Reporter,
-    by: str = "artifact",
-    made: Mapping[str, Path] | None = None,
 ) -> RuntimeChoice:
-    """Time one subject in every runtime, interleaved, and keep the fastest of those that agree with the first.
+    """Time one subject in every runtime, in turns, and choose the fastest runtime that agrees with the first.
 
-    A runtime is left out, with the reason, when it is not installed or does not run one of the files: all are to be measured in
-    the same one.
+    A runtime is skipped, with the reason, when it is not installed or does not run one of the files: all files are measured in
+    the same runtime afterwards.
 
     Args:
-        runtimes: Names, the profile's own first.
-        files: ONNX files by subject.
-        feeds: Batches of inputs by subject.
-        plan: How to time.
+        runtimes: Names, the default first.
+        inputs: What they run.
+        settings: How to measure.
         batch: Samples in one run.
         reporter: Shows a bar.
-        by: The subject that is timed.
-        made: Its files by runtime family, for runtimes that have one of their own; others take that of `files`.
 
     Raises:
-        CompressError: The profile's own runtime does not run the files.
+        CompressError: The default runtime does not run the files.
     """
-    own, *others = dict.fromkeys(runtimes)
-    paths_by_runtime = {name: {**files, by: file_for(name, made or {}, files[by])} for name in (own, *others)}
-    expected = _outputs(own, paths_by_runtime[own], feeds, plan.threads)
+    default, *others = dict.fromkeys(runtimes)
+    expected = inputs.outputs(default, settings.threads)
     agreements: dict[str, RuntimeAgreement] = {}
     skipped = []
     for name in others:
         try:
-            outputs = _outputs(name, paths_by_runtime[name], feeds, plan.threads)
+            outputs = inputs.outputs(name, settings.threads)
         except CompressError as error:
             skipped.append(Fact.of("profile.runtime_failed", name, error=str(error)))
         else:
-            agreements[name] = _worst([compare_outputs(expected[subject], outputs[subject]) for subject in files])
+            agreements[name] = _worst([compare_outputs(expected[subject], outputs[subject]) for subject in inputs.files])
+    paths = {name: inputs.files_in(name)[inputs.timed] for name in (default, *agreements)}
     with ExitStack() as stack:
-        runners = {
-            name: stack.enter_context(open_runner(name, paths_by_runtime[name][by], threads=plan.threads))
-            for name in (own, *agreements)
-        }
-        timings = time_runners(
-            runners,
-            dict.fromkeys(runners, feeds[by][0]),
-            batch=batch,
-            seconds=plan.seconds,
-            warmup_seconds=plan.warmup_seconds,
-            min_runs=plan.min_runs,
-            reporter=reporter,
-        )
-    chosen = _fastest(own, timings, agreements)
-    paths = {name: paths_by_runtime[name][by] for name in timings}
+        runners = {name: stack.enter_context(open_runner(name, path, threads=settings.threads)) for name, path in paths.items()}
+        feeds = dict.fromkeys(runners, inputs.feeds[inputs.timed][0])
+        timings = time_runners(runners, feeds, settings.timing, batch=batch, reporter=reporter)
+    chosen = _fastest(default, timings, agreements)
     rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
-    return RuntimeChoice(chosen, rows, tuple(skipped), tuple(_notes(own, chosen, timings, agreements, paths)))
-
-
-def _outputs(
-    runtime: str, files: Mapping[str, Path], feeds: Mapping[str, Sequence[Feeds]], threads: int
-) -> dict[str, list[list[Array]]]:
-    outputs = {}
-    for subject, path in files.items():
-        with open_runner(runtime, path, threads=threads) as runner:
-            outputs[subject] = [runner.run(batch) for batch in feeds[subject]]
-    return outputs
+    return RuntimeChoice(chosen, rows, tuple(skipped), tuple(_notes(default, chosen, timings, agreements, paths)))
 
 
 def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
+    """The agreement over all subjects: the largest difference and the smallest top-1 agreement."""
     tops = [agreement.top1 for agreement in agreements if agreement.top1 is not None]
     return replace(
         agreements[0], difference=max(agreement.difference for agreement in agreements), top1=min(tops, default=None)
     )
 
 
-def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement]) -> str:
-    chosen = own
+def _fastest(default: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement]) -> str:
+    chosen = default
     for name, agreement in agreements.items():
         gain = speedup(timings[chosen], timings[name])
         if agreement.holds and gain.low is not None and gain.low > 1.0:
@@ -193,10 +201,10 @@ def _fastest(own: str, timings: Mapping[str, Timing], agreements: Mapping[str, R
 
 
 def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, Any]:
-    detail = "its outputs are what the others are compared with"
+    detail = "the reference of the comparison"
     top1 = Quantity.missing("fraction", detail)
     if agreement is not None:
-        top1 = Quantity.missing("fraction", "the first output is no list of classes")
+        top1 = Quantity.missing("fraction", "the first output is not a list of classes")
     if agreement is not None and agreement.top1 is not None:
         top1 = Quantity.measured(agreement.top1, "fraction", "same class as the first runtime", runs=agreement.samples)
     return {
@@ -212,7 +220,11 @@ def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | No
 
 
 def _notes(
-    own: str, chosen: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement], paths: Mapping[str, Path]
+    default: str,
+    chosen: str,
+    timings: Mapping[str, Timing],
+    agreements: Mapping[str, RuntimeAgreement],
+    paths: Mapping[str, Path],
 ) -> list[Fact]:
     notes = [
         Fact.of(
@@ -234,7 +246,7 @@ def _notes(
         "profile.runtime_chosen",
         chosen,
         file=paths[chosen].name if len(set(paths.values())) > 1 else "",
-        first=chosen == own,
+        first=chosen == default,
         runtimes=tuple(medians_ms),
         latency_ms=tuple(medians_ms.values()),
     )

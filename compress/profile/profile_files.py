@@ -15,7 +15,7 @@ from compress.core.record import BenchmarkRow
 from compress.core.sentences import render, render_subject
 from compress.profile import trtexec_results as trtexec
 from compress.profile.benchmark_rows import contract_notes, estimate_rows, measure_rows
-from compress.profile.fastest_runtime import choose_runtime, noise_feeds
+from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, noise_feeds
 from compress.profile.remote import measure as remote
 from compress.profile.settings import MeasurementSettings
 
@@ -89,7 +89,8 @@ def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: Measurement
     feeds = {name: noise_feeds(device.runtime, path, batch) for name, path in files.items()}
     names = (device.runtime, *device.runtimes)
     with pinned(plan.affinity):
-        choice = choose_runtime(names, files, feeds, plan, batch=batch, reporter=say, by=next(iter(files)))
+        inputs = RuntimeInputs(files, feeds, timed=next(iter(files)))
+        choice = choose_runtime(names, inputs, plan, batch=batch, reporter=say)
     for note in choice.notes:
         say.line(render(note))
     for skip in choice.skipped:

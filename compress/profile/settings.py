@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from compress.config.devices import Device
 from compress.core.registry import lookup, names
+from compress.profile.latency.interleave import TimingPlan
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class MeasurementSettings:
     min_runs: int
     runtime: str = "onnxruntime"
     affinity: tuple[int, ...] = ()
+
+    @property
+    def timing(self) -> TimingPlan:
+        """How long to time each file."""
+        return TimingPlan(self.seconds, self.warmup_seconds, self.min_runs)
 
     @classmethod
     def of(cls, device: Device, *, threads: int, seconds: float) -> MeasurementSettings:

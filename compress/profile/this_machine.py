@@ -1,4 +1,4 @@
-"""One device that is this machine: choose the runtime, measure the files in turns, sweep."""
+"""Profile of this machine: choose the runtime, measure the files in turns, sweep batch sizes and thread counts."""
 
 from __future__ import annotations
 
@@ -18,48 +18,49 @@ from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import contract_notes, measure_rows
-from compress.profile.fastest_runtime import choose_runtime
+from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_SAMPLES = 64
-"""Samples on which runtimes are held against each other."""
+"""Number of samples on which the outputs of runtimes are compared."""
 
 
 @dataclass(frozen=True)
 class ProfileRequest:
-    """What a profile asks of this machine.
+    """What to measure on a device.
 
     Attributes:
-        threads: Within an operator.
+        threads: Threads within an operator.
         seconds: Counted time of each file.
-        batches: Sizes to sweep; empty sweeps none.
-        thread_counts: Likewise.
-        made: Files of the artifact by runtime family.
-        runtime: That the artifact ships with, where it was chosen before; None chooses where the profile names several.
+        batches: Batch sizes to sweep; with none and no thread counts there is no sweep.
+        thread_counts: Thread counts to sweep.
+        variants: Files of the artifact by runtime family.
+        runtime: Runtime that the artifact ships with, if an earlier stage chose it; None chooses one here if the device profile
+            names several.
     """
 
     threads: int = 1
     seconds: float = 2.0
     batches: tuple[int, ...] = ()
     thread_counts: tuple[int, ...] = ()
-    made: Mapping[str, Path] = field(default_factory=dict)
+    variants: Mapping[str, Path] = field(default_factory=dict)
     runtime: str | None = None
 
 
 @dataclass(frozen=True)
 class ProfileResult:
-    """What was measured.
+    """Measurements on one device.
 
     Attributes:
-        rows: One a file.
+        rows: One per file.
         timings: By subject.
-        notes: How, and which parts of the contract were met.
-        skipped: Runtimes and sweep points that were left out, with reasons.
-        tables: `runtimes` and `sweep`, where there are such.
-        runtime: That all were measured in; None on another machine.
-        artifact: File of the artifact that was measured; likewise.
+        notes: Settings, and the parts of the measurement protocol that were not met.
+        skipped: Runtimes and sweep points that were skipped, with the reason.
+        tables: `runtimes` after a choice of the runtime, `sweep` after a sweep.
+        runtime: Runtime of the measurement; None on another machine.
+        artifact: File of the artifact that was measured; None on another machine.
     """
 
     rows: tuple[BenchmarkRow, ...]
@@ -82,16 +83,16 @@ def profile(
     """Measure teacher, student and artifact on this machine.
 
     Args:
-        files: ONNX files by subject, with `artifact`.
-        names: Name of the one input of each.
-        split: Where real inputs are taken from.
+        files: ONNX files by subject; one is `artifact`.
+        names: Name of the input of each file.
+        split: Source of the inputs.
         device: The profile of this machine.
-        request: What to do.
+        request: What to measure.
         reporter: Shows bars.
 
     Raises:
         ConversionError: A file cannot be loaded or run.
-        DeviceError: Memory ran out, or the runtime or a processor to pin to is not there.
+        DeviceError: Memory ran out, or the runtime or a processor to pin to does not exist.
     """
     batch = device.contract.batch
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
@@ -104,11 +105,12 @@ def profile(
         elif device.runtimes:
             comparison_feeds = {name: batches(split, batch, key) for name, key in names.items()}
             runtimes = (device.runtime, *device.runtimes)
-            choice = choose_runtime(runtimes, files, comparison_feeds, plan, batch=batch, reporter=reporter, made=request.made)
+            compared = RuntimeInputs(files, comparison_feeds, variants=request.variants)
+            choice = choose_runtime(runtimes, compared, plan, batch=batch, reporter=reporter)
             plan = replace(plan, runtime=choice.runtime)
             skipped, notes = choice.skipped, choice.notes
-            tables["runtimes"] = _named(device, choice.rows)
-        files = {**files, "artifact": file_for(plan.runtime, request.made, files["artifact"])}
+            tables["runtimes"] = _with_device(device, choice.rows)
+        files = {**files, "artifact": file_for(plan.runtime, request.variants, files["artifact"])}
         inputs = samples(split, batch)
         feeds = {name: {names[name]: inputs} for name in files}
         rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
@@ -121,23 +123,25 @@ def profile(
                 plan,
                 reporter=reporter,
             )
-            tables["sweep"] = _named(device, points)
+            tables["sweep"] = _with_device(device, points)
             skipped += skipped_points
     notes += contract_notes(device, plan, timings)
     return ProfileResult(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 
 
 def samples(split: Split, size: int) -> Array:
-    """The first samples of a split, (size, …); repeated where it has fewer."""
+    """The first samples of a split, (size, …); repeated if it has fewer."""
     inputs = next(iter(split.ordered(min(size, len(split))))).input.numpy()
     return np.ascontiguousarray(np.resize(inputs, (size, *inputs.shape[1:])))
 
 
 def batches(split: Split, batch: int, name: str) -> list[Feeds]:
     """Full batches of up to `COMPARED_SAMPLES` samples, under the name of the input."""
-    found = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
-    return [{name: each.input.numpy()} for each in found if len(each.input) == batch] or [{name: samples(split, batch)}]
+    first_batches = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
+    inputs = [loaded.input.numpy() for loaded in first_batches]
+    full: list[Feeds] = [{name: array} for array in inputs if len(array) == batch]
+    return full or [{name: samples(split, batch)}]
 
 
-def _named(device: Device, rows: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+def _with_device(device: Device, rows: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
     return tuple({"device": device.name, **row} for row in rows)

@@ -24,6 +24,7 @@ from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.core.statistics import paired_difference
 from compress.profile.compare_networks import median_ms
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, speedup, time_runners
 
 FLOAT, QUANTIZED = "float", "quantized"
@@ -124,10 +125,8 @@ def check_acceptance(
         timings = time_runners(
             named,
             {name: {next(iter(runner.shapes())): inputs} for name, runner in named.items()},
+            TimingPlan.of(criteria.seconds),
             batch=criteria.batch,
-            seconds=criteria.seconds,
-            warmup_seconds=criteria.seconds / 5,
-            min_runs=10,
             reporter=context.reporter,
         )
     by_candidate = {candidate: timings[" ".join(candidate)] for candidate in runners}

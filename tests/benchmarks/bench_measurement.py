@@ -35,6 +35,7 @@ from compress.backends.runner_protocol import Array, Feeds
 from compress.core.record import InputSpec, Quantity
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, time_runners
 
 NETWORKS = {"mobilenet_v2": 96, "resnet18": 96, "squeezenet1_1": 96, "shufflenet_v2_x1_0": 96, "regnet_y_400mf": 96}
@@ -124,20 +125,15 @@ def beside(path: Path, inputs: Array, seconds: float) -> Beside:
         timings = time_runners(
             {"ours": runner, "loop": loop},
             {"ours": feeds, "loop": feeds},
+            TimingPlan.of(seconds, min_runs=30),
             batch=1,
-            seconds=seconds,
-            warmup_seconds=seconds / 5,
-            min_runs=30,
         )
         return Beside(timings["ours"], loop.p50_ms)
 
 
 def repeated(path: Path, inputs: Array, seconds: float, repeats: int) -> list[Timing]:
     """Whole profiles of one file, each in a session that is loaded anew."""
-    return [
-        measure({"artifact": path}, inputs, seconds=seconds, warmup_seconds=0.3, min_runs=30)["artifact"]
-        for _ in range(repeats)
-    ]
+    return [measure({"artifact": path}, inputs, TimingPlan(seconds, 0.3, 30))["artifact"] for _ in range(repeats)]
 
 
 def overlap(first: Quantity, second: Quantity) -> bool:

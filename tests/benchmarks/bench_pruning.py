@@ -28,6 +28,7 @@ from torch import nn
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import time_runners
 
 NETWORKS = ("mobilenet_v2", "resnet18", "vit")
@@ -211,7 +212,7 @@ def _session(bench: Bench, names: list[str]) -> list[float]:
     for runner in runners.values():
         runner.__enter__()
     feeds = {name: {given: x.astype(np.float32)} for name in names}
-    found = time_runners(runners, feeds, batch=1, seconds=2.0, warmup_seconds=0.3, min_runs=10)
+    found = time_runners(runners, feeds, TimingPlan(2.0, 0.3), batch=1)
     for runner in runners.values():
         runner.__exit__(None, None, None)
     return [float(np.median(found[name].milliseconds)) for name in names]

@@ -37,6 +37,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.openvino_runner import OnnxRuntimeRunner as OpenVino
 from compress.core.record import InputSpec
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import time_runners
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
@@ -142,10 +143,8 @@ def timed(files: dict[str, Path], image: np.ndarray, threads: int, seconds: floa
         timings = time_runners(
             opened,
             {name: {"input": image} for name in opened},
+            TimingPlan.of(seconds),
             batch=1,
-            seconds=seconds,
-            warmup_seconds=seconds / 5,
-            min_runs=10,
         )
     return {name: float(np.median(one.milliseconds)) for name, one in timings.items()}
 

@@ -26,6 +26,7 @@ import numpy as np
 from compress.config.devices import Device, host
 from compress.config.devices.connection import Ssh
 from compress.core.statistics import percentile_interval
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import measure
 from compress.profile.remote.jobs import build_job
 from compress.profile.remote.session import RemoteSession
@@ -61,7 +62,7 @@ def loopback(server: Server) -> Device:
 def median_here(path: Path, seconds: float) -> float:
     """Median latency measured in this process, ms."""
     feeds = np.zeros((1, 3, SIZE, SIZE), np.float32)
-    timing = measure({"artifact": path}, feeds, seconds=seconds, warmup_seconds=0.2 * seconds)["artifact"]
+    timing = measure({"artifact": path}, feeds, TimingPlan.of(seconds))["artifact"]
     return float(np.median(timing.milliseconds))
 
 

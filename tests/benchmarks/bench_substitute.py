@@ -27,6 +27,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.config.devices import host
 from compress.core.record import InputSpec, Quantity
 from compress.profile.compare_networks import median_ms
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import measure, speedup
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
@@ -98,7 +99,7 @@ def rows(name: str, images: np.ndarray, folder: Path, seconds: float) -> list[st
         files[f"{variant}/float32"] = folder / f"{number}.onnx"
         export_onnx(module, SPEC, files[f"{variant}/float32"])
         files[f"{variant}/int8"] = quantized(files[f"{variant}/float32"], images, folder / f"{number}.int8.onnx")
-    found = measure(files, images[:1], seconds=seconds, warmup_seconds=seconds / 5)
+    found = measure(files, images[:1], TimingPlan.of(seconds))
     made = []
     for variant in (key.partition("/")[0] for key in files if key.endswith("/int8")):
         cells = [name, variant]

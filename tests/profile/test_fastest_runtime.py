@@ -12,7 +12,7 @@ from compress.core.progress import NullReporter
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
 from compress.profile import fastest_runtime as runtimes
-from compress.profile.fastest_runtime import choose_runtime, compare_outputs, noise_feeds
+from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_outputs, noise_feeds
 from compress.profile.profile_files import profile_files
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
@@ -54,7 +54,7 @@ def runtime(monkeypatch, **classes):
 
 def chosen(names, tiny):
     files = {"teacher": tiny, "artifact": tiny}
-    return choose_runtime(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter())
+    return choose_runtime(names, RuntimeInputs(files, dict.fromkeys(files, BATCHES)), PLAN, batch=1, reporter=NullReporter())
 
 
 def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatch):
@@ -116,7 +116,8 @@ def test_each_runtime_runs_the_file_that_was_made_for_it(tiny, save, monkeypatch
     files = {"teacher": tiny, "artifact": tiny}
     names = ("own", "fast", "plain")
     made = {"fast": special}
-    choice = choose_runtime(names, files, dict.fromkeys(files, BATCHES), PLAN, batch=1, reporter=NullReporter(), made=made)
+    inputs = RuntimeInputs(files, dict.fromkeys(files, BATCHES), variants=made)
+    choice = choose_runtime(names, inputs, PLAN, batch=1, reporter=NullReporter())
     assert {name for name, path in opened if path == special} == {"fast"}
     assert ("fast", tiny) in opened  # the teacher
     assert choice.runtime == "fast"

@@ -41,6 +41,7 @@ from compress.profile.cost_model.calibration_file import (
 from compress.profile.cost_model.estimate import MILLI_PER_NANO, operator_class
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 from compress.profile.latency import timing
+from compress.profile.latency.interleave import TimingPlan
 
 Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 Vector = npt.NDArray[np.float64]
@@ -156,7 +157,7 @@ def measure_network(
         files = {number: Path(folder) / f"{number}.onnx" for number in ("fp32", "int8")}
         export_onnx(network.eval(), spec, files["fp32"])
         onnx_graph.save(quantize(onnx_graph.load(files["fp32"])), files["int8"])
-        timings = timing.measure(files, images[:1].numpy(), threads=threads, seconds=seconds, warmup_seconds=seconds / 5)
+        timings = timing.measure(files, images[:1].numpy(), TimingPlan.of(seconds), threads=threads)
         return [
             NetworkSample(
                 name,

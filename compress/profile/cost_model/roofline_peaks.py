@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.config.devices import Device
 from compress.config.devices.profile_schema import Efficiency, Peaks, SourcedValue
-from compress.profile.latency.interleave import Action, interleave
+from compress.profile.latency.interleave import Action, TimingPlan, interleave
 
 OPSET, IR = 17, 8
 DEPTH = 2
@@ -85,7 +85,7 @@ def _rates(threads: int, seconds: float) -> dict[str, float]:
         data = np.ones(COPIED_BYTES, np.uint8)
         copy = np.empty_like(data)
         actions["copy"] = lambda: np.copyto(copy, data)
-        taken = interleave(actions, seconds=seconds, warmup_seconds=seconds / 5)
+        taken = interleave(actions, TimingPlan.of(seconds))
     best = {name: float(np.quantile(samples.milliseconds, BEST)) for name, samples in taken.items()}
     giga_per_ms = 1e-6
     operations = 2 * DEPTH * 9 * giga_per_ms

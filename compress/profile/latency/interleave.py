@@ -3,8 +3,8 @@
     warm up each ─► round 1: A A A | B B B B B ─► round 2: B B B B B | A A A ─► …
 
 Each round gives every candidate one time slice. The first run of a slice is not counted: it pays for the caches that the
-candidate before it filled. The order turns around in every round, so that nobody always follows the same one. Pure: it times
-callables, whatever they are.
+candidate before it filled. The order is reversed in every round, so that no candidate always follows the same other one.
+This module times callables and knows nothing of models.
 
 Where a network lies in memory can cost it several percent, for as long as it stays loaded; a session that loads it once cannot
 tell that from its speed (Mytkowicz et al. 2009, "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS). So the
@@ -33,6 +33,26 @@ PATIENCE = 10
 """Caps, in multiples of the time asked for: of warm-up and of measurement."""
 PARTS = 5
 """Parts of the counted time, with `renew` between them."""
+
+
+@dataclass(frozen=True)
+class TimingPlan:
+    """How long to time each candidate.
+
+    Attributes:
+        seconds: Counted time of each at least; more when `min_runs` asks for it, up to ten times.
+        warmup_seconds: Shortest warm-up of each.
+        min_runs: Fewest counted runs of each.
+    """
+
+    seconds: float
+    warmup_seconds: float
+    min_runs: int = 10
+
+    @classmethod
+    def of(cls, seconds: float, *, min_runs: int = 10) -> TimingPlan:
+        """A plan with a fifth of the counted time for warm-up."""
+        return cls(seconds, seconds / 5, min_runs)
 
 
 @dataclass(frozen=True)
@@ -66,7 +86,7 @@ class Samples:
 
     def round_medians(self) -> Vector:
         """Median of each round, in order of the rounds."""
-        return np.array([np.median(self.milliseconds[self.rounds == number]) for number in np.unique(self.rounds)])
+        return np.array([np.median(self.milliseconds[self.rounds == index]) for index in np.unique(self.rounds)])
 
     def spread(self) -> float:
         """How far repeated timings differ: (q75 − q25) ÷ median of the medians of rounds."""
@@ -89,10 +109,8 @@ def warm_up(action: Action, *, seconds: float, clock: Clock = time.perf_counter_
 
 def interleave(
     actions: Mapping[str, Action],
+    plan: TimingPlan,
     *,
-    seconds: float,
-    warmup_seconds: float,
-    min_runs: int = 10,
     slice_ms: float = 40.0,
     clock: Clock = time.perf_counter_ns,
     after_round: Callable[[float], None] = lambda _: None,
@@ -102,12 +120,10 @@ def interleave(
 
     Args:
         actions: By name; each call is one run.
-        seconds: Counted time that each gets at least; more when `min_runs` asks for it, up to ten times.
-        warmup_seconds: Shortest warm-up of each.
-        min_runs: Fewest counted runs of each.
+        plan: How long.
         slice_ms: Length of a turn; at least one run is counted in each.
         clock: Monotonic, in nanoseconds.
-        after_round: Told the fraction done.
+        after_round: Called with the fraction done.
         renew: Called between the parts with the number of the part that begins, from 1; afterwards each is warmed up for a
             moment. Its time is not counted.
 
@@ -115,34 +131,34 @@ def interleave(
         Times by name, in the order given.
     """
     with no_garbage_collection():
-        warmups = {name: warm_up(action, seconds=warmup_seconds, clock=clock) for name, action in actions.items()}
+        warmups = {name: warm_up(action, seconds=plan.warmup_seconds, clock=clock) for name, action in actions.items()}
         times: dict[str, list[int]] = {name: [] for name in actions}
         rounds: dict[str, list[int]] = {name: [] for name in actions}
         spent = dict.fromkeys(actions, 0)
-        number, part = 0, 0
-        while not all(_enough(times[name], spent[name], seconds, min_runs) for name in actions):
-            for name in list(actions)[:: 1 if number % 2 == 0 else -1]:
+        round_index, part = 0, 0
+        while not all(_enough(times[name], spent[name], plan) for name in actions):
+            for name in list(actions)[:: 1 if round_index % 2 == 0 else -1]:
                 actions[name]()
                 block = _timed_block(actions[name], at_least=1, budget_ns=slice_ms * NS_PER_MS, clock=clock)
                 times[name] += block
-                rounds[name] += [number] * len(block)
+                rounds[name] += [round_index] * len(block)
                 spent[name] += sum(block)
-            number += 1
-            done = min(1.0, min(spent.values()) / (seconds * NS_PER_S))
+            round_index += 1
+            done = min(1.0, min(spent.values()) / (plan.seconds * NS_PER_S))
             after_round(done)
             if renew is not None and part < int(done * PARTS) < PARTS:
                 part = int(done * PARTS)
                 renew(part)
                 for action in actions.values():
-                    _timed_block(action, at_least=3, budget_ns=warmup_seconds * NS_PER_S / PARTS, clock=clock)
+                    _timed_block(action, at_least=3, budget_ns=plan.warmup_seconds * NS_PER_S / PARTS, clock=clock)
     return {
         name: Samples(np.array(times[name]) / NS_PER_MS, np.array(rounds[name]), warmups[name]) for name in actions
     }  # fmt: skip
 
 
-def _enough(times: list[int], spent_ns: int, seconds: float, min_runs: int) -> bool:
-    limit = seconds * NS_PER_S
-    return spent_ns >= PATIENCE * limit or (spent_ns >= limit and len(times) >= min_runs)
+def _enough(times: list[int], spent_ns: int, plan: TimingPlan) -> bool:
+    limit = plan.seconds * NS_PER_S
+    return spent_ns >= PATIENCE * limit or (spent_ns >= limit and len(times) >= plan.min_runs)
 
 
 def _timed_block(action: Action, *, at_least: int, budget_ns: float, clock: Clock) -> list[int]:

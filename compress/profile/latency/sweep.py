@@ -60,10 +60,8 @@ def sweep(
         timings = time_runners(
             {name: runner for name, (_, _, runner) in points.items()},
             {name: feeds_by_batch[batch] for name, (batch, _, _) in points.items()},
+            plan.timing,
             batch={name: batch for name, (batch, _, _) in points.items()},
-            seconds=plan.seconds,
-            warmup_seconds=plan.warmup_seconds,
-            min_runs=plan.min_runs,
             reporter=reporter,
         )
     return tuple(_row(batch, threads, timings[name]) for name, (batch, threads, _) in points.items()), skipped

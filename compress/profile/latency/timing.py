@@ -22,10 +22,11 @@ from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Arrival, Quantity
 from compress.core.statistics import drifting_percentile_interval, drifting_percentile_intervals, runs_needed
-from compress.profile.latency.interleave import Samples, Vector, Warmup, interleave
+from compress.profile.latency.interleave import Samples, TimingPlan, Vector, Warmup, interleave
 
 PERCENTILES = (50.0, 90.0, 99.0)
 """Percentiles whose intervals are always made together, so that one of them alone has the same interval as in a table."""
+DEFAULT_PLAN = TimingPlan.of(1.0)
 STEPS = 100
 """Ticks of the progress bar."""
 LATENCY_PARTS = 3
@@ -147,11 +148,9 @@ def speedup(slow: Timing, fast: Timing) -> Quantity:
 def measure(
     files: Mapping[str, Path],
     inputs: Array,
+    plan: TimingPlan = DEFAULT_PLAN,
     *,
     threads: int = 1,
-    seconds: float = 1.0,
-    warmup_seconds: float = 0.2,
-    min_runs: int = 10,
     reporter: Reporter | None = None,
     runtimes: Mapping[str, str] | None = None,
 ) -> dict[str, Timing]:
@@ -160,10 +159,8 @@ def measure(
     Args:
         files: ONNX files by name.
         inputs: One batch, (N, …), float32.
+        plan: How long.
         threads: Within an operator.
-        seconds: Counted time that each file gets.
-        warmup_seconds: Shortest warm-up of each.
-        min_runs: Fewest counted runs of each.
         reporter: Shows a bar.
         runtimes: As in a device profile, by name of the file; ONNX Runtime where none is given.
 
@@ -179,33 +176,23 @@ def measure(
             for name, path in files.items()
         }
         feeds = {name: {_only_input(runner): inputs} for name, runner in runners.items()}
-        return time_runners(
-            runners,
-            feeds,
-            batch=len(inputs),
-            seconds=seconds,
-            warmup_seconds=warmup_seconds,
-            min_runs=min_runs,
-            reporter=reporter,
-        )
+        return time_runners(runners, feeds, plan, batch=len(inputs), reporter=reporter)
 
 
 def time_runners(
     runners: Mapping[str, Runner],
     feeds: Mapping[str, Feeds],
+    plan: TimingPlan,
     *,
     batch: int | Mapping[str, int],
-    seconds: float,
-    warmup_seconds: float,
-    min_runs: int,
     reporter: Reporter | None = None,
 ) -> dict[str, Timing]:
     """Time loaded models, each on its own inputs; see `measure`. `batch` is samples in one run, of all or by name.
 
-    Files of runtimes that load fast are loaded anew four times on the way: see `interleave`.
+    Files of runtimes that load fast are loaded again four times during the measurement; see `interleave`.
 
     Raises:
-        ConversionError: Inputs that do not fit, told before anything is timed.
+        ConversionError: Inputs do not fit; raised before anything is timed.
         DeviceError: A device ran out of memory.
     """
     for name, runner in runners.items():
@@ -220,14 +207,7 @@ def time_runners(
             shown = int(fraction * STEPS)
 
         wall, processor = time.perf_counter(), time.process_time()
-        taken = interleave(
-            actions,
-            seconds=seconds,
-            warmup_seconds=warmup_seconds,
-            min_runs=min_runs,
-            after_round=show,
-            renew=lambda turn: reload(runners.values(), turn),
-        )
+        taken = interleave(actions, plan, after_round=show, renew=lambda part: reload(runners.values(), part))
     share = (time.process_time() - processor) / (time.perf_counter() - wall)
     settings = {name: runner.describe() for name, runner in runners.items()}
     sizes = dict.fromkeys(actions, batch) if isinstance(batch, int) else batch

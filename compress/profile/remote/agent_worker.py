@@ -96,7 +96,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
     from compress.backends.runner_protocol import pinned, reload
     from compress.profile import power
     from compress.profile.latency.arrival import time_arrivals
-    from compress.profile.latency.interleave import interleave
+    from compress.profile.latency.interleave import TimingPlan, interleave
 
     before = clocks()
     with ExitStack() as stack:
@@ -112,11 +112,9 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         wall, processor = time.perf_counter(), time.process_time()
         samples = interleave(
             actions,
-            seconds=order["seconds"],
-            warmup_seconds=order["warmup_seconds"],
-            min_runs=order["min_runs"],
+            TimingPlan(order["seconds"], order["warmup_seconds"], order["min_runs"]),
             after_round=Progress(),
-            renew=lambda turn: reload(runners.values(), turn),
+            renew=lambda part: reload(runners.values(), part),
         )
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()

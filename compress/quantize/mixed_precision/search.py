@@ -15,6 +15,7 @@ from compress.core.fact import Fact
 from compress.core.record import InputSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
+from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import time_runners
 from compress.quantize.mixed_precision import fewest_float_layers, under_budget
 from compress.quantize.mixed_precision.deadline import Deadline
@@ -187,9 +188,7 @@ class LatencyTrial:
                 name: stack.enter_context(open_runner(RUNTIME, path, threads=self.threads)) for name, path in files.items()
             }
             feeds = {name: {graphs.INPUT: self.inputs} for name in runners}
-            return time_runners(
-                runners, feeds, batch=len(self.inputs), seconds=seconds, warmup_seconds=seconds / 5, min_runs=10
-            )
+            return time_runners(runners, feeds, TimingPlan.of(seconds), batch=len(self.inputs))
 
     def _file(self, name: str, float_layers: Layers) -> Path:
         """The network's file, written again only if the network is another one."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.core.statistics import drifting_percentile_interval
-from compress.profile.latency.interleave import PATIENCE, Samples, Warmup, interleave, warm_up
+from compress.profile.latency.interleave import PATIENCE, Samples, TimingPlan, Warmup, interleave, warm_up
 
 
 class Machine:
@@ -27,8 +27,8 @@ class Machine:
 
 
 def timed(machine, actions, **options):
-    settings = {"seconds": 0.4, "warmup_seconds": 0.0, "slice_ms": 40.0, "min_runs": 1} | options
-    return interleave(actions, clock=machine.clock, **settings)
+    plan = TimingPlan(options.pop("seconds", 0.4), options.pop("warmup_seconds", 0.0), options.pop("min_runs", 1))
+    return interleave(actions, plan, clock=machine.clock, slice_ms=40.0, **options)
 
 
 def runs_of(log):

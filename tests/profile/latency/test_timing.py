@@ -5,7 +5,7 @@ import pytest
 
 from compress.core.errors import ConversionError
 from compress.core.statistics import runs_needed
-from compress.profile.latency.interleave import Samples, Warmup
+from compress.profile.latency.interleave import Samples, TimingPlan, Warmup
 from compress.profile.latency.timing import Timing, measure, speedup
 from tests.profile.onnx_models import network
 
@@ -62,7 +62,7 @@ def test_speed_up_of_few_rounds_falls_back_to_all_runs():
 
 
 def test_files_are_measured_together_with_their_settings(tiny: Path):
-    found = measure({"a": tiny, "b": tiny}, INPUTS, seconds=0.05, warmup_seconds=0.01, min_runs=40)
+    found = measure({"a": tiny, "b": tiny}, INPUTS, TimingPlan(0.05, 0.01, 40))
     assert list(found) == ["a", "b"]
     for result in found.values():
         assert len(result.milliseconds) >= 40
@@ -98,7 +98,7 @@ def test_a_bar_is_filled_to_its_end(tiny: Path):
             raise AssertionError
 
     reporter = Reporter()
-    measure({"a": tiny}, INPUTS, seconds=0.05, warmup_seconds=0.0, reporter=reporter)
+    measure({"a": tiny}, INPUTS, TimingPlan(0.05, 0.0), reporter=reporter)
     assert reporter.done == reporter.total > 0
 
 
@@ -119,6 +119,6 @@ def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch
 
     monkeypatch.setattr(OnnxRuntimeRunner, "__enter__", enter)
     other = save("other.onnx", network())
-    measure({"a": tiny, "b": other}, np.zeros((1, 3, 8, 8), np.float32), seconds=0.5, warmup_seconds=0.0)
+    measure({"a": tiny, "b": other}, np.zeros((1, 3, 8, 8), np.float32), TimingPlan(0.5, 0.0))
     assert sorted(loaded) == 5 * ["other"] + 5 * ["tiny"]
     assert {loaded[index] for index in range(2, 10, 2)} == {"tiny", "other"}
