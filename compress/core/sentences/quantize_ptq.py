@@ -30,6 +30,9 @@ SENTENCES: Sentences = {
         "can be equalized (stage `substitute` with activations: relu, where HardSwish or SiLU is replaced)"
     ),
     "quantize_ptq.fisher_not_available": "{error}; all outputs have the same weight",
+    "quantize_ptq.frozen_layers_not_trained": (
+        "recovery left the weights of {count} layers as they were: they are frozen in the network (requires_grad=False)"
+    ),
     "quantize_ptq.learned_ranges_discarded": lambda fact: f"{_ranges_learned(fact)}; they stay as they were calibrated",
     "quantize_ptq.linear_inputs_smoothed": (
         "SmoothQuant (α = {alpha:g}): {layers} linear layers read smoothed activations; a channel's range over the median "

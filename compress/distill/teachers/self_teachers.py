@@ -174,7 +174,7 @@ def require_single_process(name: str) -> None:
 
 
 def reinitialized(module: nn.Module, seed: int) -> nn.Module:
-    """A copy with new random weights: every layer with `reset_parameters` is reinitialized.
+    """A copy with new random weights: every layer with `reset_parameters` is reinitialized, and frozen weights stay.
 
     Args:
         module: Not changed.
@@ -185,9 +185,19 @@ def reinitialized(module: nn.Module, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         for layer in network.modules():
             reset = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
-            if callable(reset):
+            if callable(reset) and not _is_frozen(layer):
                 reset()
+    with torch.no_grad():
+        for parameter, original in zip(network.parameters(), module.parameters(), strict=True):
+            if not original.requires_grad:
+                parameter.copy_(original)
     return network
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    """Whether a layer has weights, and all are frozen; batch norm then keeps its statistics as well."""
+    flags = [parameter.requires_grad for parameter in layer.parameters()]
+    return bool(flags) and not any(flags)
 
 
 def build_network(source: str, context: Context, seed: int) -> nn.Module:

@@ -34,7 +34,8 @@ class ConvLayer(nn.Conv2d):
     def __init__(self, weight: Tensor, bias: Tensor | None, attributes: Attributes, weight_quantizer: nn.Module) -> None:
         groups, (outputs, inputs, *size) = int(attributes.get("group", 1)), weight.shape
         stride, dilation = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
-        super().__init__(inputs * groups, outputs, tuple(size), stride, 0, dilation, groups, bias is not None)  # type: ignore[arg-type]
+        sizes = inputs * groups, outputs, tuple(size), stride, 0, dilation, groups, bias is not None
+        super().__init__(*sizes, device="meta")  # type: ignore[arg-type]  # not the CPU: random weights would be drawn
         self.input_padding = {name: attributes[name] for name in ("pads", "auto_pad") if name in attributes}
         self.weight_quantizer = weight_quantizer
         self.weight = nn.Parameter(weight)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, int_range, round_to_nearest
@@ -40,6 +40,44 @@ def to_fake_quantized(static: StaticInt8Plan, runtime: str, exclude: tuple[str, 
     layers = {layer.name: layer for layer in weighted_layers(static.model)}
     weights = {layer.weight: read_weight(static.model, layer.weight) for layer in layers.values()}
     return to_torch(static.with_qdq(runtime, exclude), layers, weights=weights, limits=int_range(static.bits), learned=learned)
+
+
+def freeze_like(module: OnnxModule, static: StaticInt8Plan, network: nn.Module) -> int:
+    """Freeze the weights and biases that are frozen in the torch network that the graph was exported from.
+
+    An initializer has the name of its parameter. One that the exporter computed, for example a transposed weight, comes from a
+    parameter of its shape in the module that its node is named after; it is frozen if all of these are. A bias that the network
+    lacks, because a batch norm was folded, follows the weight. Scales are not weights of the network: they are not changed.
+
+    Args:
+        module: Of `to_fake_quantized`.
+        static: Its plan.
+        network: The torch network.
+
+    Returns:
+        Number of layers with a frozen weight.
+    """
+    flags = {name: parameter.requires_grad for name, parameter in network.named_parameters(remove_duplicate=False)}
+    count = 0
+    for layer in weighted_layers(static.model):
+        part = module.layers[module_key(layer.name)]
+        weight, bias = part.weight, part.bias
+        assert isinstance(weight, nn.Parameter)  # noqa: S101  # nn.Module types an attribute as Tensor | Module
+        trained = flags[layer.weight] if layer.weight in flags else _is_trained(weight, layer.name, network)
+        weight.requires_grad_(trained)
+        count += not trained
+        if isinstance(bias, nn.Parameter):
+            bias.requires_grad_(bias.requires_grad and flags.get(layer.bias, trained))
+    return count
+
+
+def _is_trained(weight: Tensor, node: str, network: nn.Module) -> bool:
+    """Whether a parameter that a weight of this shape may come from is trained, or no such parameter exists."""
+    path = node.rpartition("/")[0]
+    source = dict(network.named_modules()).get(path, network)
+    shape = sorted(weight.shape)
+    flags = [parameter.requires_grad for parameter in source.parameters() if sorted(parameter.shape) == shape]
+    return not flags or any(flags)
 
 
 def export_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:

@@ -12,7 +12,7 @@ from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.qat.onnx_to_torch import OnnxModule
-from compress.quantize.qat.qdq_module import export_learned, to_fake_quantized
+from compress.quantize.qat.qdq_module import export_learned, freeze_like, to_fake_quantized
 from compress.quantize.settings import QATSettings
 from compress.quantize.static_int8 import StaticInt8Plan
 from compress.train.finetune import finetune
@@ -42,6 +42,7 @@ def train_quantized(
 ) -> QATResult:
     """Train with the placement of `RUNTIME`; weights, scales and ranges go into the files of all runtimes.
 
+    Weights that are frozen in the candidate stay as post-training quantization left them.
     Where training leaves the network less accurate on validation than calibration alone, its result is discarded.
 
     Args:
@@ -55,6 +56,7 @@ def train_quantized(
         module = to_fake_quantized(static, RUNTIME, exclude, learned=settings.scales == "learned")
     except ConversionError as error:
         return QATResult(static, skipped=(Fact.of("quantize_ptq.recover_not_possible", "recover", error=str(error)),))
+    frozen = freeze_like(module, static, candidate.network())
     in_float32 = settings.model_copy(update={"precision": "no"})
     history = finetune(module, in_float32, parent=candidate.network(), context=context, label="recover")
     if not is_main():
@@ -75,8 +77,9 @@ def train_quantized(
         best_epoch=history.best_epoch,
         epochs=history.epochs,
     )
+    notes = [note] if not frozen else [note, Fact.of("quantize_ptq.frozen_layers_not_trained", count=frozen)]
     curves = {f"recover {name}": curve for name, curve in history.curves.items()}
-    return QATResult(learned if better else static, results | _epochs(history), curves, (note, *history.notes))
+    return QATResult(learned if better else static, results | _epochs(history), curves, (*notes, *history.notes))
 
 
 def _compare(

@@ -58,6 +58,17 @@ def test_reinitialized_weights_depend_on_the_seed():
     assert same(net, conv_net())
 
 
+def test_reinitialized_copies_keep_frozen_weights_and_the_statistics_that_belong_to_them():
+    net = conv_net()
+    net[0].bias.requires_grad_(False)
+    net[1].requires_grad_(False).running_mean.fill_(2.0)
+    other = reinitialized(net, 1)
+    assert torch.equal(other[0].bias, net[0].bias)
+    assert not torch.equal(other[0].weight, net[0].weight)
+    assert float(other[1].running_mean[0]) == 2.0
+    assert not other[1].weight.requires_grad
+
+
 def test_born_again_copies_are_trained_in_turn_and_recorded(context):
     outcome = Distill(**QUICK, teacher=BornAgain(twins=3)).run(candidate(), context)
     found = {name: quantity.detail for name, quantity in outcome.results.items() if name.startswith("assistant")}

@@ -254,6 +254,33 @@ def test_a_recovery_that_loses_is_not_taken(network, data: Data, exported: Path,
     assert "quantize_ptq.recovery_discarded" in [note.code for note in outcome.notes]
 
 
+def test_weights_that_the_caller_froze_are_not_trained(
+    network, data: Data, exported: Path, tmp_path: Path, monkeypatch
+) -> None:
+    net, plans = copy.deepcopy(network), []
+    net.wide.requires_grad_(False)
+    net.head.weight.requires_grad_(False)
+    real = recovery.export_learned
+
+    def recording(static, *arguments):
+        plans.append((static, real(static, *arguments)))
+        return plans[-1][1]
+
+    monkeypatch.setattr(recovery, "export_learned", recording)
+    stage = Quantize(accept_if=None, recover={"epochs": 1, "batch_size": 256, "lr": 3e-3})
+    outcome = stage.run(Candidate(SPEC, net), context_of(data, exported, tmp_path / "stage"))
+    ((before, after),) = plans
+    unchanged = {
+        name
+        for layer in weighted_layers(before.model)
+        for name in (layer.weight, layer.bias)
+        if name and np.array_equal(read_weight(before.model, name), read_weight(after.model, name))
+    }
+    assert unchanged == {"wide.0.weight", "wide.0.bias", "head.weight"}
+    (note,) = (note for note in outcome.notes if note.code == "quantize_ptq.frozen_layers_not_trained")
+    assert "the weights of 2 layers" in render(note)
+
+
 def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_path, monkeypatch) -> None:
     def unable(*_, **__):
         msg = "operator Acosh (acosh) has no counterpart with gradients here"
