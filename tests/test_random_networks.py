@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import CompressError
 from compress.prune.base import Constraints
@@ -35,13 +35,13 @@ def export_error(network: RandomNetwork, folder: Path) -> float | None:
         notes = export_onnx(network, SPEC, folder / "model.onnx")
     except CompressError:
         return None
-    session = graphs.create_session(folder / "model.onnx")
+    session = onnx_session.create_session(folder / "model.onnx")
     sizes = (1,) if any("fixed to 1" in str(note) for note in notes) else (1, 3)
     errors = []
     for size in sizes:
         x = torch.randn(size, *SPEC.shape, generator=torch.Generator().manual_seed(size))
         with torch.no_grad():
-            errors.append(difference(graphs.run(session, x.numpy()), network(x).numpy()))
+            errors.append(difference(onnx_session.run(session, x.numpy()), network(x).numpy()))
     return max(errors)
 
 

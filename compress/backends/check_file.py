@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.onnx_cleanup import all_nodes
 from compress.core.errors import ConversionError
 
@@ -33,7 +33,7 @@ def check_onnx_file(path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
         ConversionError: Not readable, names that are not UTF-8, external data outside its folder, no operator set, inputs of no
             or of an impossible size, or ONNX Runtime crashes on it or does not finish.
     """
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     if any(isinstance(name, bytes) for name in _names(model.graph)):
         msg = f"{path} has names that are not UTF-8; export it again"
         raise ConversionError(msg)

@@ -16,8 +16,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from compress.backends import onnx_cleanup
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_cleanup, onnx_files
 from compress.backends.exporter_parity import (
     ParityError,
     ReferenceOutputs,
@@ -34,7 +33,6 @@ from compress.core.record import InputSpec
 from compress.core.stage import OnnxOptions
 from compress.data.batch import Split
 
-metadata = graphs.read_metadata
 OPSET = 18
 """What the exporter writes natively; later sets are reached by a converter that adds nothing for classification networks."""
 TRACING_OPSET = 20
@@ -69,7 +67,7 @@ def export_onnx(
     _check_finite(module)
     reference = reference_outputs(module, probe_inputs(spec) if split is None else parity_inputs(split))
     model, notes = _convert(reference, spec, options)
-    graphs.save(model, path)
+    onnx_files.save(model, path)
     return notes
 
 
@@ -147,8 +145,8 @@ def _finish(model: ir.Model, spec: InputSpec) -> onnx.ModelProto:
     onnx_cleanup.reducemean_to_gap(proto)
     _name_nodes(proto.graph)
     onnx_cleanup.strip(proto)
-    graphs.write_metadata(proto, spec)
-    graphs.check(proto)
+    onnx_files.write_metadata(proto, spec)
+    onnx_files.check(proto)
     return proto
 
 
@@ -159,8 +157,8 @@ def _with_dynamo(network: nn.Module, spec: InputSpec, opset: int, *, dynamic: bo
         (torch.zeros((2 if dynamic else 1), *spec.shape),),
         dynamo=True,
         opset_version=opset,
-        input_names=[graphs.INPUT],
-        output_names=[graphs.OUTPUT],
+        input_names=[onnx_files.INPUT],
+        output_names=[onnx_files.OUTPUT],
         dynamic_shapes=({0: batch},) if dynamic else None,
         verbose=False,
     )
@@ -188,9 +186,9 @@ def _with_tracing(network: nn.Module, spec: InputSpec, opset: int) -> ir.Model:
         buffer,  # type: ignore[arg-type]  # the older exporter does take a buffer; its signature does not say so
         dynamo=False,
         opset_version=min(opset, TRACING_OPSET),
-        input_names=[graphs.INPUT],
-        output_names=[graphs.OUTPUT],
-        dynamic_axes={graphs.INPUT: {0: "batch"}, graphs.OUTPUT: {0: "batch"}},
+        input_names=[onnx_files.INPUT],
+        output_names=[onnx_files.OUTPUT],
+        dynamic_axes={onnx_files.INPUT: {0: "batch"}, onnx_files.OUTPUT: {0: "batch"}},
     )
     model: ir.Model = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
     return model

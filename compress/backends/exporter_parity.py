@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from compress.backends import first_divergence
-from compress.backends import onnx_graph as graphs
+from compress.backends import first_divergence, onnx_session
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
@@ -111,14 +110,14 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
         ParityError: They are further apart; names the first node.
         ConversionError: ONNX Runtime does not run the export.
     """
-    session = graphs.create_session(model)
+    session = onnx_session.create_session(model)
     inputs = reference.inputs
     fixed = session.get_inputs()[0].shape[0] == 1
     pairs = [(outputs, inputs[index : index + 1]) for index, outputs in enumerate(reference.alone)]
     if not fixed and reference.batch is not None:
         pairs.append((reference.batch, inputs))
     for expected, samples in pairs:
-        agreement = _compare(expected, graphs.run(session, samples))
+        agreement = _compare(expected, onnx_session.run(session, samples))
         allowed = options.absolute + options.relative * agreement.scale
         if not agreement.max_abs <= allowed:
             raise _parity_error(agreement, allowed, model, reference, samples)

@@ -19,7 +19,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files, onnx_session
 from compress.backends.fold_batchnorm import prepare_for_export
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def float_outputs(source: Path | onnx.ModelProto, inputs: Array, *, activated: b
         inputs: Float32 (N, C, H, W).
         activated: Take the output of the Clip or Relu that alone follows a node: quantization puts both into one.
     """
-    model = graphs.load(source) if isinstance(source, Path) else source
+    model = onnx_files.load(source) if isinstance(source, Path) else source
     names = {node.name: node.output[0] for node in model.graph.node if node.name and node.output}
     if activated:
         readers: dict[str, list[onnx.NodeProto]] = {}
@@ -143,7 +143,7 @@ def int8_outputs(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
         inputs: Float32 (N, C, H, W).
         fused: Let ONNX Runtime fuse, as a user gets it; False runs each operator as written.
     """
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     makers = {output: node.name for node in model.graph.node for output in node.output}
     names: dict[str, str] = {}
@@ -168,7 +168,7 @@ def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *,
     for tensor in dict.fromkeys(names.values()):
         if tensor not in present:
             model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
-    session = graphs.create_session(model, optimised=optimised)
+    session = onnx_session.create_session(model, optimised=optimised)
     tensors = tuple(dict.fromkeys(names.values()))
     entry = session.get_inputs()[0]
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(inputs)  # a fixed batch takes no more samples

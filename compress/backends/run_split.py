@@ -18,7 +18,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from compress.backends import onnx_graph
+from compress.backends import onnx_session
 from compress.backends.eval_mode import eval_mode, module_device
 from compress.backends.open_runner import open_runner
 from compress.backends.read_graph import read_graph
@@ -196,7 +196,7 @@ def _loaded(network: Network, device: torch.device, runtime: str, optimized: boo
         with eval_mode(module):
             yield _module_inference(module, device), None
     elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
-        session = onnx_graph.create_session(network, optimised=optimized)
+        session = onnx_session.create_session(network, optimised=optimized)
         shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
         yield _array_inference(lambda feeds: session.run(None, feeds)[0], shapes, "the model")
     elif isinstance(network, Path):

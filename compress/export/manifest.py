@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import compress
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.core.atomic_files import sha256, write_text
 from compress.core.record import InputSpec
 from compress.data.decode_image import MODES
@@ -37,7 +37,7 @@ def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, 
         runtime: That runs it.
         licences: As in `LICENCES.md`.
     """
-    model = graphs.load(folder / "model.onnx")
+    model = onnx_files.load(folder / "model.onnx")
     batch = model.graph.input[0].type.tensor_type.shape.dim[0]
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     manifest = {
@@ -51,12 +51,12 @@ def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, 
         },
         "run": "python infer.py image.png",
         "input": {
-            "name": graphs.INPUT,
+            "name": onnx_files.INPUT,
             "type": "float32",
             "layout": "NCHW",
             "shape": [batch.dim_value or "batch", *spec.shape],
         },
-        "output": {"name": graphs.OUTPUT, "type": "float32", "shape": [batch.dim_value or "batch", len(spec.classes)]},
+        "output": {"name": onnx_files.OUTPUT, "type": "float32", "shape": [batch.dim_value or "batch", len(spec.classes)]},
         "preprocessing": [
             "first frame, upright by its EXIF orientation",
             f"mode {MODES[spec.channels]}, 8 bits per channel" if spec.channels in MODES else f"{spec.channels} channels",

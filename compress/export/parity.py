@@ -41,7 +41,7 @@ class FormOutputs:
 
 
 def outputs_of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> FormOutputs:
-    """Answers of an ONNX file; `optimised` as for `graphs.create_session`."""
+    """Answers of an ONNX file; `optimised` as for `onnx_session.create_session`."""
     from compress.backends.run_split import collect_outputs
 
     return FormOutputs(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
@@ -51,9 +51,9 @@ def cannot_run_reason(path: Path) -> str | None:
     """Why ONNX Runtime here does not run a file that another runtime does; None when nothing speaks against it."""
     import onnx
 
-    from compress.backends import onnx_graph as graphs
+    from compress.backends import onnx_files
 
-    if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in graphs.load(path).graph.initializer):
+    if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in onnx_files.load(path).graph.initializer):
         return "ONNX Runtime's CPU has no bfloat16 kernels; the file for onnxruntime emulates them"
     return None
 
@@ -67,9 +67,9 @@ def outputs_of_network(network: nn.Module, split: Split) -> FormOutputs:
 
 def search_inputs(split: Split, path: Path) -> Array:
     """The samples on which the first node of a file is looked for, float32 (N, C, H, W); N is the file's batch where fixed."""
-    from compress.backends import onnx_graph as graphs
+    from compress.backends import onnx_files
 
-    batch = graphs.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    batch = onnx_files.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
     inputs: Array = next(iter(split.ordered(batch or SEARCHED))).input.numpy()
     return inputs
 

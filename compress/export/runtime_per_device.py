@@ -92,8 +92,8 @@ def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Pat
 
 
 def _input_of(path: Path) -> str:
-    from compress.backends import onnx_graph as graphs
+    from compress.backends import onnx_files
 
-    graph = graphs.load(path).graph
+    graph = onnx_files.load(path).graph
     weights = {tensor.name for tensor in graph.initializer}
     return next(str(item.name) for item in graph.input if item.name not in weights)

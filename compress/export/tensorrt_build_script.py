@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.tensorrt_engine import ShapeProfile
 from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.errors import ConversionError
@@ -49,8 +49,8 @@ def trtexec_command(
         "trtexec",
         f"--onnx={onnx_path}",
         f"--saveEngine={engine_path}",
-        *(f"--{name}Shapes={graphs.INPUT}:{size}x{sample}" for name, size in named.items()),
-        f"--shapes={graphs.INPUT}:{shapes.best}x{sample}",
+        *(f"--{name}Shapes={onnx_files.INPUT}:{size}x{sample}" for name, size in named.items()),
+        f"--shapes={onnx_files.INPUT}:{shapes.best}x{sample}",
         "--stronglyTyped",
         "--memPoolSize=workspace:1024M",
         "--builderOptimizationLevel=3",
@@ -122,7 +122,7 @@ def build_script(spec: InputSpec, *, release: str | None = None, opset: int = 0,
 
 def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "tensorrt", release: str | None = None) -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
-    model = graphs.load(source)
+    model = onnx_files.load(source)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     int8 = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
@@ -137,7 +137,7 @@ def unsupported_reason(path: Path) -> str | None:
 
     It wants quantized activations to be int8 around zero: of zero points only zero is allowed.
     """
-    graph = graphs.load(path).graph
+    graph = onnx_files.load(path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(node.input) < 3:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from compress.backends import onnx_graph
+from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import Device
 from compress.core.record import InputSpec, Quantity
@@ -160,7 +160,7 @@ def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str
         kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
         times = [(kernel.module, interquartile_mean(kernel.milliseconds)) for kernel in kernels]
     else:
-        modules = {node.name: node.module for node in kernel_to_node.node_origins(onnx_graph.load(path)) if node.name}
+        modules = {node.name: node.module for node in kernel_to_node.node_origins(onnx_files.load(path)) if node.name}
         times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device).operators]
     total: dict[str, float] = {}
     for module, ms in times:

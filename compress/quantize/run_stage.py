@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from onnx import ModelProto
 
-from compress.backends import onnx_cleanup
+from compress.backends import onnx_cleanup, onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.exporter_parity import check_exporter_parity, parity_inputs, reference_outputs
 from compress.core.atomic_files import write_with
@@ -106,7 +106,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         models = _build_other(stage, model, runtimes, excluded, candidate, report)
     files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
     for runtime, path in files.items():
-        graphs.save(models[runtime], path)
+        onnx_files.save(models[runtime], path)
     results, report.tables["layer_sqnr"] = compare_with_float(
         source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=reference,
         batch_size=score_batch(scheme, context.targets, 64),
@@ -213,8 +213,8 @@ def _build_other(
     quantized = schemes.build_models(stage.scheme, model, runtimes, per_channel=stage.per_channel, exclude=excluded)
     for network in quantized.models.values():
         onnx_cleanup.strip(network)
-        graphs.write_metadata(network, candidate.spec)
-        graphs.check(network)
+        onnx_files.write_metadata(network, candidate.spec)
+        onnx_files.check(network)
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models
@@ -290,12 +290,12 @@ def _load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.
     Raises:
         ConversionError: The opset is too old, weights are not finite, or the outputs are not those of the torch network.
     """
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
         msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
-    graphs.check_finite(model)
+    onnx_files.check_finite(model)
     if candidate.module is not None:
         reference = reference_outputs(candidate.module, parity_inputs(context.data.validation))
         check_exporter_parity(model, reference, context.onnx)

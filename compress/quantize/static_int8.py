@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import InputSpec
@@ -69,8 +69,8 @@ class StaticInt8Plan:
     def build(self, runtime: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
         """The file for one runtime."""
         quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, self._options(runtime, exclude))
-        graphs.write_metadata(quantized, spec)
-        graphs.check(quantized)
+        onnx_files.write_metadata(quantized, spec)
+        onnx_files.check(quantized)
         return quantized
 
     def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> ir.Model:

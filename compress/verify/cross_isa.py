@@ -79,7 +79,7 @@ def verify(
     """
     import onnxruntime
 
-    from compress.backends import onnx_graph as graphs
+    from compress.backends import onnx_session
 
     if isa not in ISAS:
         msg = f"unknown instruction set {isa!r}: {nearest(isa, ISAS)}"
@@ -89,7 +89,7 @@ def verify(
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
     try:
-        expected = agent.run_batches(graphs.create_session(model), inputs)
+        expected = agent.run_batches(onnx_session.create_session(model), inputs)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise

@@ -49,14 +49,14 @@ def load_samples(
         ConversionError: Not such a model.
         DataError: Both a recipe and images, no image, an unreadable image, or samples of another size.
     """
-    from compress.backends import onnx_graph as graphs
+    from compress.backends import onnx_session
     from compress.backends.check_file import check_onnx_file
 
     if recipe is not None and images:
         msg = "both a recipe and images are given; name one of them"
         raise DataError(msg)
     check_onnx_file(model)
-    session = graphs.create_session(model)
+    session = onnx_session.create_session(model)
     shape = sample_shape(model, session)
     if recipe is not None:
         return _of_recipe(recipe, shape, count, trust_code=trust_code)

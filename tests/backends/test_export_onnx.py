@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
-import compress
 from compress.backends import export_onnx as export
-from compress.backends import onnx_graph as graphs
-from compress.backends.export_onnx import export_onnx, metadata
+from compress.backends import onnx_session
+from compress.backends.export_onnx import export_onnx
 from compress.backends.fold_batchnorm import fold_batchnorm, prepare_for_export
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
@@ -25,7 +23,7 @@ from tests.export.tiny import SPEC, Residual
 
 
 def answers(path: Path, inputs: Tensor) -> np.ndarray:
-    return graphs.run(graphs.create_session(path), inputs.numpy())
+    return onnx_session.run(onnx_session.create_session(path), inputs.numpy())
 
 
 def inputs(count: int) -> Tensor:
@@ -69,17 +67,6 @@ def test_nodes_with_weights_bear_layer_names(exported: Path) -> None:
     names = [node.name for node in onnx.load(exported).graph.node]
     assert {"stem.0", "depthwise.0", "point.0", "wide", "head"} <= set(names)
     assert len(names) == len(set(names))
-
-
-def test_metadata_round_trips(exported: Path) -> None:
-    found = metadata(exported)
-    assert found["classes"] == list(SPEC.classes)
-    assert found["mean"] == list(SPEC.mean)
-    assert found["std"] == list(SPEC.std)
-    assert found["shape"] == [3, 16, 12]
-    assert found["layout"] == "NCHW"
-    assert found["compress"] == compress.__version__
-    assert onnx.load(exported).producer_name == "compress"
 
 
 def test_network_given_is_left_as_it_was(network: nn.Module, tmp_path: Path) -> None:
@@ -183,21 +170,6 @@ def test_failed_write_keeps_the_old_file(network: nn.Module, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_large_network_has_its_weights_in_a_second_file(
-    network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export_onnx(network, SPEC, tmp_path / "small.onnx")
-    monkeypatch.setattr(graphs, "MAX_PROTOBUF_BYTES", 1000)
-    path = tmp_path / "model.onnx"
-    export_onnx(network, SPEC, path)
-    assert {file.name for file in tmp_path.iterdir()} == {"small.onnx", "model.onnx", "model.onnx.data"}
-    assert path.stat().st_size < (tmp_path / "small.onnx").stat().st_size
-    x = torch.randn(3, *SPEC.shape).numpy()
-    expected = graphs.run(graphs.create_session(tmp_path / "small.onnx"), x)
-    for source in (path, graphs.load(path), graphs.to_ir(graphs.load(path))):
-        np.testing.assert_array_equal(graphs.run(graphs.create_session(source), x), expected)
-
-
 def test_export_is_silent(network: nn.Module, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     export_onnx(network, SPEC, tmp_path / "model.onnx")
     assert capfd.readouterr() == ("", "")
@@ -215,19 +187,6 @@ def test_global_mean_becomes_global_average_pool(exported: Path) -> None:
     operators = [node.op_type for node in onnx.load(exported).graph.node]
     assert "GlobalAveragePool" in operators
     assert "ReduceMean" not in operators
-
-
-def test_not_onnx_is_said(tmp_path: Path) -> None:
-    (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ConversionError, match="not an ONNX file"):
-        metadata(tmp_path / "text.onnx")
-    with pytest.raises(ConversionError, match="cannot read"):
-        metadata(tmp_path / "missing.onnx")
-
-
-def test_script_reads_metadata_as_json(exported: Path) -> None:
-    props = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
-    assert json.loads(props["classes"])[0] == "zéro"
 
 
 def opset_of(path: Path) -> int:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files, onnx_session
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import ParityError, check_exporter_parity, parity_inputs, reference_outputs
+from compress.backends.onnx_session import create_session
 from compress.core.errors import ConversionError
 from compress.core.stage import OnnxOptions
 from tests.export.tiny import SPEC, split
@@ -19,7 +20,7 @@ OPTIONS = OnnxOptions()
 
 
 def changed(path: Path, tensor: str, factor: float) -> onnx.ModelProto:
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     weight = next(weight for weight in model.graph.initializer if weight.name == tensor)
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(factor), tensor))
     return model
@@ -27,7 +28,7 @@ def changed(path: Path, tensor: str, factor: float) -> onnx.ModelProto:
 
 def test_an_export_that_computes_something_else_is_refused_with_the_first_node(network: nn.Module, exported: Path) -> None:
     reference = reference_outputs(network, parity_inputs(split(20, 1)))
-    check_exporter_parity(graphs.load(exported), reference, OPTIONS)
+    check_exporter_parity(onnx_files.load(exported), reference, OPTIONS)
     with pytest.raises(ParityError, match=r"one sample alone .* begins at node 'head'"):
         check_exporter_parity(changed(exported, "head.weight", 1.01), reference, OPTIONS)
     check_exporter_parity(changed(exported, "head.weight", 1.01), reference, OnnxOptions(relative=0.1))
@@ -49,7 +50,7 @@ def test_one_sample_alone_and_a_batch_are_both_compared(tmp_path: Path) -> None:
     net, path = Centred().eval(), tmp_path / "model.onnx"
     export_onnx(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.head).eval(), SPEC, path)
     with pytest.raises(ParityError, match="for a batch of 16 outputs differ"):
-        check_exporter_parity(graphs.load(path), reference_outputs(net, parity_inputs(split(20, 1))), OPTIONS)
+        check_exporter_parity(onnx_files.load(path), reference_outputs(net, parity_inputs(split(20, 1))), OPTIONS)
 
 
 def test_randomness_is_named_as_the_reason(tmp_path: Path) -> None:
@@ -90,4 +91,4 @@ def test_a_second_output_in_train_mode_only_is_no_obstacle(tmp_path: Path) -> No
     assert export_onnx(net, SPEC, path) == ()
     assert net.training
     x = torch.randn(2, *SPEC.shape)
-    np.testing.assert_allclose(graphs.run(graphs.create_session(path), x.numpy()), net.eval()(x).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(onnx_session.run(create_session(path), x.numpy()), net.eval()(x).detach().numpy(), atol=1e-5)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.backends.export_onnx import export_onnx
 from compress.backends.fold_batchnorm import fold_batchnorm
 from tests.export.tiny import SPEC
@@ -101,7 +101,7 @@ def test_what_folding_would_change_is_not_folded(build: Callable[[], Network]) -
 def test_the_export_of_such_a_network_equals_torch(build: Callable[[], Network], tmp_path: Path) -> None:
     net, path = build(), tmp_path / "model.onnx"
     export_onnx(net, SPEC, path)
-    outputs = graphs.run(graphs.create_session(path), INPUTS.numpy())
+    outputs = onnx_session.run(onnx_session.create_session(path), INPUTS.numpy())
     np.testing.assert_allclose(outputs, net(INPUTS).detach().numpy(), atol=1e-5)
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.backends.onnx_cleanup import NAME_SCOPES, module_path, reducemean_to_gap
 
 
@@ -29,7 +29,7 @@ def test_spatial_mean_becomes_a_pool_of_the_same_function(axes: tuple[int, ...],
     mean = np.maximum(x, 0).mean((2, 3), keepdims=bool(keepdims))
     reducemean_to_gap(model)
     assert "ReduceMean" not in {node.op_type for node in model.graph.node}
-    np.testing.assert_allclose(graphs.run(graphs.create_session(model), x), mean, rtol=1e-6)
+    np.testing.assert_allclose(onnx_session.run(onnx_session.create_session(model), x), mean, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("axes", "rank"), [((1,), 4), ((1, 2), 4), ((1, 2, 3), 4), ((1, 2), 3)])

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files, onnx_session
 from compress.core.atomic_files import write_text
 from compress.core.errors import CompressError
 from compress.core.record import InputSpec
@@ -133,7 +133,7 @@ def _wake(module: nn.Module) -> None:
 def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, float]:
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
     with exported({"dense": dense, "small": small}, spec) as files:
-        found = graphs.run(graphs.create_session(graphs.load(files["small"])), x.numpy())
+        found = onnx_session.run(onnx_session.create_session(onnx_files.load(files["small"])), x.numpy())
         timings = measure_interleaved(files, spec.shape, seconds=0.5)
     with torch.no_grad():
         wanted = small(x).numpy()

@@ -27,6 +27,7 @@ import torch
 from glyph_networks import BATCH, Bench, opened
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.stage import Candidate, Context
@@ -174,7 +175,7 @@ def w8a8(files: Files) -> None:
 
 def skewed(source: Path, path: Path) -> float:
     """Write the network with channels of each pair rescaled; the largest change of an answer, of the largest answer."""
-    model = graphs.to_ir(graphs.load(source))
+    model = graphs.to_ir(onnx_files.load(source))
     random = np.random.default_rng(0)
     values: dict[str, np.ndarray] = {}
     for pair in find_pairs(model)[0]:
@@ -188,9 +189,9 @@ def skewed(source: Path, path: Path) -> float:
         grouped = w2.reshape(second.groups, -1, *w2.shape[1:]) / each[..., *[None] * (w2.ndim - 2)]
         values[second.weight] = grouped.reshape(w2.shape)
     made = graphs.with_initializers(model, values)
-    graphs.save(made, path)
+    onnx_files.save(made, path)
     x = np.random.default_rng(1).normal(size=(16, *(graphs.dims(model.graph.inputs[0]) or [])[1:]))
-    before, after = (graphs.run(graphs.create_session(one), x.astype(np.float32)) for one in (model, made))
+    before, after = (onnx_session.run(onnx_session.create_session(one), x.astype(np.float32)) for one in (model, made))
     return float(np.abs(before - after).max() / np.abs(before).max())
 
 
@@ -255,7 +256,7 @@ def mixed(files: Files) -> None:
 
 
 def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
-    model = graphs.load(files.dense("chain"))
+    model = onnx_files.load(files.dense("chain"))
     bench = files.bench
     images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
     ptq = PTQSettings.model_validate({"weights": {"bits": bits}})

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torchvision
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.record import InputSpec
@@ -100,7 +101,7 @@ def measured(what: str, size: Cost, out: Path) -> None:
     else:
         batches = [images[start : start + 8] for start in range(0, len(images), 8)]
         plan_static_int8(
-            graphs.to_ir(graphs.load(path)),
+            graphs.to_ir(onnx_files.load(path)),
             batches,
             Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
             CalibrationSettings(samples=size.samples),

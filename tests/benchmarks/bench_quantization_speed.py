@@ -32,6 +32,7 @@ import torchvision
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
@@ -112,7 +113,7 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
         export_onnx(build().eval(), spec, found["float"])
     if not found["defaults"].exists():
         quantize_static(found["float"], found["defaults"], Images(images))
-    model = graphs.load(found["float"])
+    model = onnx_files.load(found["float"])
     families = ("onnxruntime", "openvino")
     static = plan_static_int8(
         graphs.to_ir(model),
@@ -122,7 +123,7 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
         PTQSettings(),
     )
     for family in families:
-        graphs.save(static.build(family, (), spec), found[f"ours-{family}"])
+        onnx_files.save(static.build(family, (), spec), found[f"ours-{family}"])
     if nncf is not None:
         found["nncf"] = cache / f"{name}.nncf.xml"
         if not found["nncf"].exists():

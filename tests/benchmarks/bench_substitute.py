@@ -22,6 +22,7 @@ import torch
 import torchvision
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import host
@@ -81,13 +82,13 @@ def variants(network: nn.Module) -> dict[str, nn.Module]:
 def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
     """The int8 file of the stage `quantize` for ONNX Runtime."""
     static = plan_static_int8(
-        graphs.to_ir(graphs.load(source)),
+        graphs.to_ir(onnx_files.load(source)),
         [images],
         Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
         CalibrationSettings(),
         PTQSettings(),
     )
-    graphs.save(static.build("onnxruntime", (), SPEC), path)
+    onnx_files.save(static.build("onnxruntime", (), SPEC), path)
     return path
 
 

@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
-from compress.backends import onnxruntime_runner
+from compress.backends import onnx_session, onnxruntime_runner
 from compress.backends import open_runner as opening
 from compress.config.devices import Device, host
 from compress.core.record import StageRecord
@@ -168,7 +167,7 @@ def test_the_openvino_script_runs_alone_and_answers_as_the_file(
     )  # fmt: skip
     mean, std = (np.array(values, np.float32) for values in (SPEC.mean, SPEC.std))
     x = ((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
-    logits = graphs.run(graphs.create_session(folder / "model.onnx", optimised=False), x)[0]
+    logits = onnx_session.run(onnx_session.create_session(folder / "model.onnx", optimised=False), x)[0]
     chances = np.exp(logits) / np.exp(logits).sum()
     assert done.stdout.splitlines()[0].split(maxsplit=1)[1] == SPEC.classes[int(chances.argmax())]
     assert float(done.stdout.split("%")[0]) == pytest.approx(100 * chances.max(), abs=5)

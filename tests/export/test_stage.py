@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
 from compress.core.sentences import render, render_subject
@@ -190,7 +190,7 @@ def test_export_that_computes_something_else_is_refused(network: nn.Module, cont
 
 def test_without_a_shared_file_it_exports_itself(network: nn.Module, context: Context) -> None:
     outcome = Export().run(Candidate(SPEC, network), dataclasses.replace(context, to_onnx=None))
-    assert graphs.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+    assert onnx_files.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
 
 
 @pytest.mark.parametrize("formats", [(), ("onnx", "coreml")])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Data, Export, Pipeline, Quantize
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.config.recipe import LoadedRecipe, loads
 from compress.core.progress import NullReporter
 from compress.core.record import Quantity, StageRecord
@@ -101,7 +101,7 @@ def test_files_that_stages_start_from_compute_what_the_callers_network_computes(
     expected = net(inputs).detach().numpy()
     for folder, tolerance in (("00-start", 1e-4), ("01-quantize", 0.1)):
         path = run.folder / folder / "model.onnx"
-        outputs = graphs.run(graphs.create_session(path), inputs.numpy())
+        outputs = onnx_session.run(onnx_session.create_session(path), inputs.numpy())
         assert np.abs(outputs - expected).max() < tolerance * np.abs(expected).max()
         assert [entry.version for entry in onnx.load(path).opset_import if entry.domain == ""] == [20]
     review = run.folder.joinpath("report.md").read_text(encoding="utf-8").split("## Points for review")[1].split("\n## ")[0]

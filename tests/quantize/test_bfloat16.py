@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -27,7 +28,7 @@ JETSON, HERE = Target("jetson", "tensorrt"), Target("host", "onnxruntime")
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.create_session(model), X)
+    return onnx_session.run(onnx_session.create_session(model), X)
 
 
 def test_rounding_is_torchs_own() -> None:
@@ -41,7 +42,7 @@ def test_rounding_is_torchs_own() -> None:
 
 def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exported: Path) -> None:
     """Both round every tensor; torch's convolutions may add in another order, so they part where a sum is near a tie."""
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     exact, found = answers(model), answers(graphs.to_proto(emulate_bfloat16(graphs.to_ir(model))))
     with torch.inference_mode():
         native = copy.deepcopy(network).to(torch.bfloat16)(torch.from_numpy(X).bfloat16()).float().numpy()
@@ -51,19 +52,19 @@ def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exp
 
 
 def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> None:
-    model = graphs.to_proto(emulate_bfloat16(graphs.to_ir(graphs.load(exported))))
-    graphs.check(model)
+    model = graphs.to_proto(emulate_bfloat16(graphs.to_ir(onnx_files.load(exported))))
+    onnx_files.check(model)
     found = answers(model)
     assert not (found.view(np.uint32) & 0xFFFF).any()
 
 
 def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(exported: Path) -> None:
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     before = model.SerializeToString()
     converted, skipped = to_bfloat16(graphs.to_ir(model))
     made = graphs.to_proto(converted)
     assert (model.SerializeToString(), skipped) == (before, ())
-    graphs.check(made)
+    onnx_files.check(made)
     assert made.opset_import[0].version == OPSET
     kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) > 1}
     assert kinds == {TensorProto.BFLOAT16}
@@ -75,9 +76,9 @@ def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(expo
 
 
 def test_what_is_kept_stays_in_float32_between_casts(exported: Path) -> None:
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     made = graphs.to_proto(to_bfloat16(graphs.to_ir(model), exclude=("wide",))[0])
-    graphs.check(made)
+    onnx_files.check(made)
     kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
     wide = next(node for node in made.graph.node if node.name == "wide")
     assert {kinds[name] for name in wide.input[1:]} == {TensorProto.FLOAT}
@@ -100,7 +101,7 @@ def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32()
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     converted, (skip,) = to_bfloat16(graphs.to_ir(model))
     made = graphs.to_proto(converted)
-    graphs.check(made)
+    onnx_files.check(made)
     assert {tensor.data_type for tensor in made.graph.initializer} == {TensorProto.FLOAT}
     assert skip == Fact.of("quantize.float_no_bfloat16", "celu", operator="Celu", opset=OPSET)
     assert (render_subject(skip), "no bfloat16" in render(skip)) == ("Celu celu", True)
@@ -113,9 +114,9 @@ def test_a_tensorrt_target_gets_bfloat16_and_the_record_says_what_was_measured(
     context = dataclasses.replace(context, targets=(JETSON,))
     outcome = Quantize(scheme="bf16").run(Candidate(SPEC, network), context)
     assert set(outcome.candidate.files) == {"onnxruntime", "tensorrt"}
-    made = graphs.load(outcome.candidate.files["tensorrt"])
+    made = onnx_files.load(outcome.candidate.files["tensorrt"])
     assert TensorProto.BFLOAT16 in {tensor.data_type for tensor in made.graph.initializer}
-    assert graphs.read_metadata(outcome.candidate.files["tensorrt"]) == graphs.read_metadata(exported)
+    assert onnx_files.read_metadata(outcome.candidate.files["tensorrt"]) == onnx_files.read_metadata(exported)
     assert outcome.results["agreement"].value >= 0.95
     assert Fact.of("quantize.bfloat16_emulated") in outcome.notes
     assert [skip.code for skip in outcome.skipped] == ["quantize.bfloat16_not_measured"]

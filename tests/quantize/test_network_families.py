@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.record import InputSpec
@@ -32,13 +33,13 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
             torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(0))
     path = tmp_path / "model.onnx"
     notes = export_onnx(network, spec, path)
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     x = torch.randn(16, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = network(x).numpy()
-    runner = graphs.create_session(path)
+    runner = onnx_session.create_session(path)
     step = 1 if any(note.code == "backends.batch_fixed" for note in notes) else 8
-    floats = np.concatenate([graphs.run(runner, x[start : start + step].numpy()) for start in range(0, 16, step)])
+    floats = np.concatenate([onnx_session.run(runner, x[start : start + step].numpy()) for start in range(0, 16, step)])
     np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
 
     batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
@@ -48,11 +49,11 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     for kind in PLACEMENTS:
         made = int8.quantize_static(graphs.to_ir(model), ranges, kind, int8.QDQOptions(reduce_range=kind == "onnxruntime"))
-        graphs.write_metadata(made, spec)
-        graphs.check(made)
+        onnx_files.write_metadata(made, spec)
+        onnx_files.check(made)
         # Unfused, the operators compute what they define: this CPU's own kernels may saturate on another family's file.
-        runner = graphs.create_session(made, optimised=kind == "onnxruntime")
-        ints = np.concatenate([graphs.run(runner, batch) for batch in batches])
+        runner = onnx_session.create_session(made, optimised=kind == "onnxruntime")
+        ints = np.concatenate([onnx_session.run(runner, batch) for batch in batches])
         assert np.isfinite(ints).all()
         assert len(made.SerializeToString()) < 0.35 * path.stat().st_size
         error = np.linalg.norm(ints - floats) / np.linalg.norm(floats)

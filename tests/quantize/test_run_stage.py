@@ -8,7 +8,7 @@ import onnx
 import pytest
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files, onnx_session
 from compress.config.devices import load_device
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -35,7 +35,7 @@ def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: 
     assert results["agreement"].runs == 60
     assert results["accuracy_validation_int8"].value >= results["accuracy_validation_float"].value - 0.05
     assert results["size_ratio"].value == (context.folder / "model.onnx").stat().st_size / exported.stat().st_size
-    assert graphs.read_metadata(made.files["onnxruntime"]) == graphs.read_metadata(exported)
+    assert onnx_files.read_metadata(made.files["onnxruntime"]) == onnx_files.read_metadata(exported)
     onnx.checker.check_model(str(made.files["onnxruntime"]), full_check=True)
     assert outcome.skipped == ()
 
@@ -60,8 +60,8 @@ def test_large_enough_network_shrinks_to_under_035(tmp_path: Path, context: Cont
 def test_int8_takes_any_batch(network: nn.Module, context: Context, batch: int) -> None:
     made = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
     x = split(8, 1).inputs.numpy()
-    runner = graphs.create_session(made.files["onnxruntime"])
-    np.testing.assert_allclose(graphs.run(runner, x[:batch]), graphs.run(runner, x)[:batch], rtol=1e-5)
+    runner = onnx_session.create_session(made.files["onnxruntime"])
+    np.testing.assert_allclose(onnx_session.run(runner, x[:batch]), onnx_session.run(runner, x)[:batch], rtol=1e-5)
 
 
 def test_a_tensorrt_target_gets_a_file_of_its_own(network: nn.Module, context: Context) -> None:
@@ -133,7 +133,7 @@ def test_other_schemes_give_a_file_that_agrees_and_is_smaller(network: nn.Module
     outcome = Quantize(scheme=scheme).run(Candidate(SPEC, network), context)
     assert outcome.results["agreement"].value >= (0.8 if scheme == "weight_int4" else 0.95)
     assert outcome.results[f"accuracy_validation_{scheme}"].runs == 60
-    assert graphs.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
+    assert onnx_files.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
 
 
 def test_int4_for_a_jetson_is_refused_before_anything_is_written(network: nn.Module, context: Context) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import load_device
@@ -35,11 +36,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
         ).eval()  # fmt: skip
     path = tmp_path_factory.mktemp("schemes") / "model.onnx"
     export_onnx(net, SPEC, path)
-    return graphs.load(path)
+    return onnx_files.load(path)
 
 
 def answers(model: onnx.ModelProto) -> np.ndarray:
-    return graphs.run(graphs.create_session(model), X)
+    return onnx_session.run(onnx_session.create_session(model), X)
 
 
 def stored(model: onnx.ModelProto) -> dict[int, int]:
@@ -55,7 +56,7 @@ def stored(model: onnx.ModelProto) -> dict[int, int]:
 def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: int, least: float) -> None:
     before = model.SerializeToString()
     made = graphs.to_proto(weight_only(graphs.to_ir(model), bits))
-    graphs.check(made)
+    onnx_files.check(made)
     weights = 3 * 64 * 9 + 64 * 48 + 48 * 4
     assert stored(made)[kind] == weights
     assert model.SerializeToString() == before
@@ -103,11 +104,11 @@ def test_every_file_is_valid_and_has_an_estimate(model: onnx.ModelProto, scheme:
     """Nodes stand behind those whose results they read, so that shapes can be inferred."""
     runtimes = SCHEME_RUNTIMES[scheme]
     built = build_models(scheme, graphs.to_ir(model), runtimes, per_channel=True)
-    graphs.save(model, tmp_path / "float.onnx")
+    onnx_files.save(model, tmp_path / "float.onnx")
     for runtime in runtimes:
         path = tmp_path / f"{runtime}.onnx"
-        graphs.check(built.models[runtime])
-        graphs.save(built.models[runtime], path)
+        onnx_files.check(built.models[runtime])
+        onnx_files.save(built.models[runtime], path)
         assert macs(path) == macs(tmp_path / "float.onnx")
         assert estimate(path, load_device("l4")).latency_ms > 0
 
@@ -132,6 +133,6 @@ def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: 
 
     if "openvino" not in SCHEME_RUNTIMES[f"weight_int{bits}"]:
         pytest.skip("the table does not say so")
-    graphs.save(graphs.to_proto(weight_only(graphs.to_ir(model), bits)), tmp_path / "model.onnx")
+    onnx_files.save(graphs.to_proto(weight_only(graphs.to_ir(model), bits)), tmp_path / "model.onnx")
     with open_runner("openvino", tmp_path / "model.onnx") as runner:
         assert decibels(answers(model), runner.run({"input": X})[0]) > 10

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
@@ -15,7 +16,7 @@ from tests.export.tiny import SPEC, split
 @pytest.fixture(scope="module")
 def plan(exported: Path) -> StaticInt8Plan:
     return plan_static_int8(
-        graphs.to_ir(graphs.load(exported)),
+        graphs.to_ir(onnx_files.load(exported)),
         [split(32, 0).inputs.numpy()],
         Int8Format(("onnxruntime", "tensorrt"), seven_bit_weights=True),
         CalibrationSettings(method="minmax"),

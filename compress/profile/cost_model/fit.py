@@ -24,7 +24,7 @@ import torchvision
 from scipy.optimize import nnls
 from torch import nn
 
-from compress.backends import onnx_graph
+from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
@@ -156,7 +156,7 @@ def measure_network(
     with tempfile.TemporaryDirectory() as folder:
         files = {number: Path(folder) / f"{number}.onnx" for number in ("fp32", "int8")}
         export_onnx(network.eval(), spec, files["fp32"])
-        onnx_graph.save(quantize(onnx_graph.load(files["fp32"])), files["int8"])
+        onnx_files.save(quantize(onnx_files.load(files["fp32"])), files["int8"])
         timings = timing.measure(files, images[:1].numpy(), TimingPlan.of(seconds), threads=threads)
         return [
             NetworkSample(

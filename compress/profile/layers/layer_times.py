@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 from scipy.optimize import brentq
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.fact import Fact
@@ -147,7 +147,7 @@ def measure(
             place.mkdir()
             plain[name] = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
             given[name] = feeds[name] if feeds else plain[name].sample()
-            graphs.save(origins.tag_nodes(graphs.load(path)), place / "marked.onnx")
+            onnx_files.save(origins.tag_nodes(onnx_files.load(path)), place / "marked.onnx")
             stamping[name] = stack.enter_context(ProfilingRunner(place / "marked.onnx", place, threads=threads))
         times = _take_turns(plain, stamping, given, seconds)
         return {name: _read(stamping[name], path, times[name], plain[name].describe()) for name, path in files.items()}
@@ -195,7 +195,7 @@ def _timed(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
 def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[str, str]) -> LayerTimes:
     """Kernels from the events of the runs that count."""
     runs = list(compress(split_runs(runner.stamps()), times.counted))
-    model = graphs.load(path)
+    model = onnx_files.load(path)
     nodes = origins.node_origins(model)
     optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
     behind = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.record import Metrics, Quantity
@@ -67,7 +68,7 @@ def compare_with_float(
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the logits; {where}", runs=runs)
     inputs = next(iter(split.ordered(SQNR_SAMPLES))).input.numpy()
-    sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(graphs.load(quantized)), inputs)
+    sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(onnx_files.load(quantized)), inputs)
     by_layer = {name: value for name, value in sqnr_by_layer.items() if math.isfinite(value)}
     if by_layer:
         worst = min(by_layer, key=lambda name: by_layer[name])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
@@ -56,7 +56,7 @@ def compare_layers(
         ConversionError: A file is not ONNX, `quantized` is not quantized, or `parent` is not its float parent.
         DeviceError: The files' input shapes are not known.
     """
-    before, after = graphs.load(parent), graphs.load(quantized)
+    before, after = onnx_files.load(parent), onnx_files.load(quantized)
     _check(before, after, parent, quantized)
     times = measure({"float": parent, "quantized": quantized}, feeds, threads=threads, seconds=seconds)
     coverage = compute_coverage(times["float"], times["quantized"], FallbackReasons(after, known))
@@ -86,7 +86,7 @@ def report_layers(
         threads: Threads within an operator.
         seconds: Approximate time to spend on each file.
     """
-    feeds = {name: {graphs.INPUT: inputs} for name in ("float", "quantized")}
+    feeds = {name: {onnx_files.INPUT: inputs} for name in ("float", "quantized")}
     try:
         coverage, totals = compare_layers(
             parent, quantized, feeds=feeds, known=known_reasons(skipped), threads=threads, seconds=seconds

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.quantize.qdq.placement import WEIGHTED
 
 
@@ -43,7 +44,7 @@ def decibels(y: np.ndarray, y_hat: np.ndarray) -> float:
 
 def _outputs(model: ir.Model, names: list[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Tensors of the network, its operators run as written, one sample at a time: a file's batch may be fixed to 1."""
-    session = graphs.create_session(graphs.with_outputs(model, names), optimised=False, threads=0)
+    session = onnx_session.create_session(graphs.with_outputs(model, names), optimised=False, threads=0)
     input_name = graphs.input_name(model)
     parts = [session.run(names, {input_name: inputs[index : index + 1]}) for index in range(len(inputs))]
     return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}

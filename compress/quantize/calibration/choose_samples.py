@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import onnx_ir as ir
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.core.errors import ConversionError
 from compress.data.batch import Split
 
@@ -72,9 +72,9 @@ def images_with_finite_outputs(model: ir.Model, images: np.ndarray, batch: int) 
     if (flat.max(1) == flat.min(1)).all():
         msg = f"all {len(images)} calibration images are of one value each; check how the data are read and normalised"
         raise ConversionError(msg)
-    session = graphs.create_session(model, threads=0)
+    session = onnx_session.create_session(model, threads=0)
     parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-    outputs = np.concatenate([graphs.run(session, part) for part in parts])
+    outputs = np.concatenate([onnx_session.run(session, part) for part in parts])
     finite = np.isfinite(outputs.reshape(len(images), -1)).all(1)
     if not finite.any():
         msg = f"the float network's outputs are not finite for any of {len(images)} calibration images; check its weights"

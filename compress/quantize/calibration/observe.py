@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.calibration.range_estimators import ActivationHistogram
@@ -42,7 +43,7 @@ def observe(
         raise ConversionError(msg)
     input_name = graphs.input_name(model)
     computed = [name for name in names if name != input_name]
-    session = graphs.create_session(graphs.with_outputs(model, computed), threads=0)
+    session = onnx_session.create_session(graphs.with_outputs(model, computed), threads=0)
     histograms = {name: ActivationHistogram() for name in names}
     with (reporter or NullReporter()).bar("calibrate", len(batches) * (1 + counts)) as bar:
         for counting in (False, True)[: 1 + counts]:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
@@ -96,10 +97,10 @@ def tune_ranges(
         module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, learned=True)
     except ConversionError as error:
         return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=str(error)),))
-    session = graphs.create_session(static.rescaled or static.model, threads=0)
+    session = onnx_session.create_session(static.rescaled or static.model, threads=0)
     order = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(samples)[torch.randperm(len(samples), generator=order)[: len(samples) // unit * unit]]
-    z = torch.cat([torch.from_numpy(graphs.run(session, part.numpy())).flatten(1) for part in _split(x, batch_size)])
+    z = torch.cat([torch.from_numpy(onnx_session.run(session, part.numpy())).flatten(1) for part in _split(x, batch_size)])
     held_out = max(1, len(x) // HELD_OUT // unit) * unit
     before = _decibels(module, x[:held_out], z[:held_out], batch_size)
     optimizer = torch.optim.Adam(_parameter_groups(module), betas=(0.9, 0.99))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -187,13 +187,13 @@ class LatencyTrial:
             runners = {
                 name: stack.enter_context(open_runner(RUNTIME, path, threads=self.threads)) for name, path in files.items()
             }
-            feeds = {name: {graphs.INPUT: self.inputs} for name in runners}
+            feeds = {name: {onnx_files.INPUT: self.inputs} for name in runners}
             return time_runners(runners, feeds, TimingPlan.of(seconds), batch=len(self.inputs))
 
     def _file(self, name: str, float_layers: Layers) -> Path:
         """The network's file, written again only if the network is another one."""
         path = self.folder / f"{name}.onnx"
         if self._written.get(name) != float_layers:
-            graphs.save(self.trials.build(float_layers), path)
+            onnx_files.save(self.trials.build(float_layers), path)
             self._written[name] = float_layers
         return path

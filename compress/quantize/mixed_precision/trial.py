@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.record import InputSpec
@@ -49,7 +50,7 @@ class TrialBuilder:
 
     def save(self, float_layers: tuple[str, ...]) -> None:
         """Write the network as the stage's file."""
-        graphs.save(self.build(float_layers), self.context.folder / MODEL_FILES[RUNTIME])
+        onnx_files.save(self.build(float_layers), self.context.folder / MODEL_FILES[RUNTIME])
 
     def size_bytes(self, float_layers: tuple[str, ...]) -> float:
         """Size of the network's file."""

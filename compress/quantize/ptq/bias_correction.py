@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.quantize.ptq.input_statistics import LayerInputs
 
 SAMPLES = 128
@@ -67,7 +68,7 @@ def output_moments(
 
     Channels are axis 1 of (N, K, H, W) and the last axis of any other shape.
     """
-    session = graphs.create_session(graphs.with_outputs(model, names, only=True), threads=0)
+    session = onnx_session.create_session(graphs.with_outputs(model, names, only=True), threads=0)
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}

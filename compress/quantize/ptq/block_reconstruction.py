@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
@@ -147,11 +148,11 @@ def _block_inputs_outputs(
 ) -> tuple[Tensor, Tensor]:
     """x̂, from the network with all blocks before it rounded, and z, from the float one."""
     input_name = graphs.input_name(model)
-    exact = graphs.create_session(graphs.with_outputs(model, [block.stop], only=True), threads=0)
+    exact = onnx_session.create_session(graphs.with_outputs(model, [block.stop], only=True), threads=0)
     quantized = None
     if block.start != input_name:
         before = graphs.with_outputs(graphs.with_initializers(model, learned), [block.start], only=True)
-        quantized = graphs.create_session(before, threads=0)
+        quantized = onnx_session.create_session(before, threads=0)
     x, z, held = list[np.ndarray](), list[np.ndarray](), 0
     for batch in batches:
         x.append(batch if quantized is None else quantized.run([block.start], {input_name: batch})[0])

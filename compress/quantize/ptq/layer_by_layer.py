@@ -15,6 +15,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 HELD_BYTES = 2**30
@@ -113,7 +114,7 @@ class SequentialRunner:
         for value in part.graph.inputs:
             array = tensors[str(value.name)]
             value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape([None] * array.ndim)
-        return graphs.create_session(graphs.with_initializers(part, changed), threads=0)
+        return onnx_session.create_session(graphs.with_initializers(part, changed), threads=0)
 
     def _affordable_batches(self, batches: Sequence[np.ndarray], held_bytes: int) -> list[np.ndarray]:
         """As many batches as the limit allows, spread over all."""
@@ -126,7 +127,7 @@ class SequentialRunner:
         """Largest sum of the tensors held between two layers, for one image."""
         values = [value for node in self.nodes for value in node.outputs if value.name]
         names = [str(value.name) for value in values]
-        session = graphs.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)
+        session = onnx_session.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)
         fixed = session.get_inputs()[0].shape[0]
         batch = np.repeat(image, fixed, axis=0) if isinstance(fixed, int) else image
         arrays = session.run(names, {graphs.input_name(self.model): batch})

@@ -21,6 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.ptq.pipeline import PassResult
@@ -202,7 +203,7 @@ def channel_absmax(
 ) -> dict[str, np.ndarray]:
     """Max |X_j| over samples and positions, (C,), by tensor; channels are along `axis`."""
     input_name = graphs.input_name(model)
-    session = graphs.create_session(graphs.with_outputs(model, tensors), threads=0)
+    session = onnx_session.create_session(graphs.with_outputs(model, tensors), threads=0)
     absmax: dict[str, np.ndarray] = {}
     with reporter.bar("look at channels", len(batches)) as bar:
         for batch in batches:

@@ -7,8 +7,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
+from compress.backends.onnx_session import create_session
 from compress.core.errors import CompressError, DeviceError
 from compress.core.record import InputSpec, Quantity
 from compress.core.sentences import render
@@ -55,11 +57,13 @@ def quantized(exported):
     from compress.quantize.qdq import quantize_graph as int8
     from compress.quantize.qdq.placement import activations_to_calibrate
 
-    float_model = graphs.load(exported)
+    float_model = onnx_files.load(exported)
     ranges = dict.fromkeys(activations_to_calibrate(graphs.to_ir(float_model), ("onnxruntime",)), (-1.0, 3.0))
     made = int8.quantize_static(graphs.to_ir(float_model), ranges, "onnxruntime")
-    graphs.write_metadata(made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde")))
-    graphs.save(made, exported.with_name("int8.onnx"))
+    onnx_files.write_metadata(
+        made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde"))
+    )
+    onnx_files.save(made, exported.with_name("int8.onnx"))
     return exported.with_name("int8.onnx")
 
 
@@ -76,7 +80,7 @@ def test_every_kernel_is_told_by_the_module_that_it_came_from(measured):
 
 def test_every_node_of_the_file_is_behind_one_kernel(exported, measured):
     names = [name for kernel in measured["student"].kernels for name in kernel.names]
-    computing = {node.name for node in graphs.load(exported).graph.node}
+    computing = {node.name for node in onnx_files.load(exported).graph.node}
     assert set(names) == computing
 
 
@@ -185,13 +189,14 @@ def test_runs_are_told_apart_in_the_profile():
 
 
 def test_marking_changes_names_and_nothing_else(exported):
-    original = graphs.load(exported)
+    original = onnx_files.load(exported)
     marked = origins.tag_nodes(original)
     onnx.checker.check_model(marked)
     assert [node.op_type for node in marked.graph.node] == [node.op_type for node in original.graph.node]
     inputs = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
     assert np.array_equal(
-        graphs.run(graphs.create_session(original), inputs), graphs.run(graphs.create_session(marked), inputs)
+        onnx_session.run(create_session(original), inputs),
+        onnx_session.run(create_session(marked), inputs),
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.profile.layers.kernel_to_node import NodeOrigin
 from compress.profile.layers.layer_times import LayerTimes, TimedKernel
@@ -16,7 +17,7 @@ SETTINGS = {"runtime": "a runtime", "threads": "1"}
 
 
 def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
-    model = graphs.load(source)
+    model = onnx_files.load(source)
     seen = observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), ("onnxruntime",)),
@@ -25,8 +26,8 @@ def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     )
     ranges = {name: (one.low, one.high) for name, one in seen.items()}
     found = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime", int8.QDQOptions(exclude=exclude))
-    graphs.write_metadata(found, SPEC)
-    graphs.save(found, folder / "int8.onnx")
+    onnx_files.write_metadata(found, SPEC)
+    onnx_files.save(found, folder / "int8.onnx")
     return folder / "int8.onnx"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.stage import Context
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float, per_sample_scores
@@ -11,7 +12,7 @@ from tests.quantize.analysis.kernels import made
 
 
 def compare(exported: Path, quantized: Path, context: Context):
-    layers = graphs.to_ir(graphs.load(exported))
+    layers = graphs.to_ir(onnx_files.load(exported))
     return compare_with_float(exported, quantized, context.data.validation, context.task, "int8", layers=layers)
 
 

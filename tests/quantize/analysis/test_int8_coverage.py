@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_files
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.sentences import render
@@ -75,7 +75,7 @@ def test_the_sums_are_those_of_all_kernels(compared) -> None:
 def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) -> None:
     found, _ = compared
     names = [name for row in found.layers for name in row["nodes"].split(", ") if name]
-    assert sorted(names) == sorted({node.name for node in graphs.load(exported).graph.node})
+    assert sorted(names) == sorted({node.name for node in onnx_files.load(exported).graph.node})
 
 
 def graph_of(*names: str) -> onnx.ModelProto:

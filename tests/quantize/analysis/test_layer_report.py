@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
@@ -23,13 +24,13 @@ from tests.quantize.analysis.kernels import made
 
 @pytest.mark.parametrize(("scheme", "kind"), [("weight_int8", "float"), ("weight_int4", "float"), ("dynamic_int8", "int8")])
 def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: str, kind: str) -> None:
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     other = (
         schemes.dynamic_int8(graphs.to_ir(model), per_channel=True)
         if scheme == "dynamic_int8"
         else graphs.to_proto(schemes.weight_only(graphs.to_ir(model), int(scheme[-1])))
     )
-    graphs.save(other, tmp_path / "made.onnx")
+    onnx_files.save(other, tmp_path / "made.onnx")
     found, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
     heads = [row for row in found.layers if "head" in row["nodes"]]
     assert any(kind in row["runs_in"] for row in heads)
@@ -43,16 +44,16 @@ def test_a_file_that_is_not_quantized_and_a_parent_that_is_not_one_are_refused(e
         compare_layers(exported, exported)
     with pytest.raises(ConversionError, match="is quantized itself"):
         compare_layers(path, path)
-    stranger = graphs.load(exported)
+    stranger = onnx_files.load(exported)
     for node in stranger.graph.node:
         node.name = f"other.{node.name}"
-    graphs.save(stranger, tmp_path / "stranger.onnx")
+    onnx_files.save(stranger, tmp_path / "stranger.onnx")
     with pytest.raises(ConversionError, match="no node name in common"):
         compare_layers(tmp_path / "stranger.onnx", path)
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(CompressError, match="is not an ONNX file"):
         compare_layers(exported, tmp_path / "text.onnx")
-    assert not is_quantized(graphs.load(exported))
+    assert not is_quantized(onnx_files.load(exported))
 
 
 def test_for_a_record_a_fault_is_a_skip_and_reasons_come_from_what_was_skipped(exported: Path, tmp_path: Path) -> None:

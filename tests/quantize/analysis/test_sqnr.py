@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from tests.export.tiny import split
@@ -18,7 +19,7 @@ def test_decibels_are_ten_times_the_logarithm_of_the_ratio_of_energies() -> None
 
 
 def test_only_layers_after_a_changed_weight_have_noise(exported: Path) -> None:
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     (weight,) = (tensor for tensor in changed.graph.initializer if tensor.name == "head.weight")

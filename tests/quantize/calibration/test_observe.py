@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.quantize.calibration.observe import observe
@@ -15,7 +16,7 @@ from tests.export.tiny import Residual, split
 
 @pytest.fixture(scope="module")
 def model(exported: Path) -> onnx.ModelProto:
-    return graphs.load(exported)
+    return onnx_files.load(exported)
 
 
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_session import create_session
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.quantize.calibration import tune_ranges as tuning
@@ -28,7 +30,7 @@ OTHERS = split(64, 5).inputs.numpy()
 def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Plan:
     """Calibrated, then all ranges so many times as wide."""
     static = plan_static_int8(
-        graphs.to_ir(graphs.load(exported)),
+        graphs.to_ir(onnx_files.load(exported)),
         [SAMPLES],
         Int8Format(FAMILIES),
         CalibrationSettings(),
@@ -44,7 +46,8 @@ def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Pl
 def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime") -> float:
     """Of the answers to samples that nobody learned from, by ONNX Runtime."""
     exact, made = (
-        graphs.run(graphs.create_session(network), OTHERS) for network in (graphs.load(exported), static.with_qdq(family, ()))
+        onnx_session.run(create_session(network), OTHERS)
+        for network in (onnx_files.load(exported), static.with_qdq(family, ()))
     )
     return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
 
@@ -106,17 +109,17 @@ def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None
 
 
 def fixed(exported: Path, batch: int) -> Path:
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = batch
     path = exported.parent / f"fixed-{batch}.onnx"
-    graphs.save(model, path)
+    onnx_files.save(model, path)
     return path
 
 
 def test_a_fixed_batch_is_kept(exported: Path) -> None:
     static = static_of(exported)
-    model = graphs.to_ir(graphs.load(fixed(exported, 8)))
+    model = graphs.to_ir(onnx_files.load(fixed(exported, 8)))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
     found = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2)

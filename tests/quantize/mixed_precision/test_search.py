@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.config.devices import host
 from compress.core.errors import ConversionError
@@ -32,7 +33,7 @@ def trials(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBui
     """Three-bit weights, so that layers matter; 600 validation samples, so that 0.2 points are one of them."""
     from compress.tasks.classification import Classification
 
-    model = graphs.load(exported)
+    model = onnx_files.load(exported)
     static = plan_static_int8(
         graphs.to_ir(model),
         [split(64, 0).inputs.numpy()],
@@ -103,7 +104,7 @@ def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(tr
     assert found.within_budget
     assert every[found.float_layers][:2] <= every[()][:2]
     assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
-    kept = graphs.load(trials.context.folder / "model.onnx")
+    kept = onnx_files.load(trials.context.folder / "model.onnx")
     assert kept == trials.build(found.float_layers)
     tight = search_mixed_precision(MixedPrecisionSettings(latency_ms=1e-6, seconds=2), trials.plan, (), SPEC, trials.context)
     assert "does not hold" in render(tight.note)

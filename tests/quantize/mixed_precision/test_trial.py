@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.record import InputSpec
 from compress.core.stage import Context
@@ -26,7 +27,7 @@ class FloatPlan:
 
 @pytest.fixture
 def plan(exported: Path) -> FloatPlan:
-    return FloatPlan(graphs.load(exported))
+    return FloatPlan(onnx_files.load(exported))
 
 
 def test_the_last_network_is_built_once(plan: FloatPlan, context: Context) -> None:

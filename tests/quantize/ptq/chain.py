@@ -7,7 +7,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from tests.export.tiny import split
 
 
@@ -33,4 +33,4 @@ X = split(24, 3).inputs.numpy()
 
 
 def answers(model: ir.Model, x: np.ndarray = X) -> np.ndarray:
-    return graphs.run(graphs.create_session(model), x)
+    return onnx_session.run(onnx_session.create_session(model), x)

@@ -4,6 +4,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from tests.export.tiny import SPEC
@@ -21,7 +22,7 @@ def chain_network() -> Chain:
 def chain(chain_network: Chain, tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
     path = tmp_path_factory.mktemp("chain") / "model.onnx"
     export_onnx(chain_network, SPEC, path)
-    return graphs.to_ir(graphs.load(path))
+    return graphs.to_ir(onnx_files.load(path))
 
 
 @pytest.fixture(scope="module")
@@ -47,4 +48,4 @@ def skewed_chain(chain_network: Chain, tmp_path_factory: pytest.TempPathFactory)
                 second.weight *= s
     path = tmp_path_factory.mktemp("skewed") / "model.onnx"
     export_onnx(net, SPEC, path)
-    return graphs.to_ir(graphs.load(path))
+    return graphs.to_ir(onnx_files.load(path))

@@ -11,7 +11,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_session import create_session
 from compress.core.errors import ConversionError
 from compress.core.sentences import render
 from compress.quantize.ptq import block_reconstruction as blockwise
@@ -25,7 +27,7 @@ OPTIONS = RoundingOptions(bits=4, per_channel=True, search=True, rounding="neare
 
 @pytest.fixture(scope="module")
 def model(exported: Path) -> ir.Model:
-    return graphs.to_ir(graphs.load(exported))
+    return graphs.to_ir(onnx_files.load(exported))
 
 
 def test_f_is_the_fisher_information_of_the_answers(model: ir.Model) -> None:
@@ -53,7 +55,7 @@ def rounded(model: ir.Model, rounding: str, x: np.ndarray, bits: int) -> tuple[i
 def divergence(model: ir.Model, made: ir.Model, x: np.ndarray) -> float:
     """KL of the rounded network's answers from the float one's, in nats."""
     p, q = (
-        torch.log_softmax(torch.from_numpy(graphs.run(graphs.create_session(one), x)).double() / 8, 1) for one in (model, made)
+        torch.log_softmax(torch.from_numpy(onnx_session.run(create_session(one), x)).double() / 8, 1) for one in (model, made)
     )
     return float((p.exp() * (p - q)).sum(1).mean())
 

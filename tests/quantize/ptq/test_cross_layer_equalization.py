@@ -7,6 +7,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.sentences import render
@@ -50,7 +51,7 @@ def test_per_tensor_int8_collapses_when_skewed_and_is_back_when_equalized(skewed
 def test_a_clip_is_not_equalized_through_and_says_so(tmp_path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     export_onnx(net, SPEC, tmp_path / "model.onnx")
-    pairs, (skip,) = find_pairs(graphs.to_ir(graphs.load(tmp_path / "model.onnx")))
+    pairs, (skip,) = find_pairs(graphs.to_ir(onnx_files.load(tmp_path / "model.onnx")))
     assert pairs == ()
     assert (skip.code, skip.subject) == ("quantize_ptq.clip_between_layers", "0 and 2")
     advice = render(skip)
@@ -72,7 +73,7 @@ def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(net, SPEC, Path(folder) / "model.onnx")
-        model = graphs.to_ir(graphs.load(Path(folder) / "model.onnx"))
+        model = graphs.to_ir(onnx_files.load(Path(folder) / "model.onnx"))
     first = weighted_layers(model)[0]
     mean, deviation = bias.output_moments(model, [first.output], [X])[first.output]
     found = absorb_high_biases(model, {first.output: mean}, {first.output: deviation})

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_session import create_session
 from compress.quantize.ptq.input_statistics import collect_inputs
 from compress.quantize.ptq.layer_by_layer import SequentialRunner
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
@@ -30,7 +31,7 @@ def test_a_walk_gives_what_both_networks_read(chain: ir.Model) -> None:
     change = {layer.weight: np.round(read_weight(chain, layer.weight) * 4) / 4 for layer in layers}
     changed = graphs.with_initializers(chain, change)
     names = [layer.input for layer in layers]
-    exact, found = (graphs.create_session(graphs.with_outputs(one, names)).run(names, {"input": X}) for one in (chain, changed))
+    exact, found = (create_session(graphs.with_outputs(one, names)).run(names, {"input": X}) for one in (chain, changed))
     for number, (layer, x, other, seen) in enumerate(walked(chain, layers, change)):
         np.testing.assert_allclose(x, exact[number], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(other, found[number], rtol=1e-4, atol=1e-5)

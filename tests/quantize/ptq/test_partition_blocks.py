@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from torch import Tensor, nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.ptq.partition_blocks import partition_blocks
@@ -18,7 +19,7 @@ from tests.export.tiny import SPEC
 
 @pytest.fixture(scope="module")
 def model(exported: Path) -> ir.Model:
-    return graphs.to_ir(graphs.load(exported))
+    return graphs.to_ir(onnx_files.load(exported))
 
 
 def test_residual_blocks_stay_whole_and_chains_are_cut(model: ir.Model) -> None:
@@ -44,5 +45,5 @@ def test_an_inverted_bottleneck_without_a_skip_is_one_block(tmp_path: Path) -> N
 
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), Bottleneck(4, 2), Bottleneck(4, 1), nn.AdaptiveAvgPool2d(1))
     export_onnx(nn.Sequential(layers, nn.Flatten(), nn.Linear(4, 4)).eval(), SPEC, tmp_path / "model.onnx")
-    model = graphs.to_ir(graphs.load(tmp_path / "model.onnx"))
+    model = graphs.to_ir(onnx_files.load(tmp_path / "model.onnx"))
     assert [str(block) for block in partition_blocks(model, weighted_layers(model))] == ["0.0", "0.1.conv", "0.2.conv", "2"]

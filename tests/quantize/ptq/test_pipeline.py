@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.fact import Fact
@@ -94,9 +95,9 @@ def test_passes_keep_the_function_of_layers_that_share_weights_or_biases(join: s
     export_onnx(net, SPEC, path)
     inputs = np.random.default_rng(0).normal(size=(8, *SPEC.shape)).astype(np.float32)
     result = run_ptq(
-        graphs.to_ir(graphs.load(path)), [inputs], PTQSettings(equalize=True, smooth=0.5), bits=8, per_channel=True
+        graphs.to_ir(onnx_files.load(path)), [inputs], PTQSettings(equalize=True, smooth=0.5), bits=8, per_channel=True
     )
-    outputs = graphs.run(graphs.create_session(result.rescaled), inputs)
+    outputs = onnx_session.run(onnx_session.create_session(result.rescaled), inputs)
     np.testing.assert_allclose(outputs, net(torch.from_numpy(inputs)).detach().numpy(), rtol=1e-3, atol=1e-4)
     equalized = any(note.code == "quantize_ptq.pairs_equalized" for note in result.notes)
     assert equalized == (join in ("equal biases", "chain"))

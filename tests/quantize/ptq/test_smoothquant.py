@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.core.progress import NullReporter
 from compress.core.sentences import render, render_subject
@@ -84,7 +85,7 @@ BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
 
 
 def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
-    return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
+    return onnx_session.run(onnx_session.create_session(model), split(64, 9).inputs.numpy())
 
 
 def int8(model: onnx.ModelProto, ptq: PTQSettings) -> onnx.ModelProto:
@@ -96,17 +97,17 @@ def int8(model: onnx.ModelProto, ptq: PTQSettings) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.8, 1.0])
 def test_the_function_stays_the_same_in_float(vit: Path, alpha: float) -> None:
-    model = graphs.to_ir(graphs.load(vit))
+    model = graphs.to_ir(onnx_files.load(vit))
     made = smooth_linear_inputs(model, BATCHES, alpha).model
     assert graphs.to_proto(model).SerializeToString() == vit.read_bytes()
-    graphs.check(graphs.to_proto(made))
+    onnx_files.check(graphs.to_proto(made))
     exact = answers(model)
     np.testing.assert_allclose(answers(made), exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_the_ranges_are_those_of_the_formula(vit: Path) -> None:
     """After smoothing with α, max |X_j / s_j| = max |X_j|^(1−α) max |W_j|^(1−α): the two difficulties are one."""
-    made = smooth_linear_inputs(graphs.to_ir(graphs.load(vit)), BATCHES, 0.5).model
+    made = smooth_linear_inputs(graphs.to_ir(onnx_files.load(vit)), BATCHES, 0.5).model
     (site, *_), _ = find_sites(made)
     from compress.quantize.ptq.smoothquant import _input_absmax, channel_absmax
 
@@ -122,14 +123,14 @@ def test_factors_by_hand_and_dead_channels_stay() -> None:
 
 
 def test_it_lowers_the_error_of_int8_where_channels_stand_out(vit: Path) -> None:
-    model = graphs.load(vit)
+    model = onnx_files.load(vit)
     exact = answers(model)
     plain, smoothed = (decibels(exact, answers(int8(model, ptq))) for ptq in (PTQSettings(), PTQSettings(smooth=0.5)))
     assert smoothed > plain + 6  # half the error and better
 
 
 def test_norms_and_heads_are_smoothed_and_the_rest_is_told_with_its_reason(vit: Path) -> None:
-    result = smooth_linear_inputs(graphs.to_ir(graphs.load(vit)), BATCHES, 0.5)
+    result = smooth_linear_inputs(graphs.to_ir(onnx_files.load(vit)), BATCHES, 0.5)
     assert result.notes[0].values["layers"] == 5  # four behind the blocks' norms, and the head behind the last
     assert len(result.skipped) == 4
     for fact in result.skipped:
@@ -177,7 +178,7 @@ def test_linear_layers_take_factors_in_as_well_and_readers_share_them(relu: bool
     assert [(fact.code, fact.values["layers"]) for fact in result.notes] == [("quantize_ptq.linear_inputs_smoothed", 2)]
     assert [(fact.code, fact.subject) for fact in result.skipped] == [("quantize_ptq.smooth_reads_input", "first")]
     assert render_subject(result.skipped[0]) == "SmoothQuant of first"
-    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
+    exact, found = (onnx_session.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
     assert not np.allclose(graphs_weight(made, "w2"), graphs_weight(model, "w2"))
 
@@ -197,12 +198,12 @@ def test_what_stays_in_float_does_not_ask_but_is_kept_right() -> None:
     model = layered(post=True)
     result = smooth_linear_inputs(graphs.to_ir(model), X, 1.0, exclude=("third", "first"))
     assert result.skipped == ()
-    exact, found = (graphs.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, result.model))
+    exact, found = (onnx_session.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, result.model))
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_network_without_linear_layers_says_so(exported: Path) -> None:
-    model = graphs.to_ir(graphs.load(exported))
+    model = graphs.to_ir(onnx_files.load(exported))
     result = smooth_linear_inputs(model, BATCHES, 0.5)
     assert result.model is model
     assert [fact.code for fact in result.notes] == ["quantize_ptq.nothing_to_smooth"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.progress import NullReporter
@@ -64,7 +65,7 @@ def exported(act: type[nn.Module], folder: Path) -> onnx.ModelProto:
             rows = slice(channel // 4 * 2, channel // 4 * 2 + 2)
             net.last.weight[rows, channel % 4] /= 60
     export_onnx(net, SPEC, folder / "net.onnx")
-    return graphs.load(folder / "net.onnx")
+    return onnx_files.load(folder / "net.onnx")
 
 
 @pytest.fixture(params=[nn.Hardswish, nn.ReLU])
@@ -78,7 +79,7 @@ def smoothed(model: onnx.ModelProto, alpha: float = 0.5, exclude: tuple[str, ...
 
 
 def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
-    return graphs.run(graphs.create_session(model), split(64, 9).inputs.numpy())
+    return onnx_session.run(onnx_session.create_session(model), split(64, 9).inputs.numpy())
 
 
 def int8(model: onnx.ModelProto, **ptq) -> onnx.ModelProto:
@@ -163,4 +164,4 @@ def test_a_product_with_something_else_closes_a_stream(tmp_path: Path) -> None:
             return self.second(y * y).mean((2, 3))
 
     export_onnx(Squared().eval(), SPEC, tmp_path / "net.onnx")
-    assert not find_streams(graphs.to_ir(graphs.load(tmp_path / "net.onnx")))
+    assert not find_streams(graphs.to_ir(onnx_files.load(tmp_path / "net.onnx")))

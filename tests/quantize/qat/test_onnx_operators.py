@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.quantize.qat.onnx_operators import OPERATORS
 
 GENERATOR = np.random.default_rng(0)
@@ -51,7 +52,7 @@ def test_result_is_that_of_onnx_runtime(operator: str) -> None:
     outputs = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)]
     graph = onnx.helper.make_graph([node], "single", inputs, outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
-    (expected,) = graphs.create_session(model).run(None, dict(zip(names, arrays, strict=True)))
+    (expected,) = onnx_session.create_session(model).run(None, dict(zip(names, arrays, strict=True)))
     (indexed,) = graphs.to_ir(model).graph
     y = OPERATORS[operator](graphs.attributes(indexed), [torch.from_numpy(np.asarray(array)) for array in arrays])
     assert isinstance(y, torch.Tensor)

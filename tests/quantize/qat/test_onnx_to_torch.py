@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ConversionError
@@ -77,7 +78,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         network = NETWORKS[request.param]().eval()
     path = tmp_path_factory.mktemp("replay") / "model.onnx"
     assert export_onnx(network, SPEC, path) == ()
-    return network, graphs.to_ir(graphs.load(path))
+    return network, graphs.to_ir(onnx_files.load(path))
 
 
 def known(model):
@@ -87,7 +88,7 @@ def known(model):
 def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) -> None:
     network, model = pair
     replayed = to_torch(model, known(model))
-    np.testing.assert_allclose(replayed(X).detach(), graphs.run(graphs.create_session(model), X.numpy()), atol=1e-5)
+    np.testing.assert_allclose(replayed(X).detach(), onnx_session.run(onnx_session.create_session(model), X.numpy()), atol=1e-5)
     replayed(X).square().sum().backward()
     network = copy.deepcopy(network)
     network(X).square().sum().backward()
@@ -118,8 +119,8 @@ def test_fake_quantization_gives_what_the_int8_file_gives(pair, per_channel: boo
     graph, made = placed(model, per_channel=per_channel, symmetric=symmetric)
     weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
     fake = to_torch(graph, known(model), weights=weights)
-    found, exact = fake(X).detach().numpy(), graphs.run(graphs.create_session(made), X.numpy())
-    float_answers = graphs.run(graphs.create_session(model), X.numpy())
+    found, exact = fake(X).detach().numpy(), onnx_session.run(onnx_session.create_session(made), X.numpy())
+    float_answers = onnx_session.run(onnx_session.create_session(model), X.numpy())
     lost = np.abs(exact - float_answers).max()
     assert np.abs(found - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())
     pairs = {node.inputs[1].name for node in graph.graph if node.op_type == "QuantizeLinear"}
@@ -146,7 +147,7 @@ def test_a_part_is_the_part(pair) -> None:
     nodes = list(model.graph)
     place = nodes.index(graphs.find_value(model, name).producer())
     part = to_torch(model, known(model), part=GraphPart(tuple(nodes[: place + 1]), stop=name))
-    wanted = graphs.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
+    wanted = onnx_session.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
     np.testing.assert_allclose(part(X).detach(), wanted, atol=1e-5)
     assert len(part.layers) == 1
 
@@ -158,4 +159,4 @@ def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
 
     export_onnx(Odd(), SPEC, tmp_path / "model.onnx")
     with pytest.raises(ConversionError, match="operator Acosh"):
-        to_torch(graphs.to_ir(graphs.load(tmp_path / "model.onnx")), {})
+        to_torch(graphs.to_ir(onnx_files.load(tmp_path / "model.onnx")), {})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.qat.fake_quantize import FakeQuantize
@@ -20,7 +21,7 @@ from tests.export.tiny import SPEC, split
 @pytest.fixture(scope="module")
 def plan(exported: Path) -> StaticInt8Plan:
     return plan_static_int8(
-        graphs.to_ir(graphs.load(exported)),
+        graphs.to_ir(onnx_files.load(exported)),
         [split(32, 0).inputs.numpy()],
         Int8Format(("onnxruntime", "tensorrt")),
         CalibrationSettings(method="minmax"),
@@ -80,7 +81,7 @@ def test_weights_that_the_exporter_transposed_are_frozen_with_their_module(tmp_p
     export_onnx(network, SPEC, tmp_path / "model.onnx")
     for frozen in (network.attend, network.second, network.embed.weight):
         frozen.requires_grad_(False)
-    model = graphs.to_ir(graphs.load(tmp_path / "model.onnx"))
+    model = graphs.to_ir(onnx_files.load(tmp_path / "model.onnx"))
     images = split(16, 0).inputs.numpy()
     tokens = plan_static_int8(model, [images], Int8Format(("onnxruntime",)), CalibrationSettings(), PTQSettings())
     module = to_fake_quantized(tokens, "onnxruntime", (), learned=True)

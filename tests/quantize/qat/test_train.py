@@ -13,8 +13,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
+from compress.backends.onnx_session import create_session
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
 from compress.core.record import InputSpec
@@ -199,7 +201,7 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:
     samples = sample_calibration_set(data.train, 64, classes=10, seed=0)
     return plan_static_int8(
-        graphs.to_ir(graphs.load(exported)),
+        graphs.to_ir(onnx_files.load(exported)),
         [samples],
         Int8Format(families),
         CalibrationSettings(),
@@ -222,7 +224,7 @@ def test_untrained_it_is_the_file_of_calibration(data: Data, exported: Path) -> 
             wanted = static.ranges[family][name]
             assert high - low == pytest.approx(wanted[1] - min(wanted[0], 0.0), rel=0.02) or signed
     x = data.test.inputs.numpy()[:50]
-    before, after = (graphs.run(graphs.create_session(one.build("onnxruntime", (), SPEC)), x) for one in (static, back))
+    before, after = (onnx_session.run(create_session(one.build("onnxruntime", (), SPEC)), x) for one in (static, back))
     np.testing.assert_allclose(before, after, atol=0.02 * np.abs(before).max())
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.qat.qdq_module import export_learned, to_fake_quantized
@@ -55,7 +56,7 @@ def layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A network, and its exported graph."""
     net, path = network(request.param), tmp_path_factory.mktemp("bias") / "model.onnx"
     export_onnx(net, SPEC, path)
-    return net, graphs.to_ir(graphs.load(path))
+    return net, graphs.to_ir(onnx_files.load(path))
 
 
 def plan_of(model: ir.Model, **ptq: object) -> StaticInt8Plan:
@@ -64,11 +65,11 @@ def plan_of(model: ir.Model, **ptq: object) -> StaticInt8Plan:
 
 
 def relative_error(model: onnx.ModelProto, net: nn.Module, *, optimised: bool) -> float:
-    session = graphs.create_session(model, optimised=optimised)
+    session = onnx_session.create_session(model, optimised=optimised)
     exact = net(X).detach().numpy()
     size = session.get_inputs()[0].shape[0]
     parts = X.split(size if isinstance(size, int) else len(X))
-    outputs = np.concatenate([graphs.run(session, part.numpy()) for part in parts])
+    outputs = np.concatenate([onnx_session.run(session, part.numpy()) for part in parts])
     return float(np.abs(outputs - exact).max() / np.abs(exact).max())
 
 
@@ -91,7 +92,7 @@ def test_learned_rounding_and_trained_scales_keep_it_too(layers: tuple[nn.Module
 
 def test_other_scales_stay(exported: Path) -> None:
     """In a network without such layers, nothing changes: one scale per channel, its largest weight at 127."""
-    plan = plan_of(graphs.to_ir(graphs.load(exported)))
+    plan = plan_of(graphs.to_ir(onnx_files.load(exported)))
     quantized = plan.with_qdq("onnxruntime", ())
     for layer, weight in (("wide", "wide.weight"), ("point.0", "point.0.weight")):
         node = next(node for node in quantized.graph if node.name == layer)

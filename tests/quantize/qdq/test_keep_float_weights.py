@@ -8,7 +8,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_session import create_session
 from compress.quantize.qdq.keep_float_weights import block_weight_quantization
 
 
@@ -71,7 +73,7 @@ def test_the_runtime_makes_integers_of_what_is_to_stay_in_float_and_a_fence_keep
     assert integer & kernels(model, tmp_path)  # without a fence, in this version of the runtime
     model, names = blocked(model)
     assert names == ("layer",)
-    graphs.check(model)
+    onnx_files.check(model)
     assert not integer & kernels(model, tmp_path)
 
 
@@ -80,10 +82,10 @@ def test_a_fence_changes_no_value(case: str) -> None:
     weight, shape, attributes = CASES[case]
     model = sandwich(operator(case), weight, shape, **attributes)
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    before = graphs.run(graphs.create_session(model, optimised=False), x)
+    before = onnx_session.run(create_session(model, optimised=False), x)
     model, _ = blocked(model)
-    np.testing.assert_array_equal(before, graphs.run(graphs.create_session(model, optimised=False), x))
-    np.testing.assert_allclose(before, graphs.run(graphs.create_session(model), x), atol=0.051)  # one step of the output
+    np.testing.assert_array_equal(before, onnx_session.run(create_session(model, optimised=False), x))
+    np.testing.assert_allclose(before, onnx_session.run(create_session(model), x), atol=0.051)  # one step of the output
 
 
 def test_fenced_twice_is_fenced_once() -> None:
@@ -102,7 +104,7 @@ def test_other_readers_keep_their_own() -> None:
     model.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, None))
     model, _ = blocked(model)
     assert [node.op_type for node in model.graph.node].count("DequantizeLinear") == 3
-    graphs.check(model)
+    onnx_files.check(model)
 
 
 def test_what_has_integer_weights_is_left() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.quantize.qdq.placement import (
@@ -18,7 +19,7 @@ from compress.quantize.qdq.placement import (
 
 @pytest.fixture(scope="module")
 def model(exported: Path) -> onnx.ModelProto:
-    return graphs.load(exported)
+    return onnx_files.load(exported)
 
 
 def test_glob_that_matches_nothing_offers_names(model: onnx.ModelProto) -> None:

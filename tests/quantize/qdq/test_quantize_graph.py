@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 from compress.core.sentences import render, render_subject
@@ -19,7 +20,7 @@ RUNTIMES = tuple(PLACEMENTS)
 
 @pytest.fixture(scope="module")
 def model(exported: Path) -> onnx.ModelProto:
-    return graphs.load(exported)
+    return onnx_files.load(exported)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     torch.manual_seed(0)
     network = VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4).eval()
     export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
-    vit = graphs.load(tmp_path / "vit.onnx")
+    vit = onnx_files.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
     seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [x], counts=False)
     found = {name: (one.low, one.high) for name, one in seen.items()}
@@ -153,7 +154,7 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it warns that an optimized file is for this machine only, which is meant
     options.optimized_model_filepath = str(tmp_path / "fused.onnx")
-    graphs.save(quantized(model, ranges, "onnxruntime"), tmp_path / "model.onnx")
+    onnx_files.save(quantized(model, ranges, "onnxruntime"), tmp_path / "model.onnx")
     onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), options, providers=["CPUExecutionProvider"])
     operators = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
     assert operators.count("QLinearConv") == 4
@@ -164,11 +165,11 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
     x = split(64, 5).inputs.numpy()
-    floats = graphs.run(graphs.create_session(model), x)
+    floats = onnx_session.run(onnx_session.create_session(model), x)
     made = quantized(model, ranges, runtime, reduce_range=runtime == "onnxruntime")
-    runner = graphs.create_session(made)
+    runner = onnx_session.create_session(made)
     step = len(x) if PLACEMENTS[runtime].batch is None else 1
-    ints = np.concatenate([graphs.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
+    ints = np.concatenate([onnx_session.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
     assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
 
 
@@ -180,7 +181,7 @@ def test_answers_are_float_and_not_tied_to_256_levels(model: onnx.ModelProto, ra
         next(one for one in made.graph.initializer if one.name == maker_input(made, last.input[2]))
     )
     assert stored.dtype == np.int32
-    answers = graphs.run(graphs.create_session(made), split(120, 5).inputs.numpy())
+    answers = onnx_session.run(onnx_session.create_session(made), split(120, 5).inputs.numpy())
     assert len(np.unique(answers)) > 300
 
 

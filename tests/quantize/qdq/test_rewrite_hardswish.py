@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.quantize.calibration import observe as calibrate
@@ -42,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
         network = Swishing().eval()
     path = tmp_path_factory.mktemp("gates") / "model.onnx"
     export_onnx(network, SPEC, path)
-    return graphs.load(path)
+    return onnx_files.load(path)
 
 
 def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, float]]:
@@ -74,7 +75,7 @@ def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
     decompose_hardswish(copy)
     assert "HardSwish" not in {node.op_type for node in copy.graph}
     x = split(8, 1).inputs.numpy()
-    before, after = (graphs.run(graphs.create_session(one), x) for one in (model, copy))
+    before, after = (onnx_session.run(onnx_session.create_session(one), x) for one in (model, copy))
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
@@ -83,7 +84,7 @@ def test_what_is_made_has_each_name_once_and_is_valid(model: onnx.ModelProto, fa
     made = made_for(model, family)
     names = [tensor.name for tensor in made.graph.initializer]
     assert len(set(names)) == len(names)
-    graphs.check(made)
+    onnx_files.check(made)
 
 
 def test_runtime_computes_every_activation_in_int8(model: onnx.ModelProto, tmp_path: Path) -> None:
@@ -97,10 +98,10 @@ def test_runtime_computes_every_activation_in_int8(model: onnx.ModelProto, tmp_p
 
 def test_integer_gates_cost_little_beside_float_ones(model: onnx.ModelProto) -> None:
     x = split(64, 3).inputs.numpy()
-    floats = graphs.run(graphs.create_session(model), x)
+    floats = onnx_session.run(onnx_session.create_session(model), x)
     gates = tuple(node.name for node in model.graph.node if node.op_type in ("HardSwish", "HardSigmoid"))
     error, reference = (
-        np.linalg.norm(floats - graphs.run(graphs.create_session(made_for(model, "onnxruntime", kept)), x))
+        np.linalg.norm(floats - onnx_session.run(onnx_session.create_session(made_for(model, "onnxruntime", kept)), x))
         for kept in ((), gates)
     )
     assert error < 1.5 * reference
@@ -128,7 +129,7 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
     assert "HardSigmoid" not in {node.op_type for node in indexed.graph}
     q = np.arange(256, dtype=np.uint8)
     wanted = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
-    assert np.abs(graphs.run(graphs.create_session(indexed), q).astype(int) - wanted).max() <= 1
+    assert np.abs(onnx_session.run(onnx_session.create_session(indexed), q).astype(int) - wanted).max() <= 1
 
 
 def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
@@ -140,7 +141,7 @@ def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelPro
     assert len(set(names)) == len(names)
     assert [node.op_type for node in before.graph].count("HardSigmoid") == 2
     x = split(16, 3).inputs.numpy()
-    np.testing.assert_allclose(*(graphs.run(graphs.create_session(one), x) for one in (made, before)), atol=0.02)
+    np.testing.assert_allclose(*(onnx_session.run(onnx_session.create_session(one), x) for one in (made, before)), atol=0.02)
 
 
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:

@@ -6,6 +6,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from onnx.numpy_helper import from_array
 
 from compress.backends import onnx_graph as graphs
+from compress.backends import onnx_session
 from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 
 
@@ -27,13 +28,13 @@ def rounded_pool(extra_reader: bool = False) -> onnx.ModelProto:
 def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
     model = rounded_pool()
     x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
-    wanted = graphs.run(graphs.create_session(model), x)
+    wanted = onnx_session.run(onnx_session.create_session(model), x)
     indexed = graphs.to_ir(model)
     quantize_before_maxpool(indexed)
     model = graphs.to_proto(indexed)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
-    np.testing.assert_array_equal(graphs.run(graphs.create_session(model), x), wanted)
+    np.testing.assert_array_equal(onnx_session.run(onnx_session.create_session(model), x), wanted)
 
 
 def test_a_maximum_that_is_also_read_exactly_stays() -> None:
