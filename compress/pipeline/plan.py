@@ -97,14 +97,9 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     def network(settings: ModelSettings, training: Training | None = None) -> NetworkPlan:
         plan = _network(settings, recipe.seed, base, trust_code, training)
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
-            built, _ = plan.build(load_data().spec)  # the code alone does not say what it reads
-            key, unread = _fingerprint_key(built)
-
-            def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
-                module, notes = plan.build(spec)
-                return module, (*notes, *unread)
-
-            return replace(plan, key=plan.key | key, build=build)
+            # The code alone does not say what it reads.
+            copies = _copies(*plan.build(load_data().spec))
+            return replace(copies, key=plan.key | copies.key, trained=plan.trained, training=plan.training)
         return plan
 
     return Plan(
@@ -217,7 +212,11 @@ def _from_module(module: nn.Module, spec: InputSpec) -> NetworkPlan:
     from compress.models.check_network import take_network
 
     name = type(module).__name__
-    network, notes = take_network(module, spec, f"the network {name}")
+    return _copies(*take_network(module, spec, f"the network {name}"))
+
+
+def _copies(network: nn.Module, notes: tuple[Fact, ...]) -> NetworkPlan:
+    """The plan of a network that exists: the user's code has run once, and the run takes copies of its result."""
     key, unread = _fingerprint_key(network)
     notes = (*notes, *unread)
 

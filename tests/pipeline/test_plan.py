@@ -157,3 +157,27 @@ def test_a_network_of_own_code_is_known_by_its_weights(tmp_path):
         torch.save({"1.weight": torch.randn(10, 192), "1.bias": torch.randn(10)}, tmp_path / "w.pt")
         keys.append(from_recipe(load(tmp_path / "r.yaml"), trust_code=True).model.key)
     assert keys[0] == keys[2] != keys[1]
+
+
+@pytest.mark.parametrize("weights_file", [False, True])
+def test_a_network_of_own_code_is_built_once_and_every_copy_is_equal(tmp_path, weights_file):
+    (tmp_path / "own.py").write_text(
+        "from pathlib import Path\nimport torch\n"
+        "def net(num_classes, in_channels):\n"
+        "    calls = Path(__file__).with_name('calls')\n"
+        "    calls.write_text((calls.read_text() if calls.exists() else '') + 'x')\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * 64, num_classes))\n"
+    )
+    torch.save({"1.weight": torch.randn(10, 192), "1.bias": torch.randn(10)}, tmp_path / "w.pt")
+    source = "'file:w.pt', architecture: 'python:own.py:net'" if weights_file else "'python:own.py:net'"
+    (tmp_path / "r.yaml").write_text(
+        "name: own\ndata: {source: digits, image_size: 8, limit: 40, evaluation_limit: 20}\n"
+        f"model: {{source: {source}}}\nstages: [{{train: {{epochs: 1}}}}]\n"
+    )
+    plan = from_recipe(load(tmp_path / "r.yaml"), trust_code=True)
+    spec = plan.load_data().spec
+    (first, _), (second, _), (reference, _) = plan.model.build(spec), plan.model.build(spec), plan.model.build_architecture(spec)
+    first[1].weight.data.zero_()
+    assert torch.equal(second[1].weight, reference[1].weight)
+    assert second[1].weight.any()
+    assert (tmp_path / "calls").read_text() == "x"
