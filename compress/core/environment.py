@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 from contextlib import suppress
 from functools import cache
 
@@ -35,6 +36,16 @@ def environment(processor: str) -> dict[str, str]:
     """
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return {"processor": processor, "system": system} | versions()
+
+
+def run_token() -> str:
+    """A text that no other run has; equal in all processes that were started together on one machine."""
+    if world_size() == 1:
+        return secrets.token_hex(16)
+    import psutil
+
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return f"{os.getppid()} {psutil.Process(os.getppid()).create_time()} {restarts}"
 
 
 def world_size() -> int:

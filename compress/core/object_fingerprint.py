@@ -29,8 +29,10 @@ from compress.core.environment import versions
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 _NOT_CODE = frozenset((
     "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__qualname__", "_abc_impl", "__abstractmethods__",
-    "__parameters__", "__orig_bases__", "__dataclass_fields__", "__match_args__",
+    "__parameters__", "__orig_bases__", "__dataclass_fields__", "__match_args__", "__signature__",
 ))  # fmt: skip
+_GENERATED = "__pydantic_"
+"""Prefix of what pydantic derives from a class; it holds addresses in memory."""
 _HOOKS = frozenset((
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
     "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -164,7 +166,7 @@ class _Reader:
             return
         self._read_all(kind.__bases__, path)
         for name, value in sorted(vars(kind).items()):
-            if name not in _NOT_CODE:
+            if name not in _NOT_CODE and not name.startswith(_GENERATED):
                 self.feed(name)
                 self.read(value, f"{path}.{name}".lstrip("."))
 

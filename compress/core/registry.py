@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from compress.core.registry_entry import Entry, Registry
 
-__all__ = ["ENTRIES", "REGISTRY", "Entry", "add", "code_hashes", "entries", "lookup", "names", "temporary"]
+__all__ = ["ENTRIES", "REGISTRY", "Entry", "add", "entries", "lookup", "names", "temporary"]
 
 SMALLER_NETWORK = {"measures": ("macs", "params", "bytes", "latency", "latency_ms"), "max_ratio": 0.9, "structured": True}
 ZEROED_WEIGHTS = {"measures": ("sparsity", "params", "bytes"), "max_ratio": 0.99}
@@ -242,7 +242,6 @@ ENTRIES: tuple[Entry, ...] = (
 
 REGISTRY = Registry(ENTRIES)
 add = REGISTRY.add
-code_hashes = REGISTRY.code_hashes
 entries = REGISTRY.entries
 lookup = REGISTRY.lookup
 names = REGISTRY.names

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import CompressError, nearest
-from compress.core.trusted_code import code_hash, load_function, load_module
+from compress.core.trusted_code import load_function, load_module
 
 GROUP = "compress.methods"
 """Entry point group in which other packages declare their methods."""
@@ -161,19 +161,7 @@ class Registry:
         load_function(reference, base, trust_code)
         target = f"{load_module(reference, base, trust_code).__name__}:{reference.rpartition(':')[2]}"
         self._all()
-        code = {"sha256": code_hash(reference, base)}
-        self._rows[family, name] = Entry(family, name, target, "the user's own code", code)
-
-    def code_hashes(self, tree: Any) -> dict[str, str]:
-        """SHA-256 of the files of all `python:` methods that plain values name, by method."""
-        if isinstance(tree, Mapping):
-            parts = [*tree, *tree.values()]
-        elif isinstance(tree, str):
-            rows = [row for (_, name), row in self._all().items() if name == tree and name.startswith(USER_CODE)]
-            return {row.name: row.options["sha256"] for row in rows}
-        else:
-            parts = list(tree) if isinstance(tree, list | tuple) else []
-        return {name: digest for part in parts for name, digest in self.code_hashes(part).items()}
+        self._rows[family, name] = Entry(family, name, target, "the user's own code")
 
     @contextmanager
     def temporary(self, *entries: Entry) -> Iterator[None]:

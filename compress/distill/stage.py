@@ -15,7 +15,7 @@ from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.distill.presets import apply_preset, check_funmatch
-from compress.distill.teachers.network_reference import NetworkReference, code_hashes
+from compress.distill.teachers.network_reference import NetworkReference
 from compress.distill.teachers.settings import RecipeTeacher, TeacherConfig
 from compress.train.curriculum.settings import Curriculum
 from compress.train.settings import LogitCache, Losses, Training, default_losses
@@ -111,12 +111,8 @@ class Distill(Stage, Training):
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
     def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hashes of the files that the teacher and the assistants depend on.
-
-        Raises:
-            CompressError: A file is missing.
-        """
-        return self.teacher.file_hashes(base) | code_hashes(self.assistants, base)
+        """Hashes of the files that the teacher depends on."""
+        return self.teacher.file_hashes(base)
 
     def _assistants(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names of the networks to train before the student, and the networks with their initial weights."""

@@ -16,11 +16,12 @@ from compress.core.fact import Fact
 from compress.core.format_quantity import format_stage_line
 from compress.core.progress import Reporter
 from compress.core.record import RunRecord, StageRecord, Verdict
-from compress.core.registry import code_hashes, lookup
+from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory, key_of
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
+from compress.core.user_code_key import user_code_key
 from compress.export.stage import Export
 from compress.pipeline.plan import NetworkPlan, Plan
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
@@ -57,6 +58,8 @@ class PipelineExecutor:
         self.smoke = smoke
         self.teachers: list[StageOutput] = []
         self.outputs: list[StageOutput] = []
+        # Read before anything runs: the code may change its own globals.
+        self._user_code = [user_code_key(stage, plan.base, trust_code=plan.trust_code) for stage in plan.stages]
 
     @cached_property
     def data(self) -> Data:
@@ -121,7 +124,8 @@ class PipelineExecutor:
         name = name_of("stage", stage)
         parameters = stage.model_dump(mode="json")
         inputs: dict[str, Any] = {"versions": {name: version for name, version in versions().items() if name in KEY_PACKAGES}}
-        inputs |= {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code_hashes({name: parameters})}
+        code = self._user_code[index - 1]
+        inputs |= {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code.hashes}
         if self.onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
             inputs["opset"] = self.onnx.opset
         if stage.reads_budget and self.plan.budget is not None:
@@ -131,7 +135,7 @@ class PipelineExecutor:
             name=name,
             key=key_of({"stage": name, "parameters": parameters, "parent": previous.record.key, "inputs": inputs}),
             parameters=parameters,
-            build_input=lambda: (previous.candidate(), ()),
+            build_input=lambda: (previous.candidate(), code.notes),
             run=stage.run,
             build_reference=previous.build_reference,
             previous=previous,

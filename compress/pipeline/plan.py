@@ -7,7 +7,6 @@ already finished builds nothing, except networks and data of the user's own code
 from __future__ import annotations
 
 import copy
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.budget import Budget
+from compress.core.environment import run_token
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
 from compress.core.record import InputSpec
@@ -235,7 +235,7 @@ def _fingerprint_key(network: nn.Module) -> tuple[dict[str, str], tuple[Fact, ..
     if not fingerprint.unread:
         return key, ()
     note = Fact.of("pipeline.network_not_readable", type(network).__name__, attributes=", ".join(fingerprint.unread))
-    return key | {"unread": secrets.token_hex(16)}, (note,)  # the key of no other run
+    return key | {"unread": run_token()}, (note,)
 
 
 def _validate(

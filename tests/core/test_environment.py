@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from compress import __version__
-from compress.core.environment import PACKAGES, environment, is_main, versions, world_size
+from compress.core.environment import PACKAGES, environment, is_main, run_token, versions, world_size
 
 
 def test_versions_are_those_of_the_installed_packages() -> None:
@@ -44,3 +44,12 @@ def test_world_size_is_1_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> 
     assert world_size() == 1
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert world_size() == 4
+
+
+def test_a_run_token_is_of_one_run_and_equal_in_the_processes_of_a_launch(monkeypatch):
+    assert run_token() != run_token()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    together = run_token()
+    assert run_token() == together
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert run_token() != together

@@ -9,6 +9,10 @@ SENTENCES: Sentences = {
         "{subject} has attributes that cannot be compared with those of another run ({attributes}): no stage of an earlier run "
         "is reused, and no later run reuses these"
     ),
+    "pipeline.method_not_readable": (
+        "the code of {subject} has parts that cannot be compared with those of another run ({attributes}): this stage and "
+        "those after it reuse nothing of an earlier run, and no later run reuses them"
+    ),
     "pipeline.outputs_not_finite": (
         "the network's outputs for {count} of {samples} samples of the {subject} split are NaN or infinite; they count as wrong"
     ),

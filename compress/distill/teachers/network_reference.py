@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -18,18 +16,6 @@ def check_reference(source: str) -> str:
         msg = f"{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION"
         raise ValueError(msg)
     return source
-
-
-def code_hashes(sources: Sequence[str], base: Path) -> dict[str, str]:
-    """Hashes of the Python files among these sources and of what they import.
-
-    Raises:
-        CompressError: One is missing.
-    """
-    from compress.core.trusted_code import code_hash
-
-    files = {source: source.removeprefix("python:") for source in sources if source.startswith("python:")}
-    return {source: code_hash(reference, base) for source, reference in files.items()}
 
 
 NetworkReference = Annotated[str, AfterValidator(check_reference)]

@@ -12,7 +12,7 @@ from compress.core.errors import CompressError
 from compress.core.frozen_model import FrozenModel
 from compress.core.stage import Candidate, Context
 from compress.core.user_path import user_path
-from compress.distill.teachers.network_reference import NetworkReference, code_hashes
+from compress.distill.teachers.network_reference import NetworkReference
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -198,14 +198,6 @@ class PeerTeachers(TeacherConfig):
             networks = [build_network(source, context, context.seed + 1 + index) for index, source in enumerate(self.peers)]
         return Peers(networks, training, context.data, context.task, self.temperature)
 
-    def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hashes of the peers' code.
-
-        Raises:
-            CompressError: A file is missing.
-        """
-        return code_hashes(self.peers if isinstance(self.peers, tuple) else (), base)
-
 
 class SoftLabelFile(TeacherConfig):
     """`soft_label_file`: soft labels from a file.
@@ -256,22 +248,13 @@ class FunctionTeacher(TeacherConfig):
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The function, with cached results."""
         from compress.core.trusted_code import load_function
+        from compress.core.user_code_key import user_code_key
         from compress.distill.teachers.external import function_teacher
 
-        reference = self.function.removeprefix("python:")
-        function = load_function(reference, context.base, context.trust_code)
-        key = f"{self.function} {self.file_hashes(context.base)['function']}"
+        code = user_code_key(self, context.base, trust_code=context.trust_code)
+        key = " ".join([self.function, *code.hashes.values()])
+        function = load_function(self.function.removeprefix("python:"), context.base, context.trust_code)
         return function_teacher(function, key, candidate.spec, context, k)
-
-    def file_hashes(self, base: Path) -> dict[str, Any]:
-        """Hash of the Python file and of what it imports.
-
-        Raises:
-            CompressError: It is missing.
-        """
-        from compress.core.trusted_code import code_hash
-
-        return {"function": code_hash(self.function.removeprefix("python:"), base)}
 
 
 def check_same_classes(teacher: tuple[str, ...], student: tuple[str, ...], name: str) -> None:

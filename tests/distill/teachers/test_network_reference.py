@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from compress.core.errors import CompressError, TrustError
+from compress.core.user_code_key import user_code_key
 from compress.distill.stage import Distill
 from tests.distill.teachers.runs import QUICK, candidate, same
 from tests.train.toy_training import conv_net
@@ -35,12 +36,12 @@ def middle(num_classes):
 def test_trusted_networks_are_assistants_and_peers(context, given):
     stage = Distill(**QUICK, **given)
     with pytest.raises(CompressError, match="no such file"):
-        stage.file_hashes(context.base)
+        user_code_key(stage, context.base, trust_code=True)
     (context.base / "mine.py").write_text(NETWORK)
     with pytest.raises(TrustError, match="--trust-code"):
         stage.run(candidate(), context)
     outcome = stage.run(candidate(), replace(context, trust_code=True))
     assert not same(outcome.candidate.network(), conv_net())
-    before = stage.file_hashes(context.base)
+    before = user_code_key(stage, context.base, trust_code=True).hashes
     (context.base / "mine.py").write_text(NETWORK + "#")
-    assert before != stage.file_hashes(context.base)
+    assert before != user_code_key(stage, context.base, trust_code=True).hashes
