@@ -8,7 +8,7 @@ from compress.config.yaml_writer import dump
 from compress.core.format_quantity import format_duration, format_with_provenance
 from compress.core.record import Metric, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
-from compress.pipeline.report import tables
+from compress.pipeline.report import reproduction_tables, stage_tables, tables
 from compress.pipeline.report.outline import Pictures, Section, deciding_metric
 
 CHANGES = (
@@ -87,10 +87,10 @@ def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  #
         "How to repeat the run",
         paragraphs=("Environment, versions, seeds, data and the resolved recipe.",),
         tables=(
-            tables.pairs_table("Environment", record.environment),
-            tables.versions_table(record),
-            tables.seeds_table(record),
-            tables.files_table(record),
+            reproduction_tables.pairs_table("Environment", record.environment),
+            reproduction_tables.versions_table(record),
+            reproduction_tables.seeds_table(record),
+            reproduction_tables.files_table(record),
         ),
         code=(("Data", dump(record.data)), ("Recipe", record.recipe_text)),
     )
@@ -104,7 +104,11 @@ def numbers(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 
 def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
     facts = f"Took {format_duration(stage.wall_time_s)}; seed {stage.seed}; produces {stage.form}; key {stage.key}."
-    candidates = (tables.results_table(stage, metric), tables.skipped_table(stage), *tables.own_tables(stage, metric))
+    candidates = (
+        stage_tables.results_table(stage, metric),
+        stage_tables.skipped_table(stage),
+        *stage_tables.own_tables(stage, metric),
+    )
     return Section(
         f"{stage.index} · {stage.name}",
         level=3,

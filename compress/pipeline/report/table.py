@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from compress.core.format_quantity import display_unit, format_change, format_interval, format_provenance, format_quantity
+from compress.core.format_quantity import (
+    display_unit,
+    format_change,
+    format_interval,
+    format_provenance,
+    format_quantity,
+    quantity_labels,
+)
 from compress.core.record import How, Metric, Quantity
 
 
@@ -76,3 +84,9 @@ class Notes:
         counted = f"; n = {' to '.join(f'{count:,}' for count in span)}" if span else ""
         empty = "a plain count, no more recorded" if how == "measured" else "no more recorded"
         return f"{format_provenance(Quantity(unit='1', how=how))}: {detail or empty}{counted}"
+
+
+def order_names(names: Iterable[str], metric: Metric) -> tuple[str, ...]:
+    """Each name once: those with a label of their own in the order of the labels, then the others."""
+    unique, labels = dict.fromkeys(names), quantity_labels(metric)
+    return (*(name for name in labels if name in unique), *(name for name in unique if name not in labels))

@@ -1,40 +1,23 @@
-"""Tables of a report as plain rows, from records, without markup. Light: also used by the command line.
+"""Tables of a whole run as plain rows, from records, without markup. Light: also used by the command line.
 
 Every number has the sign of its provenance and refers to a note below its table: where and how it was measured, how often.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from pydantic import ValidationError
+from collections.abc import Sequence
 
 from compress.core.comparable_latency import LATENCY, latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import (
     format_change,
-    format_duration,
     format_provenance,
     is_difference,
     quantity_label,
-    quantity_labels,
 )
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
-from compress.core.sentences import render, render_subject
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
-from compress.pipeline.report.table import Cell, Notes, Table
-
-ROWS_SHOWN = 100
-"""Rows of a stage's own table that a report shows; the record holds them all."""
-
-MANY = 24
-"""Files of one folder that the table of files lists one by one."""
-
-SHOWN_OF = {"layers_time": 15}
-"""Rows shown of tables whose first rows matter most."""
+from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
 COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
 """What the overview tables show beside the deciding metric."""
@@ -132,7 +115,7 @@ def chain_table(record: RunRecord) -> Table:
         before = {name: quantity for name, quantity in stage.before.items() if name != LATENCY}
         before |= {LATENCY: latency} if (latency := latency_before(record, stage)) else {}
         compared.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
-    columns = _ordered((name for _, metrics, _ in compared for name in metrics), metric)
+    columns = order_names((name for _, metrics, _ in compared for name in metrics), metric)
 
     def previous(before: Metrics, name: str) -> Quantity | None:
         return None if is_difference(name, metric) else before.get(name)  # a difference has no change
@@ -143,12 +126,6 @@ def chain_table(record: RunRecord) -> Table:
     )
     header = ("stage", *(quantity_label(name, metric) for name in columns))
     return Table("Stage by stage", header, rows, notes.sentences())
-
-
-def _ordered(names: Iterable[str], metric: Metric) -> tuple[str, ...]:
-    """Each name once: those with a label of their own in the order of the labels, then the others."""
-    unique, labels = dict.fromkeys(names), quantity_labels(metric)
-    return (*(name for name in labels if name in unique), *(name for name in unique if name not in labels))
 
 
 def device_tables(record: RunRecord) -> tuple[Table, ...]:
@@ -171,7 +148,7 @@ def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) 
     rows = [(Cell("runtime"), *(Cell(network.runtime) for network in networks), *blank)]
     if len({network.file for network in networks}) > 1:
         rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
-    names = _ordered((name for network in networks for name in network.quantities), metric)
+    names = order_names((name for network in networks for name in network.quantities), metric)
     for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency that limits mean comes first
         cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
         change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
@@ -179,123 +156,3 @@ def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) 
     against = (f"{last.subject} against {first.subject}",) if comparable else ()
     header = ("", *(network.subject for network in networks), *against)
     return Table(title, header, tuple(rows), notes.sentences())
-
-
-def results_table(stage: StageRecord, metric: Metric) -> Table | None:
-    """Further quantities of a stage; None without any."""
-    if not stage.results:
-        return None
-    notes = Notes(metric)
-    rows = tuple(
-        (Cell(quantity_label(name, metric)), notes.cell(name, stage.results[name])) for name in _ordered(stage.results, metric)
-    )
-    return Table("Further results", ("", "value"), rows, notes.sentences())
-
-
-def skipped_table(stage: StageRecord) -> Table | None:
-    """What the stage left unchanged, grouped by reason; None where it left nothing."""
-    if not stage.skipped:
-        return None
-    groups: dict[str, list[str]] = {}
-    for skip in stage.skipped:
-        groups.setdefault(render(skip), []).append(render_subject(skip))
-    rows = tuple((Cell(", ".join(subjects)), Cell(reason)) for reason, subjects in groups.items())
-    return Table("Skipped", ("what", "reason"), rows)
-
-
-def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
-    """A stage's own tables: pruning steps, layers, parity."""
-    return tuple(_own_table(name, rows, metric) for name, rows in stage.tables.items() if rows)
-
-
-def _own_table(name: str, rows: Sequence[Mapping[str, Any]], metric: Metric) -> Table:
-    notes = Notes(metric)
-    shown = SHOWN_OF.get(name, ROWS_SHOWN)
-    columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    body = tuple(tuple(_json_cell(notes, key, row.get(key)) for key in columns) for row in rows[:shown])
-    title = _words(name).capitalize()
-    if len(rows) > shown:
-        title = f"{title} (the first {shown} of {len(rows)} rows; record.json holds all)"
-    return Table(title, tuple(map(_words, columns)), body, notes.sentences())
-
-
-def _words(key: str) -> str:
-    """The heading of a stage's own column; not `quantity_label`, which names what is measured on test."""
-    return key.replace("_", " ")
-
-
-def _json_cell(notes: Notes, name: str, item: Any) -> Cell:
-    """A cell of plain JSON; a written `Quantity` becomes one again."""
-    if isinstance(item, Mapping) and "how" in item:
-        try:
-            return notes.cell(name, Quantity.model_validate(item))
-        except ValidationError:
-            return Cell(json.dumps(item, ensure_ascii=False))
-    if item is None:
-        return Cell("—")
-    if isinstance(item, bool):
-        return Cell("yes" if item else "no")
-    if isinstance(item, float):
-        return Cell(f"{item:.4g}".replace("-", "−") if abs(item) < 1e4 else f"{item:,.0f}")
-    if isinstance(item, int):
-        return Cell(f"{item:,}")
-    return Cell(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False))
-
-
-def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
-    """Names and values."""
-    return Table(title, ("", "value"), tuple((Cell(name), Cell(text)) for name, text in pairs.items()))
-
-
-def versions_table(record: RunRecord) -> Table:
-    """Package versions; where stages differ, each with its stages."""
-    packages: dict[str, dict[str, list[str]]] = {}
-    for stage in record.every_stage:
-        for package, version in stage.versions.items():
-            packages.setdefault(package, {}).setdefault(version, []).append(str(stage.index))
-    pairs = {
-        package: next(iter(versions))
-        if len(versions) == 1
-        else "; ".join(f"{version} (stage {', '.join(stages)})" for version, stages in versions.items())
-        for package, versions in sorted(packages.items())
-    }
-    return pairs_table("Package versions", pairs)
-
-
-def files_table(record: RunRecord) -> Table:
-    """Every file of a stage with its SHA-256; those of a folder with many are counted."""
-    rows = tuple(
-        (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
-        for stage in record.every_stage
-        for path, digest in _listed(stage.files).items()
-    )
-    return Table("Files and their SHA-256", ("stage", "file", "SHA-256"), rows)
-
-
-def _listed(files: Mapping[str, str]) -> dict[str, str]:
-    """Hashes by path; a folder with more than `MANY` files is one entry."""
-    counts = Counter(path.partition("/")[0] for path in files if "/" in path)
-    shown: dict[str, str] = {}
-    for path, digest in files.items():
-        folder = path.partition("/")[0]
-        if counts[folder] > MANY:
-            shown[f"{folder}/"] = f"{counts[folder]} files, whose hashes are in record.json"
-        else:
-            shown[path] = digest
-    return shown
-
-
-def seeds_table(record: RunRecord) -> Table:
-    """Seed, key, start and wall time of every stage."""
-    rows = tuple(
-        (
-            Cell(f"{stage.index} · {stage.name}"),
-            Cell(str(stage.seed)),
-            Cell(stage.key),
-            Cell(stage.parent_key or "—"),
-            Cell(stage.started),
-            Cell(format_duration(stage.wall_time_s)),
-        )
-        for stage in record.every_stage
-    )
-    return Table("Seeds and keys", ("stage", "seed", "key", "parent's key", "started", "took"), rows)

@@ -1,0 +1,72 @@
+"""Tables of what a repetition of the run needs: versions, seeds, keys and files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from compress.core.format_quantity import format_duration
+from compress.core.record import RunRecord
+from compress.pipeline.report.table import Cell, Table
+
+MANY = 24
+"""Files of one folder that the table of files lists one by one."""
+
+
+def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
+    """Names and values."""
+    return Table(title, ("", "value"), tuple((Cell(name), Cell(text)) for name, text in pairs.items()))
+
+
+def versions_table(record: RunRecord) -> Table:
+    """Package versions; where stages differ, each with its stages."""
+    packages: dict[str, dict[str, list[str]]] = {}
+    for stage in record.every_stage:
+        for package, version in stage.versions.items():
+            packages.setdefault(package, {}).setdefault(version, []).append(str(stage.index))
+    pairs = {
+        package: next(iter(versions))
+        if len(versions) == 1
+        else "; ".join(f"{version} (stage {', '.join(stages)})" for version, stages in versions.items())
+        for package, versions in sorted(packages.items())
+    }
+    return pairs_table("Package versions", pairs)
+
+
+def files_table(record: RunRecord) -> Table:
+    """Every file of a stage with its SHA-256; those of a folder with many are counted."""
+    rows = tuple(
+        (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
+        for stage in record.every_stage
+        for path, digest in _listed(stage.files).items()
+    )
+    return Table("Files and their SHA-256", ("stage", "file", "SHA-256"), rows)
+
+
+def _listed(files: Mapping[str, str]) -> dict[str, str]:
+    """Hashes by path; a folder with more than `MANY` files is one entry."""
+    counts = Counter(path.partition("/")[0] for path in files if "/" in path)
+    shown: dict[str, str] = {}
+    for path, digest in files.items():
+        folder = path.partition("/")[0]
+        if counts[folder] > MANY:
+            shown[f"{folder}/"] = f"{counts[folder]} files, whose hashes are in record.json"
+        else:
+            shown[path] = digest
+    return shown
+
+
+def seeds_table(record: RunRecord) -> Table:
+    """Seed, key, start and wall time of every stage."""
+    rows = tuple(
+        (
+            Cell(f"{stage.index} · {stage.name}"),
+            Cell(str(stage.seed)),
+            Cell(stage.key),
+            Cell(stage.parent_key or "—"),
+            Cell(stage.started),
+            Cell(format_duration(stage.wall_time_s)),
+        )
+        for stage in record.every_stage
+    )
+    return Table("Seeds and keys", ("stage", "seed", "key", "parent's key", "started", "took"), rows)

@@ -1,0 +1,82 @@
+"""Tables of one stage: its results, what it skipped, and tables of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from compress.core.format_quantity import quantity_label
+from compress.core.record import Metric, Quantity, StageRecord
+from compress.core.sentences import render, render_subject
+from compress.pipeline.report.table import Cell, Notes, Table, order_names
+
+ROWS_SHOWN = 100
+"""Rows of a stage's own table that a report shows; the record holds them all."""
+
+SHOWN_OF = {"layers_time": 15}
+"""Rows shown of tables whose first rows matter most."""
+
+
+def results_table(stage: StageRecord, metric: Metric) -> Table | None:
+    """Further quantities of a stage; None without any."""
+    if not stage.results:
+        return None
+    notes = Notes(metric)
+    rows = tuple(
+        (Cell(quantity_label(name, metric)), notes.cell(name, stage.results[name]))
+        for name in order_names(stage.results, metric)
+    )
+    return Table("Further results", ("", "value"), rows, notes.sentences())
+
+
+def skipped_table(stage: StageRecord) -> Table | None:
+    """What the stage left unchanged, grouped by reason; None where it left nothing."""
+    if not stage.skipped:
+        return None
+    groups: dict[str, list[str]] = {}
+    for skip in stage.skipped:
+        groups.setdefault(render(skip), []).append(render_subject(skip))
+    rows = tuple((Cell(", ".join(subjects)), Cell(reason)) for reason, subjects in groups.items())
+    return Table("Skipped", ("what", "reason"), rows)
+
+
+def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
+    """A stage's own tables: pruning steps, layers, parity."""
+    return tuple(_own_table(name, rows, metric) for name, rows in stage.tables.items() if rows)
+
+
+def _own_table(name: str, rows: Sequence[Mapping[str, Any]], metric: Metric) -> Table:
+    notes = Notes(metric)
+    shown = SHOWN_OF.get(name, ROWS_SHOWN)
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    body = tuple(tuple(_json_cell(notes, key, row.get(key)) for key in columns) for row in rows[:shown])
+    title = _words(name).capitalize()
+    if len(rows) > shown:
+        title = f"{title} (the first {shown} of {len(rows)} rows; record.json holds all)"
+    return Table(title, tuple(map(_words, columns)), body, notes.sentences())
+
+
+def _words(key: str) -> str:
+    """The heading of a stage's own column; not `quantity_label`, which names what is measured on test."""
+    return key.replace("_", " ")
+
+
+def _json_cell(notes: Notes, name: str, item: Any) -> Cell:
+    """A cell of plain JSON; a written `Quantity` becomes one again."""
+    if isinstance(item, Mapping) and "how" in item:
+        try:
+            return notes.cell(name, Quantity.model_validate(item))
+        except ValidationError:
+            return Cell(json.dumps(item, ensure_ascii=False))
+    if item is None:
+        return Cell("—")
+    if isinstance(item, bool):
+        return Cell("yes" if item else "no")
+    if isinstance(item, float):
+        return Cell(f"{item:.4g}".replace("-", "−") if abs(item) < 1e4 else f"{item:,.0f}")
+    if isinstance(item, int):
+        return Cell(f"{item:,}")
+    return Cell(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False))
