@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from compress import __version__
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, echo, resumable
+from compress.cli import measuring_commands as measuring
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.interruption import Interruption
@@ -35,9 +36,6 @@ Overrides = Annotated[
 Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: every stage, in seconds. The figures mean nothing.")]
 
 
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods in the recipe to run.")]
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         echo(f"compress {__version__}")
@@ -54,7 +52,7 @@ def _root(
 
 
 @app.command()
-def pipeline(
+def pipeline(  # one parameter per flag: typer reads them from here
     recipe: RecipeName,
     out: Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")] = Path("reports"),
     overrides: Overrides = [],  # noqa: B006
@@ -97,113 +95,9 @@ def validate(
     echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
 
 
-@app.command()
-def profile(
-    models: Annotated[
-        list[Path],
-        typer.Argument(parser=user_path, help="ONNX files, measured in turns; or folders with trtexec's times.json, read."),
-    ],
-    devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
-    threads: Annotated[str, typer.Option(help="Threads of one inference; several, as in 1,2, are swept.")] = "1",
-    batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, as in 1,8.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model, and of each point swept.")] = 2.0,
-    layers: Annotated[bool, typer.Option("--layers", help="Also time every layer on this machine.")] = False,
-    soak: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Also run each model this long without pause: 90s, 10m.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-) -> None:
-    """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
-    from compress.cli.render import show_benchmark, show_file_details, show_sweep
-    from compress.cli.terminal import Terminal
-    from compress.config.devices import load_device
-    from compress.profile.latency.sweep import sweep_files
-    from compress.profile.layers_and_soak import profile_file_details
-    from compress.profile.parse_duration import parse_duration
-    from compress.profile.profile_files import named, profile_files
-
-    console = open_terminal()
-    counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
-    device_profiles = [load_device(name.strip()) for name in devices.split(",")]
-    length = parse_duration(soak) if soak else None
-    say = Terminal(open_terminal(stderr=True) if as_json else console)
-    subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say)
-    points, skipped = sweep_files(models, device_profiles, sizes, counts, seconds=seconds, reporter=say)
-    near = profile_file_details(
-        named(models), layered=layers, soak_seconds=length, threads=counts[0], seconds=seconds, reporter=say
-    )  # fmt: skip
-    if as_json:
-        rows = [subject.model_dump(mode="json") for subject in subjects]
-        echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
-    else:
-        show_benchmark(console, subjects)
-        show_sweep(console, points, skipped)
-        show_file_details(console, near)
-
-
-@app.command("quantize-report")
-def quantize_report(
-    model: Annotated[
-        Path, typer.Argument(parser=user_path, help="A quantized ONNX file, or a run directory with a quantize stage.")
-    ],
-    parent: Annotated[
-        Path | None,
-        typer.Option("--float", parser=user_path, help="The float file it was made from; found by itself in a run directory."),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each file.")] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-) -> None:
-    """What runs in int8, layer by layer, what not and why, with the time of each before and after."""
-    from compress.cli.render import show_quantization
-    from compress.pipeline.quantize_report import quantize_report as report_on
-
-    report = report_on(model, parent, threads=threads, seconds=seconds)
-    if as_json:
-        echo(json.dumps(report.as_json(), indent=1))
-    else:
-        show_quantization(open_terminal(), report)
-
-
-@app.command()
-def verify(
-    model: Annotated[Path | None, typer.Argument(parser=user_path, help="An ONNX file.")] = None,
-    setup: Annotated[str | None, typer.Option(metavar="ISA", help="Make the emulated machine first, once: aarch64.")] = None,
-    isa: Annotated[str, typer.Option(help="Instruction set: aarch64 (emulated), or native.")] = "aarch64",
-    processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
-    data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Feed this recipe's test split.")] = None,
-    images: Annotated[list[Path], typer.Option(parser=user_path, help="Feed image files, or folders of them.")] = [],  # noqa: B006
-    samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
-    agreement: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least top-1 agreement; exit with 1 below it.")] = 0.99,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Longest run there, in seconds.")] = 900.0,
-    trust_code: TrustCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Compare an ONNX file's answers on another instruction set with this machine's. Numbers only, never time."""
-    from compress.cli.terminal import Terminal
-
-    if model is None and setup is None:
-        msg = "name an ONNX file to verify, or --setup aarch64"
-        raise typer.BadParameter(msg)
-    console = open_terminal()
-    if setup is not None:
-        from compress.verify.setup import set_up
-
-        set_up(setup, Terminal(console))
-    if model is None:
-        return
-    from compress.cli.render import show_verification
-    from compress.verify.cross_isa import verify as verify_file
-    from compress.verify.inputs import load_samples
-
-    fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
-    verification = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
-    if as_json:
-        echo(verification.model_dump_json(indent=1))
-    else:
-        show_verification(console, verification)
-    if verification.top1 < agreement:
-        raise typer.Exit(BUDGET_MISSED)
+app.command()(measuring.profile)
+app.command("quantize-report")(measuring.quantize_report)
+app.command()(measuring.verify)
 
 
 @app.command()
@@ -282,15 +176,6 @@ def schema(out: Annotated[Path | None, typer.Option(parser=user_path, help="Writ
         echo(text)
     else:
         write_text(out, text + "\n")
-
-
-def _numbers(text: str, option: str) -> tuple[int, ...]:
-    """Counts of at least 1 from `1,8`."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) <= 6 and int(part) for part in parts):
-        msg = f"{text:.60} is no list of whole numbers from 1 on; write for example {option} 1,8"
-        raise typer.BadParameter(msg)
-    return tuple(map(int, parts))
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""Parts of all commands: exit codes, the terminal, the message after Ctrl-C."""
+"""Parts that commands share: exit codes, `--trust-code`, the terminal, the message after Ctrl-C."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,8 @@ from compress.core.printable import printable
 HOW_TO_RESUME = """
 interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
 BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods in the recipe to run.")]
 
 
 @contextmanager

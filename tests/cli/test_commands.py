@@ -157,13 +157,6 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_profile_of_something_that_is_not_onnx(tmp_path):
-    (tmp_path / "model.onnx").write_text("hello")
-    done = compress("profile", tmp_path / "model.onnx")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-
-
 def test_report_of_an_empty_folder(tmp_path):
     done = compress("report", tmp_path)
     assert done.returncode == 2
