@@ -1,14 +1,9 @@
-import sys
-import time
-from types import ModuleType, SimpleNamespace
-
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.memory import gpu_memory as memory_gpu
 from compress.profile.memory import memory
 from compress.profile.memory.memory import Footprint
 from tests.profile.onnx_models import model
@@ -148,65 +143,3 @@ def test_memory_on_a_gpu_that_is_not_there_is_absent_with_its_reason(tiny):
     found = memory.quantities(tiny, feeds, provider="CUDAExecutionProvider")
     assert found["memory_gpu_bytes"].how == "not measured"
     assert "NVML" in found["memory_gpu_bytes"].detail or "ended with" in found["memory_gpu_bytes"].detail
-
-
-class NVMLError(Exception):
-    pass
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    board = SimpleNamespace(used=10 * MEGABYTE, processes=[])
-
-    def used(_handle):
-        return SimpleNamespace(used=board.used)
-
-    fake = ModuleType("pynvml")
-    vars(fake).update(
-        NVMLError=NVMLError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetHandleByIndex=lambda _: "handle",
-        nvmlDeviceGetMemoryInfo=used,
-        nvmlDeviceGetComputeRunningProcesses=lambda _: board.processes,
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", fake)
-    board.library = fake
-    return board
-
-
-def test_the_peak_on_the_gpu_is_the_processes_own(gpu):
-    with memory_gpu.watch_gpu_memory(7) as found:
-        for size in (5, 90, 20):
-            gpu.processes = [SimpleNamespace(pid=7, usedGpuMemory=size * MEGABYTE), SimpleNamespace(pid=8, usedGpuMemory=1)]
-            time.sleep(0.1)
-    quantity = found.quantity()
-    assert quantity.value == 90 * MEGABYTE
-    assert "of the process" in quantity.detail
-
-
-def test_where_processes_are_hidden_the_board_is_watched(gpu):
-    gpu.processes = [SimpleNamespace(pid=7, usedGpuMemory=None)]
-    with memory_gpu.watch_gpu_memory(7) as found:
-        time.sleep(0.06)
-        gpu.used += 30 * MEGABYTE
-        time.sleep(0.1)
-    assert found.quantity().value == 30 * MEGABYTE
-    assert "whole board" in found.quantity().detail
-
-
-def test_a_gpu_that_tells_nothing_or_stops_is_said(gpu):
-    with memory_gpu.watch_gpu_memory(7) as found:
-        time.sleep(0.05)
-    assert found.quantity().how == "not measured"
-
-    def fail(_):
-        raise NVMLError("GPU is lost")
-
-    gpu.library.nvmlDeviceGetMemoryInfo = fail
-    with memory_gpu.watch_gpu_memory(7) as found:
-        time.sleep(0.05)
-    assert "GPU is lost" in found.quantity().detail
-    with memory_gpu.watch_gpu_memory(7, enabled=False) as found:
-        pass
-    assert found.readings == 0

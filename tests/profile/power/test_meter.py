@@ -1,5 +1,4 @@
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -7,49 +6,8 @@ import pytest
 from compress.core.errors import DeviceError
 from compress.profile.power import measure
 from compress.profile.power.meter import above_idle
-from compress.profile.power.sampler import PowerTrace, sampled
-
-
-@dataclass
-class Fake:
-    """A sensor under the test's control: `watts` now, or joules counted from them."""
-
-    name: str = "fake"
-    counts: bool = False
-    rate_hz: float = 200.0
-    shortest_s: float = 0.0
-    watts: float = 4.0
-    missing: str | None = None
-    fails_after: int | None = None
-    reads: int = 0
-    running: bool = False
-    joules: float = 0.0
-    last: float = field(default_factory=time.perf_counter)
-
-    def available(self):
-        return self.missing
-
-    def measures(self):
-        return "a test bench"
-
-    def start(self):
-        self.running = True
-
-    def read(self):
-        assert self.running
-        self.reads += 1
-        if self.fails_after is not None and self.reads > self.fails_after:
-            raise DeviceError("the cable came off")
-        self.settle()
-        return self.joules if self.counts else self.watts
-
-    def settle(self):
-        now = time.perf_counter()
-        self.joules += self.watts * (now - self.last)
-        self.last = now
-
-    def stop(self):
-        self.running = False
+from compress.profile.power.sampler import PowerTrace
+from tests.profile.power.fake_sensor import Fake
 
 
 def working(sensor: Fake, watts: float = 9.0):
@@ -162,21 +120,3 @@ def test_the_sensor_is_freed_when_the_model_fails():
     with pytest.raises(DeviceError, match="out of memory"):
         measure({"m": fail}, (sensor,), seconds=0.05)
     assert not sensor.running
-
-
-def test_mean_power_of_a_counter_is_the_energy_over_the_time():
-    trace = PowerTrace(Fake(counts=True), seconds=[0.0, 1.0, 3.0, 4.0], values=[0.0, 2.0, 10.0, 12.0])
-    assert trace.mean() == pytest.approx(3.0)
-    assert trace.watts() == pytest.approx([2.0, 4.0, 2.0])
-    assert trace.blocks() == pytest.approx([2.0, 4.0, 2.0])
-    assert PowerTrace(Fake(), [0.0], [1.0]).fault().startswith("it gave 1 readings")
-
-
-def test_a_sensor_that_cannot_start_is_a_trace_with_a_reason():
-    class Stuck(Fake):
-        def start(self):
-            raise OSError("busy")
-
-    with sampled(Stuck()) as trace:
-        pass
-    assert "busy" in trace.fault()
