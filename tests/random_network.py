@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 
 SIDE, CLASSES = 12, 5
-SPEC = InputSpec(
+SPEC = image_spec(
     channels=3, height=SIDE, width=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple(f"class {k}" for k in range(CLASSES))
 )
 ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (nn.ReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.LeakyReLU)

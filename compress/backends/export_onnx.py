@@ -29,7 +29,7 @@ from compress.backends.exporter_parity import (
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import OnnxOptions
 from compress.data.batch import Split
 
@@ -41,7 +41,7 @@ DEFAULT_OPTIONS = OnnxOptions()
 
 
 def export_onnx(
-    module: nn.Module, spec: InputSpec, path: Path, *, split: Split | None = None, options: OnnxOptions = DEFAULT_OPTIONS
+    module: nn.Module, spec: NetworkSpec, path: Path, *, split: Split | None = None, options: OnnxOptions = DEFAULT_OPTIONS
 ) -> tuple[Fact, ...]:
     """Write a network as one ONNX file, whole or not at all.
 
@@ -78,10 +78,10 @@ def _check_finite(module: nn.Module) -> None:
             raise ConversionError(msg)
 
 
-Exporter = Callable[[nn.Module, InputSpec, int], ir.Model]
+Exporter = Callable[[nn.Module, NetworkSpec, int], ir.Model]
 
 
-def _convert(reference: ReferenceOutputs, spec: InputSpec, options: OnnxOptions) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
+def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOptions) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
     """Try each exporter in turn; the error of the first is the one that is reported."""
     exporters: tuple[tuple[Exporter, str], ...] = (
         (_with_dynamo, ""),
@@ -106,7 +106,7 @@ def _convert(reference: ReferenceOutputs, spec: InputSpec, options: OnnxOptions)
 
 
 def _convert_with(
-    exporter: Exporter, reference: ReferenceOutputs, spec: InputSpec, options: OnnxOptions
+    exporter: Exporter, reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOptions
 ) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
     """Export, finish, check and compare; without rewrites in torch where those changed what the network computes."""
     network = prepare_for_export(reference.network)
@@ -140,7 +140,7 @@ def _newer_operators(model: ir.Model, opset: int) -> dict[str, int]:
     return {name: since[name] for name in sorted(operators) if since.get(name, 0) > opset}
 
 
-def _finish(model: ir.Model, spec: InputSpec) -> onnx.ModelProto:
+def _finish(model: ir.Model, spec: NetworkSpec) -> onnx.ModelProto:
     proto = ir.to_proto(model)
     onnx_cleanup.reducemean_to_gap(proto)
     _name_nodes(proto.graph)
@@ -150,7 +150,7 @@ def _finish(model: ir.Model, spec: InputSpec) -> onnx.ModelProto:
     return proto
 
 
-def _with_dynamo(network: nn.Module, spec: InputSpec, opset: int, *, dynamic: bool = True) -> ir.Model:
+def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: bool = True) -> ir.Model:
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         network,
@@ -173,11 +173,11 @@ def _with_dynamo(network: nn.Module, spec: InputSpec, opset: int, *, dynamic: bo
     return model
 
 
-def _with_fixed_batch(network: nn.Module, spec: InputSpec, opset: int) -> ir.Model:
+def _with_fixed_batch(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:
     return _with_dynamo(network, spec, opset, dynamic=False)
 
 
-def _with_tracing(network: nn.Module, spec: InputSpec, opset: int) -> ir.Model:
+def _with_tracing(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:
     """The older exporter follows one run with a batch of 2; the comparison with torch has other batches."""
     buffer = io.BytesIO()
     torch.onnx.export(

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from compress.backends import first_divergence, onnx_session
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import OnnxOptions
 from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 
@@ -53,7 +53,7 @@ class ReferenceOutputs:
     alone: tuple[np.ndarray, ...]
 
 
-def probe_inputs(spec: InputSpec, count: int = 3) -> Tensor:
+def probe_inputs(spec: NetworkSpec, count: int = 3) -> Tensor:
     """Normal noise, for an export that comes without samples: float32 (count, C, H, W)."""
     return torch.randn(count, *spec.shape, generator=torch.Generator().manual_seed(count))
 

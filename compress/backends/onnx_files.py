@@ -15,7 +15,7 @@ from compress.backends.onnx_graph import to_proto
 from compress.backends.read_graph import read_graph
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ConversionError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 
 INPUT = "input"
 OUTPUT = "logits"
@@ -25,7 +25,7 @@ EXTERNAL_BYTES = 1024
 """Tensors of at least this size go into the second file."""
 
 
-def write_metadata(model: onnx.ModelProto, spec: InputSpec) -> None:
+def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
     """Write into the model what a user of the file needs: classes, normalisation, input size, producer; in place."""
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {

@@ -4,6 +4,7 @@
     ├── RecipeError               a recipe; has all its faults, each with its line
     ├── DataError                 a data set: missing, unreadable, empty class, wrong size
     ├── ModelError                a network or checkpoint: unknown, does not fit, cannot be traced
+    │   └── SignatureError        named inputs and outputs: unknown axis, no size, several inputs where one is needed
     ├── TrainingError             training cannot continue: loss is not a number, no training samples
     ├── ConversionError           export, quantization or parity failed on this network
     ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
@@ -67,6 +68,10 @@ class DataError(CompressError):
 
 class ModelError(CompressError):
     """A network or checkpoint is unknown, does not fit or cannot be traced."""
+
+
+class SignatureError(ModelError):
+    """Inputs or outputs of a network do not fit what is done with it."""
 
 
 class TrainingError(CompressError):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
+from compress.core.network_spec import NetworkSpec
 
 How = Literal["measured", "estimated", "not measured"]
 Metrics = dict[str, "Quantity"]
@@ -98,37 +99,6 @@ class Curve(FrozenModel):
     y_label: str
     x: tuple[float, ...]
     y: tuple[float | None, ...]
-
-
-Resize = Literal["squash", "center_crop", "center_crop_unless_square"]
-
-
-class InputSpec(FrozenModel):
-    """Input specification and class names of a network; shipped with the artifact.
-
-    Attributes:
-        channels: Image channels.
-        height: Pixels.
-        width: Pixels.
-        mean: Per channel, of inputs scaled to [0, 1]; the network sees `(x − mean) / std`.
-        std: Per channel.
-        classes: Class names in the order of the outputs.
-        resize: How an image is scaled to the input, see `compress.data.decode_image.resize_image`; None for the caller's own
-            loaders, whose resizing is unknown.
-    """
-
-    channels: int = Field(gt=0)
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
-    resize: Resize | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one sample, (C, H, W)."""
-        return (self.channels, self.height, self.width)
 
 
 Arrival = Literal["back_to_back", "periodic", "cold"]
@@ -270,7 +240,7 @@ class RunRecord(FrozenModel):
     name: str
     recipe: dict[str, Any]
     recipe_text: str
-    spec: InputSpec
+    spec: NetworkSpec
     data: dict[str, Any]
     metric: Metric | None = None
     teacher: StageRecord | None

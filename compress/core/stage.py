@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
+from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,7 @@ class Candidate:
         runtimes: The selected runtime by device profile, where a profile of this machine names several.
     """
 
-    spec: InputSpec
+    spec: NetworkSpec
     module: nn.Module | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     lineage: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from compress.core.record import Resize
+from compress.core.network_spec import Resize
 from compress.data.decode_image import resize_image
 
 Transform = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec, Resize
+from compress.core.network_spec import Resize, image_spec
 from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
@@ -78,7 +78,7 @@ def build_image_data(
     still = replace(look, augmented=None, views=1)
     train, validation, test = readers
     return Data(
-        spec=InputSpec(
+        spec=image_spec(
             channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize=resize
         ),
         train=ImageSplit(train, look, withheld=_withheld(train, settings)),

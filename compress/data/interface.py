@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.data.batch import Split
 from compress.data.settings import DataSettings
 
@@ -35,7 +35,7 @@ class Data:
         settings: What it was read with; None for a user's own loaders.
     """
 
-    spec: InputSpec
+    spec: NetworkSpec
     train: Split
     validation: Split
     test: Split
@@ -86,7 +86,7 @@ class Data:
                 msg = f"{split.name} loader gives samples of shape {split.shape}, the train loader {shape}; make them the same"
                 raise DataError(msg)
         channels, height, width = shape
-        spec = InputSpec(
+        spec = image_spec(
             channels=channels,
             height=height,
             width=width,
@@ -103,7 +103,7 @@ class Data:
         return Data(spec, splits[0], splits[1], splits[2], warnings=warnings)
 
 
-def _outside_normalisation(splits: Sequence[LoaderSplit], spec: InputSpec) -> tuple[Fact, ...]:
+def _outside_normalisation(splits: Sequence[LoaderSplit], spec: NetworkSpec) -> tuple[Fact, ...]:
     """A fact where values are outside those that pixels in [0, 1] can get by this mean and standard deviation."""
     low, high = min(split.range[0] for split in splits), max(split.range[1] for split in splits)
     lowest = min((0 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))

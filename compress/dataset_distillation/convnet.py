@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 
 
 class ConvNet(nn.Module):
@@ -46,6 +46,6 @@ class ConvNet(nn.Module):
         return output
 
 
-def max_depth(spec: InputSpec) -> int:
+def max_depth(spec: NetworkSpec) -> int:
     """Maximum number of blocks for images of this size: each block halves them, and the norm of the last needs 2 × 2 pixels."""
     return max(1, min(spec.height, spec.width).bit_length() - 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    from compress.core.record import InputSpec
+    from compress.core.network_spec import NetworkSpec
     from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 
 
@@ -192,7 +192,7 @@ def _invert_batch(
     return x.detach().cpu(), losses
 
 
-def pixel_limits(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+def pixel_limits(spec: NetworkSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Normalised values of black and white, each (1, C, 1, 1)."""
     import torch
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import nn
 
+from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import InputSpec
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.data.batch import Batch
@@ -50,7 +50,7 @@ class EmptySplit:
 
 def invert(
     network: nn.Module,
-    spec: InputSpec,
+    spec: NetworkSpec,
     folder: Path,
     stage: DatasetDistillation | None = None,
     *,

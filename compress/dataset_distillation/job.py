@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
 from compress.core.progress import Reporter
-from compress.core.record import InputSpec
 from compress.dataset_distillation.class_pools import ClassPools
 from compress.dataset_distillation.convnet import ConvNet, max_depth
 from compress.train.seeding import derive_seed
@@ -61,7 +61,7 @@ class SynthesisTask:
         network: A trained network; None for methods that need none.
     """
 
-    spec: InputSpec
+    spec: NetworkSpec
     images_per_class: int
     width: int
     depth: int

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from compress.core.atomic_files import atomic_write, write_with
+from compress.core.network_spec import NetworkSpec
 from compress.core.plot_style import INK, escape_text, new_figure, safe_file_name, to_png
-from compress.core.record import InputSpec
 from compress.data.sources.distilled_set import DistilledSet
 
 PREVIEWS = "images"
@@ -22,7 +22,7 @@ ROWS, COLUMNS = 20, 20
 """Maximum number of classes, and of images per class, in the figure."""
 
 
-def pixels(images: Tensor, spec: InputSpec) -> NDArray[np.uint8]:
+def pixels(images: Tensor, spec: NetworkSpec) -> NDArray[np.uint8]:
     """8-bit images, uint8 (N, H, W, C): denormalised, clipped to black and white, rounded."""
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
     values = ((images * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.data import decode_image
 
 HEAD = '''"""Classify an image:  python infer.py image.png
@@ -124,7 +124,7 @@ ENGINE_RUN = '''def run(batch):
 MARKER = "# --- copied into infer.py from here on ---\n"
 
 
-def infer_script(spec: InputSpec, *, runtime: str = "onnxruntime") -> str:
+def infer_script(spec: NetworkSpec, *, runtime: str = "onnxruntime") -> str:
     """Python source of `infer.py`, for `model.onnx` and `labels.json` in the same folder.
 
     Args:
@@ -140,7 +140,7 @@ def infer_script(spec: InputSpec, *, runtime: str = "onnxruntime") -> str:
     return _script(spec, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers))
 
 
-def engine_script(spec: InputSpec) -> str:
+def engine_script(spec: NetworkSpec) -> str:
     """Python source of `infer.py`, for `model.engine` and `labels.json` in the same folder.
 
     Args:
@@ -149,7 +149,7 @@ def engine_script(spec: InputSpec) -> str:
     return _script(spec, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
 
 
-def _script(spec: InputSpec, needs: str, imports: str, run: str) -> str:
+def _script(spec: NetworkSpec, needs: str, imports: str, run: str) -> str:
     head = HEAD.format(
         needs=needs,
         imports=imports,

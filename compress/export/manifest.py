@@ -10,14 +10,14 @@ from typing import Any
 import compress
 from compress.backends import onnx_files
 from compress.core.atomic_files import sha256, write_text
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.data.decode_image import MODES
 from compress.export.licences import LicenceNote, as_text
 
 MANIFEST = "manifest.json"
 
 
-def write_labels(folder: Path, spec: InputSpec) -> None:
+def write_labels(folder: Path, spec: NetworkSpec) -> None:
     """Class names in the order of the outputs."""
     write_text(folder / "labels.json", json.dumps(list(spec.classes), ensure_ascii=False, indent=0))
 
@@ -27,7 +27,7 @@ def write_licences(folder: Path, notes: Sequence[LicenceNote]) -> None:
     write_text(folder / "LICENCES.md", as_text(notes))
 
 
-def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, licences: Sequence[LicenceNote] = ()) -> None:
+def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str, licences: Sequence[LicenceNote] = ()) -> None:
     """Describe every other file of the folder; written last, so a folder with a manifest is complete.
 
     Args:
@@ -75,7 +75,7 @@ def write_manifest(folder: Path, spec: InputSpec, *, device: str, runtime: str, 
     write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
 
 
-def _describe_resizing(spec: InputSpec) -> str:
+def _describe_resizing(spec: NetworkSpec) -> str:
     size = f"{spec.width}×{spec.height}"
     squash = f"resize to {size}, bilinear, antialiased"
     short = round(max(spec.height, spec.width) * 256 / 224)

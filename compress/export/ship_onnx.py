@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from compress.core.atomic_files import write_text, write_with
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.export.infer_script import infer_script
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "onnxruntime", release: str | None = None) -> None:  # noqa: ARG001
+def write(source: Path, folder: Path, spec: NetworkSpec, *, runtime: str = "onnxruntime", release: str | None = None) -> None:  # noqa: ARG001
     """Copy the ONNX file into a device's folder, and write a script that runs it on an image.
 
     Args:

@@ -16,7 +16,7 @@ from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
-    from compress.core.record import InputSpec
+    from compress.core.network_spec import NetworkSpec
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
 
@@ -160,7 +160,7 @@ def _without_own(target: ExportTarget, candidate: Candidate) -> Fact:
     return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)
 
 
-def _write(target: ExportTarget, source: Path, folder: Path, spec: InputSpec, context: Context) -> None:
+def _write(target: ExportTarget, source: Path, folder: Path, spec: NetworkSpec, context: Context) -> None:
     """The format's own files, labels, licence notes, and last the manifest over all of them."""
     from compress.export.licences import licence_notes
     from compress.export.manifest import write_labels, write_licences, write_manifest

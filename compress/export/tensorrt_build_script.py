@@ -12,7 +12,7 @@ from compress.backends import onnx_files
 from compress.backends.tensorrt_engine import ShapeProfile
 from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.errors import ConversionError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.export.infer_script import engine_script
 
 SINCE = {"--stronglyTyped": (9, 0), "--builderOptimizationLevel": (8, 6), "--infStreams": (8, 6)}
@@ -26,7 +26,7 @@ MAX_OPSET = {(8, 5): 17, (8, 6): 17}
 def trtexec_command(
     onnx_path: str,
     engine_path: str,
-    spec: InputSpec,
+    spec: NetworkSpec,
     *,
     shapes: ShapeProfile = ShapeProfile(),  # noqa: B008 - frozen
     release: str | None = None,
@@ -103,7 +103,7 @@ exec {command} "$@"
 STRONGLY_TYPED = "--stronglyTyped is required by TensorRT 10.x; 11.x is always strongly typed and ignores it."
 
 
-def build_script(spec: InputSpec, *, release: str | None = None, opset: int = 0, int8: bool = False) -> str:
+def build_script(spec: NetworkSpec, *, release: str | None = None, opset: int = 0, int8: bool = False) -> str:
     """Shell script around `trtexec_command`, for `model.onnx` in the same folder.
 
     Args:
@@ -120,7 +120,7 @@ def build_script(spec: InputSpec, *, release: str | None = None, opset: int = 0,
     return SCRIPT.format(about=about, command=" \\\n  ".join(shlex.quote(part) for part in command))
 
 
-def write(source: Path, folder: Path, spec: InputSpec, *, runtime: str = "tensorrt", release: str | None = None) -> None:  # noqa: ARG001
+def write(source: Path, folder: Path, spec: NetworkSpec, *, runtime: str = "tensorrt", release: str | None = None) -> None:  # noqa: ARG001
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
     model = onnx_files.load(source)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.plain_weights import copy_with_plain_weights
 
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
@@ -24,7 +24,7 @@ TOLERANCE = 1e-3
 """Largest difference of two runs that rounding explains, as a fraction of the largest output."""
 
 
-def take_network(module: nn.Module, spec: InputSpec, name: str) -> tuple[nn.Module, tuple[Fact, ...]]:
+def take_network(module: nn.Module, spec: NetworkSpec, name: str) -> tuple[nn.Module, tuple[Fact, ...]]:
     """Check a network and copy it.
 
     Args:
@@ -139,7 +139,7 @@ def _check_kind(module: object, name: str) -> None:
         raise ModelError(msg)
 
 
-def _check_shapes(network: nn.Module, spec: InputSpec, name: str) -> None:
+def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str) -> None:
     """Run two black images, then one."""
     try:
         outputs = network(torch.zeros(2, *spec.shape))
@@ -183,7 +183,7 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
     return True
 
 
-def _why_not(network: nn.Module, spec: InputSpec, name: str, error: Exception) -> str:
+def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception) -> str:
     problem = f"{name} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
     works = smallest_size(network, spec.channels, max(spec.height, spec.width))
     if works is not None:

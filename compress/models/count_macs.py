@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 
 Shape = Sequence[int]
 
@@ -47,7 +47,7 @@ class NetworkCounts:
     macs: int
 
 
-def count_network(module: nn.Module, spec: InputSpec) -> NetworkCounts:
+def count_network(module: nn.Module, spec: NetworkSpec) -> NetworkCounts:
     """Count a network; it is left as it was.
 
     Counted where torch dispatches its operators, not by layer type, so that functional attention (Swin) counts as well.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup, names
 from compress.core.trusted_code import code_hash
 from compress.core.user_path import user_path
@@ -50,7 +50,7 @@ class BuiltModel:
     notes: tuple[Fact, ...] = ()
 
 
-def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Path, trust_code: bool = False) -> BuiltModel:
+def build_model(settings: ModelSettings, spec: NetworkSpec, *, seed: int, base: Path, trust_code: bool = False) -> BuiltModel:
     """Build a network.
 
     Args:
@@ -79,7 +79,7 @@ def build_model(settings: ModelSettings, spec: InputSpec, *, seed: int, base: Pa
     return BuiltModel(module, (*notes, *changes))
 
 
-def construct_model(settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+def construct_model(settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """The network with its stem, before head and channels are fitted; draws on the global random state."""
     from compress.models import small_image_stem as stem
     from compress.models.check_network import unwrap_network

@@ -17,7 +17,7 @@ from compress.core.budget import Budget
 from compress.core.environment import run_token
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Stage
 from compress.train.settings import Training
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
 
-BuildNetwork = Callable[[InputSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
+BuildNetwork = Callable[[NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, t
     from compress.models import factory as sources
 
     def builder(model: ModelSettings) -> BuildNetwork:
-        def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+        def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
             network = sources.build_model(model, spec, seed=seed, base=base, trust_code=trust_code)
             return network.module, network.notes
 
@@ -203,7 +203,7 @@ def from_objects(
     )
 
 
-def _from_module(module: nn.Module, spec: InputSpec) -> NetworkPlan:
+def _from_module(module: nn.Module, spec: NetworkSpec) -> NetworkPlan:
     """The caller's own network, checked and copied: later changes of it change nothing.
 
     Raises:
@@ -220,7 +220,7 @@ def _copies(network: nn.Module, notes: tuple[Fact, ...]) -> NetworkPlan:
     key, unread = _fingerprint_key(network)
     notes = (*notes, *unread)
 
-    def build(spec: InputSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
+    def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
         return copy.deepcopy(network), notes
 
     return NetworkPlan(key=key, build=build, build_architecture=build, trained=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from compress.core.atomic_files import write_text, write_with
 from compress.core.fact import Fact
-from compress.core.record import InputSpec, Metrics, StageRecord
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Metrics, StageRecord
 from compress.core.stage import Candidate, Context, Outcome
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ class StageOutput:
         """Keys from the start to here."""
         return (*(self.previous.lineage if self.previous else ()), self.record.key)
 
-    def spec(self) -> InputSpec:
+    def spec(self) -> NetworkSpec:
         """Input and classes of its candidate."""
-        return InputSpec.model_validate(read_manifest(self.folder)["spec"])
+        return NetworkSpec.model_validate(read_manifest(self.folder)["spec"])
 
     def candidate(self) -> Candidate:
         """Load it."""

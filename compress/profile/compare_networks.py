@@ -18,7 +18,8 @@ from torch import nn
 from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import Device
-from compress.core.record import InputSpec, Quantity
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Quantity
 from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
@@ -67,7 +68,7 @@ class NetworkTimer:
         seconds: Counted time of each network.
     """
 
-    def __init__(self, baseline: nn.Module, spec: InputSpec, *, seconds: float) -> None:
+    def __init__(self, baseline: nn.Module, spec: NetworkSpec, *, seconds: float) -> None:
         self.spec, self.seconds = spec, max(seconds, _SHORTEST_S)
         self.macs = count_network(baseline, spec).macs
         with exported({BASELINE: baseline}, spec) as files:
@@ -118,7 +119,7 @@ def measure_interleaved(files: Mapping[str, Path], shape: tuple[int, ...], *, se
 
 
 @contextmanager
-def exported(networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dict[str, Path]]:
+def exported(networks: Mapping[str, nn.Module], spec: NetworkSpec) -> Iterator[dict[str, Path]]:
     """Float ONNX files of networks by name, for as long as the block runs.
 
     Raises:
@@ -131,7 +132,7 @@ def exported(networks: Mapping[str, nn.Module], spec: InputSpec) -> Iterator[dic
         yield files
 
 
-def estimated_ms(network: nn.Module, spec: InputSpec, device: Device) -> float:
+def estimated_ms(network: nn.Module, spec: NetworkSpec, device: Device) -> float:
     """Latency of a network by the cost model, ms.
 
     Raises:

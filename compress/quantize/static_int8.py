@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from compress.backends import onnx_files
 from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import InputSpec
 from compress.core.registry import lookup
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.calibration.observe import observe
@@ -66,7 +66,7 @@ class StaticInt8Plan:
     notes: tuple[Fact, ...] = ()
     rescaled: ir.Model | None = None
 
-    def build(self, runtime: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:
+    def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:
         """The file for one runtime."""
         quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, self._options(runtime, exclude))
         onnx_files.write_metadata(quantized, spec)

@@ -22,7 +22,7 @@ from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
 from compress.core.fact import Value
 from compress.core.frozen_model import FrozenModel
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
 from compress.substitute import apply as replace
@@ -85,7 +85,7 @@ class Decisions(FrozenModel):
 
 
 def decide(
-    stage: Substitute, operators: ReplaceableOperators, network: nn.Module, spec: InputSpec, context: Context
+    stage: Substitute, operators: ReplaceableOperators, network: nn.Module, spec: NetworkSpec, context: Context
 ) -> Decisions:
     """Decide for each kind that the network has."""
     key = _key(stage, network, context)
@@ -119,7 +119,7 @@ def _speedups(
     stage: Substitute,
     operators: ReplaceableOperators,
     network: nn.Module,
-    spec: InputSpec,
+    spec: NetworkSpec,
     context: Context,
     kinds: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
@@ -140,7 +140,7 @@ def _variant(network: nn.Module, kind: str, operators: ReplaceableOperators) -> 
     return module
 
 
-def _measure(files: Mapping[str, Path], spec: InputSpec, seconds: float) -> dict[str, dict[str, Any]]:
+def _measure(files: Mapping[str, Path], spec: NetworkSpec, seconds: float) -> dict[str, dict[str, Any]]:
     timings = stopwatch.measure_interleaved(files, spec.shape, seconds=seconds)
     gains = {kind: speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {

@@ -14,7 +14,8 @@ from compress.config.devices import Device
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.record import Curve, InputSpec, Quantity
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Curve, Quantity
 from compress.core.stage import Candidate, Context, Outcome
 from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network
@@ -52,7 +53,7 @@ class ReplacementStep:
     old_statistics: float | None = None
 
     @classmethod
-    def of(cls, name: str, module: nn.Module, spec: InputSpec, correct: np.ndarray) -> Self:
+    def of(cls, name: str, module: nn.Module, spec: NetworkSpec, correct: np.ndarray) -> Self:
         """Count MACs and parameters of a network."""
         counted = count_network(module, spec)
         return cls(name, correct, counted.macs, counted.parameters)
@@ -94,7 +95,7 @@ def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) ->
 
 
 def measure_speedup(
-    stage: Substitute, parent: nn.Module, module: nn.Module, spec: InputSpec, context: Context
+    stage: Substitute, parent: nn.Module, module: nn.Module, spec: NetworkSpec, context: Context
 ) -> SpeedupResult:
     """Time the new network against the input network, interleaved; only on the first process."""
     if stage.timing_seconds == 0:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import TrainingError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 
 
 def main_output(outputs: object) -> Tensor:
@@ -25,7 +25,7 @@ def main_output(outputs: object) -> Tensor:
     raise TrainingError(msg)
 
 
-def check_training_mode(network: nn.Module, spec: InputSpec) -> int:
+def check_training_mode(network: nn.Module, spec: NetworkSpec) -> int:
     """Run a copy of a network on two random images in training mode; the random state is left as it was.
 
     Returns:

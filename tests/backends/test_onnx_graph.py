@@ -11,7 +11,7 @@ from torchvision.models import mobilenet_v3_small, shufflenet_v2_x0_5
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 
 W = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -29,7 +29,7 @@ def small(*, in_constant_node: bool = False) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("build", [mobilenet_v3_small, shufflenet_v2_x0_5])
 def test_indexed_model_is_written_back_bit_for_bit(build: type[nn.Module], tmp_path: Path) -> None:
-    spec = InputSpec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3, classes=("a", "b"))
+    spec = image_spec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3, classes=("a", "b"))
     path = tmp_path / "model.onnx"
     export_onnx(build(num_classes=2).eval(), spec, path)
     indexed = graphs.to_ir(onnx_files.load(path))

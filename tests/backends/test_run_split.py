@@ -12,7 +12,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.run_split import collect_outputs, iterate_split, run_split
 from compress.core.errors import ConversionError, DataError
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.data.interface import Data
 from compress.tasks.classification import Classification
 from tests.export.tiny import split as some_samples
@@ -92,7 +92,7 @@ def test_an_empty_split_is_refused(network):
 def test_ranges_of_the_batch_are_those_of_single_samples(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).eval()
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
+    spec = image_spec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
     export_onnx(net, spec, tmp_path / "float.onnx")
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx", weight_type=QuantType.QInt8)
     images = torch.randn(12, 3, 8, 8) * torch.logspace(0, 2, 12).view(-1, 1, 1, 1)

@@ -32,7 +32,8 @@ import onnxruntime
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.runner_protocol import Array, Feeds
-from compress.core.record import InputSpec, Quantity
+from compress.core.network_spec import image_spec
+from compress.core.record import Quantity
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.profile.latency.interleave import TimingPlan
@@ -107,7 +108,7 @@ def exported(cache: Path, names: list[str]) -> dict[str, tuple[Path, Array]]:
     found = {}
     for name in names:
         side = NETWORKS[name]
-        spec = InputSpec(
+        spec = image_spec(
             channels=3, height=side, width=side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(10)))
         )  # fmt: skip
         path = cache / f"{name}_{side}.onnx"

@@ -31,7 +31,7 @@ from torch import nn
 from compress.backends import onnx_files, onnx_session
 from compress.core.atomic_files import write_text
 from compress.core.errors import CompressError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.sentences import render, render_subject
 from compress.models.count_macs import count_network
 from compress.models.factory import build_model
@@ -93,7 +93,7 @@ def measured(family: Family) -> Row:
     """Prune, export, run."""
     row, began = Row(family.name, family.size), time.monotonic()
     names = tuple(map(str, range(10)))
-    spec = InputSpec(channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=names)
+    spec = image_spec(channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=names)
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
     dense = build_model(settings, spec, seed=0, base=Path.cwd()).module.eval()
     _wake(dense)
@@ -130,7 +130,7 @@ def _wake(module: nn.Module) -> None:
             part.weight.data.normal_(std=0.02, generator=generator)
 
 
-def _run(dense: nn.Module, small: nn.Module, spec: InputSpec) -> tuple[float, float]:
+def _run(dense: nn.Module, small: nn.Module, spec: NetworkSpec) -> tuple[float, float]:
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
     with exported({"dense": dense, "small": small}, spec) as files:
         found = onnx_session.run(onnx_session.create_session(onnx_files.load(files["small"])), x.numpy())

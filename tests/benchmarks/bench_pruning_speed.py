@@ -23,7 +23,7 @@ from pathlib import Path
 from torch import nn
 
 from compress.config.devices import host
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.models.count_macs import count_network
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
@@ -35,7 +35,7 @@ from compress.prune.structured.channels import ChannelPruner
 
 GOAL = 0.75
 NETWORKS = ("resnet18", "mobilenet_v2")
-SPEC = InputSpec(
+SPEC = image_spec(
     channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(10)))
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ import torchvision
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
@@ -82,7 +82,7 @@ def _fresh(what: str, out: Path, *, smoke: bool) -> dict[str, Any]:
 def measured(what: str, size: Cost, out: Path) -> None:
     """Train two steps, quantize after training, or export; prints time and peak resident memory as JSON."""
     torch.set_num_threads(2)
-    spec = InputSpec(
+    spec = image_spec(
         channels=3, height=size.side, width=size.side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
     )  # fmt: skip
     path = out / "resnet50.onnx"

@@ -37,7 +37,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.openvino_runner import OnnxRuntimeRunner as OpenVino
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import time_runners
 from compress.quantize.settings import CalibrationSettings, PTQSettings
@@ -105,7 +105,7 @@ class Images(CalibrationDataReader):
 def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cache: Path, nncf: str | None) -> dict[str, Path]:
     """Every file of one network, made where the cache has it not."""
     found = {kind: cache / f"{name}.{kind}.onnx" for kind in ("float", "defaults", "ours-onnxruntime", "ours-openvino")}
-    spec = InputSpec(
+    spec = image_spec(
         channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000)))
     )  # fmt: skip
     if not found["float"].exists():

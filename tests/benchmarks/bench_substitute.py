@@ -26,7 +26,8 @@ from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.config.devices import host
-from compress.core.record import InputSpec, Quantity
+from compress.core.network_spec import image_spec
+from compress.core.record import Quantity
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import measure, speedup
@@ -39,7 +40,7 @@ from compress.substitute.operator_kinds import AUTO, DEPTHWISE, SQUEEZE_EXCITE
 from compress.substitute.stage import Substitute
 
 SIDE = 224
-SPEC = InputSpec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
+SPEC = image_spec(channels=3, height=SIDE, width=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple(map(str, range(1000))))
 ACTIVATIONS = ("hardswish", "silu", "gelu")
 VARIANTS = {
     "original": (),

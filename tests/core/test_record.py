@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from compress.core.fact import SKIPPED, TEXT, Fact
-from compress.core.record import BenchmarkRow, Check, InputSpec, Quantity, RunRecord, StageRecord
+from compress.core.network_spec import image_spec
+from compress.core.record import BenchmarkRow, Check, Quantity, RunRecord, StageRecord
 
 STAGE = {
     "index": 1, "name": "prune", "key": "k", "parent_key": "", "form": "torch", "parameters": {}, "before": {}, "after": {},
@@ -62,7 +63,7 @@ def test_equal_facts_have_equal_hashes() -> None:
 
 
 def test_the_shape_of_a_sample_is_channels_height_width() -> None:
-    spec = InputSpec(channels=3, height=32, width=48, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
+    spec = image_spec(channels=3, height=32, width=48, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
     assert spec.shape == (3, 32, 48)
 
 

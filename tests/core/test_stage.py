@@ -4,10 +4,10 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.core.stage import Candidate, Context, Outcome, Stage, missing_metrics
 
-SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=("a", "b"))
+SPEC = image_spec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=("a", "b"))
 
 
 class Scale(Stage):

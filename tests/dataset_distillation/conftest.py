@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compress.core.network_spec import ImagePreprocessing
 from compress.core.progress import NullReporter
 from compress.core.stage import Candidate, Context
 from compress.dataset_distillation.job import SynthesisTask
@@ -14,7 +15,8 @@ from tests.train.toy_training import conv_net, toy_data
 @pytest.fixture
 def context(tmp_path):
     data = toy_data()
-    data = replace(data, spec=data.spec.model_copy(update={"mean": (0.5,) * 3, "std": (0.125,) * 3}))
+    normalisation = ImagePreprocessing(mean=(0.5,) * 3, std=(0.125,) * 3)
+    data = replace(data, spec=data.spec.model_copy(update={"preprocessing": normalisation}))
     teacher = conv_net(7)
     teacher.train()
     for batch in data.train.ordered(16):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.dataset_distillation.convnet import ConvNet, max_depth
 
 
@@ -13,7 +13,7 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch():
 
 @pytest.mark.parametrize(("side", "depth"), [(8, 3), (9, 3), (16, 4), (2, 1)])
 def test_the_largest_depth_leaves_one_pixel(side: int, depth: int):
-    spec = InputSpec(channels=1, height=side, width=2 * side, mean=(0.0,), std=(1.0,), classes=("a", "b"))
+    spec = image_spec(channels=1, height=side, width=2 * side, mean=(0.0,), std=(1.0,), classes=("a", "b"))
     assert max_depth(spec) == depth
     x = torch.randn(1, 1, side, 2 * side)
     assert ConvNet(1, 2, (side, 2 * side), width=4, depth=depth)(x).shape == (1, 2)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
@@ -117,7 +117,7 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT") + chunk(b"IEND")
 
 
-def script(spec: InputSpec, folder: Path) -> ModuleType:
+def script(spec: NetworkSpec, folder: Path) -> ModuleType:
     """`infer.py` as a module."""
     path = folder / "infer.py"
     path.write_text(infer_script(spec), encoding="utf-8")
@@ -161,7 +161,7 @@ def test_infer_shows_the_pixels_of_images_in_memory(tmp_path: Path, source: str)
 
 
 def test_a_rotated_photograph_is_shown_upright(folder: Path, tmp_path: Path) -> None:
-    spec = InputSpec(channels=3, height=41, width=60, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), resize="squash")
+    spec = image_spec(channels=3, height=41, width=60, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), resize="squash")
     preprocess = script(spec, tmp_path).preprocess
     raw = preprocess(folder / "images" / "test" / "a" / "exif1.jpg")
     np.testing.assert_array_equal(preprocess(folder / "images" / "test" / "a" / "exif3.jpg"), raw[:, :, ::-1, ::-1])
@@ -170,7 +170,9 @@ def test_a_rotated_photograph_is_shown_upright(folder: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_a_network_of_any_number_of_channels_has_a_script_that_runs(tmp_path: Path, channels: int) -> None:
-    spec = InputSpec(channels=channels, height=16, width=16, mean=(0.25,) * channels, std=(0.5,) * channels, classes=("a", "b"))
+    spec = image_spec(
+        channels=channels, height=16, width=16, mean=(0.25,) * channels, std=(0.5,) * channels, classes=("a", "b")
+    )
     infer = script(spec, tmp_path)
     pixels = np.random.default_rng(0).random((channels, 16, 16)).astype(np.float32)
     np.save(tmp_path / "x.npy", pixels)
@@ -196,7 +198,7 @@ def test_a_network_of_any_number_of_channels_has_a_script_that_runs(tmp_path: Pa
     ],
 )
 def test_an_unreadable_file_gives_one_line(tmp_path: Path, write: Callable[[Path], Any], message: str) -> None:
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
+    spec = image_spec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
     script(spec, tmp_path)
     write(tmp_path / "x.png")
     command = [sys.executable, str(tmp_path / "infer.py"), str(tmp_path / "x.png")]

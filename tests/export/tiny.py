@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from compress.config.devices.profile_schema import Precision
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.data.batch import Batch
 
-SPEC = InputSpec(
+SPEC = image_spec(
     channels=3, height=16, width=12, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), classes=("zéro", "one", "two", "3")
 )
 
@@ -42,7 +42,7 @@ class TinySplit:
         return -(-len(self) // batch_size)
 
 
-def split(count: int, seed: int, spec: InputSpec = SPEC) -> TinySplit:
+def split(count: int, seed: int, spec: NetworkSpec = SPEC) -> TinySplit:
     generator = torch.Generator().manual_seed(seed)
     targets = torch.arange(count) % len(spec.classes)
     inputs = torch.randn(count, *spec.shape, generator=generator) + targets.view(-1, 1, 1, 1) * 0.5

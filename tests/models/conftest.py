@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 
 
 @pytest.fixture
 def make_spec() -> MakeSpec:
-    def make(size: int = 32, classes: int = 10, channels: int = 3) -> InputSpec:
-        return InputSpec(
+    def make(size: int = 32, classes: int = 10, channels: int = 3) -> NetworkSpec:
+        return image_spec(
             channels=channels,
             height=size,
             width=size,

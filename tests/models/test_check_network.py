@@ -6,12 +6,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.core.sentences import render
 from compress.models.check_network import check_each_alone, take_network
 from compress.train.checkpoints import network_hash
 
-SPEC = InputSpec(channels=3, height=12, width=12, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
+SPEC = image_spec(channels=3, height=12, width=12, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
 Outputs = namedtuple("Outputs", "logits auxiliary")
 
 

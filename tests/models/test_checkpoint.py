@@ -15,14 +15,14 @@ from torch import nn
 from torchvision import models
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models import checkpoint
 from compress.models.factory import build_model
 from compress.models.fit_to_data import last_layer
 from compress.models.settings import ModelSettings
 from tests.models.families import FAMILIES, Family
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 SLOW_TO_TRACE = ("maxvit_t", "swin_t", "swin_v2_t")
 """torch-pruning needs minutes to group all their layers."""
 
@@ -59,7 +59,7 @@ def prune(module: nn.Module, family: Family) -> None:
     module.eval()
 
 
-def round_trip(family: Family, spec: InputSpec, path: Path) -> None:
+def round_trip(family: Family, spec: NetworkSpec, path: Path) -> None:
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)
     reference = build_model(settings, spec, seed=0, base=Path()).module
     module = copy.deepcopy(reference)

@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.core.stage import Candidate
 from compress.models.checkpoint import load, save
 from compress.models.compressed_checkpoint import compress_checkpoint, decompressed, zero_fraction
 from compress.pipeline.stage_output import save_output
 
-SPEC = InputSpec(channels=3, height=8, width=8, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b"))
+SPEC = image_spec(channels=3, height=8, width=8, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b"))
 
 
 @pytest.fixture

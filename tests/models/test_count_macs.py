@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torchvision import models
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.count_macs import count_network
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 
 
 def test_counts_of_small_networks_equal_those_by_hand(make_spec: MakeSpec) -> None:

@@ -11,16 +11,16 @@ from torch import nn
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, TrustError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.factory import BuiltModel, build_model, model_fingerprint
 from compress.models.settings import ModelSettings
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 
 
 def built(
-    source: str, spec: InputSpec, *, seed: int = 0, base: Path = Path(), trust: bool = False, **fields: object
+    source: str, spec: NetworkSpec, *, seed: int = 0, base: Path = Path(), trust: bool = False, **fields: object
 ) -> BuiltModel:
     settings = ModelSettings.model_validate({"source": source, **fields})
     return build_model(settings, spec, seed=seed, base=base, trust_code=trust)

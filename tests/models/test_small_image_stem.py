@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
@@ -50,7 +50,7 @@ def test_what_cannot_be_changed_is_left_alone_and_said(module: nn.Module, reason
     assert str(module) == before
 
 
-def test_the_option_is_recorded_and_keeps_the_weights_shapes(make_spec: Callable[..., InputSpec]) -> None:
+def test_the_option_is_recorded_and_keeps_the_weights_shapes(make_spec: Callable[..., NetworkSpec]) -> None:
     plain, small = (
         build_model(ModelSettings(source="torchvision:resnet18", small_stem=flag), make_spec(), seed=0, base=Path())
         for flag in (False, True)

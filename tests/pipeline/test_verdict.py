@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from compress.core.budget import Budget
-from compress.core.record import BenchmarkRow, InputSpec, Metric, Quantity, StageRecord
+from compress.core.network_spec import image_spec
+from compress.core.record import BenchmarkRow, Metric, Quantity, StageRecord
 from compress.pipeline.stage_output import StageOutput
 from compress.pipeline.verdict import reach_verdict
 
-SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("abcdefghij"))
+SPEC = image_spec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("abcdefghij"))
 METRIC = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
 ROW = BenchmarkRow(
     subject="artifact", device="host", runtime="onnxruntime", quantities={"latency_p50_ms": Quantity.measured(0.1, "ms")}

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.data.batch import Batch
 from compress.data.interface import Data
 from tests.profile.onnx_models import network
@@ -59,5 +59,5 @@ def split() -> FixedSplit:
 
 @pytest.fixture
 def data(split: FixedSplit) -> Data:
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1), classes=tuple("abcde"))
+    spec = image_spec(channels=3, height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1), classes=tuple("abcde"))
     return Data(spec, split, split, split)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.stage import Candidate, Context
 from compress.data.batch import Batch
 from compress.data.interface import Data
@@ -43,9 +43,9 @@ def _same(one, other):
     assert one.tables == other.tables
 
 
-def _spec(size: int, classes: int = 4) -> InputSpec:
+def _spec(size: int, classes: int = 4) -> NetworkSpec:
     names = tuple(map(str, range(classes)))
-    return InputSpec(channels=3, height=size, width=size, mean=(0.0,) * 3, std=(1.0,) * 3, classes=names)
+    return image_spec(channels=3, height=size, width=size, mean=(0.0,) * 3, std=(1.0,) * 3, classes=names)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Untouchable:
 
 
 @pytest.fixture
-def spec() -> InputSpec:
+def spec() -> NetworkSpec:
     return _spec(8)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.core.sentences import render
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
@@ -46,7 +46,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_half_of_the_macs_go(name, tmp_path):
     size = FAMILIES[name]
-    spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
+    spec = image_spec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     net = build_model(ModelSettings(source=f"torchvision:{name}"), spec, seed=0, base=tmp_path).module
     pruner = ChannelPruner(net, spec, measure="macs", ranking="global", limits=Constraints())
     cut = pruner.prune(net, 0.5, magnitude())

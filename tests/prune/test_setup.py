@@ -20,7 +20,7 @@ ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound
 
 @pytest.fixture
 def large(spec):
-    return spec.model_copy(update={"height": 24, "width": 24})
+    return spec.with_size(24, 24)
 
 
 def test_steps_are_timed_and_times_change_no_weight(wide, large, data, context, tmp_path):

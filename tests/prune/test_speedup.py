@@ -13,7 +13,7 @@ ROW = {"predicted_speedup": 2.0, "measured_speedup": 1.5, "cause": "memory-bound
 
 @pytest.fixture
 def large(spec):
-    return spec.model_copy(update={"height": 24, "width": 24})
+    return spec.with_size(24, 24)
 
 
 def test_a_row_holds_predicted_and_measured_speed_and_their_ratio(wide, large):

@@ -11,7 +11,7 @@ import torch
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.quantize.calibration import observe as calibrate
@@ -23,7 +23,7 @@ from tests.models.families import FAMILIES, Family
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
-    spec = InputSpec(
+    spec = image_spec(
         channels=3, height=family.size, width=family.size, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple("abcdefghij")
     )
     settings = ModelSettings(source=f"torchvision:{family.name}", args=family.args)

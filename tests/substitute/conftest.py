@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.stage import Candidate, Context
 from compress.data.batch import Batch
 from compress.data.interface import Data
@@ -56,8 +56,8 @@ class Untouchable:
 
 
 @pytest.fixture
-def spec() -> InputSpec:
-    return InputSpec(channels=3, height=16, width=16, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
+def spec() -> NetworkSpec:
+    return image_spec(channels=3, height=16, width=16, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.models.checkpoint import load, save
 from compress.models.count_macs import count_network
 from compress.models.factory import build_model
@@ -43,7 +43,7 @@ TIMM = {
 
 def adapted(source, args, size, found, folder):
     """Replace everything; check what was found, that gates were absorbed, and that a checkpoint brings it back."""
-    spec = InputSpec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
+    spec = image_spec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     settings = ModelSettings(source=source, args=args)
     net, fresh = (build_model(settings, spec, seed=seed, base=folder).module for seed in (0, 1))
     x = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.data.batch import Batch
 from compress.data.interface import Data
 from compress.distill.losses.hard_labels import HardLabels
@@ -60,7 +60,7 @@ class ToySplit:
 
 
 def toy_data(views: int | None = 2) -> Data:
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("red", "green", "blue"))
+    spec = image_spec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("red", "green", "blue"))
     return Data(spec, ToySplit(48, 1, views), ToySplit(24, 2, views), ToySplit(24, 3, views))
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from compress.backends import onnx_files
 from compress.core.errors import ConversionError, DataError
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.verify.inputs import evenly_spaced, load_samples
 from tests.verify.stand_ins import SHAPE, made
 
@@ -40,7 +40,7 @@ def test_images_are_found_in_folders_and_scaled(model: Path, tmp_path: Path) -> 
 
 def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> None:
     described = onnx_files.load(model)
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
+    spec = image_spec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
     onnx_files.write_metadata(described, spec)
     save(described, tmp_path / "m.onnx")
     found = load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])

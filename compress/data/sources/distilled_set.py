@@ -26,7 +26,7 @@ from torch import Tensor
 from compress.core.atomic_files import write_with
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.distilled_metadata import FORMAT, DistilledMetadata, distilled_file, source_description
@@ -49,7 +49,7 @@ class DistilledSet:
     images: Tensor
     targets: Tensor
     soft: Tensor
-    spec: InputSpec
+    spec: NetworkSpec
     about: DistilledMetadata
 
     def split(self, *, augmented: bool = True, seed: int = 0, rows: Tensor | None = None) -> DistilledSplit:
@@ -92,7 +92,7 @@ def read(path: Path) -> DistilledSet:
             images,
             targets,
             soft,
-            InputSpec.model_validate_json(metadata["spec"]),
+            NetworkSpec.model_validate_json(metadata["spec"]),
             DistilledMetadata.model_validate_json(metadata["about"]),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:

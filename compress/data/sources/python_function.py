@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
-from compress.core.record import Resize
+from compress.core.network_spec import Resize
 from compress.core.trusted_code import load_function
 from compress.data.augment import EvaluationTransform
 from compress.data.build_image_data import ArrayPart, from_arrays, rgb_to_grey

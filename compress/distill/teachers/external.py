@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_with
 from compress.core.errors import DataError, MissingPackageError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.data.batch import Batch, Split
 from compress.train.teachers.base import Teacher
@@ -153,7 +153,7 @@ class FunctionModule(nn.Module):
         spec: Normalisation of the inputs, and the classes.
     """
 
-    def __init__(self, function: Callable[..., Any], spec: InputSpec) -> None:
+    def __init__(self, function: Callable[..., Any], spec: NetworkSpec) -> None:
         super().__init__()
         self.function, self.classes = function, spec.classes
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
@@ -168,7 +168,7 @@ class FunctionModule(nn.Module):
 
 
 def function_teacher(
-    function: Callable[..., Any], key: str, spec: InputSpec, context: Context, k: int | None = None
+    function: Callable[..., Any], key: str, spec: NetworkSpec, context: Context, k: int | None = None
 ) -> CachedTeacher:
     """A function as a teacher; it is called once for each sample and view, and its results are cached.
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.trusted_code import load_function
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """Call the function with `args`, and with `num_classes` and `in_channels` where it takes them.
 
     Raises:

@@ -7,12 +7,12 @@ from typing import Any
 
 from compress.core.errors import MissingPackageError, ModelError, nearest
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
     """Build a network of timm; it fits head, channels and image size by itself, pretrained or not.
 
     Raises:

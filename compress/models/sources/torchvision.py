@@ -13,7 +13,7 @@ from torchvision.models import maxvit, vision_transformer
 
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
@@ -37,7 +37,7 @@ MAXVIT: Mapping[str, Any] = {
 """Likewise for maxvit_t."""
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
     """Build a network of torchvision.
 
     Raises:
@@ -64,7 +64,7 @@ def _refuse_unknown(name: str) -> None:
     raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
 
 
-def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
+def _builder(name: str, arguments: dict[str, Any], spec: NetworkSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
     """What to call, after `arguments` were completed for networks that are laid out for one image size."""
     if name in ("googlenet", "inception_v3"):
         arguments |= {"aux_logits": False, "init_weights": True}
@@ -84,7 +84,7 @@ def _builder(name: str, arguments: dict[str, Any], spec: InputSpec) -> tuple[Cal
     return models.get_model_builder(name), ()
 
 
-def _refuse_unfit_patches(name: str, spec: InputSpec, patch: int) -> None:
+def _refuse_unfit_patches(name: str, spec: NetworkSpec, patch: int) -> None:
     if spec.height != spec.width or spec.height % patch:
         lower = max(patch, spec.height // patch * patch)
         msg = (
@@ -94,7 +94,7 @@ def _refuse_unfit_patches(name: str, spec: InputSpec, patch: int) -> None:
         raise ModelError(msg)
 
 
-def _partition(spec: InputSpec, blocks: int) -> int:
+def _partition(spec: NetworkSpec, blocks: int) -> int:
     """The largest partition of at most 7 that divides the maps of every block."""
     sides = []
     for side in (spec.height, spec.width):
@@ -113,7 +113,7 @@ def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, A
         raise ModelError(msg) from error
 
 
-def _pretrained(name: str, settings: ModelSettings, spec: InputSpec) -> UnfittedModel:
+def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedModel:
     choices = models.get_model_weights(name)
     weights = str(settings.weights)
     if weights not in choices.__members__:
@@ -156,7 +156,7 @@ def _downloaded(name: str, entry: Any) -> dict[str, Any]:
     return state
 
 
-def _normalised_otherwise(entry: Any, spec: InputSpec) -> tuple[Fact, ...]:
+def _normalised_otherwise(entry: Any, spec: NetworkSpec) -> tuple[Fact, ...]:
     preset = entry.transforms()
     mean, std = tuple(preset.mean), tuple(preset.std)
     if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):

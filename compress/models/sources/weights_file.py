@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError, message_line, nearest
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.user_path import user_path
 from compress.models import checkpoint
 from compress.models import fit_to_data as head
@@ -29,7 +29,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Training-only heads of GoogLeNet and Inception, left out of the networks here."""
 
 
-def build(name: str, settings: ModelSettings, spec: InputSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
     """Build the architecture and put the file's weights into it, pruned shapes of our own checkpoints included.
 
     Raises:

@@ -29,8 +29,8 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
+from compress.core.network_spec import image_spec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import InputSpec
 from compress.profile.cost_model.calibration_file import (
     Accuracy,
     Calibration,
@@ -147,7 +147,7 @@ def measure_network(
     name: str, network: nn.Module, side: int, quantize: Quantize, *, threads: int, seconds: float
 ) -> list[NetworkSample]:
     """Samples of a network in fp32 and int8, timed in turns."""
-    spec = InputSpec(
+    spec = image_spec(
         channels=3, height=side, width=side, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple(str(label) for label in range(1000))
     )  # fmt: skip
     images = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
 from compress.prune.structured.tolerant_graph import first_line
@@ -205,7 +205,7 @@ def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) ->
             child.out_features, child.in_features = child.weight.shape
 
 
-def unprunable_heads(module: nn.Module, spec: InputSpec, names: Sequence[str]) -> dict[str, Fact]:
+def unprunable_heads(module: nn.Module, spec: NetworkSpec, names: Sequence[str]) -> dict[str, Fact]:
     """Attention modules whose heads cannot go, with the reason: found by halving what fails together.
 
     Without their first heads they must compute what they do with those heads' outputs at zero, in float64.

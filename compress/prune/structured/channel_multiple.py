@@ -14,7 +14,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import BASELINE, median_ms
@@ -44,7 +44,7 @@ def device_multiple(device: Device) -> tuple[int, str]:
 
 def benchmark_multiples(
     parent: nn.Module,
-    spec: InputSpec,
+    spec: NetworkSpec,
     fraction: float,
     meter: SpeedupMeter,
     *,

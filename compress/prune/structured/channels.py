@@ -17,8 +17,8 @@ from torch import nn
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import InputSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
@@ -70,7 +70,7 @@ class ChannelPruner:
     def __init__(
         self,
         parent: nn.Module,
-        spec: InputSpec,
+        spec: NetworkSpec,
         *,
         measure: CostMeasure,
         ranking: Ranking,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.module_globs import check_globs, match_modules
 from compress.models.pruned_attention import empty_shape, is_skipped, restore_pruned_forwards
 from compress.prune.base import Constraints, PrunedModel
@@ -47,7 +47,7 @@ class _Call:
     output: Tensor
 
 
-def removable_blocks(module: nn.Module, spec: InputSpec) -> tuple[str, ...]:
+def removable_blocks(module: nn.Module, spec: NetworkSpec) -> tuple[str, ...]:
     """Names of the blocks that may be dropped, in the order of the forward pass; of nested ones the innermost."""
     calls: dict[str, list[_Call]] = {}
 
@@ -140,7 +140,7 @@ def _pass_input(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
 
 
 @torch.no_grad()
-def _tuple_blocks(module: nn.Module, blocks: Sequence[str], spec: InputSpec) -> frozenset[str]:
+def _tuple_blocks(module: nn.Module, blocks: Sequence[str], spec: NetworkSpec) -> frozenset[str]:
     """Those of the blocks whose output is a tuple."""
     names: set[str] = set()
 
@@ -175,7 +175,7 @@ class BlockPruner:
     def __init__(
         self,
         parent: nn.Module,
-        spec: InputSpec,
+        spec: NetworkSpec,
         *,
         samples: Tensor,
         measure: CostMeasure,

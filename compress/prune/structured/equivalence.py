@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph, first_line, record_last_module
 
@@ -33,7 +33,7 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm)
 
 def unprunable(
     module: nn.Module,
-    spec: InputSpec,
+    spec: NetworkSpec,
     picks: Mapping[str, Sequence[int]],
     *,
     watchdog: Watchdog | None = None,
@@ -70,7 +70,7 @@ def unprunable(
     return reasons
 
 
-def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]]) -> Fact | dict[str, Fact]:
+def check_equivalence(module: nn.Module, spec: NetworkSpec, picks: Mapping[str, Sequence[int]]) -> Fact | dict[str, Fact]:
     """Remove channels of a copy.
 
     Returns:
@@ -87,7 +87,7 @@ def check_equivalence(module: nn.Module, spec: InputSpec, picks: Mapping[str, Se
 
 
 def _compare(
-    net: nn.Module, spec: InputSpec, picks: Mapping[str, Sequence[int]], x: Tensor, before: Tensor
+    net: nn.Module, spec: NetworkSpec, picks: Mapping[str, Sequence[int]], x: Tensor, before: Tensor
 ) -> Fact | dict[str, Fact]:
     graph = build_graph(net, spec)
     try:
@@ -244,7 +244,7 @@ def _normalize(part: nn.LayerNorm | nn.GroupNorm, x: Tensor, mask: Tensor, dim: 
     return (y if bias is None else y + bias).movedim(-1, dim)
 
 
-def check_forward(module: nn.Module, spec: InputSpec) -> None:
+def check_forward(module: nn.Module, spec: NetworkSpec) -> None:
     """Run two samples through a pruned network.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import exported, module_latency_ms
 from compress.prune.structured.select_channels import LayerCost
@@ -23,7 +23,7 @@ NEAR = 0.95
 """Part of a target above which a measurement of it is repeated."""
 
 
-def cost(module: nn.Module, spec: InputSpec, measure: CostMeasure) -> float:
+def cost(module: nn.Module, spec: NetworkSpec, measure: CostMeasure) -> float:
     """Multiply-accumulates of one sample, parameters, or bytes of all parameters and buffers."""
     if measure == "bytes":
         return float(sum(value.numel() * value.element_size() for value in module.state_dict().values()))
@@ -37,7 +37,7 @@ def measure_cost(cost: CostFn, module: nn.Module, target: float, *, twice: bool)
     return (first + cost(module)) / 2 if twice and NEAR * target < first <= target else first
 
 
-def layer_costs(module: nn.Module, spec: InputSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
+def layer_costs(module: nn.Module, spec: NetworkSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
     """Cost of each layer by name, with the channels that it is proportional to."""
     macs: Mapping[nn.Module, float | None] = {}
     if measure == "macs":
@@ -64,7 +64,7 @@ def with_times(layers: Mapping[str, LayerCost], times: Mapping[str, float]) -> d
     return {name: replace(layer, cost=times.get(name, 0.0)) for name, layer in layers.items()}
 
 
-def layer_times(module: nn.Module, spec: InputSpec, device: Device, *, seconds: float = 1.0) -> dict[str, float]:
+def layer_times(module: nn.Module, spec: NetworkSpec, device: Device, *, seconds: float = 1.0) -> dict[str, float]:
     """Time of each layer at batch 1, ms, by name of its torch module.
 
     Args:

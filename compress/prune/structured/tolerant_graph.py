@@ -18,7 +18,7 @@ from torch_pruning.dependency import index_mapping
 
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
@@ -167,7 +167,7 @@ def no_depth_warning() -> Iterator[None]:
         yield
 
 
-def build_graph(module: nn.Module, spec: InputSpec) -> Any:
+def build_graph(module: nn.Module, spec: NetworkSpec) -> Any:
     """Dependency graph of a module in eval mode.
 
     Raises:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.prune.structured import dependency_graph as groups
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph
 
@@ -106,7 +106,7 @@ class _Part:
 
 
 def permute_channels(
-    module: nn.Module, spec: InputSpec, scores: Mapping[str, Tensor], n: int, m: int
+    module: nn.Module, spec: NetworkSpec, scores: Mapping[str, Tensor], n: int, m: int
 ) -> tuple[float, dict[str, Tensor], tuple[Fact, ...]]:
     """Reorder all groups of coupled channels that feed scored layers, in place.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
@@ -64,7 +64,7 @@ class NMPruner:
     def __init__(
         self,
         parent: nn.Module,
-        spec: InputSpec,
+        spec: NetworkSpec,
         *,
         measure: Literal["sparsity"] = "sparsity",  # noqa: ARG002
         ranking: Literal["global", "local"] = "global",  # noqa: ARG002

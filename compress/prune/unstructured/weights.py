@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
@@ -129,7 +129,7 @@ class UnstructuredPruner:
     def __init__(
         self,
         parent: nn.Module,
-        spec: InputSpec,  # noqa: ARG002
+        spec: NetworkSpec,  # noqa: ARG002
         *,
         measure: Literal["sparsity", "params", "bytes"],
         ranking: Ranking,
@@ -243,7 +243,7 @@ class UnstructuredPruner:
         return Fact.of("prune.target_not_reached", self.measure, **values)
 
 
-def block_pruner(parent: nn.Module, spec: InputSpec, *, pattern: str, **fields: Any) -> UnstructuredPruner:
+def block_pruner(parent: nn.Module, spec: NetworkSpec, *, pattern: str, **fields: Any) -> UnstructuredPruner:
     """Pruner that removes blocks of `pattern`, such as `1x4`; the other arguments are those of `UnstructuredPruner`."""
     return UnstructuredPruner(parent, spec, block=Block(*block_of(pattern)), **fields)
 

@@ -12,7 +12,7 @@ from compress.backends import onnx_files
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
@@ -51,7 +51,7 @@ class MixedPrecisionResult:
 
 
 def search_mixed_precision(
-    settings: MixedPrecisionSettings, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context
+    settings: MixedPrecisionSettings, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context
 ) -> MixedPrecisionResult:
     """Search for the layers to leave in float; the best network so far is always in the stage's folder.
 

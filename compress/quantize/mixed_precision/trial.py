@@ -10,7 +10,7 @@ import onnx
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.analysis.sqnr import decibels
@@ -36,7 +36,7 @@ class TrialBuilder:
         layers: Names of the layers that may stay in float, in graph order.
     """
 
-    def __init__(self, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: InputSpec, context: Context) -> None:
+    def __init__(self, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context) -> None:
         self.plan, self.excluded, self.spec, self.context = plan, excluded, spec, context
         self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
         names = (str(node.name) for node in plan.model.graph if node.op_type in WEIGHTED)

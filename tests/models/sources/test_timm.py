@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from compress.core.errors import MissingPackageError, ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.models import checkpoint
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])

@@ -11,17 +11,17 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
 from compress.models.sources.torchvision import VIT
 from tests.models.families import FAMILIES, Family
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 
 
-def built(name: str, spec: InputSpec, **fields: object) -> BuiltModel:
+def built(name: str, spec: NetworkSpec, **fields: object) -> BuiltModel:
     return build_model(ModelSettings.model_validate({"source": f"torchvision:{name}", **fields}), spec, seed=0, base=Path())
 
 

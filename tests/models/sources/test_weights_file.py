@@ -15,13 +15,13 @@ from torch import nn
 from torchvision import models
 
 from compress.core.errors import ModelError
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models import checkpoint
 from compress.models.factory import BuiltModel, build_model
 from compress.models.settings import ModelSettings
 
-MakeSpec = Callable[..., InputSpec]
+MakeSpec = Callable[..., NetworkSpec]
 THIN = {"width_mult": 0.25}
 
 
@@ -29,7 +29,7 @@ def thin(classes: int = 10) -> nn.Module:
     return models.mobilenet_v2(num_classes=classes, **THIN).eval()
 
 
-def from_file(path: Path, spec: InputSpec, architecture: str = "torchvision:mobilenet_v2", **fields: Any) -> BuiltModel:
+def from_file(path: Path, spec: NetworkSpec, architecture: str = "torchvision:mobilenet_v2", **fields: Any) -> BuiltModel:
     fields = {"args": THIN} | fields
     settings = ModelSettings(source=f"file:{path.name}", architecture=architecture, **fields)
     return build_model(settings, spec, seed=0, base=path.parent)

@@ -5,7 +5,8 @@ import pytest
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import SKIPPED, Fact
-from compress.core.record import BenchmarkRow, Curve, InputSpec, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.network_spec import image_spec
+from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, RunRecord, StageRecord
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY
 
@@ -151,7 +152,7 @@ def make_record() -> RunRecord:
         name="resnet50_to_mobilenet",
         recipe={"name": "resnet50_to_mobilenet", "budget": budget.model_dump(mode="json")},
         recipe_text=RECIPE,
-        spec=InputSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple("0123456789")),
+        spec=image_spec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.25,) * 3, classes=tuple("0123456789")),
         data={"source": "digits", "train": 1068, "validation": 189, "test": 540},
         teacher=stage(0, "teacher", {}, teacher, curves={"training loss": epochs(6, 2.2, 0.1, "loss")}),
         start=start,

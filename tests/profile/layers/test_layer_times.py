@@ -12,7 +12,8 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnx_session import create_session
 from compress.core.errors import CompressError, DeviceError
-from compress.core.record import InputSpec, Quantity
+from compress.core.network_spec import image_spec
+from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers import layer_times as layers
@@ -46,7 +47,7 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     torch.manual_seed(0)
-    spec = InputSpec(channels=3, height=16, width=16, mean=(0, 0, 0), std=(1, 1, 1), classes=tuple("abcde"))
+    spec = image_spec(channels=3, height=16, width=16, mean=(0, 0, 0), std=(1, 1, 1), classes=tuple("abcde"))
     path = tmp_path_factory.mktemp("layers") / "net.onnx"
     export_onnx(Net(), spec, path)
     return path
@@ -61,7 +62,7 @@ def quantized(exported):
     ranges = dict.fromkeys(activations_to_calibrate(graphs.to_ir(float_model), ("onnxruntime",)), (-1.0, 3.0))
     made = int8.quantize_static(graphs.to_ir(float_model), ranges, "onnxruntime")
     onnx_files.write_metadata(
-        made, InputSpec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde"))
+        made, image_spec(channels=3, height=16, width=16, mean=(0,) * 3, std=(1,) * 3, classes=tuple("abcde"))
     )
     onnx_files.save(made, exported.with_name("int8.onnx"))
     return exported.with_name("int8.onnx")

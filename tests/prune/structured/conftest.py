@@ -1,9 +1,9 @@
 import pytest
 
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from tests.prune.structured.networks import SIZE
 
 
 @pytest.fixture
-def large(spec: InputSpec) -> InputSpec:
-    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+def large(spec: NetworkSpec) -> NetworkSpec:
+    return spec.with_size(SIZE, SIZE)

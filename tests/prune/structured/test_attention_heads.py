@@ -58,7 +58,7 @@ def network(request):
 
 @pytest.fixture
 def large(spec):
-    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+    return spec.with_size(SIZE, SIZE)
 
 
 def _mute(net, name, head):

@@ -12,7 +12,7 @@ from compress.prune.structured.channel_multiple import benchmark_multiples, devi
 
 @pytest.fixture
 def large(spec):
-    return spec.model_copy(update={"height": 24, "width": 24})
+    return spec.with_size(24, 24)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ SIZE = 32
 
 @pytest.fixture
 def large(spec):
-    return spec.model_copy(update={"height": SIZE, "width": SIZE})
+    return spec.with_size(SIZE, SIZE)
 
 
 def _network(name):

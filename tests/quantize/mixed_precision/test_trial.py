@@ -7,7 +7,7 @@ import pytest
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.core.record import InputSpec
+from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.quantize.mixed_precision.trial import MAX_SQNR_DB, TrialBuilder
 from tests.export.tiny import SPEC
@@ -20,7 +20,7 @@ class FloatPlan:
         self.file, self.model = model, graphs.to_ir(model)
         self.calls: list[tuple[str, tuple[str, ...]]] = []
 
-    def build(self, runtime: str, exclude: tuple[str, ...], spec: InputSpec) -> onnx.ModelProto:  # noqa: ARG002
+    def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:  # noqa: ARG002
         self.calls.append((runtime, exclude))
         return self.file
 

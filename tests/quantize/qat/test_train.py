@@ -19,7 +19,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.onnx_session import create_session
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
-from compress.core.record import InputSpec
+from compress.core.network_spec import image_spec
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
@@ -35,7 +35,7 @@ from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_stati
 from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
-SPEC = InputSpec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("0123456789"))
+SPEC = image_spec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=tuple("0123456789"))
 W4A8 = {"per_channel": False, "ptq": {"weights": {"bits": 4}}, "accept_if": None}
 RECOVER = {"epochs": 2, "batch_size": 32, "lr": 3e-3}
 

@@ -113,7 +113,7 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
 
     torch.manual_seed(0)
     network = VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4).eval()
-    export_onnx(network, SPEC.model_copy(update={"height": 8, "width": 8}), tmp_path / "vit.onnx")
+    export_onnx(network, SPEC.with_size(8, 8), tmp_path / "vit.onnx")
     vit = onnx_files.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
     seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [x], counts=False)
