@@ -13,6 +13,7 @@ from torch import nn
 
 from compress import DatasetDistillation, Distill, Prune, Quantize, Substitute, Train
 from compress.backends.export_onnx import export_onnx
+from compress.core.network_spec import ImagePreprocessing
 from compress.core.stage import Candidate, Context, Stage
 from compress.tasks.classification import Classification
 from tests.dataset_distillation import runs as synthesis
@@ -75,7 +76,8 @@ def _unchanged(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     data, folder = toy_data(), tmp_path / "stage"
-    data = replace(data, spec=data.spec.model_copy(update={"mean": (0.5,) * 3, "std": (0.125,) * 3}))
+    normalisation = ImagePreprocessing(mean=(0.5,) * 3, std=(0.125,) * 3)
+    data = replace(data, spec=data.spec.model_copy(update={"preprocessing": normalisation}))
     folder.mkdir()
 
     def to_onnx(candidate: Candidate) -> Path:
@@ -112,7 +114,7 @@ STAGES: dict[str, Stage] = {
     "substitute": Substitute(activations="relu6", depthwise="3x3", images=32, timing_seconds=0, recover=QUICK),
     "quantize adaround": Quantize(
         accept_if=None,
-        ptq={"weights": {"bits": 4, "rounding": "adaround", "iterations": 3}},
+        ptq={"weights": {"bits": 4, "rounding": "adaround", "iterations": 1}},
         calibration={"samples": 16, "learn_epochs": 1},
     ),
     "quantize recover": Quantize(accept_if=None, calibration={"samples": 32}, recover=QUICK),

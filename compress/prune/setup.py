@@ -132,9 +132,7 @@ class PruningSetup:
         if stage.granularity in ("block", "n:m"):
             options["pattern"] = stage.shape
         if stage.granularity == "layer":
-            options["samples"] = next(
-                iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))
-            ).inputs
+            options["samples"] = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))).input
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,

@@ -15,8 +15,6 @@ from compress.core.stage import Candidate, Context
 from compress.distill.losses.response import response
 from compress.distill.stage import Distill
 from compress.tasks.classification import Classification
-from compress.train.finetune import finetune
-from compress.train.settings import FinetuneSettings
 from compress.train.stage import Train
 from tests.train.toy_training import conv_net, toy_data, train
 
@@ -124,34 +122,6 @@ def test_function_matching_needs_no_labels(context):
 def test_losses_that_add_up_to_nothing_are_refused(losses):
     with pytest.raises(ValidationError, match="at least one entry with a weight over 0"):
         Distill(losses=losses)
-
-
-def test_recovery_learns_from_parent_teacher_or_labels_alone(context):
-    parent = conv_net(3)
-    ends = []
-    for teacher in ("parent", "teacher", "none"):
-        module = conv_net()
-        history = finetune(module, FinetuneSettings(**QUICK, teacher=teacher), parent=parent, context=context, label=teacher)
-        assert history.epochs == 3
-        ends.append(module)
-    assert not same(ends[0], ends[1])
-    assert not same(ends[1], ends[2])
-    assert len(list(context.cache.iterdir())) == 2
-    assert same(parent, conv_net(3))
-
-
-def test_recovery_without_epochs_does_nothing(context):
-    module = conv_net()
-    assert finetune(module, FinetuneSettings(epochs=0), parent=conv_net(), context=context, label="x").epochs == 0
-    assert same(module, conv_net())
-    assert not context.folder.exists()
-
-
-def test_recovery_from_a_teacher_that_is_not_there_says_what_to_do(context):
-    with pytest.raises(CompressError, match="use parent or none"):
-        finetune(
-            conv_net(), FinetuneSettings(teacher="teacher"), parent=conv_net(), context=replace(context, teachers=()), label="x"
-        )
 
 
 def test_the_stages_are_read_without_torch():

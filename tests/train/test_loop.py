@@ -5,14 +5,12 @@ import torch
 from torch import nn
 
 from compress.backends.run_split import run_split
-from compress.core.errors import DeviceError, MissingPackageError, TrainingError
+from compress.core.errors import DeviceError, TrainingError
 from compress.core.fact import Fact
 from compress.core.sentences import render
-from compress.distill.losses.hard_labels import HardLabels
-from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
 from compress.train.settings import Training
-from tests.train.toy_training import SETTINGS, Countdown, ToySplit, conv_net, plain_net, toy_data, train
+from tests.train.toy_training import SETTINGS, Countdown, conv_net, plain_net, toy_data, train
 
 
 def accuracy(module):
@@ -90,45 +88,6 @@ def test_a_network_that_overflows_only_in_validation_is_named(tmp_path):
         train(module, tmp_path, Training(epochs=1, batch_size=16), after_step=wreck)
 
 
-def test_accumulated_batches_equal_one_batch_of_all(tmp_path):
-    nets = plain_net(), plain_net()
-    settings = Training(epochs=2, batch_size=32, lr=0.05, optimizer="sgd", clip=1.0, keep="last")
-    train(nets[0], tmp_path / "whole", settings)
-    train(nets[1], tmp_path / "parts", settings.model_copy(update={"batch_size": 8, "accumulate": 4}))
-    for whole, parts in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
-        torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-6)
-
-
-def test_clipping_bounds_the_step(tmp_path):
-    start, module = plain_net(), plain_net()
-    settings = Training(epochs=1, batch_size=48, lr=0.5, optimizer="sgd", clip=1e-3, weight_decay=0.0, schedule="constant")
-    train(module, tmp_path, settings.model_copy(update={"warmup": 0.0}))
-    moved = math.sqrt(
-        sum(float((a - b).detach().square().sum()) for a, b in zip(module.parameters(), start.parameters(), strict=True))
-    )
-    assert moved == pytest.approx(0.5 * 1e-3 * 1.9, rel=1e-3)  # Nesterov: the first step is (1 + momentum) · gradient
-
-
-def test_the_moving_average_is_what_is_kept(tmp_path):
-    seen = []
-    module = plain_net()
-    settings = Training(epochs=1, batch_size=16, lr=0.05, ema=0.9, keep="last")
-    train(module, tmp_path, settings, after_step=lambda: seen.append(module[0].weight.detach().clone()))
-    average = seen[0]
-    for n, weight in enumerate(seen[1:], start=1):
-        d = min(0.9, (1 + n) / (10 + n))
-        average = d * average + (1 - d) * weight
-    torch.testing.assert_close(module[0].weight.detach(), average, rtol=1e-5, atol=1e-6)
-
-
-def test_weights_put_back_after_each_step_stay(tmp_path):
-    module = conv_net()
-    mask = torch.rand_like(module[0].weight) > 0.5
-    module[0].weight.data.mul_(mask)
-    train(module, tmp_path, after_step=lambda: module[0].weight.data.mul_(mask))
-    assert torch.equal(module[0].weight.detach() != 0, mask)
-
-
 def test_global_random_state_is_left_alone_and_does_not_matter(tmp_path):
     nets = conv_net(), conv_net()
     torch.manual_seed(11)
@@ -172,23 +131,6 @@ def test_half_precision_on_a_cpu_is_refused(tmp_path):
         train(conv_net(), tmp_path, Training(precision="fp16"))
 
 
-def test_nothing_to_train_on_nothing_to_minimise_and_a_missing_teacher_are_refused(tmp_path):
-    empty = toy_data()
-    object.__setattr__(empty, "train", ToySplit(0, 0))
-    with pytest.raises(TrainingError, match="nothing to train on"):
-        train(conv_net(), tmp_path, data=empty)
-    with pytest.raises(TrainingError, match="nothing to minimise"):
-        train(conv_net(), tmp_path, terms=(HardLabels(weight=0.0),))
-    with pytest.raises(TrainingError, match="'response' needs a teacher"):
-        train(conv_net(), tmp_path, terms=(Response(),))
-
-
-def test_a_missing_tracker_package_gives_the_install_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingPackageError, match=r"compress\[tensorboard\]"):
-        train(conv_net(), tmp_path, SETTINGS.model_copy(update={"tracker": "tensorboard"}))
-
-
 class Counting:
     def __init__(self):
         self.totals, self.steps, self.notes = [], 0, []
@@ -214,29 +156,6 @@ def test_one_bar_counts_all_steps(tmp_path):
     assert reporter.steps == 8
     assert reporter.notes[-1].startswith("epoch 4/4 loss ")
     assert " val " in reporter.notes[-1]
-
-
-def test_weighted_terms_add_up():
-    from compress.train.loss_term import LossInputs
-
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, 5, 3, generator=generator)
-    batch = next(iter(toy_data().train.ordered(5)))
-    answers = LossInputs(batch, student, teacher, Classification())
-    hard, soft = HardLabels(weight=0.3), Response(weight=0.7)
-    total = hard.weight * hard.forward(answers) + soft.weight * soft.forward(answers)
-    reference = 0.3 * nn.functional.cross_entropy(student, batch.target) + 0.7 * Response().forward(answers)
-    torch.testing.assert_close(total, reference)
-
-
-def test_a_term_that_warms_up_counts_nothing_at_first(tmp_path):
-    seen = []
-    module = plain_net()
-    settings = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", weight_decay=0.0, schedule="constant", warmup=0.0)
-    terms = (HardLabels(weight=1.0, warmup=0.5),)
-    train(module, tmp_path, settings, terms=terms, after_step=lambda: seen.append(module[0].weight.detach().clone()))
-    assert torch.equal(seen[0], plain_net()[0].weight)
-    assert not torch.equal(seen[1], seen[0])
 
 
 def test_a_network_without_a_trained_weight_is_refused(tmp_path):
