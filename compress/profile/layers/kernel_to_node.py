@@ -1,10 +1,10 @@
-"""Which nodes of an ONNX file each kernel of ONNX Runtime came from, and which torch module those came from.
+"""Map each kernel of ONNX Runtime to nodes of the ONNX file, and each node to a torch module.
 
-The runtime fuses nodes and names the result after one of them or after a tensor, with suffixes of its own. So before it
-sees the graph, every node and tensor gets a name that holds the node's number; what the runtime then calls its kernels
-tells the origin of each. Nodes that no kernel names were fused into a neighbour, whose they become.
+The runtime fuses nodes and names the kernel after one of the nodes or after a tensor, with suffixes of its own. So every node
+and tensor gets a name with the node's index before the runtime loads the graph, and the name of a kernel then holds indices of
+its nodes. A node that no kernel is named after was fused into a neighbour, and belongs to the neighbour's kernel.
 
-    Conv ─► Clip ─► Conv       kernels  `…1__nchwc`, `…2__nchwc`       0 is fused into 1, for 1 is what its output was called
+    Conv ─► Clip ─► Conv       kernels `…1__nchwc` and `…2__nchwc`: node 0 belongs to the kernel named after node 1's output
      0       1       2
 """
 
@@ -25,7 +25,7 @@ CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 FUSED_ACTIVATIONS = frozenset(
     {"Relu", "Clip", "LeakyRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "BatchNormalization", "QuantizeLinear"}
 )
-"""Operators that runtimes fuse into the convolution or product before them."""
+"""Operators that runtimes fuse into the preceding convolution or matrix product."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class NodeOrigin:
     """One node of the file.
 
     Attributes:
-        name: As in the file; empty for Q/DQ pairs, whose names are left out to save bytes.
+        name: As in the file; empty for Q/DQ pairs, whose names are omitted to save bytes.
         operator: ONNX operator type.
-        module: Path of the torch module that it came from; empty where the file does not tell.
+        module: Path of the torch module that it came from; empty if the file does not say.
     """
 
     name: str
@@ -53,16 +53,16 @@ def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
 
 
 def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose node and tensor names hold the number of their node; inputs and outputs of the graph keep their names."""
+    """A copy whose node and tensor names hold the index of their node; inputs and outputs of the graph keep their names."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    kept = {value.name for value in (*copy.graph.input, *copy.graph.output)}
+    interface = {value.name for value in (*copy.graph.input, *copy.graph.output)}
     renamed: dict[str, str] = {}
-    for number, node in enumerate(copy.graph.node):
-        node.name = f"origin{number}_"
-        for place, name in enumerate(node.output):
-            if name and name not in kept:
-                renamed[name] = node.output[place] = f"origin{number}_{place}"
+    for index, node in enumerate(copy.graph.node):
+        node.name = f"origin{index}_"
+        for position, name in enumerate(node.output):
+            if name and name not in interface:
+                renamed[name] = node.output[position] = f"origin{index}_{position}"
     for node in onnx_cleanup.all_nodes(copy.graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     copy.graph.ClearField("value_info")
@@ -70,68 +70,83 @@ def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def nodes_by_kernel(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Numbers of the nodes behind each kernel, by the kernel's name; none for one that the runtime added.
+    """Indices of the nodes of each kernel, by the kernel's name; empty for a kernel that the runtime added.
 
     Args:
-        model: The marked graph.
-        optimized: What the runtime made of it.
+        model: The tagged graph.
+        optimized: The graph after the runtime's optimizations.
     """
-    makers = {name: number for number, node in enumerate(model.graph.node) for name in node.output if name}
-    named: dict[str, set[int]] = {}
-    for node in optimized.graph.node:
-        found = {int(number) for text in (node.name, *node.output) for number in MARK.findall(text)}
-        named[node.name] = found | {makers[name] for name in node.output if name in makers}
+    producers = {name: index for index, node in enumerate(model.graph.node) for name in node.output if name}
+    nodes: dict[str, set[int]] = {}
+    for kernel in optimized.graph.node:
+        tagged = {int(index) for name in (kernel.name, *kernel.output) for index in MARK.findall(name)}
+        nodes[kernel.name] = tagged | {producers[name] for name in kernel.output if name in producers}
     owner: dict[int, str] = {}
-    for kernel, numbers in named.items():
-        for number in numbers:
-            owner.setdefault(number, kernel)
-    for number in _FusedNodes(model, makers, owner, {node.name: node.op_type for node in optimized.graph.node}).settle():
-        named[owner[number]].add(number)
-    return {kernel: tuple(sorted(numbers)) for kernel, numbers in named.items()}
+    for name, indices in nodes.items():
+        for index in indices:
+            owner.setdefault(index, name)
+    fused = _FusedNodes(model, producers, owner, {kernel.name: kernel.op_type for kernel in optimized.graph.node})
+    for index in fused.assign():
+        nodes[owner[index]].add(index)
+    return {name: tuple(sorted(indices)) for name, indices in nodes.items()}
 
 
 class _FusedNodes:
-    """Finds a kernel for every node that no kernel is named after."""
+    """Assigns a kernel to every node that no kernel is named after.
+
+    Args:
+        model: The tagged graph.
+        producers: Index of the node that produces each tensor.
+        owner: Kernel by node index; completed by `assign`.
+        operators: Operator of each kernel.
+    """
 
     def __init__(
-        self, model: onnx.ModelProto, makers: Mapping[str, int], owner: dict[int, str], operators: Mapping[str, str]
+        self, model: onnx.ModelProto, producers: Mapping[str, int], owner: dict[int, str], operators: Mapping[str, str]
     ) -> None:
         self.nodes = model.graph.node
         self.owner = owner
         self.operators = operators
-        self.before = [[makers[name] for name in node.input if name in makers] for node in self.nodes]
-        self.after: dict[int, list[int]] = defaultdict(list)
-        for number, found in enumerate(self.before):
-            for earlier in found:
-                self.after[earlier].append(number)
+        self.predecessors = [[producers[name] for name in node.input if name in producers] for node in self.nodes]
+        self.successors: dict[int, list[int]] = defaultdict(list)
+        for index, predecessors in enumerate(self.predecessors):
+            for predecessor in predecessors:
+                self.successors[predecessor].append(index)
 
-    def settle(self) -> list[int]:
-        """Enter owners; the numbers of the nodes that got one."""
-        lost = [number for number in range(len(self.nodes)) if number not in self.owner]
-        found = []
-        for number in lost:  # in graph order, so that an owner passes down a chain
-            kernel = self._kernel(number)
+    def assign(self) -> list[int]:
+        """Complete `owner`; the indices of the nodes that got a kernel."""
+        assigned = []
+        for index in range(len(self.nodes)):  # in graph order, so that a kernel passes down a chain of fused nodes
+            if index in self.owner:
+                continue
+            kernel = self._kernel_of(index)
             if kernel is not None:
-                self.owner[number] = kernel
-                found.append(number)
-        return found
+                self.owner[index] = kernel
+                assigned.append(index)
+        return assigned
 
-    def _kernel(self, number: int) -> str | None:
-        earlier = next((self.owner[one] for one in sorted(self.before[number], reverse=True) if one in self.owner), None)
-        node = self.nodes[number]
-        if node.op_type in FUSED_ACTIVATIONS and earlier and self._multiplies(earlier):
-            return earlier
-        return self._later(number, through_weights=node.op_type in CONVERSIONS or earlier is None) or earlier
+    def _kernel_of(self, index: int) -> str | None:
+        predecessors = sorted(self.predecessors[index], reverse=True)
+        before = next((self.owner[predecessor] for predecessor in predecessors if predecessor in self.owner), None)
+        node = self.nodes[index]
+        if node.op_type in FUSED_ACTIVATIONS and before and self._multiplies(before):
+            return before
+        return self._first_kernel_after(index, through_weights=node.op_type in CONVERSIONS or before is None) or before
 
-    def _later(self, number: int, *, through_weights: bool) -> str | None:
-        """The first kernel down the line; only conversions go along with the weighted operator that reads them."""
-        while number not in self.owner:
-            if not self.after[number]:
+    def _first_kernel_after(self, index: int, *, through_weights: bool) -> str | None:
+        """The first kernel downstream.
+
+        Args:
+            index: Of the node.
+            through_weights: Whether a weighted operator may lie between: a conversion is fused into the operator that reads it.
+        """
+        while index not in self.owner:
+            if not self.successors[index]:
                 return None
-            number = self.after[number][0]
-            if self.nodes[number].op_type in WEIGHTED and not through_weights:
+            index = self.successors[index][0]
+            if self.nodes[index].op_type in WEIGHTED and not through_weights:
                 return None
-        return self.owner[number]
+        return self.owner[index]
 
     def _multiplies(self, kernel: str) -> bool:
         return any(part in self.operators.get(kernel, "") for part in ("Conv", "Gemm", "MatMul"))

@@ -1,18 +1,18 @@
 """Time of each layer, from the runtime's own profiler.
 
 ONNX Runtime records the time of every kernel that it runs. `kernel_to_node` maps a kernel to nodes of the file, and those to
-torch modules. The profiler itself takes time at every kernel. The same file also runs without it, in turns, and the excess of
-the sum over such a run is subtracted, the same time from each kernel:
+torch modules. The profiler itself takes time at every kernel. So the same file also runs without the profiler, in turns with
+the profiled one, and the same overhead o is subtracted from each kernel, so that the times add up to a run without it:
 
-    t_k = max(profiled_k − o, SHORTEST_MS)   with o so that Σ t_k = time of a run without the profiler
+    t_k = max(profiled_k − o, SHORTEST_MS),   Σ t_k = time of a run without the profiler
 
-So the sums of two files compare as their latencies do, however many kernels each has.
+The sums of two files then compare as their latencies do, whatever the number of kernels of each.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import compress
@@ -30,53 +30,51 @@ from compress.backends.runner_protocol import Array, Feeds
 from compress.core.fact import Fact
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, NodeOrigin
-from compress.profile.layers.ort_profile import GRAPH, ProfilingRunner, interquartile_mean, kernel_name, split_runs
+from compress.profile.layers.ort_profile import GRAPH, Event, ProfilingRunner, interquartile_mean, kernel_name, split_runs
 
 MAX_EVENTS = 20_000
-"""Kernel stamps kept for one file: some 12 MB of JSON to read back."""
+"""Most kernel events recorded for one file: about 12 MB of JSON."""
 FEWEST, MOST = 10, 200
-"""Runs of each file."""
+"""Bounds on the number of runs of each file."""
 SHORTEST_MS = 5e-5
-"""Least time of a kernel after the profiler's own time is subtracted."""
+"""Shortest time of a kernel after the profiler's overhead is subtracted."""
 SLICE_MS = 20.0
 """Length of a turn."""
 OWN = "(layout changes of the runtime)"
-"""Module of kernels with no node behind them."""
+"""Module of kernels that belong to no node of the file."""
 CONVERTING = "(conversions between int8 and float)"
-"""Module of Q/DQ nodes that were fused into nothing."""
+"""Module of Q/DQ nodes that were not fused."""
 
 
 @dataclass(frozen=True, eq=False)
 class TimedKernel:
-    """What the runtime ran as one piece.
+    """One kernel of the runtime.
 
     Attributes:
-        operator: The runtime's name of it, such as `QLinearConv`.
-        number: What it computes with: `float32`, `int8`, …; a conversion shows both.
-        nodes: Nodes of the file fused into it, in graph order; empty for one that the runtime added.
-        milliseconds: One for each run, (n,).
-        numbers: Places of its nodes in the file.
-        reads: Tensors of the runtime's own graph that go in.
-        gives: Those that come out.
+        operator: The runtime's operator, such as `QLinearConv`.
+        compute_type: Number type that it computes with: `float`, `int8`, …; both types for a conversion.
+        nodes: Nodes of the file that were fused into it, in graph order; empty for a kernel that the runtime added.
+        milliseconds: Time of each run, (n,).
+        node_indices: Indices of its nodes in the file.
+        inputs: Its input tensors in the runtime's own graph.
+        outputs: Its output tensors there.
     """
 
     operator: str
-    number: str
+    compute_type: str
     nodes: tuple[NodeOrigin, ...]
     milliseconds: Array
-    numbers: tuple[int, ...] = ()
-    reads: tuple[str, ...] = ()
-    gives: tuple[str, ...] = ()
+    node_indices: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
-        """Torch module: of the node with weights, else of the first; a name of the runtime where there is none."""
-        told = [node for node in self.nodes if node.operator not in CONVERSIONS]
-        chosen = next((node for node in told if node.operator in WEIGHTED and node.module), None)
-        chosen = chosen or next((node for node in told if node.module), None)
-        if chosen:
-            return chosen.module
-        return next((node.name for node in told if node.name), CONVERTING if self.nodes else OWN)
+        """Torch module of the node with weights, else of the first node with a module; else a node's name, or `OWN`."""
+        computing = [node for node in self.nodes if node.operator not in CONVERSIONS]
+        weighted = [node for node in computing if node.operator in WEIGHTED]
+        module = next((node.module for node in (*weighted, *computing) if node.module), "")
+        return module or next((node.name for node in computing if node.name), CONVERTING if self.nodes else OWN)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,14 +84,14 @@ class TimedKernel:
 
 @dataclass(frozen=True, eq=False)
 class LayerTimes:
-    """All kernels of one file, and what the whole took.
+    """Times of all kernels of one file, and of whole inferences.
 
     Attributes:
-        kernels: In the order in which they ran.
-        profiled_ms: Whole inferences while stamping, by the caller's clock, (n,).
-        plain_ms: Whole inferences without, in turns with the others, (n,).
+        kernels: In the order of execution.
+        profiled_ms: Whole inferences with the profiler, (n,).
+        plain_ms: Whole inferences without the profiler, timed in turns with the others, (n,).
         settings: Runtime settings.
-        overhead_ms: Time of the profiler that was subtracted from each kernel.
+        overhead_ms: Overhead of the profiler, which was subtracted from each kernel.
     """
 
     kernels: tuple[TimedKernel, ...]
@@ -108,7 +106,7 @@ class LayerTimes:
         return sum(interquartile_mean(kernel.milliseconds) for kernel in self.kernels)
 
     def total(self, subject: str) -> Fact:
-        """The sum over the layers, next to whole inferences with and without the profiler.
+        """The sum over the kernels beside whole inferences with and without the profiler.
 
         Args:
             subject: Name of the file.
@@ -127,13 +125,13 @@ class LayerTimes:
 def measure(
     files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None = None, *, threads: int = 1, seconds: float = 2.0
 ) -> dict[str, LayerTimes]:
-    """Profile ONNX files layer by layer, in turns with each other and with themselves unprofiled.
+    """Profile ONNX files layer by layer. Files run in turns, with and without the profiler.
 
     Args:
         files: ONNX files by name.
-        feeds: Inputs by name of file; None feeds zeros of each file's own shapes.
-        threads: Within an operator.
-        seconds: Time to spend on each, about; 10 to 200 runs.
+        feeds: Inputs by name of the file; None feeds zeros in the input shapes of each file.
+        threads: Threads within an operator.
+        seconds: Approximate time for each file, within 10 to 200 runs.
 
     Raises:
         ConversionError: A file cannot be loaded or run.
@@ -141,21 +139,21 @@ def measure(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        plain, stamping, given = {}, {}, {}
-        for number, (name, path) in enumerate(files.items()):
-            place = folder / str(number)
-            place.mkdir()
+        plain, profiling, inputs = {}, {}, {}
+        for index, (name, path) in enumerate(files.items()):
+            own_folder = folder / str(index)
+            own_folder.mkdir()
             plain[name] = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
-            given[name] = feeds[name] if feeds else plain[name].sample()
-            onnx_files.save(origins.tag_nodes(onnx_files.load(path)), place / "marked.onnx")
-            stamping[name] = stack.enter_context(ProfilingRunner(place / "marked.onnx", place, threads=threads))
-        times = _take_turns(plain, stamping, given, seconds)
-        return {name: _read(stamping[name], path, times[name], plain[name].describe()) for name, path in files.items()}
+            inputs[name] = feeds[name] if feeds else plain[name].sample()
+            onnx_files.save(origins.tag_nodes(onnx_files.load(path)), own_folder / "tagged.onnx")
+            profiling[name] = stack.enter_context(ProfilingRunner(own_folder / "tagged.onnx", own_folder, threads=threads))
+        times = _take_turns(plain, profiling, inputs, seconds)
+        return {name: _read(profiling[name], path, times[name], plain[name].describe()) for name, path in files.items()}
 
 
 @dataclass
 class _Times:
-    """Whole inferences of one file: milliseconds profiled and plain, and which of the profiled ones count."""
+    """Times of whole inferences of one file, ms, with and without the profiler, and which of the profiled runs count."""
 
     profiled: list[float] = field(default_factory=list)
     plain: list[float] = field(default_factory=list)
@@ -163,71 +161,81 @@ class _Times:
 
 
 def _take_turns(
-    plain: Mapping[str, OnnxRuntimeRunner], stamping: Mapping[str, ProfilingRunner], feeds: Mapping[str, Feeds], seconds: float
+    plain: Mapping[str, OnnxRuntimeRunner], profiling: Mapping[str, ProfilingRunner], feeds: Mapping[str, Feeds], seconds: float
 ) -> dict[str, _Times]:
-    """Run in short slices, of which the first run is not counted: it pays for the caches that the others filled."""
+    """Run the files in short slices. The first run of a slice does not count: the caches hold the data of another file."""
     runs, slices = {}, {}
     for name, runner in plain.items():
-        one = min(_timed(runner, feeds[name]) for _ in range(3))
-        kernels = max(1, len(onnx.load(stamping[name].folder / GRAPH, load_external_data=False).graph.node))
-        runs[name] = int(np.clip(500 * seconds / one, FEWEST, min(MOST, max(FEWEST, MAX_EVENTS / kernels))))
-        slices[name] = int(np.clip(SLICE_MS / one, 1, runs[name]))
-    found = {name: _Times() for name in plain}
-    while unfinished := [name for name, times in found.items() if sum(times.counted) < runs[name]]:
+        run_ms = min(_run_ms(runner, feeds[name]) for _ in range(3))
+        kernels = max(1, len(onnx.load(profiling[name].folder / GRAPH, load_external_data=False).graph.node))
+        runs[name] = int(np.clip(500 * seconds / run_ms, FEWEST, min(MOST, max(FEWEST, MAX_EVENTS / kernels))))
+        slices[name] = int(np.clip(SLICE_MS / run_ms, 1, runs[name]))
+    times_by_file = {name: _Times() for name in plain}
+    while unfinished := [name for name, times in times_by_file.items() if sum(times.counted) < runs[name]]:
         for name in unfinished:
-            times = found[name]
-            times.profiled += _slice(stamping[name], feeds[name], slices[name])
+            times = times_by_file[name]
+            times.profiled += _slice(profiling[name], feeds[name], slices[name])
             times.counted += [False, *[True] * slices[name]]
             times.plain += _slice(plain[name], feeds[name], slices[name])[1:]
-    return found
+    return times_by_file
 
 
 def _slice(runner: OnnxRuntimeRunner, feeds: Feeds, runs: int) -> list[float]:
-    return [_timed(runner, feeds) for _ in range(runs + 1)]
+    return [_run_ms(runner, feeds) for _ in range(runs + 1)]
 
 
-def _timed(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
+def _run_ms(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
     start = time.perf_counter_ns()
     runner.run(feeds)
     return (time.perf_counter_ns() - start) / 1e6
 
 
 def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[str, str]) -> LayerTimes:
-    """Kernels from the events of the runs that count."""
-    runs = list(compress(split_runs(runner.stamps()), times.counted))
-    model = onnx_files.load(path)
-    nodes = origins.node_origins(model)
-    optimized = onnx.load(runner.folder / GRAPH, load_external_data=False)
-    behind = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
-    made = {node.name: node for node in optimized.graph.node}
-    stamped = np.array([[run[place]["dur"] / 1000 for run in runs] for place in range(len(runs[0]))])
+    """Kernels from the profiler's events of the runs that count."""
+    runs = list(compress(split_runs(runner.read_events()), times.counted))
+    profiled_ms = np.array([[run[index]["dur"] / 1000 for run in runs] for index in range(len(runs[0]))])
     plain_ms = np.array(times.plain)
-    overhead_ms = profiler_overhead_ms(np.array([interquartile_mean(row) for row in stamped]), interquartile_mean(plain_ms))
+    means_ms = np.array([interquartile_mean(series) for series in profiled_ms])
+    overhead_ms = profiler_overhead_ms(means_ms, interquartile_mean(plain_ms))
+    if overhead_ms:
+        profiled_ms = np.maximum(profiled_ms - overhead_ms, SHORTEST_MS)
+    kernels = _kernels(runs[0], profiled_ms, onnx_files.load(path), onnx.load(runner.folder / GRAPH, load_external_data=False))
+    whole_ms = np.array(list(compress(times.profiled, times.counted)))
+    return LayerTimes(kernels, whole_ms, plain_ms, settings, overhead_ms)
+
+
+def _kernels(
+    events: Sequence[Event], milliseconds: Array, model: onnx.ModelProto, optimized: onnx.ModelProto
+) -> tuple[TimedKernel, ...]:
+    """Kernels with their nodes, from the events of one run and the times of all, (kernels, runs)."""
+    nodes = origins.node_origins(model)
+    indices_by_kernel = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
+    optimized_nodes = {node.name: node for node in optimized.graph.node}
     kernels = []
-    for place, first in enumerate(runs[0]):
-        name = kernel_name(first)
-        node = made.get(name, onnx.NodeProto())
+    for event, series in zip(events, milliseconds, strict=True):
+        name = kernel_name(event)
+        node = optimized_nodes.get(name, onnx.NodeProto())
+        indices = indices_by_kernel.get(name, ())
         kernels.append(
             TimedKernel(
-                operator=first["args"].get("op_name", "?"),
-                number=kernel_compute_type(first["args"]),
-                nodes=tuple(nodes[number] for number in behind.get(name, ())),
-                milliseconds=np.maximum(stamped[place] - overhead_ms, SHORTEST_MS) if overhead_ms else stamped[place],
-                numbers=behind.get(name, ()),
-                reads=tuple(node.input),
-                gives=tuple(node.output),
+                operator=event["args"].get("op_name", "?"),
+                compute_type=kernel_compute_type(event["args"]),
+                nodes=tuple(nodes[index] for index in indices),
+                milliseconds=series,
+                node_indices=indices,
+                inputs=tuple(node.input),
+                outputs=tuple(node.output),
             )
         )
-    profiled_ms = np.array(list(compress(times.profiled, times.counted)))
-    return LayerTimes(tuple(kernels), profiled_ms, plain_ms, settings, overhead_ms)
+    return tuple(kernels)
 
 
 def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
-    """Time to subtract from each kernel so that they sum to a whole inference; 0 where they do not exceed it.
+    """Time to subtract from each kernel so that the kernels sum to a whole inference; 0 if their sum does not exceed it.
 
     Args:
-        kernels_ms: Profiled time of each kernel, (n,).
-        whole_ms: An inference without the profiler.
+        kernels_ms: Profiled time of each kernel, ms, (n,).
+        whole_ms: Time of an inference without the profiler, ms.
     """
     if kernels_ms.sum() <= whole_ms:
         return 0.0
@@ -240,12 +248,12 @@ def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
 
 
 def kernel_compute_type(args: Mapping[str, Any]) -> str:
-    """What a kernel computes with, by the types of its first input and output: `int8`, or `float → int8` where they differ."""
+    """Number type of a kernel, from its first input and output: `int8`, or `float → int8` if they differ."""
 
-    def kind(key: str) -> str:
+    def first_type(key: str) -> str:
         shapes = args.get(key) or [{}]
-        found = next(iter(shapes[0]), "?")
-        return "int8" if found in ("int8", "uint8") else str(found)
+        name = next(iter(shapes[0]), "?")
+        return "int8" if name in ("int8", "uint8") else str(name)
 
-    before, after = kind("input_type_shape"), kind("output_type_shape")
+    before, after = first_type("input_type_shape"), first_type("output_type_shape")
     return before if before == after else f"{before} → {after}"

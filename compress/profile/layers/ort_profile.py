@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,19 +14,21 @@ from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError
 
 GRAPH = "optimized.onnx"
-UNWRITTEN = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
+Event = dict[str, Any]
+"""One event of the profile, as ONNX Runtime writes it: `cat`, `name`, `dur` in µs, `args`."""
+WRITE_ERRORS = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
 """Messages of the runtime when it cannot write a file."""
 
 
 class ProfilingRunner(OnnxRuntimeRunner):
-    """Profiles every kernel, and writes the optimized graph.
+    """Profiles every kernel and writes the optimized graph.
 
-    A free batch stays free: the runtime fuses differently when it is fixed.
+    A dynamic batch dimension stays dynamic: the runtime fuses other nodes when it is fixed.
 
     Args:
         path: ONNX file.
-        folder: Of the graph, `GRAPH`, and of the profile.
-        threads: Within an operator.
+        folder: Folder for the graph, `GRAPH`, and the profile.
+        threads: Threads within an operator.
     """
 
     def __init__(self, path: Path, folder: Path, *, threads: int) -> None:
@@ -43,19 +44,19 @@ class ProfilingRunner(OnnxRuntimeRunner):
         try:
             return super().__enter__()
         except ConversionError as error:
-            if not any(mark in str(error) for mark in UNWRITTEN):
+            if not any(mark in str(error) for mark in WRITE_ERRORS):
                 raise
             raise OSError(errno.ENOSPC, "the runtime cannot write its graph, as on a full disk", str(self.folder)) from error
 
-    def stamps(self) -> list[dict[str, Any]]:
-        """End the profile; all its events.
+    def read_events(self) -> list[Event]:
+        """End the profile and read all its events.
 
         Raises:
             OSError: The runtime could not write them all.
         """
         path = Path(self._session.end_profiling())
         try:
-            events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            events: list[Event] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise OSError(errno.ENOSPC, "the runtime's profile is cut short, as on a full disk", str(path)) from error
         path.unlink()
@@ -69,9 +70,9 @@ class ProfilingRunner(OnnxRuntimeRunner):
         return options
 
 
-def split_runs(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Kernel events of each run, in order; the runtime writes `model_run` when a run is over."""
-    runs: list[list[dict[str, Any]]] = [[]]
+def split_runs(events: list[Event]) -> list[list[Event]]:
+    """Kernel events of each complete run, in order; the runtime writes the event `model_run` at the end of a run."""
+    runs: list[list[Event]] = [[]]
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             runs[-1].append(event)
@@ -80,13 +81,13 @@ def split_runs(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return runs[:-1]
 
 
-def kernel_name(event: Mapping[str, Any]) -> str:
+def kernel_name(event: Event) -> str:
     """Name of the node of a kernel event."""
     return str(event["name"]).removesuffix("_kernel_time")
 
 
 def interquartile_mean(samples: Array) -> float:
-    """Mean of the middle half: as steady as a median, and finer than the whole microseconds that it is made of."""
+    """Mean of the middle half: robust as a median, with a finer resolution than the profile's whole microseconds."""
     ordered = np.sort(samples)
     cut = len(ordered) // 4
     return float(ordered[cut : len(ordered) - cut].mean())

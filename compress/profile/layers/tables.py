@@ -13,88 +13,94 @@ from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
 
 Rows = tuple[dict[str, Any], ...]
-"""Rows of a table, as plain JSON; a quantity is written out."""
+"""Rows of a table as plain JSON, quantities included."""
 RESAMPLES = 300
+"""Bootstrap resamples of an interval."""
 
 
 def duration(kernels: list[TimedKernel], detail: str) -> Quantity:
-    """Time of several kernels together."""
+    """Sum of the times of several kernels, run by run: mean of the middle half, with an interval."""
     total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
     interval = _interval(total) if len(total) > 1 else None
     return Quantity.measured(interquartile_mean(total), "ms", detail, interval=interval, runs=len(total))
 
 
 def _interval(total: Array) -> tuple[float, float]:
-    """95 % interval of `interquartile_mean` by the percentile bootstrap, all draws at once: a table holds hundreds."""
+    """95 % interval of `interquartile_mean` by the percentile bootstrap, vectorized because a table has hundreds of them."""
     n = len(total)
-    drawn = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
-    low, high = np.quantile(drawn[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
+    resampled = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
+    low, high = np.quantile(resampled[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
     point = interquartile_mean(total)
     return min(point, float(low)), max(point, float(high))
 
 
 def table(layers: LayerTimes) -> Rows:
-    """One row a module, slowest first: `module`, `nodes`, `operators`, `runs_in`, `time` (a written quantity), `share`."""
+    """One row per module, slowest first: `module`, `nodes`, `operators`, `runs_in`, and the quantities `time` and `share`."""
     groups: dict[str, list[TimedKernel]] = {}
     for kernel in layers.kernels:
         groups.setdefault(kernel.module, []).append(kernel)
     detail = detail_of(layers)
     rows = []
     for module, kernels in groups.items():
-        took = duration(kernels, detail)
-        share = Quantity.measured((took.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
-        rows.append({"module": module, **_described(kernels), "time": took, "share": share})
+        time = duration(kernels, detail)
+        share = Quantity.measured((time.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
+        rows.append({"module": module, **_description(kernels), "time": time, "share": share})
     return rows_as_json(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
 
 
 def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
     """Times of each torch module in two files of one network, slowest first.
 
-    What one runtime fuses the other may not, so a kernel of `after` counts to the module whose kernel holds its node in
-    `before`.
+    The runtime may fuse nodes in one file and not in the other. So a kernel of `after` counts to the module whose kernel in
+    `before` holds one of its nodes.
+
+    Args:
+        before: Times of the first file.
+        after: Times of the second file.
+        names: Column names of the two times.
 
     Returns:
-        Rows of `module`, `nodes`, `operators`, the two times under `names` and `runs_in`; a time that is no kernel of its own
-        is absent with the reason.
+        Rows of `module`, `nodes`, `operators`, the two times under `names` and `runs_in`; the time of a module without a
+        kernel of its own is missing, with the reason.
     """
-    home = {name: kernel.module for kernel in before.kernels for name in kernel.names}
+    module_by_node = {name: kernel.module for kernel in before.kernels for name in kernel.names}
     groups: dict[str, tuple[list[TimedKernel], list[TimedKernel]]] = {}
     for kernel in before.kernels:
         groups.setdefault(kernel.module, ([], []))[0].append(kernel)
     for kernel in after.kernels:
-        module = next((home[name] for name in kernel.names if name in home), kernel.module)
+        module = next((module_by_node[name] for name in kernel.names if name in module_by_node), kernel.module)
         groups.setdefault(module, ([], []))[1].append(kernel)
     rows = []
-    for module, (old, new) in groups.items():
+    for module, (kernels_before, kernels_after) in groups.items():
         times = {
             name: duration(kernels, detail_of(layers))
             if kernels
-            else Quantity.missing("ms", "no kernel of its own: fused or gone")
-            for name, kernels, layers in zip(names, (old, new), (before, after), strict=True)
+            else Quantity.missing("ms", "no kernel of its own: fused or removed")
+            for name, kernels, layers in zip(names, (kernels_before, kernels_after), (before, after), strict=True)
         }
-        rows.append({"module": module, **_described(new or old), **times})
+        rows.append({"module": module, **_description(kernels_after or kernels_before), **times})
     return rows_as_json(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
 
 
-def _described(kernels: list[TimedKernel]) -> dict[str, str]:
+def _description(kernels: list[TimedKernel]) -> dict[str, str]:
     return {
         "nodes": ", ".join(dict.fromkeys(name for kernel in kernels for name in kernel.names)),
         "operators": ", ".join(dict.fromkeys(kernel.operator for kernel in kernels)),
-        "runs_in": ", ".join(dict.fromkeys(kernel.number for kernel in kernels)),
+        "runs_in": ", ".join(dict.fromkeys(kernel.compute_type for kernel in kernels)),
     }
 
 
 def detail_of(layers: LayerTimes) -> str:
-    """Method of the times of a file."""
+    """How the times of a file were measured."""
     threads = layers.settings["threads"]
     return (
         f"{layers.settings['runtime']}'s own profile, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
-        "the runs, the profiler's own time subtracted"
+        "the runs, the profiler's overhead subtracted"
     )
 
 
 def rows_as_json(rows: Iterable[Mapping[str, Any]]) -> Rows:
-    """Quantities as plain JSON, which the report reads back."""
+    """Rows with quantities as plain JSON, which the report reads again."""
     return tuple(
         {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows
     )

@@ -27,7 +27,7 @@ MAX_NAMED = 3
 
 def compute_type(kernel: TimedKernel) -> str:
     """`int8`, `conversion`, `shapes`, or the float type in which a kernel computes."""
-    before, _, after = kernel.number.partition(" → ")
+    before, _, after = kernel.compute_type.partition(" → ")
     if kernel.operator == "Shape" or before in INDEX_TYPES:
         return "shapes"
     if kernel.operator in CONVERTING or (kernel.operator == "Cast" and "float" in before and "float" in after):
@@ -96,10 +96,10 @@ class FloatRegions:
     """
 
     def __init__(self, kernels: Sequence[TimedKernel]) -> None:
-        self._producer = {name: kernel for kernel in kernels for name in kernel.gives}
+        self._producer = {name: kernel for kernel in kernels for name in kernel.outputs}
         self._consumers: dict[str, list[TimedKernel]] = {}
         for kernel in kernels:
-            for name in kernel.reads:
+            for name in kernel.inputs:
                 self._consumers.setdefault(name, []).append(kernel)
         self.conversions_of: dict[int, list[TimedKernel]] = {}
         region_of = self._join(kernels)
@@ -156,16 +156,16 @@ class FloatRegions:
     def _position(self, kernel: TimedKernel) -> str:
         """Where a conversion with no float kernel beside it stands."""
         if not self._before(kernel):
-            return "the network's input" if kernel.reads and kernel.reads[0] else "a constant"
+            return "the network's input" if kernel.inputs and kernel.inputs[0] else "a constant"
         if not self._after(kernel):
             return "the network's output"
         return "two integer operators with different scales"
 
     def _before(self, kernel: TimedKernel) -> list[TimedKernel]:
-        return [self._producer[name] for name in kernel.reads if name in self._producer]
+        return [self._producer[name] for name in kernel.inputs if name in self._producer]
 
     def _after(self, kernel: TimedKernel) -> list[TimedKernel]:
-        return [consumer for name in kernel.gives for consumer in self._consumers.get(name, ())]
+        return [consumer for name in kernel.outputs for consumer in self._consumers.get(name, ())]
 
 
 def _is_integer(kernel: TimedKernel) -> bool:

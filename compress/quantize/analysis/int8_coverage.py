@@ -109,7 +109,7 @@ def _layer_row(
     regions: FloatRegions,
     reasons: FallbackReasons,
 ) -> dict[str, Any]:
-    missing = Quantity.missing("ms", "no kernel of its own: fused or gone")
+    missing = Quantity.missing("ms", "no kernel of its own: fused or removed")
     no_conversion = Quantity.measured(0.0, "ms", "none stands here")
     conversions = [conversion for kernel in new for conversion in regions.conversions_of.get(id(kernel), ())]
     kernels, shown = (*new, *old), new or old
@@ -129,7 +129,9 @@ def _layer_row(
 
 
 def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackReasons) -> dict[str, Any]:
-    directions = Counter("dequantize" if kernel.number.startswith("int8") else "quantize" for kernel in region.conversions)
+    directions = Counter(
+        "dequantize" if kernel.compute_type.startswith("int8") else "quantize" for kernel in region.conversions
+    )
     no_operator = Quantity.measured(0.0, "ms", "no operator")
     return {
         "around": region.describe(),
@@ -159,7 +161,7 @@ def _why(kernels: Iterable[TimedKernel], reasons: FallbackReasons) -> str:
     for kernel in kernels:
         facts = [
             reasons.explain(index)
-            for index, node in zip(kernel.numbers, kernel.nodes, strict=True)
+            for index, node in zip(kernel.node_indices, kernel.nodes, strict=True)
             if node.operator not in CONVERTING
         ]
         sentences |= dict.fromkeys(map(render, facts or [Fact.of("quantize.float_layout_change")]))
