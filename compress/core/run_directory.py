@@ -121,7 +121,7 @@ class RunDirectory:
         return self.path / stage_folder_name(index, name)
 
     def find(self, index: int, name: str, key: str) -> StageRecord | None:
-        """The record of a finished stage with this key and undamaged files; linked from another run where this one has none.
+        """The record of a finished stage with this key and undamaged files; copied from another run where this one has none.
 
         A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
         """
@@ -139,7 +139,7 @@ class RunDirectory:
                 continue
             record = validate_stage(path.parent, key)
             if isinstance(record, StageRecord):
-                hardlink_stage(path.parent, own)
+                copy_stage(path.parent, own)
                 return record.model_copy(update={"index": index, "name": name})
         return None
 
@@ -196,21 +196,18 @@ def validate_stage(folder: Path, key: str) -> StageRecord | str:
     return record if record.key == key else OTHER
 
 
-def hardlink_stage(source: Path, target: Path) -> None:
-    """Make `target` hold the files of a finished stage: hard links where the file system has them, copies elsewhere.
-
-    Links are safe because finished files are never written to; a changed file is a new one, renamed over the old.
-    """
-    copy_files(source, target, (*read_checksums(source), CHECKSUMS), link=True)
+def copy_stage(source: Path, target: Path) -> None:
+    """Make `target` hold the files of a finished stage. Hard links would let an edit in one run change the others."""
+    copy_files(source, target, (*read_checksums(source), CHECKSUMS))
 
 
-def copy_files(source: Path, target: Path, names: Iterable[str], *, link: bool = False) -> None:
-    """Make `target` a folder of these files of `source` and nothing else; with `link`, as hard links where possible."""
+def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Make `target` a folder of these files of `source` and nothing else."""
     aside = target.with_name(target.name + ".taking")
     shutil.rmtree(aside, ignore_errors=True)
     for name in names:
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        (_link_or_copy if link else shutil.copy2)(source / name, aside / name)
+        shutil.copy2(source / name, aside / name)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
 
@@ -220,13 +217,6 @@ def remove_half_written(folder: Path) -> None:
     for path in folder.rglob(".*"):
         if path.name not in (MARKER, LOCK) and path.is_file():
             path.unlink()
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _lock_owner(path: Path) -> str:

@@ -78,6 +78,16 @@ def test_a_stage_is_taken_over_from_another_run_and_survives_its_removal(tmp_pat
     assert (store.folder(3, "prune") / "model.bin").read_bytes() == b"weights"
 
 
+def test_an_edit_in_one_run_does_not_change_the_run_it_was_taken_from(tmp_path):
+    old = finish(RunDirectory(tmp_path, "mine", "old"))
+    store = RunDirectory(tmp_path, "mine", "new")
+    assert store.find(1, "prune", KEY) is not None
+    with (store.folder(1, "prune") / "model.bin").open("r+b") as file:
+        file.write(b"W")
+    assert (old / "model.bin").read_bytes() == b"weights"
+    assert RunDirectory(tmp_path, "mine", "old").own(1, "prune", KEY) is not None
+
+
 def test_a_stage_is_not_mistaken_for_its_child(tmp_path):
     store = RunDirectory(tmp_path, "mine", "abc")
     child = key_of({"parent": KEY})
