@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache
 
 from compress import __version__
+from compress.core.errors import DeviceError
 
 PACKAGES = (
     "accelerate", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "safetensors", "scikit-learn", "tensorrt",
@@ -51,6 +52,22 @@ def run_token() -> str:
 def world_size() -> int:
     """Number of processes that `accelerate launch` or torchrun started together; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_launch() -> None:
+    """Refuse a launch of several processes that have no ranks: each would run alone, as if it were the only one.
+
+    `accelerate launch --cpu --num_processes 2` starts one process, and leaves the others and the ranks to MPI.
+
+    Raises:
+        DeviceError: accelerate was told to start several processes, and set no world size.
+    """
+    if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
+        msg = (
+            "accelerate launch was told to start several processes, and started one: on CPUs it leaves the others to MPI; "
+            "use torchrun --nproc_per_node 2 -m compress …, or accelerate launch --num_processes 1"
+        )
+        raise DeviceError(msg)
 
 
 def is_main() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from compress.core.atomic_files import name_disk_errors
-from compress.core.environment import is_main
+from compress.core.environment import check_launch, is_main
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import RunRecord, Verdict
 from compress.core.run_directory import RunDirectory
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the run is within the budget; None without a budget."""
+        """Whether the run is within the budget; None without a budget and for a run at toy size."""
         return self.record.verdict
 
 
@@ -119,6 +119,7 @@ class Pipeline:
         """
         from compress.pipeline.executor import PipelineExecutor
 
+        check_launch()
         directory = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
         with directory.locked(), name_disk_errors(directory.path):
             reporter = reporter if reporter and is_main() else NullReporter()

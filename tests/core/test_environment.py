@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from compress import __version__
-from compress.core.environment import PACKAGES, environment, is_main, run_token, versions, world_size
+from compress.core.environment import PACKAGES, check_launch, environment, is_main, run_token, versions, world_size
+from compress.core.errors import DeviceError
 
 
 def test_versions_are_those_of_the_installed_packages() -> None:
@@ -53,3 +54,24 @@ def test_a_run_token_is_of_one_run_and_equal_in_the_processes_of_a_launch(monkey
     assert run_token() == together
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert run_token() != together
+
+
+@pytest.mark.parametrize(
+    ("variables", "refused"),
+    [
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, True),
+        ({"ACCELERATE_USE_CPU": "True"}, False),
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}, False),
+        ({}, False),
+    ],
+)
+def test_a_launch_of_processes_without_ranks_is_refused(monkeypatch, variables, refused):
+    for name in ("ACCELERATE_USE_CPU", "MASTER_ADDR", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if refused:
+        with pytest.raises(DeviceError, match="torchrun"):
+            check_launch()
+    else:
+        check_launch()

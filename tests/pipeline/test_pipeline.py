@@ -191,6 +191,16 @@ def test_two_processes_of_one_launch_write_one_run(recipe, tmp_path):
     assert len(RunRecord.load(record).stages) == 5
 
 
+@pytest.mark.slow
+def test_a_launch_that_would_start_one_process_of_two_is_refused(recipe, tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "compress"]
+    command = [sys.executable, *launch, "pipeline", str(recipe), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "error: accelerate launch was told to start several processes, and started one" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_runs_on_one_directory(recipe, out, finished):
     from compress.core.errors import BusyError
 
