@@ -9,8 +9,9 @@ from typing import Any, Literal, Self
 import onnxruntime
 
 from compress.backends import runner_protocol as base
-from compress.backends.runner_protocol import OUT_OF_MEMORY, Array, Feeds, describe_affinity, run_error
+from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, DeviceError, nearest
+from compress.core.memory_errors import is_out_of_memory
 
 Level = Literal["all", "extended", "basic", "off"]
 TYPES = {
@@ -196,7 +197,7 @@ def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime
     text = str(error).strip()
     if not path.exists():
         return ConversionError(f"cannot load {path}: there is no such file")
-    if isinstance(error, MemoryError) or any(mark in text.lower() for mark in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         size = path.stat().st_size / 1e6
         return DeviceError(f"out of memory while loading {path} ({size:.3g} MB on disk): use a smaller network ({text[-300:]})")
     advice = next((advice for mark, advice in ADVICE if mark in text.lower()), f"{runtime} does not accept it")

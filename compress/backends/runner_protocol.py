@@ -23,14 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.memory_errors import is_out_of_memory
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
 """Inputs by name."""
 Shapes = Mapping[str, tuple[tuple[int | str | None, ...], str]]
 """Shape and NumPy type name by input name; a free dimension is a string or None."""
-OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory", "cannot allocate", "can't allocate")
-"""What a runtime's message says when memory ran out, in lower case."""
 
 
 class Runner(Protocol):
@@ -146,7 +145,7 @@ def run_error(name: object, feeds: Feeds, expected: object, error: Exception) ->
     """
     text = f"{type(error).__name__}: {str(error).strip()[-300:]}"
     inputs = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
-    if isinstance(error, MemoryError) or any(mark in text.lower() for mark in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return DeviceError(f"out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})")
     return ConversionError(f"{name} does not run on inputs {inputs}; it asks for {expected} ({text})")
 

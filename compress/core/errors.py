@@ -8,6 +8,7 @@
     ├── TrainingError             training cannot continue: loss is not a number, no training samples
     ├── ConversionError           export, quantization or parity failed on this network
     ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
+    ├── OutOfMemoryError          an allocation failed in a stage or command
     ├── StoreError                the run directory: unwritable, full, damaged
     │   └── BusyError             another run has locked it
     ├── TrustError                the input would run code, which was not allowed
@@ -84,6 +85,10 @@ class ConversionError(CompressError):
 
 class DeviceError(CompressError):
     """A device profile or runtime is unknown, incomplete or unreachable."""
+
+
+class OutOfMemoryError(CompressError):
+    """An allocation failed, on the CPU or the GPU."""
 
 
 class StoreError(CompressError):
