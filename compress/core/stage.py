@@ -172,6 +172,11 @@ class Stage(FrozenModel):
     compresses: ClassVar[bool] = False
     reads_budget: ClassVar[bool] = False
 
+    @property
+    def onnx_options(self) -> OnnxOptions | None:
+        """How the run exports torch networks to ONNX, where this stage decides it."""
+        return None
+
     @abstractmethod
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Do the work, without changing `candidate`."""

@@ -7,25 +7,26 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.config.devices import host, load_device
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
 from compress.core.fact import Fact
 from compress.core.format_quantity import format_stage_line
+from compress.core.memory_errors import name_memory_errors
 from compress.core.progress import Reporter
 from compress.core.record import RunRecord, StageRecord, Verdict
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
-from compress.core.run_directory import RunDirectory, key_of
+from compress.core.run_directory import RunDirectory
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
 from compress.core.user_code_key import user_code_key
-from compress.export.stage import Export
 from compress.pipeline.plan import NetworkPlan, Plan
+from compress.pipeline.stage_key import stage_key, start_key, teacher_key
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
-from compress.pipeline.verdict import reach_verdict
+from compress.pipeline.verdict import best_trained, reach_verdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.data.interface import Data
     from compress.tasks.base import Task
-
-
-KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
-"""Packages whose version decides what a stage computes; those of the network are in its own key."""
 
 
 class PipelineExecutor:
@@ -79,8 +76,8 @@ class PipelineExecutor:
 
     @cached_property
     def onnx(self) -> OnnxOptions:
-        """How torch networks become ONNX files, as the export stage says."""
-        return next((stage.onnx_options for stage in self.plan.stages if isinstance(stage, Export)), OnnxOptions())
+        """How torch networks become ONNX files: as the first stage says that decides it."""
+        return next((stage.onnx_options for stage in self.plan.stages if stage.onnx_options), OnnxOptions())
 
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished one."""
@@ -91,7 +88,7 @@ class PipelineExecutor:
         pending = PendingStage(
             index=0,
             name="teacher" if count == 0 else f"teacher-{count + 1}",
-            key=key_of({"teacher": parameters, **self._root_key()}),
+            key=teacher_key(parameters, self.plan),
             parameters=parameters,
             build_input=lambda: self._build_candidate(network),
             run=stage.run if stage else lambda candidate, _: Outcome(candidate),
@@ -103,11 +100,10 @@ class PipelineExecutor:
     def build_model(self) -> None:
         """Build the network to compress."""
         network = self.plan.model
-        teachers = [teacher.record.key for teacher in self.teachers]
         pending = PendingStage(
             index=0,
             name="start",
-            key=key_of({"start": network.key, "teachers": teachers, **self._root_key()}),
+            key=start_key(network, [teacher.record.key for teacher in self.teachers], self.plan),
             parameters={"network": network.key},
             build_input=lambda: self._build_candidate(network),
             run=lambda candidate, context: Outcome(
@@ -121,20 +117,12 @@ class PipelineExecutor:
     def run_stage(self, index: int, stage: Stage) -> None:
         """Run one stage on the last output, or reuse a finished one."""
         previous = self.outputs[-1]
-        name = name_of("stage", stage)
-        parameters = stage.model_dump(mode="json")
-        inputs: dict[str, Any] = {"versions": {name: version for name, version in versions().items() if name in KEY_PACKAGES}}
         code = self._user_code[index - 1]
-        inputs |= {**stage.cache_inputs(self.targets), **stage.file_hashes(self.plan.base), **code.hashes}
-        if self.onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
-            inputs["opset"] = self.onnx.opset
-        if stage.reads_budget and self.plan.budget is not None:
-            inputs["budget"] = self.plan.budget.model_dump(mode="json")
         pending = PendingStage(
             index=index,
-            name=name,
-            key=key_of({"stage": name, "parameters": parameters, "parent": previous.record.key, "inputs": inputs}),
-            parameters=parameters,
+            name=name_of("stage", stage),
+            key=stage_key(stage, previous.record.key, self.plan, self.targets, self.onnx, code.hashes),
+            parameters=stage.model_dump(mode="json"),
             build_input=lambda: (previous.candidate(), code.notes),
             run=stage.run,
             build_reference=previous.build_reference,
@@ -168,13 +156,10 @@ class PipelineExecutor:
         )
 
     def verdict(self) -> Verdict | None:
-        """Whether the network that ships is within the budget; None without a budget."""
-        if self.plan.budget is None:
+        """Whether the network that ships is within the budget; None without a budget, and at toy size, which meets none."""
+        if self.plan.budget is None or self.smoke:
             return None
         return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), metric=self.task.metric_info)
-
-    def _root_key(self) -> dict[str, Any]:
-        return {"data": self.plan.data_key, "task": self.plan.task, "seed": self.plan.seed}
 
     def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
         return cache(lambda: network.build_architecture(self.data.spec)[0])
@@ -194,7 +179,8 @@ class PipelineExecutor:
         self._barrier()
         record = record or (None if is_main() else self.directory.own(index, name, key))
         if record is None:
-            record = self._run(pending) if is_main() else self._train_along(pending)
+            with name_memory_errors(f"the stage {name}", pending.memory_advice):
+                record = self._run(pending) if is_main() else self._train_along(pending)
         self.reporter.line(format_stage_line(record, pending.before, self.task.metric_info) + suffix)
         if not self.smoke:
             for warning in record.warnings:
@@ -264,18 +250,7 @@ class PipelineExecutor:
 
     def baseline(self) -> StageOutput | None:
         """What the metric is compared with: the teacher, else the best trained network before the first compressing stage."""
-        if self.teachers:
-            return self.teachers[0]
-        trained = self.outputs[: self.plan.model.trained]
-        for stage, output in zip(self.plan.stages, self.outputs[1:], strict=False):
-            if stage.compresses:
-                break
-            trained += [output] * stage.trains
-        metric = self.task.metric_info
-        sign = 1 if metric.higher_is_better else -1
-        return max(
-            trained, key=lambda output: sign * (output.record.after[f"{metric.name}_validation"].value or 0.0), default=None
-        )
+        return self.teachers[0] if self.teachers else best_trained(self.outputs, self.plan, self.task.metric_info)
 
     def _data(self, previous: StageOutput | None) -> Data:
         """The splits; the training images are those of an earlier stage's distilled set, where one made a set."""

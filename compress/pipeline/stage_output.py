@@ -61,6 +61,13 @@ class PendingStage:
         return tuple(note for note in self.export_notes if note.code == "backends.branch_frozen")
 
     @property
+    def memory_advice(self) -> str:
+        """What to do where it runs out of memory."""
+        size = self.parameters.get("batch_size") or (self.parameters.get("train") or {}).get("batch_size")
+        smaller = f"lower its batch_size, now {size}, or" if size else "lower batch_size in the part of it that trains, or"
+        return f"{smaller} data.image_size, or use a machine with more memory; finished stages are kept"
+
+    @property
     def before(self) -> Metrics:
         """Metrics of the input candidate."""
         return self.previous.record.after if self.previous else {}

@@ -1,4 +1,4 @@
-"""The verdict on a run: the budget against the network that ships."""
+"""The verdict on a run: the budget against the network that ships, and the network that its metric is compared with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, Verdict
+from compress.pipeline.plan import Plan
 from compress.pipeline.stage_output import StageOutput
 
 
@@ -20,6 +21,23 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     """
     metrics = outputs[-1].record.after | _meaningless_drop(outputs, reference, metric)
     return check_budget(budget, metrics=metrics, rows=_rows_of_the_artifact(outputs), metric=metric)
+
+
+def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> StageOutput | None:
+    """The best trained network before the first stage that compresses, on validation; None where none is trained.
+
+    Args:
+        outputs: The start and the finished stages, in order.
+        plan: Says whether the start is trained, and which stages train and compress.
+        metric: The metric that decides.
+    """
+    trained = list(outputs[: plan.model.trained])
+    for stage, output in zip(plan.stages, outputs[1:], strict=False):
+        if stage.compresses:
+            break
+        trained += [output] * stage.trains
+    sign = 1 if metric.higher_is_better else -1
+    return max(trained, key=lambda output: sign * (output.record.after[f"{metric.name}_validation"].value or 0.0), default=None)
 
 
 def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from compress.core.record import Metric, Quantity, RunRecord, Verdict
 from compress.core.registry import Entry, temporary
-from compress.pipeline.report.outline import Pictures, Section, build_outline, deciding_metric
+from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, build_outline, deciding_metric
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY
 
@@ -23,6 +23,17 @@ def test_a_passing_run_says_so_and_counts_its_estimates(record: RunRecord) -> No
     checks = tuple(check.model_copy(update={"passed": True}) for check in record.verdict.checks[:4])
     report = build_outline(record.model_copy(update={"verdict": Verdict(passed=True, checks=checks)}), ())
     assert (report.verdict, report.headline) == ("passed", "All 4 limits are kept; 1 of them on an estimate.")
+
+
+def test_a_run_at_toy_size_judges_no_budget(record: RunRecord) -> None:
+    toy = record.model_copy(update={"smoke": True})  # as older versions recorded it, with a verdict
+    for case in (toy, toy.model_copy(update={"verdict": None, "recipe": {"budget": {"size_mb": 1.0}}})):
+        report = build_outline(case, ())
+        assert (report.verdict, report.headline) == ("not judged", NOT_JUDGED)
+        (section,) = (section for section in report.sections if section.title == "Verdict")
+        assert (section.paragraphs, section.tables) == ((NOT_JUDGED,), ())
+    without = build_outline(toy.model_copy(update={"verdict": None, "recipe": {"budget": None}}), ())
+    assert without.verdict == "no budget"
 
 
 def greeting(record: RunRecord, pictures: Pictures) -> Iterator[Section]:

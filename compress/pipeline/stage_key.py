@@ -1,0 +1,71 @@
+"""Keys of teachers, starts and stages: a key covers all that decides a result, so that equal keys mean equal results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compress.core.environment import versions
+from compress.core.registry_field import name_of
+from compress.core.run_directory import key_of
+
+if TYPE_CHECKING:
+    from compress.config.devices import Device
+    from compress.core.stage import OnnxOptions, Stage
+    from compress.pipeline.plan import NetworkPlan, Plan
+
+KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
+"""Packages whose version decides what a stage computes; those of the network are in its own key."""
+
+
+def root_key(plan: Plan) -> dict[str, Any]:
+    """What every result of a run depends on: data, task and seed."""
+    return {"data": plan.data_key, "task": plan.task, "seed": plan.seed}
+
+
+def teacher_key(parameters: dict[str, Any], plan: Plan) -> str:
+    """Key of a teacher.
+
+    Args:
+        parameters: Its network and training.
+        plan: The run.
+    """
+    return key_of({"teacher": parameters, **root_key(plan)})
+
+
+def start_key(network: NetworkPlan, teachers: Sequence[str], plan: Plan) -> str:
+    """Key of the network to compress.
+
+    Args:
+        network: The network.
+        teachers: Keys of the teachers.
+        plan: The run.
+    """
+    return key_of({"start": network.key, "teachers": list(teachers), **root_key(plan)})
+
+
+def stage_key(
+    stage: Stage, parent: str, plan: Plan, targets: tuple[Device, ...], onnx: OnnxOptions, code: Mapping[str, Any]
+) -> str:
+    """Key of a stage.
+
+    Args:
+        stage: The stage.
+        parent: Key of the stage before it.
+        plan: The run; its budget counts where the stage reads it.
+        targets: Profiles of the devices that the recipe names.
+        onnx: How torch networks become ONNX files; the opset counts where the stage takes or makes such a file.
+        code: Hashes of the user's code that the stage runs.
+    """
+    name, parameters = name_of("stage", stage), stage.model_dump(mode="json")
+    inputs: dict[str, Any] = {
+        "versions": {package: version for package, version in versions().items() if package in KEY_PACKAGES},
+        **stage.cache_inputs(targets),
+        **stage.file_hashes(plan.base),
+        **code,
+    }
+    if onnx.opset is not None and "onnx" in (stage.produces, *stage.accepts):
+        inputs["opset"] = onnx.opset
+    if stage.reads_budget and plan.budget is not None:
+        inputs["budget"] = plan.budget.model_dump(mode="json")
+    return key_of({"stage": name, "parameters": parameters, "parent": parent, "inputs": inputs})
