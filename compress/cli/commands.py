@@ -20,7 +20,10 @@ from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.interruption import Interruption
 from compress.core.errors import CompressError
+from compress.core.memory_errors import name_memory_errors
 from compress.core.user_path import user_path
+
+MEMORY_ADVICE = "use a smaller network, batch or image size, or a machine with more memory, and check its limit (ulimit -v)"
 
 app = typer.Typer(
     help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
@@ -33,7 +36,9 @@ RecipeName = Annotated[str, typer.Argument(help="A path, or the name of a recipe
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: every stage, in seconds. The figures mean nothing.")]
+Smoke = Annotated[
+    bool, typer.Option("--smoke", help="Toy size: every stage, cut short. Figures mean nothing, no budget is judged.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -183,12 +188,13 @@ def main() -> None:
     interruption = Interruption()
     with interruption.handled():
         try:
-            app()
+            with name_memory_errors("the command", MEMORY_ADVICE):
+                app()
         except CompressError as error:
             echo(f"error: {error}", stderr=True)
             sys.exit(BAD_INPUT)
-        except (ImportError, MemoryError, OSError) as error:  # of the environment: a limit on memory, files or processes
-            words = " ".join(str(error).split()) or "out of memory"
+        except (ImportError, OSError) as error:  # of the environment: a limit on memory, files or processes
+            words = " ".join(str(error).split())
             advice = "check memory, free space, limits (ulimit -a) and the installed packages, then run the same command again"
             echo(f"error: {type(error).__name__}: {words}; {advice}", stderr=True)
             sys.exit(BAD_INPUT)

@@ -14,7 +14,7 @@ from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
 from compress.core.record import BenchmarkRow, Check, Metric, Quantity
 from compress.core.sentences import render, render_subject
-from compress.pipeline.report.outline import SMOKE, deciding_metric
+from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, deciding_metric, is_budget_skipped
 from compress.pipeline.report.tables import summary_rows
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def show(console: Console, run: Run) -> None:
         console.print(f"[bold yellow]{SMOKE}[/]")
     header, *rows = summary_rows(run.record)
     table(console, "", header, rows)
-    if run.verdict is not None:
+    if is_budget_skipped(run.record):
+        console.print(f"\n[bold yellow]budget not judged[/]  {NOT_JUDGED}")
+    elif run.verdict is not None:
         console.print()
         word = "[green]budget met[/]" if run.verdict.passed else "[red]budget missed[/]"
         console.print(f"[bold]{word}[/]")

@@ -92,6 +92,16 @@ def test_quiet_prints_only_a_missed_budget_and_exits_with_1(recipe, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_at_toy_size_no_budget_is_judged(recipe, tmp_path):
+    recipe.write_text(TINY + "budget: {size_mb: 0.001}\n")
+    done = compress("pipeline", recipe, "--out", tmp_path / "out", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "budget not judged" in done.stdout
+    assert "missed" not in done.stdout
+    (report,) = (tmp_path / "out").glob("tiny/*/report.md")
+    assert "**NOT JUDGED**" in report.read_text()
+
+
 def test_a_budget_on_power_without_a_sensor_fails_loudly(recipe, tmp_path):
     recipe.write_text(
         TINY + "  - profile: {devices: [jetson_orin_nano], seconds: 0.05}\nbudget: {power_w: {jetson_orin_nano: 10}}\n"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compress.core.plot_style import FigureFile
 
 SMOKE = "toy size (--smoke): the numbers mean nothing"
+NOT_JUDGED = "A run at toy size (--smoke) does not judge its budget. Run the recipe without --smoke for a verdict."
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Outline:
     Attributes:
         title: The run's name.
         facts: One line of what, when and how long.
-        verdict: `passed`, `missed`, or `no budget`.
+        verdict: `passed`, `missed`, `not judged`, or `no budget`.
         headline: The verdict in a sentence.
         sections: In order.
     """
@@ -91,7 +92,14 @@ def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     return Outline(record.name, facts, verdict, headline, sections)
 
 
+def is_budget_skipped(record: RunRecord) -> bool:
+    """Whether the recipe sets a budget that the run, at toy size, did not judge."""
+    return record.smoke and bool(record.verdict or record.recipe.get("budget"))
+
+
 def _verdict(record: RunRecord) -> tuple[str, str]:
+    if is_budget_skipped(record):
+        return "not judged", NOT_JUDGED
     if record.verdict is None:
         return "no budget", "The recipe sets no budget, so there is no limit to pass or to miss."
     missed = [check.limit for check in record.verdict.checks if not check.passed]

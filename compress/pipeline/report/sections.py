@@ -9,7 +9,7 @@ from compress.core.format_quantity import format_duration, format_with_provenanc
 from compress.core.record import Metric, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report import reproduction_tables, stage_tables, tables
-from compress.pipeline.report.outline import Pictures, Section, deciding_metric
+from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
 
 CHANGES = (
     "The change against the stage before is shown below each value; that of a latency is from one session that timed both in "
@@ -32,7 +32,9 @@ NUMBERS = (
 
 def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """The limits of the budget."""
-    if limits := tables.verdict_table(record):
+    if is_budget_skipped(record):
+        yield Section("Verdict", paragraphs=(NOT_JUDGED,))
+    elif limits := tables.verdict_table(record):
         yield Section("Verdict", tables=(limits,))
 
 
