@@ -201,3 +201,16 @@ def test_a_source_that_no_file_can_have_is_a_clear_error(source, path, tmp_path,
         main()
     assert caught.value.code == 2
     assert "cannot be a path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_out_of_memory_is_a_clear_error(error, capsys, monkeypatch):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("compress.core.registry.entries", fail)
+    monkeypatch.setattr("sys.argv", ["compress", "methods"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "ran out of memory" in capsys.readouterr().err

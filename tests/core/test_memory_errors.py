@@ -6,9 +6,9 @@ from compress.core.memory_errors import is_out_of_memory, name_memory_errors
 
 
 def test_an_allocation_that_torch_refuses_becomes_an_error_that_says_what_to_do():
-    with pytest.raises(OutOfMemoryError, match=r"the stage train ran out of memory \(.*\); lower batch_size") as caught:
-        with name_memory_errors("the stage train", "lower batch_size"):
-            torch.empty(10**15)
+    message = r"the stage train ran out of memory \(.*\); lower batch_size"
+    with pytest.raises(OutOfMemoryError, match=message) as caught, name_memory_errors("the stage train", "lower batch_size"):
+        torch.empty(10**15)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 

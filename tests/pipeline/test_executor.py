@@ -13,12 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from compress import Data, Export, Pipeline, Quantize
 from compress.backends import onnx_session
 from compress.config.recipe import LoadedRecipe, loads
+from compress.core.errors import OutOfMemoryError
 from compress.core.progress import NullReporter
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_directory import RunDirectory
 from compress.pipeline.executor import PipelineExecutor
 from compress.pipeline.plan import from_recipe
-from compress.pipeline.stage_output import StageOutput
+from compress.pipeline.stage_output import PendingStage, StageOutput
 
 RECIPE = """\
 name: mine
@@ -69,6 +70,15 @@ def test_a_teacher_is_always_it(tmp_path):
     baseline = pipeline.baseline()
     assert baseline is not None
     assert baseline.record.name == "teacher"
+
+
+def test_a_stage_out_of_memory_names_the_setting_that_is_too_large(tmp_path):
+    pipeline = executor(tmp_path)
+    pending = PendingStage(
+        1, "train", "k" * 64, {"batch_size": 4096}, lambda: torch.empty(10**15), NotImplemented, NotImplemented
+    )  # fmt: skip
+    with pytest.raises(OutOfMemoryError, match=r"the stage train ran out of memory .* batch_size, now 4096"):
+        pipeline._run_or_reuse(pending)
 
 
 class Flipped(nn.Module):
