@@ -187,8 +187,7 @@ def _invert_batch(
     def clip_pixels() -> None:
         torch.maximum(torch.minimum(x, highest, out=x), lowest, out=x)
 
-    n = method.iterations
-    losses = optimize(task, x, optimizer, losses_of_round, rounds=n, iterations=n, label=label, after_step=clip_pixels)
+    losses = optimize(task, optimizer, losses_of_round, iterations=method.iterations, label=label, after_step=clip_pixels)
     return x.detach().cpu(), losses
 
 

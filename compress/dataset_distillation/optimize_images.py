@@ -51,13 +51,11 @@ def optimize_set(task: SynthesisTask, method: OptimizedImages) -> SyntheticSet:
     losses_of_round, y = method.losses(task), targets.to(task.device)
     losses = optimize(
         task,
-        images,
         torch.optim.SGD(groups, lr=method.lr, momentum=MOMENTUM),
         lambda index: losses_of_round(images, y, index, learned),
-        rounds=math.ceil(method.iterations / method.iterations_per_round),
         iterations=method.iterations,
+        per_round=method.iterations_per_round,
         label="dataset_distillation",
-        learned=learned,
     )
     values = {name: float(value.detach()) for name, value in learned.items()}
     return SyntheticSet(images.detach().cpu(), targets, losses=losses, learned=values)
@@ -71,30 +69,25 @@ def init_images(task: SynthesisTask, init: str, targets: Tensor) -> Tensor:
     return torch.cat([pools.draw(c, task.images_per_class, generator) for c in range(len(task.spec.classes))]).clone()
 
 
-# One keyword for each part of the optimization: methods pass them by name.
 def optimize(
     task: SynthesisTask,
-    images: Tensor,
     optimizer: torch.optim.Optimizer,
     losses_of_round: Callable[[int], Iterator[Tensor]],
     *,
-    rounds: int,
     iterations: int,
     label: str,
-    learned: dict[str, Tensor] | None = None,
+    per_round: int = 1,
     after_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """Optimize images in place, one step for each loss.
+    """Optimize the tensors of an optimizer in place, one step for each loss.
 
     Args:
         task: Folder, identity, progress.
-        images: Leaf tensor.
-        optimizer: Of the images and the learned scalars.
+        optimizer: Of the images and of scalars that are learned with them; checkpoints hold its tensors and its state.
         losses_of_round: Computes the losses of a round from its index.
-        rounds: Number of rounds.
         iterations: Number of updates; the last round ends with them.
         label: Prefix of the checkpoint, and label of the progress bar.
-        learned: Further leaf tensors, by name.
+        per_round: Number of losses of a round.
         after_step: Called after each update.
 
     Returns:
@@ -103,7 +96,8 @@ def optimize(
     Raises:
         TrainingError: A loss is not finite; the message names its update.
     """
-    parameters = learned or {}
+    rounds = math.ceil(iterations / per_round)
+    tensors: list[Tensor] = [tensor for group in optimizer.param_groups for tensor in group["params"]]
     identity = hashlib.sha256(json.dumps([task.identity, label]).encode()).hexdigest()
     files = Checkpoints(task.folder, label, identity)
     state, note = files.load()
@@ -114,7 +108,7 @@ def optimize(
         first, losses = state["round"], state["losses"]
         optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            for tensor, value in zip((images, *parameters.values()), state["tensors"], strict=True):
+            for tensor, value in zip(tensors, state["tensors"], strict=True):
                 tensor.copy_(value)
     saved = time.monotonic()
     with task.reporter.bar(label, iterations) as bar:
@@ -129,8 +123,8 @@ def optimize(
                 bar.advance(1, f"loss {losses[-1]:.4g}")
             last = index == rounds - 1
             if last or time.monotonic() - saved > EVERY_S:
-                tensors = [tensor.detach().cpu() for tensor in (images, *parameters.values())]
-                files.save({"round": index + 1, "losses": losses, "optimizer": optimizer.state_dict(), "tensors": tensors})
+                values = [tensor.detach().cpu() for tensor in tensors]
+                files.save({"round": index + 1, "losses": losses, "optimizer": optimizer.state_dict(), "tensors": values})
                 saved = time.monotonic()
     return losses
 

@@ -18,6 +18,7 @@ from compress.train.plan import TrainingPlan
 from compress.train.settings import FinetuneSettings
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.combine_teachers import CombineRule
+from compress.train.teachers.logit_shards import LogitFolder
 
 
 def finetune(
@@ -84,11 +85,10 @@ def cached_teacher(
         teachers,
         context.data.train,
         key=key,
-        cache=context.cache,
+        cache=LogitFolder(context.cache, k),
         device=context.device,
         reporter=context.reporter,
         combine=combine,
-        k=k,
     )
 
 

@@ -11,13 +11,14 @@ from compress.train.optimizer_step import group_batches
 from compress.train.optimizers import lr_factor
 from compress.train.settings import Training
 from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.logit_shards import LogitFolder
 from tests.train.features.networks import staged
 from tests.train.toy_training import conv_net, plain_net, toy_data, train
 
 
 def teach(student, teacher, term, folder):
     data = toy_data()
-    cached = CachedTeacher([teacher], data.train, key="t", cache=folder / "cache", device="cpu")
+    cached = CachedTeacher([teacher], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
     return train(student, folder, data=data, terms=(term,), teacher=cached)
 
 

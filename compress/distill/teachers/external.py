@@ -22,6 +22,7 @@ from compress.core.stage import Context
 from compress.data.batch import Batch, Split
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.logit_shards import LogitFolder
 
 SMALLEST = torch.finfo(torch.float32).tiny
 NAME = "probabilities"
@@ -179,9 +180,8 @@ def function_teacher(
         context: Data and cache folder.
         k: Classes to store; None for all.
     """
-    split, cache = context.data.train, context.cache
-    network = FunctionModule(function, spec)
-    return CachedTeacher([network], split, key=key, cache=cache, device="cpu", reporter=context.reporter, k=k)
+    network, cache = FunctionModule(function, spec), LogitFolder(context.cache, k)
+    return CachedTeacher([network], context.data.train, key=key, cache=cache, device="cpu", reporter=context.reporter)
 
 
 def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.combine_teachers import CombineRule, combine_logits
-from compress.train.teachers.logit_shards import SHARD_SIZE, LogitShards, row_dtype
+from compress.train.teachers.logit_shards import SHARD_SIZE, LogitFolder, LogitShards, row_dtype
 
 BATCH_SIZE = 128
 """Divides a shard."""
@@ -39,11 +38,10 @@ class CachedTeacher(Teacher):
         teachers: Networks; they are not changed.
         split: The samples.
         key: Identifies the teachers, for example their `network_hash`.
-        cache: Folder for the files.
+        cache: Where the files are, and how many classes they hold.
         device: Where the teachers run: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bar; None shows nothing.
         combine: How the logits of several teachers are combined.
-        k: Store only the k most probable classes and the probability of the rest; None stores all.
     """
 
     def __init__(
@@ -52,21 +50,20 @@ class CachedTeacher(Teacher):
         split: Split,
         *,
         key: str,
-        cache: Path,
+        cache: LogitFolder,
         device: str = "auto",
         reporter: Reporter | None = None,
         combine: CombineRule = "mean",
-        k: int | None = None,
     ) -> None:
         self.teachers = tuple(teachers)
         self.split = split
         self.combine_rule: CombineRule = combine
-        self.k = k
-        self.key = key if combine == "mean" and k is None else f"{key} {combine} {k}"
+        self.k = cache.k
+        self.key = key if combine == "mean" and self.k is None else f"{key} {combine} {self.k}"
         self.device = torch.device(resolve_device(device))
         self.reporter = reporter if reporter is not None else NullReporter()
         identity = json.dumps([self.key, split.fingerprint, len(split)])
-        self.folder = cache / f"logits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        self.folder = cache.path / f"logits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         self._views: dict[int, LogitShards] = {}
         self._copies: list[nn.Module] | None = None
 

@@ -63,6 +63,19 @@ def row_dtype(k: int, classes: int) -> np.dtype[Any]:
     return np.dtype([("classes", index, (k,)), ("log_p", "<f2", (k,)), ("rest", "<f4")])
 
 
+@dataclass(frozen=True)
+class LogitFolder:
+    """Where logits are cached, and in which format.
+
+    Attributes:
+        path: Folder that holds one folder for each teacher, split and format.
+        k: See `encode`.
+    """
+
+    path: Path
+    k: int | None = None
+
+
 @dataclass
 class LogitShards:
     """The logits of one view of a split, in shards with a manifest each.

@@ -11,6 +11,7 @@ from compress.distill.stage import Distill
 from compress.distill.teachers.settings import TemporalEnsemble
 from compress.train.curriculum.settings import Curriculum
 from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.logit_shards import LogitFolder
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, toy_data, train
 
 CURRICULA = [
@@ -22,7 +23,7 @@ CURRICULA = [
 
 def teach(folder, curriculum, **more):
     data = toy_data()
-    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=folder / "cache", device="cpu")
+    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 2})
     module, terms = conv_net(), (HardLabels(weight=0.5), Response())
     history = train(module, folder, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum, **more)

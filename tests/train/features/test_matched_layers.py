@@ -22,6 +22,7 @@ from compress.distill.losses.self_distillation_exits import SelfDistillationExit
 from compress.distill.losses.similarity import Similarity
 from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.logit_shards import LogitFolder
 from tests.train.features.networks import INPUTS, Recurrent, Transformer, seeded, staged
 from tests.train.toy_training import SETTINGS, Countdown, conv_net, toy_data, train
 
@@ -37,7 +38,7 @@ def pairs(student, teacher, term, inputs=INPUTS):
 
 def teach(student, teacher, term, folder, settings=SETTINGS, **more):
     data = toy_data()
-    answers = CachedTeacher([teacher], data.train, key="t", cache=folder / "cache", device="cpu")
+    answers = CachedTeacher([teacher], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
     return train(student, folder, settings, data=data, terms=(HardLabels(weight=0.5), term), teacher=answers, **more)
 
 
@@ -127,7 +128,7 @@ def test_branches_need_a_layer_to_leave_from():
 def test_hints_bring_the_students_features_to_the_teachers(tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 12, "lr": 0.05})
     data = toy_data()
-    answers = CachedTeacher([staged(1)], data.train, key="t", cache=tmp_path, device="cpu")
+    answers = CachedTeacher([staged(1)], data.train, key="t", cache=LogitFolder(tmp_path), device="cpu")
     loss = train(staged(), tmp_path, settings, data=data, terms=(Hint(),), teacher=answers).curves["loss"].y
     assert loss[-1] < 0.2 * loss[0]
 
@@ -142,7 +143,8 @@ def test_adapters_are_trained_with_the_student():
 
 def test_several_teachers_are_all_looked_into(tmp_path):
     data = toy_data()
-    answers = CachedTeacher([staged(1, (8, 8)), staged(2, (4, 6))], data.train, key="t", cache=tmp_path, device="cpu")
+    teachers, cache = [staged(1, (8, 8)), staged(2, (4, 6))], LogitFolder(tmp_path)
+    answers = CachedTeacher(teachers, data.train, key="t", cache=cache, device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 1})
     history = train(staged(), tmp_path, settings, data=data, terms=(HardLabels(), Fsp()), teacher=answers)
     assert [row["teacher"] for row in history.matched] == [0, 0, 1, 1]

@@ -6,7 +6,7 @@ from compress.core.fact import Fact
 from compress.core.sentences import render
 from compress.train.teachers import logit_shards as kept
 from compress.train.teachers.cached_logits import CachedTeacher
-from compress.train.teachers.logit_shards import LogitShards, decode, encode, row_dtype
+from compress.train.teachers.logit_shards import LogitFolder, LogitShards, decode, encode, row_dtype
 from tests.train.toy_training import ToySplit, conv_net
 
 
@@ -43,17 +43,17 @@ def test_all_classes_come_back_as_they_are(k):
     assert np.array_equal(decode(encode(z, k), 5), z)
 
 
-def answers(split, cache, teacher, **more):
-    return CachedTeacher([teacher], split, key="t", cache=cache, device="cpu", **more)
+def cached(split, folder, teacher, k=None):
+    return CachedTeacher([teacher], split, key="t", cache=LogitFolder(folder, k), device="cpu")
 
 
 def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "SHARD_SIZE", 128)
     monkeypatch.setattr("compress.train.teachers.cached_logits.SHARD_SIZE", 128)
     split, teacher = ToySplit(300, 1, views=1), conv_net()
-    whole = answers(split, tmp_path / "whole", teacher)
+    whole = cached(split, tmp_path / "whole", teacher)
     whole.precompute([0])
-    cut = answers(split, tmp_path / "cut", teacher)
+    cut = cached(split, tmp_path / "cut", teacher)
     asked = []
 
     def ask(batch):
@@ -66,7 +66,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
     with pytest.raises(KeyboardInterrupt):
         cut.precompute([0])
     assert len(list(cut.folder.glob("*.npy"))) == 2
-    again = answers(split, tmp_path / "cut", teacher)
+    again = cached(split, tmp_path / "cut", teacher)
     monkeypatch.setattr(
         again, "_compute", lambda batch: asked.append(len(batch.target)) or CachedTeacher._compute(again, batch)
     )
@@ -75,7 +75,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
     batch = next(iter(split.epoch(0, 300, 0)))
     assert torch.equal(again.logits(batch), whole.logits(batch))
     next(again.folder.glob("*-00001.npy")).write_bytes(b"cut")
-    third = answers(split, tmp_path / "cut", teacher)
+    third = cached(split, tmp_path / "cut", teacher)
     monkeypatch.setattr(
         third, "_compute", lambda batch: asked.append(len(batch.target)) or CachedTeacher._compute(third, batch)
     )
@@ -86,7 +86,7 @@ def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path
 
 def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size(tmp_path):
     split, teacher = ToySplit(30, 1), conv_net()
-    dense, few = answers(split, tmp_path, teacher), answers(split, tmp_path, teacher, k=2)
+    dense, few = cached(split, tmp_path, teacher), cached(split, tmp_path, teacher, k=2)
     assert dense.folder != few.folder
     assert dense.key != few.key
     assert dense.precompute([0]) is None
@@ -108,12 +108,12 @@ def test_answers_of_few_classes_are_another_folder_and_the_note_tells_their_size
 
 def test_a_manifest_that_is_no_manifest_is_made_again(tmp_path):
     split = ToySplit(30, 1)
-    first = answers(split, tmp_path, conv_net())
+    first = cached(split, tmp_path, conv_net())
     first.precompute([0])
     (manifest,) = first.folder.glob("*.json")
     for text in ("[]", "{}", "nothing"):
         manifest.write_text(text)
         view = LogitShards(first.folder, 0, 30, {})
         assert view.missing() == [0]
-    answers(split, tmp_path, conv_net()).precompute([0])
+    cached(split, tmp_path, conv_net()).precompute([0])
     assert manifest.read_text() != "nothing"
