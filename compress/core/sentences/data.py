@@ -22,6 +22,10 @@ SENTENCES: Sentences = {
         "the loaders give values from {low:.3g} to {high:.3g}, and Data.from_loaders has mean {mean} and std {std}: infer.py "
         "gives the network pixels in [0, 1] that are changed by these alone; pass the mean and std that the loaders use"
     ),
+    "data.loader_pixels_differ": (
+        "infer.py gives the network other pixels of {subject} than the test loader (by up to {levels} of 255 levels): make the "
+        "loader decode and resize as infer.py does, or pass the mean, std and resize that it uses to Data.from_loaders"
+    ),
     "data.equal_samples_in_loaders": (
         "{count} of {probed} samples of the {second} loader that were compared are also in the {first} loader: figures of the "
         "{second} split are too good"
@@ -30,11 +34,13 @@ SENTENCES: Sentences = {
         "{count} classes have no sample in the {split} split ({subject}): its figures say nothing about them"
     ),
     "data.more_files_skipped": "no files of a kind that is read",
+    "data.frames_skipped": "training, tests and infer.py use the first frame of a file",
     "data.synthetic_evaluation": (
         "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"
     ),
 }
 SUBJECTS: Sentences = {
     "data.more_files_skipped": "{files} more files",
+    "data.frames_skipped": "further frames of {files} files ({subject} is one)",
     "data.synthetic_evaluation": "validation and test images",
 }

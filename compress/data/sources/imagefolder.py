@@ -3,6 +3,8 @@
 With `train/`, `val/` and `test/` each is used as it is. Without `test/`, the final figures come from `val/`, as everyone
 reports ImageNet, and the images for tuning are held out of `train/`. With one folder a class, both are held out by seed.
 
+Of an animated image or a stack of pages, the first frame is used, as in `infer.py`; the record says so.
+
 Every chosen file is decoded once when the data set is loaded, up to `CHECKED` files; of more than that only the headers
 are read, and a damaged file is refused when training reaches it. Normalised by ImageNet's mean and standard deviation.
 """
@@ -49,6 +51,8 @@ LARGEST = 89_478_485
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NAMED = 10
 _SKIPS = 50
+_FRAMES = frozenset({".gif", ".tif", ".tiff", ".png", ".webp"})
+"""Suffixes of formats with several frames. A JPEG with an embedded preview has two for Pillow; its first is the photograph."""
 
 FileSelection = tuple[FolderListing, Indices]
 
@@ -115,7 +119,9 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         chosen = balanced_subset(labels, limit, settings.seed)
         files = tuple(listing.files[index] for index in indices[chosen])
         readers.append(ImageFiles(files, labels[chosen], settings.channels))
-    _check_files([file for reader in readers for file in reader.files])
+    selected = [file for reader in readers for file in reader.files]
+    _check_files(selected)
+    skipped += _frames_skipped(selected)
     grey = settings.channels == 1
     mean, std = ((round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)) if grey else (_MEAN, _STD)
     data = build_image_data(
@@ -176,6 +182,23 @@ def _check_files(files: Sequence[Path]) -> None:
         listed = "\n".join([*faults[:_NAMED], *more])
         msg = f"{len(faults)} of {len(files)} image files cannot be decoded; replace or remove them:\n{listed}"
         raise DataError(msg)
+
+
+def _frames_skipped(files: Sequence[Path]) -> tuple[Fact, ...]:
+    """A fact where files hold frames after the first; nothing of more than `CHECKED` files."""
+    if len(files) > CHECKED:
+        return ()
+    stacks = [file for file in files if file.suffix.lower() in _FRAMES and _has_second_frame(file)]
+    return (Fact.of("data.frames_skipped", printable(stacks[0]), files=len(stacks)),) if stacks else ()
+
+
+def _has_second_frame(file: Path) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+            image.seek(1)
+    except Exception:  # none, or a damaged one, which nothing reads
+        return False
+    return True
 
 
 def _refuse_size(image: Image.Image) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 import compress.data.sources.imagefolder as imagefolder_module
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.sentences import render
+from compress.core.sentences import render, render_subject
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 
@@ -219,6 +219,25 @@ def test_other_files_are_left_out_and_recorded(tmp_path):
     (tmp_path / "cat" / "notes.txt").write_text("words")
     (tmp_path / "cat" / ".DS_Store").write_text("hidden")
     assert read(tmp_path).skipped == (Fact.of("data.not_an_image_file", "cat/notes.txt", suffix=".txt"),)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "png", "webp"])
+def test_the_first_frame_of_an_animation_or_a_stack_is_used_and_the_others_are_recorded(tmp_path, suffix):
+    fill(tmp_path, 4)
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ((250, 0, 0), (0, 0, 250), (0, 250, 0))]
+    for name in ("one", "two"):
+        frames[0].save(tmp_path / "cat" / f"{name}.{suffix}", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "cat" / f"single.{suffix}")
+    data = read(tmp_path, image_size=16)
+    (fact,) = data.skipped
+    assert re.match(rf"further frames of 2 files \(.*(one|two)\.{suffix} is one\)", render_subject(fact))
+    assert "the first frame" in render(fact)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.spec.mean, data.spec.std))
+    for split in (data.train, data.validation, data.test):
+        pixels = next(iter(split.ordered(64))).input * std + mean
+        colours = {file.name: image.mean((1, 2)) for file, image in zip(split._reader.files, pixels, strict=True)}
+        for colour in (colour for name, colour in colours.items() if name.endswith(suffix)):
+            torch.testing.assert_close(colour, torch.tensor([250 / 255, 0, 0]), atol=0.02, rtol=0)
 
 
 def test_a_limit_is_class_balanced(tmp_path):
