@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,15 +130,35 @@ class LoaderSplit:
     @property
     def labels(self) -> Indices | None:
         """Class of each sample, int64 (N,), where the dataset has them without reading its samples; else None."""
-        dataset, indices = self._dataset, None
-        while isinstance(dataset, Subset):
-            indices = np.asarray(dataset.indices)[... if indices is None else indices]
-            dataset = dataset.dataset
+        dataset, indices = self._whole_dataset()
         values = dataset.tensors[-1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
         if not isinstance(values, (list, Tensor, np.ndarray)) or len(values) != len(dataset):  # type: ignore[arg-type]
             return None
         labels = np.asarray(values)
-        return labels[... if indices is None else indices] if labels.ndim == 1 and labels.dtype.kind == "i" else None
+        return labels[indices] if labels.ndim == 1 and labels.dtype.kind == "i" else None
+
+    def image_files(self, count: int) -> list[tuple[Path, Tensor]]:
+        """Up to `count` image files with the sample made of each, (C, H, W), evenly over the split.
+
+        Empty where the dataset does not list its files as torchvision's `ImageFolder` does, as (path, class) in `samples`.
+        """
+        dataset, indices = self._whole_dataset()
+        listed = getattr(dataset, "samples", None)
+        if not isinstance(listed, list) or not all(isinstance(entry, tuple) and isinstance(entry[0], str) for entry in listed):
+            return []
+        with seeded_transform(seed_of("files")):
+            return [
+                (Path(listed[indices[index]][0]), self._check(self._sample(index))[0][0])
+                for index in torch.linspace(0, self._size - 1, min(self._size, count)).round().int().tolist()
+            ]
+
+    def _whole_dataset(self) -> tuple[Dataset[Any], Indices]:
+        """The dataset of which this is a part, and the position there of each sample, (N,)."""
+        dataset, indices = self._dataset, np.arange(self._size)
+        while isinstance(dataset, Subset):
+            indices = np.asarray(dataset.indices)[indices]
+            dataset = dataset.dataset
+        return dataset, indices
 
     def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = self._pair(batch)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.core.network_spec import NetworkSpec, image_spec
+from compress.core.network_spec import NetworkSpec, Resize, image_spec
 from compress.data.batch import Split
 from compress.data.settings import DataSettings
 
@@ -53,6 +53,7 @@ class Data:
         classes: Sequence[str],
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
+        resize: Resize | None = None,
     ) -> Data:
         """Wrap three loaders of (inputs, targets).
 
@@ -67,11 +68,15 @@ class Data:
             classes: Class names in the order of the targets.
             mean: What the loaders subtracted from pixels in [0, 1], per channel; written into the artifact.
             std: What they divided by.
+            resize: How the validation and test loaders scale images to the input, see
+                `compress.data.decode_image.resize_image`; `infer.py` does the same. None: it is found by comparison where the
+                test loader's dataset lists its image files, as torchvision's `ImageFolder` does; else `squash` is assumed.
 
         Raises:
             DataError: A loader has no length, or yields something else.
         """
         from compress.data.dataloader_split import LoaderSplit
+        from compress.data.loader_resizing import FILES, find_resizing
         from compress.data.split_checks import find_missing_classes
 
         names = tuple(map(str, classes))
@@ -93,11 +98,15 @@ class Data:
             mean=_per_channel("mean", mean, channels),
             std=_per_channel("std", std, channels),
             classes=names,
+            resize=resize,
         )
+        resize, differing = find_resizing(splits[2].image_files(FILES), spec)
+        spec = spec.model_copy(update={"preprocessing": spec.image.model_copy(update={"resize": resize})})
         labels = {split.name: split.labels for split in splits[1:]}
         warnings = (
             *_equal_samples(splits),
             *_outside_normalisation(splits, spec),
+            *differing,
             *find_missing_classes({name: values for name, values in labels.items() if values is not None}, spec.classes),
         )
         return Data(spec, splits[0], splits[1], splits[2], warnings=warnings)

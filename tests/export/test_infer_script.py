@@ -9,18 +9,24 @@ import zlib
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
 
 from compress.core.network_spec import NetworkSpec, image_spec
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
+from compress.data.sources import cifar, distilled_set
+from compress.data.sources.distilled_metadata import DistilledMetadata
 from compress.export.infer_script import infer_script
 
 SIZE = 32
@@ -75,6 +81,10 @@ ODD: dict[str, Callable[[Path], None]] = {
     "exif8.png": oriented(8),
     "damaged_exif.jpg": damaged_exif,
     "animated.png": animated,
+    "animated.gif": animated,
+    "animated.webp": animated,
+    "transparent.gif": transparent_palette,
+    "stack.tiff": animated,
     "profile.png": with_profile,
     "dot.png": lambda path: photo(height=1, width=1).save(path),
     "wide.png": lambda path: photo(height=2, width=3000).save(path),
@@ -149,15 +159,98 @@ def test_infer_shows_the_pixels_that_the_test_split_has(folder: Path, tmp_path: 
         np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6, err_msg=path.name)
 
 
-@pytest.mark.parametrize("source", ["digits", "glyphs"])
-def test_infer_shows_the_pixels_of_images_in_memory(tmp_path: Path, source: str) -> None:
-    settings = DataSettings(source=source, image_size=SIZE, augment="none", samples=310, evaluation_limit=8, limit=62)
+class Photographs:
+    """In place of torchvision's CIFAR, which would be downloaded."""
+
+    classes = ("a", "b")
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:  # noqa: ARG002
+        self.data = np.random.default_rng(int(train)).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+        self.targets = [index % 2 for index in range(12)]
+
+
+def save_raw(data: Data, index: int, path: Path) -> None:
+    """A raw test image as a file."""
+    pixels = data.test._reader.read(index).permute(1, 2, 0).numpy()  # type: ignore[attr-defined]
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [20, 32, 40])
+@pytest.mark.parametrize("source", ["digits", "glyphs", "cifar10", "cifar100"])
+def test_infer_shows_the_pixels_of_images_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, size: int, channels: int
+) -> None:
+    monkeypatch.setattr(cifar, "datasets", SimpleNamespace(CIFAR10=Photographs, CIFAR100=Photographs))
+    settings = DataSettings(
+        source=source, image_size=size, channels=channels, augment="none", samples=310, evaluation_limit=8, limit=62
+    )
     data = factory.load_data(settings, base=tmp_path)
-    infer, reader = script(data.spec, tmp_path), data.test._reader  # type: ignore[attr-defined]
-    for index, x in enumerate(test_inputs(data, 3)):
-        path = tmp_path / f"{index}.png"
-        Image.fromarray(reader.read(index)[0].numpy()).save(path)
-        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6)
+    infer = script(data.spec, tmp_path)
+    for index, x in enumerate(test_inputs(data, channels)):
+        save_raw(data, index, tmp_path / "x.png")
+        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.png")[0], x, atol=2e-6)
+
+
+def write_distilled(path: Path, behind: Data | None, spec: NetworkSpec) -> Tensor:
+    """A distilled set of random images."""
+    targets = torch.arange(8) % len(spec.classes)
+    images = torch.randn(8, *spec.shape, generator=torch.Generator().manual_seed(0))
+    about = DistilledMetadata(
+        method="gradient",
+        source=behind.source if behind else "",
+        data=behind.settings if behind else None,
+        fingerprint=behind.train.fingerprint if behind else "",
+    )
+    soft = torch.nn.functional.one_hot(targets, len(spec.classes)).float()
+    distilled_set.write(path, distilled_set.DistilledSet(images, targets, soft, spec, about))
+    return images
+
+
+def test_infer_shows_the_pixels_of_the_data_behind_a_distilled_set(folder: Path, tmp_path: Path) -> None:
+    settings = DataSettings(source=f"imagefolder:{folder / 'images'}", image_size=SIZE, augment="none")
+    behind = factory.load_data(settings, base=folder)
+    images = write_distilled(tmp_path / "distilled.safetensors", behind, behind.spec)
+    data = factory.load_data(DataSettings(source="distilled:.", image_size=SIZE, augment="none"), base=tmp_path)
+    infer = script(data.spec, tmp_path)
+    for path, x in zip(data.test._reader.files, test_inputs(data, 3), strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6, err_msg=path.name)
+    np.testing.assert_array_equal(next(iter(data.train.ordered(8))).input, images)
+
+
+def test_infer_shows_the_images_of_a_distilled_set_without_data_behind_it(tmp_path: Path) -> None:
+    spec = image_spec(channels=3, height=SIZE, width=SIZE, mean=(0.5, 0.4, 0.3), std=(0.2,) * 3, classes=("a", "b"))
+    write_distilled(tmp_path / "distilled.safetensors", None, spec)
+    data = factory.load_data(DataSettings(source="distilled:.", image_size=SIZE, augment="none"), base=tmp_path)
+    infer = script(data.spec, tmp_path)
+    for x in test_inputs(data, 3):
+        np.save(tmp_path / "x.npy", x * np.reshape(spec.std, (3, 1, 1)) + np.reshape(spec.mean, (3, 1, 1)))
+        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy")[0], x, atol=2e-6)
+
+
+CROP = [v2.Resize(round(SIZE * 256 / 224)), v2.CenterCrop(SIZE)]
+SQUASH = [v2.Resize((SIZE, SIZE))]
+
+
+@pytest.mark.parametrize(("transforms", "resize"), [(CROP, "center_crop"), (SQUASH, "squash")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_infer_shows_the_pixels_of_loaders_over_image_files(
+    tmp_path: Path, transforms: list[Any], resize: str, channels: int
+) -> None:
+    for label, (height, width) in product("ab", [(41, 60), (60, 41), (50, 50)]):
+        (tmp_path / "images" / label).mkdir(parents=True, exist_ok=True)
+        photo(height=height, width=width).save(tmp_path / "images" / label / f"{height}.png")
+    mean, std = (0.5,) * channels, (0.25,) * channels
+    to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
+    transform = v2.Compose([*([v2.Grayscale()] if channels == 1 else []), *transforms, *to_tensor])
+    dataset = Subset(ImageFolder(tmp_path / "images", transform), [5, 4, 3, 2, 1, 0])
+    loaders = [DataLoader(dataset, batch_size=4) for _ in range(3)]
+    data = Data.from_loaders(*loaders, classes=["a", "b"], mean=mean, std=std)
+    assert data.spec.resize == resize
+    infer = script(data.spec, tmp_path)
+    for index, x in zip(dataset.indices, test_inputs(data, channels), strict=True):
+        difference = infer.preprocess(dataset.dataset.samples[index][0])[0] - x  # type: ignore[attr-defined]
+        assert np.abs(difference).max() * 0.25 * 255 < 2.5
 
 
 def test_a_rotated_photograph_is_shown_upright(folder: Path, tmp_path: Path) -> None:
