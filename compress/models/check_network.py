@@ -7,6 +7,7 @@ equal outputs, and gives an image the same output alone and in a batch. Otherwis
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,43 @@ TOLERANCE = 1e-3
 """Largest difference of two runs that rounding explains, as a fraction of the largest output."""
 
 
-def take_network(module: nn.Module, spec: NetworkSpec, name: str) -> tuple[nn.Module, tuple[Fact, ...]]:
+@dataclass(frozen=True)
+class Advice:
+    """What to change where a network does not fit the data, in the terms of the place that names the network.
+
+    Attributes:
+        classes: Where it has `{actual}` classes and the data `{needed}`.
+        size: Where it takes images of `{pixels}` pixels and more only.
+        images: Where it takes no such images.
+    """
+
+    classes: str
+    size: str
+    images: str
+
+
+IN_RECIPE = Advice(
+    classes="to replace its head by a fresh one that fits, set args: {{num_classes: {actual}}} beside its source",
+    size="raise data.image_size to {pixels} or more",
+    images="change the network, data.image_size or data.channels, or leave small_stem out where it is set",
+)
+IN_PYTHON = Advice(
+    classes="give it a last layer of {needed} outputs, or Data.from_loaders the names of its {actual} classes as `classes`",
+    size="resize the images in the loaders to {pixels} pixels or more",
+    images="change the network, or the images that the loaders give",
+)
+
+
+def take_network(
+    module: nn.Module, spec: NetworkSpec, name: str, advice: Advice = IN_RECIPE
+) -> tuple[nn.Module, tuple[Fact, ...]]:
     """Check a network and copy it.
 
     Args:
         module: The network; it is left as it is, and so is the random state.
         spec: Input shape and classes that it must fit.
         name: Names it in messages.
+        advice: What to change where it does not fit the data.
 
     Returns:
         A copy in eval mode on the CPU, without wrappers, with plain weights; and notes on what was replaced.
@@ -43,7 +74,7 @@ def take_network(module: nn.Module, spec: NetworkSpec, name: str) -> tuple[nn.Mo
     network, computed = copy_with_plain_weights(inner)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
-        _check_shapes(network, spec, name)
+        _check_shapes(network, spec, name, advice)
         check_each_alone(network, torch.randn(4, *spec.shape), name)
     return network, (*unwrapped, *computed)
 
@@ -139,22 +170,20 @@ def _check_kind(module: object, name: str) -> None:
         raise ModelError(msg)
 
 
-def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str) -> None:
+def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str, advice: Advice) -> None:
     """Run two black images, then one."""
     try:
         outputs = network(torch.zeros(2, *spec.shape))
     except Exception as error:  # whatever the network's own code raises
-        raise ModelError(_why_not(network, spec, name, error)) from error
+        raise ModelError(_why_not(network, spec, name, error, advice)) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         msg = f"{name} answers a batch of 2 with {shape}; a classification network must give one tensor (2, classes)"
         raise ModelError(msg)
     expected = (2, len(spec.classes))
     if tuple(outputs.shape) != expected:
-        msg = (
-            f"class-count mismatch: {name} answers for {outputs.shape[1]} classes, the data has {expected[1]}; "
-            f"to replace the head of a recipe's network by a fresh one that fits, set args: {{num_classes: {outputs.shape[1]}}}"
-        )
+        remedy = advice.classes.format(actual=outputs.shape[1], needed=expected[1])
+        msg = f"class-count mismatch: {name} answers for {outputs.shape[1]} classes, the data has {expected[1]}; {remedy}"
         raise ModelError(msg)
     try:
         network(torch.zeros(1, *spec.shape))
@@ -183,14 +212,9 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
     return True
 
 
-def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception) -> str:
+def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception, advice: Advice) -> str:
     problem = f"{name} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
     works = smallest_size(network, spec.channels, max(spec.height, spec.width))
     if works is not None:
-        return (
-            f"{problem}: they are too small for it; it works from {works} pixels, so raise data.image_size to {works} or more"
-        )
-    return (
-        f"{problem}: {message_line(error)}; it must take one tensor (N, C, H, W): change the network, data.image_size or "
-        "data.channels, or leave small_stem out where it is set"
-    )
+        return f"{problem}: they are too small for it; it works from {works} pixels, so {advice.size.format(pixels=works)}"
+    return f"{problem}: {message_line(error)}; it must take one tensor (N, C, H, W): {advice.images}"

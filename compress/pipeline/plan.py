@@ -209,10 +209,10 @@ def _from_module(module: nn.Module, spec: NetworkSpec) -> NetworkPlan:
     Raises:
         ModelError: It cannot be used; see `compress.models.check_network`.
     """
-    from compress.models.check_network import take_network
+    from compress.models.check_network import IN_PYTHON, take_network
 
     name = type(module).__name__
-    return _copies(*take_network(module, spec, f"the network {name}"))
+    return _copies(*take_network(module, spec, f"the network {name}", IN_PYTHON))
 
 
 def _copies(network: nn.Module, notes: tuple[Fact, ...]) -> NetworkPlan:

@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.errors import ModelError
 from compress.core.network_spec import image_spec
 from compress.core.sentences import render
-from compress.models.check_network import check_each_alone, take_network
+from compress.models.check_network import IN_PYTHON, check_each_alone, take_network
 from compress.train.checkpoints import network_hash
 
 SPEC = image_spec(channels=3, height=12, width=12, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcd"))
@@ -74,6 +74,26 @@ REFUSED = {
 def test_what_is_no_usable_network_is_refused_and_named(build, message):
     with pytest.raises(ModelError, match=message):
         take_network(build(), SPEC, "the network")
+
+
+@pytest.mark.parametrize(
+    ("build", "in_recipe", "in_python"),
+    [
+        (
+            REFUSED["classes"][0],
+            r"set args: \{num_classes: 5\}",
+            r"a last layer of 4 outputs, .*from_loaders .* 5 classes",
+        ),
+        (REFUSED["too small"][0], r"raise data\.image_size to 20", "resize the images in the loaders to 20 pixels"),
+        (REFUSED["two inputs"][0], r"change .* data\.channels", "the images that the loaders give"),
+    ],
+)
+def test_the_advice_names_keys_of_a_recipe_or_arguments_of_python(build, in_recipe, in_python):
+    with pytest.raises(ModelError, match=in_recipe):
+        take_network(build(), SPEC, "the network")
+    with pytest.raises(ModelError, match=in_python) as caught:
+        take_network(build(), SPEC, "the network", IN_PYTHON)
+    assert not any(key in str(caught.value) for key in ("image_size", "num_classes", "data.channels"))
 
 
 def test_an_ordinary_network_is_copied_and_left_as_it_is():

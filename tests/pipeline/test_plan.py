@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Budget, Data, Distill, Profile, Prune, Quantize
 from compress.config.recipe import load
-from compress.core.errors import RecipeError
+from compress.core.errors import ModelError, RecipeError
 from compress.core.sentences import render
 from compress.pipeline.plan import from_objects, from_recipe
 
@@ -182,3 +182,8 @@ def test_a_network_of_own_code_is_built_once_and_every_copy_is_equal(tmp_path, w
     assert torch.equal(second[1].weight, reference[1].weight)
     assert second[1].weight.any()
     assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_a_network_passed_in_python_that_does_not_fit_gets_advice_for_python(data):
+    with pytest.raises(ModelError, match="a last layer of 2 outputs"):
+        from_objects("mine", nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5)), data, [])
