@@ -1,11 +1,17 @@
 import ast
 import io
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 
-from compress.profile.remote.agent_zip import agent
+from compress.profile.remote.agent_zip import agent, loader
 
+BLOCKED = """
+import sys
+for name in ("pydantic", "torch", "onnx", "yaml", "rich", "scipy", "psutil", "onnxscript", "sklearn"):
+    sys.modules[name] = None
+"""
 ON_A_DEVICE = {"numpy", "onnxruntime", "openvino", "tensorrt", "pynvml", "compress"}
 
 
@@ -29,7 +35,21 @@ def test_the_agent_imports_itself_numpy_and_runtimes_alone() -> None:
     assert {module for module in imports if module.startswith("compress.")} <= modules
 
 
-def test_the_same_sources_give_the_same_bytes() -> None:
+def test_the_bundle_needs_numpy_and_the_runtime_only(tmp_path):
+    (tmp_path / "agent.pyz").write_bytes(agent())
+    names = [name for name in zipfile.ZipFile(io.BytesIO(agent())).namelist() if name.startswith("compress")]
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
+    code = f"{BLOCKED}\nsys.path[:0] = [{str(tmp_path / 'agent.pyz')!r}]\n" + "\n".join(f"import {name}" for name in modules)
+    code += "\nimport compress; assert 'agent.pyz' in compress.core.errors.__file__"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_bundle_is_the_same_file_each_time_and_python_3_10():
     first = agent()
     agent.cache_clear()
     assert agent() == first
+    archive = zipfile.ZipFile(io.BytesIO(first))
+    for name in archive.namelist():
+        ast.parse(archive.read(name), name, feature_version=(3, 10))
+    ast.parse(loader(), feature_version=(3, 7))
