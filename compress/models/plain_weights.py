@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
-from compress.core.errors import ModelError
+from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
 
 
@@ -26,34 +27,63 @@ def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, .
     Raises:
         ModelError: A weight cannot be replaced.
     """
-    computed = {
+    memo: dict[int, object] = {
         id(value): value.detach().clone()
         for part in module.modules()
         for value in vars(part).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
+    notes: list[Fact] = []
     try:
-        network = copy.deepcopy(module, computed).cpu().eval()
+        # Every reference to a parametrized part, also one outside the tree of modules, becomes one to its plain copy.
+        plain = {path: _empty(part) for path, part in module.named_modules() if parametrize.is_parametrized(part)}
+        memo |= {id(module.get_submodule(path)): copied for path, copied in plain.items()}
+        network: nn.Module = copy.deepcopy(module, memo)
+        for path, copied in plain.items():
+            notes += _fill(copied, module.get_submodule(path), path, memo)
+    except ModelError:
+        raise
     except Exception as error:  # copying runs the network's own code, which may raise anything
         msg = f"the network cannot be copied: {type(error).__name__}: {error}; keep computed tensors out of its attributes"
         raise ModelError(msg) from error
-    notes: list[Fact] = []
+    network = network.cpu().eval()
     for name, part in list(network.named_modules()):
-        for weight, origin in _computed_weights(part).items():
-            path = f"{name}.{weight}" if name else weight
-            _make_plain(part, weight, origin, path)
-            notes.append(Fact.of("models.plain_weight", path, origin=_name(origin)))
+        for weight, hook in _hooks(part).items():
+            path = _joined(name, weight)
+            _remove_hook(part, weight, hook, path)
+            notes.append(_note(path, hook))
     return network, tuple(notes)
 
 
-def _computed_weights(part: nn.Module) -> dict[str, object]:
-    """What computes a weight of a module, by the weight's name."""
+def _empty(part: nn.Module) -> nn.Module:
+    """A module without attributes, of the class that a parametrized module had before."""
+    kind: type[nn.Module] = parametrize.type_before_parametrizations(part)
+    return kind.__new__(kind)
+
+
+def _fill(copied: nn.Module, part: nn.Module, path: str, memo: dict[int, object]) -> Iterator[Fact]:
+    """Give an empty module the attributes of a parametrized one, and its computed weights as plain ones."""
+    attributes = vars(part) | {"_modules": {name: child for name, child in part._modules.items() if name != "parametrizations"}}
+    vars(copied).update(copy.deepcopy(attributes, memo))
+    assert isinstance(part.parametrizations, nn.ModuleDict)  # noqa: S101  # torch's own structure
+    for name, steps in part.parametrizations.items():
+        assert isinstance(steps, nn.ModuleList)  # noqa: S101  # likewise
+        try:
+            # In eval mode and on a copy: spectral norm changes its buffers in training mode.
+            value = copy.deepcopy(steps, memo).cpu().eval()().detach().clone()
+        except Exception as error:  # parametrizations are the user's own code, which may raise anything
+            raise _irreplaceable(_joined(path, name), steps[0], error) from error
+        if any(parameter.startswith("original") for parameter in steps._parameters):
+            trains = any(parameter.requires_grad for parameter in steps.parameters())
+            copied.register_parameter(name, nn.Parameter(value, requires_grad=trains))
+        else:
+            copied.register_buffer(name, value)
+        yield _note(_joined(path, name), steps[0])
+
+
+def _hooks(part: nn.Module) -> dict[str, object]:
+    """The hooks that compute weights of a module, by the weight's name."""
     weights: dict[str, object] = {}
-    if parametrize.is_parametrized(part):
-        assert isinstance(part.parametrizations, nn.ModuleDict)  # noqa: S101  # torch's own structure
-        for name, steps in part.parametrizations.items():
-            assert isinstance(steps, nn.ModuleList)  # noqa: S101  # likewise
-            weights[name] = steps[0]
     for hook in part._forward_pre_hooks.values():  # torch has no public list of hooks
         if isinstance(hook, (WeightNorm, SpectralNorm)):
             weights[hook.name] = hook
@@ -62,31 +92,34 @@ def _computed_weights(part: nn.Module) -> dict[str, object]:
     return weights
 
 
-def _make_plain(part: nn.Module, weight: str, origin: object, path: str) -> None:
+def _remove_hook(part: nn.Module, weight: str, hook: object, path: str) -> None:
     trained = {id(parameter): parameter.requires_grad for parameter in part.parameters()}
-    part.requires_grad_()  # torch writes the weight of a frozen parametrization as a buffer
     try:
-        match origin:
+        match hook:
             case WeightNorm():
                 remove_weight_norm(part, weight)
             case SpectralNorm():
                 remove_spectral_norm(part, weight)
-            case prune.BasePruningMethod():
-                prune.remove(part, weight)  # type: ignore[no-untyped-call]
             case _:
-                part.__class__ = _own_class(type(part))
-                parametrize.remove_parametrizations(part, weight)
-    except Exception as error:  # parametrizations are the user's own code, which may raise anything
-        msg = f"{path} is computed by {_name(origin)} and cannot be written as a plain weight: {error}; remove it first"
-        raise ModelError(msg) from error
+                prune.remove(part, weight)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise _irreplaceable(path, hook, error) from error
     for parameter in part.parameters():
         parameter.requires_grad_(trained.get(id(parameter), any(trained.values())))
 
 
-def _own_class(kind: type[nn.Module]) -> type[nn.Module]:
-    """A copy of the class that torch made for a parametrized module: removing takes the weight's property out of the class."""
-    own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
-    return type(kind.__name__, kind.__bases__, own)
+def _irreplaceable(path: str, origin: object, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} is computed by {_name(origin)} and cannot be written as a plain weight: {message_line(error)}; remove it first"
+    )
+
+
+def _note(path: str, origin: object) -> Fact:
+    return Fact.of("models.plain_weight", path, origin=_name(origin))
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _name(origin: object) -> str:

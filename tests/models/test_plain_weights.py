@@ -87,3 +87,62 @@ def test_a_network_that_cannot_be_copied_is_refused_in_words() -> None:
 
     with pytest.raises(ModelError, match="cannot be copied: TypeError: not twice"):
         copy_with_plain_weights(nn.Sequential(Uncopyable()))
+
+
+class Listed(nn.Module):
+    """Calls one layer under two names and from a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.second = nn.Linear(4, 4)
+        self.listed = [self.first]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.listed[0](self.second(self.first(x)))
+
+
+def test_every_reference_to_a_computed_layer_leads_to_its_plain_copy() -> None:
+    net = Listed().eval()
+    parametrizations.weight_norm(net.first)
+    kind, inputs = type(net.first), torch.randn(2, 4)
+    copied, notes = copy_with_plain_weights(net)
+    assert isinstance(copied, Listed)
+    assert copied.first is copied.second is copied.listed[0]
+    assert type(copied.first) is nn.Linear
+    torch.testing.assert_close(copied(inputs), net(inputs))
+    assert [note.subject for note in notes] == ["first.weight"]
+    assert type(net.first) is kind
+    assert parametrize.is_parametrized(net.second, "weight")
+
+
+def test_a_network_that_is_one_computed_layer_keeps_its_attributes_and_buffers() -> None:
+    layer = nn.BatchNorm2d(3, eps=0.25)
+    layer.running_mean = torch.tensor([1.0, 2.0, 3.0])
+    parametrize.register_parametrization(layer, "weight", Halved())
+    parametrize.register_parametrization(layer, "running_var", Halved())
+    copied, _ = copy_with_plain_weights(layer.eval())
+    torch.testing.assert_close(copied(INPUTS), layer(INPUTS))
+    assert {name for name, _ in copied.named_buffers()} == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+def test_the_callers_network_in_training_mode_is_left_as_it_is() -> None:
+    net = network()
+    parametrizations.spectral_norm(net[0])
+    net.train()(INPUTS)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    copy_with_plain_weights(net)
+    assert net.training
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_parametrization_that_fails_is_named() -> None:
+    class Failing(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            if not self.training:
+                raise RuntimeError("not in eval mode")
+            return weight
+
+    net = network()
+    parametrize.register_parametrization(net[3], "weight", Failing())
+    with pytest.raises(ModelError, match=r"3\.weight is computed by Failing and cannot be .*: not in eval mode; remove it"):
+        copy_with_plain_weights(net)
