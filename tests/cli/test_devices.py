@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from compress.cli.render import device_rows
 from tests.cli.run_process import compress
 
 
@@ -41,13 +40,3 @@ def test_only_this_machine_is_calibrated():
     assert done.returncode == 2
     assert "is not this machine" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_profile_that_cannot_be_read_is_listed_as_such_beside_the_others(tmp_path, monkeypatch):
-    (tmp_path / "devices").mkdir()
-    (tmp_path / "devices" / "broken.yaml").write_text("- no\n- mapping\n")
-    monkeypatch.chdir(tmp_path)
-    rows = {row[0]: row for row in device_rows()}
-    assert rows["jetson_orin_nano"][2:4] == ["gpu", "tensorrt"]
-    assert "cannot be used" in rows["broken"][1]
-    assert {len(row) for row in rows.values()} == {5}

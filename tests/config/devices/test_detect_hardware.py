@@ -1,9 +1,5 @@
 import os
 
-import pytest
-
-from compress.config.devices import cpu_info as cpu
-from compress.config.devices.cpu_info import caches, cpu_name, cpuinfo
 from compress.config.devices.detect_hardware import detect_hardware
 
 ARM = """processor\t: 0
@@ -46,28 +42,3 @@ def test_a_system_without_proc_or_sys(tmp_path):
 def test_a_system_without_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert detect_hardware().processors == os.cpu_count()
-
-
-def test_an_unknown_implementer_is_given_as_a_number():
-    assert cpu_name({"CPU part": "0x1", "CPU implementer": "0x99"}) == "implementer 0x99 CPU part 0x1"
-
-
-def test_the_first_processor_counts(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(ARM)
-    assert cpuinfo(path)["CPU part"] == "0xd42"
-
-
-@pytest.mark.parametrize(("size", "expected"), [("32K", 32768), ("8M", 8 << 20), ("512", 512)])
-def test_caches_by_level(tmp_path, size, expected):
-    for index, (level, kind) in enumerate((("1", "Data"), ("1", "Instruction"), ("2", "Unified"))):
-        folder = tmp_path / f"index{index}"
-        folder.mkdir()
-        for name, text in (("level", level), ("type", kind), ("size", size)):
-            (folder / name).write_text(text + "\n")
-    (tmp_path / "index9").mkdir()  # tells nothing
-    assert caches(tmp_path) == {"L1d": expected, "L1i": expected, "L2": expected}
-
-
-def test_flags_are_written_as_the_kernel_does():
-    assert {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"} <= set(cpu.NOTABLE)
