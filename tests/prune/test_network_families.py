@@ -43,6 +43,7 @@ FAMILIES = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_half_of_the_macs_go(name, tmp_path):
     size = FAMILIES[name]

@@ -176,6 +176,7 @@ SENTENCES: Sentences = {
         "removing channels changes more than what reads them: they pass an operation over channels or one that reorders them"
     ),
     "prune.effect_not_seen": "its channels have no effect on the outputs, so their removal cannot be tested",
+    "prune.trial_fails": "the network does not run in double precision, in which removals are tried: {error}",
     "prune.trial_not_finite": "their removal cannot be tested, because the outputs are not finite",
     "prune.tied_weights": "the weights of {layer} are shared with {other}",
     "prune.computed_weights": "the weight of {layer} is computed by a mask or parametrization; remove that first",

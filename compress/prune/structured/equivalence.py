@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +30,30 @@ LEAST_EFFECT = 1e-6
 """Smallest effect of a group on the outputs, likewise, that the trial can judge."""
 _BATCHNORM = (nn.modules.batchnorm._BatchNorm,)
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
+
+
+@dataclass(frozen=True, eq=False)
+class TrialNetwork:
+    """What all trials of a network start from.
+
+    Attributes:
+        spec: Its input.
+        network: In float64, with random weights; the gradients are those of a random projection of the outputs.
+        inputs: Two samples, (2, C, H, W).
+        outputs: For these, (2, K).
+    """
+
+    spec: NetworkSpec
+    network: nn.Module
+    inputs: Tensor
+    outputs: Tensor
+
+    def copy(self) -> nn.Module:
+        """A copy that shares the gradients."""
+        net = copy.deepcopy(self.network)
+        for parameter, original in zip(net.parameters(), self.network.parameters(), strict=True):
+            parameter.grad = original.grad
+        return net
 
 
 def unprunable(
@@ -51,12 +76,21 @@ def unprunable(
     Raises:
         ModelError: It takes too long.
     """
-    watchdog = watchdog or Watchdog()
     if not picks:
         return {}
+    trial = _trial_network(module, spec)
+    if isinstance(trial, Fact):
+        advance(len(picks))
+        return dict.fromkeys(picks, trial)
+    return _halve(trial, picks, watchdog or Watchdog(), advance)
+
+
+def _halve(
+    trial: TrialNetwork, picks: Mapping[str, Sequence[int]], watchdog: Watchdog, advance: Callable[[int], None]
+) -> dict[str, Fact]:
     roots = list(picks)
     watchdog.check(roots[0])
-    verdict = check_equivalence(module, spec, picks)
+    verdict = check_equivalence(trial, picks)
     if not isinstance(verdict, Fact):
         advance(len(roots))
         return verdict
@@ -66,33 +100,22 @@ def unprunable(
     half = len(roots) // 2
     reasons: dict[str, Fact] = {}
     for part in (roots[:half], roots[half:]):
-        reasons |= unprunable(module, spec, {root: picks[root] for root in part}, watchdog=watchdog, advance=advance)
+        reasons |= _halve(trial, {root: picks[root] for root in part}, watchdog, advance)
     return reasons
 
 
-def check_equivalence(module: nn.Module, spec: NetworkSpec, picks: Mapping[str, Sequence[int]]) -> Fact | dict[str, Fact]:
+def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -> Fact | dict[str, Fact]:
     """Remove channels of a copy.
 
     Returns:
         What is wrong, without a subject; or, when the removal is equivalent, the roots whose channels have no effect that the
         trial could judge.
     """
-    x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for randomize in (True, False):
-        net = _trial_copy(module, randomize=randomize)
-        before = _outputs(net, x)
-        if before is not None:
-            return _compare(net, spec, picks, x, before)
-    return Fact.of("prune.trial_not_finite")
-
-
-def _compare(
-    net: nn.Module, spec: NetworkSpec, picks: Mapping[str, Sequence[int]], x: Tensor, before: Tensor
-) -> Fact | dict[str, Fact]:
-    graph = build_graph(net, spec)
+    net, x, before = trial.copy(), trial.inputs, trial.outputs
+    graph = build_graph(net, trial.spec)
     try:
         groups = {root: channels_of(graph, net.get_submodule(root), channels) for root, channels in picks.items()}
-        effects = _effects(net, graph, groups, x)
+        effects = {root: _effect(graph, group) for root, group in groups.items()}
         with _masked(graph, groups.values()) as unknown_norms, torch.no_grad():
             expected = net(x)
         remove_channels(net, graph, picks)
@@ -113,11 +136,20 @@ def _compare(
     return {root: Fact.of("prune.effect_not_seen") for root, effect in effects.items() if not effect > LEAST_EFFECT * scale}
 
 
-def _outputs(net: nn.Module, x: Tensor) -> Tensor | None:
-    """Outputs; None where they are not finite."""
-    with torch.no_grad():
-        outputs: Tensor = net(x)
-    return outputs if bool(outputs.isfinite().all()) else None
+def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
+    """The network with random weights, or with its own where these give no finite outputs; or why there is no trial."""
+    x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for randomize in (True, False):
+        net = _trial_copy(module, randomize=randomize)
+        try:
+            with torch.no_grad():
+                outputs: Tensor = net(x)
+            if bool(outputs.isfinite().all()):
+                _add_gradients(net, x)
+                return TrialNetwork(spec, net, x, outputs)
+        except Exception as error:  # the user's network may not compute in float64, or not backwards
+            return Fact.of("prune.trial_fails", error=first_line(error))
+    return Fact.of("prune.trial_not_finite")
 
 
 @torch.no_grad()
@@ -172,14 +204,18 @@ def _columns(weight: Tensor, indices: Sequence[int], *, groups: int, transposed:
     return mask
 
 
-def _effects(net: nn.Module, graph: Any, groups: Mapping[str, Any], x: Tensor) -> dict[str, float]:
-    """First-order change of a random projection of the outputs when nothing reads the channels, by root."""
+def _add_gradients(net: nn.Module, x: Tensor) -> None:
+    """Gradients of a random projection of the outputs."""
     net.requires_grad_(requires_grad=True).zero_grad()
     with torch.enable_grad():
         outputs: Tensor = net(x)
         noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1), dtype=outputs.dtype)
         (outputs * noise).sum().backward()  # type: ignore[no-untyped-call]
-    return {root: abs(sum(_gate_gradient(*pair) for pair in _read_weights(graph, group))) for root, group in groups.items()}
+
+
+def _effect(graph: Any, group: Any) -> float:
+    """First-order change of the projection of `_add_gradients` when nothing reads the channels."""
+    return abs(sum(_gate_gradient(weight, mask) for weight, mask in _read_weights(graph, group)))
 
 
 def _gate_gradient(weight: Tensor, mask: Tensor) -> float:

@@ -9,6 +9,7 @@ from compress.core.sentences import render
 from compress.prune.base import Constraints
 from compress.prune.criteria import random as random_scores
 from compress.prune.structured import dependency_graph as graphs
+from compress.prune.structured import equivalence
 from compress.prune.structured.channels import ChannelPruner
 from compress.prune.structured.equivalence import unprunable
 from compress.prune.structured.tolerant_graph import build_graph
@@ -65,6 +66,31 @@ def test_a_group_norm_elsewhere_hides_no_shuffle(spec):
     pruner = _check(net, spec)
     reasons = {fact.subject: fact.code for fact in pruner.skipped}
     assert reasons == {"mixed": "prune.fails_when_smaller", "head": "prune.output_layer"}
+
+
+class SinglePrecision(nn.Module):
+    """Multiplies by a constant that is no buffer, so that it does not run in float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 16, 3), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)) @ torch.eye(16, dtype=torch.float32))
+
+
+def test_a_network_that_does_not_run_in_double_precision_is_refused_with_the_reason(spec):
+    with pytest.raises(ModelError, match=r"the network does not run in double precision, .*RuntimeError"):
+        _pruner(SinglePrecision().eval(), spec)
+
+
+def test_trials_start_from_one_copy_with_random_weights(spec, monkeypatch):
+    copies = []
+    real = equivalence._trial_copy
+    monkeypatch.setattr(equivalence, "_trial_copy", lambda *given, **more: copies.append(1) or real(*given, **more))
+    picks = {"mixed": range(8), "after": range(8), "last": range(8)}
+    assert set(equivalence.unprunable(ShuffleThenNorm().eval(), spec, picks)) >= {"mixed"}
+    assert copies == [1]
 
 
 @pytest.mark.parametrize("activation", [nn.Sigmoid, nn.Softplus, nn.Hardsigmoid])
