@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from compress.core.errors import ConversionError, DataError
+from compress.core.errors import ConversionError, DataError, message_line
+from compress.core.frozen_model import FrozenModel
+from compress.core.record import Resize
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -112,7 +115,7 @@ def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(np.int64))
 
 
-def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: dict[str, str]) -> VerificationSamples:
+def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metadata: Mapping[str, str]) -> VerificationSamples:
     from compress.data.decode_image import MODES
 
     if len(shape) != 3 or shape[0] not in MODES:
@@ -123,22 +126,58 @@ def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metada
         msg = f"no images in {', '.join(map(str, paths))}; name image files, or folders that contain some"
         raise DataError(msg)
     selected = [files[index] for index in evenly_spaced(len(files), count)]
-    has_normalisation = "compress" in metadata
-    mean, std = (
-        np.array(json.loads(metadata[key]) if has_normalisation else neutral) for key, neutral in (("mean", 0.0), ("std", 1.0))
-    )
-    resize = json.loads(metadata.get("resize", "null")) or "squash"
-    pixels = np.stack([_read(path, shape, resize) for path in selected])
-    values = ((pixels - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)).astype(np.float32)
+    preprocessing = _Preprocessing.of(metadata, shape[0])
+    pixels = np.stack([_read(path, shape, preprocessing.resize) for path in selected])
+    mean, std = (np.array(values).reshape(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    values = ((pixels - mean) / std).astype(np.float32)
     scaled = (
-        "normalised as the file says" if has_normalisation else "scaled to [0, 1], as the file says nothing of normalisation"
+        "normalised as the file says"
+        if "compress" in metadata
+        else "scaled to [0, 1], as the file says nothing of normalisation"
     )
     return VerificationSamples(
-        values, None, f"{len(selected)} of {len(files)} images, {_RESIZED.get(resize, resize)}, {scaled}"
+        values, None, f"{len(selected)} of {len(files)} images, {_RESIZED[preprocessing.resize]}, {scaled}"
     )
 
 
-_RESIZED = {
+class _Preprocessing(FrozenModel):
+    """What an ONNX file says of the images that it takes.
+
+    Attributes:
+        mean: Per channel, of pixels in [0, 1].
+        std: Per channel.
+        resize: How an image is scaled to the input.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    resize: Resize
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], channels: int) -> Self:
+        """Of a file's metadata; pixels in [0, 1] where `compress` did not write it.
+
+        Raises:
+            DataError: The metadata is not what `compress` writes for so many channels.
+        """
+        if "compress" not in metadata:
+            return cls(mean=(0.0,) * channels, std=(1.0,) * channels, resize="squash")
+        try:
+            found = {key: json.loads(metadata[key]) for key in ("mean", "std")}
+            resize = json.loads(metadata.get("resize", "null"))
+            preprocessing = cls.model_validate({**found, "resize": "squash" if resize is None else resize})
+        except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
+            reason = message_line(error)
+            msg = f"the file's metadata on images cannot be read ({reason}); export it again, or leave out the images"
+            raise DataError(msg) from error
+        if not len(preprocessing.mean) == len(preprocessing.std) == channels:
+            counts = f"{len(preprocessing.mean)} means and {len(preprocessing.std)} deviations"
+            msg = f"the file's metadata holds {counts} for {channels} channels; export it again, or leave the images out"
+            raise DataError(msg)
+        return preprocessing
+
+
+_RESIZED: dict[Resize, str] = {
     "squash": "resized without regard to the aspect ratio",
     "center_crop": "center-cropped",
     "center_crop_unless_square": "center-cropped unless square",
@@ -157,7 +196,7 @@ def _image_files(path: Path) -> Iterator[Path]:
         raise DataError(msg)
 
 
-def _read(path: Path, shape: tuple[int, ...], resize: str) -> Array:
+def _read(path: Path, shape: tuple[int, ...], resize: Resize) -> Array:
     """One image in [0, 1], (C, H, W)."""
     from compress.data.decode_image import open_image, resize_image
 

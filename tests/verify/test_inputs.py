@@ -47,6 +47,32 @@ def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(found.values, 1.6, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mean", "["),
+        ("mean", "{}"),
+        ("mean", "[0, 0]"),
+        ("mean", "[1e400, 0, 0]"),
+        ("mean", None),
+        ("mean", "[" * 100_000),
+        ("std", "[0, 1, 1]"),
+        ("std", "null"),
+        ("resize", "[]"),
+        ("resize", '"stretch"'),
+    ],
+)
+def test_metadata_that_describes_no_images_is_refused(model: Path, tmp_path: Path, key: str, value: str | None) -> None:
+    described = graphs.load(model)
+    spec = InputSpec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
+    graphs.write_metadata(described, spec)
+    entries = {entry.key: entry.value for entry in described.metadata_props} | {key: value}
+    helper.set_model_props(described, {name: text for name, text in entries.items() if text is not None})
+    save(described, tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="metadata"):
+        load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
+
+
 def test_samples_are_spread_evenly() -> None:
     assert evenly_spaced(10, 3).tolist() == [0, 4, 9]
     assert evenly_spaced(3, 10).tolist() == [0, 1, 2]

@@ -241,7 +241,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return [root / entry.name for entry in _entries(root) if entry.is_dir()]
+    return [root / entry.name for entry in _entries(root) if _kind(entry) == stat.S_IFDIR]  # is_dir raises on a link to itself
 
 
 def _some(names: list[str]) -> str:

@@ -63,6 +63,15 @@ def test_links_that_lead_nowhere_or_into_the_data_set_are_skipped_by_name(root, 
     assert listing_hash(root) == before
 
 
+@pytest.mark.parametrize("name", ["self", "a/self"])
+def test_a_link_to_itself_is_no_class_folder(root, name):
+    (root / name).symlink_to("self")
+    assert images(root)[0] == PLAIN
+    assert find_splits(root) == {"all": root}
+    find_splits_as_classes(root)
+    assert listing_hash(root)
+
+
 def test_files_elsewhere_are_followed_once(root, tmp_path):
     fill(tmp_path / "pool", "x.png", "more/y.png")
     (tmp_path / "pool" / "more" / "loop").symlink_to("..")
