@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from compress.core.errors import CompressError
 
 CPU_LIMIT_S = 5.0
-WALL_LIMIT_S = 60
+WALL_LIMIT_S = 600
+"""Far above the limit of CPU time: a machine under load may leave a process waiting for minutes."""
 MEMORY_LIMIT = 10 << 30
 LONGEST_MESSAGE = 100_000
 PACKAGE = str(Path(sys.modules["compress"].__file__ or "").parent)
