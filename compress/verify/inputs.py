@@ -13,7 +13,7 @@ from pydantic import Field
 
 from compress.core.errors import ConversionError, DataError, message_line
 from compress.core.frozen_model import FrozenModel
-from compress.core.record import Resize
+from compress.core.network_spec import Resize
 
 if TYPE_CHECKING:
     import onnxruntime

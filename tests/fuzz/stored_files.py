@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from compress.core.record import InputSpec, RunRecord, StageRecord
+from compress.core.network_spec import image_spec
+from compress.core.record import RunRecord, StageRecord
 from compress.core.run_directory import RunDirectory, validate_stage
 from compress.data.sources import distilled_set
 from compress.data.sources.distilled_metadata import DistilledMetadata, read_metadata
@@ -27,7 +28,8 @@ from compress.train.checkpoints import Checkpoints
 from tests.fuzz.harness import Case, change_bytes, change_tree
 
 CLASSES = tuple("abcdefghij")
-SPEC = InputSpec(channels=3, height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1), classes=CLASSES)
+SPEC = image_spec(channels=3, height=8, width=8, mean=(0, 0, 0), std=(1, 1, 1), classes=CLASSES)
+LARGE = image_spec(channels=3, height=32, width=32, mean=(0, 0, 0), std=(1, 1, 1), classes=CLASSES)
 ARCHITECTURE = "torchvision:squeezenet1_1"
 JSON_VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 2.5, 1 << 40, 1 << 70, 1e308, -1e308, 1e-320, "", "\0", "\x1b[2J", "../../x", "x" * 400, "\ud800",
@@ -98,9 +100,7 @@ def _changed_header(content: bytes, rng: random.Random) -> bytes:
 
 
 def _weights(work: Path) -> Iterator[File]:
-    built = build_model(
-        ModelSettings(source=ARCHITECTURE), SPEC.model_copy(update={"height": 32, "width": 32}), seed=0, base=work
-    )
+    built = build_model(ModelSettings(source=ARCHITECTURE), LARGE, seed=0, base=work)
     large = built.module.state_dict()
     torch.save(large, work / "large.pth")
     torch.save({"state_dict": large, "epoch": 3}, work / "wrapped.pth")
@@ -110,7 +110,7 @@ def _weights(work: Path) -> Iterator[File]:
         path = work / name
         settings = ModelSettings(source=f"file:{path}", architecture=ARCHITECTURE)
         yield File(
-            f"weights {name}", path, path.read_bytes(), functools.partial(build_model, settings, SPEC, seed=0, base=work), 0.02
+            f"weights {name}", path, path.read_bytes(), functools.partial(build_model, settings, LARGE, seed=0, base=work), 0.02
         )
     path = work / "own.safetensors"
     checkpoint.save(network(), network(), path)

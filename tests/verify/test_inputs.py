@@ -63,9 +63,9 @@ def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> 
     ],
 )
 def test_metadata_that_describes_no_images_is_refused(model: Path, tmp_path: Path, key: str, value: str | None) -> None:
-    described = graphs.load(model)
-    spec = InputSpec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
-    graphs.write_metadata(described, spec)
+    described = onnx_files.load(model)
+    spec = image_spec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
+    onnx_files.write_metadata(described, spec)
     entries = {entry.key: entry.value for entry in described.metadata_props} | {key: value}
     helper.set_model_props(described, {name: text for name, text in entries.items() if text is not None})
     save(described, tmp_path / "m.onnx")
