@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from compress.backends import onnx_files
-from compress.backends.onnx_cleanup import all_nodes
+from compress.backends.read_graph import all_nodes
 from compress.core.errors import ConversionError
 
 PROBE = Path(__file__).with_name("crash_probe.py")

@@ -16,7 +16,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from compress.backends import onnx_cleanup, onnx_files
+from compress.backends import onnx_files
+from compress.backends import onnx_graph as graphs
 from compress.backends.exporter_parity import (
     ParityError,
     ReferenceOutputs,
@@ -27,6 +28,9 @@ from compress.backends.exporter_parity import (
     reference_outputs,
 )
 from compress.backends.fold_batchnorm import prepare_for_export
+from compress.backends.node_names import name_nodes
+from compress.backends.onnx_cleanup import strip
+from compress.backends.rewrite_spatial_mean import reducemean_to_gap
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -141,10 +145,10 @@ def _newer_operators(model: ir.Model, opset: int) -> dict[str, int]:
 
 
 def _finish(model: ir.Model, spec: NetworkSpec) -> onnx.ModelProto:
-    proto = ir.to_proto(model)
-    onnx_cleanup.reducemean_to_gap(proto)
-    _name_nodes(proto.graph)
-    onnx_cleanup.strip(proto)
+    reducemean_to_gap(model)
+    name_nodes(model)
+    strip(model)
+    proto = graphs.to_proto(model)
     onnx_files.write_metadata(proto, spec)
     onnx_files.check(proto)
     return proto
@@ -232,19 +236,3 @@ def _reason(error: BaseException | None) -> str:
     )
     innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
     return f"operator {operator}: {innermost}" if operator else innermost
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Call a node with weights by its layer (`features.3.conv.1`), any other by module and operator (`features.3/Add`).
-
-    Reports, per-layer times and `keep_float` then speak the network's names.
-    """
-    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) >= 2}
-    taken: set[str] = set()
-    for index, node in enumerate(graph.node):
-        layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), None)
-        if not layer or layer in taken:
-            module = onnx_cleanup.module_path(node)
-            layer = f"{module}/{node.op_type}" if module else f"{node.op_type}_{index}"
-        node.name = layer if layer not in taken else f"{layer}_{index}"
-        taken.add(node.name)

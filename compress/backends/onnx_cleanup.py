@@ -1,134 +1,92 @@
-"""Rewrites of exported ONNX files, and the torch module that a node came from.
-
-`strip` removes what no runtime reads and stores equal weights once; `shorten_names` shortens the names of tensors;
-`reducemean_to_gap` writes spatial means as pooling.
-"""
+"""Clean-up of exported networks: `strip` removes what no runtime reads, `shorten_names` shortens the names of tensors."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 
-import onnx
+import onnx_ir as ir
 
-NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Metadata key under which torch's exporter writes the modules around an operator: outermost first, the operator last."""
+DEFAULTS = {"auto_pad": "NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
+"""Attributes that are left out where they have these values, which are their defaults."""
 
 
-def strip(model: onnx.ModelProto) -> None:
-    """Remove what no runtime reads: exporter traces, documentation, inferred shapes, unused and duplicate initializers."""
+def strip(model: ir.Model) -> None:
+    """Remove what no runtime reads, in place: traces, documentation, inferred shapes, unused and duplicate constants."""
     graph = model.graph
-    parts = (graph, *graph.node, *graph.input, *graph.output, *graph.initializer)
-    model.ClearField("doc_string")
-    for part in parts:
-        part.ClearField("doc_string")
-        part.ClearField("metadata_props")
-    graph.ClearField("value_info")
+    model.doc_string = None
+    computed = [value for node in graph for value in node.outputs]
+    for part in (graph, *graph, *graph.inputs, *graph.outputs, *computed, *graph.initializers.values()):
+        part.doc_string = None
+        part.metadata_props.clear()
+    for value in computed:
+        if not value.is_graph_output():
+            value.type = value.shape = None
+    for initializer in graph.initializers.values():
+        _strip_initializer(initializer)
     _share_initializers(graph)
 
 
-def reducemean_to_gap(model: onnx.ModelProto) -> None:
-    """Replace ReduceMean over height and width by GlobalAveragePool, in place, with a Flatten where it drops these axes.
+def _strip_initializer(value: ir.Value) -> None:
+    tensor = value.const_value
+    if tensor is not None and (tensor.doc_string or tensor.metadata_props):
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
-    Runtimes compute GlobalAveragePool in int8 and in any memory layout.
+
+def _share_initializers(graph: ir.Graph) -> None:
+    """Keep one of several initializers with the same type, shape and contents; remove those that nothing reads."""
+    first: dict[bytes, ir.Value] = {}
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]
+            continue
+        tensor = value.const_value
+        if tensor is None:
+            continue
+        head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+        shared = first.setdefault(hashlib.sha256(head + tensor.numpy().tobytes()).digest(), value)
+        if shared is not value:
+            for node, index in value.uses():
+                node.replace_input_with(index, shared)
+            if not value.is_graph_output():
+                del graph.initializers[name]
+
+
+def shorten_names(model: ir.Model) -> None:
+    """Give tensors short names and remove attributes with the default value, in place: names are 4 % of a small int8 file.
+
+    Inputs, outputs and nodes with weights keep their names; Q/DQ nodes lose theirs. In a network with branches or loops all
+    tensors keep their names, because those of a branch must differ from all others.
     """
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    values = (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-    for node in [node for node in graph.node if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4]:
-        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        axes_name = node.input[1] if len(node.input) > 1 else ""
-        axes = (
-            onnx.numpy_helper.to_array(constants[axes_name]).ravel() if axes_name in constants else attributes.get("axes", ())
-        )
-        if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-            continue
-        node.op_type = "GlobalAveragePool"
-        del node.input[1:], node.attribute[:]
-        if not attributes.get("keepdims", 1):
-            flatten = onnx.helper.make_node("Flatten", [f"{node.output[0]}_pooled"], [node.output[0]], f"{node.name}/flatten")
-            flatten.metadata_props.extend(node.metadata_props)
-            node.output[0] = flatten.input[0]
-            graph.node.insert(list(graph.node).index(node) + 1, flatten)
-
-
-def _share_initializers(graph: onnx.GraphProto) -> None:
-    used = {name for node in all_nodes(graph) for name in node.input} | {value.name for value in graph.output}
-    first: dict[bytes, str] = {}
-    renamed: dict[str, str] = {}
-    unique = []
-    for tensor in graph.initializer:
-        if tensor.name not in used:
-            continue
-        head = f"{tensor.data_type} {tuple(tensor.dims)} ".encode()
-        digest = hashlib.sha256(head + onnx.numpy_helper.to_array(tensor).tobytes()).digest()
-        renamed[tensor.name] = first.setdefault(digest, tensor.name)
-        if renamed[tensor.name] == tensor.name or tensor.name in {value.name for value in graph.output}:
-            unique.append(tensor)
-    for node in all_nodes(graph):
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    del graph.initializer[:]
-    graph.initializer.extend(unique)
-
-
-DEFAULTS = {"auto_pad": b"NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
-
-
-def shorten_names(graph: onnx.GraphProto) -> None:
-    """Give tensors short names and remove attributes with the default value: names are 4 % of a small int8 file.
-
-    Inputs, outputs and nodes with weights keep their names; Q/DQ nodes lose theirs.
-    """
-    interface = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {name: name for name in (*interface, "")}
-    for tensor in graph.initializer:
-        tensor.name = names.setdefault(tensor.name, f"w{len(names)}")
-    for node in all_nodes(graph):
-        node.input[:] = [names.setdefault(name, f"t{len(names)}") for name in node.input]
-        node.output[:] = [names.setdefault(name, f"t{len(names)}") for name in node.output]
+    nodes = list(graph.all_nodes())
+    for node in nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.name = ""
-        for attribute in list(node.attribute):
-            if attribute.name in DEFAULTS and onnx.helper.get_attribute_value(attribute) == DEFAULTS[attribute.name]:
-                node.attribute.remove(attribute)
+        for name in [name for name in DEFAULTS if name in node.attributes and node.attributes[name].value == DEFAULTS[name]]:
+            del node.attributes[name]
+    if all(node.graph is graph for node in nodes):
+        _rename(graph, _short_names(graph))
 
 
-def module_path(node: onnx.NodeProto, weights: frozenset[str] = frozenset(), *, ours: bool = False) -> str:
-    """Path of the torch module that a node came from, from what its exporter recorded; empty where it recorded nothing.
-
-    Args:
-        node: Of a file written by either of torch's exporters, or by this package.
-        weights: Names of the initializers.
-        ours: This package wrote the file, so that a node is named after its layer, `layer1.0.conv1`, or after its module and
-            operator, `layer1.0/Add`.
-    """
-    if scopes := next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), ""):
-        try:
-            names = list(ast.literal_eval(scopes))
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata of a file from anywhere
-            return ""
-        return next((str(name) for name in reversed(names[:-1]) if name), "")
-    if "/" in node.name:
-        return _join_path(node.name.strip("/").split("/")[:-1])
-    layer = next((name.rsplit(".", 1)[0] for name in node.input if name in weights and "." in name), "")
-    generated = node.name == "" or node.name.startswith((node.op_type, "node_"))
-    return layer or (node.name if ours and not generated else "")
+def _short_names(graph: ir.Graph) -> dict[ir.Value, str]:
+    """`w…` for initializers, `t…` for computed tensors, numbered in the order in which they are read."""
+    interface = {value.name for value in (*graph.inputs, *graph.outputs)}
+    names: dict[ir.Value, str] = {}
+    first = len(interface) + 1
+    for value in graph.initializers.values():
+        if value.name not in interface:
+            names[value] = f"w{first + len(names)}"
+    for tensor in (tensor for node in graph for tensor in (*node.inputs, *node.outputs)):
+        if tensor is not None and tensor.name and tensor.name not in interface:
+            names.setdefault(tensor, f"t{first + len(names)}")
+    return names
 
 
-def _join_path(parts: Iterable[str]) -> str:
-    """`features`, `features.0`, `conv` give `features.0.conv`: children of a Sequential carry their parent's name already."""
-    path = ""
-    for part in parts:
-        path = part if not path or part.startswith(f"{path}.") else f"{path}.{part}"
-    return path
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of branches and loop bodies included."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from all_nodes(inner)
+def _rename(graph: ir.Graph, names: Mapping[ir.Value, str]) -> None:
+    constants = list(graph.initializers.values())
+    graph.initializers.clear()  # a new name may be the old one of another initializer
+    for value, name in names.items():
+        value.name = name
+    for constant in constants:
+        graph.register_initializer(constant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -26,3 +27,12 @@ def read_graph(path: Path) -> onnx.ModelProto:
             raise
         msg = f"{path} is not an ONNX file, or a truncated one; export it again"
         raise ConversionError(msg) from error
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of branches and loop bodies included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from all_nodes(inner)

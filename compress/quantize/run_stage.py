@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from onnx import ModelProto
 
-from compress.backends import onnx_cleanup, onnx_files
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.exporter_parity import check_exporter_parity, parity_inputs, reference_outputs
 from compress.core.atomic_files import write_with
@@ -212,7 +212,6 @@ def _build_other(
     """The network for each runtime in a scheme other than static int8."""
     quantized = schemes.build_models(stage.scheme, model, runtimes, per_channel=stage.per_channel, exclude=excluded)
     for network in quantized.models.values():
-        onnx_cleanup.strip(network)
         onnx_files.write_metadata(network, candidate.spec)
         onnx_files.check(network)
     report.notes += quantized.notes

@@ -21,6 +21,7 @@ import onnx
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_cleanup import strip
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.quantize.bfloat16 import convert_opset, emulate_bfloat16, to_bfloat16
@@ -74,16 +75,21 @@ def build_models(
     """
     if scheme == "bf16":
         bfloat16, skipped = to_bfloat16(model, exclude=exclude)
-        models = dict.fromkeys(runtimes, graphs.to_proto(bfloat16))
-        models[REFERENCE] = graphs.to_proto(emulate_bfloat16(model, exclude=exclude))
+        models = dict.fromkeys(runtimes, _stripped(bfloat16))
+        models[REFERENCE] = _stripped(emulate_bfloat16(model, exclude=exclude))
         return QuantizedModels(models, skipped, (Fact.of("quantize.bfloat16_emulated"),))
     if scheme == "dynamic_int8":
         quantized = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
     elif scheme == "fp16":
         quantized = to_fp16(model, exclude=exclude)
     else:
-        quantized = graphs.to_proto(weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude))
-    return QuantizedModels(dict.fromkeys(runtimes, quantized))
+        quantized = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
+    return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
+
+
+def _stripped(model: ir.Model) -> onnx.ModelProto:
+    strip(model)
+    return graphs.to_proto(model)
 
 
 def weight_only(model: ir.Model, bits: int, *, exclude: Sequence[str] = ()) -> ir.Model:
@@ -127,7 +133,7 @@ def _store_integers(model: ir.Model, layer: WeightedLayer, bits: int) -> None:
     model.graph.insert_before(model.graph[0], dequantize)
 
 
-def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] = ()) -> ir.Model:
     """Linear layers as integer products whose inputs are quantized with the range of each run.
 
     Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
@@ -149,10 +155,10 @@ def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] =
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(exclude),
         )
-        return onnx.load(path)
+        return graphs.to_ir(onnx.load(path))
 
 
-def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
+def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:
     """The network in float16, inputs and outputs in float32; values outside float16's range are clipped.
 
     Args:
@@ -163,4 +169,4 @@ def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> onnx.ModelProto:
 
     proto = graphs.to_proto(model)
     half = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
-    return graphs.to_proto(graphs.to_ir(half))  # sorted: the converter puts the casts of inputs behind their readers
+    return graphs.to_ir(half)  # sorted: the converter puts the casts of inputs behind their readers

@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.backends import check_file
 from compress.backends.check_file import check_onnx_file
-from compress.backends.onnx_cleanup import NAME_SCOPES, module_path
 from compress.core.errors import ConversionError
 
 Edit = Callable[[onnx.ModelProto], object]
@@ -105,11 +104,3 @@ def test_a_crash_or_a_hang_of_the_runtime_is_an_error(
     monkeypatch.setattr(check_file, "PROBE", probe)
     with pytest.raises(ConversionError, match=message):
         check_onnx_file(tmp_path / "model.onnx", timeout_s=3.0)
-
-
-def test_odd_name_scopes_give_no_module() -> None:
-    node = helper.make_node("Conv", ["input", "weight"], ["features"])
-    node.metadata_props.add(key=NAME_SCOPES, value="f()")
-    assert module_path(node) == ""
-    node.metadata_props[0].value = "['', 'body', 'conv2d']"
-    assert module_path(node) == "body"

@@ -83,7 +83,7 @@ def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
 
 
 def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
-    made = dynamic_int8(graphs.to_ir(model), per_channel=True)
+    made = graphs.to_proto(dynamic_int8(graphs.to_ir(model), per_channel=True))
     operators = {node.op_type for node in made.graph.node}
     assert "MatMulInteger" in operators
     assert "Conv" in operators
@@ -91,7 +91,7 @@ def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> 
 
 
 def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
-    made = to_fp16(graphs.to_ir(model))
+    made = graphs.to_proto(to_fp16(graphs.to_ir(model)))
     kinds = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
     assert set(stored(made)) == {onnx.TensorProto.FLOAT16}

@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
+import onnx_ir as ir
 
-from compress.backends import onnx_cleanup
+from compress.backends.node_names import module_path
+from compress.backends.read_graph import all_nodes
 
 MARK = re.compile(r"origin(\d+)_")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -45,11 +47,9 @@ class NodeOrigin:
 
 def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
     """Every node of the main graph, in order, with the torch module that it came from."""
-    weights = frozenset(tensor.name for tensor in model.graph.initializer)
-    ours = any(entry.key == "compress" for entry in model.metadata_props)
-    return tuple(
-        NodeOrigin(node.name, node.op_type, onnx_cleanup.module_path(node, weights, ours=ours)) for node in model.graph.node
-    )
+    indexed = ir.from_proto(model)
+    ours = "compress" in indexed.metadata_props
+    return tuple(NodeOrigin(node.name or "", node.op_type, module_path(node, ours=ours)) for node in indexed.graph)
 
 
 def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -63,7 +63,7 @@ def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
         for position, name in enumerate(node.output):
             if name and name not in interface:
                 renamed[name] = node.output[position] = f"origin{index}_{position}"
-    for node in onnx_cleanup.all_nodes(copy.graph):
+    for node in all_nodes(copy.graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     copy.graph.ClearField("value_info")
     return copy

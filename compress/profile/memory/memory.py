@@ -15,8 +15,7 @@ import onnx
 from onnx import helper
 from onnx.external_data_helper import ExternalDataInfo
 
-from compress.backends.onnx_cleanup import all_nodes
-from compress.backends.read_graph import read_graph
+from compress.backends.read_graph import all_nodes, read_graph
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.record import Quantity

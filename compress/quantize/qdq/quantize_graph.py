@@ -21,8 +21,8 @@ import onnxruntime.quantization
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
-from compress.backends import onnx_cleanup
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_cleanup import shorten_names, strip
 from compress.core.fact import Fact
 from compress.quantize.analysis.float_fallback import INTEGER, is_dequantized, is_quantized_weight
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
@@ -124,10 +124,9 @@ def _finish(model: ir.Model, placement: QDQPlacement) -> onnx.ModelProto:
         _quantize_biases(model)
     if placement.block_weight_quantization:
         block_weight_quantization(model)
-    proto = graphs.to_proto(model)
-    onnx_cleanup.strip(proto)
-    onnx_cleanup.shorten_names(proto.graph)
-    return proto
+    strip(model)
+    shorten_names(model)
+    return graphs.to_proto(model)
 
 
 def _overrides(model: ir.Model, ranges: Ranges, placement: QDQPlacement) -> dict[str, list[dict[str, object]]]:

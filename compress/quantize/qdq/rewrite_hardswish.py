@@ -14,8 +14,11 @@ Symbols: s, z scale and zero point of x; q uint8; α > 0, β in (0, 1].
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
 
@@ -25,10 +28,7 @@ LEVELS = 255
 
 def decompose_hardswish(model: ir.Model) -> None:
     """Replace each HardSwish by HardSigmoid and Mul, in place; the function stays the same."""
-    for node in [node for node in model.graph if node.op_type == "HardSwish"]:
-        x, y = node.inputs[0], node.outputs[0].name
-        gate = graphs.make_node("HardSigmoid", [x], [f"{y}_gate"], f"{node.name}/gate", alpha=1 / 6, beta=0.5)
-        graphs.replace_node(model, node, gate, graphs.make_node("Mul", [x, *gate.outputs], [""], f"{node.name}/product"))
+    pattern.RewriteRuleSet([_DECOMPOSE]).apply_to_model(model)
 
 
 def original_node_name(name: str) -> str:
@@ -44,29 +44,62 @@ def hardsigmoid_to_qadd(model: ir.Model) -> None:
     Args:
         model: Q/DQ graph, uint8 activations, the output of each HardSigmoid quantized with scale 1/255 and zero point 0.
     """
-    for node in [node for node in model.graph if node.op_type == "HardSigmoid"]:
-        before = node.inputs[0].producer() if node.inputs[0] is not None else None
-        settings = graphs.attributes(node)
-        alpha, beta = settings.get("alpha", 0.2), settings.get("beta", 0.5)
-        if before is None or before.op_type != "DequantizeLinear" or alpha <= 0 or not 0 < beta <= 1:
-            continue
-        if any(reader.op_type == "QuantizeLinear" for reader in node.outputs[0].consumers()):
-            _replace(model, node, before, alpha, beta)
+    sources = [
+        node.inputs[0].producer() for node in model.graph if node.op_type == "HardSigmoid" and node.inputs[0] is not None
+    ]
+    pattern.RewriteRuleSet([_TO_QADD]).apply_to_model(model)
+    unread = {node for node in sources if node is not None and node.graph is model.graph and not node.outputs[0].uses()}
+    model.graph.remove(unread, safe=True)  # the runtime would run them although nothing reads them
 
 
-def _replace(model: ir.Model, node: ir.Node, before: ir.Node, alpha: float, beta: float) -> None:
-    """DQ(q, α s, z) + DQ(255, β/255, 0) in place of `node`; `before` is DQ(q, s, z)."""
-    y = node.outputs[0].name
+def _hardswish(op: Any, x: Any) -> Any:
+    return op.HardSwish(x, _outputs=["y"])
+
+
+def _gate_and_product(op: Any, x: ir.Value, y: ir.Value) -> Any:
+    name = "" if (node := y.producer()) is None else node.name
+    gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _outputs=[f"{y.name}_gate"])
+    product = op.Mul(x, gate)
+    gate.producer().name, product.producer().name = f"{name}/gate", f"{name}/product"
+    return product
+
+
+def _hardsigmoid(op: Any, x: Any) -> Any:
+    return op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["y"])
+
+
+def _is_between_integers(_context: object, x: ir.Value, y: ir.Value) -> Any:
+    result, (alpha, beta), before = pattern.MatchResult(), _slope_and_offset(y), x.producer()
+    if before is None or before.op_type != "DequantizeLinear":
+        return result.fail("its input is float", x)
+    if not any(reader.op_type == "QuantizeLinear" for reader in y.consumers()):
+        return result.fail("its output is float", y)
+    return result if alpha > 0 and 0 < beta <= 1 else result.fail(f"α = {alpha:g} or β = {beta:g} is out of range", y)
+
+
+def _integer_sum(op: Any, x: ir.Value, y: ir.Value) -> Any:
+    """DQ(q, α s, z) + DQ(255, β/255, 0); x is DQ(q, s, z)."""
+    (alpha, beta), before = _slope_and_offset(y), x.producer()
+    assert before is not None  # noqa: S101  # see _is_between_integers
+    q, s, z = before.inputs
     arrays = {
-        "slope": np.asarray(graphs.constant(before.inputs[1])) * np.float32(alpha),
-        "beta": np.uint8(LEVELS),
-        "step": np.float32(beta / LEVELS),
-        "zero": np.uint8(0),
+        "slope": np.asarray(graphs.constant(s)) * np.float32(alpha),
+        "beta": np.asarray(np.uint8(LEVELS)),
+        "step": np.asarray(np.float32(beta / LEVELS)),
+        "zero": np.asarray(np.uint8(0)),
     }  # the quantizer has a `{y}_scale`
-    slope, *offset = (graphs.add_initializer(model, f"{y}_{name}", np.asarray(array)) for name, array in arrays.items())
-    scaled = graphs.make_node("DequantizeLinear", [before.inputs[0], slope, before.inputs[2]], [f"{y}_scaled"])
-    shift = graphs.make_node("DequantizeLinear", offset, [f"{y}_offset"])
-    total = graphs.make_node("Add", [*scaled.outputs, *shift.outputs], [""], str(node.name))
-    graphs.replace_node(model, node, scaled, shift, total)
-    if not before.outputs[0].uses():
-        model.graph.remove(before, safe=True)  # the runtime would run it although nothing reads it
+    slope, *offset = (op.initializer(ir.tensor(array, name=f"{y.name}_{name}")) for name, array in arrays.items())
+    scaled = op.DequantizeLinear(q, slope, z, _outputs=[f"{y.name}_scaled"])
+    total = op.Add(scaled, op.DequantizeLinear(*offset, _outputs=[f"{y.name}_offset"]))
+    total.producer().name = "" if (node := y.producer()) is None else node.name
+    return total
+
+
+def _slope_and_offset(y: ir.Value) -> tuple[float, float]:
+    """α and β of a HardSigmoid."""
+    settings = {} if (node := y.producer()) is None else graphs.attributes(node)
+    return settings.get("alpha", 0.2), settings.get("beta", 0.5)
+
+
+_DECOMPOSE = pattern.RewriteRule(_hardswish, _gate_and_product)
+_TO_QADD = pattern.RewriteRule(_hardsigmoid, _integer_sum, _is_between_integers)

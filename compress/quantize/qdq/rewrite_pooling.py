@@ -1,35 +1,49 @@
-"""Q/DQ nodes at MaxPool: the pool reads integers."""
+"""Q/DQ nodes at MaxPool: the pool reads integers.
+
+    DQ(Q(max_i x_i)) = max_i DQ(Q(x_i)),      Q(x) = clip(round(x / s) + z), DQ(q) = s (q − z)
+
+because Q and DQ are monotone for s > 0. So the pair can stand before the pool, where the convolution before it writes int8 and
+the pool reads a quarter of the bytes.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx_ir as ir
+from onnxscript.rewriter import pattern
 
 
 def quantize_before_maxpool(model: ir.Model) -> None:
     """Quantize before a MaxPool instead of after it, in place: x → MaxPool → Q → DQ becomes x → Q → DQ → MaxPool.
 
-    Rounding is monotone, so max_i Q(x_i) = Q(max_i x_i) and the results stay the same. The convolution before the pool can
-    write int8, and the pool reads a quarter of the bytes.
+    A pool stays where something else reads its result or the integers, or where its input is quantized already.
     """
-    graph = model.graph
-    for pool in [node for node in graph if node.op_type == "MaxPool" and len(node.outputs) == 1]:
-        x, y = pool.inputs[0], pool.outputs[0]
-        readers = y.consumers()
-        if x is None or y.is_graph_output() or [node.op_type for node in readers] != ["QuantizeLinear"]:
-            continue
-        (quantize,) = readers
-        dequantize = quantize.outputs[0].consumers()
-        source = x.producer()
-        if (
-            source is None
-            or source.op_type == "DequantizeLinear"
-            or any(node.op_type != "DequantizeLinear" or node.outputs[0].is_graph_output() for node in dequantize)
-        ):
-            continue
-        for node in dequantize:
-            node.outputs[0].replace_all_uses_with(y)
-        quantize.replace_input_with(0, x)
-        graph.remove([quantize, *dequantize])
-        graph.insert_before(pool, [quantize, dequantize[0]])
-        dequantize[0].outputs[0].name = f"{y.name}_exact"
-        pool.replace_input_with(0, dequantize[0].outputs[0])
+    pattern.RewriteRuleSet([_RULE]).apply_to_model(model)
+
+
+def _pair_after_pool(op: Any, x: Any, scale: Any, zero: Any) -> Any:
+    pooled = op.MaxPool(x, _allow_other_attributes=True, _outputs=["pooled"])
+    integers = op.QuantizeLinear(pooled, scale, zero, _allow_other_attributes=True, _outputs=["integers"])
+    return op.DequantizeLinear(integers, scale, zero, _allow_other_attributes=True, _outputs=["y"])
+
+
+def _is_computed_in_float(_context: object, x: ir.Value, **_: ir.Value) -> Any:
+    result, source = pattern.MatchResult(), x.producer()
+    if source is None:
+        return result.fail("the pool reads the network's input", x)
+    return result.fail("the pool reads integers", x) if source.op_type == "DequantizeLinear" else result
+
+
+def _pair_before_pool(op: Any, x: ir.Value, y: ir.Value, pooled: ir.Value, integers: ir.Value, **_: ir.Value) -> Any:
+    pool, quantize, dequantize = pooled.producer(), integers.producer(), y.producer()
+    assert pool is not None and quantize is not None and dequantize is not None  # noqa: S101, PT018  # they were matched
+    rounded = op.QuantizeLinear(x, *quantize.inputs[1:], **quantize.attributes)
+    exact = op.DequantizeLinear(rounded, *dequantize.inputs[1:], **dequantize.attributes)
+    result = op.MaxPool(exact, **pool.attributes)
+    for value, node in ((rounded, quantize), (exact, dequantize), (result, pool)):
+        value.producer().name = node.name
+    return result
+
+
+_RULE = pattern.RewriteRule(_pair_after_pool, _pair_before_pool, _is_computed_in_float)

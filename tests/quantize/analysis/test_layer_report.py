@@ -28,7 +28,7 @@ def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: 
     other = (
         schemes.dynamic_int8(graphs.to_ir(model), per_channel=True)
         if scheme == "dynamic_int8"
-        else graphs.to_proto(schemes.weight_only(graphs.to_ir(model), int(scheme[-1])))
+        else schemes.weight_only(graphs.to_ir(model), int(scheme[-1]))
     )
     onnx_files.save(other, tmp_path / "made.onnx")
     found, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)

@@ -1,0 +1,63 @@
+"""Spatial means as pooling, a kernel that runtimes compute in int8 and in any memory layout.
+
+    y_nc = 1/(HW) Σ_hw x_nchw
+
+is ReduceMean over axes 2 and 3 of a tensor of rank 4, and GlobalAveragePool by definition. The pool keeps both axes with size
+1; where ReduceMean drops them (`keepdims` = 0), a Flatten of (N, C, 1, 1) to (N, C) follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx_ir as ir
+from onnxscript.rewriter import pattern
+
+from compress.backends import onnx_graph as graphs
+
+SPATIAL_AXES = [2, 3]
+
+
+def reducemean_to_gap(model: ir.Model) -> None:
+    """Replace ReduceMean over height and width by GlobalAveragePool, in place, with a Flatten where it drops these axes."""
+    if not any(node.op_type == "ReduceMean" for node in model.graph):
+        return
+    values = ir.convenience.create_value_mapping(graphs.with_shapes(model).graph)
+    ranks = {name: len(value.shape) for name, value in values.items() if value.shape is not None}
+    pattern.RewriteRuleSet([_rule(ranks)]).apply_to_model(model)
+
+
+def _rule(ranks: Mapping[str, int]) -> Any:
+    """The rule for a network whose tensors have these ranks."""
+
+    def mean(op: Any, x: Any) -> Any:
+        return op.ReduceMean(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
+
+    def is_spatial(_context: object, x: ir.Value, y: ir.Value) -> Any:
+        result, axes = pattern.MatchResult(), _axes(y)
+        if ranks.get(str(x.name)) != 4:
+            return result.fail("the tensor has not the four dimensions (N, C, H, W)", x)
+        return result if sorted(axis % 4 for axis in axes) == SPATIAL_AXES else result.fail(f"the axes are {axes}", y)
+
+    def pool(op: Any, x: ir.Value, y: ir.Value) -> Any:
+        node = y.producer()
+        keeps_axes = node is None or graphs.attributes(node).get("keepdims", 1)
+        pooled = op.GlobalAveragePool(x, _outputs=[str(y.name) if keeps_axes else f"{y.name}_pooled"])
+        pooled.producer().name = node.name if node is not None else None
+        if keeps_axes:
+            return pooled
+        flat = op.Flatten(pooled, _outputs=[str(y.name)])
+        flat.producer().name = f"{pooled.producer().name}/flatten"
+        return flat
+
+    return pattern.RewriteRule(mean, pool, is_spatial)
+
+
+def _axes(y: ir.Value) -> list[int]:
+    """Axes of a ReduceMean, from its second input (operator set 18) or its attribute; none where they are computed."""
+    node = y.producer()
+    if node is None:
+        return []
+    stored = graphs.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    return [int(axis) for axis in (graphs.attributes(node).get("axes", ()) if stored is None else stored.ravel())]
