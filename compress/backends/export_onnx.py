@@ -30,6 +30,7 @@ from compress.backends.exporter_parity import (
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.backends.node_names import name_nodes
 from compress.backends.onnx_cleanup import strip
+from compress.backends.parity_records import record_parity
 from compress.backends.rewrite_spatial_mean import reducemean_to_gap
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -45,7 +46,13 @@ DEFAULT_OPTIONS = OnnxOptions()
 
 
 def export_onnx(
-    module: nn.Module, spec: NetworkSpec, path: Path, *, split: Split | None = None, options: OnnxOptions = DEFAULT_OPTIONS
+    module: nn.Module,
+    spec: NetworkSpec,
+    path: Path,
+    *,
+    split: Split | None = None,
+    options: OnnxOptions = DEFAULT_OPTIONS,
+    cache: Path | None = None,
 ) -> tuple[Fact, ...]:
     """Write a network as one ONNX file, whole or not at all.
 
@@ -59,6 +66,7 @@ def export_onnx(
         path: Where the file appears.
         split: Real samples, on which outputs are compared; noise where there are none.
         options: Operator set and tolerance.
+        cache: Where to record that the file agrees with the network, for stages that take the file over.
 
     Returns:
         Notes: what had to be done another way than usual, such as a batch fixed to 1.
@@ -69,9 +77,11 @@ def export_onnx(
         StoreError: The folder is not writable, or full.
     """
     _check_finite(module)
-    reference = reference_outputs(module, probe_inputs(spec) if split is None else parity_inputs(split))
-    model, notes = _convert(reference, spec, options)
+    inputs = probe_inputs(spec) if split is None else parity_inputs(split)
+    model, notes = _convert(reference_outputs(module, inputs), spec, options)
     onnx_files.save(model, path)
+    if cache is not None:
+        record_parity(path, module, inputs, options, cache)
     return notes
 
 

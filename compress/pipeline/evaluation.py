@@ -115,8 +115,9 @@ def evaluate_outcome(
         return Evaluation(pending.before | _drop(reference, scores, task.metric))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
-        split, options = context.data.validation, context.onnx
-        pending.export_notes.extend(export_onnx(candidate.module, candidate.spec, file, split=split, options=options))
+        split, options, cache = context.data.validation, context.onnx, context.cache
+        notes = export_onnx(candidate.module, candidate.spec, file, split=split, options=options, cache=cache)
+        pending.export_notes.extend(notes)
     evaluation = evaluate_candidate(
         candidate, file, context, before=pending.before, baseline=previous.onnx() if previous else None, session=pending.key
     )

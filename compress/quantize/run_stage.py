@@ -13,7 +13,8 @@ from onnx import ModelProto
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.exporter_parity import check_exporter_parity, parity_inputs, reference_outputs
+from compress.backends.exporter_parity import parity_inputs
+from compress.backends.parity_records import check_parity_once
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
@@ -296,6 +297,5 @@ def _load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.
         raise ConversionError(msg)
     onnx_files.check_finite(model)
     if candidate.module is not None:
-        reference = reference_outputs(candidate.module, parity_inputs(context.data.validation))
-        check_exporter_parity(model, reference, context.onnx)
+        check_parity_once(path, candidate.module, parity_inputs(context.data.validation), context.onnx, context.cache)
     return graphs.to_ir(model)
