@@ -270,8 +270,9 @@ class PipelineExecutor:
                 return input_file
             from compress.backends.export_onnx import export_onnx
 
-            path, split = folder / FLOAT_ONNX, self.data.validation
-            pending.export_notes.extend(export_onnx(network.network(), network.spec, path, split=split, options=self.onnx))
+            path, split, cache = folder / FLOAT_ONNX, self.data.validation, self.directory.out / ".cache"
+            notes = export_onnx(network.network(), network.spec, path, split=split, options=self.onnx, cache=cache)
+            pending.export_notes.extend(notes)
             return path
 
         return Context(
