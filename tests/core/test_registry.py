@@ -21,11 +21,11 @@ from compress.cli import app
 from compress.config.devices import Device, load_device
 from compress.config.recipe import loads, schema
 from compress.config.yaml_lines import parse
-from compress.core.errors import CompressError, RecipeError
+from compress.core.errors import RecipeError
 from compress.core.fact import Fact
 from compress.core.record import RunRecord
-from compress.core.registry import ENTRIES, Entry, add, lookup, names, temporary
-from compress.core.registry_entry import FAMILIES, Registry
+from compress.core.registry import ENTRIES, Entry, lookup, names, temporary
+from compress.core.registry_entry import FAMILIES
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
@@ -212,134 +212,10 @@ def test_every_row_points_at_something_that_can_be_called(entry: Entry) -> None:
     assert entry.source
 
 
-def test_a_taken_name_and_an_unknown_family_are_refused() -> None:
-    with pytest.raises(CompressError, match="'response' exists already"):
-        add(Entry("loss", "response", "mine:Loss", "mine"))
-    with pytest.raises(CompressError, match="unknown family 'losses'"):
-        add(Entry("losses", "mine", "mine:Loss", "mine"))
-
-
-def test_an_unknown_name_offers_the_nearest() -> None:
-    with pytest.raises(CompressError, match=r"responce.*response"):
-        lookup("loss", "responce")
-
-
 def test_a_temporary_row_goes_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), temporary(NEW["loss"]):
         raise ZeroDivisionError
     assert "constant" not in names("loss")
-
-
-PACKAGE = """\
-from compress.core.registry import Entry
-from compress.prune.criteria.norms import l1
-
-smallest = l1
-described = Entry("schedule", "stepped", "their_methods:curve", "their paper", {"single_step": True})
-
-def curve(t, n, *, s_f, s_i=0.0):
-    return s_f
-"""
-
-
-def install(folder: Path, entry_points: dict[str, str]) -> None:
-    """A distribution as pip leaves it."""
-    (folder / "their_methods.py").write_text(PACKAGE)
-    info = folder / "their_package-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.2\n")
-    lines = [f"{name} = {target}" for name, target in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[compress.methods]", *lines, ""]))
-
-
-@pytest.fixture
-def package_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    sys.modules.pop("their_methods", None)
-
-
-def test_a_package_adds_rows_by_entry_points(package_folder: Path) -> None:
-    install(package_folder, {"importance.smallest": "their_methods:smallest", "schedule.stepped": "their_methods:described"})
-    registry = Registry(ENTRIES)
-    assert "smallest" in registry.names("importance")
-    assert "their_methods" not in sys.modules
-    assert registry.lookup("importance", "smallest").source == "package their-package 1.2"
-    described = registry.lookup("schedule", "stepped")
-    assert (described.source, described.options) == ("their paper", {"single_step": True})
-    assert described.load()(1, 2, s_f=0.5) == 0.5
-
-
-def test_a_package_with_a_taken_name_is_ignored_with_a_warning(package_folder: Path) -> None:
-    install(package_folder, {"loss.response": "their_methods:smallest"})
-    registry = Registry(ENTRIES)
-    with pytest.warns(UserWarning, match=r"loss\.response.*their-package 1\.2 is ignored.*exists already"):
-        assert registry.lookup("loss", "response").target.startswith("compress.")
-
-
-def test_a_broken_package_is_named_when_its_method_is_used(package_folder: Path) -> None:
-    install(package_folder, {"loss.theirs": "their_methods:missing"})
-    registry = Registry(ENTRIES)
-    with pytest.raises(CompressError, match=r"loss 'theirs' of package their-package 1\.2 cannot be loaded"):
-        registry.lookup("loss", "theirs")
-
-
-def test_the_command_line_knows_an_installed_package(package_folder: Path) -> None:
-    install(package_folder, {"importance.smallest": "their_methods:smallest"})
-    command = [sys.executable, "-m", "compress", "methods", "importance"]
-    path = f"{package_folder}:{Path(__file__).parents[2]}"
-    listed = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": path, "COLUMNS": "160"})
-    assert "smallest" in listed.stdout
-    assert "package their-package 1.2" in listed.stdout
-
-
-OWN_LOSS = '''\
-import torch
-from compress.train.loss_term import LossTerm
-
-class Flat(LossTerm):
-    """The same loss for each sample."""
-
-    height: float = 1.0
-
-    def per_sample(self, inputs):
-        return torch.full((len(inputs.student_logits),), self.height)
-'''
-
-
-@pytest.fixture
-def own_recipe(tmp_path: Path) -> str:
-    (tmp_path / "own.py").write_text(OWN_LOSS)
-    block = '{distill: {epochs: 1, losses: [{"python:own.py:Flat": {height: 3.0}}, task]}}'
-    return SMALL.replace("task:", f"{TEACHER}task:").replace("  - export\n", f"  - {block}\n")
-
-
-def test_own_code_is_refused_without_trust(own_recipe: str, tmp_path: Path) -> None:
-    assert "--trust-code" in messages(own_recipe, base=tmp_path)
-    assert not [name for name in sys.modules if name.startswith("compress_user_own_")]
-
-
-def test_own_code_is_a_method_with_trust(own_recipe: str, tmp_path: Path) -> None:
-    recipe = loads(own_recipe, base=tmp_path, trust_code=True)
-    (stage,) = [stage for stage in recipe.stages if hasattr(stage, "losses")]
-    assert type(stage.losses[0]).__name__ == "Flat"
-    assert stage.losses[0].height == 3.0
-    assert "python:own.py:Flat" in recipe.model_dump_json()
-    jsonschema.validate(parse(own_recipe, "test").tree, schema())
-
-
-def test_an_unknown_parameter_of_own_code_is_a_fault(own_recipe: str, tmp_path: Path) -> None:
-    message = messages(own_recipe.replace("height: 3.0", "width: 3.0"), base=tmp_path, trust_code=True)
-    assert message == "unknown key: allowed: height, warmup, weight"
-
-
-def test_the_command_line_loads_own_code_with_trust(own_recipe: str, tmp_path: Path) -> None:
-    path = tmp_path / "recipe.yaml"
-    path.write_text(own_recipe)
-    refused = CliRunner().invoke(app, ["validate", str(path)])
-    accepted = CliRunner().invoke(app, ["validate", str(path), "--trust-code"])
-    assert refused.exit_code != 0
-    assert accepted.exit_code == 0, accepted.output
 
 
 def test_rows_are_listed_without_torch() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import compress
 from compress.core.fact import Fact
-from compress.core.record import RunRecord, StageRecord
+from compress.core.record import RunRecord
 from compress.core.sentences import ROOMS, SENTENCES, SUBJECTS, render, render_subject
 
 PACKAGE = Path(compress.__file__).parent
@@ -65,16 +65,6 @@ def test_sentences_take_subject_and_values() -> None:
 
 def test_a_code_of_another_package_is_readable() -> None:
     assert render(Fact.of("mine.layer_too_small", "conv1", size=3)) == "layer too small: conv1 (size 3)"
-
-
-def test_facts_of_a_record_round_trip_and_older_sentences_load(record: RunRecord) -> None:
-    fact = Fact.of("mine.code", "conv1", names=("a", "b"), count=3, ratio=0.5, flag=True, nothing=None)
-    stage = record.stages[0].model_copy(update={"notes": (fact,)})
-    assert StageRecord.model_validate_json(stage.model_dump_json()) == stage
-    older = stage.model_dump(mode="json") | {"notes": ["a sentence"], "skipped": [{"what": "conv1", "reason": "too small"}]}
-    read = StageRecord.model_validate(older)
-    assert [render(note) for note in read.notes] == ["a sentence"]
-    assert [(render_subject(skip), render(skip)) for skip in read.skipped] == [("conv1", "too small")]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("reports/example/**/record.json")), ids=str)

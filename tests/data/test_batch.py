@@ -4,37 +4,32 @@ import torch
 from compress.core.errors import DataError
 from compress.data.batch import Batch
 
-
-def two_inputs() -> Batch:
-    inputs = {"image": torch.arange(24.0).reshape(4, 1, 2, 3), "age": torch.arange(4.0)}
-    return Batch(inputs, {"target": torch.arange(4)}, torch.tensor([7, 5, 3, 1]))
+IMAGES, LABELS = torch.arange(24.0).view(4, 1, 2, 3), torch.tensor([3, 1, 2, 0])
 
 
-def test_rows_selects_the_same_samples_of_every_tensor():
-    batch = two_inputs()
-    rows = batch.rows(torch.tensor([2, 0]))
-    assert torch.equal(rows.inputs["image"], batch.inputs["image"][[2, 0]])
-    assert rows.inputs["age"].tolist() == [2.0, 0.0]
-    assert rows.target.tolist() == [2, 0]
-    assert rows.samples is not None
-    assert rows.samples.tolist() == [3, 7]
-    assert rows.views is None
-    assert (rows.size, batch.size) == (2, 4)
+def test_a_batch_of_one_input_and_one_target_gives_both():
+    batch = Batch.of(IMAGES, LABELS, torch.arange(4))
+    assert batch.size == 4
+    assert batch.input is IMAGES
+    assert batch.target is LABELS
+    assert batch.device == torch.device("cpu")
+    assert batch.to("cpu").views is None
 
 
-def test_a_batch_of_one_input_gives_it_without_its_name():
-    x, y = torch.ones(2, 3, 4, 4), torch.tensor([1, 0])
-    batch = Batch.of(x, y)
-    assert batch.input is x
-    assert batch.target is y
+def test_several_inputs_have_to_be_asked_for_by_name():
+    batch = Batch({"ids": LABELS, "mask": LABELS}, {})
+    assert batch.size == 4
+    with pytest.raises(DataError, match="one of its inputs; the data has ids, mask"):
+        batch.input  # noqa: B018
+    with pytest.raises(DataError, match="one of its targets; the data has none"):
+        batch.target  # noqa: B018
 
 
-def test_the_only_input_of_two_is_refused_with_their_names():
-    with pytest.raises(DataError, match="image, age"):
-        _ = two_inputs().input
-
-
-def test_to_moves_inputs_and_targets():
-    moved = two_inputs().to("meta")
-    assert moved.device.type == "meta"
-    assert moved.target.device.type == "meta"
+@pytest.mark.parametrize("index", [slice(1, 3), torch.tensor([1, 2]), torch.tensor([False, True, True, False])])
+def test_rows_select_the_same_samples_everywhere(index):
+    rows = Batch({"x": IMAGES, "y": IMAGES + 1}, {"t": LABELS}, torch.arange(10, 14), torch.arange(4)).rows(index)
+    assert torch.equal(rows.inputs["x"], IMAGES[1:3])
+    assert torch.equal(rows.inputs["y"], IMAGES[1:3] + 1)
+    assert torch.equal(rows.targets["t"], LABELS[1:3])
+    assert (rows.samples.tolist(), rows.views.tolist()) == ([11, 12], [1, 2])
+    assert Batch.of(IMAGES, LABELS).rows(index).samples is None

@@ -4,7 +4,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from compress.core.errors import DataError
-from compress.core.sentences import render
 from compress.data.interface import Data
 
 
@@ -38,12 +37,6 @@ def equal(left, right):
         torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
         for one, other in zip(left, right, strict=True)
     )
-
-
-def test_the_specification_is_read_off_the_loaders():
-    spec = make().spec
-    assert spec.shape == (3, 8, 8)
-    assert spec.classes == ("a", "b")
 
 
 def test_answers_must_not_be_kept():
@@ -112,13 +105,6 @@ def test_fingerprints_follow_the_samples():
     assert make().test.fingerprint == make().test.fingerprint
     other = Data.from_loaders(*[DataLoader(changed, batch_size=4)] * 3, classes=["a", "b"])
     assert other.test.fingerprint != make().test.fingerprint
-
-
-def test_normalisation_fits_grey_images():
-    grey = DataLoader(tensors(channels=1), batch_size=4)
-    assert Data.from_loaders(grey, grey, grey, classes=["a", "b"]).spec.mean == (0.0,)
-    with pytest.raises(DataError, match="mean has 3 values, the images have 1"):
-        Data.from_loaders(grey, grey, grey, classes=["a", "b"], mean=(0.1, 0.2, 0.3))
 
 
 class Own(Dataset):
@@ -200,25 +186,6 @@ def test_a_sampler_over_some_samples_is_followed_everywhere():
         Data.from_loaders(first, weighted, second, classes=["a", "b"])
 
 
-def test_equal_samples_and_missing_classes_are_warned_of():
-    images = torch.rand(30, 3, 8, 8)
-    train, validation, test = (
-        DataLoader(TensorDataset(images[part], labels), batch_size=4)
-        for part, labels in (
-            (slice(0, 12), torch.arange(12) % 3),
-            (slice(12, 20), torch.zeros(8).long()),
-            (slice(10, 14), torch.tensor([0, 1, 2, 0])),
-        )
-    )
-    found = [render(fact) for fact in Data.from_loaders(train, validation, test, classes=["a", "b", "c"]).warnings]
-    end = "figures of the test split are too good"
-    assert found == [
-        f"2 of 4 samples of the test loader that were compared are also in the train loader: {end}",
-        f"2 of 4 samples of the test loader that were compared are also in the validation loader: {end}",
-        "2 classes have no sample in the validation split (b, c): its figures say nothing about them",
-    ]
-
-
 def test_the_fingerprint_follows_the_sampling():
     weights = torch.ones(21)
     even = make(DataLoader(Jittered(), 5, sampler=WeightedRandomSampler(weights, 10))).train.fingerprint
@@ -232,32 +199,3 @@ def test_the_fingerprint_follows_the_sampling():
         DataLoader(Jittered(), 5, shuffle=False, drop_last=True),
     ]
     assert len({even, *(make(loader).train.fingerprint for loader in others)}) == 6
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"classes": []}, "classes are none"),
-        ({"classes": ["a", "a"]}, "classes are a, a; a classifier needs two or more, with different names"),
-        ({"std": (0.0, 1.0, 1.0)}, "a standard deviation over 0"),
-    ],
-)
-def test_impossible_classes_and_normalisations_are_refused(more, said):
-    loader = DataLoader(tensors(), batch_size=4)
-    with pytest.raises(DataError, match=said):
-        Data.from_loaders(loader, loader, loader, **({"classes": ["a", "b"]} | more))
-
-
-def test_classes_may_be_numbers_and_values_outside_the_normalisation_are_warned_of():
-    parts = [torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-
-    def data(shift, scale, **more):
-        images = [(part - shift) / scale for part in parts]
-        loaders = (DataLoader(TensorDataset(part, torch.arange(12) % 2), batch_size=4) for part in images)
-        return Data.from_loaders(*loaders, classes=range(2), **more)
-
-    assert data(0.0, 1.0).spec.classes == ("0", "1")
-    assert data(0.0, 1.0).warnings == ()
-    assert data(0.4, 0.2, mean=[0.4] * 3, std=[0.2] * 3).warnings == ()
-    (fact,) = data(0.4, 0.2).warnings
-    assert "values from -2 to 3" in render(fact)

@@ -7,29 +7,12 @@ import pytest
 from compress.core.errors import DataError
 from compress.core.registry import ENTRIES, names
 from compress.data.factory import data_fingerprint, load_data
-from compress.data.settings import DataSettings, parse_source
+from compress.data.settings import DataSettings
 
 
 def test_an_unknown_source_is_answered_with_the_nearest():
     with pytest.raises(DataError, match="unknown data source 'digit': did you mean 'digits'"):
         load_data(DataSettings(source="digit"), base=Path())
-
-
-@pytest.mark.parametrize("source", ["imagefolder", "imagefolder:", "python"])
-def test_a_missing_argument_is_refused(source):
-    with pytest.raises(DataError, match="lacks its argument"):
-        parse_source(source, Path())
-
-
-@pytest.mark.parametrize("source", ["digits:8", "cifar10:"])
-def test_an_argument_too_many_is_refused(source):
-    with pytest.raises(DataError, match="takes no argument"):
-        parse_source(source, Path())
-
-
-def test_a_path_starts_from_the_base_unless_absolute(tmp_path):
-    assert parse_source("imagefolder:photos", tmp_path).path == tmp_path / "photos"
-    assert parse_source("imagefolder:/photos", tmp_path).path == Path("/photos")
 
 
 def test_every_source_of_the_table_can_be_imported():

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -7,9 +5,9 @@ import torch
 
 from compress.core.errors import DataError
 from compress.core.sentences import render
-from compress.data.factory import data_fingerprint, load_data
+from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.sources.distilled_metadata import DistilledMetadata, read_metadata
+from compress.data.sources.distilled_metadata import DistilledMetadata
 from compress.data.sources.distilled_set import DistilledSet, read, with_distilled_train, write
 
 SETTINGS = DataSettings(source="digits", image_size=16, channels=1, augment="none")
@@ -56,30 +54,6 @@ def test_the_source_trains_on_the_set_and_is_judged_on_the_data_behind_it(writte
     assert data.validation.fingerprint == behind.validation.fingerprint
     assert data.test.fingerprint == behind.test.fingerprint
     assert data.spec == behind.spec
-
-
-def test_its_images_are_shown_in_views_of_their_own_augmentation(written, tmp_path):
-    split = load_data(recipe(), base=tmp_path).train
-    assert split.views == 3
-    first, again, other = (next(iter(split.view(number, 64))).input for number in (0, 3, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    plain = load_data(recipe(augment="none"), base=tmp_path).train
-    assert plain.views == 1
-    assert torch.equal(next(iter(plain.view(2, 64))).input, written.images)
-    assert plain.fingerprint != split.fingerprint
-    assert plain.contents == split.contents
-
-
-def test_an_epoch_shows_every_image_once_in_the_view_of_its_number(written, tmp_path):
-    split = load_data(recipe(), base=tmp_path).train
-    batches = list(split.epoch(4, 16, seed=1))
-    samples = torch.cat([batch.samples for batch in batches])
-    assert len(batches) == split.batches(16) == 3
-    assert sorted(samples.tolist()) == list(range(40))
-    whole = next(iter(split.view(1, 64))).input
-    assert torch.allclose(torch.cat([batch.input for batch in batches]), whole[samples], atol=1e-6)
-    assert torch.equal(torch.cat([batch.target for batch in batches]), torch.from_numpy(split.labels)[samples])
 
 
 def test_a_limit_takes_as_many_of_each_class_with_their_soft_labels(written, tmp_path):
@@ -137,19 +111,3 @@ def test_a_damaged_file_is_refused(written, tmp_path, spoil):
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(DataError, match="make it again"):
         read(path)
-
-
-def test_its_fingerprint_needs_no_torch_and_follows_the_file_and_the_data_behind_it(written, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from compress.data.settings import DataSettings; "
-        "from compress.data.factory import data_fingerprint; "
-        f"print(data_fingerprint(DataSettings(source='distilled:set'), Path({str(tmp_path)!r}))); "
-        "print([m for m in ('torch', 'numpy', 'sklearn') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, loaded = done.stdout.strip().split("\n")
-    assert loaded == "[]"
-    assert first == str(data_fingerprint(recipe(), tmp_path))
-    write(tmp_path / "set" / "distilled.safetensors", a_set(method="herding"))
-    assert str(data_fingerprint(recipe(), tmp_path)) != first
-    assert read_metadata(tmp_path / "set").method == "herding"

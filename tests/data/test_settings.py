@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from compress.core.errors import DataError
+from compress.data.settings import DataSettings, parse_source
+
+
+@pytest.mark.parametrize("source", ["imagefolder", "imagefolder:", "python"])
+def test_a_missing_argument_is_refused(source):
+    with pytest.raises(DataError, match="lacks its argument"):
+        parse_source(source, Path())
+
+
+@pytest.mark.parametrize("source", ["digits:8", "cifar10:"])
+def test_an_argument_too_many_is_refused(source):
+    with pytest.raises(DataError, match="takes no argument"):
+        parse_source(source, Path())
+
+
+def test_a_path_starts_from_the_base_unless_absolute(tmp_path):
+    assert parse_source("imagefolder:photos", tmp_path).path == tmp_path / "photos"
+    assert parse_source("imagefolder:/photos", tmp_path).path == Path("/photos")
+
+
+def test_an_unknown_source_offers_the_nearest(tmp_path):
+    with pytest.raises(DataError, match="unknown data source 'glyph': did you mean 'glyphs'"):
+        parse_source("glyph", tmp_path)
+
+
+def test_fractions_must_leave_images_to_train_on():
+    DataSettings(validation=0.45, test=0.45)
+    with pytest.raises(ValidationError, match=r"validation 0\.5 and test 0\.45 leave under 5 % to train on"):
+        DataSettings(validation=0.5, test=0.45)
+
+
+def test_the_toy_size_is_never_larger_than_the_settings_and_keeps_the_rest():
+    whole = DataSettings(source="glyphs", image_size=64, labelled=1000, channels=1, seed=3)
+    toy = whole.smoke()
+    assert (toy.image_size, toy.limit, toy.labelled, toy.evaluation_limit, toy.samples) == (32, 96, 48, 96, 310)
+    assert toy.model_dump(include={"source", "channels", "seed"}) == whole.model_dump(include={"source", "channels", "seed"})
+    small = DataSettings(image_size=8, limit=10, evaluation_limit=5, samples=70)
+    assert small.smoke() == small
