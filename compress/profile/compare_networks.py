@@ -1,7 +1,7 @@
-"""Latency of torch networks and ONNX files compared with each other, for stages that change a network's structure.
+"""Compare the latency of torch networks and ONNX files, for stages that change the structure of a network.
 
-ONNX Runtime, one thread, batch 1, all networks of a comparison timed in turns within one session on this machine; for other
-devices the cost model's estimate.
+On this machine all networks of a comparison run in turns in one session: ONNX Runtime, one thread, batch 1. For other devices
+the latency is an estimate of the cost model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from compress.profile.layers import kernel_to_node, layer_times
 from compress.profile.layers.ort_profile import interquartile_mean
 
 BASELINE = "before"
-"""Name of the network that the others are timed against."""
+"""Name of the network that the others are compared with."""
 _SHORTEST_S = 0.05
 
 
@@ -39,9 +39,9 @@ class Comparison:
     """Two networks timed in turns.
 
     Attributes:
-        before: The network that the other was made from.
-        after: The other.
-        work: Operators of the other.
+        before: The network before a change.
+        after: The network after the change.
+        work: Operators of the network after the change.
     """
 
     before: Timing
@@ -50,12 +50,12 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Median latency of the other as a fraction of that before."""
+        """Median latency after the change ÷ median latency before."""
         return median_ms(self.after) / median_ms(self.before)
 
     @property
     def speedup(self) -> Quantity:
-        """How many times faster the other is, compared within rounds so that drift cancels, with an interval."""
+        """Latency before ÷ after, compared within rounds so that drift cancels, with its interval."""
         return timing.speedup(self.before, self.after)
 
 
@@ -64,7 +64,7 @@ class NetworkTimer:
 
     Args:
         baseline: Network to compare with.
-        spec: Its input.
+        spec: Its input specification.
         seconds: Counted time of each network.
     """
 
@@ -80,8 +80,8 @@ class NetworkTimer:
         """Time networks by name, and the baseline as `BASELINE`, all in turns.
 
         Args:
-            networks: Not changed.
-            seconds: Counted time of each, where it is not the timer's own.
+            networks: Networks by name; they are not changed.
+            seconds: Counted time of each; by default that of the timer.
 
         Returns:
             Timings and operators, both by name.
@@ -114,16 +114,16 @@ class NetworkTimer:
 
 
 def measure_interleaved(files: Mapping[str, Path], shape: tuple[int, ...], *, seconds: float) -> dict[str, Timing]:
-    """Time files in turns within one session: ONNX Runtime, one thread, batch 1, zeros of `shape` (C, H, W)."""
+    """Time files in turns in one session: ONNX Runtime, one thread, batch 1, zeros of `shape` (C, H, W) as input."""
     return timing.measure(files, np.zeros((1, *shape), np.float32), TimingPlan.of(seconds))
 
 
 @contextmanager
 def exported(networks: Mapping[str, nn.Module], spec: NetworkSpec) -> Iterator[dict[str, Path]]:
-    """Float ONNX files of networks by name, for as long as the block runs.
+    """Float ONNX files of networks by name; they are deleted at the end of the block.
 
     Raises:
-        ConversionError: One cannot be exported.
+        ConversionError: A network cannot be exported.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{index}.onnx" for index, name in enumerate(networks)}
@@ -152,10 +152,11 @@ def estimated_file_ms(path: Path, device: Device) -> float:
 
 
 def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str, float]:
-    """Time of each torch module of a file at batch 1, ms, by name: profiled by the runtime on this machine, else estimated.
+    """Time of each torch module of a file at batch 1, ms, by name: profiled on this machine, estimated for other devices.
 
     Raises:
-        DeviceError: Neither can be done.
+        ConversionError: The file cannot be loaded or run.
+        DeviceError: The device's profile lacks a figure that the estimate needs, or input shapes are not known.
     """
     if device.connection == "local":
         kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
@@ -170,10 +171,10 @@ def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str
 
 
 def is_calibrated(device: Device) -> bool:
-    """Whether a calibration of the device's cost model is valid."""
+    """Whether the device has a valid calibration of its cost model."""
     return cost.find_calibration(device)[0] is not None
 
 
-def median_ms(measured: Timing) -> float:
-    """Median latency of a run, ms."""
-    return float(np.median(measured.milliseconds))
+def median_ms(file_timing: Timing) -> float:
+    """Median latency, ms."""
+    return float(np.median(file_timing.milliseconds))

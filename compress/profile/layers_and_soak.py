@@ -1,4 +1,4 @@
-"""A closer look at the files on this machine: time by layer, and a soak where one is asked for."""
+"""Detailed profile of files on this machine: time by layer, and an optional soak test."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from compress.profile.layers import tables as layer_tables
 
 LAYERS = "layers_time"
 SECONDS = 1.0
-"""Most that per-layer times of one file may take."""
+"""Longest time for the per-layer times of one file."""
 
 
 @dataclass(frozen=True)
 class DetailedProfile:
-    """What was seen; see `StageRecord` for the meaning of the fields."""
+    """Results of a detailed profile; see `StageRecord` for the meaning of the fields."""
 
     results: Metrics = field(default_factory=dict)
     notes: tuple[Fact, ...] = ()
@@ -44,52 +44,52 @@ def profile_detail(
     reporter: Reporter,
     runtime: str = "onnxruntime",
 ) -> DetailedProfile:
-    """Time student and artifact layer by layer, and soak the artifact.
+    """Time student and artifact layer by layer, and run a soak test of the artifact.
 
     Args:
-        files: ONNX files by subject, with `artifact`; layers are compared with `student` where it is another file.
+        files: ONNX files by subject; one is `artifact`, whose layers are compared with those of `student` if that is there.
         feeds: Inputs by subject.
-        threads: Within an operator.
+        threads: Threads within an operator.
         seconds: Time for each file's layers, one second at most.
-        soak_seconds: Length of the soak; None soaks nothing.
+        soak_seconds: Duration of the soak test; None runs none.
         reporter: Shows a bar.
-        runtime: That the artifact runs in; layers are timed in ONNX Runtime only.
+        runtime: Runtime of the artifact; layers are timed in ONNX Runtime only.
     """
-    chosen = {name: files[name] for name in ("student", "artifact") if name in files}
+    compared = {name: files[name] for name in ("student", "artifact") if name in files}
     if runtime.partition(":")[0] == "onnxruntime":
-        found = _layers(chosen, feeds, threads, min(seconds, SECONDS))
+        detail = _layers(compared, feeds, threads, min(seconds, SECONDS))
     else:
-        found = DetailedProfile(skipped=(Fact.of("profile.layers_other_runtime", "artifact", runtime=runtime),))
+        detail = DetailedProfile(skipped=(Fact.of("profile.layers_other_runtime", "artifact", runtime=runtime),))
     if soak_seconds is None:
-        return found
-    soaked = soak_file(
+        return detail
+    soak = soak_file(
         files["artifact"], soak_seconds, feeds=feeds["artifact"], threads=threads, reporter=reporter, runtime=runtime
     )
-    return DetailedProfile(soaked.quantities(), (*found.notes, *soaked.notes()), found.skipped, soaked.curves(), found.tables)
+    return DetailedProfile(soak.quantities(), (*detail.notes, *soak.notes()), detail.skipped, soak.curves(), detail.tables)
 
 
 def _layers(files: Mapping[str, Path], feeds: Mapping[str, Feeds], threads: int, seconds: float) -> DetailedProfile:
     try:
-        found = layers.measure(files, feeds, threads=threads, seconds=seconds)
+        times = layers.measure(files, feeds, threads=threads, seconds=seconds)
     except CompressError as error:
         return DetailedProfile(skipped=(Fact.of("profile.layers_failed", "artifact", error=str(error)),))
     rows = (
-        layer_tables.compare(found["student"], found["artifact"])
-        if "student" in found
-        else layer_tables.table(found["artifact"])
+        layer_tables.compare(times["student"], times["artifact"])
+        if "student" in times
+        else layer_tables.table(times["artifact"])
     )
-    notes = tuple(each.total(name) for name, each in found.items())
+    notes = tuple(file_times.total(name) for name, file_times in times.items())
     return DetailedProfile(notes=notes, tables={LAYERS: rows})
 
 
 @dataclass(frozen=True)
 class FileDetails:
-    """What was seen of single files.
+    """Detailed profiles of files.
 
     Attributes:
-        layers: Rows of time by layer by file, slowest first.
-        soaks: By file.
-        notes: How the layers stand to the whole, and what the soaks showed.
+        layers: Rows of the time by layer of each file, slowest first.
+        soaks: Soak tests by file.
+        notes: Sums over the layers beside whole inferences, and results of the soak tests.
     """
 
     layers: Mapping[str, layer_tables.Rows]
@@ -100,10 +100,10 @@ class FileDetails:
         """Plain JSON: `layers`, `soak` and `notes`."""
         soaks = {
             name: {
-                "quantities": {key: each.model_dump(mode="json") for key, each in found.quantities().items()},
-                "curves": {key: each.model_dump(mode="json") for key, each in found.curves().items()},
+                "quantities": {key: quantity.model_dump(mode="json") for key, quantity in soak.quantities().items()},
+                "curves": {key: curve.model_dump(mode="json") for key, curve in soak.curves().items()},
             }
-            for name, found in self.soaks.items()
+            for name, soak in self.soaks.items()
         }
         return {"layers": dict(self.layers), "soak": soaks, "notes": tuple(map(render, self.notes))}
 
@@ -111,13 +111,13 @@ class FileDetails:
 def profile_file_details(
     files: Mapping[str, Path], *, layered: bool, soak_seconds: float | None, threads: int, seconds: float, reporter: Reporter
 ) -> FileDetails:
-    """Time files layer by layer in turns, and soak them one after the other.
+    """Time files layer by layer in turns, and run a soak test of one after the other.
 
     Args:
-        files: ONNX files by name; fed zeros of their own shapes.
-        layered: Time by layer.
-        soak_seconds: Length of each soak; None soaks nothing.
-        threads: Within an operator.
+        files: ONNX files by name; their inputs are zeros.
+        layered: Whether to time by layer.
+        soak_seconds: Duration of each soak test; None runs none.
+        threads: Threads within an operator.
         seconds: Time for each file's layers.
         reporter: Shows bars.
 
@@ -125,11 +125,12 @@ def profile_file_details(
         ConversionError: A file cannot be loaded or run.
         DeviceError: A file's input shapes are not known.
     """
-    timed = layers.measure(files, threads=threads, seconds=seconds) if layered else {}
-    notes = [each.total(name) for name, each in timed.items()]
+    times = layers.measure(files, threads=threads, seconds=seconds) if layered else {}
+    notes = [file_times.total(name) for name, file_times in times.items()]
     soaks = {}
     if soak_seconds is not None:
         for name, path in files.items():
             soaks[name] = soak_file(path, soak_seconds, threads=threads, reporter=reporter)
             notes += soaks[name].notes(name)
-    return FileDetails({name: layer_tables.table(each) for name, each in timed.items()}, soaks, tuple(notes))
+    tables = {name: layer_tables.table(file_times) for name, file_times in times.items()}
+    return FileDetails(tables, soaks, tuple(notes))

@@ -1,8 +1,8 @@
-"""The `profile` stage: measure what ships, next to what it came from, on every device that the recipe names.
+"""The `profile` stage: measure teacher, student and artifact on every device that the recipe names.
 
-teacher ┐
-student ├─► this machine: one interleaved session ─► latency, memory, size, energy
-artifact┘   other devices: roofline estimates, marked as such
+teacher ┐   this machine and devices over SSH: one interleaved session ─► latency, memory, size, energy
+student ├─►
+artifact┘   devices out of reach: roofline estimates, marked as such
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 class Profile(Stage):
     """Measure teacher, student and artifact on this machine and over SSH, and estimate them on devices out of reach.
 
-    The student is the float network that the artifact was quantized from.
+    The student is the float network from which the artifact was quantized.
 
     Attributes:
-        devices: Names or aliases of profiles, or paths of their files.
+        devices: Names or aliases of device profiles, or paths of their files.
         threads: Threads within an operator on this machine.
         seconds: Counted time of each file on this machine, and of each runtime and sweep point.
         batches: Batch sizes at which to sweep the artifact on this machine.
-        thread_counts: Thread counts at which to sweep it; every batch size at every thread count.
-        soak_seconds: How long to run the artifact without pause on this machine, to see drift, throttling and leaks; None
-            soaks nothing.
+        thread_counts: Thread counts at which to sweep it, each with every batch size.
+        soak_seconds: Duration of a soak test on this machine, which runs the artifact without pause and looks for drift,
+            throttling and leaks; None runs no soak test.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
@@ -51,7 +51,7 @@ class Profile(Stage):
     soak_seconds: float | None = Field(default=None, gt=0.0)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Profile; the candidate goes on as it came."""
+        """Profile the candidate, which stays as it is."""
         from compress.profile import this_machine
         from compress.profile.benchmark_rows import estimate_rows
         from compress.profile.latency.timing import speedup
@@ -131,11 +131,11 @@ class Profile(Stage):
         return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
-        """What the figures depend on besides the files: every device named, and for this machine what was detected."""
+        """The devices, which the measurements depend on besides the files; for this machine its detected hardware."""
         return {device.name: fingerprint(device) for device in self._devices(targets)}
 
     def _devices(self, targets: tuple[Device, ...]) -> list[Device]:
-        """The profiles named, once each, from the recipe's where they are there."""
+        """The profiles that the stage names, without duplicates; a profile of the recipe comes first."""
         known = {name: device for device in targets for name in (device.name, *device.aliases)}
         devices = [known.get(name) or load_device(name) for name in self.devices]
         return list({device.name: device for device in devices}.values())
@@ -143,7 +143,7 @@ class Profile(Stage):
 
 def files_for(device: Device, candidate: Candidate, context: Context) -> dict[str, Path]:
     """ONNX files by subject: `teacher` (a second one is `teacher_2`), `student` where it is another file, `artifact`."""
-    names = ("teacher", *(f"teacher_{number}" for number in range(2, len(context.teacher_files) + 1)))
+    names = ("teacher", *(f"teacher_{index}" for index in range(2, len(context.teacher_files) + 1)))
     files = dict(zip(names, context.teacher_files, strict=False))
     artifact = candidate.file_for(device.runtime) if candidate.files else None
     if artifact is None:
@@ -157,7 +157,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
 
 
 def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
-    """`size_ratio_vs_…`: how many times smaller the artifact is on disk than each other subject."""
+    """`size_ratio_vs_…`: size of each other subject on disk ÷ size of the artifact."""
     sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
     artifact = sizes.pop("artifact")
     return {
@@ -167,14 +167,14 @@ def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
 
 
 def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> Fact:
-    ours, theirs = timings["artifact"].p50, timings[name].p50
-    if gain.value is None or ours.value is None or theirs.value is None:
+    artifact, other = timings["artifact"].p50, timings[name].p50
+    if gain.value is None or artifact.value is None or other.value is None:
         return Fact.of("profile.speedup_unknown", name, reason=gain.detail)
     return Fact.of(
         "profile.not_faster",
         name,
-        artifact_ms=ours.value,
-        latency_ms=theirs.value,
+        artifact_ms=artifact.value,
+        latency_ms=other.value,
         speedup=gain.value,
         low=gain.low,
         high=gain.high,
