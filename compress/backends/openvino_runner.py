@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,7 +51,7 @@ class OpenVinoRunner:
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = str(self.threads)
         try:
-            core = openvino.Core()
+            core = _shared_core()
             self._model = core.compile_model(core.read_model(self.path), "CPU", settings)
             self._request = self._model.create_infer_request()
         except (RuntimeError, MemoryError) as error:
@@ -106,6 +107,17 @@ class OpenVinoRunner:
             DeviceError: An input's shape is not known.
         """
         return base.zero_feeds(self, batch)
+
+
+@cache
+def _shared_core() -> Any:
+    """One `Core` for the process: each loads its plugins and threads anew, and some builds of OpenVINO crash on the second.
+
+    See https://github.com/openvinotoolkit/openvino/issues/35338.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _plain(value: Any) -> str:

@@ -62,10 +62,26 @@ def test_it_is_freed_by_with(tiny: Path):
 
 
 @pytest.mark.usefixtures("installed")
+def test_a_process_makes_one_core_however_often_it_loads(tiny: Path, monkeypatch):
+    import openvino
+
+    created = []
+    core = openvino.Core
+    monkeypatch.setattr(openvino, "Core", lambda: created.append(1) or core())
+    openvino_runner._shared_core.cache_clear()
+    with OpenVinoRunner(tiny) as first, OpenVinoRunner(tiny) as second:
+        first.reload()
+        second.run({"x": INPUTS})
+    with OpenVinoRunner(tiny):
+        pass
+    assert created == [1]
+
+
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (missing, "no such file"),
+        (missing, "No such file"),
         (text, "not an ONNX file"),
         (empty, "not an ONNX file"),
         (truncated, "not an ONNX file, or a truncated one"),
