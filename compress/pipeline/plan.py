@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
 
+TASK = "classification"
+"""Of pipelines built in Python."""
 BuildNetwork = Callable[[NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
 
 
@@ -161,7 +163,6 @@ def from_objects(
     teachers: Sequence[nn.Module] = (),
     budget: Budget | None = None,
     seed: int = 0,
-    task: str = "classification",
 ) -> Plan:
     """The plan of a pipeline built in Python from the caller's own network, loaders and stages.
 
@@ -178,7 +179,7 @@ def from_objects(
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
-        "task": task,
+        "task": TASK,
         "data": {"source": data.source, "fingerprints": split_fingerprints(data)},
         "model": network.key,
         "teacher": [teacher.key for teacher in teacher_networks],
@@ -188,7 +189,7 @@ def from_objects(
     return Plan(
         name=name,
         seed=seed,
-        task=task,
+        task=TASK,
         data_key=recipe["data"],
         load_data=lambda: data,
         model=network,
