@@ -59,6 +59,8 @@ def test_the_python_example_runs_on_the_callers_own_module_and_loaders(tmp_path,
     run = names["run"]
     assert [stage.name for stage in run.record.stages] == ["distill", "prune", "quantize", "export", "profile"]
     assert run.verdict.passed
+    preprocessing = run.record.spec.preprocessing
+    assert (preprocessing.mean, preprocessing.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert run.record.stages[1].after["macs"].value <= 0.6 * run.record.stages[0].after["macs"].value
 
 
