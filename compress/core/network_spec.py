@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,7 @@ class NetworkSpec(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _older(cls, values: Any) -> Any:
+    def _older(cls, values: object) -> object:
         """Read what was written before networks had signatures: the size of the image, and the rest beside it."""
         if not isinstance(values, dict) or "signature" in values or "channels" not in values:
             return values

@@ -155,7 +155,7 @@ class _Reader:
         for value in values:
             self.read(value, path)
 
-    def _read_items(self, items: Mapping[Any, object], path: str) -> None:
+    def _read_items(self, items: Mapping[object, object], path: str) -> None:
         for key, value in items.items():
             self.read(key, path)
             self.read(value, f"{path}.{key}".lstrip("."))

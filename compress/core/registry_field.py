@@ -77,7 +77,7 @@ class RegistryName:
         rows = entries(self.family)
         return (*self.others, *(row.name for row in rows if self.option is None or row.options.get(self.option)))
 
-    def _check(self, value: Any, info: ValidationInfo) -> str:
+    def _check(self, value: object, info: ValidationInfo) -> str:
         if isinstance(value, str) and value not in self.others:
             _load_user_code(self.family, value, info.context)
         if not isinstance(value, str) or value not in self.allowed:
@@ -85,7 +85,7 @@ class RegistryName:
             raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}" if first else last})
         return value
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self._check)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -104,7 +104,7 @@ class RegistryField:
         self.family = family
         self.base = base
 
-    def _parse(self, value: Any, info: ValidationInfo) -> Any:
+    def _parse(self, value: object, info: ValidationInfo) -> object:
         if isinstance(value, self.base):
             return value
         entry = {value: {}} if isinstance(value, str) else value
@@ -125,13 +125,13 @@ class RegistryField:
         table = _table(self.family, (row,))
         return getattr(table.model_validate({name: {} if parameters is None else parameters}, context=info.context), name)
 
-    def _shape(self, value: Any) -> str:
+    def _shape(self, value: object) -> str:
         return f"a {self.family} is written `name: {{parameters}}` with one name, got {value!r}"
 
     def _write(self, value: BaseModel) -> dict[str, Any]:
         return {name_of(self.family, value): value.model_dump(mode="json")}
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
             self._parse, serialization=core_schema.plain_serializer_function_ser_schema(self._write)
         )

@@ -35,12 +35,12 @@ def load_function(reference: str, base: Path, trust_code: bool) -> Callable[...,
         CompressError: No such file or function, or the file fails when imported.
     """
     module, name = load_module(reference, base, trust_code), reference.rpartition(":")[2]
-    function = getattr(module, name, None)
-    if not callable(function):
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or not callable(function):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         msg = f"{source_file(reference, base)} has no function {name!r}: {nearest(name, functions)}"
         raise CompressError(msg)
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def load_module(reference: str, base: Path, trust_code: bool) -> ModuleType:

@@ -30,6 +30,12 @@ Transform = Callable[[Tensor], Tensor]
 _BILINEAR = v2.InterpolationMode.BILINEAR
 
 
+def image_tensor(image: Image.Image) -> Tensor:
+    """The pixels of an image in an 8-bit mode, uint8 (C, h, w)."""
+    pixels: Tensor = pil_to_tensor(image)
+    return pixels
+
+
 @dataclass(frozen=True)
 class EvaluationTransform:
     """Resizing without augmentation, as in the artifact.
@@ -46,7 +52,7 @@ class EvaluationTransform:
         """uint8 (C, h, w) → uint8 (C, S, S)."""
         pixels = image.permute(1, 2, 0).contiguous().numpy()
         picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-        return pil_to_tensor(resize_image(picture, self.size, self.size, self.resize))  # type: ignore[no-any-return]
+        return image_tensor(resize_image(picture, self.size, self.size, self.resize))
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,17 @@ class Augmentation:
 
 def standard(size: int, plain: Transform) -> Transform:  # noqa: ARG001
     """Random crop of 25 to 100 % of the area, resized, and a horizontal flip (Szegedy et al. 2015, arXiv:1409.4842)."""
-    return v2.Compose([v2.RandomResizedCrop(size, scale=(0.25, 1.0), antialias=True), v2.RandomHorizontalFlip()])  # type: ignore[no-any-return]
+    transform: Transform = v2.Compose(
+        [v2.RandomResizedCrop(size, scale=(0.25, 1.0), antialias=True), v2.RandomHorizontalFlip()]
+    )
+    return transform
 
 
 def randaugment(size: int, plain: Transform) -> Transform:
     """`standard`, then two random operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719)."""
-    return v2.Compose([standard(size, plain), v2.RandAugment(num_ops=2, magnitude=9, interpolation=_BILINEAR)])  # type: ignore[no-any-return]
+    operations = v2.RandAugment(num_ops=2, magnitude=9, interpolation=_BILINEAR)
+    transform: Transform = v2.Compose([standard(size, plain), operations])
+    return transform
 
 
 AUGMENTATIONS: dict[str, Callable[[int, Transform], Transform]] = {

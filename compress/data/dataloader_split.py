@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class LoaderSplit:
             msg = f"the {name} loader cannot be read by index; give it a dataset with __len__ and __getitem__, and a batch size"
             raise DataError(msg)
         self._dataset = self._own_dataset()
-        self._steps, self._size = len(loader), len(self._dataset)  # type: ignore[arg-type]
+        self._steps, self._size = len(loader), _length(self._dataset)
         if self._steps == 0 or self._size == 0:
             msg = f"the {name} loader gives no batches"
             raise DataError(msg)
@@ -98,7 +98,7 @@ class LoaderSplit:
         own = self._loader.batch_size
         if own is None or own == 1 or self._loader.drop_last:
             return self._steps
-        return self._steps - (len(self._loader.sampler) % own == 1)  # type: ignore[arg-type]
+        return self._steps - (_length(self._loader.sampler) % own == 1)
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         """Every sample once, in order; transforms of the dataset itself stay as they are."""
@@ -132,7 +132,7 @@ class LoaderSplit:
         """Class of each sample, int64 (N,), where the dataset has them without reading its samples; else None."""
         dataset, indices = self._whole_dataset()
         values = dataset.tensors[-1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
-        if not isinstance(values, (list, Tensor, np.ndarray)) or len(values) != len(dataset):  # type: ignore[arg-type]
+        if not isinstance(values, (list, Tensor, np.ndarray)) or len(values) != _length(dataset):
             return None
         labels = np.asarray(values)
         return labels[indices] if labels.ndim == 1 and labels.dtype.kind == "i" else None
@@ -160,7 +160,7 @@ class LoaderSplit:
             dataset = dataset.dataset
         return dataset, indices
 
-    def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _check(self, batch: object) -> tuple[Tensor, Tensor]:
         inputs, targets = self._pair(batch)
         if inputs.ndim != 4 or not inputs.is_floating_point():
             description = f"{inputs.dtype} {tuple(inputs.shape)}"
@@ -179,7 +179,7 @@ class LoaderSplit:
             raise DataError(msg)
         return inputs.to(torch.float32), targets.to(torch.int64)
 
-    def _pair(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _pair(self, batch: object) -> tuple[Tensor, Tensor]:
         """Inputs and targets of a batch."""
         kind = type(batch).__name__
         if isinstance(batch, Mapping):
@@ -218,14 +218,14 @@ class LoaderSplit:
         text = f"{code} {fingerprint_object(own).sha256} {self._size} {self._steps} {self._classes} {labels}".encode()
         return next(iter(shapes)), frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
 
-    def _sample(self, index: int) -> Any:
+    def _sample(self, index: int) -> object:
         """One sample as a batch."""
         try:
             return self._loader.collate_fn([self._dataset[index]])
         except Exception as error:  # whatever the user's dataset raises
             raise self._failure(error, f"at sample {index}") from error
 
-    def _batches(self, loader: DataLoader[Any], seed: int) -> Iterator[Any]:
+    def _batches(self, loader: DataLoader[Any], seed: int) -> Iterator[object]:
         """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
         with seeded_transform(seed):
             batches = iter(loader)
@@ -247,3 +247,8 @@ class LoaderSplit:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         hint = "; convert images to tensors in the dataset's transform" if "PIL" in reason else ""
         return DataError(f"the {self.name} loader fails {where}: {type(error).__name__}: {reason}{hint}")
+
+
+def _length(value: object) -> int:
+    """Number of samples of a dataset or a sampler; 0 where it has no length."""
+    return len(value) if isinstance(value, Sized) else 0

@@ -79,10 +79,7 @@ class Data:
         from compress.data.loader_resizing import FILES, find_resizing
         from compress.data.split_checks import find_missing_classes
 
-        names = tuple(map(str, classes))
-        if len(names) < 2 or len(set(names)) < len(names):
-            msg = f"classes are {', '.join(names) or 'none'}; a classifier needs two or more, with different names"
-            raise DataError(msg)
+        names = _class_names(classes)
         loaders = {"train": train, "validation": validation, "test": test}
         splits = [LoaderSplit(loader, name, len(names)) for name, loader in loaders.items()]
         shape = splits[0].shape
@@ -110,6 +107,14 @@ class Data:
             *find_missing_classes({name: values for name, values in labels.items() if values is not None}, spec.classes),
         )
         return Data(spec, splits[0], splits[1], splits[2], warnings=warnings)
+
+
+def _class_names(classes: Sequence[object]) -> tuple[str, ...]:
+    names = tuple(map(str, classes))
+    if len(names) < 2 or len(set(names)) < len(names):
+        msg = f"classes are {', '.join(names) or 'none'}; a classifier needs two or more, with different names"
+        raise DataError(msg)
+    return names
 
 
 def _outside_normalisation(splits: Sequence[LoaderSplit], spec: NetworkSpec) -> tuple[Fact, ...]:

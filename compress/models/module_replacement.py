@@ -8,7 +8,7 @@ stands there is one of `PARTS`; a file can name nothing else, and no code comes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 ReplaceablePart = Literal["identity", "relu", "relu6"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
-REPLACEABLE: tuple[Any, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
+REPLACEABLE: tuple[object, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
 """Functions in whose place an attribute may hold one of `FUNCTIONS`."""
 _FUSED = "activation_relu_or_gelu"
 """How torch's transformer layers tell their fused kernel what the activation is: 1 ReLU, 2 GELU, 0 any other."""
@@ -73,11 +73,11 @@ def _kind(part: nn.Module) -> ReplaceablePart | None:
     return next((name for name, kind in PARTS.items() if type(part) is kind), None)
 
 
-def _function(value: Any) -> ReplaceablePart | None:
+def _function(value: object) -> ReplaceablePart | None:
     return next((name for name, function in FUNCTIONS.items() if value is function), None)
 
 
-def _is_function(value: Any) -> bool:
+def _is_function(value: object) -> bool:
     return any(value is function for function in REPLACEABLE)
 
 

@@ -16,7 +16,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +30,7 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.distilled_metadata import FORMAT, DistilledMetadata, distilled_file, source_description
 from compress.data.sources.distilled_split import DistilledSplit, contents_hash
-from compress.data.stratified import balanced_subset, stratified_hold_out
+from compress.data.stratified import Indices, balanced_subset, stratified_hold_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +166,7 @@ def _alone(distilled: DistilledSet, settings: DataSettings, rows: Tensor) -> Dat
         )
         raise DataError(msg)
 
-    def part(chosen: Any, *, augmented: bool) -> DistilledSplit:
+    def part(chosen: Indices, *, augmented: bool) -> DistilledSplit:
         return distilled.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
 
     return Data(

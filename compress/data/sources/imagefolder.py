@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.data.augment import image_tensor
 from compress.data.build_image_data import build_image_data
 from compress.data.decode_image import convert_image, open_image
 from compress.data.interface import Data
@@ -98,7 +98,7 @@ class ImageFiles:
             DataError: The file cannot be decoded.
         """
         try:
-            return tv.pil_to_tensor(open_image(self.files[index], self.channels))  # type: ignore[no-any-return]
+            return image_tensor(open_image(self.files[index], self.channels))
         except (OSError, ValueError) as error:
             msg = f"cannot decode {printable(self.files[index])}: {_reason(error)}; replace or remove it"
             raise DataError(msg) from error

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 from compress.core.errors import DataError
 from compress.core.network_spec import Resize
 from compress.core.trusted_code import load_function
-from compress.data.augment import EvaluationTransform
+from compress.data.augment import EvaluationTransform, image_tensor
 from compress.data.build_image_data import ArrayPart, from_arrays, rgb_to_grey
 from compress.data.decode_image import convert_image
 from compress.data.interface import Data
@@ -72,11 +71,11 @@ def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> Arra
     return torch.stack(_alike(images)), np.asarray(labels, dtype=np.int64)
 
 
-def _tensor(image: Any, what: str, channels: int) -> Tensor:
+def _tensor(image: object, what: str, channels: int) -> Tensor:
     if isinstance(image, Image.Image):
         is_grey = channels == 1 or (image.mode in ("1", "L") and "transparency" not in image.info)
         try:
-            return tv.pil_to_tensor(convert_image(image, 1 if is_grey else 3))  # type: ignore[no-any-return]
+            return image_tensor(convert_image(image, 1 if is_grey else 3))
         except (ValueError, OSError) as error:
             msg = f"{what}: {error}"
             raise DataError(msg) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -54,7 +53,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, 
     )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
