@@ -28,16 +28,30 @@ class ShapeProfile:
     most: int = 8
 
 
+@dataclass(frozen=True)
+class BuilderOptions:
+    """How TensorRT builds an engine.
+
+    Attributes:
+        workspace_mib: Scratch memory that kernels may use, MiB.
+        timing_cache: File of kernel timings, read if it exists and written back; the next build is faster and chooses alike.
+        sparse: Allow kernels for 2:4 sparse weights.
+        dla: Index of the DLA core to run on; layers that it does not support run on the GPU. TensorRT 10.x on Jetson only.
+    """
+
+    workspace_mib: int = 1024
+    timing_cache: Path | None = None
+    sparse: bool = False
+    dla: int | None = None
+
+
 def build_engine(
     onnx_path: Path,
     engine_path: Path,
     samples: Mapping[str, Sequence[int]],
     *,
     shapes: ShapeProfile = ShapeProfile(),
-    workspace_mib: int = 1024,
-    timing_cache: Path | None = None,
-    sparse: bool = False,
-    dla: int | None = None,
+    options: BuilderOptions = BuilderOptions(),
 ) -> None:
     """Build and write an engine, whole or not at all. Needs a GPU; takes minutes.
 
@@ -46,10 +60,7 @@ def build_engine(
         engine_path: Where the engine appears.
         samples: Shape of one sample, without the batch, by name of the input.
         shapes: Batch sizes.
-        workspace_mib: Scratch memory that kernels may use, MiB.
-        timing_cache: File of kernel timings, read if it is there, written back; makes the next build fast and alike.
-        sparse: Allow kernels for 2:4 sparse weights.
-        dla: Number of a DLA core to run on; what it cannot do falls back to the GPU. TensorRT 10.x on Jetson only.
+        options: Of the builder.
 
     Raises:
         MissingPackageError: TensorRT is not installed.
@@ -65,8 +76,8 @@ def build_engine(
     if not parser.parse_from_file(str(onnx_path)):
         msg = f"TensorRT {trt.__version__} does not take {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
         raise ConversionError(msg)
-    config = _config(trt, builder, samples, shapes, sparse=sparse, dla=dla)
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib * MIB)
+    config = _config(trt, builder, samples, shapes, options)
+    timing_cache = options.timing_cache
     if timing_cache is not None:
         known = timing_cache.read_bytes() if timing_cache.exists() else b""
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
@@ -79,15 +90,14 @@ def build_engine(
         write_with(timing_cache, lambda aside: aside.write_bytes(config.get_timing_cache().serialize()))
 
 
-def _config(
-    trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: ShapeProfile, *, sparse: bool, dla: int | None
-) -> Any:
+def _config(trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: ShapeProfile, options: BuilderOptions) -> Any:
     config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * MIB)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if sparse:
+    if options.sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
-    if dla is not None:
-        config.default_device_type, config.DLA_core = trt.DeviceType.DLA, dla
+    if options.dla is not None:
+        config.default_device_type, config.DLA_core = trt.DeviceType.DLA, options.dla
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     profile = builder.create_optimization_profile()
     for name, sample in samples.items():

@@ -13,11 +13,8 @@ from onnx import ModelProto
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.exporter_parity import parity_inputs
-from compress.backends.parity_records import check_parity_once
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
-from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
@@ -33,6 +30,7 @@ from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
+from compress.quantize.load_float import load_quantizable
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
 from compress.quantize.qdq import placement
@@ -55,8 +53,6 @@ if TYPE_CHECKING:
 BATCH = 8
 RECOMMENDED_IMAGES = 16
 """Fewer images give inaccurate ranges."""
-MIN_OPSET = 13
-"""The first in which Q/DQ have a scale for each channel."""
 FLOAT_FILE = "model.float.onnx"
 
 
@@ -92,7 +88,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         msg = "a network is quantized from its ONNX file, and this context has no to_onnx"
         raise TypeError(msg)
     source = context.to_onnx(candidate)
-    model = _load_quantizable(source, candidate, context)
+    model = load_quantizable(source, candidate, context)
     excluded = placement.match_keep_float(model, stage.keep_float)
     report = _Report()
     models: Mapping[str, ModelProto] | None
@@ -280,22 +276,3 @@ def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: 
         )
         for runtime in runtimes
     ]
-
-
-def _load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.Model:
-    """The float file; refuse one that cannot be quantized, or that computes something else than the candidate's torch network.
-
-    Quantized files are compared with the float file: were it wrong, they would seem right.
-
-    Raises:
-        ConversionError: The opset is too old, weights are not finite, or the outputs are not those of the torch network.
-    """
-    model = onnx_files.load(path)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < MIN_OPSET:
-        msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
-        raise ConversionError(msg)
-    onnx_files.check_finite(model)
-    if candidate.module is not None:
-        check_parity_once(path, candidate.module, parity_inputs(context.data.validation), context.onnx, context.cache)
-    return graphs.to_ir(model)

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
 """File by runtime, in the stage's folder."""
 
-Scheme = Literal["auto", "int8", "dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"]
-"""Values of `scheme` in a recipe: `auto`, and the keys of `SCHEME_RUNTIMES`."""
-SCHEME_RUNTIMES: dict[Scheme, tuple[str, ...]] = {
+SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
     "dynamic_int8": ("onnxruntime",),
     "weight_int8": ("onnxruntime", "openvino"),
@@ -24,6 +22,11 @@ SCHEME_RUNTIMES: dict[Scheme, tuple[str, ...]] = {
     "bf16": ("tensorrt",),
 }
 """Runtimes that take each scheme's ONNX file."""
+if TYPE_CHECKING:
+    Scheme = str
+else:
+    Scheme = Literal[("auto", *SCHEME_RUNTIMES)]
+    """Values of `scheme` in a recipe. Type checkers take no literal whose values are computed."""
 
 
 def runtimes_to_build(targets: tuple[Device, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from onnx import helper
 
 from compress.backends import onnxruntime_runner as module
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner, provider_of
-from compress.backends.runner_protocol import allowed_cpus, pinned, zero_arrays
+from compress.backends.runner_protocol import allowed_cpus, pinned
 from compress.core.errors import ConversionError, DeviceError
 from tests.profile.onnx_models import model, network
 
@@ -47,13 +47,6 @@ def test_a_free_batch_is_set_and_other_free_dimensions_are_refused(tiny: Path, s
         pytest.raises(DeviceError, match=r"free\.onnx.*'x' has unknown dimensions.*export with fixed"),
     ):
         runner.sample()
-
-
-def test_zeros_keep_a_fixed_batch_and_the_type():
-    feeds = zero_arrays({"ids": ((4, 7), "int64"), "mask": (("n",), "bool")}, batch=2)
-    assert feeds["ids"].shape == (4, 7)
-    assert feeds["ids"].dtype == np.int64
-    assert feeds["mask"].shape == (2,)
 
 
 @pytest.mark.parametrize(("level", "nodes"), [("off", 3), ("basic", 1)])
