@@ -5,15 +5,14 @@ import torch
 
 from compress.core.network_spec import ImagePreprocessing
 from compress.core.progress import NullReporter
-from compress.core.stage import Candidate, Context
+from compress.core.stage import Candidate
 from compress.dataset_distillation.job import SynthesisTask
-from compress.tasks.classification import Classification
 from tests.dataset_distillation.runs import Forbidden
 from tests.train.toy_training import conv_net, toy_data
 
 
 @pytest.fixture
-def context(tmp_path):
+def context(make_context):
     data = toy_data()
     normalisation = ImagePreprocessing(mean=(0.5,) * 3, std=(0.125,) * 3)
     data = replace(data, spec=data.spec.model_copy(update={"preprocessing": normalisation}))
@@ -21,14 +20,7 @@ def context(tmp_path):
     teacher.train()
     for batch in data.train.ordered(16):
         teacher(batch.input)
-    return Context(
-        data=replace(data, test=Forbidden()),
-        task=Classification(),
-        folder=tmp_path / "stage",
-        cache=tmp_path / "cache",
-        teachers=(Candidate(data.spec, teacher.eval()),),
-        device="cpu",
-    )
+    return make_context(replace(data, test=Forbidden()), teachers=(Candidate(data.spec, teacher.eval()),))
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ from safetensors.torch import load_model
 from compress.backends.run_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.stage import Candidate, Context
+from compress.core.stage import Candidate
 from compress.distill.losses.response import response
 from compress.distill.stage import Distill
-from compress.tasks.classification import Classification
 from compress.train.stage import Train
 from tests.train.toy_training import conv_net, toy_data, train
 
@@ -27,18 +26,11 @@ class Forbidden:
 
 
 @pytest.fixture
-def context(tmp_path):
+def context(make_context, tmp_path):
     data = toy_data()
     teacher = conv_net(7, width=16)
     train(teacher, tmp_path / "teacher")
-    return Context(
-        data=replace(data, test=Forbidden()),
-        task=Classification(),
-        folder=tmp_path / "stage",
-        cache=tmp_path / "cache",
-        teachers=(Candidate(data.spec, teacher),),
-        device="cpu",
-    )
+    return make_context(replace(data, test=Forbidden()), teachers=(Candidate(data.spec, teacher),))
 
 
 def candidate(seed=0):

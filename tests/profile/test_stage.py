@@ -16,12 +16,10 @@ from tests.profile.onnx_models import model, network
 
 
 @pytest.fixture
-def context(data, tmp_path, save):
+def context(make_context, data, tmp_path, save):
     teacher = save("teacher.onnx", network(channels=256))
     student = save("student.onnx", network(channels=64))
-    return Context(
-        data=data, task=SimpleNamespace(), folder=tmp_path, cache=tmp_path, teacher_files=(teacher,), float_file=student
-    )
+    return make_context(data, folder=tmp_path, cache=tmp_path, teacher_files=(teacher,), float_file=student)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compress.core.network_spec import NetworkSpec, image_spec
-from compress.core.stage import Candidate, Context
+from compress.core.stage import Candidate
 from compress.data.batch import Batch
 from compress.data.interface import Data
 from compress.tasks.classification import Classification
@@ -129,16 +129,8 @@ def residual() -> nn.Module:
 
 
 @pytest.fixture
-def context(data, task, tmp_path):
-    (tmp_path / "stage").mkdir()
-    return Context(
-        data=data,
-        task=task,
-        folder=tmp_path / "stage",
-        cache=tmp_path / "cache",
-        seed=3,
-        device="cpu",
-    )
+def context(make_context, data, task):
+    return make_context(data, task=task, seed=3)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,6 @@ from torch import nn
 
 from compress.core.stage import Context
 from compress.data.interface import Data
-from compress.tasks.classification import Classification
 from tests.export.tiny import SPEC, split, trained
 
 
@@ -24,8 +24,5 @@ def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def context(tmp_path: Path, exported: Path) -> Context:
-    data = Data(SPEC, split(120, 0), split(60, 1), split(60, 2))
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    return Context(data, Classification(), folder, tmp_path / "cache", to_onnx=lambda _: exported)
+def context(make_context: Callable[..., Context], exported: Path) -> Context:
+    return make_context(Data(SPEC, split(120, 0), split(60, 1), split(60, 2)), to_onnx=lambda _: exported)

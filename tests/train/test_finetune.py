@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from compress.core.errors import CompressError
-from compress.core.stage import Candidate, Context
+from compress.core.stage import Candidate
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
-from compress.tasks.classification import Classification
 from compress.train.finetune import cached_teacher, finetune, finetune_losses
 from compress.train.settings import FinetuneSettings
 from tests.train.toy_training import conv_net, toy_data
@@ -16,10 +15,9 @@ QUICK = {"epochs": 3, "batch_size": 16, "lr": 0.02}
 
 
 @pytest.fixture
-def context(tmp_path):
+def context(make_context):
     data = toy_data()
-    teachers = (Candidate(data.spec, conv_net(7, width=16)),)
-    return Context(data, Classification(), tmp_path / "stage", tmp_path / "cache", teachers=teachers, device="cpu")
+    return make_context(data, teachers=(Candidate(data.spec, conv_net(7, width=16)),))
 
 
 def same(a, b):
