@@ -14,7 +14,7 @@ Value = Scalar | tuple[Scalar, ...]
 TEXT = "text"
 """Code of a sentence of an older record."""
 SKIPPED = "skipped"
-"""Code of what an older record says was skipped, with its reason in words."""
+"""Code of what an older record skipped, with its reason as a sentence."""
 
 
 class Fact(FrozenModel):

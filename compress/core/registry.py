@@ -101,7 +101,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("teacher", "mutual", "compress.distill.teachers.settings:PeerTeachers", "Zhang et al. 2018, arXiv:1706.00384"),
     Entry("teacher", "soft_label_file", "compress.distill.teachers.settings:SoftLabelFile", "soft labels from a file"),
     Entry("teacher", "distilled", "compress.distill.teachers.settings:DistilledSetLabels",
-          "soft labels that a distilled training set brings"),
+          "soft labels of a distilled training set"),
     Entry("teacher", "function", "compress.distill.teachers.settings:FunctionTeacher", "the user's own function"),
 
     Entry("synthesis", "gradient", "compress.dataset_distillation.gradient_matching:GradientMatching",

@@ -49,8 +49,8 @@ def from_arrays(
     limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
     readers = []
     for (images, labels), limit in zip(parts, limits, strict=True):
-        chosen = balanced_subset(labels, limit, settings.seed)
-        readers.append(ImageArrays(_fit_channels(images[torch.from_numpy(chosen)], settings.channels), labels[chosen]))
+        subset = balanced_subset(labels, limit, settings.seed)
+        readers.append(ImageArrays(_fit_channels(images[torch.from_numpy(subset)], settings.channels), labels[subset]))
     mean, std = channel_moments(readers[0].images, settings.channels)
     return build_image_data(readers, resize=resize, mean=mean, std=std, classes=classes, settings=settings)
 
@@ -74,14 +74,14 @@ def build_image_data(
     size, augment = settings.image_size, AUGMENTATIONS.get(settings.augment)
     plain = EvaluationTransform(size, resize)
     augmented = None if augment is None else augment(size, plain)
-    look = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
-    still = replace(look, augmented=None, views=1)
+    transforms = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
+    still = replace(transforms, augmented=None, views=1)
     train, validation, test = readers
     return Data(
         spec=image_spec(
             channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize=resize
         ),
-        train=ImageSplit(train, look, withheld=_withheld(train, settings)),
+        train=ImageSplit(train, transforms, withheld=_withheld(train, settings)),
         validation=ImageSplit(validation, still),
         test=ImageSplit(test, still),
         source=settings.source,
@@ -98,7 +98,7 @@ def channel_moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], t
 
     Args:
         images: uint8 (N, C, h, w).
-        channels: How many the network sees; a grey image's figures stand for each of them.
+        channels: Channels of the network's input; the values of a grey image hold for each of them.
     """
     levels = np.arange(256) / 255
     moments = []
@@ -136,7 +136,7 @@ def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
 
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
     if len(classes) < 2:
-        msg = f"{settings.source}: found {len(classes)} class ({', '.join(classes)}); a classifier needs two or more"
+        msg = f"{settings.source} has {len(classes)} class ({', '.join(classes)}); a classifier needs two or more"
         raise DataError(msg)
     for name, reader, least in zip(("training", "validation", "test"), readers, (2, 1, 1), strict=True):
         if len(reader.labels) < least:

@@ -118,7 +118,7 @@ class LoaderSplit:
             start += len(targets)
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
-        """As `ordered`: views cannot be told apart."""
+        """As `ordered`: the views of a loader have no numbers."""
         return self.ordered(batch_size)
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:

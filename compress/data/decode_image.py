@@ -66,8 +66,8 @@ def convert_image(image: Image.Image, channels: int) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         values, largest = np.asarray(image), 1 if image.mode == "F" else 65535
         if not (values.min() >= 0 and values.max() <= largest):
-            found = f"{values.min():g} to {values.max():g}"
-            raise ValueError(f"values from {found} in mode {image.mode}; scale them to the range from 0 to {largest}")
+            interval = f"{values.min():g} to {values.max():g}"
+            raise ValueError(f"values from {interval} in mode {image.mode}; scale them to the range from 0 to {largest}")
         levels = np.rint(values * 255) if image.mode == "F" else values.astype(np.int64) >> 8
         image = Image.fromarray(levels.astype(np.uint8))
     elif "transparency" in image.info:

@@ -117,15 +117,15 @@ class ImageTransforms:
 class _View(Dataset[Tensor]):
     """The samples of one view, uint8 (C, S, S); `view` None is the evaluation transform."""
 
-    def __init__(self, reader: Reader, look: ImageTransforms, view: int | None) -> None:
-        self.reader, self.look, self.view = reader, look, view
+    def __init__(self, reader: Reader, transforms: ImageTransforms, view: int | None) -> None:
+        self.reader, self.transforms, self.view = reader, transforms, view
 
     def __getitem__(self, index: int) -> Tensor:
         image = self.reader.read(index)
-        if self.view is None or self.look.augmented is None:
-            return self.look.plain(image)
-        with seeded_transform(seed_of(self.look.seed, index, self.view)):
-            return self.look.augmented(image)
+        if self.view is None or self.transforms.augmented is None:
+            return self.transforms.plain(image)
+        with seeded_transform(seed_of(self.transforms.seed, index, self.view)):
+            return self.transforms.augmented(image)
 
 
 @dataclass
@@ -141,27 +141,27 @@ class ImageSplit:
 
     Args:
         reader: Raw images and labels.
-        look: Transforms, normalisation, loader processes.
+        transforms: Transforms, normalisation, loader processes.
         withheld: Samples whose label batches do not show; None for none.
     """
 
     views: int | None
 
-    def __init__(self, reader: Reader, look: ImageTransforms, withheld: Indices | None = None) -> None:
-        self._reader, self._look = reader, look
+    def __init__(self, reader: Reader, transforms: ImageTransforms, withheld: Indices | None = None) -> None:
+        self._reader, self._transforms = reader, transforms
         self._labels = torch.from_numpy(reader.labels)
         if withheld is not None:
             self._labels = self._labels.clone()
             self._labels[torch.from_numpy(withheld)] = UNLABELLED
-        self._mean = torch.tensor(look.mean).view(1, -1, 1, 1)
-        self._std = torch.tensor(look.std).view(1, -1, 1, 1)
+        self._mean = torch.tensor(transforms.mean).view(1, -1, 1, 1)
+        self._std = torch.tensor(transforms.std).view(1, -1, 1, 1)
         self._kept: dict[int | None, _CachedImages] = {}
-        self.views = look.views if look.augmented is not None else 1
+        self.views = transforms.views if transforms.augmented is not None else 1
         self.contents = reader.digest
-        self.fingerprint = hashlib.sha256(f"{reader.digest} {look.identity()}".encode()).hexdigest()
+        self.fingerprint = hashlib.sha256(f"{reader.digest} {transforms.identity()}".encode()).hexdigest()
         if withheld is not None:
             self.fingerprint = hashlib.sha256(self.fingerprint.encode() + withheld.tobytes()).hexdigest()
-        size = len(self) * reader.channels * look.size**2 * (self.views + 1)
+        size = len(self) * reader.channels * transforms.size**2 * (self.views + 1)
         self._keeps = size <= CACHE_BYTES
 
     def __len__(self) -> int:
@@ -199,7 +199,7 @@ class ImageSplit:
 
     def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
         """The uint8 images of each batch, from memory where they are kept."""
-        cache = self._store(None if self._look.augmented is None else view) if self._keeps else None
+        cache = self._store(None if self._transforms.augmented is None else view) if self._keeps else None
         if cache is not None and all(bool(cache.there[samples].all()) for samples in batches):
             yield from (cache.images[samples] for samples in batches)
             return
@@ -211,17 +211,17 @@ class ImageSplit:
 
     def _store(self, view: int | None) -> _CachedImages:
         if view not in self._kept:
-            shape = (len(self), self._reader.channels, self._look.size, self._look.size)
+            shape = (len(self), self._reader.channels, self._transforms.size, self._transforms.size)
             self._kept[view] = _CachedImages(torch.empty(shape, dtype=torch.uint8), torch.zeros(len(self), dtype=torch.bool))
         return self._kept[view]
 
     def _read(self, batches: Sequence[Tensor], view: int | None) -> Iterable[Tensor]:
-        samples = _View(self._reader, self._look, view)
+        samples = _View(self._reader, self._transforms, view)
         lists = [batch.tolist() for batch in batches]
-        if self._look.workers == 0:
+        if self._transforms.workers == 0:
             return (torch.stack([samples[index] for index in batch]) for batch in lists)
         # A generator of its own keeps the loader from drawing its base seed from the global one.
-        return DataLoader(samples, batch_sampler=lists, num_workers=self._look.workers, generator=torch.Generator())
+        return DataLoader(samples, batch_sampler=lists, num_workers=self._transforms.workers, generator=torch.Generator())
 
 
 def _parted(samples: Tensor, batch_size: int) -> tuple[Tensor, ...]:

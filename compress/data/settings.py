@@ -22,7 +22,7 @@ class DataSettings(FrozenModel):
             `dataset_distillation` made), or `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
-        validation: Fraction of the training images that tuning may look at.
+        validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.
         test: Fraction held out for the final figures, where the source has no test split of its own.
         limit: Use at most this many training images (class-balanced); None for all.
         labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
@@ -30,7 +30,7 @@ class DataSettings(FrozenModel):
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
         samples: How many training images a generated source (`glyphs`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
-            `distilled:` set brings its own augmentation and number of views; `none` turns it off.
+            `distilled:` set has its own augmentation and number of views; `none` turns it off.
         views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.
         workers: Loader processes; 0 loads in the main one.
         seed: Of splits, generated data and augmentation.

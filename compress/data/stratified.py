@@ -9,7 +9,7 @@ Indices = NDArray[np.int64]
 
 
 def stratified_hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Split sample indices in two, each class alike.
+    """Split sample indices in two, by the same fraction of each class.
 
     Of a class with n samples, round(fraction · n) are held out, at least one and never all; a class of one sample stays.
 

@@ -1,6 +1,6 @@
 """From the recipe's `model:` block to a network that fits the data. Light until `build_model` is called.
 
-source ──► as it comes ──► small stem? ──► channels ──► classes ──► one dry forward ──► Built
+source ──► network ──► small stem? ──► channels ──► classes ──► check (`take_network`) ──► BuiltModel
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of a network that were replaced by one of a closed list, told as data so that a checkpoint can say so.
+"""Parts of a network that were replaced by one of a closed list, as data that a checkpoint can store.
 
 A stage may put a simpler part in the place of another: ReLU for HardSwish, nothing for a squeeze-excite gate. A place is the
 name of a submodule, or of an attribute that holds an activation function (`activation` of torch's transformer layers). What

@@ -43,8 +43,8 @@ def load_cifar100(settings: DataSettings, origin: DataSource) -> Data:
 
 def folder(base: Path) -> Path:
     """Where downloads are kept: `$COMPRESS_DATA`, else `data/` in `base`."""
-    chosen = os.environ.get("COMPRESS_DATA")
-    return user_path(chosen) if chosen else base / "data"
+    path = os.environ.get("COMPRESS_DATA")
+    return user_path(path) if path else base / "data"
 
 
 def _load(dataset: Any, settings: DataSettings, origin: DataSource) -> Data:

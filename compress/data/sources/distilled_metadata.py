@@ -1,4 +1,4 @@
-"""What a distilled set says of itself, read from its file's header. Light: no torch, no numpy."""
+"""How a distilled set was made, read from the header of its file. Light: no torch, no numpy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.data.settings import DataSettings
 FILE = "distilled.safetensors"
 FORMAT = "compress.distilled 1"
 LONGEST = 1 << 24
-"""Bytes of a header that is believed."""
+"""Largest header that is read, in bytes."""
 
 
 class DistilledMetadata(FrozenModel):
@@ -24,12 +24,12 @@ class DistilledMetadata(FrozenModel):
 
     Attributes:
         method: A row of family `synthesis` in the method table.
-        augmentation: What it was made for, and what its images are varied with in training; see
+        augmentation: Operations that it was made under and that augment its images in training; see
             `compress.data.differentiable_augment`.
         views: Augmented views that an image cycles through in training.
-        labelled_by: Whose answers the soft labels are, in words.
+        labelled_by: Description of the networks whose outputs are the soft labels.
         source: The data set that it was made from, as a recipe names it; empty for none.
-        data: Settings which that was read with; None where it has none (own loaders, a teacher alone).
+        data: Settings of that data set; None where it has none (the caller's own loaders, a teacher alone).
         fingerprint: Of the training split that it was made from; empty for none.
     """
 
@@ -43,7 +43,7 @@ class DistilledMetadata(FrozenModel):
 
 
 def distilled_file(path: Path) -> Path:
-    """The file that a path or its folder stands for.
+    """The file of a path, which may be its folder.
 
     Raises:
         DataError: There is none.
@@ -56,7 +56,7 @@ def distilled_file(path: Path) -> Path:
 
 
 def read_metadata(path: Path) -> DistilledMetadata:
-    """What the set at a path says of itself.
+    """Metadata of the set at a path.
 
     Raises:
         DataError: There is none, or it is something else.

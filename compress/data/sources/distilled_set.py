@@ -3,11 +3,12 @@
 One safetensors file holds everything, the pixels exactly:
 
     images          float32 (N, C, H, W), normalised
-    targets         int64 (N,), the class that each image stands for
+    targets         int64 (N,), class of each image
     probabilities   float32 (N, K), soft labels; `teacher: {labels: {file: …}}` reads them as well
 
 PATH is the file or its folder. Validation and test images are those of the data set that it was made from, read with the
-settings of then. A set made without one (from a teacher alone, or from loaders of the caller's own) gives up some of its own.
+settings that it was made with. Of a set made without a data set (from a teacher alone, or from the caller's own loaders), some
+images are held out for validation and test.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class DistilledSet:
 
     Attributes:
         images: Float32 (N, C, H, W), normalised.
-        targets: Class that each stands for, int64 (N,).
+        targets: Class of each image, int64 (N,).
         soft: Soft labels, probabilities, float32 (N, K).
         spec: Input and class names.
         about: How it was made.
@@ -161,13 +162,13 @@ def _alone(distilled: DistilledSet, settings: DataSettings, rows: Tensor) -> Dat
     train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
     if min(len(test), len(validation)) == 0:
         msg = (
-            f"{settings.source} has no data set behind it and too few images to give some up for validation and test; "
-            "make it with 4 images a class or more"
+            f"{settings.source} was made without a data set and has too few images to hold some out for validation and test; "
+            "make it with 4 images per class or more"
         )
         raise DataError(msg)
 
-    def part(chosen: Indices, *, augmented: bool) -> DistilledSplit:
-        return distilled.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(chosen)])
+    def part(indices: Indices, *, augmented: bool) -> DistilledSplit:
+        return distilled.split(augmented=augmented, seed=settings.seed, rows=rows[torch.from_numpy(indices)])
 
     return Data(
         distilled.spec,

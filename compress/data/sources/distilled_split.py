@@ -47,8 +47,8 @@ class DistilledSplit:
         self._operations, self._seed = tuple(operations), seed
         self.views = views if operations else 1
         self.contents = contents_hash(images, targets)
-        look = repr((self._operations, self.views, seed, torch.__version__))
-        self.fingerprint = hashlib.sha256(f"{self.contents} {look}".encode()).hexdigest()
+        transforms = repr((self._operations, self.views, seed, torch.__version__))
+        self.fingerprint = hashlib.sha256(f"{self.contents} {transforms}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._targets)

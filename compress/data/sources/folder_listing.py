@@ -131,10 +131,10 @@ def check_same_classes(train: FolderListing, other: FolderListing, name: str, ro
     missing = [label for label in train.classes if label not in other.classes]
     extra = [label for label in other.classes if label not in train.classes]
     if missing or extra:
-        said = [f"lacks {_some(missing)}"] * bool(missing) + [f"has besides {_some(extra)}"] * bool(extra)
+        differences = [f"lacks {_some(missing)}"] * bool(missing) + [f"has besides {_some(extra)}"] * bool(extra)
         msg = (
             f"{root}: train has {len(train.classes)} classes and {name} {len(other.classes)}; "
-            f"{name} {' and '.join(said)}; make the class folders the same"
+            f"{name} {' and '.join(differences)}; make the class folders the same"
         )
         raise DataError(msg)
 
@@ -220,7 +220,7 @@ class FileWalk:
 
 
 def _kind(entry: os.DirEntry[str]) -> int:
-    """File type, without a system call where the folder tells it."""
+    """File type, without a system call where the folder entry holds it."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):

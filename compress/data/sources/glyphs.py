@@ -78,7 +78,7 @@ def split_families(seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def draw(families: tuple[str, ...], count: int, size: int, seed: int) -> ArrayPart:
-    """Draw `count` images from these families: every class alike often, families alike often, styles within them too.
+    """Draw `count` images from these families: classes, families and the styles of a family are equally frequent.
 
     Returns:
         Images uint8 (count, 1, size, size) and labels int64 (count,).

@@ -116,9 +116,9 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     readers = []
     for (listing, indices), limit in zip((train, validation, test), limits, strict=True):
         labels = np.asarray(listing.labels, dtype=np.int64)[indices]
-        chosen = balanced_subset(labels, limit, settings.seed)
-        files = tuple(listing.files[index] for index in indices[chosen])
-        readers.append(ImageFiles(files, labels[chosen], settings.channels))
+        subset = balanced_subset(labels, limit, settings.seed)
+        files = tuple(listing.files[index] for index in indices[subset])
+        readers.append(ImageFiles(files, labels[subset], settings.channels))
     selected = [file for reader in readers for file in reader.files]
     _check_files(selected)
     skipped += _frames_skipped(selected)

@@ -99,7 +99,7 @@ def test_a_set_without_data_behind_it_is_split_and_says_so(tmp_path):
     assert set(data.test.labels) == set(range(10))
     assert "not accuracy on real images" in render(data.skipped[0])
     write(tmp_path / "distilled.safetensors", alone(count=1))
-    with pytest.raises(DataError, match="4 images a class or more"):
+    with pytest.raises(DataError, match="4 images per class or more"):
         load_data(recipe(source="distilled:."), base=tmp_path)
 
 
