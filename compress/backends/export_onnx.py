@@ -56,13 +56,13 @@ def export_onnx(
 ) -> tuple[Fact, ...]:
     """Write a network as one ONNX file, whole or not at all.
 
-    Input `input`, float32 (batch, C, H, W), normalised; output `logits`, (batch, K). The batch is dynamic. Batch norm is
-    folded, the graph is checked against the specification, its outputs are compared with those of the network; class names and
-    normalisation stand in the metadata.
+    Inputs and outputs have the names of the signature; its free axes are dynamic. Batch norm is folded, the graph is checked
+    against the specification, and its outputs are compared with those of the network. Signature, class names and normalisation
+    stand in the metadata.
 
     Args:
         module: The network; left as it was.
-        spec: Its input and class names.
+        spec: Its signature, class names and preprocessing.
         path: Where the file appears.
         split: Real samples, on which outputs are compared; noise where there are none.
         options: Operator set and tolerance.
@@ -78,7 +78,12 @@ def export_onnx(
     """
     _check_finite(module)
     inputs = probe_inputs(spec) if split is None else parity_inputs(split)
-    model, notes = _convert(reference_outputs(module, inputs), spec, options)
+    reference = reference_outputs(module, inputs)
+    if len(reference.alone[0]) != len(spec.signature.outputs):
+        names = ", ".join(spec.output_names)
+        msg = f"the network gives {len(reference.alone[0])} outputs in eval mode, its signature has {names}"
+        raise ConversionError(msg)
+    model, notes = _convert(reference, spec, options)
     onnx_files.save(model, path)
     if cache is not None:
         record_parity(path, module, inputs, options, cache)
@@ -115,7 +120,7 @@ def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOption
         return model, (*notes, Fact.of(code, reason=_reason(first)), *frozen)
     if isinstance(first, ParityError):
         raise first
-    msg = f"the network cannot be exported to ONNX: {_reason(first)}; change that operation or the input size ({spec.shape})"
+    msg = f"the network cannot be exported to ONNX: {_reason(first)}; change that operation or the size of its inputs"
     raise ConversionError(msg) from first
 
 
@@ -165,25 +170,29 @@ def _finish(model: ir.Model, spec: NetworkSpec) -> onnx.ModelProto:
 
 
 def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: bool = True) -> ir.Model:
-    batch = torch.export.Dim("batch")
+    signature = spec.signature
+    axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
+    free = signature.dynamic_axes()
+    shapes = tuple({index: axes[axis] for index, axis in free.get(each.name, {}).items()} for each in signature.inputs)
     program = torch.onnx.export(
         network,
-        (torch.zeros((2 if dynamic else 1), *spec.shape),),
+        tuple(signature.example(2 if dynamic else 1, seed=None).values()),
         dynamo=True,
         opset_version=opset,
-        input_names=[onnx_files.INPUT],
-        output_names=[onnx_files.OUTPUT],
-        dynamic_shapes=({0: batch},) if dynamic else None,
+        input_names=[each.name for each in signature.inputs],
+        output_names=list(spec.output_names),
+        dynamic_shapes=shapes if dynamic else None,
         verbose=False,
     )
     if program is None:
         msg = "the exporter gave nothing back"
         raise ConversionError(msg)
     model: ir.Model = program.model
-    shape = model.graph.inputs[0].shape
-    if dynamic and shape is not None and isinstance(shape[0], int):
-        msg = "the exporter specialised the batch"
-        raise ConversionError(msg)
+    for each in model.graph.inputs if dynamic else ():
+        for index, axis in free.get(str(each.name), {}).items():
+            if each.shape is not None and isinstance(each.shape[index], int):
+                msg = f"the exporter specialised the {axis} of {each.name}"
+                raise ConversionError(msg)
     return model
 
 
@@ -196,13 +205,13 @@ def _with_tracing(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model
     buffer = io.BytesIO()
     torch.onnx.export(
         network,
-        (torch.zeros(2, *spec.shape),),
+        tuple(spec.signature.example(2, seed=None).values()),
         buffer,  # type: ignore[arg-type]  # the older exporter does take a buffer; its signature does not say so
         dynamo=False,
         opset_version=min(opset, TRACING_OPSET),
-        input_names=[onnx_files.INPUT],
-        output_names=[onnx_files.OUTPUT],
-        dynamic_axes={onnx_files.INPUT: {0: "batch"}, onnx_files.OUTPUT: {0: "batch"}},
+        input_names=[each.name for each in spec.signature.inputs],
+        output_names=list(spec.output_names),
+        dynamic_axes=spec.signature.dynamic_axes(),
     )
     model: ir.Model = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
     return model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,60 +43,66 @@ class ReferenceOutputs:
 
     Attributes:
         network: The network.
-        inputs: Float32 (N, C, H, W).
-        batch: Outputs of the inputs as one batch, (N, …); None where the network takes one sample at a time.
+        inputs: In the order of the signature, (N, …) each.
+        batch: Outputs of the inputs as one batch, (N, …) each; None where the network takes one sample at a time.
         alone: Outputs of the first inputs one at a time, (1, …) each.
     """
 
     network: nn.Module
-    inputs: np.ndarray
-    batch: np.ndarray | None
-    alone: tuple[np.ndarray, ...]
+    inputs: tuple[np.ndarray, ...]
+    batch: tuple[np.ndarray, ...] | None
+    alone: tuple[tuple[np.ndarray, ...], ...]
 
 
-def probe_inputs(spec: NetworkSpec, count: int = 3) -> Tensor:
-    """Normal noise, for an export that comes without samples: float32 (count, C, H, W)."""
-    return torch.randn(count, *spec.shape, generator=torch.Generator().manual_seed(count))
+def probe_inputs(spec: NetworkSpec, count: int = 3) -> tuple[Tensor, ...]:
+    """Noise, for an export that comes without samples, (count, …) each."""
+    return tuple(spec.signature.example(count, seed=count).values())
 
 
-def parity_inputs(split: Split) -> Tensor:
-    """The first samples of a split, float32 (N, C, H, W)."""
-    return next(iter(split.ordered(BATCH))).input[:BATCH]
+def parity_inputs(split: Split) -> tuple[Tensor, ...]:
+    """The first samples of a split, (N, …) each, in the order of the signature."""
+    return tuple(values[:BATCH] for values in next(iter(split.ordered(BATCH))).inputs.values())
 
 
-def reference_outputs(module: nn.Module, inputs: Tensor) -> ReferenceOutputs:
+def reference_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> ReferenceOutputs:
     """Run a network in eval mode on the CPU, which leaves it as it was.
 
     Args:
         module: The network.
-        inputs: Float32 (N, C, H, W).
+        inputs: In the order of its signature, (N, …) each.
 
     Raises:
-        ConversionError: The network does not run, is random, or does not give one tensor.
+        ConversionError: The network does not run, is random, or does not give tensors.
     """
     network = copy.deepcopy(module).cpu().eval()
-    alone = tuple(_run(network, inputs[index : index + 1]) for index in range(min(ALONE, len(inputs))))
-    if not np.allclose(alone[0], _run(network, inputs[:1]), rtol=1e-3, atol=1e-4, equal_nan=True):
+    count = min(ALONE, len(inputs[0]))
+    samples = [tuple(values[index : index + 1] for values in inputs) for index in range(count)]
+    alone = tuple(_run(network, sample) for sample in samples)
+    again = zip(alone[0], _run(network, samples[0]), strict=True)
+    if not all(np.allclose(first, other, rtol=1e-3, atol=1e-4, equal_nan=True) for first, other in again):
         msg = "the network gives other outputs each time for the same inputs: take randomness out of its eval mode"
         raise ConversionError(msg)
     try:
         batch = _run(network, inputs)
     except ConversionError:  # it runs alone, so that its batch is fixed to 1
         batch = None
-    return ReferenceOutputs(network, inputs.numpy(), batch, alone)
+    return ReferenceOutputs(network, tuple(values.numpy() for values in inputs), batch, alone)
 
 
-def _run(network: nn.Module, inputs: Tensor) -> np.ndarray:
+def _run(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
     try:
         with torch.no_grad():
-            outputs = network(inputs.clone())
+            outputs = network(*(values.clone() for values in inputs))
     except Exception as error:  # the network's own code, which may raise anything
-        msg = f"the network does not run on inputs of shape {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+        shapes = ", ".join(str(tuple(values.shape)) for values in inputs)
+        msg = f"the network does not run on inputs of shape {shapes}: {type(error).__name__}: {error}"
         raise ConversionError(msg) from error
-    if not isinstance(outputs, Tensor):
-        msg = f"the network gives a {type(outputs).__name__} in eval mode, export takes one tensor of logits (N, K)"
+    each = tuple(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    each = each if isinstance(each, (tuple, list)) else (each,)
+    if not each or not all(isinstance(values, Tensor) for values in each):
+        msg = f"the network gives a {type(outputs).__name__} in eval mode; export takes one tensor or a tuple of tensors"
         raise ConversionError(msg)
-    return outputs.float().numpy()
+    return tuple((values.float() if values.is_floating_point() else values).numpy() for values in each)
 
 
 def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, options: OnnxOptions) -> None:
@@ -112,15 +119,20 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
     """
     session = onnx_session.create_session(model)
     inputs = reference.inputs
-    fixed = session.get_inputs()[0].shape[0] == 1
-    pairs = [(outputs, inputs[index : index + 1]) for index, outputs in enumerate(reference.alone)]
+    fixed = session.get_inputs()[0].shape[:1] == [1]
+    pairs = [(outputs, tuple(values[index : index + 1] for values in inputs)) for index, outputs in enumerate(reference.alone)]
     if not fixed and reference.batch is not None:
         pairs.append((reference.batch, inputs))
     for expected, samples in pairs:
-        agreement = _compare(expected, onnx_session.run(session, samples))
-        allowed = options.absolute + options.relative * agreement.scale
-        if not agreement.max_abs <= allowed:
-            raise _parity_error(agreement, allowed, model, reference, samples)
+        outputs = session.run(None, onnx_session.feeds_of(session, samples))
+        if len(outputs) < len(expected):
+            msg = f"the exported network gives {len(outputs)} outputs, the torch network {len(expected)}"
+            raise ParityError(msg)
+        for expected_values, values in zip(expected, outputs, strict=False):
+            agreement = _compare(expected_values, values)
+            allowed = options.absolute + options.relative * agreement.scale
+            if not agreement.max_abs <= allowed:
+                raise _parity_error(agreement, allowed, model, reference, samples)
 
 
 def _compare(expected: np.ndarray, outputs: np.ndarray) -> OutputAgreement:
@@ -133,14 +145,18 @@ def _compare(expected: np.ndarray, outputs: np.ndarray) -> OutputAgreement:
 
 
 def _parity_error(
-    agreement: OutputAgreement, allowed: float, model: onnx.ModelProto, reference: ReferenceOutputs, samples: np.ndarray
+    agreement: OutputAgreement,
+    allowed: float,
+    model: onnx.ModelProto,
+    reference: ReferenceOutputs,
+    samples: tuple[np.ndarray, ...],
 ) -> ParityError:
     place = first_divergence.describe_divergence(
         first_divergence.torch_outputs(reference.network, samples),
         first_divergence.float_outputs(model, samples),
         allowed / (agreement.scale or 1.0),
     )
-    batch = "one sample alone" if len(samples) == 1 else f"a batch of {len(samples)}"
+    batch = "one sample alone" if len(samples[0]) == 1 else f"a batch of {len(samples[0])}"
     return ParityError(
         f"the ONNX export computes something else than the torch network: for {batch} outputs differ by up to "
         f"{agreement.max_abs:.3g}, allowed is {allowed:.3g}; {place}"
@@ -188,7 +204,7 @@ def frozen_branches(reference: ReferenceOutputs, error: BaseException | None) ->
         error: Why torch.export did not take the network.
     """
     with torch.no_grad(), _ValueReads(reference.network) as reads:
-        reference.network(torch.from_numpy(reference.inputs[:1]))
+        reference.network(*(torch.from_numpy(values[:1]) for values in reference.inputs))
     lines = tuple(reads.lines)
     while error is not None and not lines:
         lines = ("its forward pass",) if type(error).__name__ in DATA_DEPENDENT else ()

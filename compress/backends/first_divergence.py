@@ -9,7 +9,7 @@ Batch norm is folded into the convolution before it in a file, so such a convolu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,12 +77,12 @@ def describe_divergence(reference: Outputs, other: Outputs, limit: float) -> str
     return f"no node alone is so far off, the furthest is {worst.node!r} with {worst.error:.2%} of its largest output"
 
 
-def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
+def torch_outputs(network: nn.Module, inputs: Sequence[Array]) -> dict[str, Array]:
     """Outputs of every module without children, by its name, as the exporter prepares the network.
 
     Args:
         network: Left as it was.
-        inputs: Float32 (N, C, H, W).
+        inputs: In the order of its signature, (N, …) each.
     """
     ready = prepare_for_export(network)
     outputs: dict[str, Array] = {}
@@ -105,19 +105,19 @@ def torch_outputs(network: nn.Module, inputs: Array) -> dict[str, Array]:
     handles = list(hooked())
     try:
         with torch.inference_mode():
-            ready(torch.from_numpy(inputs))
+            ready(*map(torch.from_numpy, inputs))
     finally:
         for handle in handles:
             handle.remove()
     return outputs
 
 
-def float_outputs(source: Path | onnx.ModelProto, inputs: Array, *, activated: bool = False) -> dict[str, Array]:
+def float_outputs(source: Path | onnx.ModelProto, inputs: Sequence[Array], *, activated: bool = False) -> dict[str, Array]:
     """Outputs of every named node of a float network, run as written.
 
     Args:
         source: Float file, or network in memory.
-        inputs: Float32 (N, C, H, W).
+        inputs: In the order of its inputs, (N, …) each.
         activated: Take the output of the Clip or Relu that alone follows a node: quantization puts both into one.
     """
     model = onnx_files.load(source) if isinstance(source, Path) else source
@@ -133,14 +133,14 @@ def float_outputs(source: Path | onnx.ModelProto, inputs: Array, *, activated: b
     return _exposed(model, names, inputs, optimised=False)
 
 
-def int8_outputs(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
+def int8_outputs(path: Path, inputs: Sequence[Array], *, fused: bool) -> dict[str, Array]:
     """Quantized outputs of an int8 file, as float, by the node that is quantized.
 
     Only outputs of QuantizeLinear are looked at, so that exposing them keeps every fused kernel in place.
 
     Args:
         path: File with QuantizeLinear and DequantizeLinear.
-        inputs: Float32 (N, C, H, W).
+        inputs: In the order of its inputs, (N, …) each.
         fused: Let ONNX Runtime fuse, as a user gets it; False runs each operator as written.
     """
     model = onnx_files.load(path)
@@ -159,7 +159,7 @@ def int8_outputs(path: Path, inputs: Array, *, fused: bool) -> dict[str, Array]:
     return {name: ((values - steps[name][1]) * steps[name][0]).astype(np.float32) for name, values in quantized.items()}
 
 
-def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *, optimised: bool) -> dict[str, Array]:
+def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Sequence[Array], *, optimised: bool) -> dict[str, Array]:
     """Values of tensors by the names wanted for them."""
     if not names:
         return {}
@@ -170,7 +170,8 @@ def _exposed(model: onnx.ModelProto, names: Mapping[str, str], inputs: Array, *,
             model.graph.output.append(onnx.ValueInfoProto(name=tensor, type=types.get(tensor)))
     session = onnx_session.create_session(model, optimised=optimised)
     tensors = tuple(dict.fromkeys(names.values()))
-    entry = session.get_inputs()[0]
-    batch = entry.shape[0] if isinstance(entry.shape[0], int) else len(inputs)  # a fixed batch takes no more samples
-    values = dict(zip(tensors, session.run(tensors, {entry.name: inputs[:batch]}), strict=True))
+    first = session.get_inputs()[0].shape
+    batch = first[0] if first and isinstance(first[0], int) else len(inputs[0])  # a fixed batch takes no more samples
+    feeds = onnx_session.feeds_of(session, [values[:batch] for values in inputs])
+    values = dict(zip(tensors, session.run(tensors, feeds), strict=True))
     return {name: values[tensor] for name, tensor in names.items() if isinstance(values[tensor], np.ndarray)}

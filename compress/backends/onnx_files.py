@@ -28,15 +28,16 @@ EXTERNAL_BYTES = 1024
 def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
     """Write into the model what a user of the file needs: classes, normalisation, input size, producer; in place."""
     model.producer_name, model.producer_version = "compress", compress.__version__
-    entries = {
-        "classes": json.dumps(spec.classes, ensure_ascii=False),
-        "mean": json.dumps(spec.mean),
-        "std": json.dumps(spec.std),
-        "shape": json.dumps(spec.shape),
-        "layout": "NCHW",
-        "resize": json.dumps(spec.resize),
-        "compress": compress.__version__,
-    }
+    entries = {"classes": json.dumps(spec.classes, ensure_ascii=False)}
+    if (image := spec.preprocessing) is not None:
+        entries |= {
+            "mean": json.dumps(image.mean),
+            "std": json.dumps(image.std),
+            "shape": json.dumps(spec.shape),
+            "layout": "NCHW",
+            "resize": json.dumps(image.resize),
+        }
+    entries |= {"compress": compress.__version__, "signature": spec.signature.model_dump_json()}
     onnx.helper.set_model_props(model, entries)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,23 @@ def create_session(
             raise
         msg = f"ONNX Runtime {onnxruntime.__version__} does not take the graph: {error}"
         raise ConversionError(msg) from error
+
+
+def feeds_of(runner: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Inputs by the names that the session has for them.
+
+    Args:
+        runner: The session.
+        inputs: In the order of its inputs.
+
+    Raises:
+        ConversionError: It has another number of inputs.
+    """
+    names = [entry.name for entry in runner.get_inputs()]
+    if len(names) != len(inputs):
+        msg = f"the file has {len(names)} inputs ({', '.join(names)}), the network {len(inputs)}"
+        raise ConversionError(msg)
+    return dict(zip(names, inputs, strict=True))
 
 
 def run(runner: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

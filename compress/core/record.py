@@ -91,6 +91,20 @@ class Metric(FrozenModel):
     unit: str
     higher_is_better: bool
 
+    def gain(self, before: float, after: float) -> float:
+        """How much better `after` is than `before`, in the metric's unit; negative where it is worse."""
+        return after - before if self.higher_is_better else before - after
+
+    @property
+    def loss_name(self) -> str:
+        """Name of how much of it was lost against a reference: `accuracy_drop`, `perplexity_rise`."""
+        return f"{self.name}_{self.change}"
+
+    @property
+    def change(self) -> str:
+        """The direction that is a loss: `drop` or `rise`."""
+        return "drop" if self.higher_is_better else "rise"
+
 
 class Curve(FrozenModel):
     """A series to draw, for example the loss over epochs."""

@@ -82,6 +82,13 @@ class TensorSpec(FrozenModel):
         """Shape without the batch."""
         return self.shape[1:] if self.shape[:1] == (BATCH,) else self.shape
 
+    def fits(self, shape: tuple[int, ...], batch: int) -> bool:
+        """Whether a tensor of this shape is one, with `batch` samples; free axes have any size."""
+        expected = [batch if axis == BATCH else axis for axis in self.shape]
+        return len(shape) == len(expected) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(expected, shape, strict=True)
+        )
+
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} {'×'.join(map(str, self.shape)) or 'scalar'}"
 

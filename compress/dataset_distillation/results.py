@@ -16,13 +16,13 @@ from compress.core.record import Curve, Metrics, Quantity
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Candidate, Context, Outcome
-from compress.core.statistics import wilson
 from compress.data.sources.distilled_metadata import FILE, DistilledMetadata
 from compress.data.sources.distilled_set import DistilledSet, write
 from compress.dataset_distillation.convnet import max_depth
 from compress.dataset_distillation.coreset import random_subset
 from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 from compress.dataset_distillation.previews import FIGURE, PREVIEWS, draw_figure, write_previews
+from compress.tasks.metric_quantity import estimate
 from compress.train.loop import fit
 from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
@@ -158,6 +158,5 @@ def validation_accuracy(distilled: DistilledSet, task: SynthesisTask, context: C
         reporter=task.reporter,
     )
     scores = run_split(network, context.data.validation, context.task).scores
-    correct, total = round(float(scores.sum())), len(scores)
     detail = f"a network of {task.depth} blocks of {task.width} channels, {epochs} epochs on the {len(split)} images alone"
-    return Quantity.measured(correct / total, "fraction", detail, interval=wilson(correct, total), runs=total)
+    return estimate(context.task.deciding, scores, detail)

@@ -155,12 +155,10 @@ def _training_results(history: History) -> Metrics:
 def _control_results(module: nn.Module, context: Context) -> Metrics:
     """Save the control's weights and evaluate it on validation; only the pipeline uses the test split."""
     from compress.backends.run_split import run_split
-    from compress.core.statistics import wilson
+    from compress.tasks.metric_quantity import estimate
     from compress.train.checkpoints import save_weights
 
     write_with(context.folder / "control.safetensors", lambda path: save_weights(module, path))
     scores = run_split(module, context.data.validation, context.task).scores
-    correct, total = round(float(scores.sum())), len(scores)
     detail = "the same network, settings and initial weights, trained without the teacher"
-    accuracy = Quantity.measured(correct / total, "fraction", detail, interval=wilson(correct, total), runs=total)
-    return {f"control_{context.task.metric}_validation": accuracy}
+    return {f"control_{context.task.metric}_validation": estimate(context.task.deciding, scores, detail)}

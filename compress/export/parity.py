@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError
-from compress.tasks.output_agreement import OutputAgreement, compare_outputs
+from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from compress.backends.run_split import CollectedOutputs
     from compress.data.batch import Split
     from compress.tasks.base import Task
 
@@ -31,20 +32,18 @@ class FormOutputs:
 
     Attributes:
         form: `torch`, `ONNX float32`, …
-        outputs: (N, K).
-        targets: (N,), int64.
+        collected: Its outputs, and the targets.
     """
 
     form: str
-    outputs: Array
-    targets: Array
+    collected: CollectedOutputs
 
 
-def outputs_of_file(form: str, path: Path, split: Split, *, optimised: bool = True) -> FormOutputs:
+def outputs_of_file(form: str, path: Path, split: Split, task: Task, *, optimised: bool = True) -> FormOutputs:
     """Answers of an ONNX file; `optimised` as for `onnx_session.create_session`."""
     from compress.backends.run_split import collect_outputs
 
-    return FormOutputs(form, *collect_outputs(path, split, limit=SAMPLES, optimized=optimised))
+    return FormOutputs(form, collect_outputs(path, split, task, limit=SAMPLES, optimized=optimised))
 
 
 def cannot_run_reason(path: Path) -> str | None:
@@ -58,20 +57,20 @@ def cannot_run_reason(path: Path) -> str | None:
     return None
 
 
-def outputs_of_network(network: nn.Module, split: Split) -> FormOutputs:
+def outputs_of_network(network: nn.Module, split: Split, task: Task) -> FormOutputs:
     """Answers of a torch network in eval mode on the CPU."""
     from compress.backends.run_split import collect_outputs
 
-    return FormOutputs("torch", *collect_outputs(network, split, limit=SAMPLES))
+    return FormOutputs("torch", collect_outputs(network, split, task, limit=SAMPLES))
 
 
-def search_inputs(split: Split, path: Path) -> Array:
-    """The samples on which the first node of a file is looked for, float32 (N, C, H, W); N is the file's batch where fixed."""
+def search_inputs(split: Split, path: Path) -> tuple[Array, ...]:
+    """The samples on which the first node of a file is looked for, (N, …) for each input; N is the file's batch where fixed."""
     from compress.backends import onnx_files
 
     batch = onnx_files.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    inputs: Array = next(iter(split.ordered(batch or SEARCHED))).input.numpy()
-    return inputs
+    inputs = next(iter(split.ordered(batch or SEARCHED))).inputs
+    return tuple(values.numpy() for values in inputs.values())
 
 
 class ParityTable:
@@ -101,8 +100,8 @@ class ParityTable:
             other: b.
             limit: What it is held against, in words.
         """
-        count = min(len(reference.outputs), len(other.outputs))
-        parity = compare_outputs(reference.outputs[:count], other.outputs[:count])
+        count = min(len(reference.collected), len(other.collected))
+        parity = self.task.agreement(reference.collected.first(count).outputs, other.collected.first(count).outputs)
         self.rows.append(self._row(f"{reference.form} → {other.form}", other, parity, limit))
         return parity
 
@@ -111,17 +110,16 @@ class ParityTable:
         self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
 
     def _row(self, pair: str, answers: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, Any]:
-        import torch
-
-        correct = self.task.correct(torch.from_numpy(answers.outputs), torch.from_numpy(answers.targets))
+        collected, metric = answers.collected, self.task.deciding
+        scores = metric.scores(collected.outputs, collected.targets)
         return {
             "pair": pair,
-            "samples": len(answers.targets),
+            "samples": len(collected),
             "max_abs": parity.max_abs if parity else None,
             "mean_abs": parity.mean_abs if parity else None,
             "cosine": parity.cosine if parity else None,
             "top1": parity.top1 if parity else None,
-            self.task.metric: float(correct.double().mean()),
+            self.task.metric: metric.value(scores.double().numpy()),
             "limit": limit,
         }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compress.backends import first_divergence as nodes
 from compress.core.errors import DeviceError, MissingPackageError
 from compress.core.registry import lookup
@@ -24,6 +22,7 @@ from compress.export.parity import (
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
+    from compress.backends.run_split import CollectedOutputs
     from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
@@ -47,7 +46,11 @@ def compare_float(
         return nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(path, inputs), limit)
 
     limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
-    parity = pairs.add(pairs.start(outputs_of_network(network, validation)), outputs_of_file(FLOAT, path, validation), limit)
+    parity = pairs.add(
+        pairs.start(outputs_of_network(network, validation, context.task)),
+        outputs_of_file(FLOAT, path, validation, context.task),
+        limit,
+    )
     what = "torch against its ONNX export"
     check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)
     return parity
@@ -64,7 +67,7 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
     """
     validation = context.data.validation
     path = candidate.files["onnxruntime"]
-    written = outputs_of_file(f"{INT8} as written", path, validation, optimised=False)
+    written = outputs_of_file(f"{INT8} as written", path, validation, context.task, optimised=False)
     if context.float_file is not None:
         _compare_with_parent(candidate, context, tolerance, pairs, written)
     else:
@@ -77,7 +80,7 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
         )
 
     limit = f"{tolerance.fused:g} × largest output"
-    parity = pairs.add(written, outputs_of_file("fused kernels", path, validation), limit)
+    parity = pairs.add(written, outputs_of_file("fused kernels", path, validation, context.task), limit)
     check(
         parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
     )
@@ -92,16 +95,20 @@ def _compare_with_parent(
     if context.load_float_network is not None:
         before = Candidate(candidate.spec, context.load_float_network())
         compare_float(before, parent, context, tolerance, pairs)
-        exact = outputs_of_file(FLOAT, parent, validation)
+        exact = outputs_of_file(FLOAT, parent, validation, context.task)
     else:
-        exact = pairs.start(outputs_of_file(FLOAT, parent, validation))
+        exact = pairs.start(outputs_of_file(FLOAT, parent, validation, context.task))
     limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
     for family, path in candidate.files.items():
         first = path == candidate.files["onnxruntime"]
         if not first and (reason := cannot_run_reason(path)):
             pairs.absent(f"{FLOAT} → ONNX for {family}", reason)
             continue
-        answers = written if first else outputs_of_file(f"{INT8} for {family}, as written", path, validation, optimised=False)
+        answers = (
+            written
+            if first
+            else outputs_of_file(f"{INT8} for {family}, as written", path, validation, context.task, optimised=False)
+        )
         parity = pairs.add(exact, answers, limit)
 
         def where(limit: float, path: Path = path) -> str:
@@ -118,10 +125,10 @@ def compare_engine(path: Path, context: Context, pairs: ParityTable) -> None:
     if reason := cannot_run_reason(path):
         pairs.absent("ONNX → TensorRT engine", reason)
         return
-    written = outputs_of_file("ONNX for TensorRT, as written", path, validation, optimised=False)
+    written = outputs_of_file("ONNX for TensorRT, as written", path, validation, context.task, optimised=False)
     try:
         with lookup("runner", "tensorrt").load()(path) as runner:
-            answers = FormOutputs("TensorRT engine", _in_batches(runner, written, context), written.targets)
+            answers = FormOutputs("TensorRT engine", _in_batches(runner, written, context))
     except MissingPackageError:
         pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")
         return
@@ -139,13 +146,14 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTab
     """
     from compress.backends.open_runner import open_runner
 
-    written = outputs_of_file(f"{path.name} as written", path, context.data.validation, optimised=False)
+    written = outputs_of_file(f"{path.name} as written", path, context.data.validation, context.task, optimised=False)
     with open_runner(runtime, path) as runner:
-        answers = FormOutputs(runner.describe()["runtime"], _in_batches(runner, written, context), written.targets)
+        answers = FormOutputs(runner.describe()["runtime"], _in_batches(runner, written, context))
     pairs.add(written, answers, NO_LIMIT)
 
 
-def _in_batches(runner: Any, written: FormOutputs, context: Context) -> np.ndarray[Any, Any]:
+def _in_batches(runner: Any, written: FormOutputs, context: Context) -> CollectedOutputs:
     from compress.backends.run_split import collect_outputs
 
-    return collect_outputs(runner, context.data.validation, batch_size=ENGINE_BATCH, limit=len(written.targets))[0]
+    limit = len(written.collected)
+    return collect_outputs(runner, context.data.validation, context.task, batch_size=ENGINE_BATCH, limit=limit)

@@ -19,6 +19,8 @@ from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.plain_weights import copy_with_plain_weights
+from compress.tasks.base import name_outputs
+from compress.tasks.flat_outputs import flat_outputs, run_flat
 
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
 TOLERANCE = 1e-3
@@ -75,7 +77,8 @@ def take_network(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
         _check_shapes(network, spec, name, advice)
-        check_each_alone(network, torch.randn(4, *spec.shape), name)
+        example = spec.signature.example(4, seed=1)
+        check_each_alone(network, tuple(example.values()), name)
     return network, (*unwrapped, *computed)
 
 
@@ -96,34 +99,36 @@ def unwrap_network(module: nn.Module) -> tuple[nn.Module, tuple[Fact, ...]]:
 
 
 @torch.no_grad()
-def check_each_alone(network: nn.Module, inputs: Tensor, name: str) -> None:
+def check_each_alone(network: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
     """Check that a network gives each image the same output every time, and the same alone as in a batch.
 
     Accuracy is measured on batches, and a device shows the network one image.
 
     Args:
         network: In eval mode.
-        inputs: Two images or more, (N, C, H, W).
+        inputs: Two samples or more, each (N, …), in the order of the signature.
         name: Names it in messages.
 
     Raises:
         ModelError: The outputs differ by more than rounding.
     """
-    together, again, first = network(inputs), network(inputs), network(inputs[:1])
-    limit = TOLERANCE * float(together.nan_to_num(0.0, 0.0, 0.0).abs().max())
-    if first.shape != together[:1].shape:
+    samples = [tuple(values[index : index + 1] for values in inputs) for index in range(len(inputs[0]))]
+    raw = network(*inputs)
+    together, again, first = flat_outputs(raw), run_flat(network, inputs), network(*samples[0])
+    if isinstance(first, Tensor) and isinstance(raw, Tensor) and first.shape != raw[:1].shape:
         msg = (
-            f"{name} gives one image an output of shape {tuple(first.shape)} where {tuple(together[:1].shape)} is needed; keep "
+            f"{name} gives one sample an output of shape {tuple(first.shape)} where {tuple(raw[:1].shape)} is needed; keep "
             "the batch dimension, for example by flatten(1) in place of squeeze()"
         )
         raise ModelError(msg)
+    limit = TOLERANCE * float(together.nan_to_num(0.0, 0.0, 0.0).abs().max())
     if (difference := _difference(together, again)) > limit:
         msg = (
             f"{name} gives the same images different outputs each time (by up to {difference:.3g}) in eval mode; let it draw "
             "no random numbers there, for example F.dropout(x, training=self.training)"
         )
         raise ModelError(msg)
-    alone = torch.cat([first, *(network(image[None]) for image in inputs[1:])])
+    alone = torch.cat([flat_outputs(first), *(run_flat(network, sample) for sample in samples[1:])])
     if (difference := _difference(together, alone)) > limit:
         layers = ", ".join(_batch_dependent(network)) or "a layer that computes over the batch dimension"
         msg = (
@@ -173,23 +178,35 @@ def _check_kind(module: object, name: str) -> None:
 def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str, advice: Advice) -> None:
     """Run two black images, then one."""
     try:
-        outputs = network(torch.zeros(2, *spec.shape))
+        outputs = network(*spec.signature.example(2, seed=None).values())
     except Exception as error:  # whatever the network's own code raises
         raise ModelError(_why_not(network, spec, name, error, advice)) from error
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        msg = f"{name} answers a batch of 2 with {shape}; a classification network must give one tensor (2, classes)"
-        raise ModelError(msg)
-    expected = (2, len(spec.classes))
-    if tuple(outputs.shape) != expected:
-        remedy = advice.classes.format(actual=outputs.shape[1], needed=expected[1])
-        msg = f"class-count mismatch: {name} answers for {outputs.shape[1]} classes, the data has {expected[1]}; {remedy}"
-        raise ModelError(msg)
+    _check_outputs(outputs, spec, name, advice)
     try:
-        network(torch.zeros(1, *spec.shape))
+        network(*spec.signature.example(1, seed=None).values())
     except Exception as error:
-        msg = f"{name} takes two images but not one, which is what a device shows it: {message_line(error)}"
+        msg = f"{name} takes two samples but not one, which is what a device shows it: {message_line(error)}"
         raise ModelError(msg) from error
+
+
+def _check_outputs(outputs: object, spec: NetworkSpec, name: str, advice: Advice) -> None:
+    """Compare the outputs for two samples with the signature."""
+    expected = spec.signature.outputs
+    if len(expected) == 1 and (not isinstance(outputs, Tensor) or outputs.ndim != len(expected[0].shape)):
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        needed = (2, *expected[0].shape[1:])
+        msg = f"{name} answers a batch of 2 with {shape}; it must give one tensor ({', '.join(map(str, needed))})"
+        raise ModelError(msg)
+    for output, values in zip(expected, name_outputs(outputs, spec.output_names).values(), strict=True):
+        shape = tuple(values.shape)
+        if output.fits(shape, batch=2):
+            continue
+        if len(output.shape) == 2 and output.shape[1] == len(spec.classes) and len(shape) == 2:
+            remedy = advice.classes.format(actual=shape[1], needed=len(spec.classes))
+            msg = f"class-count mismatch: {name} answers for {shape[1]} classes, the data has {len(spec.classes)}; {remedy}"
+            raise ModelError(msg)
+        msg = f"{name} gives {output.name} of shape {shape} for 2 samples; the data needs {output}"
+        raise ModelError(msg)
 
 
 def _difference(reference: Tensor, other: Tensor) -> float:

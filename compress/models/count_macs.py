@@ -66,7 +66,7 @@ def count_network(module: nn.Module, spec: NetworkSpec) -> NetworkCounts:
         # Attention as plain products: some of its fused kernels have no flop formula, which depends on device and release.
         counter = FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENCES)
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            module(torch.zeros(1, *spec.shape, device=device))
+            module(*(values.to(device) for values in spec.signature.example().values()))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for child, training in modes.items():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
@@ -28,7 +29,9 @@ from compress.models.check_network import check_each_alone
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
-from compress.tasks.metric_quantity import drop, gain, proportion
+from compress.tasks.base import name_outputs
+from compress.tasks.flat_outputs import flat_outputs
+from compress.tasks.metric_quantity import estimate, gain_of, loss_of
 from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:
@@ -74,23 +77,29 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
     """
     if candidate.module is None:
         return
-    inputs = parity_inputs(split)
-    varied = inputs[inputs.flatten(1).amax(1) != inputs.flatten(1).amin(1)]
-    inputs = varied if len(varied) else inputs
+    inputs = _varied(parity_inputs(split))
+    count = len(inputs[0])
     with torch.no_grad():
-        outputs = candidate.module(inputs)
-    expected = (len(inputs), len(candidate.spec.classes))
-    if tuple(outputs.shape) != expected:
-        msg = f"after {stage} the network has outputs of shape {tuple(outputs.shape)} where {expected} is needed"
-        raise ModelError(msg)
-    if undefined := int((~torch.isfinite(outputs).all(1)).sum()):
+        outputs = name_outputs(candidate.module(*inputs), candidate.spec.output_names)
+    for output, values in zip(candidate.spec.signature.outputs, outputs.values(), strict=True):
+        if not output.fits(tuple(values.shape), batch=count):
+            msg = f"after {stage} the network gives {output.name} of shape {tuple(values.shape)} where {output} is needed"
+            raise ModelError(msg)
+    if undefined := int((~torch.isfinite(flat_outputs(outputs)).all(1)).sum()):
         reason = "lower its learning rate, or check the weights"
-        if not torch.isfinite(inputs).all():
+        if not all(torch.isfinite(values).all() for values in inputs if values.is_floating_point()):
             reason = "the samples themselves hold such values: check how the data are read and normalised"
-        msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {len(inputs)} samples; {reason}"
+        msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {count} samples; {reason}"
         raise ModelError(msg)
     with torch.random.fork_rng(devices=[]):
         check_each_alone(candidate.module, inputs, f"after {stage} the network")
+
+
+def _varied(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The samples whose first input holds more than one value; all where none does."""
+    values = inputs[0].flatten(1)
+    varied = values.amax(1) != values.amin(1)
+    return tuple(each[varied] for each in inputs) if bool(varied.any()) else inputs
 
 
 def evaluate_outcome(
@@ -112,7 +121,7 @@ def evaluate_outcome(
         if previous is None or (scores := previous.scores()) is None:
             return Evaluation(pending.before)
         save_scores(scores, context.folder)
-        return Evaluation(pending.before | _drop(reference, scores, task.metric))
+        return Evaluation(pending.before | _drop(reference, scores, task))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
         split, options, cache = context.data.validation, context.onnx, context.cache
@@ -124,21 +133,20 @@ def evaluate_outcome(
     scores = evaluation.scores
     assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
     save_scores(scores, context.folder)
-    metrics = evaluation.metrics | _drop(reference, scores, task.metric)
+    metrics = evaluation.metrics | _drop(reference, scores, task)
     control = _control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric))
     return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
 
 
-def _drop(reference: StageOutput | None, scores: np.ndarray, metric: str) -> Metrics:
+def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metrics:
     """Loss of the metric against the reference, with its paired interval; empty where there is nothing to compare with."""
     reference_scores = reference.scores() if reference else None
     if reference is None or reference_scores is None:
         return {}
     name = reference.record.name
-    return {
-        f"{metric}_drop": drop(reference_scores, scores, "the teacher" if name == "teacher" else f"the network after {name}")
-    }
+    against = "the teacher" if name == "teacher" else f"the network after {name}"
+    return {task.metric_info.loss_name: loss_of(task.deciding, reference_scores, scores, against)}
 
 
 def evaluate_candidate(
@@ -211,22 +219,22 @@ def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metr
     control = copy.deepcopy(candidate.module)
     load_weights(control, path)
     control_scores = run_split(control, context.data.test, context.task).scores
-    metric = context.task.metric
+    metric, deciding = context.task.metric, context.task.deciding
     return {
-        f"control_{metric}": proportion(control_scores, "student trained alone, same epochs; torch, test split"),
-        f"{metric}_over_control": gain(control_scores, scores, "the student trained alone for as long"),
+        f"control_{metric}": estimate(deciding, control_scores, "student trained alone, same epochs; torch, test split"),
+        f"{metric}_over_control": gain_of(deciding, control_scores, scores, "the student trained alone for as long"),
     }
 
 
 def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, SplitScores]:
-    """Metric of one split with its Wilson interval, and the scores that it is the mean of."""
+    """Metric of one split with its interval, and the statistics that it is computed from."""
     if candidate.module is not None:
         result, where = run_split(candidate.module, split, task), f"torch, {name} split"
     else:
         runtime, file = candidate.artifact
         result = run_split(file, split, task, runtime=runtime)
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
-    return proportion(result.scores, where), result
+    return estimate(task.deciding, result.scores, where), result
 
 
 def _counts(module: nn.Module, data: Data) -> Metrics:

@@ -132,7 +132,8 @@ class PruningSetup:
         if stage.granularity in ("block", "n:m"):
             options["pattern"] = stage.shape
         if stage.granularity == "layer":
-            options["samples"] = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed))).input
+            first = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed)))
+            options["samples"] = tuple(first.inputs.values())
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from compress.backends.open_runner import file_for, open_runner
-from compress.backends.run_split import run_split
-from compress.backends.runner_protocol import Array, FileRunner
+from compress.backends.run_split import SplitScores, batch_feeds, run_split
+from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.record import Metrics, Quantity
+from compress.core.record import Metric, Metrics
 from compress.core.stage import Context
-from compress.core.statistics import paired_difference
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, speedup, time_runners
+from compress.tasks.metric import TaskMetric
+from compress.tasks.metric_quantity import loss_of
 
 FLOAT, QUANTIZED = "float", "quantized"
 Candidate = tuple[str, str]
@@ -117,21 +118,21 @@ def check_acceptance(
     with ExitStack() as stack:
         runners, skipped = _open_runners(parent, files, runtimes, criteria.threads, stack)
         scores = {
-            candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch).scores
+            candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch)
             for candidate, runner in runners.items()
         }
-        inputs = next(iter(split.ordered(criteria.batch))).input.numpy()
+        batch = next(iter(split.ordered(criteria.batch)))
         named = {" ".join(candidate): runner for candidate, runner in runners.items()}
         timings = time_runners(
             named,
-            {name: {next(iter(runner.shapes())): inputs} for name, runner in named.items()},
+            {name: batch_feeds(batch, tuple(runner.shapes()), name) for name, runner in named.items()},
             TimingPlan.of(criteria.seconds),
             batch=criteria.batch,
             reporter=context.reporter,
         )
     by_candidate = {candidate: timings[" ".join(candidate)] for candidate in runners}
     sizes = {candidate: Path(runner.path).stat().st_size for candidate, runner in runners.items()}
-    return _result(by_candidate, scores, sizes, criteria, skipped, context.task.metric)
+    return _result(by_candidate, scores, sizes, criteria, skipped, context.task.deciding)
 
 
 def _open_runners(
@@ -153,24 +154,23 @@ def _open_runners(
     return runners, tuple(skipped)
 
 
-def _metric_drop(reference: Array, scores: Array) -> Quantity:
-    drop, low, high = paired_difference(reference, scores)
-    detail = f"against the float parent, same {len(scores)} validation samples, paired 95 % interval"
-    return Quantity.measured(drop, "fraction", detail, interval=(low, high), runs=len(scores))
-
-
 def _result(
     timings: Mapping[Candidate, Timing],
-    scores: Mapping[Candidate, Array],
+    scores: Mapping[Candidate, SplitScores],
     sizes: Mapping[Candidate, int],
     criteria: AcceptanceCriteria,
     skipped: tuple[Fact, ...],
-    metric: str,
+    deciding: TaskMetric,
 ) -> AcceptanceResult:
     latency_ms = {candidate: median_ms(timing) for candidate, timing in timings.items()}
     floats = [candidate for candidate in timings if candidate[0] == FLOAT]
     fastest_float = min(floats, key=lambda candidate: latency_ms[candidate])
-    drops = {key: _metric_drop(scores[floats[0]], scores[key]) for key in timings if key[0] == QUANTIZED}
+    metric, reference = deciding.info, scores[floats[0]].scores
+    drops = {
+        key: loss_of(deciding, reference, scores[key].scores, "the float parent", "validation")
+        for key in timings
+        if key[0] == QUANTIZED
+    }
     accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= criteria.max_drop]
     best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
@@ -178,7 +178,7 @@ def _result(
     passed = bool(accurate) and not is_slower
     note = Fact.of(
         "quantize.acceptance",
-        metric=metric,
+        metric=metric.name,
         drop=drop.value,
         low=drop.low,
         high=drop.high,
@@ -196,12 +196,12 @@ def _result(
             "runtime": candidate[1],
             "version": timing.settings["runtime"],
             "latency_p50_ms": timing.p50.model_dump(mode="json"),
-            f"{metric}_drop": drops[candidate].model_dump(mode="json") if candidate in drops else None,
+            metric.loss_name: drops[candidate].model_dump(mode="json") if candidate in drops else None,
         }
         for candidate, timing in timings.items()
     )
     float_figures, quantized_figures = (
-        BudgetFigures(sizes[key], latency_ms[key], float(scores[key].mean())) for key in (fastest_float, best)
+        BudgetFigures(sizes[key], latency_ms[key], scores[key].metric) for key in (fastest_float, best)
     )
     results = {"acceptance_speedup": gain, "acceptance_drop": drop}
     fastest = dict((fastest_float, best))
@@ -223,10 +223,11 @@ def limits_only_quantized_meets(result: AcceptanceResult, context: Context, devi
     budget, teacher = context.budget, context.previous_records[:1] if context.teachers else ()
     if budget is None:
         return ()
-    metrics = [record.after.get(f"{context.task.metric}_validation") for record in teacher]
+    metric = context.task.metric_info
+    metrics = [record.after.get(f"{metric.name}_validation") for record in teacher]
     reference = next((quantity.value for quantity in metrics if quantity is not None), None)
     missed_by_float, missed = (
-        _missed(figures, budget, device, reference) for figures in (result.float_figures, result.quantized_figures)
+        _missed(figures, budget, device, reference, metric) for figures in (result.float_figures, result.quantized_figures)
     )
     limits_metric = budget.accuracy is not None or (budget.accuracy_drop is not None and reference is not None)
     if not limits_metric and not result.accurate:
@@ -234,13 +235,14 @@ def limits_only_quantized_meets(result: AcceptanceResult, context: Context, devi
     return tuple(sorted(missed_by_float - missed)) if missed < missed_by_float else ()
 
 
-def _missed(figures: BudgetFigures, budget: Budget, device: str, reference: float | None) -> set[str]:
+def _missed(figures: BudgetFigures, budget: Budget, device: str, reference: float | None, metric: Metric) -> set[str]:
     """Names of the limits that a file misses."""
-    drop = None if reference is None else reference - figures.metric
+    drop = None if reference is None else -metric.gain(reference, figures.metric)
     upper = {
         "size_mb": (figures.size_bytes / MB, budget.size_mb),
         f"latency_ms on {device}": (figures.latency_ms, budget.latency_ms.get(device)),
         "accuracy_drop": (drop, budget.accuracy_drop),
     }
     missed = {name for name, (value, limit) in upper.items() if value is not None and limit is not None and value > limit}
-    return missed | ({"accuracy"} if budget.accuracy is not None and figures.metric < budget.accuracy else set())
+    is_worse = budget.accuracy is not None and metric.gain(budget.accuracy, figures.metric) < 0
+    return missed | ({"accuracy"} if is_worse else set())

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor, nn
 
-from compress.backends.run_split import run_split
+from compress.backends.run_split import SplitScores, run_split
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.batch import Split
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
@@ -69,7 +68,7 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
     (context.folder / choices.FILE).unlink(missing_ok=True)
     return Outcome(
         candidate=replace(candidate, module=state.module.eval()),
-        results=outcome.results(stage, state.steps, context.task.metric) | timed.results,
+        results=outcome.results(stage, state.steps, context.task.deciding) | timed.results,
         skipped=(*operators.skipped, *outcome.left_by_auto(operators, decisions)),
         notes=(*outcome.notes(decisions, state.replacements), *history.notes, *timed.notes),
         curves=outcome.curves(state.steps, history),
@@ -129,17 +128,17 @@ def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], c
     module, last = copy.deepcopy(state.module), state.steps[-1]
     if not recalibrate_batchnorm(module, batches):
         return
-    correct = _correct(module, context)
-    if correct.mean() >= last.correct.mean():
+    result = _scores(module, context)
+    if context.task.metric_info.gain(last.score, result.metric) >= 0:
         state.module = module
-        state.steps[-1] = replace(last, correct=correct, old_statistics=last.score)
+        state.steps[-1] = replace(last, scores=result.scores, score=result.metric, old_statistics=last.score)
 
 
 def _note(state: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
     """Record accuracy and size of the network after a step."""
-    state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, _correct(state.module, context)))
+    state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, _scores(state.module, context)))
 
 
-def _correct(module: nn.Module, context: Context) -> np.ndarray:
-    """Per-sample scores on validation."""
-    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).scores
+def _scores(module: nn.Module, context: Context) -> SplitScores:
+    """The metric on validation."""
+    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from torch import nn
 
+from compress.backends.run_split import SplitScores
 from compress.config.devices import Device
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
@@ -17,7 +18,6 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Curve, Quantity
 from compress.core.stage import Candidate, Context, Outcome
-from compress.core.statistics import paired_difference
 from compress.models.count_macs import count_network
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
@@ -25,7 +25,8 @@ from compress.substitute.apply import Replacement
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
 from compress.substitute.operator_kinds import OPERATOR_KINDS
-from compress.tasks.metric_quantity import proportion
+from compress.tasks.metric import TaskMetric
+from compress.tasks.metric_quantity import estimate, loss_of
 from compress.train.history import History
 
 if TYPE_CHECKING:
@@ -40,28 +41,25 @@ class ReplacementStep:
 
     Attributes:
         name: The step.
-        correct: Per-sample scores on validation.
+        scores: Statistics of the metric of each validation sample, (N,) or (N, S).
+        score: The metric on validation.
         macs: MACs of one sample.
         parameters: Number of parameters.
         old_statistics: Score before the batch-norm statistics were recomputed; None if they were not.
     """
 
     name: str
-    correct: np.ndarray
+    scores: np.ndarray
+    score: float
     macs: int
     parameters: int
     old_statistics: float | None = None
 
     @classmethod
-    def of(cls, name: str, module: nn.Module, spec: NetworkSpec, correct: np.ndarray) -> Self:
+    def of(cls, name: str, module: nn.Module, spec: NetworkSpec, result: SplitScores) -> Self:
         """Count MACs and parameters of a network."""
         counted = count_network(module, spec)
-        return cls(name, correct, counted.macs, counted.parameters)
-
-    @property
-    def score(self) -> float:
-        """The task's metric on validation."""
-        return float(self.correct.mean())
+        return cls(name, result.scores, result.metric, counted.macs, counted.parameters)
 
 
 @dataclass(frozen=True)
@@ -73,20 +71,20 @@ class SpeedupResult:
     tables: Tables = field(default_factory=dict)
 
 
-def results(stage: Substitute, steps: Sequence[ReplacementStep], metric: str) -> dict[str, Quantity]:
+def results(stage: Substitute, steps: Sequence[ReplacementStep], deciding: TaskMetric) -> dict[str, Quantity]:
     """Accuracy after each phase, and the remaining cost."""
-    first, last = steps[0], steps[-1]
+    metric, first, last = deciding.info.name, steps[0], steps[-1]
     has_recovery = stage.recover.epochs > 0
     replaced = steps[-2] if has_recovery else last
-    lost, low, high = paired_difference(first.correct, last.correct)
-    same = f"against the input network, same {len(first.correct)} validation samples, paired 95 % interval"
     quantities = {
-        f"{metric}_original": proportion(first.correct, "validation split, input network"),
-        f"{metric}_replaced": proportion(replaced.correct, "validation split, after the replacements, before fine-tuning"),
-        f"{metric}_recovered": proportion(last.correct, "validation split, after fine-tuning")
+        f"{metric}_original": estimate(deciding, first.scores, "validation split, input network"),
+        f"{metric}_replaced": estimate(
+            deciding, replaced.scores, "validation split, after the replacements, before fine-tuning"
+        ),
+        f"{metric}_recovered": estimate(deciding, last.scores, "validation split, after fine-tuning")
         if has_recovery
-        else Quantity.missing("fraction", "recover.epochs is 0"),
-        f"{metric}_lost": Quantity.measured(lost, "fraction", same, interval=(low, high), runs=len(first.correct)),
+        else Quantity.missing(deciding.info.unit, "recover.epochs is 0"),
+        f"{metric}_lost": loss_of(deciding, first.scores, last.scores, "the input network", "validation"),
     }
     for name in ("macs", "parameters"):
         ratio = getattr(last, name) / max(getattr(first, name), 1)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
+from compress.core.signature import BATCH, TensorSpec
+from compress.data.batch import TARGET, Tensors
+from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.metric import MeanOfScores, Scores, TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,27 +19,84 @@ ACCURACY = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_
 """Of classification. Records that name no metric are from before it was recorded, when there was no other."""
 
 
-class Classification:
+class Accuracy(MeanOfScores):
+    """Fraction of samples whose target is among the classes with the k largest logits.
+
+    Args:
+        k: How many.
+    """
+
+    def __init__(self, k: int = 1) -> None:
+        name = "accuracy" if k == 1 else f"accuracy_top{k}"
+        super().__init__(ACCURACY if k == 1 else ACCURACY.model_copy(update={"name": name, "label": f"top-{k} accuracy"}))
+        self.k = k
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """1 where a sample is right, else 0, also where a logit is not finite; float32 (N,)."""
+        logits, target = outputs[LOGITS], targets[TARGET]
+        if self.k == 1:
+            right = logits.argmax(dim=1) == target
+        else:
+            right = (logits.topk(min(self.k, logits.shape[1]), dim=1).indices == target[:, None]).any(dim=1)
+        return (right & logits.isfinite().all(dim=1)).float()
+
+
+class CalibrationError:
+    """Mean distance of confidence and accuracy over 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599, section 2).
+
+    Quantization and distillation shift it even where the accuracy stays.
+
+    Attributes:
+        info: Its description.
+        is_mean: No.
+    """
+
+    info: Metric = Metric(name="calibration_error", label="calibration error", unit="fraction", higher_is_better=False)
+    is_mean: bool = False
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Confidence, the largest probability, and whether that class is right; float32 (N, 2)."""
+        import torch
+
+        confidence, top = outputs[LOGITS].softmax(dim=1).max(dim=1)
+        return torch.stack([confidence, (top == targets[TARGET]).float()], dim=1)
+
+    def value(self, scores: Scores) -> float:
+        """Σ_b n_b / N · |accuracy_b − confidence_b|."""
+        import torch
+        from torchmetrics.functional.classification import binary_calibration_error
+
+        confidence, right = torch.from_numpy(scores.T.copy()).nan_to_num(0.0)
+        return float(binary_calibration_error(confidence, right.int(), n_bins=15))
+
+
+class Classification(Task):
     """One class out of K for each sample; outputs are logits (N, K), targets class numbers (N,).
 
     Attributes:
         name: `classification`.
-        metric: `accuracy`, the fraction of samples whose largest logit is the right class.
-        metric_info: Its description.
+        metrics: `accuracy`, the fraction of samples whose largest logit is the right class, decides.
+        capabilities: All.
     """
 
     name: ClassVar[str] = "classification"
-    metric: ClassVar[str] = ACCURACY.name
-    metric_info: ClassVar[Metric] = ACCURACY
+    metrics: ClassVar[tuple[TaskMetric, ...]] = (Accuracy(), Accuracy(5), CalibrationError())
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        ("continuous_input", "class_targets", "per_sample_score", "row_per_sample", "image_input")
+    )
 
-    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy, averaged over the batch.
+    def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+        """Logits, (batch, K)."""
+        return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),)
+
+    def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy, averaged over the samples of the batch that have a label; 0 where none has.
 
             L = −mean_n Σ_k q_k log softmax(z)_k,   q = (1 − ε)·onehot(y) + ε / K
 
         Args:
             outputs: Logits z, (N, K).
-            targets: Classes y, int64 (N,).
+            targets: Classes y, int64 (N,); negative without a label.
             label_smoothing: ε in [0, 1), Szegedy et al. 2016 (arXiv:1512.00567), section 7.
 
         Returns:
@@ -41,31 +104,14 @@ class Classification:
         """
         from torch.nn import functional as F
 
-        return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+        z, y = outputs[LOGITS], targets[TARGET]
+        labelled = y >= 0
+        if not bool(labelled.all()):
+            if not bool(labelled.any()):
+                return z.sum() * 0.0
+            z, y = z[labelled], y[labelled]
+        return F.cross_entropy(z, y, label_smoothing=label_smoothing)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """`accuracy`, with more than 5 classes `accuracy_top5`, and `calibration_error`, all in [0, 1].
-
-        The calibration error (Guo et al. 2017, arXiv:1706.04599, section 2) is the mean distance between confidence and
-        accuracy over 15 bins of confidence: what quantization and distillation shift even where the accuracy stays.
-
-        Args:
-            outputs: Logits, (N, K) with K over 1.
-            targets: Classes, int64 (N,).
-        """
-        from torchmetrics.functional import classification as measures
-
-        k = outputs.shape[1]
-        values = {
-            self.metric: measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro"),
-            "calibration_error": measures.multiclass_calibration_error(
-                outputs.softmax(dim=1), targets, num_classes=k, n_bins=15
-            ),
-        }
-        if k > 5:
-            values["accuracy_top5"] = measures.multiclass_accuracy(outputs, targets, num_classes=k, average="micro", top_k=5)
-        return {name: float(value) for name, value in values.items()}
-
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """1 where the largest logit is the right class, else 0, also where a logit is not finite; float32 (N,)."""
-        return ((outputs.argmax(dim=1) == targets) & outputs.isfinite().all(dim=1)).float()
+    def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
+        """The logits."""
+        return Rows(outputs[LOGITS], targets[TARGET])

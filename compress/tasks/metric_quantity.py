@@ -1,36 +1,71 @@
-"""Quantities of a metric from per-sample scores: a mean, and differences of two networks on the same samples."""
+"""Quantities of a metric from the statistics of each sample: its value, and differences of two networks on the same samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from compress.core.bootstrap import TAIL
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
+from compress.tasks.metric import Scores, TaskMetric
+
+RESAMPLES = 1000
+"""Draws of a bootstrap interval."""
 
 
-def proportion(scores: np.ndarray, where: str) -> Quantity:
-    """Mean of per-sample scores, (N,), with its Wilson interval."""
-    hits = round(float(scores.sum()))
-    return Quantity.measured(
-        float(scores.mean()),
-        "fraction",
-        f"{where}; 95 % Wilson interval",
-        interval=wilson(hits, len(scores)),
-        runs=len(scores),
-    )
+def estimate(metric: TaskMetric, scores: Scores, where: str) -> Quantity:
+    """A metric with its 95 % interval: Wilson's for a mean of scores, else the percentile bootstrap over samples.
+
+    Args:
+        metric: The metric.
+        scores: Its statistics of N samples.
+        where: What was measured on what.
+    """
+    unit, count = metric.info.unit, len(scores)
+    value = metric.value(scores)
+    if metric.is_mean:
+        interval = wilson(round(float(scores.sum())), count)
+        return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=count)
+    drawn = [metric.value(scores[rows]) for rows in _resampled(count)]
+    return Quantity.measured(value, unit, f"{where}; 95 % bootstrap interval", interval=_interval(value, drawn), runs=count)
 
 
-def drop(reference: np.ndarray, scores: np.ndarray, against: str) -> Quantity:
-    """Mean of `reference − scores` on the same samples: how much of the metric was lost; positive is a loss."""
-    return _difference(reference, scores, against)
+def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
+    """How much of the metric was lost against a reference on the same samples; positive is a loss, whatever its direction.
+
+    Args:
+        metric: The metric.
+        reference: Statistics of the reference, of N samples.
+        scores: Statistics of the network, of the same samples.
+        against: Names the reference.
+        split: Which split the samples are of.
+    """
+    first, second = (reference, scores) if metric.info.higher_is_better else (scores, reference)
+    return _difference(metric, first, second, f"against {against}, same {len(scores)} {split} samples")
 
 
-def gain(reference: np.ndarray, scores: np.ndarray, against: str) -> Quantity:
-    """Mean of `scores − reference` on the same samples: how much of the metric was gained; positive is a gain."""
-    return _difference(scores, reference, against)
+def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
+    """How much of the metric was gained against a reference on the same samples; positive is a gain."""
+    return loss_of(metric, scores, reference, against)
 
 
-def _difference(first: np.ndarray, second: np.ndarray, against: str) -> Quantity:
-    mean, low, high = paired_difference(first, second)
-    where = f"against {against}, same {len(first)} test samples, paired 95 % interval"
-    return Quantity.measured(mean, "fraction", where, interval=(low, high), runs=len(first))
+def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) -> Quantity:
+    """Value of `first` minus that of `second`."""
+    where, count = f"{detail}, paired 95 % interval", len(first)
+    if metric.is_mean:
+        mean, low, high = paired_difference(first, second)
+        return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count)
+    value = metric.value(first) - metric.value(second)
+    drawn = [metric.value(first[rows]) - metric.value(second[rows]) for rows in _resampled(count)]
+    return Quantity.measured(value, metric.info.unit, f"{where} (bootstrap)", interval=_interval(value, drawn), runs=count)
+
+
+def _resampled(count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, count, count) for _ in range(RESAMPLES)]
+
+
+def _interval(value: float, drawn: list[float]) -> tuple[float, float]:
+    finite = [draw for draw in drawn if np.isfinite(draw)] or [value]
+    low, high = np.quantile(finite, (TAIL, 1 - TAIL))
+    return min(value, float(low)), max(value, float(high))

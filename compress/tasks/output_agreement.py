@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,18 +45,18 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
     """Compare outputs sample by sample.
 
     Args:
-        reference: a, (N, K).
-        other: b, (N, K), the same samples in the same order.
+        reference: a, (N, K) or (N, K, …) with a class for each place, such as a pixel.
+        other: b, likewise, the same samples in the same order.
 
     Raises:
         ConversionError: Different shapes, no samples, or values that are not finite.
     """
-    if reference.shape != other.shape or reference.ndim != 2 or reference.size == 0:
-        msg = f"outputs of shape {reference.shape} and {other.shape} cannot be compared; both must be (N, K) with N, K ≥ 1"
+    if reference.shape != other.shape or reference.ndim < 2 or reference.size == 0:
+        msg = f"outputs of shape {reference.shape} and {other.shape} cannot be compared; both must be (N, K, …) with N, K ≥ 1"
         raise ConversionError(msg)
     for name, values in (("reference", reference), ("exported", other)):
         if not np.isfinite(values).all():
-            rows = int((~np.isfinite(values)).any(axis=1).sum())
+            rows = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
             msg = f"the {name} network gives values that are not finite for {rows} of {len(values)} samples"
             raise ConversionError(msg)
     a, b = reference.astype(np.float64), other.astype(np.float64)
@@ -63,7 +64,7 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
     return OutputAgreement(
         max_abs=float(difference.max()),
         mean_abs=float(difference.mean()),
-        cosine=float(_cosine(a, b).min()),
+        cosine=float(_cosine(a.reshape(len(a), -1), b.reshape(len(b), -1)).min()),
         top1=float((a.argmax(axis=1) == b.argmax(axis=1)).mean()),
         scale=float(np.abs(a).max()),
         samples=len(a),
@@ -77,3 +78,16 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)
     cosine: np.ndarray = np.where(both_zero, 1.0, products / np.where(norms == 0, 1.0, norms))
     return cosine
+
+
+def merge_agreements(parts: Sequence[OutputAgreement]) -> OutputAgreement:
+    """Agreement over several batches."""
+    samples = sum(part.samples for part in parts)
+    return OutputAgreement(
+        max_abs=max(part.max_abs for part in parts),
+        mean_abs=sum(part.mean_abs * part.samples for part in parts) / samples,
+        cosine=min(part.cosine for part in parts),
+        top1=sum(part.top1 * part.samples for part in parts) / samples,
+        scale=max(part.scale for part in parts),
+        samples=samples,
+    )

@@ -84,6 +84,7 @@ def cached_teacher(
     return CachedTeacher(
         teachers,
         context.data.train,
+        context.task,
         key=key,
         cache=LogitFolder(context.cache, k),
         device=context.device,

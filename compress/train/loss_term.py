@@ -6,7 +6,7 @@ Nothing heavy is imported here: a recipe's `losses:` is read and checked without
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -16,7 +16,7 @@ from compress.core.frozen_model import FrozenModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.data.batch import Batch
+    from compress.data.batch import Batch, Tensors
     from compress.tasks.base import Task
 
 Need = Literal["teacher_logits", "features", "input_gradient"]
@@ -86,15 +86,17 @@ class LossInputs:
 
     Attributes:
         batch: The batch, on the training device; its inputs carry a gradient for terms that need `input_gradient`.
-        student_logits: The student's outputs, (N, K), with gradient.
-        teacher_logits: The teacher's outputs, (N, K), float32, without gradient; None unless a term needs them.
+        student_logits: The student's distillable rows, (R, K), with gradient; of a classifier its logits, R = N.
+        teacher_logits: The teacher's rows, (R, K), float32, without gradient; None unless a term needs them.
         task: Gives the task's own loss.
         label_smoothing: Of the task's loss.
         features: Matched features of a term that needs `features`.
         teacher_gradient: ∂ log p_c / ∂x of the teacher's predicted class c, shaped as the inputs; None unless a term needs it.
         modules: Modules of the term that are trained with the student; None where it has none.
-        temperature: Replaces a term's own temperature, (N,); None keeps it.
-        sample_weights: Weight of each sample, (N,), 1 on average; None for equal weights.
+        temperature: Replaces a term's own temperature, (R,); None keeps it.
+        sample_weights: Weight of each row, (R,), 1 on average; None for equal weights.
+        outputs: The student's named outputs; empty where they are the logits alone.
+        row_targets: Class of each row, int64 (R,); None where each sample has one row and one class.
     """
 
     batch: Batch
@@ -107,6 +109,18 @@ class LossInputs:
     modules: nn.Module | None = None
     temperature: Tensor | None = None
     sample_weights: Tensor | None = None
+    outputs: Tensors = field(default_factory=dict)
+    row_targets: Tensor | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """Class of each row, int64 (R,); negative where it has none."""
+        return self.batch.target if self.row_targets is None else self.row_targets
+
+    def task_loss(self) -> Tensor:
+        """The task's own loss on hard labels, a scalar."""
+        outputs = self.outputs or dict.fromkeys(self.task.output_names, self.student_logits)
+        return self.task.loss(outputs, self.batch.targets, label_smoothing=self.label_smoothing)
 
     def require_teacher_logits(self) -> Tensor:
         """The teacher's outputs, for a term that declares to need them."""
@@ -142,7 +156,7 @@ class LossTerm(FrozenModel):
     uses_labels: ClassVar[bool] = False
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
-        """Loss of each sample, (N,), before weighting."""
+        """Loss of each row, (R,), before weighting."""
         msg = f"{type(self).__name__} must define `per_sample` or `forward`"
         raise NotImplementedError(msg)
 

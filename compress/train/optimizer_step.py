@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.registry_field import name_of
-from compress.data.batch import INPUT, Batch
+from compress.data.batch import Batch, Tensors
 from compress.train.curriculum.loss_balancing import LossBalancer
 from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits
 from compress.train.distributed import data_parallel, shard_batch
@@ -24,7 +24,7 @@ from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.plan import TrainingPlan
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
-from compress.train.training_mode import check_training_mode, main_output
+from compress.train.training_mode import check_training_mode
 from compress.train.weighted_loss import WeightedLoss
 
 
@@ -63,7 +63,7 @@ class TrainStep:
         self.weighted_loss = WeightedLoss(self.terms, matcher, plan.task, training.label_smoothing, plan.curriculum)
         self.online = self.teacher is not None and bool(online_terms(self.terms) or plan.curriculum.mixes)
         self.matcher = matcher
-        self.auxiliary_outputs = check_training_mode(module, plan.data.spec)
+        self.auxiliary_outputs = check_training_mode(module, plan.data.spec, plan.task)
         self.teacher_timer = TeacherTimer(accelerator.device)
         self.after_step = after_step
         self.parallel = data_parallel(accelerator, module)
@@ -152,20 +152,28 @@ class TrainStep:
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         device = self.accelerator.device
         mixed = mix_batch(batch.input, self.curriculum) if self.curriculum.mixes else None
-        images = batch.input if mixed is None else mixed.inputs
-        inputs = images.to(device, non_blocking=True, memory_format=self.memory_format)
-        if self.needs_input_gradient:
-            inputs = inputs.detach().requires_grad_()
-        on_device = batch._replace(inputs={INPUT: inputs}).to(device)
+        inputs = batch.inputs if mixed is None else dict.fromkeys(batch.inputs, mixed.inputs)
+        on_device = batch._replace(inputs=self._inputs_on(device, inputs)).to(device)
         teacher = self._teacher_outputs(on_device, mixed)
         with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
-            logits = main_output(self.parallel(inputs)).float()
-        if teacher.logits is not None and teacher.logits.shape != logits.shape:
-            classes = f"the teacher has {teacher.logits.shape[1]} classes, the student {logits.shape[1]}"
-            raise TrainingError(f"{classes}; both must have the data's classes, in its order")
+            outputs = _in_float32(self.task.forward(self.parallel, on_device.inputs))
         if self.teacher is not None:
+            logits = self.task.distillable(outputs, on_device.targets).logits
+            if teacher.logits is not None and teacher.logits.shape != logits.shape:
+                classes = f"the teacher has {teacher.logits.shape[1]} classes, the student {logits.shape[1]}"
+                raise TrainingError(f"{classes}; both must have the data's classes, in its order")
             self.teacher.after_batch(on_device, logits.detach())
-        return self.weighted_loss.loss(on_device, logits, activations, teacher, mixed, progress)
+        return self.weighted_loss.loss(on_device, outputs, activations, teacher, mixed, progress)
+
+    def _inputs_on(self, device: torch.device, inputs: Tensors) -> Tensors:
+        """The inputs on the device; images in the network's memory format, real numbers with a gradient where it is needed."""
+        moved = {}
+        for name, values in inputs.items():
+            memory_format = self.memory_format if values.ndim == 4 else torch.preserve_format
+            tensor = values.to(device, non_blocking=True, memory_format=memory_format)
+            with_gradient = self.needs_input_gradient and tensor.is_floating_point()
+            moved[name] = tensor.detach().requires_grad_() if with_gradient else tensor
+        return moved
 
     def _teacher_outputs(self, batch: Batch, mixed: MixedBatch | None) -> TeacherOutputs:
         """The teacher's outputs for a batch whose images may be mixed."""
@@ -173,11 +181,16 @@ class TrainStep:
         if teacher is None:
             return TeacherOutputs()
         if online_terms(self.terms) or (mixed is not None and teacher.networks(batch.device)):
-            return run_teacher(teacher, batch, self.matcher, self.teacher_timer, gradient=self.needs_input_gradient)
+            gradient = self.needs_input_gradient
+            return run_teacher(teacher, batch, self.task, self.matcher, self.teacher_timer, gradient=gradient)
         logits = teacher.logits(batch)
         if logits is not None and mixed is not None and teacher.indexed_by_sample:
             logits = mix_logits(logits, mixed)
         return TeacherOutputs(logits)
+
+
+def _in_float32(outputs: Tensors) -> Tensors:
+    return {name: values.float() if values.is_floating_point() else values for name, values in outputs.items()}
 
 
 def group_batches(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

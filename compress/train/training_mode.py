@@ -5,43 +5,39 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compress.core.errors import TrainingError
+from compress.core.errors import ModelError, TrainingError
 from compress.core.network_spec import NetworkSpec
+from compress.tasks.base import Task, name_outputs
 
 
-def main_output(outputs: object) -> Tensor:
-    """The logits (N, K): the output itself, or the first of several (Inception, GoogLeNet).
-
-    Raises:
-        TrainingError: Something else.
-    """
-    first = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
-    if isinstance(first, Tensor) and first.ndim == 2:
-        return first
-    kind = f"a tensor {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
-    msg = f"in training mode the network returns {kind}; it must return logits (N, K), or a tuple whose first entry they are"
-    raise TrainingError(msg)
-
-
-def check_training_mode(network: nn.Module, spec: NetworkSpec) -> int:
-    """Run a copy of a network on two random images in training mode; the random state is left as it was.
+def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> int:
+    """Run a copy of a network on two random samples in training mode; the random state is left as it was.
 
     Returns:
         Number of auxiliary outputs, on which nothing is trained.
 
     Raises:
-        TrainingError: It fails, or returns no logits (2, K).
+        TrainingError: It fails, or returns other outputs than in eval mode.
     """
+    example = tuple(spec.signature.example(2).values())
     with torch.random.fork_rng(devices=[]):
         try:
-            outputs = copy.deepcopy(network).cpu().train()(torch.randn(2, *spec.shape))
+            outputs = copy.deepcopy(network).cpu().train()(*example)
         except Exception as error:  # whatever the network's own code raises
             msg = f"the network runs in eval mode but not in training mode: {type(error).__name__}: {error}"
             raise TrainingError(msg) from error
-    expected = (2, len(spec.classes))
-    if tuple(main_output(outputs).shape) != expected:
-        msg = f"in training mode the network returns {tuple(main_output(outputs).shape)} for two images, not {expected}"
-        raise TrainingError(msg)
-    return len(outputs) - 1 if isinstance(outputs, (tuple, list)) else 0
+    try:
+        named = name_outputs(outputs, task.output_names)
+    except ModelError as error:
+        msg = f"in training mode {error}"
+        raise TrainingError(msg) from error
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        evaluated = task.forward(copy.deepcopy(network).cpu().eval(), spec.signature.example(2))
+    for name, values in named.items():
+        if values.shape != evaluated[name].shape:
+            shapes = f"{tuple(values.shape)} for two samples, not {tuple(evaluated[name].shape)} as in eval mode"
+            msg = f"in training mode the network returns {name} of shape {shapes}"
+            raise TrainingError(msg)
+    return max(0, len(outputs) - len(named)) if isinstance(outputs, (tuple, list)) else 0

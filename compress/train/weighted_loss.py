@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from compress.data.batch import Batch
+from compress.data.batch import Batch, Tensors
 from compress.tasks.base import Task
 from compress.train.curriculum.mixup import MixedBatch
 from compress.train.curriculum.sample_weighting import entropy_temperature, sample_weights
@@ -39,7 +39,7 @@ class WeightedLoss:
     def loss(
         self,
         batch: Batch,
-        logits: Tensor,
+        outputs: Tensors,
         activations: Activations,
         teacher: TeacherOutputs,
         mixed: MixedBatch | None,
@@ -49,45 +49,53 @@ class WeightedLoss:
 
         Args:
             batch: On the training device; where images are mixed, with the labels of the first image of each pair.
-            logits: The student's outputs, (N, K).
+            outputs: The student's named outputs.
             activations: The student's activations at the hooked layers.
             teacher: The teacher's outputs.
             mixed: How the images were mixed; None where they were not.
             progress: Fraction of all steps done, in [0, 1).
         """
-        inputs = self._with_curriculum(
-            LossInputs(batch, logits, teacher.logits, self.task, self.label_smoothing, teacher_gradient=teacher.input_gradient),
-            progress,
+        rows = self.task.distillable(outputs, batch.targets)
+        inputs = LossInputs(
+            batch,
+            rows.logits,
+            teacher.logits,
+            self.task,
+            self.label_smoothing,
+            teacher_gradient=teacher.input_gradient,
+            outputs=outputs,
+            row_targets=rows.targets,
         )
+        inputs = self._with_curriculum(inputs, progress)
         values: dict[int, Tensor] = {}
         for index, term in enumerate(self.terms):
             if term.needs and teacher.logits is None:
                 continue
             features = self.matcher.features(index, activations, teacher.activations)
             own_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
-            values[index] = _term_loss(term, own_inputs, mixed)
+            values[index] = self._term_loss(term, own_inputs, mixed)
         if "balance" in self.matcher.loss_modules:
             values = self.matcher.loss_modules["balance"](values)
         weighted = [self.terms[index].weight_at(progress) * value for index, value in values.items()]
-        return torch.stack(weighted).sum() if weighted else logits.sum() * 0.0
+        return torch.stack(weighted).sum() if weighted else rows.logits.sum() * 0.0
 
     def _with_curriculum(self, inputs: LossInputs, progress: float) -> LossInputs:
         """The same inputs with the curriculum's sample weights and temperature."""
         curriculum, loss_modules = self.curriculum, self.matcher.loss_modules
         weights = temperature = None
         if curriculum.mine is not None:
-            weights = sample_weights(inputs.student_logits, inputs.teacher_logits, inputs.batch.target, curriculum.mine)
+            weights = sample_weights(inputs.student_logits, inputs.teacher_logits, inputs.targets, curriculum.mine)
         if curriculum.temperature == "entropy" and inputs.teacher_logits is not None:
             temperature = entropy_temperature(inputs.teacher_logits, lowest=curriculum.lowest, highest=curriculum.highest)
         elif "temperature" in loss_modules:
             temperature = loss_modules["temperature"](progress).expand(len(inputs.student_logits))
         return replace(inputs, sample_weights=weights, temperature=temperature)
 
-
-def _term_loss(term: LossTerm, inputs: LossInputs, mixed: MixedBatch | None) -> Tensor:
-    """Loss of one term; on mixed images the labels of both images count: λ L(y) + (1 − λ) L(y')."""
-    loss = term.forward(inputs)
-    if mixed is None or mixed.lam == 1.0 or not term.uses_labels:
-        return loss
-    other = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
-    return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=other))
+    def _term_loss(self, term: LossTerm, inputs: LossInputs, mixed: MixedBatch | None) -> Tensor:
+        """Loss of one term; on mixed images the labels of both images count: λ L(y) + (1 − λ) L(y')."""
+        loss = term.forward(inputs)
+        if mixed is None or mixed.lam == 1.0 or not term.uses_labels:
+            return loss
+        other = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
+        targets = self.task.distillable(inputs.outputs, other.targets).targets
+        return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=other, row_targets=targets))

@@ -70,7 +70,7 @@ class Pair(nn.Module):
 
 
 def test_a_network_with_two_outputs_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="gives a tuple in eval mode"):
+    with pytest.raises(ConversionError, match="gives 2 outputs in eval mode, its signature has logits"):
         export_onnx(Pair().eval(), SPEC, tmp_path / "model.onnx")
 
 

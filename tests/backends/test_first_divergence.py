@@ -12,13 +12,15 @@ from compress.backends import first_divergence as nodes
 from compress.backends.export_onnx import export_onnx
 from tests.export.tiny import SPEC, split
 
+Inputs = tuple[np.ndarray, ...]
+
 
 @pytest.fixture(scope="module")
-def inputs() -> np.ndarray:
-    return split(8, 3).inputs.numpy()
+def inputs() -> tuple[np.ndarray, ...]:
+    return (split(8, 3).inputs.numpy(),)
 
 
-def test_torch_and_file_have_the_same_outputs_by_node(network: nn.Module, exported: Path, inputs: np.ndarray) -> None:
+def test_torch_and_file_have_the_same_outputs_by_node(network: nn.Module, exported: Path, inputs: Inputs) -> None:
     a, b = nodes.torch_outputs(network, inputs), nodes.float_outputs(exported, inputs)
     found = {each.node: each.error for each in nodes.node_errors(a, b)}
     assert {"stem.0", "depthwise.0", "point.0", "wide", "head"} <= set(found)
@@ -41,7 +43,7 @@ class Unfoldable(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def test_convolution_is_compared_after_its_batch_norm(tmp_path: Path, inputs: np.ndarray) -> None:
+def test_convolution_is_compared_after_its_batch_norm(tmp_path: Path, inputs: Inputs) -> None:
     net = Unfoldable().eval()
     export_onnx(net, SPEC, tmp_path / "model.onnx")
     found = {
@@ -61,7 +63,7 @@ def changed(source: Path, target: Path, tensor: str) -> Path:
 
 @pytest.mark.parametrize(("tensor", "node"), [("point.0.weight", "point.0"), ("wide.weight", "wide"), ("head.weight", "head")])
 def test_first_node_is_the_one_that_was_changed(
-    network: nn.Module, exported: Path, inputs: np.ndarray, tmp_path: Path, tensor: str, node: str
+    network: nn.Module, exported: Path, inputs: Inputs, tmp_path: Path, tensor: str, node: str
 ) -> None:
     other = changed(exported, tmp_path / "other.onnx", tensor)
     told = nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(other, inputs), 0.01)
@@ -81,13 +83,13 @@ def test_not_a_number_is_apart_and_other_shapes_are_left_out() -> None:
     assert "no node" in nodes.describe_divergence(a, {"four": np.ones(1)}, 0.0)
 
 
-def test_networks_given_are_left_as_they_were(network: nn.Module, inputs: np.ndarray) -> None:
+def test_networks_given_are_left_as_they_were(network: nn.Module, inputs: Inputs) -> None:
     nodes.torch_outputs(network, inputs)
     assert not any(module._forward_hooks for module in network.modules())
     assert torch.is_grad_enabled()
 
 
-def test_a_file_of_a_fixed_batch_runs_on_as_many_samples(exported: Path, inputs: np.ndarray, tmp_path: Path) -> None:
+def test_a_file_of_a_fixed_batch_runs_on_as_many_samples(exported: Path, inputs: Inputs, tmp_path: Path) -> None:
     model = onnx.load(exported)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "fixed.onnx")

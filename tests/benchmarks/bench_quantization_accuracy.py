@@ -32,7 +32,6 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import collect_outputs
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
-from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import search
@@ -116,8 +115,10 @@ class Files:
 
     def correct(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """1 for each test image that is right, and each one's answer."""
-        outputs, targets = collect_outputs(path, self.bench.data.test)
-        return per_sample_scores(Classification(), outputs, targets), outputs.argmax(1)
+        task = Classification()
+        collected = collect_outputs(path, self.bench.data.test, task)
+        scores = task.deciding.scores(collected.outputs, collected.targets).double().numpy()
+        return scores, collected.outputs["logits"].argmax(1).numpy()
 
     def quantized(self, name: str, source: Path, fields: dict[str, Any], module: nn.Module | None = None) -> dict[str, Any]:
         """One quantization by the stage, scored on the test split beside its float parent."""

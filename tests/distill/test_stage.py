@@ -59,7 +59,9 @@ def test_distillation_brings_the_student_to_the_teachers_answers(context):
 
     def loss(module):
         networks = (module, teacher)
-        student_logits, teacher_logits = (torch.from_numpy(collect_outputs(one, context.data.train)[0]) for one in networks)
+        student_logits, teacher_logits = (
+            collect_outputs(network, context.data.train, context.task).outputs["logits"] for network in networks
+        )
         return response(student_logits, teacher_logits, T=2.0).mean().item()
 
     assert loss(student) < 0.2 * loss(conv_net())
@@ -71,9 +73,10 @@ def test_the_control_is_the_same_training_without_the_teacher(context):
     control = conv_net(5)
     load_model(control, context.folder / "control.safetensors")
     assert same(control, alone)
-    outputs, targets = collect_outputs(alone, context.data.validation)
+    collected = collect_outputs(alone, context.data.validation, context.task)
+    right = collected.outputs["logits"].argmax(1) == collected.targets["target"]
     found = outcome.results["control_accuracy_validation"]
-    assert found.value == pytest.approx(float((outputs.argmax(1) == targets).mean()))
+    assert found.value == pytest.approx(float(right.float().mean()))
     assert found.low <= found.value <= found.high
     assert found.runs == 24
     assert "control_loss" in outcome.curves

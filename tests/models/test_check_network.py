@@ -57,7 +57,7 @@ REFUSED = {
     "a function": (lambda: torch.relu, "a network is a torch.nn.Module"),
     "too small": (lambda: nn.Sequential(nn.Conv2d(3, 4, 20), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "works from 20 pixels"),
     "classes": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 5)), "answers for 5 classes, the data has 4"),
-    "squeezed": (lambda: Net(torch.squeeze), "gives one image an output of shape .* keep the batch dimension"),
+    "squeezed": (lambda: Net(torch.squeeze), "gives one sample an output of shape .* keep the batch dimension"),
     "batch statistics": (
         lambda: Net(norm=nn.BatchNorm2d(8, track_running_stats=False)),
         r"alone another output than in a batch .* body.1 \(BatchNorm2d without running statistics\)",
@@ -65,7 +65,7 @@ REFUSED = {
     "batch mean": (lambda: Net(lambda y: y - y.mean(0)), "a layer that computes over the batch dimension"),
     "image before": (lambda: Net(lambda y: torch.cat([y[:1], y[1:] + y[:-1]])), "a layer that computes over the batch"),
     "random": (Random, "different outputs each time"),
-    "pairs only": (lambda: Net(lambda y: y.view(-1, 2, 4).flatten(0, 1)), "takes two images but not one"),
+    "pairs only": (lambda: Net(lambda y: y.view(-1, 2, 4).flatten(0, 1)), "takes two samples but not one"),
 }
 
 
@@ -125,10 +125,10 @@ def test_wrappers_are_taken_off_and_named(wrap):
 def test_a_dependence_on_the_batch_that_training_brought_is_found():
     net = Net(lambda y: y * net.scale + (1 - net.scale) * y.mean(0)).eval()
     net.scale = 1.0
-    check_each_alone(net, torch.randn(4, 3, 12, 12), "the network")
+    check_each_alone(net, (torch.randn(4, 3, 12, 12),), "the network")
     net.scale = 0.5
     with pytest.raises(ModelError, match="alone another output"):
-        check_each_alone(net, torch.randn(4, 3, 12, 12), "the network")
+        check_each_alone(net, (torch.randn(4, 3, 12, 12),), "the network")
 
 
 def test_rounding_is_no_difference_where_another_image_has_no_finite_output():
@@ -138,4 +138,4 @@ def test_rounding_is_no_difference_where_another_image_has_no_finite_output():
 
     images = torch.rand(4, 3, 12, 12)
     images[:, 0, 0, 0] = torch.tensor([0.1, 0.95, 0.2, 0.3])
-    check_each_alone(undefined_for_the_second, images, "the network")
+    check_each_alone(undefined_for_the_second, (images,), "the network")

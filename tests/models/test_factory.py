@@ -117,7 +117,7 @@ def test_user_code_with_another_number_of_classes_is_a_mismatch_that_args_can_me
 def test_user_code_that_gives_no_classifier_is_refused(code: Path, make_spec: MakeSpec) -> None:
     with pytest.raises(ModelError, match=r"must return a torch\.nn\.Module, it returned str"):
         built("python:net.py:wrong", make_spec(), base=code, trust=True)
-    with pytest.raises(ModelError, match=r"must give one tensor \(2, classes\)"):
+    with pytest.raises(ModelError, match=r"must give one tensor \(2, 10\)"):
         built("python:net.py:image", make_spec(), base=code, trust=True)
     with pytest.raises(ModelError, match="cannot be called with"):
         built("python:net.py:net", make_spec(), base=code, trust=True, args={"depth": 3})

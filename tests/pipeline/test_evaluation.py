@@ -9,7 +9,8 @@ from compress.core.errors import ModelError
 from compress.core.sentences import render
 from compress.core.stage import Candidate
 from compress.pipeline.evaluation import check_outputs, no_gain_warning
-from compress.tasks.metric_quantity import gain
+from compress.tasks.classification import Classification
+from compress.tasks.metric_quantity import gain_of
 from tests.export.tiny import SPEC, split
 
 
@@ -42,7 +43,9 @@ def test_a_teacher_that_brought_nothing_is_told(better: int, said: bool) -> None
     alone, distilled = np.zeros(100, np.float32), np.zeros(100, np.float32)
     alone[10:30] = 1.0
     distilled[: 20 + better] = 1.0
-    told = no_gain_warning({"accuracy_over_control": gain(alone, distilled, "the student trained alone")}, "accuracy")
+    told = no_gain_warning(
+        {"accuracy_over_control": gain_of(Classification().deciding, alone, distilled, "the student trained alone")}, "accuracy"
+    )
     assert bool(told) == said
     if said:
         assert (told[0].code, told[0].subject) == ("pipeline.no_gain_over_control", "accuracy")

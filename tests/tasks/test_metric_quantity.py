@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from compress.tasks.metric_quantity import drop, gain, proportion
+from compress.core.record import Metric
+from compress.tasks.classification import Classification
+from compress.tasks.metric import RatioOfSums
+from compress.tasks.metric_quantity import estimate, gain_of, loss_of
+
+ACCURACY = Classification().deciding
 
 
 @pytest.fixture
@@ -14,7 +19,7 @@ def scores() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_proportion_is_the_mean_within_its_wilson_interval(scores: tuple[np.ndarray, np.ndarray]) -> None:
-    quantity = proportion(scores[0], "torch, test split")
+    quantity = estimate(ACCURACY, scores[0], "torch, test split")
     n, p = 200, scores[0].mean()
     z = 1.959964
     middle, half = (p + z**2 / (2 * n)) / (1 + z**2 / n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
@@ -24,8 +29,40 @@ def test_a_proportion_is_the_mean_within_its_wilson_interval(scores: tuple[np.nd
 
 
 def test_a_drop_is_a_negative_gain_on_the_same_samples(scores: tuple[np.ndarray, np.ndarray]) -> None:
-    loss, won = drop(*scores, "the teacher"), gain(*scores, "the teacher")
+    loss, won = loss_of(ACCURACY, *scores, "the teacher"), gain_of(ACCURACY, *scores, "the teacher")
     assert loss.value == pytest.approx(float(np.mean(scores[0] - scores[1])))
     assert loss.value > 0
     assert (won.value, won.low, won.high) == (pytest.approx(-loss.value), pytest.approx(-loss.high), pytest.approx(-loss.low))
     assert loss.detail.startswith("against the teacher, same 200 test samples")
+
+
+class ErrorRate(RatioOfSums):
+    """Errors and words of each sentence."""
+
+    def scores(self, outputs, targets):
+        raise NotImplementedError
+
+
+ERROR_RATE = ErrorRate(Metric(name="wer", label="word error rate", unit="fraction", higher_is_better=False))
+
+
+def test_a_ratio_of_sums_is_not_the_mean_of_ratios_and_has_an_interval_around_it() -> None:
+    rng = np.random.default_rng(1)
+    words = rng.integers(1, 40, 300)
+    counts = np.stack([rng.binomial(words, 0.2), words], axis=1).astype(np.float64)
+    quantity = estimate(ERROR_RATE, counts, "test split")
+    assert quantity.value == pytest.approx(counts[:, 0].sum() / counts[:, 1].sum())
+    assert quantity.low < quantity.value < quantity.high
+    half = 1.96 * np.sqrt(0.2 * 0.8 / words.sum())
+    assert (quantity.high - quantity.low) / 2 == pytest.approx(half, rel=0.2)
+
+
+def test_where_lower_is_better_a_rise_is_a_loss() -> None:
+    rng = np.random.default_rng(2)
+    words = np.full(200, 20.0)
+    before, after = (np.stack([rng.binomial(20, p, 200), words], axis=1).astype(np.float64) for p in (0.1, 0.3))
+    loss = loss_of(ERROR_RATE, before, after, "the teacher")
+    assert loss.value == pytest.approx(ERROR_RATE.value(after) - ERROR_RATE.value(before))
+    assert loss.low > 0.1
+    assert ERROR_RATE.info.loss_name == "wer_rise"
+    assert ERROR_RATE.info.gain(0.3, 0.1) == pytest.approx(0.2)

@@ -7,6 +7,7 @@ from torch import nn
 from compress.core.errors import TrainingError
 from compress.distill.losses.jacobian import Jacobian
 from compress.distill.losses.response import Response
+from compress.tasks.classification import Classification
 from compress.train.optimizer_step import group_batches
 from compress.train.optimizers import lr_factor
 from compress.train.settings import Training
@@ -18,7 +19,7 @@ from tests.train.toy_training import conv_net, plain_net, toy_data, train
 
 def teach(student, teacher, term, folder):
     data = toy_data()
-    cached = CachedTeacher([teacher], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
+    cached = CachedTeacher([teacher], data.train, Classification(), key="t", cache=LogitFolder(folder / "cache"), device="cpu")
     return train(student, folder, data=data, terms=(term,), teacher=cached)
 
 

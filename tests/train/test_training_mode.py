@@ -4,7 +4,8 @@ from torch import nn
 
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
-from compress.train.training_mode import check_training_mode, main_output
+from compress.tasks.classification import Classification
+from compress.train.training_mode import check_training_mode
 from tests.train.toy_training import conv_net, plain_net, toy_data, train
 
 
@@ -32,9 +33,9 @@ def test_the_first_of_several_outputs_is_trained_on(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda y: {"logits": y}, "returns dict"),
-        (lambda y: y[:, :, None], r"returns a tensor \(2, 3, 1\)"),
-        (lambda y: y[:1], r"returns \(1, 3\) for two images"),
+        (lambda y: {"scores": y}, "returns no tensor for logits"),
+        (lambda y: y[:, :, None], r"returns logits of shape \(2, 3, 1\) for two samples, not \(2, 3\)"),
+        (lambda y: y[:1], r"returns logits of shape \(1, 3\) for two samples"),
         (lambda y: y @ y, "runs in eval mode but not in training mode: RuntimeError"),
     ],
 )
@@ -47,7 +48,6 @@ def test_another_output_in_training_mode_is_refused_before_the_first_step(tmp_pa
 def test_the_check_leaves_the_network_and_the_random_state_alone():
     net, state = conv_net(), torch.get_rng_state()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert check_training_mode(net, toy_data().spec) == 0
+    assert check_training_mode(net, toy_data().spec, Classification()) == 0
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert main_output(torch.zeros(2, 3)).shape == (2, 3)

@@ -24,7 +24,7 @@ def test_labels_of_both_images_count_by_their_share():
         terms, FeatureMatcher(terms, conv_net(), [], batch.input), Classification(), 0.0, Curriculum(mixup=1.0)
     )
     partner = torch.tensor([1, 2, 3, 4, 5, 0])
-    found = objective.loss(batch, student, {}, TeacherOutputs(teacher), MixedBatch(batch.input, partner, 0.3), 0.5)
+    found = objective.loss(batch, {"logits": student}, {}, TeacherOutputs(teacher), MixedBatch(batch.input, partner, 0.3), 0.5)
     hard = 0.3 * F.cross_entropy(student, batch.target) + 0.7 * F.cross_entropy(student, batch.target[partner])
     soft = 16 * F.kl_div((student / 4).log_softmax(1), (teacher / 4).softmax(1), reduction="batchmean")
     torch.testing.assert_close(found, hard + soft)

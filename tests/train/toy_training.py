@@ -114,7 +114,9 @@ def one_of_several(folder: Path) -> None:
     data = toy_data()
     net = plain_net()
     settings = Training(epochs=2, batch_size=45, lr=0.05, optimizer="sgd", clip=1.0, ema=0.5)
-    teacher = CachedTeacher([plain_net(9)], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
+    teacher = CachedTeacher(
+        [plain_net(9)], data.train, Classification(), key="t", cache=LogitFolder(folder / "cache"), device="cpu"
+    )
     train(net, folder, settings, data=data, terms=(HardLabels(), Response()), teacher=teacher)
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     torch.save(net.state_dict(), folder / f"rank{rank}.pt")

@@ -113,5 +113,5 @@ class Contrastive(LossTerm):
             if memory:
                 values.append(memory[0](g_s, g_t, inputs.batch, self.temperature))
             else:
-                values.append(contrastive(g_s, g_t, inputs.batch.target, tau=self.temperature))
+                values.append(contrastive(g_s, g_t, inputs.targets, tau=self.temperature))
         return mean_over_pairs(values)

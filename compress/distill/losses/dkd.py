@@ -68,5 +68,5 @@ class Dkd(LossTerm):
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `dkd`."""
         T = inputs.temperature_or(self.temperature)  # noqa: N806
-        z_t, y = inputs.require_teacher_logits(), inputs.batch.target
+        z_t, y = inputs.require_teacher_logits(), inputs.targets
         return dkd(inputs.student_logits, z_t, y, alpha=self.alpha, beta=self.beta, T=T)

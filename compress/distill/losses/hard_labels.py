@@ -17,10 +17,4 @@ class HardLabels(LossTerm):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """The task's loss, averaged over the samples that have a label; 0 where none has."""
-        targets, student = inputs.batch.target, inputs.student_logits
-        labelled = targets >= 0
-        if not bool(labelled.all()):
-            if not bool(labelled.any()):
-                return student.sum() * 0.0
-            student, targets = student[labelled], targets[labelled]
-        return inputs.task.loss(student, targets, label_smoothing=inputs.label_smoothing)
+        return inputs.task_loss()

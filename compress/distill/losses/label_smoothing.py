@@ -47,4 +47,4 @@ class LabelSmoothing(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `label_smoothing`."""
-        return label_smoothing(inputs.student_logits, inputs.batch.target, epsilon=self.epsilon)
+        return label_smoothing(inputs.student_logits, inputs.targets, epsilon=self.epsilon)

@@ -80,5 +80,5 @@ class SelfDistillationExits(LossTerm):
         for classifier, pair in zip(exits, inputs.features, strict=True):
             f = pair.student
             f = f.mean(dim=(2, 3)) if f.ndim == 4 else f.mean(dim=1) if f.ndim == 3 else f
-            losses.append(exit_loss(classifier(f), z, inputs.batch.target, alpha=self.alpha, T=T))
+            losses.append(exit_loss(classifier(f), z, inputs.targets, alpha=self.alpha, T=T))
         return mean_over_pairs(losses)

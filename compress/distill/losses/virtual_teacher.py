@@ -53,4 +53,4 @@ class VirtualTeacher(LossTerm):
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `virtual_teacher`."""
         T = inputs.temperature_or(self.temperature)  # noqa: N806
-        return virtual_teacher(inputs.student_logits, inputs.batch.target, a=self.correct, T=T)
+        return virtual_teacher(inputs.student_logits, inputs.targets, a=self.correct, T=T)

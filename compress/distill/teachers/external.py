@@ -181,7 +181,8 @@ def function_teacher(
         k: Classes to store; None for all.
     """
     network, cache = FunctionModule(function, spec), LogitFolder(context.cache, k)
-    return CachedTeacher([network], context.data.train, key=key, cache=cache, device="cpu", reporter=context.reporter)
+    split, task = context.data.train, context.task
+    return CachedTeacher([network], split, task, key=key, cache=cache, device="cpu", reporter=context.reporter)
 
 
 def _read(path: Path) -> tuple[Tensor, Mapping[str, str]]:

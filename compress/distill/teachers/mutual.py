@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.data.batch import Batch
+from compress.data.batch import Batch, Tensors
 from compress.data.interface import Data
 from compress.distill.losses.response import response
 from compress.distill.teachers.self_teachers import require_single_process
@@ -22,7 +22,6 @@ from compress.train.memory_format import to_device
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.settings import Training
 from compress.train.teachers.base import Teacher
-from compress.train.training_mode import main_output
 
 
 class Peers(Teacher):
@@ -45,6 +44,7 @@ class Peers(Teacher):
         self.step = 0
         self._peers = nn.ModuleList(networks)
         self._optimizer: torch.optim.Optimizer | None = None
+        self._outputs: list[Tensors] = []
         self._logits: list[Tensor] = []
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
@@ -60,20 +60,19 @@ class Peers(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Mean logits of the peers."""
-        self._logits = [main_output(peer(batch.input)).float() for peer in self._peers]
+        self._outputs = [self.task.forward(peer, batch.inputs) for peer in self._peers]
+        self._logits = [self.task.distillable(outputs, batch.targets).logits.float() for outputs in self._outputs]
         return torch.stack(self._logits).mean(dim=0).detach()
 
     def after_batch(self, batch: Batch, student: Tensor) -> None:
         """Accumulate the gradients of the peers."""
-        labelled = batch.target >= 0
         all_logits = [student, *(logits.detach() for logits in self._logits)]
         for index, logits in enumerate(self._logits, start=1):
             others = torch.stack([other for position, other in enumerate(all_logits) if position != index]).mean(dim=0)
             loss = response(logits, others, T=self.temperature).mean()
-            if bool(labelled.any()):
-                loss = loss + self.task.loss(logits[labelled], batch.target[labelled])
+            loss = loss + self.task.loss(self._outputs[index - 1], batch.targets)
             (loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
-        self._logits = []
+        self._logits, self._outputs = [], []
 
     def after_step(self, student: nn.Module) -> None:  # noqa: ARG002
         """Update the weights of the peers."""

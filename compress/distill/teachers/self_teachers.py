@@ -14,8 +14,10 @@ from compress.core.errors import TrainingError
 from compress.core.stage import Context
 from compress.data.batch import Batch
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
 from compress.train.optimizers import moving_average
 from compress.train.teachers.base import Teacher
+from compress.train.teachers.rows import distillable_rows
 
 
 class SnapshotTeacher(Teacher):
@@ -23,11 +25,12 @@ class SnapshotTeacher(Teacher):
 
     Args:
         every: Epochs between two snapshots.
+        task: Runs the network.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, task: Task) -> None:
         self.key = f"snapshot {every}"
-        self.every = every
+        self.every, self.task = every, task
         self.ready = False
         self._network: nn.Module = nn.Identity()
 
@@ -43,7 +46,7 @@ class SnapshotTeacher(Teacher):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor | None:
         """Logits of the snapshot; None before the first."""
-        return self._network(batch.input).float() if self.ready else None
+        return distillable_rows(self._network, batch, self.task) if self.ready else None
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Take a snapshot every `every` epochs."""
@@ -66,11 +69,12 @@ class MovingAverageTeacher(Teacher):
 
     Args:
         decay: Of the average.
+        task: Runs the network.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, task: Task) -> None:
         self.key = f"moving average {decay}"
-        self.decay = decay
+        self.decay, self.task = decay, task
         self._average: AveragedModel | None = None
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:  # noqa: ARG002
@@ -84,8 +88,7 @@ class MovingAverageTeacher(Teacher):
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the average."""
-        logits: Tensor = self._averaged().module(batch.input)
-        return logits.float()
+        return distillable_rows(self._averaged().module, batch, self.task)
 
     def after_step(self, student: nn.Module) -> None:
         """Update the average."""

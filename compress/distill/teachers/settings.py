@@ -112,7 +112,7 @@ class StudentSnapshot(TeacherConfig):
         """See `SnapshotTeacher`."""
         from compress.distill.teachers.self_teachers import SnapshotTeacher
 
-        return SnapshotTeacher(self.every)
+        return SnapshotTeacher(self.every, context.task)
 
 
 class MovingAverage(TeacherConfig):
@@ -128,7 +128,7 @@ class MovingAverage(TeacherConfig):
         """See `MovingAverageTeacher`."""
         from compress.distill.teachers.self_teachers import MovingAverageTeacher
 
-        return MovingAverageTeacher(self.decay)
+        return MovingAverageTeacher(self.decay, context.task)
 
 
 class TemporalEnsemble(TeacherConfig):

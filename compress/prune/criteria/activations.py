@@ -123,7 +123,7 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
     work = working_copy(module, data.device)
     with _record_inputs(work, record), torch.no_grad():
         for batch in data.batches:
-            work(batch.input.to(data.device))
+            data.task.forward(work, batch.to(data.device).inputs)
     return {name: total / counts[name] for name, total in sums.items()}
 
 

@@ -50,11 +50,13 @@ def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def _losses(work: nn.Module, data: ScoringData, temperature: float) -> list[Tensor]:
-    count = len(data.batches)
-    device = data.device
-    return [
-        data.task.loss(work(batch.input.to(device)) / temperature, batch.target.to(device)) / count for batch in data.batches
-    ]
+    losses = []
+    for batch in data.batches:
+        on_device = batch.to(data.device)
+        outputs = data.task.forward(work, on_device.inputs)
+        cooled = {name: values / temperature for name, values in outputs.items()}
+        losses.append(data.task.loss(cooled, on_device.targets) / len(data.batches))
+    return losses
 
 
 def _gradient(work: nn.Module, data: ScoringData, temperature: float) -> dict[str, Tensor]:

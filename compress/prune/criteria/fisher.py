@@ -56,12 +56,12 @@ def gate_gradients(module: nn.Module, data: ScoringData) -> dict[str, Tensor]:
     rows: dict[str, list[Tensor]] = {}
     rest = dict(readers)
     for batch in data.batches:
-        with _record_gates(readers, len(batch.input)) as gates:
+        with _record_gates(readers, batch.size) as gates:
             accumulate_gradients(module, [batch], data.task, device=data.device)
         for name, gradients in gates.items():
             rest.pop(name, None)
             if gradients is not None:
-                rows.setdefault(name, []).append(gradients.cpu() * len(batch.input))
+                rows.setdefault(name, []).append(gradients.cpu() * batch.size)
     if rest:
         for _ in per_sample_gradients(module, data):
             for name, part in rest.items():

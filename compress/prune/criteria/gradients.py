@@ -79,7 +79,8 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     count = 0
     with all_require_grad(module), torch.enable_grad():
         for batch in batches:
-            task.loss(module(batch.input.to(device)), batch.target.to(device)).backward()  # type: ignore[no-untyped-call]
+            on_device = batch.to(device)
+            task.loss(task.forward(module, on_device.inputs), on_device.targets).backward()  # type: ignore[no-untyped-call]
             count += 1
     module.to("cpu")
     for parameter in module.parameters():
@@ -94,10 +95,12 @@ def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]
     """
     module.to(data.device).eval()
     for batch in data.batches:
-        for x, y in zip(batch.input.to(data.device), batch.target.to(data.device), strict=True):
+        on_device = batch.to(data.device)
+        for index in range(batch.size):
+            sample = on_device.rows(slice(index, index + 1))
             module.zero_grad(set_to_none=True)
             with all_require_grad(module), torch.enable_grad():
-                data.task.loss(module(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+                data.task.loss(data.task.forward(module, sample.inputs), sample.targets).backward()  # type: ignore[no-untyped-call]
             for parameter in module.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             yield

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
+from compress.tasks.flat_outputs import run_flat
 
 ITERATIONS = 100
 
@@ -25,7 +26,10 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
     scores: dict[str, Tensor] = {}
 
     def collect(module: nn.Module, data: ScoringData) -> None:
-        x = torch.ones(1, *data.batches[0].input.shape[1:], dtype=torch.float64, device=data.device)
+        x = tuple(
+            torch.ones_like(values[:1], dtype=torch.float64 if values.is_floating_point() else None, device=data.device)
+            for values in data.batches[0].inputs.values()
+        )
         saliency = prune_iteratively(working_copy(module, data.device).double(), x, data.removed, data.prunable)
         least = min(float(s[s > 0].log().min()) for s in saliency.values() if bool((s > 0).any()))
         scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in saliency.items()})
@@ -34,7 +38,7 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def prune_iteratively(
-    module: nn.Module, x: Tensor, removed: float, prunable: Sequence[str], *, iterations: int = ITERATIONS
+    module: nn.Module, x: tuple[Tensor, ...], removed: float, prunable: Sequence[str], *, iterations: int = ITERATIONS
 ) -> dict[str, Tensor]:
     """Scores of the prunable weights when iterations 1 … n − 1 of n have removed their part.
 
@@ -70,9 +74,9 @@ def prune_iteratively(
     return scores
 
 
-def _scores(module: nn.Module, x: Tensor, weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+def _scores(module: nn.Module, x: tuple[Tensor, ...], weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     with torch.enable_grad():
-        flow = module(x).sum()
+        flow = run_flat(module, x).sum()
         gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
     scores = {
         name: torch.zeros_like(w) if g is None else (w.detach() * g).abs()

@@ -21,6 +21,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
 from compress.prune.structured.tolerant_graph import first_line
+from compress.tasks.flat_outputs import run_flat
 
 _TOLERANCE = 1e-9
 _BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
@@ -35,6 +36,7 @@ _APART = (
     (("self.query", "self.key", "self.value"), "output.dense"),
     (("attention.query", "attention.key", "attention.value"), "output.dense"),
 )
+
 """Names of three projections and of the output projection, as Hugging Face's encoders call them."""
 _NUMBERS = ("num_heads", "n_heads", "num_attention_heads")
 _WIDTHS = ("all_head_size", "attn_dim")
@@ -211,11 +213,11 @@ def unprunable_heads(module: nn.Module, spec: NetworkSpec, names: Sequence[str])
     Without their first heads they must compute what they do with those heads' outputs at zero, in float64.
     """
     net = copy.deepcopy(module).double().eval()
-    x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = tuple(spec.signature.example(2, dtype=torch.float64).values())
     return _unprunable(net, x, names)
 
 
-def _unprunable(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, Fact]:
+def _unprunable(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> dict[str, Fact]:
     reason = _difference(net, x, names) if names else None
     if reason is None:
         return {}
@@ -226,7 +228,7 @@ def _unprunable(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, Fa
 
 
 @torch.no_grad()
-def _difference(net: nn.Module, x: Tensor, names: Sequence[str]) -> Fact | None:
+def _difference(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> Fact | None:
     """What is wrong when the first head of each of these modules is removed; None when nothing is."""
     muted, small = copy.deepcopy(net), copy.deepcopy(net)
     for name in names:
@@ -237,7 +239,7 @@ def _difference(net: nn.Module, x: Tensor, names: Sequence[str]) -> Fact | None:
     try:
         for name in names:
             remove_heads(small, name, [0])
-        wrong = float((muted(x) - small(x)).abs().max())
+        wrong = float((run_flat(muted, x) - run_flat(small, x)).abs().max())
     except Exception as error:  # whatever the user's network says to fewer heads
         return Fact.of("prune.fails_with_fewer_heads", error=first_line(error))
     if not wrong <= _TOLERANCE:

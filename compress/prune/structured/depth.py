@@ -33,6 +33,7 @@ from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
+from compress.tasks.flat_outputs import run_flat
 
 _TOLERANCE = 1e-6
 _LISTS = (nn.ModuleList, nn.Sequential)
@@ -66,7 +67,7 @@ def removable_blocks(module: nn.Module, spec: NetworkSpec) -> tuple[str, ...]:
     ]
     try:
         with torch.no_grad():
-            module(torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0)))
+            module(*spec.signature.example(2).values())
     finally:
         for handle in hooks:
             handle.remove()
@@ -122,14 +123,14 @@ def drop_block(module: nn.Module, name: str, *, returns_tuple: bool = False) -> 
 
 
 @torch.no_grad()
-def block_importance(module: nn.Module, blocks: tuple[str, ...], x: Tensor) -> dict[str, float]:
-    """I_b of each block on samples x (N, C, H, W)."""
-    dense = module(x)
+def block_importance(module: nn.Module, blocks: tuple[str, ...], x: tuple[Tensor, ...]) -> dict[str, float]:
+    """I_b of each block on samples x, each (N, …), in the order of the signature."""
+    dense = run_flat(module, x)
     changes = {}
     for name in blocks:
         handle = module.get_submodule(name).register_forward_hook(_pass_input)
         try:
-            changes[name] = float((module(x) - dense).norm() / dense.norm().clamp(min=1e-30))
+            changes[name] = float((run_flat(module, x) - dense).norm() / dense.norm().clamp(min=1e-30))
         finally:
             handle.remove()
     return changes
@@ -149,7 +150,7 @@ def _tuple_blocks(module: nn.Module, blocks: Sequence[str], spec: NetworkSpec) -
 
     handles = [module.get_submodule(name).register_forward_hook(record(name)) for name in blocks]
     try:
-        module(torch.zeros(1, *spec.shape))
+        module(*spec.signature.example().values())
     finally:
         for handle in handles:
             handle.remove()
@@ -162,7 +163,7 @@ class BlockPruner:
     Args:
         parent: The dense network. It is not changed.
         spec: Its input.
-        samples: Training samples to judge blocks by, (N, C, H, W).
+        samples: Training samples to judge blocks by, each (N, …), in the order of the signature.
         measure: What a target is a fraction of.
         ranking: Not used: there is one order of blocks.
         limits: Largest fraction of the blocks to drop, and protected ones.
@@ -177,7 +178,7 @@ class BlockPruner:
         parent: nn.Module,
         spec: NetworkSpec,
         *,
-        samples: Tensor,
+        samples: tuple[Tensor, ...],
         measure: CostMeasure,
         limits: Constraints,
         ranking: Literal["global", "local"] = "global",  # noqa: ARG002

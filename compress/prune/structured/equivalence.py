@@ -23,6 +23,8 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph, first_line, record_last_module
+from compress.tasks.base import name_outputs
+from compress.tasks.flat_outputs import run_flat
 
 TOLERANCE = 1e-8
 """Largest difference, as a fraction of the outputs' norm; float64 rounding is some 1e-13."""
@@ -30,6 +32,7 @@ LEAST_EFFECT = 1e-6
 """Smallest effect of a group on the outputs, likewise, that the trial can judge."""
 _BATCHNORM = (nn.modules.batchnorm._BatchNorm,)
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
+Inputs = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +42,13 @@ class TrialNetwork:
     Attributes:
         spec: Its input.
         network: In float64, with random weights; the gradients are those of a random projection of the outputs.
-        inputs: Two samples, (2, C, H, W).
-        outputs: For these, (2, K).
+        inputs: Two samples, (2, …) each, in the order of the signature.
+        outputs: For these, joined, (2, K).
     """
 
     spec: NetworkSpec
     network: nn.Module
-    inputs: Tensor
+    inputs: Inputs
     outputs: Tensor
 
     def copy(self) -> nn.Module:
@@ -117,7 +120,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
         groups = {root: channels_of(graph, net.get_submodule(root), channels) for root, channels in picks.items()}
         effects = {root: _effect(graph, group) for root, group in groups.items()}
         with _masked(graph, groups.values()) as unknown_norms, torch.no_grad():
-            expected = net(x)
+            expected = run_flat(net, x)
         remove_channels(net, graph, picks)
     except ModelError:
         return Fact.of("prune.would_empty_a_layer")
@@ -125,7 +128,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
         return Fact.of("prune.not_followed", error=first_line(error))
     try:
         with torch.no_grad():
-            after = net(x)
+            after = run_flat(net, x)
     except Exception as error:  # whatever the user's network raises at its new shape
         return Fact.of("prune.fails_when_smaller", error=first_line(error))
     if after.shape != before.shape:
@@ -138,12 +141,12 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
 
 def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
     """The network with random weights, or with its own where these give no finite outputs; or why there is no trial."""
-    x = torch.randn(2, *spec.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = tuple(spec.signature.example(2, dtype=torch.float64).values())
     for randomize in (True, False):
         net = _trial_copy(module, randomize=randomize)
         try:
             with torch.no_grad():
-                outputs: Tensor = net(x)
+                outputs = run_flat(net, x)
             if bool(outputs.isfinite().all()):
                 _add_gradients(net, x)
                 return TrialNetwork(spec, net, x, outputs)
@@ -204,11 +207,11 @@ def _columns(weight: Tensor, indices: Sequence[int], *, groups: int, transposed:
     return mask
 
 
-def _add_gradients(net: nn.Module, x: Tensor) -> None:
+def _add_gradients(net: nn.Module, x: Inputs) -> None:
     """Gradients of a random projection of the outputs."""
     net.requires_grad_(requires_grad=True).zero_grad()
     with torch.enable_grad():
-        outputs: Tensor = net(x)
+        outputs = run_flat(net, x)
         noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1), dtype=outputs.dtype)
         (outputs * noise).sum().backward()  # type: ignore[no-untyped-call]
 
@@ -288,12 +291,13 @@ def check_forward(module: nn.Module, spec: NetworkSpec) -> None:
     """
     with record_last_module(module) as entered, torch.no_grad():
         try:
-            outputs = module(torch.ones(2, *spec.shape))
+            outputs = module(*spec.signature.example(2).values())
         except Exception as error:  # whatever the user's network raises at its new shape
             reason = f"{type(error).__name__}: {error}"
             msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
             raise ModelError(msg) from error
-    if tuple(outputs.shape) != (2, len(spec.classes)):
-        shape, expected = tuple(outputs.shape), (2, len(spec.classes))
-        msg = f"the pruned network answers with shape {shape} in place of {expected}; leave its output layer alone with protect"
-        raise ModelError(msg)
+    for output, values in zip(spec.signature.outputs, name_outputs(outputs, spec.output_names).values(), strict=True):
+        if not output.fits(tuple(values.shape), batch=2):
+            shape, expected = tuple(values.shape), (2, *output.sample_shape)
+            msg = f"the pruned network answers with shape {shape} in place of {expected}"
+            raise ModelError(f"{msg}; leave its output layer alone with protect")

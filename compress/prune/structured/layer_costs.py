@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-import torch
 import torch_pruning as tp
 from torch import nn
 
@@ -41,7 +40,7 @@ def layer_costs(module: nn.Module, spec: NetworkSpec, measure: Literal["macs", "
     """Cost of each layer by name, with the channels that it is proportional to."""
     macs: Mapping[nn.Module, float | None] = {}
     if measure == "macs":
-        macs = tp.utils.count_ops_and_params(module, torch.ones(1, *spec.shape), layer_wise=True)[2]
+        macs = tp.utils.count_ops_and_params(module, list(spec.signature.example().values()), layer_wise=True)[2]
     layers = {}
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.conv._ConvNd):

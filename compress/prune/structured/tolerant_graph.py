@@ -177,7 +177,10 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Any:
     with record_last_module(module) as entered, all_require_grad(module), torch.enable_grad(), no_depth_warning():
         try:
             return _TolerantGraph().build_dependency(
-                module, torch.ones(1, *spec.shape, dtype=dtype), forward_fn=lambda net, x: net(x), verbose=False
+                module,
+                tuple(spec.signature.example(dtype=dtype).values()),
+                forward_fn=lambda net, x: net(*x),
+                verbose=False,
             )
         except Exception as error:  # any failure inside the user's network or the tracer
             msg = (

@@ -6,28 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.run_split import collect_outputs
+from compress.backends.run_split import compare_on_split
 from compress.core.record import Metrics, Quantity
-from compress.core.statistics import paired_difference
 from compress.data.batch import Split
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from compress.tasks.base import Task
+from compress.tasks.metric_quantity import loss_of
 
 SQNR_SAMPLES = 16
 """Samples for the SQNR of layers."""
-
-
-def per_sample_scores(task: Task, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The task's score of each sample, (N,), float64."""
-    import torch
-
-    scores: np.ndarray = task.correct(torch.from_numpy(outputs), torch.from_numpy(targets)).numpy().astype(np.float64)
-    return scores
 
 
 def compare_with_float(
@@ -47,26 +38,20 @@ def compare_with_float(
     Returns:
         Quantities, and one row per layer with weights: `layer`, `sqnr_db`.
     """
-    float_outputs, targets = collect_outputs(parent, split)
-    quantized_outputs, _ = collect_outputs(quantized, split, batch_size=batch_size)
-    runs, where = len(targets), "ONNX Runtime, validation split" + (", one sample at a time" if batch_size == 1 else "")
-    before = per_sample_scores(task, float_outputs, targets)
-    after = per_sample_scores(task, quantized_outputs, targets)
-    drop, low, high = paired_difference(before, after)
-    agreement = float((float_outputs.argmax(1) == quantized_outputs.argmax(1)).mean())
+    compared = compare_on_split(parent, quantized, split, task, other_batch_size=batch_size)
+    metric, before, after = task.deciding, compared.reference, compared.other
+    runs, where = len(before), "ONNX Runtime, validation split" + (", one sample at a time" if batch_size == 1 else "")
     size_ratio = quantized.stat().st_size / parent.stat().st_size
     results = {
-        "agreement": Quantity.measured(agreement, "fraction", where, runs=runs),
-        f"{task.metric}_validation_float": Quantity.measured(float(before.mean()), "fraction", where, runs=runs),
-        f"{task.metric}_validation_{scheme}": Quantity.measured(float(after.mean()), "fraction", where, runs=runs),
-        "drop_validation": Quantity.measured(
-            drop, "fraction", f"{where}, same samples, paired 95 % interval", interval=(low, high), runs=runs
-        ),
+        "agreement": Quantity.measured(compared.agreement.top1, "fraction", where, runs=runs),
+        f"{task.metric}_validation_float": Quantity.measured(metric.value(before), metric.info.unit, where, runs=runs),
+        f"{task.metric}_validation_{scheme}": Quantity.measured(metric.value(after), metric.info.unit, where, runs=runs),
+        "drop_validation": loss_of(metric, before, after, "the float file in ONNX Runtime", "validation"),
         "size_ratio": Quantity.measured(size_ratio, "1", f"{scheme} file over float file"),
     }
-    sqnr_db = decibels(float_outputs, quantized_outputs)
+    sqnr_db = decibels(compared.signal, compared.noise)
     if math.isfinite(sqnr_db):
-        results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the logits; {where}", runs=runs)
+        results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the outputs; {where}", runs=runs)
     inputs = next(iter(split.ordered(SQNR_SAMPLES))).input.numpy()
     sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(onnx_files.load(quantized)), inputs)
     by_layer = {name: value for name, value in sqnr_by_layer.items() if math.isfinite(value)}

@@ -30,13 +30,21 @@ def layer_sqnr(model: ir.Model, quantized: ir.Model, inputs: np.ndarray) -> dict
     shared = [name for name in before if name in after]
     y = _outputs(model, [before[name] for name in shared], inputs)
     y_hat = _outputs(quantized, [after[name] for name in shared], inputs)
-    return {name: decibels(y[before[name]], y_hat[after[name]]) for name in shared}
+    return {name: _tensor_sqnr(y[before[name]], y_hat[after[name]]) for name in shared}
 
 
-def decibels(y: np.ndarray, y_hat: np.ndarray) -> float:
-    """SQNR of one tensor; infinite where ŷ equals y."""
-    signal = float((y.astype(np.float64) ** 2).sum())
-    noise = float(((y.astype(np.float64) - y_hat) ** 2).sum())
+def _tensor_sqnr(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """SQNR of one tensor, in dB."""
+    return decibels(float((y.astype(np.float64) ** 2).sum()), float(((y.astype(np.float64) - y_hat) ** 2).sum()))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log₁₀(Σ y² / Σ (y − ŷ)²), infinite where ŷ equals y.
+
+    Args:
+        signal: Σ y².
+        noise: Σ (y − ŷ)².
+    """
     if noise == 0:
         return float("inf")
     return float(10 * np.log10(max(signal, 1e-300) / noise))

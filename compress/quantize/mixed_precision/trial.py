@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import numpy as np
 import onnx
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.run_split import collect_outputs
+from compress.backends.run_split import Network, compare_on_split, record_outputs
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
-from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import WEIGHTED
 from compress.quantize.static_int8 import StaticInt8Plan
@@ -58,13 +56,13 @@ class TrialBuilder:
 
     def evaluate(self, float_layers: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""
-        float_outputs, targets, float_scores = self._float_network
-        outputs, _ = collect_outputs(self.build(float_layers), self.context.data.validation)
-        scores = per_sample_scores(self.context.task, outputs, targets)
-        return float(float_scores.mean() - scores.mean()), min(decibels(float_outputs, outputs), MAX_SQNR_DB)
+        task = self.context.task
+        compared = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
+        loss = task.deciding.value(compared.reference) - task.deciding.value(compared.other)
+        sqnr_db = min(decibels(compared.signal, compared.noise), MAX_SQNR_DB)
+        return loss if task.metric_info.higher_is_better else -loss, sqnr_db
 
     @cached_property
-    def _float_network(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Outputs, targets and scores of the float network."""
-        outputs, targets = collect_outputs(graphs.to_proto(self.plan.model), self.context.data.validation)
-        return outputs, targets, per_sample_scores(self.context.task, outputs, targets)
+    def _float_network(self) -> Network:
+        """The float network, or its outputs where they are small enough to be held."""
+        return record_outputs(graphs.to_proto(self.plan.model), self.context.data.validation, self.context.task)

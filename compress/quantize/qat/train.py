@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compress.backends.run_split import collect_outputs
+from compress.backends.run_split import compare_on_split, run_split
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
-from compress.quantize.analysis.accuracy_vs_float import per_sample_scores
 from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qat.qdq_module import export_learned, freeze_like, to_fake_quantized
 from compress.quantize.settings import QATSettings
@@ -67,8 +66,8 @@ def train_quantized(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        missing = Quantity.missing("fraction", f"the file does not run: {error}")
-        results, better = {"accuracy_validation_recovered": missing}, False
+        missing = Quantity.missing(context.task.metric_info.unit, f"the file does not run: {error}")
+        results, better = {f"{context.task.metric}_validation_recovered": missing}, False
     note = Fact.of(
         "quantize_ptq.recovered" if better else "quantize_ptq.recovery_discarded",
         RUNTIME,
@@ -92,20 +91,23 @@ def _compare(
 ) -> tuple[Metrics, bool]:
     """Accuracy of both files, agreement of the second with the trained module; whether the second is at least as accurate."""
     split, source = context.data.validation, "ONNX Runtime, validation split"
-    calibrated, targets = collect_outputs(before.build(RUNTIME, exclude, candidate.spec), split)
-    trained, _ = collect_outputs(after.build(RUNTIME, exclude, candidate.spec), split)
-    scores = [float(per_sample_scores(context.task, outputs, targets).mean()) for outputs in (calibrated, trained)]
-    fake, _ = collect_outputs(module, split, batch_size=256)
-    agreement = float((trained.argmax(1) == fake.argmax(1)).mean())
-    runs = len(targets)
+    metric, task = context.task.deciding, context.task
+    calibrated = run_split(before.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=64)
+    trained = compare_on_split(
+        module, after.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=256, other_batch_size=64
+    )
+    agreement, runs = trained.agreement.top1, len(trained.other)
+    scores = [calibrated.metric, metric.value(trained.other)]
+    worse = scores[1] < scores[0] if metric.info.higher_is_better else scores[1] > scores[0]
+    unit = metric.info.unit
     results = {
-        "accuracy_validation_calibrated": Quantity.measured(scores[0], "fraction", f"before recovery; {source}", runs=runs),
-        "accuracy_validation_recovered": Quantity.measured(scores[1], "fraction", f"after recovery; {source}", runs=runs),
+        f"{task.metric}_validation_calibrated": Quantity.measured(scores[0], unit, f"before recovery; {source}", runs=runs),
+        f"{task.metric}_validation_recovered": Quantity.measured(scores[1], unit, f"after recovery; {source}", runs=runs),
         "agreement_with_trained": Quantity.measured(
             agreement, "fraction", f"outputs of the file with the same class as the fake-quantized network; {source}", runs=runs
         ),
     }
-    return results, scores[1] >= scores[0]
+    return results, not worse
 
 
 def _epochs(history: History) -> Metrics:

@@ -42,8 +42,9 @@ class LayerCatalog:
 
     output_shape: Shape = ()
 
-    def __init__(self, module: nn.Module, inputs: Tensor, role: str) -> None:
-        self.module, self.role, self._inputs = module, role, inputs
+    def __init__(self, module: nn.Module, inputs: Tensor | Sequence[Tensor], role: str) -> None:
+        self.module, self.role = module, role
+        self._inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
         self.layers = self._run()
 
     def layers_of_kind(self, kind: FeatureKind) -> tuple[LayerInfo, ...]:
@@ -87,14 +88,15 @@ class LayerCatalog:
 
         def record(layer: nn.Module, _: Any, output: Any) -> None:
             tensor = first_tensor(output)
-            if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs):
+            if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs[0]):
                 outputs.pop(names[layer], None)  # the last run of a layer decides its place in the order
                 outputs[names[layer]] = (tensor, tensor._version)
 
         handles = [layer.register_forward_hook(record) for layer in names]
         try:
             with eval_mode(self.module), torch.no_grad():
-                self.output_shape = tuple(self.module(self._inputs).shape[1:])
+                output = first_tensor(self.module(*self._inputs))
+                self.output_shape = () if output is None else tuple(output.shape[1:])
         finally:
             for handle in handles:
                 handle.remove()
@@ -106,7 +108,8 @@ class LayerCatalog:
     @cached_property
     def _resolutions(self) -> tuple[LayerInfo, ...]:
         """Of each resolution the outermost layer, of these the last: a block rather than a layer inside it."""
-        height, width = self._inputs.shape[-2:] if self._inputs.ndim == 4 else (0, 0)
+        images = [values for values in self._inputs if values.ndim == 4]
+        height, width = images[0].shape[-2:] if images else (0, 0)
         outermost: dict[Shape, LayerInfo] = {}
         for layer in self.layers.values():
             if len(layer.shape) != 3 or layer.shape[1:] == (1, 1):
@@ -161,7 +164,7 @@ class LayerCatalog:
         if not hooks:
             return ()
         with eval_mode(self.module), torch.no_grad(), capture(self.module, hooks) as activations:
-            self.module(self._inputs)
+            self.module(*self._inputs)
         return tuple(LayerInfo(hook, tuple(activations[hook].shape[1:])) for hook in hooks if hook in activations)
 
 

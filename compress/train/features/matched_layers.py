@@ -39,7 +39,7 @@ class FeatureMatcher:
         terms: All terms with a weight over 0.
         student: The network that is trained.
         teachers: Networks whose features are compared; empty when no term needs them.
-        inputs: A few samples, (N, C, H, W), on the device of the networks.
+        inputs: A few samples, (N, …), on the device of the networks; several in the order of the signature.
         samples: Size of the training split.
 
     Raises:
@@ -47,7 +47,12 @@ class FeatureMatcher:
     """
 
     def __init__(
-        self, terms: Sequence[LossTerm], student: nn.Module, teachers: Sequence[nn.Module], inputs: Tensor, samples: int = 0
+        self,
+        terms: Sequence[LossTerm],
+        student: nn.Module,
+        teachers: Sequence[nn.Module],
+        inputs: Tensor | Sequence[Tensor],
+        samples: int = 0,
     ) -> None:
         self.terms = terms
         self.loss_modules = nn.ModuleDict()

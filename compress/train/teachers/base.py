@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
-from compress.data.batch import Batch
+from compress.data.batch import Batch, Tensors
 
 
 class Teacher:
@@ -27,7 +27,7 @@ class Teacher:
     indexed_by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:
-        """Logits of a batch, float32 (N, K), without gradient, on the device of its inputs; None while there are none."""
+        """Rows of a batch, float32 (R, K), without gradient, on the device of its inputs; None while there are none."""
         msg = f"{type(self).__name__} must define `logits`"
         raise NotImplementedError(msg)
 
@@ -35,8 +35,8 @@ class Teacher:
         """Networks whose features losses may compare, on this device in eval mode."""
         return []
 
-    def combine(self, logits: Sequence[Tensor], targets: Tensor) -> Tensor:  # noqa: ARG002
-        """Combine the logits of all networks into one (N, K)."""
+    def combine(self, logits: Sequence[Tensor], targets: Tensors) -> Tensor:  # noqa: ARG002
+        """Combine the rows of all networks into one (R, K)."""
         return torch.stack(list(logits)).mean(dim=0)
 
     def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> Fact | None:  # noqa: ARG002

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
-from compress.data.batch import Batch, Split
+from compress.data.batch import TARGET, Batch, Split, Tensors
+from compress.tasks.base import Task
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.combine_teachers import CombineRule, combine_logits
 from compress.train.teachers.logit_shards import SHARD_SIZE, LogitFolder, LogitShards, row_dtype
+from compress.train.teachers.rows import distillable_rows
 
 BATCH_SIZE = 128
 """Divides a shard."""
@@ -37,6 +39,7 @@ class CachedTeacher(Teacher):
     Args:
         teachers: Networks; they are not changed.
         split: The samples.
+        task: Runs the networks; where it has several rows for each sample, logits are computed batch by batch, without files.
         key: Identifies the teachers, for example their `network_hash`.
         cache: Where the files are, and how many classes they hold.
         device: Where the teachers run: `auto`, `cpu`, `cuda`, `mps`.
@@ -48,6 +51,7 @@ class CachedTeacher(Teacher):
         self,
         teachers: Sequence[nn.Module],
         split: Split,
+        task: Task,
         *,
         key: str,
         cache: LogitFolder,
@@ -56,7 +60,7 @@ class CachedTeacher(Teacher):
         combine: CombineRule = "mean",
     ) -> None:
         self.teachers = tuple(teachers)
-        self.split = split
+        self.split, self.task = split, task
         self.combine_rule: CombineRule = combine
         self.k = cache.k
         self.key = key if combine == "mean" and self.k is None else f"{key} {combine} {self.k}"
@@ -74,7 +78,7 @@ class CachedTeacher(Teacher):
             A fact where logits are not cached, or not in full; else None.
         """
         views = self.split.views
-        if views is None:
+        if views is None or not self._is_cached:
             return Fact.of("train.teacher_logits_not_cached")
         needed = sorted({epoch % views for epoch in epochs})
         if accelerator is None or accelerator.is_main_process:
@@ -87,7 +91,7 @@ class CachedTeacher(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """The teachers' combined logits of a batch, float32 (N, K), without gradient, on the device of its inputs."""
-        if batch.samples is None or batch.views is None or self.split.views is None:
+        if batch.samples is None or batch.views is None or self.split.views is None or not self._is_cached:
             return self._compute(batch)
         samples, views = batch.samples.cpu().numpy(), batch.views.cpu().numpy()
         distinct = np.unique(views)
@@ -108,9 +112,13 @@ class CachedTeacher(Teacher):
                 network.requires_grad_(False)
         return self._copies
 
-    def combine(self, logits: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def combine(self, logits: Sequence[Tensor], targets: Tensors) -> Tensor:
         """See `compress.train.teachers.combine_teachers.combine_logits`."""
-        return combine_logits(logits, targets, self.combine_rule)
+        return combine_logits(logits, targets.get(TARGET), self.combine_rule)
+
+    @property
+    def _is_cached(self) -> bool:
+        return "row_per_sample" in self.task.capabilities
 
     def _shards(self, view: int) -> LogitShards:
         if view not in self._views:
@@ -141,5 +149,5 @@ class CachedTeacher(Teacher):
     @torch.no_grad()
     def _compute(self, batch: Batch) -> Tensor:
         """Logits of a batch, computed now by copies of the teachers on the device of its inputs."""
-        logits = [teacher(batch.input).float() for teacher in self.networks(batch.device)]
-        return self.combine(logits, batch.target)
+        logits = [distillable_rows(teacher, batch, self.task) for teacher in self.networks(batch.device)]
+        return self.combine(logits, batch.targets)

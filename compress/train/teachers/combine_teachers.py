@@ -12,7 +12,7 @@ from torch.nn import functional as F
 CombineRule = Literal["mean", "confidence", "loss"]
 
 
-def combine_logits(logits: Sequence[Tensor], y: Tensor, rule: CombineRule) -> Tensor:
+def combine_logits(logits: Sequence[Tensor], y: Tensor | None, rule: CombineRule) -> Tensor:
     """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m with Σ_m w_m = 1; each sample has its own weights.
 
         mean          w_m = 1 / M
@@ -22,22 +22,22 @@ def combine_logits(logits: Sequence[Tensor], y: Tensor, rule: CombineRule) -> Te
 
     Args:
         logits: Of each teacher, (N, K).
-        y: Classes, int64 (N,); for a sample without a label (negative) `loss` takes the mean.
+        y: Classes, int64 (N,), None for a task without them; for a sample without a label (negative) `loss` takes the mean.
         rule: How the weights are computed.
 
     Returns:
         Logits, (N, K).
     """
     z = torch.stack(list(logits))
-    if rule == "mean" or len(z) == 1:
+    if rule == "mean" or len(z) == 1 or (rule == "loss" and y is None):
         return z.mean(dim=0)
     return (teacher_weights(z, y, rule).unsqueeze(2) * z).sum(dim=0)
 
 
-def teacher_weights(z: Tensor, y: Tensor, rule: CombineRule) -> Tensor:
+def teacher_weights(z: Tensor, y: Tensor | None, rule: CombineRule) -> Tensor:
     """The weights w of `combine_logits`, (M, N), from logits z, (M, N, K)."""
     count = len(z)
-    if rule == "confidence":
+    if rule == "confidence" or y is None:
         confidence = z.softmax(dim=2).amax(dim=2)
         return confidence / confidence.sum(dim=0)
     labels = y.clamp(min=0).expand(count, -1)

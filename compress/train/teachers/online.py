@@ -12,6 +12,7 @@ from compress.core.errors import TrainingError
 from compress.core.registry_field import name_of
 from compress.data.augment import seed_of
 from compress.data.batch import Batch
+from compress.tasks.base import Task
 from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeighting
 from compress.train.curriculum.sample_weighting import LearnedTemperature
 from compress.train.features.hooks import Activations, capture
@@ -20,6 +21,7 @@ from compress.train.loss_term import online_terms
 from compress.train.memory_format import to_device
 from compress.train.plan import TrainingPlan
 from compress.train.teachers.base import Teacher
+from compress.train.teachers.rows import distillable_rows
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,14 @@ class TeacherTimer:
 
 
 def run_teacher(
-    teacher: Teacher, batch: Batch, matcher: FeatureMatcher, timer: TeacherTimer, *, gradient: bool
+    teacher: Teacher, batch: Batch, task: Task, matcher: FeatureMatcher, timer: TeacherTimer, *, gradient: bool
 ) -> TeacherOutputs:
     """Run the teacher's networks on a batch.
 
     Args:
         teacher: Whose networks.
         batch: On the device; its inputs are not changed.
+        task: Runs a network, and gives its rows.
         matcher: Which layers to hook.
         timer: Counts the time.
         gradient: Whether the input gradient is needed.
@@ -75,17 +78,24 @@ def run_teacher(
     if not teacher.ready:
         return TeacherOutputs()
     with timer:
-        inputs = batch.input.detach().requires_grad_(gradient)
+        inputs = _detached(batch, gradient=gradient)
         activations: list[Activations] = []
         outputs: list[Tensor] = []
         with torch.set_grad_enabled(gradient):
             for index, network in enumerate(teacher.networks(batch.device)):
                 with capture(network, matcher.teacher_hooks(index)) as captured:
-                    outputs.append(network(inputs).float())
+                    outputs.append(distillable_rows(network, batch._replace(inputs=inputs), task))
                 activations.append({hook: tensor.detach() for hook, tensor in captured.items()})
-            logits = teacher.combine(outputs, batch.target)
-            teacher_gradient = input_gradient(logits, logits.argmax(dim=1), inputs) if gradient else None
+            logits = teacher.combine(outputs, batch.targets)
+            teacher_gradient = input_gradient(logits, logits.argmax(dim=1), *inputs.values()) if gradient else None
     return TeacherOutputs(logits.detach(), activations, teacher_gradient)
+
+
+def _detached(batch: Batch, *, gradient: bool) -> dict[str, Tensor]:
+    """The inputs without history, real numbers with a gradient of their own where one is needed."""
+    return {
+        name: values.detach().requires_grad_(gradient and values.is_floating_point()) for name, values in batch.inputs.items()
+    }
 
 
 def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.device) -> FeatureMatcher:
@@ -105,9 +115,9 @@ def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.d
     torch.manual_seed(seed_of("learned", plan.seed))
     if teacher is not None:
         teacher.before_training(module, device)
-    inputs, networks = torch.empty(0, device=device), list[nn.Module]()
+    inputs, networks = tuple[Tensor, ...](), list[nn.Module]()
     if any(term.feature_kind for term in terms):
-        inputs = next(iter(data.train.ordered(2))).input.to(device)
+        inputs = tuple(next(iter(data.train.ordered(2))).to(device).inputs.values())
     if teacher is not None and (online := online_terms(terms)):
         networks = teacher.networks(device)
         if not networks:

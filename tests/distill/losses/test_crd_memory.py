@@ -12,6 +12,7 @@ from compress.data.batch import Batch
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.crd_memory import MemoryBank, nce_loss
 from compress.distill.losses.hard_labels import HardLabels
+from compress.tasks.classification import Classification
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder
 from tests.train.toy_training import SETTINGS, conv_net, toy_data, train
@@ -124,7 +125,9 @@ def test_what_a_checkpoint_holds_goes_on_alike():
 
 def teach(folder, term, views=2):
     data = toy_data(views)
-    answers = CachedTeacher([conv_net(7)], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
+    answers = CachedTeacher(
+        [conv_net(7)], data.train, Classification(), key="t", cache=LogitFolder(folder / "cache"), device="cpu"
+    )
     student = conv_net()
     train(student, folder, SETTINGS, data=data, terms=(HardLabels(), term), teacher=answers)
     return student

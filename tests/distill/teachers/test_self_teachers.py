@@ -14,7 +14,7 @@ from tests.train.toy_training import SETTINGS, ToySplit, conv_net, toy_data
 
 
 def test_a_snapshot_is_the_student_of_the_last_full_period():
-    teacher, batch = started(SnapshotTeacher(2)), batch_of()
+    teacher, batch = started(SnapshotTeacher(2, Classification())), batch_of()
     later = conv_net(5)
     teacher.after_epoch(later, 0)
     assert teacher.logits(batch) is None
@@ -26,7 +26,7 @@ def test_a_snapshot_is_the_student_of_the_last_full_period():
 
 def test_the_moving_average_follows_the_student():
     student = conv_net()
-    teacher = started(MovingAverageTeacher(0.9), student)
+    teacher = started(MovingAverageTeacher(0.9, Classification()), student)
     with torch.no_grad():
         torch.testing.assert_close(teacher.logits(batch_of()), student(batch_of().input))
     for _ in range(400):

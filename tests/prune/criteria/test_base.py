@@ -55,7 +55,7 @@ def test_gradients_are_the_mean_over_batches_and_leave_statistics_alone(residual
     before = {name: value.clone() for name, value in residual.state_dict().items()}
     batches = list(data.train.ordered(32))
     accumulate_gradients(residual, batches, task)
-    loss = sum(task.loss(residual(b.input), b.target) for b in batches) / 2
+    loss = sum(task.loss({"logits": residual(b.input)}, b.targets) for b in batches) / 2
     expected = torch.autograd.grad(loss, residual.head.weight)[0]
     torch.testing.assert_close(residual.head.weight.grad, expected)
     assert all(torch.equal(value, before[name]) for name, value in residual.state_dict().items())

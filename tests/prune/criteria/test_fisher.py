@@ -37,7 +37,7 @@ def _squares(net, weights, gates, given):
     total = torch.zeros_like(gates)
     for batch in given.batches:
         for x, y in zip(batch.input.double(), batch.target, strict=True):
-            total += torch.autograd.grad(given.task.loss(work(x[None]), y[None]), gates)[0].square()
+            total += torch.autograd.grad(given.task.loss({"logits": work(x[None])}, {"target": y[None]}), gates)[0].square()
     return total.detach()
 
 
@@ -88,7 +88,7 @@ def test_a_heads_score_is_the_squared_gradient_of_a_gate_on_its_answer(data, tas
     parametrize.register_parametrization(work.attention.out_proj, "weight", ByHead(), unsafe=True)
     for batch in given.batches:
         for x, y in zip(batch.input.double(), batch.target, strict=True):
-            total += torch.autograd.grad(task.loss(work(x[None]), y[None]), gates)[0].square()
+            total += torch.autograd.grad(task.loss({"logits": work(x[None])}, {"target": y[None]}), gates)[0].square()
     torch.testing.assert_close(mine.double(), total, rtol=1e-3, atol=1e-10)
 
 

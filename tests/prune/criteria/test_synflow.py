@@ -22,7 +22,9 @@ def _deep(layers=6, width=24):
 def test_synflow_scores_the_product_of_paths(spec):
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 5, bias=False), nn.ReLU(), nn.Linear(5, 4, bias=False)).double().eval()
     a, b = (net[place].weight.detach().abs().clone() for place in (1, 3))
-    found = prune_iteratively(net, torch.ones(1, *spec.shape, dtype=torch.float64), 0.5, ("1.weight", "3.weight"), iterations=1)
+    found = prune_iteratively(
+        net, (torch.ones(1, *spec.shape, dtype=torch.float64),), 0.5, ("1.weight", "3.weight"), iterations=1
+    )
     torch.testing.assert_close(found["1.weight"], a * b.sum(0)[:, None])
     torch.testing.assert_close(found["3.weight"], b * a.sum(1)[None])
 

@@ -38,7 +38,7 @@ def resnet():
 
 def _layers(net, spec, **limits):
     samples = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(3))
-    return BlockPruner(net, spec, samples=samples, measure="macs", limits=Constraints(**limits))
+    return BlockPruner(net, spec, samples=(samples,), measure="macs", limits=Constraints(**limits))
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.core.stage import Context
-from compress.quantize.analysis.accuracy_vs_float import compare_with_float, per_sample_scores
+from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from tests.quantize.analysis.kernels import made
 
 
 def compare(exported: Path, quantized: Path, context: Context):
     layers = graphs.to_ir(onnx_files.load(exported))
     return compare_with_float(exported, quantized, context.data.validation, context.task, "int8", layers=layers)
-
-
-def test_scores_are_one_where_the_largest_output_is_the_target(context: Context) -> None:
-    outputs = np.array([[0.1, 0.9, 0, 0], [2.0, 1.0, 0, 0], [0, 0, 0, 1.0]], np.float32)
-    np.testing.assert_array_equal(per_sample_scores(context.task, outputs, np.array([1, 1, 3])), [1.0, 0.0, 1.0])
 
 
 def test_a_file_agrees_with_itself(context: Context, exported: Path) -> None:

@@ -138,7 +138,7 @@ def done(network, data, exported, tmp_path_factory):
 
 def test_the_file_is_the_network_that_was_trained(done, data: Data) -> None:
     outcome, module, context = done
-    made, _ = collect_outputs(context.folder / "model.onnx", data.test)
+    made = collect_outputs(context.folder / "model.onnx", data.test, context.task).outputs["logits"].numpy()
     with torch.no_grad():
         fake = module(data.test.inputs).numpy()
     assert (made.argmax(1) == fake.argmax(1)).mean() >= 0.99
@@ -151,8 +151,9 @@ def test_it_is_more_accurate_than_calibration_alone(done, network, data: Data, e
     plain = Quantize(**W4A8).run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "plain"))
     scores = []
     for made in (plain.candidate.files["onnxruntime"], context.folder / "model.onnx"):
-        outputs, targets = collect_outputs(made, data.test)
-        scores.append(float((outputs.argmax(1) == targets).mean()))
+        collected = collect_outputs(made, data.test, context.task)
+        right = collected.outputs["logits"].argmax(1) == collected.targets["target"]
+        scores.append(float(right.float().mean()))
     assert scores[1] > scores[0]
     results = outcome.results
     assert results["accuracy_validation_calibrated"].value == plain.results["accuracy_validation_int8"].value

@@ -12,6 +12,7 @@ from compress.core.sentences import render
 from compress.distill.losses.contrastive import Contrastive
 from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
+from compress.tasks.classification import Classification
 from compress.train.curriculum.loss_balancing import RATE, GradNorm, UncertaintyWeighting, gradnorm_update
 from compress.train.curriculum.settings import Curriculum
 from compress.train.teachers.cached_logits import CachedTeacher
@@ -100,7 +101,9 @@ def test_a_loss_that_is_not_there_yet_keeps_its_weight_and_one_alone_too():
 @pytest.mark.parametrize("terms", [(HardLabels(weight=0.5), Response()), (HardLabels(), Contrastive(width=8), Response())])
 def test_the_record_says_what_weights_were_found(tmp_path, terms):
     data = toy_data()
-    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=LogitFolder(tmp_path / "cache"), device="cpu")
+    teacher = CachedTeacher(
+        [conv_net(7)], data.train, Classification(), key="t", cache=LogitFolder(tmp_path / "cache"), device="cpu"
+    )
     settings = SETTINGS.model_copy(update={"epochs": 2})
     curriculum = Curriculum(balance="gradient_norm")
     history = train(conv_net(), tmp_path, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum)

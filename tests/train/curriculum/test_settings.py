@@ -9,6 +9,7 @@ from compress.distill.losses.hard_labels import HardLabels
 from compress.distill.losses.response import Response
 from compress.distill.stage import Distill
 from compress.distill.teachers.settings import TemporalEnsemble
+from compress.tasks.classification import Classification
 from compress.train.curriculum.settings import Curriculum
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder
@@ -23,7 +24,9 @@ CURRICULA = [
 
 def teach(folder, curriculum, **more):
     data = toy_data()
-    teacher = CachedTeacher([conv_net(7)], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
+    teacher = CachedTeacher(
+        [conv_net(7)], data.train, Classification(), key="t", cache=LogitFolder(folder / "cache"), device="cpu"
+    )
     settings = SETTINGS.model_copy(update={"epochs": 2})
     module, terms = conv_net(), (HardLabels(weight=0.5), Response())
     history = train(module, folder, settings, data=data, terms=terms, teacher=teacher, curriculum=curriculum, **more)

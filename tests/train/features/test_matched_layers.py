@@ -20,6 +20,7 @@ from compress.distill.losses.response import Response
 from compress.distill.losses.rkd import RkdAngle, RkdDistance
 from compress.distill.losses.self_distillation_exits import SelfDistillationExits, exit_loss
 from compress.distill.losses.similarity import Similarity
+from compress.tasks.classification import Classification
 from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder
@@ -38,7 +39,7 @@ def pairs(student, teacher, term, inputs=INPUTS):
 
 def teach(student, teacher, term, folder, settings=SETTINGS, **more):
     data = toy_data()
-    answers = CachedTeacher([teacher], data.train, key="t", cache=LogitFolder(folder / "cache"), device="cpu")
+    answers = CachedTeacher([teacher], data.train, Classification(), key="t", cache=LogitFolder(folder / "cache"), device="cpu")
     return train(student, folder, settings, data=data, terms=(HardLabels(weight=0.5), term), teacher=answers, **more)
 
 
@@ -128,7 +129,7 @@ def test_branches_need_a_layer_to_leave_from():
 def test_hints_bring_the_students_features_to_the_teachers(tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 12, "lr": 0.05})
     data = toy_data()
-    answers = CachedTeacher([staged(1)], data.train, key="t", cache=LogitFolder(tmp_path), device="cpu")
+    answers = CachedTeacher([staged(1)], data.train, Classification(), key="t", cache=LogitFolder(tmp_path), device="cpu")
     loss = train(staged(), tmp_path, settings, data=data, terms=(Hint(),), teacher=answers).curves["loss"].y
     assert loss[-1] < 0.2 * loss[0]
 
@@ -144,7 +145,7 @@ def test_adapters_are_trained_with_the_student():
 def test_several_teachers_are_all_looked_into(tmp_path):
     data = toy_data()
     teachers, cache = [staged(1, (8, 8)), staged(2, (4, 6))], LogitFolder(tmp_path)
-    answers = CachedTeacher(teachers, data.train, key="t", cache=cache, device="cpu")
+    answers = CachedTeacher(teachers, data.train, Classification(), key="t", cache=cache, device="cpu")
     settings = SETTINGS.model_copy(update={"epochs": 1})
     history = train(staged(), tmp_path, settings, data=data, terms=(HardLabels(), Fsp()), teacher=answers)
     assert [row["teacher"] for row in history.matched] == [0, 0, 1, 1]

@@ -6,6 +6,7 @@ from torch import nn
 from compress.core.fact import Fact
 from compress.data.batch import Batch
 from compress.distill.losses.response import Response
+from compress.tasks.classification import Classification
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder
 from tests.train.toy_training import ToySplit, conv_net, toy_data, train
@@ -29,7 +30,7 @@ class Counted(nn.Module):
 
 
 def answers(split, cache, teachers, key="k"):
-    return CachedTeacher(teachers, split, key=key, cache=LogitFolder(cache), device="cpu")
+    return CachedTeacher(teachers, split, Classification(), key=key, cache=LogitFolder(cache), device="cpu")
 
 
 def test_kept_answers_agree_with_the_teacher(tmp_path):

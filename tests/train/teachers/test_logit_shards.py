@@ -4,6 +4,7 @@ import torch
 
 from compress.core.fact import Fact
 from compress.core.sentences import render
+from compress.tasks.classification import Classification
 from compress.train.teachers import logit_shards as kept
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder, LogitShards, decode, encode, row_dtype
@@ -44,7 +45,7 @@ def test_all_classes_come_back_as_they_are(k):
 
 
 def cached(split, folder, teacher, k=None):
-    return CachedTeacher([teacher], split, key="t", cache=LogitFolder(folder, k), device="cpu")
+    return CachedTeacher([teacher], split, Classification(), key="t", cache=LogitFolder(folder, k), device="cpu")
 
 
 def test_shards_that_are_there_are_not_made_again_after_an_interruption(tmp_path, monkeypatch):

@@ -1,0 +1,54 @@
+"""Outputs of a network in one tensor, where only equality or size of a change matters and not their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+
+
+def run_flat(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Run a network and join its outputs, see `flat_outputs`.
+
+    Args:
+        module: The network.
+        inputs: In the order of its signature.
+    """
+    return flat_outputs(module(*inputs))
+
+
+def flat_outputs(outputs: object) -> Tensor:
+    """All float tensors among the outputs, joined, (N, M); a single tensor (N, K) is returned as it is.
+
+    Args:
+        outputs: A tensor, or tensors in sequences, mappings and dataclasses.
+
+    Raises:
+        ModelError: There is no float tensor.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs.flatten(1) if outputs.ndim > 2 else outputs
+    tensors = [tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None] for tensor in _float_tensors(outputs)]
+    if not tensors:
+        msg = f"the network returns {type(outputs).__name__} without a float tensor; it must return tensors (N, …)"
+        raise ModelError(msg)
+    return torch.cat(tensors, dim=1)
+
+
+def _float_tensors(outputs: object) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        if outputs.is_floating_point() and outputs.ndim:
+            yield outputs
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from _float_tensors(value)
+    elif isinstance(outputs, (tuple, list)):
+        for value in outputs:
+            yield from _float_tensors(value)
+    elif is_dataclass(outputs):
+        for entry in fields(outputs):
+            yield from _float_tensors(getattr(outputs, entry.name))

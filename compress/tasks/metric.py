@@ -1,0 +1,77 @@
+"""Metrics of a task: computed from statistics of each sample, so that intervals and paired differences can be had from them.
+
+A metric gives a row of statistics for each sample, and a value for any set of rows. Accuracy has one column, the score 0 or 1;
+a ratio of sums two, numerator and denominator; a mean intersection over union three for each class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.core.record import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.data.batch import Tensors
+
+Scores = NDArray[np.float32] | NDArray[np.float64]
+"""Statistics of N samples, (N,) for a mean of scores, else (N, S)."""
+
+
+class TaskMetric(Protocol):
+    """One metric.
+
+    Attributes:
+        info: Name, label, unit and direction.
+        is_mean: Whether its value is the mean of scores in [0, 1], (N,), one for each sample.
+    """
+
+    @property
+    def info(self) -> Metric: ...  # noqa: D102
+    @property
+    def is_mean(self) -> bool: ...  # noqa: D102
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Statistics of each sample of a batch, (N,) for a mean of scores, else (N, S)."""
+
+    def value(self, scores: Scores) -> float:
+        """The metric of the samples that these statistics are of."""
+
+
+class MeanOfScores:
+    """Base of metrics that are the mean of a score in [0, 1] of each sample.
+
+    Attributes:
+        info: Name, label, unit and direction.
+    """
+
+    is_mean: bool = True
+
+    def __init__(self, info: Metric) -> None:
+        self.info = info
+
+    def value(self, scores: Scores) -> float:
+        """The mean."""
+        return float(scores.mean())
+
+
+class RatioOfSums:
+    """Base of metrics that are Σ numerator / Σ denominator over the samples, such as a word error rate.
+
+    Attributes:
+        info: Name, label, unit and direction.
+    """
+
+    is_mean: bool = False
+
+    def __init__(self, info: Metric) -> None:
+        self.info = info
+
+    def value(self, scores: Scores) -> float:
+        """Σ scores[:, 0] / Σ scores[:, 1]."""
+        numerator, denominator = scores.sum(axis=0, dtype=np.float64)
+        return float(numerator / denominator) if denominator else float("nan")
