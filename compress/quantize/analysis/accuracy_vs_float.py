@@ -13,7 +13,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import compare_on_split
 from compress.core.record import Metrics, Quantity
 from compress.data.batch import Split
-from compress.quantize.analysis.sqnr import decibels, layer_sqnr
+from compress.quantize.analysis.sqnr import energy_ratio_db, layer_sqnr
 from compress.tasks.base import Task
 from compress.tasks.metric_quantity import loss_of
 
@@ -49,7 +49,7 @@ def compare_with_float(
         "drop_validation": loss_of(metric, before, after, "the float file in ONNX Runtime", "validation"),
         "size_ratio": Quantity.measured(size_ratio, "1", f"{scheme} file over float file"),
     }
-    sqnr_db = decibels(compared.signal, compared.noise)
+    sqnr_db = energy_ratio_db(compared.signal, compared.noise)
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the outputs; {where}", runs=runs)
     inputs = next(iter(split.ordered(SQNR_SAMPLES))).input.numpy()

@@ -30,15 +30,15 @@ def layer_sqnr(model: ir.Model, quantized: ir.Model, inputs: np.ndarray) -> dict
     shared = [name for name in before if name in after]
     y = _outputs(model, [before[name] for name in shared], inputs)
     y_hat = _outputs(quantized, [after[name] for name in shared], inputs)
-    return {name: _tensor_sqnr(y[before[name]], y_hat[after[name]]) for name in shared}
+    return {name: decibels(y[before[name]], y_hat[after[name]]) for name in shared}
 
 
-def _tensor_sqnr(y: np.ndarray, y_hat: np.ndarray) -> float:
-    """SQNR of one tensor, in dB."""
-    return decibels(float((y.astype(np.float64) ** 2).sum()), float(((y.astype(np.float64) - y_hat) ** 2).sum()))
+def decibels(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """SQNR of one tensor, in dB; infinite where ŷ equals y."""
+    return energy_ratio_db(float((y.astype(np.float64) ** 2).sum()), float(((y.astype(np.float64) - y_hat) ** 2).sum()))
 
 
-def decibels(signal: float, noise: float) -> float:
+def energy_ratio_db(signal: float, noise: float) -> float:
     """10 log₁₀(Σ y² / Σ (y − ŷ)²), infinite where ŷ equals y.
 
     Args:

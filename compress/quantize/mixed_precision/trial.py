@@ -11,7 +11,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.run_split import Network, compare_on_split, record_outputs
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
-from compress.quantize.analysis.sqnr import decibels
+from compress.quantize.analysis.sqnr import energy_ratio_db
 from compress.quantize.qdq.placement import WEIGHTED
 from compress.quantize.static_int8 import StaticInt8Plan
 from compress.quantize.target_requirements import MODEL_FILES
@@ -59,7 +59,7 @@ class TrialBuilder:
         task = self.context.task
         compared = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
         loss = task.deciding.value(compared.reference) - task.deciding.value(compared.other)
-        sqnr_db = min(decibels(compared.signal, compared.noise), MAX_SQNR_DB)
+        sqnr_db = min(energy_ratio_db(compared.signal, compared.noise), MAX_SQNR_DB)
         return loss if task.metric_info.higher_is_better else -loss, sqnr_db
 
     @cached_property

@@ -58,7 +58,7 @@ def test_a_pass_gives_mean_logits_features_of_each_network_and_the_gradient_of_t
     networks = staged(1), staged(2)
     teacher, timer, inputs = Networks(*networks), TeacherTimer(CPU), batch()
     matcher = build_feature_matcher(staged(), plan(Hint(), teacher=teacher), CPU)
-    outputs = run_teacher(teacher, inputs, matcher, timer, gradient=gradient)
+    outputs = run_teacher(teacher, inputs, Classification(), matcher, timer, gradient=gradient)
     x = inputs.input.clone().requires_grad_()
     mean = (networks[0](x) + networks[1](x)) / 2
     torch.testing.assert_close(outputs.logits, mean.detach())
@@ -79,7 +79,7 @@ def test_a_teacher_that_is_not_ready_is_not_run():
     teacher, timer = Networks(), TeacherTimer(CPU)
     teacher.ready = False
     matcher = build_feature_matcher(staged(), plan(HardLabels(), teacher=teacher), CPU)
-    assert run_teacher(teacher, batch(), matcher, timer, gradient=False) == TeacherOutputs()
+    assert run_teacher(teacher, batch(), Classification(), matcher, timer, gradient=False) == TeacherOutputs()
     assert timer.seconds == 0
 
 
