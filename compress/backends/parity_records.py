@@ -21,13 +21,13 @@ from compress.core.stage import OnnxOptions
 FOLDER = "parity"
 
 
-def check_parity_once(path: Path, module: nn.Module, inputs: Tensor, options: OnnxOptions, cache: Path) -> None:
+def check_parity_once(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> None:
     """Compare an export with its network, unless the cache says that they agree.
 
     Args:
         path: The export.
         module: The network; left as it was.
-        inputs: Float32 (N, C, H, W).
+        inputs: In the order of its signature, (N, …) each.
         options: How far they may be apart.
         cache: Folder for results that stages and runs share.
 
@@ -41,7 +41,7 @@ def check_parity_once(path: Path, module: nn.Module, inputs: Tensor, options: On
         record_parity(path, module, inputs, options, cache)
 
 
-def record_parity(path: Path, module: nn.Module, inputs: Tensor, options: OnnxOptions, cache: Path) -> None:
+def record_parity(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> None:
     """Record that an export agrees with its network; arguments as of `check_parity_once`."""
     record = _record(path, module, inputs, options, cache)
     if record is not None:
@@ -49,12 +49,14 @@ def record_parity(path: Path, module: nn.Module, inputs: Tensor, options: OnnxOp
         write_text(record, "")
 
 
-def _record(path: Path, module: nn.Module, inputs: Tensor, options: OnnxOptions, cache: Path) -> Path | None:
+def _record(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> Path | None:
     """The file that stands for a comparison; None where its hash would not cover all that the result depends on."""
     with eval_mode(module):
         network = fingerprint_object(module)
     if network.unread or path.with_name(f"{path.name}.data").exists():
         return None
-    samples = hashlib.sha256(inputs.contiguous().numpy().tobytes()).hexdigest()
-    parts = (sha256(path), network.sha256, samples, str(tuple(inputs.shape)), str(options.relative), str(options.absolute))
+    samples = hashlib.sha256()
+    for values in inputs:
+        samples.update(str((tuple(values.shape), values.dtype)).encode() + values.contiguous().numpy().tobytes())
+    parts = (sha256(path), network.sha256, samples.hexdigest(), str(options.relative), str(options.absolute))
     return cache / FOLDER / hashlib.sha256(" ".join(parts).encode()).hexdigest()
