@@ -19,7 +19,7 @@ ACCURACY = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_
 """Of classification. Records that name no metric are from before it was recorded, when there was no other."""
 
 
-class Accuracy(MeanOfScores):
+class TopKAccuracy(MeanOfScores):
     """Fraction of samples whose target is among the classes with the k largest logits.
 
     Args:
@@ -80,7 +80,7 @@ class Classification(Task):
     """
 
     name: ClassVar[str] = "classification"
-    metrics: ClassVar[tuple[TaskMetric, ...]] = (Accuracy(), Accuracy(5), CalibrationError())
+    metrics: ClassVar[tuple[TaskMetric, ...]] = (TopKAccuracy(), TopKAccuracy(5), CalibrationError())
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         ("continuous_input", "class_targets", "per_sample_score", "row_per_sample", "image_input")
     )
