@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class RuntimeChoice:
     """
 
     runtime: str
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[dict[str, object], ...]
     skipped: tuple[Fact, ...]
     notes: tuple[Fact, ...]
 
@@ -200,7 +199,7 @@ def _fastest(default: str, timings: Mapping[str, Timing], agreements: Mapping[st
     return chosen
 
 
-def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, Any]:
+def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, object]:
     detail = "the reference of the comparison"
     top1 = Quantity.missing("fraction", detail)
     if agreement is not None:

@@ -20,7 +20,7 @@ from compress.profile.remote import measure as remote
 from compress.profile.settings import MeasurementSettings
 
 SLOWEST = 5
-"""Layers of an engine that are told."""
+"""Number of layers of an engine that are reported, slowest first."""
 
 
 def profile_files(
@@ -59,14 +59,14 @@ def profile_files(
     for device in devices if files else ():
         if device.connection == "local":
             plan = _in_the_fastest(device, files, MeasurementSettings.of(device, threads=threads, seconds=seconds), say)
-            found, timings = measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
-            rows += found
+            measured, timings = measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            rows += measured
             for note in contract_notes(device, plan, timings):
                 say.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            found, _, notes = remote.measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
-            rows += found
+            measured, _, notes = remote.measure_rows(files, None, device, plan, batch=device.contract.batch, reporter=say)
+            rows += measured
             for note in notes:
                 say.line(render(note))
         else:
@@ -99,9 +99,9 @@ def _in_the_fastest(device: Device, files: Mapping[str, Path], plan: Measurement
 
 
 def _read(folder: Path, say: Reporter) -> BenchmarkRow:
-    """What trtexec left in a folder; its slowest layers as lines."""
-    found = trtexec.subject(folder, folder.resolve().name)
+    """Results of trtexec in a folder; its slowest layers are reported as lines."""
+    measured = trtexec.subject(folder, folder.resolve().name)
     for row in trtexec.read_layers(folder)[:SLOWEST] if (folder / trtexec.PROFILE).exists() else ():
         behind = row["onnx_nodes"] or "no ONNX node"
         say.line(f"{folder.name}: {row['median_ms']:.3g} ms, {row['share']:.1%}: {row['layer']} ({behind})")
-    return found
+    return measured

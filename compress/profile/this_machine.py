@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class ProfileResult:
     timings: Mapping[str, Timing]
     notes: tuple[Fact, ...]
     skipped: tuple[Fact, ...] = ()
-    tables: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    tables: Mapping[str, tuple[dict[str, object], ...]] = field(default_factory=dict)
     runtime: str | None = None
     artifact: Path | None = None
 
@@ -98,7 +97,7 @@ def profile(
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
-    tables: dict[str, tuple[dict[str, Any], ...]] = {}
+    tables: dict[str, tuple[dict[str, object], ...]] = {}
     with pinned(plan.affinity):
         if request.runtime is not None:
             plan = replace(plan, runtime=request.runtime)
@@ -143,5 +142,5 @@ def batches(split: Split, batch: int, name: str) -> list[Feeds]:
     return full or [{name: samples(split, batch)}]
 
 
-def _with_device(device: Device, rows: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+def _with_device(device: Device, rows: tuple[dict[str, object], ...]) -> tuple[dict[str, object], ...]:
     return tuple({"device": device.name, **row} for row in rows)

@@ -19,7 +19,7 @@ def _number(fact: Fact, name: str) -> float:
 
 def _numbers(fact: Fact, name: str) -> tuple[float, ...]:
     values = fact.values[name]
-    return tuple(float(value) for value in values) if isinstance(values, tuple) else ()  # type: ignore[arg-type]
+    return tuple(float(value) for value in values if isinstance(value, (int, float))) if isinstance(values, tuple) else ()
 
 
 def _measured_on(fact: Fact) -> str:

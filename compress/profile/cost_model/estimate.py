@@ -1,4 +1,4 @@
-"""Estimates of latency at batch 1, operator by operator: by prices fitted on this machine, else by a roofline.
+"""Estimate the latency at batch 1 as a sum over operators: with prices fitted on this machine, else with a roofline model.
 
 Calibrated (`compress devices calibrate host`; see `fit`):
 
@@ -9,10 +9,9 @@ Uncalibrated:
     t = Σ over operators of  max(operations ÷ (peak × efficiency), bytes ÷ (bandwidth × efficiency)) + overhead
 
 Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures", CACM
-52(4):65. Peaks and efficiencies are the profile's, each with its source; those of this machine are measured. Depthwise
-convolutions are priced at the fp32 vector rate in any precision: with one input channel in each sum, neither tensor cores nor
-dot-product instructions apply. The error on a device that was not calibrated is not known; the profile
-names the factor to expect.
+52(4):65. Peaks and efficiencies are those of the device profile, each with its source; those of this machine are measured.
+Depthwise convolutions have the fp32 vector rate in any precision: with one input channel per sum, neither tensor cores nor
+dot-product instructions apply. The error on a device without calibration is not known; the profile names an error factor.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ MILLI_PER_NANO = 1e-6
 
 @dataclass(frozen=True)
 class Estimate:
-    """Latency of one sample, and its parts.
+    """Estimated latency of one sample, and its parts.
 
     Attributes:
-        latency_ms: Of the whole network.
+        latency_ms: Latency of the whole network.
         operators: Time of each operator, ms, in graph order.
-        bound_by: Milliseconds by cause: `arithmetic`, `bandwidth`, `overhead`.
-        model: Method and known error, one sentence.
+        bound_by: Milliseconds by bottleneck: `arithmetic`, `bandwidth`, `overhead`.
+        model: Method and known error, in one sentence.
         band: Expected range of the true latency, ms.
     """
 
@@ -101,7 +100,7 @@ def operator_class(work: OperatorWork) -> str:
 
 
 def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) -> Estimate:
-    """Price every operator by its class.
+    """Estimate every operator with the prices of its class.
 
     Raises:
         DeviceError: No network of the calibration had an operator of that class.
@@ -133,7 +132,7 @@ def _threads(count: int) -> str:
 
 
 def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str = "") -> Estimate:
-    """Price operators by a roofline; `reason` says why there is no calibration.
+    """Estimate operators with a roofline model; `reason` says why there is no calibration.
 
     Raises:
         DeviceError: The profile lacks a figure.
@@ -157,7 +156,7 @@ def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str 
 
 
 def compute_types(work: Sequence[OperatorWork], device: Device) -> str:
-    """Number types of the convolutions and products, for people."""
+    """Number types of the convolutions and products, in words."""
     kinds = {item.number for item in work if item.kind != "other"}
     floats = device.precision.floats
     return {frozenset({"int8"}): "int8", frozenset({"float"}): floats}.get(frozenset(kinds), f"int8 and {floats}")

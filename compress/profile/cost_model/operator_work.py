@@ -1,17 +1,16 @@
-"""The work in an ONNX graph at batch 1, operator by operator, as a runtime would run it: what the cost model multiplies out.
+"""Arithmetic operations and memory traffic of each operator of an ONNX graph at batch 1, as a runtime executes it.
 
-A runtime does not run the graph as written: QuantizeLinear and DequantizeLinear vanish into their neighbours, batch norms and
-activations into the convolution before them, and reshapes move nothing. So they are left out here.
+A runtime does not execute the graph as written. It fuses QuantizeLinear and DequantizeLinear into their neighbours, and batch
+norms and activations into the preceding convolution; a reshape moves no data. These operators have no work of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -28,22 +27,22 @@ RECURRENCES = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}
 INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearAdd", "QLinearGlobalAveragePool"}
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
 FUSED = {"Relu", "Clip", "BatchNormalization", "LeakyRelu", "Add"}
-"""Vanish into the convolution or product before them, in ONNX Runtime and TensorRT alike; Add is the residual sum."""
+"""Fused into the preceding convolution or product by ONNX Runtime and TensorRT; Add is the residual sum."""
 FREE = {"Reshape", "Flatten", "Identity", "Dropout", "Constant", "Shape", "Squeeze", "Unsqueeze", "Cast"}
-"""Move no activations worth counting in a vision network."""
+"""Move a negligible amount of data in a vision network."""
 
 
 @dataclass(frozen=True)
 class OperatorWork:
-    """One operator that is run.
+    """Work of one operator that a runtime executes.
 
     Attributes:
-        name: Node name, or its first output.
+        name: Name of the node, or of its first output.
         operator: ONNX operator type.
-        kind: How well kernels for it use the arithmetic units.
-        number: `int8` when its inputs are quantized.
-        operations: Arithmetic; a multiply-accumulate is two.
-        elements: Read and written: activations in and out, and weights.
+        kind: Class of kernels, by how well they use the arithmetic units.
+        number: `int8` if its inputs are quantized.
+        operations: Arithmetic operations; a multiply-accumulate counts as two.
+        elements: Elements read and written: input and output activations, and weights.
     """
 
     name: str
@@ -55,25 +54,17 @@ class OperatorWork:
 
 
 def operator_work(path: Path) -> tuple[OperatorWork, ...]:
-    """Every operator that would be run for one sample.
+    """Work of every operator that a runtime executes for one sample.
 
     Raises:
-        ConversionError: Not an ONNX file.
-        DeviceError: The graph's shapes cannot be told even with the batch set to 1.
+        ConversionError: The file cannot be read, or is not an ONNX file.
+        DeviceError: The shapes of the graph are not known even at batch 1.
     """
     try:
-        stamp = path.stat()
+        return tuple(_Graph(load(path), path).work())
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise ConversionError(msg) from error
-    return _work_of(path, (stamp.st_mtime_ns, stamp.st_size))
-
-
-@lru_cache(maxsize=32)
-def _work_of(path: Path, stamp: tuple[int, int]) -> tuple[OperatorWork, ...]:  # noqa: ARG001
-    """Kept for as long as the file's time and size stay the same: several devices ask for the same file."""
-    try:
-        return tuple(_Graph(load(path), path).work())
     except (IndexError, KeyError, ValueError, shape_inference.InferenceError) as error:
         msg = f"{path}: its operators cannot be counted, because the inputs or attributes of one are malformed ({error})"
         raise DeviceError(msg) from error
@@ -226,7 +217,7 @@ class _Graph:
             return None
         if node.op_type in QUANTIZERS:
             return self._shape(node.input[0])
-        value: Any = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
         return tuple(np.shape(numpy_helper.to_array(value))) if value is not None else None
 
 
@@ -242,16 +233,16 @@ def einsum_products(equation: str, shapes: list[tuple[int, ...]]) -> int:
     else:
         result = {index for index in sizes if sum(term.count(index) for term in terms) == 1 or index.startswith("...")}
     operand, products = set(terms[0]), 0
-    for place, term in enumerate(terms[1:], 2):
+    for following, term in enumerate(terms[1:], 2):
         products += prod(sizes[index] for index in operand | set(term))
-        operand = (operand | set(term)) & result.union(*terms[place:])
+        operand = (operand | set(term)) & result.union(*terms[following:])
     return products
 
 
 def _indices(term: str, rank: int) -> list[str]:
     """Indices of an Einsum term; those of an ellipsis count from its end, `...1`, `...2`, because operands broadcast."""
     before, dots, after = term.partition("...")
-    return [*before, *(f"...{place}" for place in range(rank - len(before) - len(after), 0, -1) if dots), *after]
+    return [*before, *(f"...{position}" for position in range(rank - len(before) - len(after), 0, -1) if dots), *after]
 
 
 def bytes_of(number: Number, floats: Literal["fp32", "fp16"]) -> int:

@@ -65,7 +65,7 @@ def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.
     return device.model_copy(update={"peaks": peaks, "efficiency": efficiency, "threads": threads})
 
 
-@cache
+@cache  # a parent and the networks made from it must be estimated with the same peaks, and a measurement takes seconds
 def _rates(threads: int, seconds: float) -> dict[str, float]:
     """GFLOP/s, GOP/s, GB/s and µs."""
     models = {
@@ -85,8 +85,8 @@ def _rates(threads: int, seconds: float) -> dict[str, float]:
         data = np.ones(COPIED_BYTES, np.uint8)
         copy = np.empty_like(data)
         actions["copy"] = lambda: np.copyto(copy, data)
-        taken = interleave(actions, TimingPlan.of(seconds))
-    best = {name: float(np.quantile(samples.milliseconds, BEST)) for name, samples in taken.items()}
+        samples_by_action = interleave(actions, TimingPlan.of(seconds))
+    best = {name: float(np.quantile(samples.milliseconds, BEST)) for name, samples in samples_by_action.items()}
     giga_per_ms = 1e-6
     operations = 2 * DEPTH * 9 * giga_per_ms
     return {

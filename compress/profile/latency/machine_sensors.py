@@ -1,4 +1,4 @@
-"""What the machine feels under load: clock, temperature, and how often it throttled; each or the reason why not."""
+"""Clock, temperature and throttling of this machine; each reading, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MachineSensors:
     """Readings of this machine.
 
     Attributes:
-        root: Where `sys` is; another folder in tests.
+        root: Folder of `sys`; another one in tests.
     """
 
     root: Path = Path("/")
@@ -21,7 +21,7 @@ class MachineSensors:
     _throttles: tuple[Path, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Find what there is to read."""
+        """Find the kernel's files."""
         cpus = self.root / "sys/devices/system/cpu"
         self._clocks = tuple(sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")))
         zones = sorted((self.root / "sys/class/thermal").glob("thermal_zone*/temp"))
@@ -29,22 +29,22 @@ class MachineSensors:
         self._throttles = tuple(sorted(cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")))
 
     def clock_mhz(self) -> float | None:
-        """Clock of the fastest processor, which is the one at work; None where it cannot be read."""
-        found = _numbers(self._clocks)
-        return max(found) / 1000 if found else None
+        """Clock of the fastest processor, which runs the inference, MHz; None where it cannot be read."""
+        kilohertz = _numbers(self._clocks)
+        return max(kilohertz) / 1000 if kilohertz else None
 
     def temperature_c(self) -> float | None:
-        """Hottest sensor; None where none can be read."""
-        found = [value / 1000 for value in _numbers(self._temperatures) if value > 0]
-        return max(found) if found else None
+        """Temperature of the hottest sensor, °C; None where no sensor can be read."""
+        temperatures = [value / 1000 for value in _numbers(self._temperatures) if value > 0]
+        return max(temperatures, default=None)
 
     def throttles(self) -> int | None:
-        """How often the processors throttled since they were started; None where it is not counted."""
-        found = _numbers(self._throttles)
-        return sum(found) if found else None
+        """Number of throttling events of all processors since the start of the system; None where they are not counted."""
+        counts = _numbers(self._throttles)
+        return sum(counts) if counts else None
 
     def missing(self) -> dict[str, str]:
-        """Why a reading is not there, by its name."""
+        """Reason why a reading is missing, by name of the reading."""
         cpus = self.root / "sys/devices/system/cpu"
         reasons = {
             "clock": ("" if self.clock_mhz() else f"{cpus}/cpu*/cpufreq has no clock to read"),
@@ -57,11 +57,11 @@ class MachineSensors:
 
 
 def _numbers(files: Iterable[Path]) -> list[int]:
-    """Whole numbers of those files that can be read; processors come and go, and sensors sleep."""
-    found = []
+    """Integers in those files that can be read: processors go offline, and sensors sleep."""
+    numbers = []
     for file in files:
         try:
-            found.append(int(file.read_text(encoding="ascii", errors="replace")))
+            numbers.append(int(file.read_text(encoding="ascii", errors="replace")))
         except (OSError, ValueError):
             continue
-    return found
+    return numbers

@@ -1,4 +1,4 @@
-"""Does it stay as it is: one model run without pause for minutes. Drift, throttling, leaks, outliers.
+"""Soak test: run one model without pause for minutes and look for drift, throttling, leaks and outliers.
 
 The time is cut into up to 120 windows. Each gives the median of its runs, the resident memory at its end, clock and
 temperature. Drift and memory growth are Theil–Sen slopes over the windows; an outlier is a run beyond q75 + 3 (q75 − q25) of
@@ -21,10 +21,12 @@ from compress.profile.latency.interleave import warm_up
 from compress.profile.latency.machine_sensors import MachineSensors
 from compress.profile.latency.soak_report import Soak, SoakWindow
 
-STRETCHES = 120
-FEWEST = 12
+MAX_WINDOWS = 120
+MIN_WINDOWS = 12
+MIN_RUNS = 12
+"""Fewest runs of a window whose outliers are counted."""
 CAPACITY = 500_000
-"""Runs that a window can hold; a window that is full ends early. The memory is taken before, so that it is no growth."""
+"""Largest number of runs of a window. Its memory is allocated before the test, so that it does not count as growth."""
 
 
 def soak(
@@ -32,18 +34,18 @@ def soak(
     seconds: float,
     *,
     where: str = "this machine",
-    vitals: MachineSensors | None = None,
+    sensors: MachineSensors | None = None,
     resident: Callable[[], int] | None = None,
     reporter: Reporter | None = None,
 ) -> Soak:
-    """Run without pause and watch.
+    """Run without pause and record latency, memory and sensors.
 
     Args:
         action: One blocking inference.
-        seconds: How long, after a warm-up.
+        seconds: Duration, after a warm-up.
         where: Machine and settings, for the record.
-        vitals: Clock, temperature and throttling; this machine's by default.
-        resident: Bytes resident; this process's by default.
+        sensors: Clock, temperature and throttling; those of this machine by default.
+        resident: Resident bytes; those of this process by default.
         reporter: Shows a bar.
 
     Raises:
@@ -52,22 +54,22 @@ def soak(
     if not seconds > 0:
         msg = f"a soak lasts more than 0 seconds, got {seconds:g}"
         raise DeviceError(msg)
-    watch, memory = vitals or MachineSensors(), resident or _resident()
-    count = int(np.clip(seconds, FEWEST, STRETCHES))
+    sensors, memory = sensors or MachineSensors(), resident or _resident()
+    count = int(np.clip(seconds, MIN_WINDOWS, MAX_WINDOWS))
     times = np.ones(CAPACITY)
     warm_up(action, seconds=min(1.0, seconds / 10))
-    throttled, windows = watch.throttles(), []
+    throttled, windows = sensors.throttles(), []
     start, elapsed = time.perf_counter(), 0.0
     with (reporter or NullReporter()).bar("soaking", count) as bar:
         while elapsed < seconds:
-            number = int(elapsed * count / seconds) + 1
-            runs = _fill(action, times, start + seconds * number / count)
+            end = int(elapsed * count / seconds) + 1
+            runs = _fill(action, times, start + seconds * end / count)
             elapsed = time.perf_counter() - start
-            windows.append(_window(times[:runs], elapsed, memory(), watch))
-            bar.advance(int(elapsed * count / seconds) + 1 - number, note=f"{windows[-1].median_ms:.3f} ms")
-    after = watch.throttles()
-    grown = None if throttled is None or after is None else after - throttled
-    return Soak(tuple(windows), grown, watch.missing(), where)
+            windows.append(_window(times[:runs], elapsed, memory(), sensors))
+            bar.advance(int(elapsed * count / seconds) + 1 - end, note=f"{windows[-1].median_ms:.3f} ms")
+    after = sensors.throttles()
+    throttles = None if throttled is None or after is None else after - throttled
+    return Soak(tuple(windows), throttles, sensors.missing(), where)
 
 
 def soak_file(
@@ -79,13 +81,13 @@ def soak_file(
     reporter: Reporter | None = None,
     runtime: str = "onnxruntime",
 ) -> Soak:
-    """Soak one ONNX file on this machine; see `soak`.
+    """Run a soak test of one ONNX file on this machine; see `soak`.
 
     Args:
         path: ONNX file.
-        seconds: How long.
-        feeds: Its inputs; None feeds zeros of its own shapes.
-        threads: Within an operator.
+        seconds: Duration.
+        feeds: Its inputs; None feeds zeros in its input shapes.
+        threads: Threads within an operator.
         reporter: Shows a bar.
         runtime: As in a device profile.
 
@@ -94,13 +96,13 @@ def soak_file(
         DeviceError: Its input shapes are not known, or `seconds` is not positive.
     """
     with open_runner(runtime, path, threads=threads) as runner:
-        given = feeds or zero_feeds(runner)
+        inputs = feeds or zero_feeds(runner)
         where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
-        return soak(lambda: runner.run(given), seconds, where=where, reporter=reporter)
+        return soak(lambda: runner.run(inputs), seconds, where=where, reporter=reporter)
 
 
 def _fill(action: Callable[[], object], times: np.ndarray, until: float) -> int:
-    """Run until a moment; how many milliseconds were written."""
+    """Run until a point in time and write the latencies, ms; the number of runs."""
     runs = 0
     while runs < len(times):
         before = time.perf_counter()
@@ -113,10 +115,10 @@ def _fill(action: Callable[[], object], times: np.ndarray, until: float) -> int:
     return runs
 
 
-def _window(times: np.ndarray, second: float, resident: int, watch: MachineSensors) -> SoakWindow:
+def _window(times: np.ndarray, second: float, resident: int, sensors: MachineSensors) -> SoakWindow:
     low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
-    outliers = int((times > high + 3 * (high - low)).sum()) if len(times) >= FEWEST else 0
-    clock, temperature = watch.clock_mhz(), watch.temperature_c()
+    outliers = int((times > high + 3 * (high - low)).sum()) if len(times) >= MIN_RUNS else 0
+    clock, temperature = sensors.clock_mhz(), sensors.temperature_c()
     return SoakWindow(second, len(times), float(median), float(times.max()), outliers, resident, clock, temperature)
 
 

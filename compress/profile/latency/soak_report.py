@@ -1,4 +1,4 @@
-"""What a soak showed: drift, throttling, leaks and outliers, as quantities, curves and facts."""
+"""Results of a soak test: drift, throttling, leaks and outliers, as quantities, curves and facts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from compress.core.statistics import wilson
 from compress.profile.latency.theil_sen import theil_sen
 
 NOTABLE = 0.02
-"""Drift of the latency that is worth a warning, as a fraction."""
+"""Smallest drift of the latency that gives a warning, as a fraction."""
 LEAK_BYTES = 1_000_000
-"""Growth of resident memory that is worth one."""
+"""Smallest growth of resident memory that gives a warning, bytes."""
 FALLEN = 0.95
-"""Part of the first clock under which a processor counts as throttled."""
+"""Fraction of the first clock below which a processor counts as throttled."""
 
 
 @dataclass(frozen=True)
 class SoakWindow:
-    """One part of the soak.
+    """One window of a soak test.
 
     Attributes:
-        second: Its end, from the start of the soak.
-        runs: Inferences in it.
-        median_ms: Of its runs.
-        slowest_ms: Of its runs.
-        outliers: Runs far beyond the others of this window.
-        resident_bytes: Of the process, at its end.
-        clock_mhz: Of the processor at work, at its end; None where it cannot be read.
-        temperature_c: Of the hottest sensor, at its end; None where there is none.
+        second: End of the window, in seconds from the start of the test.
+        runs: Number of inferences.
+        median_ms: Median latency.
+        slowest_ms: Largest latency.
+        outliers: Number of runs far slower than the others of this window.
+        resident_bytes: Resident memory of the process at the end of the window.
+        clock_mhz: Clock of the fastest processor at the end of the window; None where it cannot be read.
+        temperature_c: Temperature of the hottest sensor at the end of the window; None where there is no sensor.
     """
 
     second: float
@@ -46,12 +46,12 @@ class SoakWindow:
 
 @dataclass(frozen=True)
 class Soak:
-    """A whole soak.
+    """A soak test.
 
     Attributes:
         windows: In order, at least one.
-        throttles: How often the processors throttled meanwhile; None where it is not counted.
-        missing: Why a reading is not there, by `clock`, `temperature`, `throttles`.
+        throttles: Throttling events of the processors during the test; None where they are not counted.
+        missing: Reason why a reading is missing, by `clock`, `temperature`, `throttles`.
         where: Machine and settings.
     """
 
@@ -62,21 +62,21 @@ class Soak:
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Duration of the test."""
         return self.windows[-1].second
 
     @property
     def runs(self) -> int:
-        """Inferences."""
+        """Number of inferences."""
         return sum(window.runs for window in self.windows)
 
     def tenths(self) -> tuple[SoakWindow, ...]:
-        """Some ten windows spread over the soak, the first and the last among them."""
-        picked = np.unique(np.linspace(0, len(self.windows) - 1, min(10, len(self.windows))).astype(int))
-        return tuple(self.windows[int(number)] for number in picked)
+        """About ten windows at equal distances, with the first and the last."""
+        indices = np.unique(np.linspace(0, len(self.windows) - 1, min(10, len(self.windows))).astype(int))
+        return tuple(self.windows[int(index)] for index in indices)
 
     def quantities(self) -> Metrics:
-        """Figures by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and vitals."""
+        """`soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and readings of the sensors."""
         how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
         outliers = sum(window.outliers for window in self.windows)
         slowest = max(window.slowest_ms for window in self.windows)
@@ -91,46 +91,48 @@ class Soak:
                 runs=self.runs,
             ),
             "soak_latency_max_ms": Quantity.measured(slowest, "ms", f"slowest of all runs; {how}", runs=self.runs),
-            **self._vitals(how),
+            **self._sensors(how),
         }
 
     def _drift(self, how: str) -> Quantity:
-        """What the latency gained from start to end, as a fraction of its median."""
-        found = self._trend([window.median_ms for window in self.windows])
-        if found is None:
+        """Change of the latency from start to end, as a fraction of its median."""
+        trend = self._trend([window.median_ms for window in self.windows])
+        if trend is None:
             return Quantity.missing("fraction", f"{len(self.windows)} windows are too few for a slope; soak for longer")
         typical = float(np.median([window.median_ms for window in self.windows]))
-        slope, low, high = (value * self.seconds / typical for value in found)
-        detail = f"Theil–Sen slope × length ÷ median, {found[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
+        slope, low, high = (value * self.seconds / typical for value in trend)
+        detail = f"Theil–Sen slope × duration ÷ median, {trend[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
         return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.windows))
 
     def _growth(self, how: str) -> Quantity:
-        found = self._trend([window.resident_bytes for window in self.windows])
-        if found is None:
+        """Growth of the resident memory, bytes per minute."""
+        trend = self._trend([window.resident_bytes for window in self.windows])
+        if trend is None:
             return Quantity.missing("bytes/min", f"{len(self.windows)} windows are too few for a slope; soak for longer")
-        slope, low, high = (value * 60 for value in found)
-        each = found[0] * self.seconds / self.runs
-        detail = f"Theil–Sen slope of the resident memory, {each:.3g} bytes a run; {how}"
+        slope, low, high = (value * 60 for value in trend)
+        bytes_per_run = trend[0] * self.seconds / self.runs
+        detail = f"Theil–Sen slope of the resident memory, {bytes_per_run:.3g} bytes per run; {how}"
         return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.windows))
 
-    def _vitals(self, how: str) -> Metrics:
-        found: Metrics = {}
+    def _sensors(self, how: str) -> Metrics:
+        """Lowest clock, highest temperature and throttling events."""
+        quantities: Metrics = {}
         for name, key, unit, series in (
             ("soak_clock_lowest", "clock", "MHz", [window.clock_mhz for window in self.windows]),
             ("soak_temperature_highest", "temperature", "°C", [window.temperature_c for window in self.windows]),
         ):
-            told = [value for value in series if value is not None]
-            if not told:
-                found[name] = Quantity.missing(unit, self.missing.get(key, "it could not be read"))
+            readings = [value for value in series if value is not None]
+            if not readings:
+                quantities[name] = Quantity.missing(unit, self.missing.get(key, "it could not be read"))
                 continue
-            value = min(told) if key == "clock" else max(told)
-            detail = f"from {min(told):.0f} to {max(told):.0f} {unit}; {how}"
-            found[name] = Quantity.measured(value, unit, detail, runs=len(told))
+            value = min(readings) if key == "clock" else max(readings)
+            detail = f"from {min(readings):.0f} to {max(readings):.0f} {unit}; {how}"
+            quantities[name] = Quantity.measured(value, unit, detail, runs=len(readings))
         if self.throttles is None:
-            found["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
+            quantities["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
         else:
-            found["soak_throttles"] = Quantity.measured(self.throttles, "1", f"the processors' own count; {how}")
-        return found
+            quantities["soak_throttles"] = Quantity.measured(self.throttles, "1", f"the processors' own count; {how}")
+        return quantities
 
     def _trend(self, series: list[float] | list[int]) -> tuple[float, float, float] | None:
         return theil_sen([window.second for window in self.windows], series)
@@ -138,10 +140,10 @@ class Soak:
     def curves(self) -> dict[str, Curve]:
         """Latency, resident memory and, where they can be read, clock and temperature over time."""
         series: dict[str, tuple[str, list[float | None]]] = {
-            "soak_latency": ("median latency in ms", [one.median_ms for one in self.windows]),
-            "soak_memory": ("resident memory in MB", [one.resident_bytes / 1e6 for one in self.windows]),
-            "soak_clock": ("clock in MHz", [one.clock_mhz for one in self.windows]),
-            "soak_temperature": ("temperature in °C", [one.temperature_c for one in self.windows]),
+            "soak_latency": ("median latency in ms", [window.median_ms for window in self.windows]),
+            "soak_memory": ("resident memory in MB", [window.resident_bytes / 1e6 for window in self.windows]),
+            "soak_clock": ("clock in MHz", [window.clock_mhz for window in self.windows]),
+            "soak_temperature": ("temperature in °C", [window.temperature_c for window in self.windows]),
         }
         x = tuple(window.second for window in self.windows)
         return {

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, pinned, zero_feeds
@@ -27,7 +26,7 @@ def sweep(
     plan: MeasurementSettings,
     *,
     reporter: Reporter,
-) -> tuple[tuple[dict[str, Any], ...], tuple[Fact, ...]]:
+) -> tuple[tuple[dict[str, object], ...], tuple[Fact, ...]]:
     """Time every batch size at every thread count.
 
     Each point runs in a session of its own; idle sessions sleep. Points of one batch size share their inputs.
@@ -89,7 +88,7 @@ def _fitting(
     return feeds_by_batch, tuple(skipped)
 
 
-def _row(batch: int, threads: int, timing: Timing) -> dict[str, Any]:
+def _row(batch: int, threads: int, timing: Timing) -> dict[str, object]:
     return {
         "batch": batch,
         "threads": threads,
@@ -107,7 +106,7 @@ def sweep_files(
     *,
     seconds: float = 2.0,
     reporter: Reporter | None = None,
-) -> tuple[tuple[dict[str, Any], ...], tuple[Fact, ...]]:
+) -> tuple[tuple[dict[str, object], ...], tuple[Fact, ...]]:
     """Sweep ONNX files on this machine, fed zeros of their own input shapes; other devices are listed as left out.
 
     Args:
@@ -125,7 +124,7 @@ def sweep_files(
         ConversionError: A file cannot be loaded.
         DeviceError: Input shapes are not known.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     skipped: list[Fact] = []
     if not batches and len(thread_counts) < 2:
         return (), ()

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from typing import Any
 
 from compress.core.errors import DeviceError
 from compress.profile.power.jetson_ina3221 import board_rails, describe_rails
@@ -34,7 +33,7 @@ class Tegrastats:
     counts: bool = False
     rate_hz: float = 1000 / INTERVAL_MS
     shortest_s: float = 2.0
-    _process: Any = field(default=None, repr=False)
+    _process: subprocess.Popen[str] | None = field(default=None, repr=False)
     _latest: dict[str, float] = field(default_factory=dict, repr=False)
     _first_line: threading.Event = field(default_factory=threading.Event, repr=False)
 
@@ -102,7 +101,8 @@ class Tegrastats:
             process.kill()
             process.wait()
 
-    def _follow(self, process: Any, first_line: threading.Event) -> None:
+    def _follow(self, process: subprocess.Popen[str], first_line: threading.Event) -> None:
+        assert process.stdout is not None  # noqa: S101  for the type checker
         with process.stdout as lines:
             for line in lines:
                 if watts := parse(line):

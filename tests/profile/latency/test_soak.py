@@ -15,7 +15,7 @@ def test_a_soak_lasts_as_long_as_told_and_counts_every_run(tmp_path):
         calls.append(1)
         time.sleep(0.02 if len(calls) == 200 else 0.0005)
 
-    found = soak(action, 0.6, vitals=MachineSensors(tmp_path), resident=lambda: 1000)
+    found = soak(action, 0.6, sensors=MachineSensors(tmp_path), resident=lambda: 1000)
     assert 0.6 <= found.seconds < 5
     assert 1 < len(found.windows) <= 12
     assert found.runs < len(calls)  # the warm-up is not counted
