@@ -125,7 +125,7 @@ def _store_integers(model: ir.Model, layer: WeightedLayer, bits: int) -> None:
         integers = integers.astype(ir.DataType.INT4.numpy())
     stored = [
         graphs.add_initializer(model, f"{layer.weight}_{name}", array)
-        for name, array in (("integers", integers), ("steps", scale))
+        for name, array in (("integers", integers), ("scales", scale))
     ]
     dequantize = graphs.make_node("DequantizeLinear", stored, [layer.weight], "", **attributes)
     model.graph.initializers[layer.weight].replace_all_uses_with(dequantize.outputs[0])

@@ -163,9 +163,9 @@ class _Preprocessing(FrozenModel):
         if "compress" not in metadata:
             return cls(mean=(0.0,) * channels, std=(1.0,) * channels, resize="squash")
         try:
-            found = {key: json.loads(metadata[key]) for key in ("mean", "std")}
+            values = {key: json.loads(metadata[key]) for key in ("mean", "std")}
             resize = json.loads(metadata.get("resize", "null"))
-            preprocessing = cls.model_validate({**found, "resize": "squash" if resize is None else resize})
+            preprocessing = cls.model_validate({**values, "resize": "squash" if resize is None else resize})
         except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
             reason = message_line(error)
             msg = f"the file's metadata on images cannot be read ({reason}); export it again, or leave out the images"

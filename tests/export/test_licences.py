@@ -23,12 +23,12 @@ def by_what(*records: StageRecord, data: str = "digits") -> dict[str, licences.L
 
 
 def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
-    found = by_what(record("start", network=network("torchvision:mobilenet_v2")), record("distill", epochs=3))
-    assert found["network: architecture"].origin == "torchvision:mobilenet_v2"
-    assert "BSD" in found["network: architecture"].licence
-    assert found["network: first weights"].licence == "none of others"
-    assert "digits" in found["training data"].origin
-    assert "must be checked" in found["training data"].licence
+    result = by_what(record("start", network=network("torchvision:mobilenet_v2")), record("distill", epochs=3))
+    assert result["network: architecture"].origin == "torchvision:mobilenet_v2"
+    assert "BSD" in result["network: architecture"].licence
+    assert result["network: first weights"].licence == "none of others"
+    assert "digits" in result["training data"].origin
+    assert "must be checked" in result["training data"].licence
 
 
 @pytest.mark.parametrize(

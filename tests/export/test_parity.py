@@ -24,30 +24,30 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tolerance_grows_with_the_outputs(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = pair
-    found = compare_outputs(a, b)
-    needed = found.max_abs / found.scale
-    check(found, relative=needed * 1.01, absolute=0.0, what="x")
-    check(found, relative=0.0, absolute=found.max_abs * 1.01, what="x")
+    result = compare_outputs(a, b)
+    needed = result.max_abs / result.scale
+    check(result, relative=needed * 1.01, absolute=0.0, what="x")
+    check(result, relative=0.0, absolute=result.max_abs * 1.01, what="x")
     with pytest.raises(ConversionError, match=r"x: outputs differ by up to .* of 50 samples"):
-        check(found, relative=needed * 0.99, absolute=0.0, what="x")
+        check(result, relative=needed * 0.99, absolute=0.0, what="x")
 
 
 def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    found = compare_outputs(*pair)
+    result = compare_outputs(*pair)
     asked: list[float] = []
 
     def where(limit: float) -> str:
         asked.append(limit)
         return "it begins at node 'x'"
 
-    check(found, relative=1.0, absolute=0.0, what="x", where=where)
-    check_top1(found, least=found.top1, what="x", where=where)
+    check(result, relative=1.0, absolute=0.0, what="x", where=where)
+    check_top1(result, least=result.top1, what="x", where=where)
     assert asked == []
     with pytest.raises(ConversionError, match="it begins at node 'x'"):
-        check(found, relative=0.01, absolute=0.0, what="x", where=where)
+        check(result, relative=0.01, absolute=0.0, what="x", where=where)
     with pytest.raises(ConversionError, match="it begins at node 'x'"):
-        check_top1(found, least=1.0, what="x", where=where)
-    assert asked == pytest.approx([0.01, 0.5 * found.max_abs / found.scale])
+        check_top1(result, least=1.0, what="x", where=where)
+    assert asked == pytest.approx([0.01, 0.5 * result.max_abs / result.scale])
 
 
 def collected(outputs: np.ndarray, reference: np.ndarray) -> CollectedOutputs:
@@ -61,8 +61,8 @@ def test_rows_hold_each_pair_and_the_metric_of_its_second(pair: tuple[np.ndarray
     first = pairs.start(FormOutputs("a", collected(a, a)))
     parity = pairs.add(first, FormOutputs("b", collected(b[:40], a[:40])), "none")
     pairs.absent("b → c", "no c")
-    one, two, three = pairs.rows
-    assert one["accuracy"] == 1.0
+    variant, two, three = pairs.rows
+    assert variant["accuracy"] == 1.0
     assert (two["pair"], two["samples"], two["max_abs"]) == ("a → b", 40, parity.max_abs)
     assert two["accuracy"] == two["top1"] < 1.0
     assert three == {"pair": "b → c", "limit": "not measured: no c"}

@@ -141,9 +141,9 @@ def test_the_choice_outlives_the_stage_and_accuracy_is_that_of_what_ships(
     assert link.candidate().runtimes == outcome.candidate.runtimes
     assert link.candidate().artifact == outcome.candidate.artifact
     step = PendingStage(1, "export", "k", {}, lambda: (quantized, ()), Export().run, lambda: None)  # type: ignore[arg-type, return-value]
-    found = evaluate_outcome(step, outcome, context, reference=None, unchanged=False)
-    assert "model.openvino.onnx in openvino, test split" in found.metrics["accuracy"].detail
-    assert found.metrics["size_bytes"].value == quantized.files["openvino"].stat().st_size
+    result = evaluate_outcome(step, outcome, context, reference=None, unchanged=False)
+    assert "model.openvino.onnx in openvino, test split" in result.metrics["accuracy"].detail
+    assert result.metrics["size_bytes"].value == quantized.files["openvino"].stat().st_size
 
 
 def test_versions_of_the_runtimes_enter_the_key(here: Device) -> None:

@@ -55,8 +55,8 @@ def image(folder: Path, size: tuple[int, int]) -> Path:
 def infer(folder: Path, path: Path) -> list[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, "-I", str(folder / "infer.py"), str(path)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment | {"PYTHONUTF8": "1"}, cwd="/")
-    return found.stdout.splitlines()
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment | {"PYTHONUTF8": "1"}, cwd="/")
+    return result.stdout.splitlines()
 
 
 def test_shipped_script_runs_alone_and_answers_as_torch(network: nn.Module, context: Context, tmp_path: Path) -> None:

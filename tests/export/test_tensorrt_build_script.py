@@ -47,7 +47,7 @@ def dotted(node: ast.expr) -> str | None:
 
 def used() -> set[str]:
     """Every TensorRT name that the builder and the runner touch, as in the list."""
-    found = set()
+    result = set()
     sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (engine, runner)]
     for node in itertools.chain.from_iterable(ast.walk(ast.parse(source)) for source in sources):
         name = dotted(node) if isinstance(node, ast.Attribute) else None
@@ -56,10 +56,10 @@ def used() -> set[str]:
         name = name.removeprefix("self._")
         first, _, rest = name.partition(".")
         if first == "trt":
-            found.add(rest)
+            result.add(rest)
         elif first in OBJECTS and rest:
-            found.add(f"{OBJECTS[first]}.{rest.split('.')[0]}")
-    return found
+            result.add(f"{OBJECTS[first]}.{rest.split('.')[0]}")
+    return result
 
 
 def test_every_tensorrt_name_is_public() -> None:
@@ -96,8 +96,8 @@ def test_command_writes_every_choice_out() -> None:
     )
     assert flags["shapes"] == "input:4x3x16x12"
     assert flags["percentile"] == "50,90,99"
-    wanted = {"stronglyTyped", "useCudaGraph", "useSpinWait", "noDataTransfers", "iterations", "warmUp", "duration"}
-    assert wanted | {"exportTimes", "exportProfile", "exportLayerInfo", "separateProfileRun", "timingCacheFile"} <= set(flags)
+    expected = {"stronglyTyped", "useCudaGraph", "useSpinWait", "noDataTransfers", "iterations", "warmUp", "duration"}
+    assert expected | {"exportTimes", "exportProfile", "exportLayerInfo", "separateProfileRun", "timingCacheFile"} <= set(flags)
     assert (flags["infStreams"], flags["avgRuns"]) == ("1", "1")
     assert "useDLACore" not in flags
     assert flags["sparsity"] == "disable"
@@ -163,8 +163,8 @@ def test_script_says_it_was_not_run_and_calls_trtexec(tmp_path: Path) -> None:
     stand_in.write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\n')
     stand_in.chmod(0o755)
     path = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
-    found = subprocess.run(["sh", script, "--verbose"], capture_output=True, text=True, check=True, env={"PATH": path})
-    folder, *arguments = found.stdout.splitlines()
+    result = subprocess.run(["sh", script, "--verbose"], capture_output=True, text=True, check=True, env={"PATH": path})
+    folder, *arguments = result.stdout.splitlines()
     assert folder == str(tmp_path)
     assert arguments == [*trtexec_command("model.onnx", "model.engine", SPEC)[1:], "--verbose"]
 

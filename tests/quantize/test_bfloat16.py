@@ -43,48 +43,48 @@ def test_rounding_is_torchs_own() -> None:
 def test_the_emulation_answers_as_torch_does_in_bfloat16(network: nn.Module, exported: Path) -> None:
     """Both round every tensor; torch's convolutions may add in another order, so they part where a sum is near a tie."""
     model = onnx_files.load(exported)
-    exact, found = answers(model), answers(graphs.to_proto(emulate_bfloat16(graphs.to_ir(model))))
+    exact, result = answers(model), answers(graphs.to_proto(emulate_bfloat16(graphs.to_ir(model))))
     with torch.inference_mode():
         native = copy.deepcopy(network).to(torch.bfloat16)(torch.from_numpy(X).bfloat16()).float().numpy()
-    assert decibels(exact, found) > 30
-    assert abs(decibels(exact, found) - decibels(exact, native)) < 6
-    assert not np.array_equal(exact, found)
+    assert decibels(exact, result) > 30
+    assert abs(decibels(exact, result) - decibels(exact, native)) < 6
+    assert not np.array_equal(exact, result)
 
 
 def test_every_tensor_of_the_emulation_is_one_of_bfloat16s(exported: Path) -> None:
     model = graphs.to_proto(emulate_bfloat16(graphs.to_ir(onnx_files.load(exported))))
     onnx_files.check(model)
-    found = answers(model)
-    assert not (found.view(np.uint32) & 0xFFFF).any()
+    result = answers(model)
+    assert not (result.view(np.uint32) & 0xFFFF).any()
 
 
 def test_the_networks_weights_and_tensors_are_bfloat16_and_its_ends_float32(exported: Path) -> None:
     model = onnx_files.load(exported)
     before = model.SerializeToString()
     converted, skipped = to_bfloat16(graphs.to_ir(model))
-    made = graphs.to_proto(converted)
+    quantized = graphs.to_proto(converted)
     assert (model.SerializeToString(), skipped) == (before, ())
-    onnx_files.check(made)
-    assert made.opset_import[0].version == OPSET
-    kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) > 1}
+    onnx_files.check(quantized)
+    assert quantized.opset_import[0].version == OPSET
+    kinds = {tensor.data_type for tensor in quantized.graph.initializer if len(tensor.dims) > 1}
     assert kinds == {TensorProto.BFLOAT16}
-    ends = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
+    ends = {value.type.tensor_type.elem_type for value in (*quantized.graph.input, *quantized.graph.output)}
     assert ends == {TensorProto.FLOAT}
-    assert [node.op_type for node in made.graph.node].count("Cast") == 2
-    assert {node.name for node in model.graph.node} <= {node.name for node in made.graph.node}
-    assert len(made.SerializeToString()) < 0.7 * len(before)
+    assert [node.op_type for node in quantized.graph.node].count("Cast") == 2
+    assert {node.name for node in model.graph.node} <= {node.name for node in quantized.graph.node}
+    assert len(quantized.SerializeToString()) < 0.7 * len(before)
 
 
 def test_what_is_kept_stays_in_float32_between_casts(exported: Path) -> None:
     model = onnx_files.load(exported)
-    made = graphs.to_proto(to_bfloat16(graphs.to_ir(model), exclude=("wide",))[0])
-    onnx_files.check(made)
-    kinds = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
-    wide = next(node for node in made.graph.node if node.name == "wide")
+    quantized = graphs.to_proto(to_bfloat16(graphs.to_ir(model), exclude=("wide",))[0])
+    onnx_files.check(quantized)
+    kinds = {tensor.name: tensor.data_type for tensor in quantized.graph.initializer}
+    wide = next(node for node in quantized.graph.node if node.name == "wide")
     assert {kinds[name] for name in wide.input[1:]} == {TensorProto.FLOAT}
-    assert [node.op_type for node in made.graph.node].count("Cast") == 4
-    kept = graphs.to_proto(emulate_bfloat16(graphs.to_ir(model), exclude=("wide",)))
-    assert "wide.weight_bf16" not in {tensor.name for tensor in kept.graph.initializer}
+    assert [node.op_type for node in quantized.graph.node].count("Cast") == 4
+    remaining = graphs.to_proto(emulate_bfloat16(graphs.to_ir(model), exclude=("wide",)))
+    assert "wide.weight_bf16" not in {tensor.name for tensor in remaining.graph.initializer}
 
 
 def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32() -> None:
@@ -100,12 +100,12 @@ def test_inputs_of_a_fixed_type_and_operators_without_bfloat16_stay_in_float32()
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     converted, (skip,) = to_bfloat16(graphs.to_ir(model))
-    made = graphs.to_proto(converted)
-    onnx_files.check(made)
-    assert {tensor.data_type for tensor in made.graph.initializer} == {TensorProto.FLOAT}
+    quantized = graphs.to_proto(converted)
+    onnx_files.check(quantized)
+    assert {tensor.data_type for tensor in quantized.graph.initializer} == {TensorProto.FLOAT}
     assert skip == Fact.of("quantize.float_no_bfloat16", "celu", operator="Celu", opset=OPSET)
     assert (render_subject(skip), "no bfloat16" in render(skip)) == ("Celu celu", True)
-    assert [node.op_type for node in made.graph.node] == ["Cast", "Resize", "Cast", "Celu", "Cast", "Relu", "Cast"]
+    assert [node.op_type for node in quantized.graph.node] == ["Cast", "Resize", "Cast", "Celu", "Cast", "Relu", "Cast"]
 
 
 def test_a_tensorrt_target_gets_bfloat16_and_the_record_says_what_was_measured(
@@ -114,8 +114,8 @@ def test_a_tensorrt_target_gets_bfloat16_and_the_record_says_what_was_measured(
     context = dataclasses.replace(context, targets=(JETSON,))
     outcome = Quantize(scheme="bf16").run(Candidate(SPEC, network), context)
     assert set(outcome.candidate.files) == {"onnxruntime", "tensorrt"}
-    made = onnx_files.load(outcome.candidate.files["tensorrt"])
-    assert TensorProto.BFLOAT16 in {tensor.data_type for tensor in made.graph.initializer}
+    quantized = onnx_files.load(outcome.candidate.files["tensorrt"])
+    assert TensorProto.BFLOAT16 in {tensor.data_type for tensor in quantized.graph.initializer}
     assert onnx_files.read_metadata(outcome.candidate.files["tensorrt"]) == onnx_files.read_metadata(exported)
     assert outcome.results["agreement"].value >= 0.95
     assert Fact.of("quantize.bfloat16_emulated") in outcome.notes

@@ -36,27 +36,27 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     model = onnx_files.load(path)
     x = torch.randn(16, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted = network(x).numpy()
+        expected = network(x).numpy()
     runner = onnx_session.create_session(path)
     step = 1 if any(note.code == "backends.batch_fixed" for note in notes) else 8
     floats = np.concatenate([onnx_session.run(runner, x[start : start + step].numpy()) for start in range(0, 16, step)])
-    np.testing.assert_allclose(floats, wanted, atol=1e-3 * max(np.abs(wanted).max(), 1e-3), rtol=1e-3)
+    np.testing.assert_allclose(floats, expected, atol=1e-3 * max(np.abs(expected).max(), 1e-3), rtol=1e-3)
 
     batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
-    seen = calibrate.observe(
+    histograms = calibrate.observe(
         graphs.to_ir(model), activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS)), batches, counts=False
     )
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     for kind in PLACEMENTS:
-        made = int8.quantize_static(graphs.to_ir(model), ranges, kind, int8.QDQOptions(reduce_range=kind == "onnxruntime"))
-        onnx_files.write_metadata(made, spec)
-        onnx_files.check(made)
+        quantized = int8.quantize_static(graphs.to_ir(model), ranges, kind, int8.QDQOptions(reduce_range=kind == "onnxruntime"))
+        onnx_files.write_metadata(quantized, spec)
+        onnx_files.check(quantized)
         # Unfused, the operators compute what they define: this CPU's own kernels may saturate on another family's file.
-        runner = onnx_session.create_session(made, optimised=kind == "onnxruntime")
+        runner = onnx_session.create_session(quantized, optimised=kind == "onnxruntime")
         ints = np.concatenate([onnx_session.run(runner, batch) for batch in batches])
         assert np.isfinite(ints).all()
-        assert len(made.SerializeToString()) < 0.35 * path.stat().st_size
+        assert len(quantized.SerializeToString()) < 0.35 * path.stat().st_size
         error = np.linalg.norm(ints - floats) / np.linalg.norm(floats)
-        left = int8.float_layers(graphs.to_ir(made), kind, ())
+        left = int8.float_layers(graphs.to_ir(quantized), kind, ())
         print(f"{family.name} {kind}: relative error {error:.3f}, {len(left)} left in float, notes {notes}")
         assert {skip.code for skip in left} <= {"quantize.float_activation_product"}

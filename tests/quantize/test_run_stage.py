@@ -27,16 +27,16 @@ def facts_of(outcome: Outcome, code: str) -> list[Fact]:
 
 def test_int8_agrees_is_small_and_describes_itself(network: nn.Module, context: Context, exported: Path) -> None:
     outcome = Quantize().run(Candidate(SPEC, network, lineage=("a",)), context)
-    results, made = outcome.results, outcome.candidate
-    assert made.form == "onnx"
-    assert made.lineage == ("a",)
-    assert made.files == {"onnxruntime": context.folder / "model.onnx"}
+    results, quantized = outcome.results, outcome.candidate
+    assert quantized.form == "onnx"
+    assert quantized.lineage == ("a",)
+    assert quantized.files == {"onnxruntime": context.folder / "model.onnx"}
     assert results["agreement"].value >= 0.95
     assert results["agreement"].runs == 60
     assert results["accuracy_validation_int8"].value >= results["accuracy_validation_float"].value - 0.05
     assert results["size_ratio"].value == (context.folder / "model.onnx").stat().st_size / exported.stat().st_size
-    assert onnx_files.read_metadata(made.files["onnxruntime"]) == onnx_files.read_metadata(exported)
-    onnx.checker.check_model(str(made.files["onnxruntime"]), full_check=True)
+    assert onnx_files.read_metadata(quantized.files["onnxruntime"]) == onnx_files.read_metadata(exported)
+    onnx.checker.check_model(str(quantized.files["onnxruntime"]), full_check=True)
     assert outcome.skipped == ()
 
 
@@ -58,9 +58,9 @@ def test_large_enough_network_shrinks_to_under_035(tmp_path: Path, context: Cont
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_int8_takes_any_batch(network: nn.Module, context: Context, batch: int) -> None:
-    made = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
+    quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, network), context).candidate
     x = split(8, 1).inputs.numpy()
-    runner = onnx_session.create_session(made.files["onnxruntime"])
+    runner = onnx_session.create_session(quantized.files["onnxruntime"])
     np.testing.assert_allclose(onnx_session.run(runner, x[:batch]), onnx_session.run(runner, x)[:batch], rtol=1e-5)
 
 
@@ -157,8 +157,8 @@ def test_channels_that_were_rescaled_do_not_count_as_noise(network: nn.Module, c
 
 
 def test_symmetric_activations_on_request(network: nn.Module, context: Context) -> None:
-    made = Quantize(symmetric=True).run(Candidate(SPEC, network), context).candidate
-    model = onnx.load(made.files["onnxruntime"])
+    quantized = Quantize(symmetric=True).run(Candidate(SPEC, network), context).candidate
+    model = onnx.load(quantized.files["onnxruntime"])
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     zeros = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     assert zeros == {onnx.TensorProto.INT8}

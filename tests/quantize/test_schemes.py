@@ -55,20 +55,22 @@ def stored(model: onnx.ModelProto) -> dict[int, int]:
 @pytest.mark.parametrize(("bits", "kind", "least"), [(8, onnx.TensorProto.INT8, 38), (4, onnx.TensorProto.INT4, 14)])
 def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: int, least: float) -> None:
     before = model.SerializeToString()
-    made = graphs.to_proto(weight_only(graphs.to_ir(model), bits))
-    onnx_files.check(made)
+    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), bits))
+    onnx_files.check(quantized)
     weights = 3 * 64 * 9 + 64 * 48 + 48 * 4
-    assert stored(made)[kind] == weights
+    assert stored(quantized)[kind] == weights
     assert model.SerializeToString() == before
-    assert decibels(answers(model), answers(made)) > least
-    assert [node.op_type for node in made.graph.node].count("DequantizeLinear") == 3
-    assert len(made.SerializeToString()) < (0.45 if bits == 8 else 0.4) * len(before)
+    assert decibels(answers(model), answers(quantized)) > least
+    assert [node.op_type for node in quantized.graph.node].count("DequantizeLinear") == 3
+    assert len(quantized.SerializeToString()) < (0.45 if bits == 8 else 0.4) * len(before)
 
 
 def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> None:
-    made = graphs.to_proto(weight_only(graphs.to_ir(model), 4))
+    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), 4))
     scales = {
-        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer if tensor.name.endswith("_steps")
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in quantized.graph.initializer
+        if tensor.name.endswith("_scales")
     }
     assert {name.split(".")[0]: scale.shape for name, scale in scales.items()} == {
         "0": (64,),
@@ -78,25 +80,25 @@ def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> Non
 
 
 def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
-    made = graphs.to_proto(weight_only(graphs.to_ir(model), 8, exclude=("4", "6")))
-    assert stored(made) == {onnx.TensorProto.INT8: 3 * 64 * 9, onnx.TensorProto.FLOAT: 64 * 48 + 48 * 4}
+    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), 8, exclude=("4", "6")))
+    assert stored(quantized) == {onnx.TensorProto.INT8: 3 * 64 * 9, onnx.TensorProto.FLOAT: 64 * 48 + 48 * 4}
 
 
 def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
-    made = graphs.to_proto(dynamic_int8(graphs.to_ir(model), per_channel=True))
-    operators = {node.op_type for node in made.graph.node}
+    quantized = graphs.to_proto(dynamic_int8(graphs.to_ir(model), per_channel=True))
+    operators = {node.op_type for node in quantized.graph.node}
     assert "MatMulInteger" in operators
     assert "Conv" in operators
-    assert decibels(answers(model), answers(made)) > 25
+    assert decibels(answers(model), answers(quantized)) > 25
 
 
 def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
-    made = graphs.to_proto(to_fp16(graphs.to_ir(model)))
-    kinds = {value.type.tensor_type.elem_type for value in (*made.graph.input, *made.graph.output)}
+    quantized = graphs.to_proto(to_fp16(graphs.to_ir(model)))
+    kinds = {value.type.tensor_type.elem_type for value in (*quantized.graph.input, *quantized.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
-    assert set(stored(made)) == {onnx.TensorProto.FLOAT16}
-    assert decibels(answers(model), answers(made)) > 45
-    assert len(made.SerializeToString()) < 0.7 * len(model.SerializeToString())
+    assert set(stored(quantized)) == {onnx.TensorProto.FLOAT16}
+    assert decibels(answers(model), answers(quantized)) > 45
+    assert len(quantized.SerializeToString()) < 0.7 * len(model.SerializeToString())
 
 
 @pytest.mark.parametrize("scheme", ["dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"])

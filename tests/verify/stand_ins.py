@@ -12,8 +12,8 @@ SHAPE = (3, 8, 8)
 
 def made(nodes: list, shape: list, tensors: list, outputs: tuple = ("batch", 10), opset: int = 17) -> onnx.ModelProto:
     given = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
-    found = helper.make_tensor_value_info("logits", TensorProto.FLOAT, list(outputs))
-    graph = helper.make_graph(nodes, "g", [given], [found], tensors)
+    result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, list(outputs))
+    graph = helper.make_graph(nodes, "g", [given], [result], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 

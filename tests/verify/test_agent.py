@@ -20,8 +20,8 @@ from tests.verify.stand_ins import SHAPE, made
 def test_agent_fills_fixed_batches_and_drops_the_rest(inputs: np.ndarray, batch: object, tmp_path: Path) -> None:
     nodes = [helper.make_node("Flatten", ["input"], ["logits"])]
     save(made(nodes, [batch, *SHAPE], [], (batch, 192)), tmp_path / "m.onnx")
-    found = agent.run_batches(onnxruntime.InferenceSession(tmp_path / "m.onnx"), inputs)
-    np.testing.assert_array_equal(found, inputs.reshape(5, -1))
+    result = agent.run_batches(onnxruntime.InferenceSession(tmp_path / "m.onnx"), inputs)
+    np.testing.assert_array_equal(result, inputs.reshape(5, -1))
 
 
 def test_agent_writes_outputs_and_versions(model: Path, inputs: np.ndarray, tmp_path: Path) -> None:

@@ -15,21 +15,21 @@ from tests.verify.stand_ins import emulator
 
 
 def test_native_answers_are_the_same(model: Path, inputs: np.ndarray) -> None:
-    found = verify(model, inputs, isa="native")
-    assert found.top1 == 1.0
-    assert found.quantities["max_abs"].value == 0.0
-    assert found.quantities["cosine"].runs == 5
-    assert "time" not in found.note
+    result = verify(model, inputs, isa="native")
+    assert result.top1 == 1.0
+    assert result.quantities["max_abs"].value == 0.0
+    assert result.quantities["cosine"].runs == 5
+    assert "time" not in result.note
 
 
 def test_emulated_answers_are_compared_and_say_what_they_do_not_say(model: Path, inputs: np.ndarray, bench: Path) -> None:
     targets = np.arange(5)
-    found = verify(model, inputs, targets, "five inputs", isa="aarch64", processor="cortex-a53")
-    assert found.note == NO_TIMING
-    assert "cortex-a53" in found.tested
-    assert found.inputs == "five inputs"
-    assert found.quantities["accuracy_reference"] == found.quantities["accuracy_tested"]
-    assert Verification.model_validate_json(found.model_dump_json()) == found
+    result = verify(model, inputs, targets, "five inputs", isa="aarch64", processor="cortex-a53")
+    assert result.note == NO_TIMING
+    assert "cortex-a53" in result.tested
+    assert result.inputs == "five inputs"
+    assert result.quantities["accuracy_reference"] == result.quantities["accuracy_tested"]
+    assert Verification.model_validate_json(result.model_dump_json()) == result
 
 
 def test_emulator_is_given_processor_root_and_isolated_python(model: Path, inputs: np.ndarray, bench: Path) -> None:
@@ -48,9 +48,9 @@ def test_answers_that_differ_are_measured(model: Path, inputs: np.ndarray, bench
     code = "import sys,numpy as n; p=sys.argv[1]; n.save(p,-n.load(p))"
     python = bench / "cache/aarch64/root/usr/bin/python3.11"
     emulator(bench, f'shift 5\n{python.resolve()} -c "{code}" "$6"\nexec {python.resolve()} "$@"')
-    found = verify(model, inputs)
-    assert found.quantities["cosine"].value == pytest.approx(-1.0)
-    assert found.top1 < 0.5
+    result = verify(model, inputs)
+    assert result.quantities["cosine"].value == pytest.approx(-1.0)
+    assert result.top1 < 0.5
 
 
 @pytest.mark.parametrize(

@@ -21,21 +21,21 @@ def image(path: Path, value: int) -> Path:
 
 
 def test_noise_repeats_and_says_so(model: Path) -> None:
-    one, two = (load_samples(model, 4, recipe=None, images=()) for _ in range(2))
-    np.testing.assert_array_equal(one.values, two.values)
-    assert one.values.shape == (4, *SHAPE)
-    assert one.values.dtype == np.float32
-    assert one.targets is None
-    assert "noise" in one.origin
+    variant, two = (load_samples(model, 4, recipe=None, images=()) for _ in range(2))
+    np.testing.assert_array_equal(variant.values, two.values)
+    assert variant.values.shape == (4, *SHAPE)
+    assert variant.values.dtype == np.float32
+    assert variant.targets is None
+    assert "noise" in variant.origin
 
 
 def test_images_are_found_in_folders_and_scaled(model: Path, tmp_path: Path) -> None:
     image(tmp_path / "pictures" / "a" / "1.png", 255)
     single = image(tmp_path / "one.png", 51)
     (tmp_path / "pictures" / "notes.txt").write_text("no image")
-    found = load_samples(model, 9, recipe=None, images=[tmp_path / "pictures", single])
-    np.testing.assert_allclose(found.values.mean(axis=(1, 2, 3)), [1.0, 0.2], rtol=1e-6)
-    assert "2 of 2 images" in found.origin
+    result = load_samples(model, 9, recipe=None, images=[tmp_path / "pictures", single])
+    np.testing.assert_allclose(result.values.mean(axis=(1, 2, 3)), [1.0, 0.2], rtol=1e-6)
+    assert "2 of 2 images" in result.origin
 
 
 def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_images_are_normalised_as_the_file_says(model: Path, tmp_path: Path) -> 
     spec = image_spec(channels=3, height=8, width=8, mean=(0.2,) * 3, std=(0.5,) * 3, classes=("a", "b"))
     onnx_files.write_metadata(described, spec)
     save(described, tmp_path / "m.onnx")
-    found = load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
-    np.testing.assert_allclose(found.values, 1.6, rtol=1e-6)
+    result = load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
+    np.testing.assert_allclose(result.values, 1.6, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def recipe(folder: Path, size: int) -> Path:
 def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
     nodes = [helper.make_node("Flatten", ["input"], ["logits"])]
     save(made(nodes, ["batch", 3, 32, 32], [], ("batch", 3072)), tmp_path / "m.onnx")
-    found = load_samples(tmp_path / "m.onnx", 20, recipe=str(recipe(tmp_path, 32)), images=())
-    assert found.values.shape == (20, 3, 32, 32)
-    assert found.targets is not None
-    assert len(found.targets) == 20
-    assert "digits" in found.origin
+    result = load_samples(tmp_path / "m.onnx", 20, recipe=str(recipe(tmp_path, 32)), images=())
+    assert result.values.shape == (20, 3, 32, 32)
+    assert result.targets is not None
+    assert len(result.targets) == 20
+    assert "digits" in result.origin
 
 
 def test_recipe_of_another_size_is_refused(model: Path, tmp_path: Path) -> None:

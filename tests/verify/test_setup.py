@@ -151,6 +151,6 @@ def test_real_emulator_answers_as_this_machine(model: Path, inputs: np.ndarray, 
     if shutil.which("qemu-aarch64-static") is None or shutil.which("apt-get") is None:
         pytest.skip("needs qemu and apt: apt-get install qemu-user-static debian-archive-keyring")
     setup.set_up()
-    found = verify(model, inputs, processor=processor)
-    assert found.top1 == 1.0
-    assert found.quantities["max_abs"].value < 1e-4
+    result = verify(model, inputs, processor=processor)
+    assert result.top1 == 1.0
+    assert result.quantities["max_abs"].value < 1e-4

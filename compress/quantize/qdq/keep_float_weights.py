@@ -44,7 +44,7 @@ def block_weight_quantization(model: ir.Model) -> tuple[str, ...]:
         number, channels = len(protected), _input_channels(node, weight)
         constants = [
             graphs.add_initializer(model, f"{x.name}_{name}_of_{number}", np.broadcast_to(part, channels).copy())
-            for part, name in zip(parts, ("steps", "zeros"), strict=False)
+            for part, name in zip(parts, ("scales", "zeros"), strict=False)
         ]
         per_channel = graphs.make_node(
             "DequantizeLinear", [before.inputs[0], *constants], [f"{x.name}_channels_of_{number}"], axis=CHANNELS

@@ -85,7 +85,7 @@ def _integer_sum(op: Any, x: ir.Value, y: ir.Value) -> Any:
     arrays = {
         "slope": np.asarray(graphs.constant(s)) * np.float32(alpha),
         "beta": np.asarray(np.uint8(LEVELS)),
-        "step": np.asarray(np.float32(beta / LEVELS)),
+        "beta_scale": np.asarray(np.float32(beta / LEVELS)),
         "zero": np.asarray(np.uint8(0)),
     }  # the quantizer has a `{y}_scale`
     slope, *offset = (op.initializer(ir.tensor(array, name=f"{y.name}_{name}")) for name, array in arrays.items())

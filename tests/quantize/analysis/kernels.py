@@ -18,16 +18,16 @@ SETTINGS = {"runtime": "a runtime", "threads": "1"}
 
 def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     model = onnx_files.load(source)
-    seen = observe(
+    histograms = observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), ("onnxruntime",)),
         [split(16, 0).inputs.numpy()],
         counts=False,
     )
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    found = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime", int8.QDQOptions(exclude=exclude))
-    onnx_files.write_metadata(found, SPEC)
-    onnx_files.save(found, folder / "int8.onnx")
+    ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
+    result = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime", int8.QDQOptions(exclude=exclude))
+    onnx_files.write_metadata(result, SPEC)
+    onnx_files.save(result, folder / "int8.onnx")
     return folder / "int8.onnx"
 
 

@@ -83,9 +83,9 @@ def the(model: onnx.ModelProto) -> int:
 @pytest.mark.parametrize("op", CASES)
 def test_the_table_says_what_the_installed_runtime_has(op: str, tmp_path: Path) -> None:
     """In int8 nothing is dequantized but the results: as many dequantize as outputs, and none before the operator."""
-    found = optimized(between_pairs(op), tmp_path)
+    result = optimized(between_pairs(op), tmp_path)
     results = CASES[op][1].get("num_outputs", 1)
-    assert (found.count("DequantizeLinear") == results) == (op in INTEGER), found
+    assert (result.count("DequantizeLinear") == results) == (op in INTEGER), result
 
 
 def test_every_operator_of_the_table_is_asked_for() -> None:

@@ -25,56 +25,56 @@ from tests.quantize.analysis.kernels import kernel, layers_of, made
 def compared(exported: Path, tmp_path_factory: pytest.TempPathFactory):
     """The small network with its depthwise convolution in float: a float part between integers."""
     path = made(exported, tmp_path_factory.mktemp("fused"), exclude=("depthwise.0",))
-    found, notes = compare_layers(
+    result, notes = compare_layers(
         exported, path, known={"depthwise.0": Fact.of("quantize.float_by_keep_float", "depthwise.0")}, seconds=0.05
     )
-    return found, notes
+    return result, notes
 
 
-def row_of(found, module: str) -> dict:
-    return next(row for row in found.layers if row["module"] == module)
+def row_of(result, module: str) -> dict:
+    return next(row for row in result.layers if row["module"] == module)
 
 
 def test_each_layer_says_what_it_runs_in_and_what_it_took(compared) -> None:
-    found, _ = compared
+    result, _ = compared
     for module in ("stem.0", "point.0", "wide", "head"):
-        row = row_of(found, module)
+        row = row_of(result, module)
         assert row["runs_in"] == "int8"
         assert row["why"] == ""
         assert Quantity.model_validate(row["before_ms"]).how == Quantity.model_validate(row["after_ms"]).how == "measured"
-    json.dumps((found.layers, found.conversions))
+    json.dumps((result.layers, result.conversions))
 
 
 def test_a_layer_in_float_has_its_reason_and_its_conversions(compared) -> None:
-    found, _ = compared
-    row = row_of(found, "depthwise.0")
+    result, _ = compared
+    row = row_of(result, "depthwise.0")
     assert row["runs_in"] == "float"
     assert "kept in float by keep_float" in row["why"]
     assert row["conversions_ms"]["value"] > 0
 
 
 def test_the_isolated_pair_around_it_is_named_with_its_cost_and_the_input_is_not_isolated(compared) -> None:
-    found, _ = compared
-    (isolated,) = [row for row in found.conversions if row["isolated"]]
+    result, _ = compared
+    (isolated,) = [row for row in result.conversions if row["isolated"]]
     assert "depthwise.0" in isolated["around"]
     assert (isolated["quantize"], isolated["dequantize"]) == (1, 1)
-    assert isolated["conversions_ms"]["value"] == pytest.approx(row_of(found, "depthwise.0")["conversions_ms"]["value"])
-    others = {row["around"] for row in found.conversions if not row["isolated"]}
+    assert isolated["conversions_ms"]["value"] == pytest.approx(row_of(result, "depthwise.0")["conversions_ms"]["value"])
+    others = {row["around"] for row in result.conversions if not row["isolated"]}
     assert "the network's input" in others
 
 
 def test_the_sums_are_those_of_all_kernels(compared) -> None:
-    found, _ = compared
-    parts = [found.results[f"quantized_in_{kind}_ms"].value for kind in ("int8", "float", "conversions")]
-    assert sum(parts) == pytest.approx(found.results["quantized_ms"].value, rel=0.02)  # but for kernels of shapes
+    result, _ = compared
+    parts = [result.results[f"quantized_in_{kind}_ms"].value for kind in ("int8", "float", "conversions")]
+    assert sum(parts) == pytest.approx(result.results["quantized_ms"].value, rel=0.02)  # but for kernels of shapes
     assert all(part > 0 for part in parts)
-    assert (found.note.values["int8_products"], found.note.values["products"]) == (4, 5)
-    assert render(found.note).startswith("4 of 5 convolutions and products run in int8")
+    assert (result.note.values["int8_products"], result.note.values["products"]) == (4, 5)
+    assert render(result.note).startswith("4 of 5 convolutions and products run in int8")
 
 
 def test_every_node_of_the_float_file_is_in_one_row(compared, exported: Path) -> None:
-    found, _ = compared
-    names = [name for row in found.layers for name in row["nodes"].split(", ") if name]
+    result, _ = compared
+    names = [name for row in result.layers for name in row["nodes"].split(", ") if name]
     assert sorted(names) == sorted({node.name for node in onnx_files.load(exported).graph.node})
 
 
@@ -93,14 +93,14 @@ def test_float_operators_that_hang_together_are_one_part() -> None:
         kernel("QLinearConv", "int8", "e", "f", "last"),
         kernel("DequantizeLinear", "int8 → float", "f", "y", ms=0.5),
     )
-    found = compute_coverage(
+    result = compute_coverage(
         layers_of(kernel("Conv", "float", "x", "y", "conv")), after, FallbackReasons(graph_of("one", "two"))
     )
-    isolated, output = found.conversions
+    isolated, output = result.conversions
     assert (isolated["isolated"], isolated["around"], isolated["conversions_ms"]["value"]) == (True, "Erf one, Tanh two", 5.0)
     assert isolated["operators_ms"]["value"] == 2.0
     assert (output["isolated"], output["around"]) == (False, "the network's output")
-    by_module = {row["module"]: row["conversions_ms"]["value"] for row in found.layers}
+    by_module = {row["module"]: row["conversions_ms"]["value"] for row in result.layers}
     assert (by_module["one"], by_module["two"], by_module["last"]) == (2.0, 3.0, 0.0)
 
 

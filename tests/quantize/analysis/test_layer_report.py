@@ -31,8 +31,8 @@ def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: 
         else schemes.weight_only(graphs.to_ir(model), int(scheme[-1]))
     )
     onnx_files.save(other, tmp_path / "made.onnx")
-    found, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
-    heads = [row for row in found.layers if "head" in row["nodes"]]
+    result, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
+    heads = [row for row in result.layers if "head" in row["nodes"]]
     assert any(kind in row["runs_in"] for row in heads)
     if scheme != "dynamic_int8":
         assert all(row["why"] for row in heads)

@@ -16,7 +16,7 @@ from tests.export.tiny import split
 def test_samples_are_spread_over_the_classes_and_seeded() -> None:
     data = split(200, 0)
     chosen = sample_calibration_set(data, 16, classes=4, seed=0)
-    where = [int((data.inputs.numpy() == one).all(axis=(1, 2, 3)).argmax()) for one in chosen]
+    where = [int((data.inputs.numpy() == variant).all(axis=(1, 2, 3)).argmax()) for variant in chosen]
     assert Counter(int(data.targets[index]) for index in where) == {0: 4, 1: 4, 2: 4, 3: 4}
     assert len(set(where)) == 16
     np.testing.assert_array_equal(chosen, sample_calibration_set(data, 16, classes=4, seed=0))

@@ -21,15 +21,15 @@ def model(exported: Path) -> onnx.ModelProto:
 
 def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Residual) -> None:
     x = split(64, 3).inputs
-    seen = observe(
+    histograms = observe(
         graphs.to_ir(model),
         ("input", *activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS))),
         [x[:40].numpy(), x[40:].numpy()],
     )
-    assert (seen["input"].low, seen["input"].high) == (float(x.min()), float(x.max()))
+    assert (histograms["input"].low, histograms["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()
-    assert seen["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
-    assert all(one.counts.sum() % len(x) == 0 and one.counts.sum() > 0 for one in seen.values())
+    assert histograms["logits"].high == pytest.approx(float(logits.max()), rel=1e-4)
+    assert all(variant.counts.sum() % len(x) == 0 and variant.counts.sum() > 0 for variant in histograms.values())
 
 
 def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:

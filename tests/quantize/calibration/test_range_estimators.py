@@ -52,18 +52,18 @@ def test_minmax_is_what_numpy_says(values: np.ndarray) -> None:
 @pytest.mark.parametrize("share", [90.0, 99.0, 99.9, 100.0])
 def test_percentile_is_numpys_within_a_bin(values: np.ndarray, share: float) -> None:
     low, high = percentile(seen(*np.split(values, 4)), levels=128, percentile=share)
-    wanted = np.percentile(np.abs(values), share)
+    expected = np.percentile(np.abs(values), share)
     width = float(np.abs(values).max()) / BINS
-    assert high == pytest.approx(min(wanted, values.max()), abs=1.5 * width)
-    assert low == pytest.approx(max(-wanted, values.min()), abs=1.5 * width)
+    assert high == pytest.approx(min(expected, values.max()), abs=1.5 * width)
+    assert low == pytest.approx(max(-expected, values.min()), abs=1.5 * width)
 
 
 def test_counts_are_all_values_whatever_the_batches(values: np.ndarray) -> None:
-    one, many = seen(values), seen(*np.split(values, 5))
-    assert one.counts.sum() == values.size
-    np.testing.assert_array_equal(one.counts, many.counts)
-    wanted, _ = np.histogram(np.abs(values), bins=BINS, range=(0, one.largest))
-    assert np.abs(one.magnitudes() - wanted).sum() <= 0.01 * values.size
+    variant, many = seen(values), seen(*np.split(values, 5))
+    assert variant.counts.sum() == values.size
+    np.testing.assert_array_equal(variant.counts, many.counts)
+    expected, _ = np.histogram(np.abs(values), bins=BINS, range=(0, variant.largest))
+    assert np.abs(variant.magnitudes() - expected).sum() <= 0.01 * values.size
 
 
 def of_onnxruntime(*batches: np.ndarray) -> tuple[float, float]:
@@ -124,8 +124,8 @@ def test_moving_average_forgets_as_its_formula_says() -> None:
     lows, highs = [-1.0, -3.0, -2.0], [1.0, 11.0, 1.0]
     batches = [np.array([low, high], np.float32) for low, high in zip(lows, highs, strict=True)]
     weights = np.array([0.81, 0.09, 0.1])
-    found = moving_average(seen(*batches), levels=128, percentile=0.0)
-    assert found == pytest.approx((float(weights @ lows), float(weights @ highs)))
+    result = moving_average(seen(*batches), levels=128, percentile=0.0)
+    assert result == pytest.approx((float(weights @ lows), float(weights @ highs)))
 
 
 @pytest.mark.parametrize("levels", [8, 128])
@@ -136,10 +136,10 @@ def test_mse_is_no_worse_than_any_other_cut(values: np.ndarray, levels: int) -> 
         return float(((x - s * np.minimum(np.rint(x / s), levels - 1)) ** 2).mean())
 
     low, high = mse(seen(values), levels=levels, percentile=0.0)
-    found = error(max(abs(low), high))
+    result = error(max(abs(low), high))
     largest = float(np.abs(values).max())
-    assert found <= 1.02 * min(error(largest * part) for part in np.linspace(0.2, 1.0, 33))
-    assert levels == 128 or found < 0.5 * error(largest)  # few levels: saturating the tails pays
+    assert result <= 1.02 * min(error(largest * part) for part in np.linspace(0.2, 1.0, 33))
+    assert levels == 128 or result < 0.5 * error(largest)  # few levels: saturating the tails pays
 
 
 def relative_error(samples: np.ndarray, limit: float, levels: int) -> float:

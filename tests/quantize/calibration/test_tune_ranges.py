@@ -45,22 +45,22 @@ def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Pl
 
 def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime") -> float:
     """Of the answers to samples that nobody learned from, by ONNX Runtime."""
-    exact, made = (
+    exact, quantized = (
         onnx_session.run(create_session(network), OTHERS)
         for network in (onnx_files.load(exported), static.with_qdq(family, ()))
     )
-    return float((10 * np.log10((exact**2).sum(1) / ((exact - made) ** 2).sum(1))).mean())
+    return float((10 * np.log10((exact**2).sum(1) / ((exact - quantized) ** 2).sum(1))).mean())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
     static = static_of(exported, wider=6.0)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12)
-    assert found.before is not None
-    assert found.after is not None
-    assert found.after > found.before + 3
-    assert decibels(found.static, exported, family) > decibels(static, exported, family) + 3
-    (note,) = found.notes
+    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12)
+    assert result.before is not None
+    assert result.after is not None
+    assert result.after > result.before + 3
+    assert decibels(result.static, exported, family) > decibels(static, exported, family) + 3
+    (note,) = result.notes
     assert (note.code, note.values["epochs"], note.values["samples"]) == ("quantize_ptq.ranges_learned", 12, 84)
     assert render(note).startswith("ranges and biases learned together, 12 epochs over 84 samples")
     assert render(note).endswith("on 12 others")
@@ -91,9 +91,9 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
 def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "LEARNING_RATE", 5.0)
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
-    assert found.static is static
-    (note,) = found.notes
+    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
+    assert result.static is static
+    (note,) = result.notes
     assert note.code == "quantize_ptq.learned_ranges_discarded"
     assert "1 epoch over" in render(note)
     assert render(note).endswith("they stay as they were calibrated")
@@ -104,8 +104,8 @@ def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None
     static = static_of(exported)
     bias = static.model.graph[-1].inputs[2]
     moved = graphs.with_initializers(static.model, {str(bias.name): graphs.constant(bias) + 1.0})
-    found = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40)
-    assert decibels(found.static, exported) > decibels(replace(static, model=moved), exported) + 6
+    result = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40)
+    assert decibels(result.static, exported) > decibels(replace(static, model=moved), exported) + 6
 
 
 def fixed(exported: Path, batch: int) -> Path:
@@ -122,8 +122,8 @@ def test_a_fixed_batch_is_kept(exported: Path) -> None:
     model = graphs.to_ir(onnx_files.load(fixed(exported, 8)))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
-    found = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2)
-    assert (found.notes[0].values["samples"], found.notes[0].values["held_out"]) == (32, 8)
+    result = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2)
+    assert (result.notes[0].values["samples"], result.notes[0].values["held_out"]) == (32, 8)
     few = tune_ranges(static, "onnxruntime", SAMPLES[:15], epochs=2)
     assert few.static is static
     assert few.skipped[0].code == "quantize_ptq.too_few_to_learn_ranges"
@@ -135,10 +135,10 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
     monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
     static = static_of(exported)
-    found = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
-    assert found.static is static
-    assert found.skipped[0].code == "quantize_ptq.ranges_not_learned"
-    assert "GlobalAveragePool" in str(found.skipped[0].values["error"])
+    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
+    assert result.static is static
+    assert result.skipped[0].code == "quantize_ptq.ranges_not_learned"
+    assert "GlobalAveragePool" in str(result.skipped[0].values["error"])
 
 
 def test_the_stage_tunes_when_asked(network: nn.Module, context: Context) -> None:

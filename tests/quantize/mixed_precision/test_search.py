@@ -54,9 +54,9 @@ def trials(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBui
 @pytest.fixture(scope="module")
 def every(trials: TrialBuilder) -> dict[tuple[str, ...], tuple[float, float, float]]:
     """Loss, noise in dB below nothing, and bytes of every set of layers in float."""
-    sets = [one for size in range(6) for one in itertools.combinations(trials.layers, size)]
-    found = {one: (*trials.evaluate(one), trials.size_bytes(one)) for one in sets}
-    return {one: (drop, -sqnr, size) for one, (drop, sqnr, size) in found.items()}
+    sets = [variant for size in range(6) for variant in itertools.combinations(trials.layers, size)]
+    result = {variant: (*trials.evaluate(variant), trials.size_bytes(variant)) for variant in sets}
+    return {variant: (drop, -sqnr, size) for variant, (drop, sqnr, size) in result.items()}
 
 
 def test_layers_in_float_take_their_noise_away(trials: TrialBuilder, every: dict) -> None:
@@ -68,21 +68,21 @@ def test_layers_in_float_take_their_noise_away(trials: TrialBuilder, every: dict
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.005, 0.02])
 def test_no_more_layers_in_float_than_the_greedy_optimum(trials: TrialBuilder, every: dict, budget: float) -> None:
     """Nor than one more than the fewest of any set that holds."""
-    found = fewest_float_layers.search(trials.layers, trials.evaluate, budget=budget, deadline=Deadline(60))
-    holding = [len(one) for one, (drop, _, _) in every.items() if drop <= budget]
+    result = fewest_float_layers.search(trials.layers, trials.evaluate, budget=budget, deadline=Deadline(60))
+    holding = [len(variant) for variant, (drop, _, _) in every.items() if drop <= budget]
     if holding:
-        assert found.within_budget
-        assert len(found.float_layers) <= min(greedy(trials.layers, every, budget), min(holding) + 1)
+        assert result.within_budget
+        assert len(result.float_layers) <= min(greedy(trials.layers, every, budget), min(holding) + 1)
     else:
-        assert not found.within_budget
+        assert not result.within_budget
 
 
 def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
     """Layers put in float one by one, each time the one that leaves least loss, then least noise, until the budget holds."""
     floats: tuple[str, ...] = ()
     while every[floats][0] > budget and len(floats) < len(layers):
-        ways = [tuple(one for one in layers if one in (*floats, new)) for new in layers if new not in floats]
-        floats = min(ways, key=lambda one: every[one][:2])
+        ways = [tuple(variant for variant in layers if variant in (*floats, new)) for new in layers if new not in floats]
+        floats = min(ways, key=lambda variant: every[variant][:2])
     return len(floats) if every[floats][0] <= budget else len(layers)
 
 
@@ -90,22 +90,24 @@ def greedy(layers: tuple[str, ...], every: dict, budget: float) -> int:
 def test_under_a_size_budget_no_set_of_layers_is_better(trials: TrialBuilder, every: dict, part: float) -> None:
     least, most = every[()][2], every[trials.layers][2]
     budget = least + part * (most - least)
-    found = under_budget.search(trials.layers, trials.evaluate, trials.size_bytes, budget=budget, deadline=Deadline(60))
-    assert found.within_budget
-    assert found.cost == every[found.float_layers][2] <= budget
+    result = under_budget.search(trials.layers, trials.evaluate, trials.size_bytes, budget=budget, deadline=Deadline(60))
+    assert result.within_budget
+    assert result.cost == every[result.float_layers][2] <= budget
     best = min((max(drop, 0.0), noise) for drop, noise, size in every.values() if size <= budget)
-    assert max(found.drop, 0.0) <= best[0] + 1e-9
-    assert every[found.float_layers][1] <= best[1] + 1.0  # within 1 dB of the best of all
+    assert max(result.drop, 0.0) <= best[0] + 1e-9
+    assert every[result.float_layers][1] <= best[1] + 1.0  # within 1 dB of the best of all
 
 
 def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(trials: TrialBuilder, every: dict) -> None:
-    found = search_mixed_precision(MixedPrecisionSettings(latency_ms=1000.0, seconds=30), trials.plan, (), SPEC, trials.context)
-    assert "1000 ms holds" in render(found.note)
-    assert found.within_budget
-    assert every[found.float_layers][:2] <= every[()][:2]
-    assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(found.rows[0])
-    kept = onnx_files.load(trials.context.folder / "model.onnx")
-    assert kept == trials.build(found.float_layers)
+    result = search_mixed_precision(
+        MixedPrecisionSettings(latency_ms=1000.0, seconds=30), trials.plan, (), SPEC, trials.context
+    )
+    assert "1000 ms holds" in render(result.note)
+    assert result.within_budget
+    assert every[result.float_layers][:2] <= every[()][:2]
+    assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(result.rows[0])
+    remaining = onnx_files.load(trials.context.folder / "model.onnx")
+    assert remaining == trials.build(result.float_layers)
     tight = search_mixed_precision(MixedPrecisionSettings(latency_ms=1e-6, seconds=2), trials.plan, (), SPEC, trials.context)
     assert "does not hold" in render(tight.note)
     assert not tight.within_budget
@@ -123,7 +125,7 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
     outcome = stage.run(Candidate(SPEC, network), context)
     size = outcome.candidate.files["onnxruntime"].stat().st_size
     assert small < size <= small + 2000
-    (note,) = (one for one in outcome.notes if isinstance(one, Fact) and one.code == "quantize.mixed_precision")
+    (note,) = (variant for variant in outcome.notes if isinstance(variant, Fact) and variant.code == "quantize.mixed_precision")
     assert f"{size:,} bytes, the budget of {small + 2000:,} bytes holds" in render(note)
     assert any(skip.code == "quantize.float_by_mixed_precision" for skip in outcome.skipped)
     assert set(outcome.tables["sensitivity"][0]) == {"layer", "drop_saved", "noise_saved", "bytes_more"}

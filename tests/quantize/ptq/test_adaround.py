@@ -68,15 +68,17 @@ def test_learned_rounding_makes_up_for_what_came_before(layer_data, rounding: st
     """With inputs that earlier layers changed, learning from both is better than learning from the changed ones alone."""
     w, x, _ = layer_data
     x = x.astype(np.float32)
-    found = np.round(x) * np.float32(0.9)
-    seen = LayerInputs(x, found, x.mean(1), found.mean(1))
+    result = np.round(x) * np.float32(0.9)
+    statistics = LayerInputs(x, result, x.mean(1), result.mean(1))
     s = weight_scales(w, 4, per_channel=True, search=False)
     if rounding == "adaround":
-        blind, aware = (learned(w, s, one, found, 4, iterations=300) for one in (found, x))
+        blind, aware = (learned(w, s, variant, result, 4, iterations=300) for variant in (result, x))
     else:
-        curvature = DampedHessian(seen.hessian)
-        blind, aware = (gptq(w, s, curvature, 4, target=one) for one in (w, gptaq_target(w, curvature, seen.cross_moment)))
-    before, after = (float(seen.error(w, q * s[..., None]).sum()) for q in (blind, aware))
+        curvature = DampedHessian(statistics.hessian)
+        blind, aware = (
+            gptq(w, s, curvature, 4, target=variant) for variant in (w, gptaq_target(w, curvature, statistics.cross_moment))
+        )
+    before, after = (float(statistics.error(w, q * s[..., None]).sum()) for q in (blind, aware))
     assert after < 0.8 * before
 
 
@@ -91,7 +93,7 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
         b = np.full(s.shape, -15.0, np.float32)
         for place, activation in enumerate((None, torch.relu)):
             q = learned(w, s, x, x, 3, iterations=300, b=b, activation=activation)
-            before, after = (np.maximum(x @ one.transpose(0, 2, 1) + b[:, None], 0) for one in (w, q * s[..., None]))
+            before, after = (np.maximum(x @ variant.transpose(0, 2, 1) + b[:, None], 0) for variant in (w, q * s[..., None]))
             errors[place] += float(np.square(before - after).sum())
     assert errors[1] < 0.99 * errors[0]
 
@@ -99,7 +101,7 @@ def test_adaround_sees_what_the_activation_cuts() -> None:
 def test_weights_that_do_best_with_changed_inputs(layer_data) -> None:
     w, x, _ = layer_data
     x = x.astype(np.float32)
-    seen = LayerInputs(x, 2 * x, x.mean(1), 2 * x.mean(1))
-    aim = gptaq_target(w, DampedHessian(seen.hessian), seen.cross_moment)
-    assert seen.error(w, aim).sum() < 0.01 * seen.error(w, w).sum()
-    np.testing.assert_array_equal(gptaq_target(w, DampedHessian(seen.hessian), seen.hessian), w)
+    statistics = LayerInputs(x, 2 * x, x.mean(1), 2 * x.mean(1))
+    aim = gptaq_target(w, DampedHessian(statistics.hessian), statistics.cross_moment)
+    assert statistics.error(w, aim).sum() < 0.01 * statistics.error(w, w).sum()
+    np.testing.assert_array_equal(gptaq_target(w, DampedHessian(statistics.hessian), statistics.hessian), w)

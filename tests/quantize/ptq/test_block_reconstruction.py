@@ -33,39 +33,40 @@ def model(exported: Path) -> ir.Model:
 def test_f_is_the_fisher_information_of_the_answers(model: ir.Model) -> None:
     """At the logits it is E[(p_k − [c = k])²], which with c drawn from p is p_k (1 − p_k)."""
     z = torch.randn(4000, 4, generator=torch.Generator().manual_seed(0))
-    found = blockwise.fisher_diagonal(model, "logits", z)
+    result = blockwise.fisher_diagonal(model, "logits", z)
     p = torch.softmax(z, 1)
-    wanted = (p * (1 - p)).mean(0)
-    torch.testing.assert_close(found, wanted / wanted.mean(), rtol=0.05, atol=0.0)
+    expected = (p * (1 - p)).mean(0)
+    torch.testing.assert_close(result, expected / expected.mean(), rtol=0.05, atol=0.0)
 
 
 def rounded(model: ir.Model, rounding: str, x: np.ndarray, bits: int) -> tuple[ir.Model, PreparedModel]:
     batches = [x[place : place + 16] for place in range(0, len(x), 16)]
     if rounding == "brecq":
-        found = blockwise.round_by_blocks(model, batches, replace(OPTIONS, bits=bits, rounding=rounding))
+        result = blockwise.round_by_blocks(model, batches, replace(OPTIONS, bits=bits, rounding=rounding))
     else:
-        found = round_weights(model, batches, replace(OPTIONS, bits=bits, rounding=rounding))
+        result = round_weights(model, batches, replace(OPTIONS, bits=bits, rounding=rounding))
     values = {
-        name: found.layers[name].from_matrix(grid.dequantize(), read_weight(model, name))
-        for name, grid in found.weights.items()
+        name: result.layers[name].from_matrix(grid.dequantize(), read_weight(model, name))
+        for name, grid in result.weights.items()
     }
-    return graphs.with_initializers(model, values), found
+    return graphs.with_initializers(model, values), result
 
 
-def divergence(model: ir.Model, made: ir.Model, x: np.ndarray) -> float:
+def divergence(model: ir.Model, quantized: ir.Model, x: np.ndarray) -> float:
     """KL of the rounded network's answers from the float one's, in nats."""
     p, q = (
-        torch.log_softmax(torch.from_numpy(onnx_session.run(create_session(one), x)).double() / 8, 1) for one in (model, made)
+        torch.log_softmax(torch.from_numpy(onnx_session.run(create_session(variant), x)).double() / 8, 1)
+        for variant in (model, quantized)
     )
     return float((p.exp() * (p - q)).sum(1).mean())
 
 
 def test_four_bit_answers_are_much_nearer_to_the_float_ones(model: ir.Model) -> None:
     x = split(128, 3).inputs.numpy()
-    made = {name: rounded(model, name, x, 4) for name in ("nearest", "brecq")}
-    lost = {name: divergence(model, one, x) for name, (one, _) in made.items()}
+    quantized = {name: rounded(model, name, x, 4) for name in ("nearest", "brecq")}
+    lost = {name: divergence(model, variant, x) for name, (variant, _) in quantized.items()}
     assert lost["brecq"] < 0.5 * lost["nearest"]
-    done = made["brecq"][1]
+    done = quantized["brecq"][1]
     assert set(done.weights) == {layer.weight for layer in weighted_layers(model)}
     assert done.skipped == ()
     assert (done.notes[0].code, done.notes[0].subject) == ("quantize_ptq.block_error", "brecq")
@@ -87,18 +88,18 @@ def test_what_cannot_be_differentiated_is_rounded_by_adaround_and_says_so(
         return real(model, layers, **options)
 
     monkeypatch.setattr(blockwise, "to_torch", unable)
-    _, found = rounded(model, "brecq", split(32, 3).inputs.numpy(), 4)
-    assert set(found.weights) == {layer.weight for layer in weighted_layers(model)}
-    skipped = [(skip.code, skip.subject) for skip in found.skipped]
+    _, result = rounded(model, "brecq", split(32, 3).inputs.numpy(), 4)
+    assert set(result.weights) == {layer.weight for layer in weighted_layers(model)}
+    skipped = [(skip.code, skip.subject) for skip in result.skipped]
     assert ("quantize_ptq.block_not_reconstructed", "wide") in skipped
     assert skipped.count(("quantize_ptq.fisher_not_available", "stem.0")) == 1
-    assert ("quantize_ptq.rounding_error", "adaround") in [(note.code, note.subject) for note in found.notes]
+    assert ("quantize_ptq.rounding_error", "adaround") in [(note.code, note.subject) for note in result.notes]
 
 
 def test_samples_are_as_many_as_fit(model: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "HELD_BYTES", 1)
-    _, found = rounded(model, "brecq", split(64, 3).inputs.numpy(), 4)
-    assert found.notes[0].values["samples"] == 16
+    _, result = rounded(model, "brecq", split(64, 3).inputs.numpy(), 4)
+    assert result.notes[0].values["samples"] == 16
 
 
 def test_corrections_that_have_nothing_to_do_are_refused() -> None:

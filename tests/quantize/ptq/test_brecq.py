@@ -38,16 +38,16 @@ def test_a_block_is_never_worse_than_nearest_and_much_better(given, bits: int) -
     f = torch.linspace(0.1, 1.9, 12)
     q, least, plain = brecq(BlockProblem(branch, weights, s, x, z, bits, f), iterations=150)
     nearest = [(w / step).round().clamp(*int_range(bits)) * step for w, step in zip(weights, s, strict=True)]
-    wanted, found = (
+    expected, result = (
         float((f.double() * (branch(values, x) - z).double() ** 2).sum(1).mean())
-        for values in (nearest, [one * step for one, step in zip(q, s, strict=True)])
+        for values in (nearest, [variant * step for variant, step in zip(q, s, strict=True)])
     )
-    assert plain == pytest.approx(wanted, rel=1e-4)
-    assert least == pytest.approx(found, rel=1e-4)
-    assert found < 0.8 * wanted
-    for one, w, step in zip(q, weights, s, strict=True):
+    assert plain == pytest.approx(expected, rel=1e-4)
+    assert least == pytest.approx(result, rel=1e-4)
+    assert result < 0.8 * expected
+    for variant, w, step in zip(q, weights, s, strict=True):
         inside = (w / step > int_range(bits)[0]) & (w / step < int_range(bits)[1])
-        assert ((one - w / step).abs()[inside] <= 1).all()
+        assert ((variant - w / step).abs()[inside] <= 1).all()
 
 
 def test_learned_integers_that_are_worse_are_not_taken(given, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +56,8 @@ def test_learned_integers_that_are_worse_are_not_taken(given, monkeypatch: pytes
     monkeypatch.setattr(brecq_module, "_learn", lambda *_: [torch.zeros_like(w) for w in weights])
     q, least, plain = brecq(BlockProblem(branch, weights, s, x, z, 4), iterations=5)
     assert least == plain
-    for one, w, step in zip(q, weights, s, strict=True):
-        torch.testing.assert_close(one, (w / step).round().clamp(-8, 7).to(torch.int8))
+    for variant, w, step in zip(q, weights, s, strict=True):
+        torch.testing.assert_close(variant, (w / step).round().clamp(-8, 7).to(torch.int8))
 
 
 def test_the_outputs_that_the_loss_minds_come_out_better(given) -> None:

@@ -24,26 +24,26 @@ from tests.quantize.ptq.chain import X, answers
 
 
 def per_tensor(model: ir.Model) -> np.ndarray:
-    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
+    ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     return answers(int8.quantize_static(model, ranges, "onnxruntime", int8.QDQOptions(per_channel=False)))
 
 
 def test_equalization_keeps_the_function_and_evens_the_ranges(skewed_chain: ir.Model, chain: ir.Model) -> None:
     np.testing.assert_allclose(answers(skewed_chain), answers(chain), rtol=1e-3, atol=1e-4)
-    found, count = equalize(skewed_chain)
+    result, count = equalize(skewed_chain)
     assert count == len(find_pairs(skewed_chain)[0]) == 4
-    np.testing.assert_allclose(answers(found), answers(skewed_chain), rtol=1e-3, atol=1e-4)
-    for pair in find_pairs(found)[0]:
+    np.testing.assert_allclose(answers(result), answers(skewed_chain), rtol=1e-3, atol=1e-4)
+    for pair in find_pairs(result)[0]:
         if pair.second.name == "depth":
-            w1 = np.abs(read_weight(found, pair.first.weight)).reshape(8, -1).max(1)
-            w2 = np.abs(read_weight(found, pair.second.weight)).reshape(8, -1).max(1)
+            w1 = np.abs(read_weight(result, pair.first.weight)).reshape(8, -1).max(1)
+            w2 = np.abs(read_weight(result, pair.second.weight)).reshape(8, -1).max(1)
             np.testing.assert_allclose(w1, w2, rtol=0.05)
 
 
 def test_per_tensor_int8_collapses_when_skewed_and_is_back_when_equalized(skewed_chain: ir.Model) -> None:
     exact = answers(skewed_chain)
-    broken, healed = (decibels(exact, per_tensor(one)) for one in (skewed_chain, equalize(skewed_chain)[0]))
+    broken, healed = (decibels(exact, per_tensor(variant)) for variant in (skewed_chain, equalize(skewed_chain)[0]))
     assert broken < 15
     assert healed > broken + 8
 
@@ -76,7 +76,7 @@ def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
         model = graphs.to_ir(onnx_files.load(Path(folder) / "model.onnx"))
     first = weighted_layers(model)[0]
     mean, deviation = bias.output_moments(model, [first.output], [X])[first.output]
-    found = absorb_high_biases(model, {first.output: mean}, {first.output: deviation})
-    low = read_weight(found, weighted_layers(found)[0].bias)
+    result = absorb_high_biases(model, {first.output: mean}, {first.output: deviation})
+    low = read_weight(result, weighted_layers(result)[0].bias)
     assert (low[[0, 2]] < 20).all()
-    np.testing.assert_allclose(answers(found), answers(model), rtol=1e-2, atol=0.05)
+    np.testing.assert_allclose(answers(result), answers(model), rtol=1e-2, atol=0.05)

@@ -55,8 +55,8 @@ def test_steps_are_those_of_least_cost_among_all_parts(layer, per_channel):
     w, s, curvature = layer
     costs = np.stack([gptq._round_columns(w, np.float32(part) * s, curvature.upper, BITS)[1] for part in gptq.FRACTIONS])
     best = costs.argmin(0) if per_channel else np.full(s.shape, costs.sum((1, 2)).argmin())
-    found = gptq.best_scale(s, curvature, BITS, target=w, per_channel=per_channel)
-    np.testing.assert_allclose(found, s * np.asarray(gptq.FRACTIONS, np.float32)[best])
+    result = gptq.best_scale(s, curvature, BITS, target=w, per_channel=per_channel)
+    np.testing.assert_allclose(result, s * np.asarray(gptq.FRACTIONS, np.float32)[best])
 
 
 def test_an_input_that_is_always_zero_does_no_harm(layer):

@@ -14,12 +14,12 @@ from tests.quantize.ptq.chain import X
 
 def walked(model: ir.Model, layers, change: dict[str, np.ndarray] | None = None, **size: int):
     walk = SequentialRunner(model, layers, [X[:10], X[10:]], **size)
-    for layer, exact, found in walk:
+    for layer, exact, result in walk:
         yield (
             layer,
             np.concatenate(exact),
-            np.concatenate(found),
-            collect_inputs(layer, walk.node(layer), read_weight(model, layer.weight), exact, found, seed=0),
+            np.concatenate(result),
+            collect_inputs(layer, walk.node(layer), read_weight(model, layer.weight), exact, result, seed=0),
         )
         if change is not None and layer.weight in change:
             walk.set_weights({layer.weight: change[layer.weight]})
@@ -29,13 +29,13 @@ def test_moments_are_those_of_what_outputs_are_products_of(chain: ir.Model) -> N
     """W μ + b is the mean output, and W H Wᵀ its second moment, of any layer whose patches are all taken."""
     layers = weighted_layers(chain)
     outputs = bias.output_moments(chain, [layer.output for layer in layers], [X])
-    for layer, _, _, seen in walked(chain, layers):
+    for layer, _, _, statistics in walked(chain, layers):
         w = layer.to_matrix(read_weight(chain, layer.weight)).astype(np.float64)
         b = read_weight(chain, layer.bias).astype(np.float64) if layer.bias else 0.0
-        mean = np.einsum("gkd,gd->gk", w, seen.mean).reshape(-1)
-        square = np.einsum("gkd,gde,gke->gk", w, seen.hessian, w).reshape(-1)
-        wanted, deviation = outputs[layer.output]
-        np.testing.assert_allclose(mean + b, wanted, atol=1e-4)
-        np.testing.assert_allclose(seen.x.mean(1), seen.mean, atol=1e-4)
+        mean = np.einsum("gkd,gd->gk", w, statistics.mean).reshape(-1)
+        square = np.einsum("gkd,gde,gke->gk", w, statistics.hessian, w).reshape(-1)
+        expected, deviation = outputs[layer.output]
+        np.testing.assert_allclose(mean + b, expected, atol=1e-4)
+        np.testing.assert_allclose(statistics.x.mean(1), statistics.mean, atol=1e-4)
         np.testing.assert_allclose(square - mean**2, deviation**2, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(seen.cross_moment, seen.hessian, rtol=1e-5)
+        np.testing.assert_allclose(statistics.cross_moment, statistics.hessian, rtol=1e-5)

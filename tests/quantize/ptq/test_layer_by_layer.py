@@ -15,12 +15,12 @@ from tests.quantize.ptq.chain import X
 
 def walked(model: ir.Model, layers, change: dict[str, np.ndarray] | None = None, **size: int):
     walk = SequentialRunner(model, layers, [X[:10], X[10:]], **size)
-    for layer, exact, found in walk:
+    for layer, exact, result in walk:
         yield (
             layer,
             np.concatenate(exact),
-            np.concatenate(found),
-            collect_inputs(layer, walk.node(layer), read_weight(model, layer.weight), exact, found, seed=0),
+            np.concatenate(result),
+            collect_inputs(layer, walk.node(layer), read_weight(model, layer.weight), exact, result, seed=0),
         )
         if change is not None and layer.weight in change:
             walk.set_weights({layer.weight: change[layer.weight]})
@@ -31,12 +31,14 @@ def test_a_walk_gives_what_both_networks_read(chain: ir.Model) -> None:
     change = {layer.weight: np.round(read_weight(chain, layer.weight) * 4) / 4 for layer in layers}
     changed = graphs.with_initializers(chain, change)
     names = [layer.input for layer in layers]
-    exact, found = (create_session(graphs.with_outputs(one, names)).run(names, {"input": X}) for one in (chain, changed))
-    for number, (layer, x, other, seen) in enumerate(walked(chain, layers, change)):
+    exact, result = (
+        create_session(graphs.with_outputs(variant, names)).run(names, {"input": X}) for variant in (chain, changed)
+    )
+    for number, (layer, x, other, statistics) in enumerate(walked(chain, layers, change)):
         np.testing.assert_allclose(x, exact[number], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(other, found[number], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(other, result[number], rtol=1e-4, atol=1e-5)
         assert (number == 0) == np.array_equal(x, other), layer
-        assert seen.x.shape == seen.x_quantized.shape
+        assert statistics.x.shape == statistics.x_quantized.shape
 
 
 def test_a_walk_takes_fewer_images_where_they_are_large(chain: ir.Model) -> None:

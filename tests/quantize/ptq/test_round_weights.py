@@ -22,15 +22,15 @@ from tests.quantize.ptq.chain import NAMES, X, answers
 @pytest.mark.parametrize("correction", ["analytic", "empirical"])
 def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction: str) -> None:
     options = RoundingOptions(bits=3, per_channel=True, search=False, rounding="nearest", iterations=1)
-    found = round_weights(chain, [X], replace(options, correction=correction))
+    result = round_weights(chain, [X], replace(options, correction=correction))
     plain = round_weights(chain, [X], options)
     errors = []
-    for one in (plain, found):
+    for variant in (plain, result):
         values = {
-            name: one.layers[name].from_matrix(grid.dequantize(), read_weight(one.model, name))
-            for name, grid in one.weights.items()
+            name: variant.layers[name].from_matrix(grid.dequantize(), read_weight(variant.model, name))
+            for name, grid in variant.weights.items()
         }
-        shifted = graphs.with_initializers(one.model, values)
+        shifted = graphs.with_initializers(variant.model, values)
         errors.append(float(np.abs(answers(shifted).mean(0) - answers(chain).mean(0)).max()))
     assert errors[1] < errors[0] * (0.01 if correction == "empirical" else 0.7)
 
@@ -38,17 +38,17 @@ def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction:
 def test_grids_stand_in_the_file(chain: ir.Model) -> None:
     options = RoundingOptions(bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic")
     prepared = round_weights(chain, [X], options)
-    seen = calibrate.observe(prepared.model, activations_to_calibrate(chain, ("onnxruntime",)), [X], counts=False)
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
-    made = int8.quantize_static(prepared.model, ranges, "onnxruntime", int8.QDQOptions(grids=prepared.weights))
-    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
-    maker = {node.output[0]: node for node in made.graph.node}
-    for node in made.graph.node:
+    histograms = calibrate.observe(prepared.model, activations_to_calibrate(chain, ("onnxruntime",)), [X], counts=False)
+    ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
+    quantized = int8.quantize_static(prepared.model, ranges, "onnxruntime", int8.QDQOptions(grids=prepared.weights))
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    maker = {node.output[0]: node for node in quantized.graph.node}
+    for node in quantized.graph.node:
         if node.name in NAMES:
             stored, step = (values[name] for name in maker[node.input[1]].input[:2])
-            layer = next(one for one in prepared.layers.values() if one.name == node.name)
+            layer = next(variant for variant in prepared.layers.values() if variant.name == node.name)
             np.testing.assert_array_equal(layer.to_matrix(stored), prepared.weights[layer.weight].q)
             np.testing.assert_array_equal(step, prepared.weights[layer.weight].s.reshape(-1))
-    found = layer_sqnr(chain, graphs.to_ir(made), X[:4])
-    assert tuple(found) == NAMES
-    assert 0 < min(found.values()) < 40
+    result = layer_sqnr(chain, graphs.to_ir(quantized), X[:4])
+    assert tuple(result) == NAMES
+    assert 0 < min(result.values()) < 40

@@ -98,21 +98,21 @@ def int8(model: onnx.ModelProto, ptq: PTQSettings) -> onnx.ModelProto:
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.8, 1.0])
 def test_the_function_stays_the_same_in_float(vit: Path, alpha: float) -> None:
     model = graphs.to_ir(onnx_files.load(vit))
-    made = smooth_linear_inputs(model, BATCHES, alpha).model
+    quantized = smooth_linear_inputs(model, BATCHES, alpha).model
     assert graphs.to_proto(model).SerializeToString() == vit.read_bytes()
-    onnx_files.check(graphs.to_proto(made))
+    onnx_files.check(graphs.to_proto(quantized))
     exact = answers(model)
-    np.testing.assert_allclose(answers(made), exact, atol=1e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(answers(quantized), exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_the_ranges_are_those_of_the_formula(vit: Path) -> None:
     """After smoothing with α, max |X_j / s_j| = max |X_j|^(1−α) max |W_j|^(1−α): the two difficulties are one."""
-    made = smooth_linear_inputs(graphs.to_ir(onnx_files.load(vit)), BATCHES, 0.5).model
-    (site, *_), _ = find_sites(made)
+    quantized = smooth_linear_inputs(graphs.to_ir(onnx_files.load(vit)), BATCHES, 0.5).model
+    (site, *_), _ = find_sites(quantized)
     from compress.quantize.ptq.smoothquant import _input_absmax, channel_absmax
 
-    x = channel_absmax(made, [site.tensor], BATCHES, NullReporter())[site.tensor]
-    np.testing.assert_allclose(x, _input_absmax(made, site.readers[0]), rtol=1e-4)
+    x = channel_absmax(quantized, [site.tensor], BATCHES, NullReporter())[site.tensor]
+    np.testing.assert_allclose(x, _input_absmax(quantized, site.readers[0]), rtol=1e-4)
 
 
 def test_factors_by_hand_and_dead_channels_stay() -> None:
@@ -161,7 +161,7 @@ def layered(*, also: str = "", relu: bool = True, post: bool = False) -> onnx.Mo
         nodes.append(helper.make_node("Sigmoid", [also], ["z"], "other"))
     value = helper.make_tensor_value_info
     outputs = [value("y", TensorProto.FLOAT, ["n", 4])] + [value("z", TensorProto.FLOAT, None)] * bool(also)
-    initializers = [numpy_helper.from_array(each.astype(np.float32), name) for name, each in weights.items()]
+    initializers = [numpy_helper.from_array(item.astype(np.float32), name) for name, item in weights.items()]
     graph = helper.make_graph(nodes, "g", [value("x", TensorProto.FLOAT, ["n", 6])], outputs, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
@@ -174,17 +174,17 @@ X = [np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)]
 def test_linear_layers_take_factors_in_as_well_and_readers_share_them(relu: bool, post: bool) -> None:
     model = layered(relu=relu, post=post)
     result = smooth_linear_inputs(graphs.to_ir(model), X, 0.5)
-    made = graphs.to_proto(result.model)
+    quantized = graphs.to_proto(result.model)
     assert [(fact.code, fact.values["layers"]) for fact in result.notes] == [("quantize_ptq.linear_inputs_smoothed", 2)]
     assert [(fact.code, fact.subject) for fact in result.skipped] == [("quantize_ptq.smooth_reads_input", "first")]
     assert render_subject(result.skipped[0]) == "SmoothQuant of first"
-    exact, found = (onnx_session.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, made))
-    np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
-    assert not np.allclose(graphs_weight(made, "w2"), graphs_weight(model, "w2"))
+    exact, results = (onnx_session.create_session(item).run(["y"], {"x": X[0]})[0] for item in (model, quantized))
+    np.testing.assert_allclose(results, exact, atol=1e-5 * np.abs(exact).max())
+    assert not np.allclose(graphs_weight(quantized, "w2"), graphs_weight(model, "w2"))
 
 
 def graphs_weight(model: onnx.ModelProto, name: str) -> np.ndarray:
-    return numpy_helper.to_array(next(one for one in model.graph.initializer if one.name == name))
+    return numpy_helper.to_array(next(variant for variant in model.graph.initializer if variant.name == name))
 
 
 def test_what_something_else_reads_too_is_refused() -> None:
@@ -198,8 +198,8 @@ def test_what_stays_in_float_does_not_ask_but_is_kept_right() -> None:
     model = layered(post=True)
     result = smooth_linear_inputs(graphs.to_ir(model), X, 1.0, exclude=("third", "first"))
     assert result.skipped == ()
-    exact, found = (onnx_session.create_session(each).run(["y"], {"x": X[0]})[0] for each in (model, result.model))
-    np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
+    exact, results = (onnx_session.create_session(item).run(["y"], {"x": X[0]})[0] for item in (model, result.model))
+    np.testing.assert_allclose(results, exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_network_without_linear_layers_says_so(exported: Path) -> None:

@@ -95,7 +95,7 @@ def ends(stream) -> tuple[set[str], set[str]]:
 
 def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path) -> None:
     streams = find_streams(graphs.to_ir(exported(nn.Hardswish, tmp_path)))
-    assert [ends(one) for one in streams] == [
+    assert [ends(variant) for variant in streams] == [
         ({"stem", "one.shrink", "two.shrink"}, {"one.grow", "two.grow", "last"}),
         ({"one.squeeze"}, {"one.excite"}),
         ({"two.squeeze"}, {"two.excite"}),
@@ -105,24 +105,24 @@ def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path
 
 
 def test_what_relu_passes_is_a_stream_too_with_the_pool_and_the_gated_product(tmp_path: Path) -> None:
-    found = [ends(one) for one in find_streams(graphs.to_ir(exported(nn.ReLU, tmp_path)))]
-    assert ({"one.grow"}, {"one.depth"}) in found
-    assert ({"one.depth"}, {"one.squeeze", "one.shrink"}) in found
+    results = [ends(variant) for variant in find_streams(graphs.to_ir(exported(nn.ReLU, tmp_path)))]
+    assert ({"one.grow"}, {"one.depth"}) in results
+    assert ({"one.depth"}, {"one.squeeze", "one.shrink"}) in results
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_the_function_stays_the_same_in_float(model: onnx.ModelProto, alpha: float) -> None:
     before, exact = model.SerializeToString(), answers(model)
-    made = smoothed(model, alpha)
+    quantized = smoothed(model, alpha)
     assert model.SerializeToString() == before
-    np.testing.assert_allclose(answers(made), exact, atol=2e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(answers(quantized), exact, atol=2e-5 * np.abs(exact).max())
 
 
 def test_all_channels_of_a_stream_have_one_range_with_alpha_one(model: onnx.ModelProto) -> None:
-    made = smoothed(model, 1.0)
-    for one in find_streams(made):
-        seen = channel_absmax(made, one.tensors, BATCHES, NullReporter(), axis=1)
-        alive = np.max(list(seen.values()), axis=0)
+    quantized = smoothed(model, 1.0)
+    for variant in find_streams(quantized):
+        statistics = channel_absmax(quantized, variant.tensors, BATCHES, NullReporter(), axis=1)
+        alive = np.max(list(statistics.values()), axis=0)
         np.testing.assert_allclose(alive[alive > 0], 1.0, rtol=1e-3)
 
 
@@ -135,8 +135,8 @@ def test_int8_loses_what_loud_channels_drown_and_has_it_back(model: onnx.ModelPr
 def test_a_stream_that_only_layers_in_float_read_is_left_alone(tmp_path: Path) -> None:
     model = exported(nn.Hardswish, tmp_path)
     values = {t.name: t.SerializeToString() for t in model.graph.initializer}
-    made = graphs.to_proto(smoothed(model, exclude=("one.grow", "two.grow", "last")))
-    changed = {t.name for t in made.graph.initializer if t.SerializeToString() != values[t.name]}
+    quantized = graphs.to_proto(smoothed(model, exclude=("one.grow", "two.grow", "last")))
+    changed = {t.name for t in quantized.graph.initializer if t.SerializeToString() != values[t.name]}
     assert changed
     assert not any("stem" in name or "shrink" in name for name in changed)
 

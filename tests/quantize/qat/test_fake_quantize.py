@@ -24,10 +24,10 @@ def test_value_and_gradients_are_those_of_lsq(low: int, high: int) -> None:
     x = torch.tensor(given, requires_grad=True)
     s = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     weight = torch.tensor(random.normal(size=(6, 50)))
-    found = fake_quantize(x, s, low, high)
-    (found * weight).sum().backward()
+    result = fake_quantize(x, s, low, high)
+    (result * weight).sum().backward()
     value, of_x, of_s = lsq(given, 0.7, low, high)
-    np.testing.assert_allclose(found.detach(), value, rtol=1e-12)
+    np.testing.assert_allclose(result.detach(), value, rtol=1e-12)
     np.testing.assert_allclose(x.grad, of_x * weight.numpy())
     np.testing.assert_allclose(s.grad, (of_s * weight.numpy()).sum(), rtol=1e-9)
     assert 0 < (of_x == 0).mean() < 1
@@ -40,11 +40,11 @@ def test_a_zero_point_is_a_shift_of_the_limits() -> None:
     v = x / 0.011
     x = torch.where(((v > -93.6) & (v < -92.9)) | ((v > 161.9) & (v < 162.6)), 0.0, x).requires_grad_()
     s = torch.tensor([0.011], requires_grad=True)
-    wanted = torch._fake_quantize_learnable_per_tensor_affine(x, s, torch.tensor([93.0]), 0, 255, 1.0)
-    wanted_grads = torch.autograd.grad(wanted.square().sum(), (x, s))
-    found = fake_quantize(x, s, -93, 255 - 93)
-    grads = torch.autograd.grad(found.square().sum(), (x, s))
-    torch.testing.assert_close(found, wanted)
+    expected = torch._fake_quantize_learnable_per_tensor_affine(x, s, torch.tensor([93.0]), 0, 255, 1.0)
+    wanted_grads = torch.autograd.grad(expected.square().sum(), (x, s))
+    result = fake_quantize(x, s, -93, 255 - 93)
+    grads = torch.autograd.grad(result.square().sum(), (x, s))
+    torch.testing.assert_close(result, expected)
     torch.testing.assert_close(grads[0], wanted_grads[0])
     torch.testing.assert_close(grads[1], wanted_grads[1], rtol=1e-4, atol=1e-3)
 
@@ -52,9 +52,9 @@ def test_a_zero_point_is_a_shift_of_the_limits() -> None:
 def test_each_channel_has_its_own_step() -> None:
     s = torch.tensor([0.1, 1.0, 10.0])
     w = torch.randn(3, 5, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = FakeQuantize(s, -7, 7, axis=0)(w)
+    result = FakeQuantize(s, -7, 7, axis=0)(w)
     for channel in range(3):
-        torch.testing.assert_close(found[channel], FakeQuantize(s[channel], -7, 7)(w[channel]))
+        torch.testing.assert_close(result[channel], FakeQuantize(s[channel], -7, 7)(w[channel]))
 
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
@@ -82,7 +82,7 @@ def test_a_learned_step_finds_the_least_error() -> None:
 
 def test_a_fixed_step_gets_no_gradient_and_the_gradient_of_a_learned_one_is_scaled() -> None:
     x = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
-    fixed, learned = (FakeQuantize(torch.tensor(0.1), -8, 7, batched=True, learned=one) for one in (False, True))
+    fixed, learned = (FakeQuantize(torch.tensor(0.1), -8, 7, batched=True, learned=variant) for variant in (False, True))
     learned(x).sum().backward()
     fixed(x.requires_grad_()).sum().backward()
     assert fixed.theta.grad is None

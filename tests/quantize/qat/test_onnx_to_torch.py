@@ -99,14 +99,14 @@ def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) 
         if f"{own[:-1]}1" in dict(network.named_modules()) and own.endswith("0"):
             continue  # a batch norm was folded into it: another weight
         grad = replayed.layers[module_key(name)].weight.grad
-        wanted = layers[own].weight.grad
-        torch.testing.assert_close(grad.T if own != name else grad, wanted, rtol=1e-3, atol=1e-4)
+        expected = layers[own].weight.grad
+        torch.testing.assert_close(grad.T if own != name else grad, expected, rtol=1e-3, atol=1e-4)
 
 
 def placed(model, *, per_channel: bool, symmetric: bool | None = None):
     x = split(32, 4).inputs.numpy()
-    seen = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [x], counts=False)
-    ranges = {name: (one.low, one.high) for name, one in seen.items()}
+    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [x], counts=False)
+    ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     options = int8.QDQOptions(per_channel, symmetric=symmetric)
     graph = int8.insert_qdq(model, ranges, placement_for(model, "onnxruntime", symmetric=symmetric), options)
     return graph, int8.quantize_static(model, ranges, "onnxruntime", options)
@@ -116,13 +116,13 @@ def placed(model, *, per_channel: bool, symmetric: bool | None = None):
 @pytest.mark.parametrize("symmetric", [None, True])
 def test_fake_quantization_gives_what_the_int8_file_gives(pair, per_channel: bool, symmetric: bool | None) -> None:
     _, model = pair
-    graph, made = placed(model, per_channel=per_channel, symmetric=symmetric)
+    graph, quantized = placed(model, per_channel=per_channel, symmetric=symmetric)
     weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
     fake = to_torch(graph, known(model), weights=weights)
-    found, exact = fake(X).detach().numpy(), onnx_session.run(onnx_session.create_session(made), X.numpy())
+    result, exact = fake(X).detach().numpy(), onnx_session.run(onnx_session.create_session(quantized), X.numpy())
     float_answers = onnx_session.run(onnx_session.create_session(model), X.numpy())
     lost = np.abs(exact - float_answers).max()
-    assert np.abs(found - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())
+    assert np.abs(result - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())
     pairs = {node.inputs[1].name for node in graph.graph if node.op_type == "QuantizeLinear"}
     assert set(fake.quantizers) == {module_key(name) for name in pairs}
     assert all(isinstance(part.weight_quantizer, FakeQuantize) for part in fake.layers.values())
@@ -147,8 +147,8 @@ def test_a_part_is_the_part(pair) -> None:
     nodes = list(model.graph)
     place = nodes.index(graphs.find_value(model, name).producer())
     part = to_torch(model, known(model), part=GraphPart(tuple(nodes[: place + 1]), stop=name))
-    wanted = onnx_session.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
-    np.testing.assert_allclose(part(X).detach(), wanted, atol=1e-5)
+    expected = onnx_session.create_session(graphs.with_outputs(model, [name])).run([name], {"input": X.numpy()})[0]
+    np.testing.assert_allclose(part(X).detach(), expected, atol=1e-5)
     assert len(part.layers) == 1
 
 

@@ -26,7 +26,7 @@ def sandwich(op: str, weight: np.ndarray, shape: tuple[int, ...], **attributes: 
         helper.make_node("DequantizeLinear", ["p", "t", "o"], ["y"]),
     ]
     value = helper.make_tensor_value_info
-    initializers = [numpy_helper.from_array(np.asarray(each), name) for name, each in parts.items()]
+    initializers = [numpy_helper.from_array(np.asarray(item), name) for name, item in parts.items()]
     graph = helper.make_graph(
         nodes, "g", [value("x", TensorProto.FLOAT, shape)], [value("y", TensorProto.FLOAT, None)], initializers
     )
@@ -48,9 +48,9 @@ def kernels(model: onnx.ModelProto, folder: Path) -> set[str]:
 
 
 def weights(*shape: int) -> np.ndarray:
-    found = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    found[0] *= 1000
-    return found
+    result = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    result[0] *= 1000
+    return result
 
 
 CASES = {

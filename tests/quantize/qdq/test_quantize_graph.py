@@ -26,8 +26,8 @@ def model(exported: Path) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
     names = activations_to_calibrate(graphs.to_ir(model), RUNTIMES)
-    seen = calibrate.observe(graphs.to_ir(model), names, [split(64, 3).inputs.numpy()], counts=False)
-    return {name: (one.low, one.high) for name, one in seen.items()}
+    histograms = calibrate.observe(graphs.to_ir(model), names, [split(64, 3).inputs.numpy()], counts=False)
+    return {name: (variant.low, variant.high) for name, variant in histograms.items()}
 
 
 def quantized(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str, **changes: bool) -> onnx.ModelProto:
@@ -44,31 +44,31 @@ def weights_of(model: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray
     """Stored int8 weight and its scale, by layer."""
     values = constants(model)
     maker = {node.output[0]: node for node in model.graph.node}
-    found = {}
+    result = {}
     for node in model.graph.node:
         if node.op_type in WEIGHTED:
             weight, scale = maker[node.input[1]].input[:2]
-            found[node.name] = (values[weight], values[scale])
-    return found
+            result[node.name] = (values[weight], values[scale])
+    return result
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_all_weights_are_stored_as_int8_and_nowhere_else(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
-    made = quantized(model, ranges, runtime)
-    stored = weights_of(made)
+    built = quantized(model, ranges, runtime)
+    stored = weights_of(built)
     assert set(stored) == {"stem.0", "depthwise.0", "point.0", "wide", "head"}
     assert all(weight.dtype == np.int8 for weight, _ in stored.values())
-    assert all(value.size < 100 for value in constants(made).values() if value.dtype == np.float32)
+    assert all(value.size < 100 for value in constants(built).values() if value.dtype == np.float32)
 
 
 def test_weights_are_scaled_by_channel(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
     floats = constants(model)
     for layer, (weight, scale) in weights_of(quantized(model, ranges, "onnxruntime")).items():
-        wanted = floats[f"{layer}.weight"]
-        assert scale.shape == (len(wanted),)
+        expected = floats[f"{layer}.weight"]
+        assert scale.shape == (len(expected),)
         restored = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-        assert np.abs(restored - wanted).max() <= scale.max() * 0.51
-        np.testing.assert_allclose(scale, np.abs(wanted).reshape(len(wanted), -1).max(1) / 127.5, rtol=0.01)
+        assert np.abs(restored - expected).max() <= scale.max() * 0.51
+        np.testing.assert_allclose(scale, np.abs(expected).reshape(len(expected), -1).max(1) / 127.5, rtol=0.01)
 
 
 def test_one_scale_a_tensor_on_request(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
@@ -97,10 +97,10 @@ def test_onnxruntime_gets_uint8_with_zero_points(model: onnx.ModelProto, ranges:
 
 
 def test_openvino_gets_its_input_around_zero_and_the_rest_unsigned(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    made = quantized(model, ranges, "openvino")
-    values = constants(made)
-    zeros = {node.input[0]: values[node.input[2]] for node in made.graph.node if node.op_type == "QuantizeLinear"}
-    given = zeros.pop(made.graph.input[0].name)
+    built = quantized(model, ranges, "openvino")
+    values = constants(built)
+    zeros = {node.input[0]: values[node.input[2]] for node in built.graph.node if node.op_type == "QuantizeLinear"}
+    given = zeros.pop(built.graph.input[0].name)
     assert (given.dtype, given.item()) == (np.dtype(np.int8), 0)
     assert {zero.dtype for zero in zeros.values()} == {np.dtype(np.uint8)}
 
@@ -116,36 +116,36 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     export_onnx(network, SPEC.with_size(8, 8), tmp_path / "vit.onnx")
     vit = onnx_files.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    seen = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [x], counts=False)
-    found = {name: (one.low, one.high) for name, one in seen.items()}
-    for runtime, wanted in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
-        made = quantized(vit, found, runtime)
-        values, maker = constants(made), {node.output[0]: node for node in made.graph.node}
-        pairs = [[maker[name] for name in node.input] for node in made.graph.node if node.op_type == "MatMul"]
-        integers = [pair for pair in pairs if all(one.op_type == "DequantizeLinear" for one in pair)]
-        computed = [pair for pair in integers if all(one.input[0] not in values for one in pair)]
-        assert len(computed) == wanted
-    made = quantized(vit, found, "openvino")
-    softmax = next(node.output[0] for node in made.graph.node if node.op_type == "Softmax")
-    rounding = next(node for node in made.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == softmax)
-    assert constants(made)[rounding.input[2]].dtype == np.uint8
+    histograms = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [x], counts=False)
+    result = {name: (variant.low, variant.high) for name, variant in histograms.items()}
+    for runtime, expected in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
+        built = quantized(vit, result, runtime)
+        values, maker = constants(built), {node.output[0]: node for node in built.graph.node}
+        pairs = [[maker[name] for name in node.input] for node in built.graph.node if node.op_type == "MatMul"]
+        integers = [pair for pair in pairs if all(variant.op_type == "DequantizeLinear" for variant in pair)]
+        computed = [pair for pair in integers if all(variant.input[0] not in values for variant in pair)]
+        assert len(computed) == expected
+    built = quantized(vit, result, "openvino")
+    softmax = next(node.output[0] for node in built.graph.node if node.op_type == "Softmax")
+    rounding = next(node for node in built.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == softmax)
+    assert constants(built)[rounding.input[2]].dtype == np.uint8
 
 
 def test_openvino_gets_all_activations_as_asked(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    made = int8.quantize_static(graphs.to_ir(model), ranges, "openvino", int8.QDQOptions(symmetric=False))
-    assert activation_types(made) == ({np.dtype(np.uint8)}, False)
+    built = int8.quantize_static(graphs.to_ir(model), ranges, "openvino", int8.QDQOptions(symmetric=False))
+    assert activation_types(built) == ({np.dtype(np.uint8)}, False)
 
 
 def test_tensorrt_quantizes_only_what_weighted_operators_read(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    made = quantized(model, ranges, "tensorrt")
+    built = quantized(model, ranges, "tensorrt")
     readers: dict[str, set[str]] = {}
-    for node in made.graph.node:
+    for node in built.graph.node:
         for name in node.input:
             readers.setdefault(name, set()).add(node.op_type)
-    for node in made.graph.node:
+    for node in built.graph.node:
         if node.op_type == "DequantizeLinear":
             assert readers[node.output[0]] & set(WEIGHTED)
-    assert "DequantizeLinear" not in {node.op_type for node in made.graph.node if "logits" in node.output}
+    assert "DequantizeLinear" not in {node.op_type for node in built.graph.node if "logits" in node.output}
 
 
 def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int8.Ranges, tmp_path: Path) -> None:
@@ -166,22 +166,22 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
 def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
     x = split(64, 5).inputs.numpy()
     floats = onnx_session.run(onnx_session.create_session(model), x)
-    made = quantized(model, ranges, runtime, reduce_range=runtime == "onnxruntime")
-    runner = onnx_session.create_session(made)
+    built = quantized(model, ranges, runtime, reduce_range=runtime == "onnxruntime")
+    runner = onnx_session.create_session(built)
     step = len(x) if PLACEMENTS[runtime].batch is None else 1
     ints = np.concatenate([onnx_session.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
     assert np.linalg.norm(floats - ints) < 0.1 * np.linalg.norm(floats)
 
 
 def test_answers_are_float_and_not_tied_to_256_levels(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
-    made = quantized(model, ranges, "onnxruntime")
-    (last,) = [node for node in made.graph.node if "logits" in node.output]
+    built = quantized(model, ranges, "onnxruntime")
+    (last,) = [node for node in built.graph.node if "logits" in node.output]
     assert last.op_type == "Gemm"
     stored = onnx.numpy_helper.to_array(
-        next(one for one in made.graph.initializer if one.name == maker_input(made, last.input[2]))
+        next(variant for variant in built.graph.initializer if variant.name == maker_input(built, last.input[2]))
     )
     assert stored.dtype == np.int32
-    answers = onnx_session.run(onnx_session.create_session(made), split(120, 5).inputs.numpy())
+    answers = onnx_session.run(onnx_session.create_session(built), split(120, 5).inputs.numpy())
     assert len(np.unique(answers)) > 300
 
 
@@ -198,10 +198,10 @@ def test_network_given_is_left_as_it_was(model: onnx.ModelProto, ranges: int8.Ra
 def test_excluded_nodes_stay_float_and_are_listed(model: onnx.ModelProto, ranges: int8.Ranges) -> None:
     excluded = match_keep_float(graphs.to_ir(model), ("wide", "he*"))
     assert excluded == ("wide", "head")
-    made = int8.quantize_static(
+    built = int8.quantize_static(
         graphs.to_ir(model), ranges, "onnxruntime", int8.QDQOptions(reduce_range=True, exclude=excluded)
     )
-    assert int8.float_layers(graphs.to_ir(made), "onnxruntime", excluded) == (
+    assert int8.float_layers(graphs.to_ir(built), "onnxruntime", excluded) == (
         Fact.of("quantize.float_by_keep_float", "wide", operator="Conv", runtime="onnxruntime"),
         Fact.of("quantize.float_by_keep_float", "head", operator="Gemm", runtime="onnxruntime"),
     )
@@ -215,14 +215,14 @@ def test_product_of_two_activations_stays_float_with_its_reason() -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "g", [value("input", [1, 4, 5])], [value("logits", [1, 4, 4])])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
-    seen = calibrate.observe(
+    histograms = calibrate.observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), RUNTIMES),
         [np.ones((1, 4, 5), np.float32)],
         counts=False,
     )
-    made = quantized(model, {name: (one.low, one.high) for name, one in seen.items()}, "onnxruntime")
-    (skip,) = int8.float_layers(graphs.to_ir(made), "onnxruntime", ())
+    built = quantized(model, {name: (variant.low, variant.high) for name, variant in histograms.items()}, "onnxruntime")
+    (skip,) = int8.float_layers(graphs.to_ir(built), "onnxruntime", ())
     assert (skip.code, skip.subject) == ("quantize.float_activation_product", "attention")
     assert "product of two activations" in render(skip)
 
@@ -244,7 +244,7 @@ def deconvolving() -> onnx.ModelProto:
         onnx.helper.make_node("Conv", ["b", "v"], ["y"], "last"),
     ]
     value = onnx.helper.make_tensor_value_info
-    initializers = [onnx.numpy_helper.from_array(each.astype(np.float32), name) for name, each in weights.items()]
+    initializers = [onnx.numpy_helper.from_array(entry.astype(np.float32), name) for name, entry in weights.items()]
     graph = onnx.helper.make_graph(
         nodes, "g", [value("x", 1, ["n", 3, 8, 8])], [value("y", 1, ["n", 2, 16, 16])], initializers
     )  # fmt: skip
@@ -254,10 +254,10 @@ def deconvolving() -> onnx.ModelProto:
 def test_an_operator_that_the_runtime_has_no_integers_for_stays_in_float_with_its_reason() -> None:
     model = deconvolving()
     ranges = dict.fromkeys(activations_to_calibrate(graphs.to_ir(model), ("onnxruntime",)), (-4.0, 4.0))
-    made = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime")
-    kinds = {tensor.data_type for tensor in made.graph.initializer if len(tensor.dims) == 4}
+    built = int8.quantize_static(graphs.to_ir(model), ranges, "onnxruntime")
+    kinds = {tensor.data_type for tensor in built.graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}
-    (skip,) = int8.float_layers(graphs.to_ir(made), "onnxruntime", ())
+    (skip,) = int8.float_layers(graphs.to_ir(built), "onnxruntime", ())
     assert skip == Fact.of("quantize.float_no_kernel", "up", operator="ConvTranspose", runtime="onnxruntime")
     assert render(skip) == "ONNX Runtime has no int8 kernel of ConvTranspose"
     for_tensorrt = int8.quantize_static(graphs.to_ir(model), dict.fromkeys("xab", (-4.0, 4.0)), "tensorrt")
@@ -270,12 +270,12 @@ def stored_kinds(model: onnx.ModelProto) -> set[int]:
 
 def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(model, ranges) -> None:
     add = next(node.name for node in model.graph.node if node.op_type == "Add")
-    made = quantized(model, ranges, "onnxruntime")
-    (skip,) = int8.float_layers(graphs.to_ir(made), "onnxruntime", (add,))
+    built = quantized(model, ranges, "onnxruntime")
+    (skip,) = int8.float_layers(graphs.to_ir(built), "onnxruntime", (add,))
     assert (skip.code, skip.subject) == ("quantize.keep_float_without_effect", add)
     assert render_subject(skip) == f"keep_float of Add {add} (onnxruntime)"
     assert "keep its neighbours" in render(skip)
-    assert int8.float_layers(graphs.to_ir(made), "onnxruntime", ()) == ()
+    assert int8.float_layers(graphs.to_ir(built), "onnxruntime", ()) == ()
 
 
 def gemm_of_integers(s_x: float, s_w: float, bias: float) -> onnx.ModelProto:

@@ -47,13 +47,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 
 
 def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, float]]:
-    seen = calibrate.observe(
+    histograms = calibrate.observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), (family,)),
         [split(32, 3).inputs.numpy()],
         counts=False,
     )
-    return {name: (one.low, one.high) for name, one in seen.items()}
+    return {name: (one.low, one.high) for name, one in histograms.items()}
 
 
 def made_for(model: onnx.ModelProto, family: str, exclude: tuple[str, ...] = ()) -> onnx.ModelProto:
@@ -81,10 +81,10 @@ def test_split_hard_swish_is_the_same_function(model: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("family", ["onnxruntime", "openvino"])
 def test_what_is_made_has_each_name_once_and_is_valid(model: onnx.ModelProto, family: str) -> None:
-    made = made_for(model, family)
-    names = [tensor.name for tensor in made.graph.initializer]
+    quantized = made_for(model, family)
+    names = [tensor.name for tensor in quantized.graph.initializer]
     assert len(set(names)) == len(names)
-    onnx_files.check(made)
+    onnx_files.check(quantized)
 
 
 def test_runtime_computes_every_activation_in_int8(model: onnx.ModelProto, tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_integer_gates_cost_little_beside_float_ones(model: onnx.ModelProto) -> 
     floats = onnx_session.run(onnx_session.create_session(model), x)
     gates = tuple(node.name for node in model.graph.node if node.op_type in ("HardSwish", "HardSigmoid"))
     error, reference = (
-        np.linalg.norm(floats - onnx_session.run(onnx_session.create_session(made_for(model, "onnxruntime", kept)), x))
-        for kept in ((), gates)
+        np.linalg.norm(floats - onnx_session.run(onnx_session.create_session(made_for(model, "onnxruntime", remaining)), x))
+        for remaining in ((), gates)
     )
     assert error < 1.5 * reference
     assert error < 0.2 * np.linalg.norm(floats)
@@ -128,20 +128,22 @@ def test_integer_gate_is_the_formula_on_every_integer() -> None:
     hardsigmoid_to_qadd(indexed)
     assert "HardSigmoid" not in {node.op_type for node in indexed.graph}
     q = np.arange(256, dtype=np.uint8)
-    wanted = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
-    assert np.abs(onnx_session.run(onnx_session.create_session(indexed), q).astype(int) - wanted).max() <= 1
+    expected = np.rint(255 * np.clip(alpha * 0.05 * (q.astype(np.float64) - 100) + beta, 0, 1))
+    assert np.abs(onnx_session.run(onnx_session.create_session(indexed), q).astype(int) - expected).max() <= 1
 
 
 def test_constants_of_gates_do_not_take_the_names_of_others(model: onnx.ModelProto) -> None:
     """Two initializers of one name leave it to the runtime which one counts: the scale of the gate or that of its input."""
-    made, indexed = made_for(model, "onnxruntime"), graphs.to_ir(model)
+    quantized, indexed = made_for(model, "onnxruntime"), graphs.to_ir(model)
     placement = placement_for(indexed, "onnxruntime")
     before = int8.insert_qdq(indexed, ranges_of(model, "onnxruntime"), placement, int8.QDQOptions())
-    names = [tensor.name for tensor in made.graph.initializer]
+    names = [tensor.name for tensor in quantized.graph.initializer]
     assert len(set(names)) == len(names)
     assert [node.op_type for node in before.graph].count("HardSigmoid") == 2
     x = split(16, 3).inputs.numpy()
-    np.testing.assert_allclose(*(onnx_session.run(onnx_session.create_session(one), x) for one in (made, before)), atol=0.02)
+    np.testing.assert_allclose(
+        *(onnx_session.run(onnx_session.create_session(one), x) for one in (quantized, before)), atol=0.02
+    )
 
 
 def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:
@@ -153,22 +155,22 @@ def test_gate_that_is_not_between_pairs_stays(model: onnx.ModelProto) -> None:
 
 def test_kept_hard_swish_is_kept_whole(model: onnx.ModelProto) -> None:
     (name,) = (node.name for node in model.graph.node if node.op_type == "HardSwish")
-    made = made_for(model, "onnxruntime", match_keep_float(graphs.to_ir(model), (name,)))
-    maker = {output: node for node in made.graph.node for output in node.output}
-    (gate,) = (node for node in made.graph.node if node.name == f"{name}/gate")
+    quantized = made_for(model, "onnxruntime", match_keep_float(graphs.to_ir(model), (name,)))
+    maker = {output: node for node in quantized.graph.node for output in node.output}
+    (gate,) = (node for node in quantized.graph.node if node.name == f"{name}/gate")
     assert gate.op_type == "HardSigmoid"
-    assert next(node for node in made.graph.node if node.name == f"{name}/product").input[1] == gate.output[0]
+    assert next(node for node in quantized.graph.node if node.name == f"{name}/product").input[1] == gate.output[0]
     assert maker[gate.output[0]] is gate or maker[gate.output[0]] == gate
 
 
 def test_openvino_rounds_only_before_products_sums_and_pools(model: onnx.ModelProto) -> None:
-    made = made_for(model, "openvino")
+    quantized = made_for(model, "openvino")
     readers: dict[str, set[str]] = {}
-    for node in made.graph.node:
+    for node in quantized.graph.node:
         for name in node.input:
             readers.setdefault(name, set()).add(node.op_type)
-    reading = set().union(*(readers[node.output[0]] for node in made.graph.node if node.op_type == "DequantizeLinear"))
+    reading = set().union(*(readers[node.output[0]] for node in quantized.graph.node if node.op_type == "DequantizeLinear"))
     assert reading <= {"Conv", "Gemm", "Add", "GlobalAveragePool", "Mul", "HardSigmoid", "Reshape"}
-    conv = next(node for node in made.graph.node if node.name == "stem.0")
+    conv = next(node for node in quantized.graph.node if node.name == "stem.0")
     assert readers[conv.output[0]] == {"HardSwish"}
-    assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    assert quantized.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1

@@ -28,13 +28,13 @@ def rounded_pool(extra_reader: bool = False) -> onnx.ModelProto:
 def test_rounding_moves_before_the_maximum_and_changes_no_number() -> None:
     model = rounded_pool()
     x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32) * 9
-    wanted = onnx_session.run(onnx_session.create_session(model), x)
+    expected = onnx_session.run(onnx_session.create_session(model), x)
     indexed = graphs.to_ir(model)
     quantize_before_maxpool(indexed)
     model = graphs.to_proto(indexed)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu", "QuantizeLinear", "DequantizeLinear", "MaxPool", "Add"]
-    np.testing.assert_array_equal(onnx_session.run(onnx_session.create_session(model), x), wanted)
+    np.testing.assert_array_equal(onnx_session.run(onnx_session.create_session(model), x), expected)
 
 
 def test_a_maximum_that_is_also_read_exactly_stays() -> None:
