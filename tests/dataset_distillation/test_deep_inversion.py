@@ -17,8 +17,8 @@ def test_what_a_batch_norm_finds_unusual():
     values = x.numpy().transpose(1, 0, 2, 3).reshape(3, -1)
     mean, variance = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 0.5])
     expected = math.dist(values.mean(1), mean) + math.dist(values.var(1), variance)
-    found = bn_statistics_loss(x, torch.from_numpy(mean), torch.from_numpy(variance))
-    assert float(found) == pytest.approx(expected, rel=1e-9)
+    result = bn_statistics_loss(x, torch.from_numpy(mean), torch.from_numpy(variance))
+    assert float(result) == pytest.approx(expected, rel=1e-9)
     usual = bn_statistics_loss(x, torch.from_numpy(values.mean(1)), torch.from_numpy(values.var(1)))
     assert float(usual) == pytest.approx(0.0, abs=1e-9)
 
@@ -34,11 +34,11 @@ def test_batch_norms_are_watched_while_the_block_lasts():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     network(torch.randn(8, 3, 6, 6))
     network.eval()
-    with capture_bn_losses(find_batchnorms(network)) as seen:
+    with capture_bn_losses(find_batchnorms(network)) as records:
         network(torch.randn(2, 3, 6, 6))
-        assert len(seen) == 1
+        assert len(records) == 1
     network(torch.randn(2, 3, 6, 6))
-    assert len(seen) == 1
+    assert len(records) == 1
     assert not network[1]._forward_hooks
 
 

@@ -20,10 +20,10 @@ from tests.train.toy_training import ToySplit, conv_net, toy_data
 @pytest.mark.parametrize("name", ["random", "herding"])
 def test_a_selection_is_of_different_real_images_of_the_right_class(context, name):
     stage(name).run(candidate(), context)
-    found, real = read(context.folder), toy_data().train
-    rows = [int((real.inputs == image).flatten(1).all(1).nonzero()) for image in found.images]
+    result, real = read(context.folder), toy_data().train
+    rows = [int((real.inputs == image).flatten(1).all(1).nonzero()) for image in result.images]
     assert len(set(rows)) == 12
-    assert torch.equal(real.targets[rows], found.targets)
+    assert torch.equal(real.targets[rows], result.targets)
 
 
 def test_inversion_needs_no_image_and_leaves_the_teacher_as_it_was(context):
@@ -43,8 +43,8 @@ def test_inversion_in_several_batches_gives_every_class_its_images(context):
     outcome = stage("inversion", method={"inversion": {"iterations": 2, "batch": 5}}, images_per_class=5).run(
         candidate(), context
     )
-    found = read(context.folder)
-    assert torch.bincount(found.targets).tolist() == [5, 5, 5]
+    result = read(context.folder)
+    assert torch.bincount(result.targets).tolist() == [5, 5, 5]
     assert Fact.of("dataset_distillation.curve_of_first_batch", batches=3) in outcome.notes
 
 
@@ -96,18 +96,18 @@ def chain(folder, **more):
 
 
 def test_later_stages_train_on_the_set_and_a_rerun_finds_everything(tmp_path, monkeypatch):
-    seen = []
+    records = []
     from compress.train import loop
 
     fit = loop.fit
-    monkeypatch.setattr(loop, "fit", lambda *given, **more: seen.append(len(given[1].data.train)) or fit(*given, **more))
+    monkeypatch.setattr(loop, "fit", lambda *given, **more: records.append(len(given[1].data.train)) or fit(*given, **more))
     run = chain(tmp_path)
-    assert seen == [12, 12]
+    assert records == [12, 12]
     folder = run.folder / "01-dataset_distillation"
     assert StageOutput(run.record.stages[0], folder, conv_net).training_set() == folder / "distilled.safetensors"
     again = chain(tmp_path)
-    assert seen == [12, 12]
-    assert [each.key for each in again.record.stages] == [each.key for each in run.record.stages]
+    assert records == [12, 12]
+    assert [item.key for item in again.record.stages] == [item.key for item in run.record.stages]
     assert "figures/01_dataset_distillation_distilled.png" in (run.folder / "report.md").read_text()
     assert (run.folder / "figures" / "01_dataset_distillation_distilled.png").is_file()
     assert run.record.stages[1].notes == ()

@@ -36,11 +36,11 @@ WAYS = {
 }
 
 
-def _same(one, other):
-    a, b = one.candidate.network().state_dict(), other.candidate.network().state_dict()
+def _same(item, other):
+    a, b = item.candidate.network().state_dict(), other.candidate.network().state_dict()
     assert a.keys() == b.keys()
     assert all(torch.equal(value, b[name]) for name, value in a.items())
-    assert one.tables == other.tables
+    assert item.tables == other.tables
 
 
 def _spec(size: int, classes: int = 4) -> NetworkSpec:

@@ -16,11 +16,11 @@ from compress.train.checkpoints import network_hash
 from tests.prune.conftest import CHANNEL, WAYS, WEIGHT
 
 
-def _same(one, other):
-    a, b = one.candidate.network().state_dict(), other.candidate.network().state_dict()
+def _same(item, other):
+    a, b = item.candidate.network().state_dict(), other.candidate.network().state_dict()
     assert a.keys() == b.keys()
     assert all(torch.equal(value, b[name]) for name, value in a.items())
-    assert one.tables == other.tables
+    assert item.tables == other.tables
 
 
 @pytest.mark.parametrize("fields", WAYS.values(), ids=WAYS)
@@ -115,22 +115,22 @@ def test_when_nothing_may_go_the_dense_network_is_kept(candidate, context, monke
         steps, "validation_metric", lambda module, _: 0.1 if any(z for z, _ in count_zeros(module).values()) else 0.9
     )
     outcome = Prune(**{**WEIGHT, "schedule": {"kind": "accuracy_aware", "steps": 1, "retries": 1}}).run(candidate, context)
-    dense, made = candidate.network().state_dict(), outcome.candidate.network().state_dict()
-    assert all(torch.equal(value, dense[name]) for name, value in made.items())
+    dense, product = candidate.network().state_dict(), outcome.candidate.network().state_dict()
+    assert all(torch.equal(value, dense[name]) for name, value in product.items())
     assert [row["kept"] for row in outcome.tables["pruning_steps"]] == [True, False, False]
 
 
 def test_sparse_training_ends_with_the_layers_budgets_of_the_cut_and_other_masks(candidate, context):
     outcome = Prune(**WAYS["rigl"]).run(candidate, context)
-    made = outcome.candidate.network()
+    product = outcome.candidate.network()
     still = Prune(**{**WAYS["rigl"], "schedule": {"kind": "one_shot"}})
     other = still.run(candidate, replace(context, folder=context.folder / "static")).candidate.network()
     budgets = count_zeros(other)
     assert sum(gone for gone, _ in budgets.values()) == round(0.7 * sum(n for _, n in budgets.values()))
-    for name, (zero, n) in count_zeros(made).items():
+    for name, (zero, n) in count_zeros(product).items():
         gone = budgets[name][0]
         assert gone <= zero <= gone + 0.3 * (n - gone)  # a grown one that gets no gradient is still zero
-    assert any(not torch.equal(p == 0, prunable(other)[name] == 0) for name, p in prunable(made).items())
+    assert any(not torch.equal(p == 0, prunable(other)[name] == 0) for name, p in prunable(product).items())
     assert "step-1 connections exchanged" in outcome.curves
 
 

@@ -59,13 +59,13 @@ def test_without_a_cliff_the_steps_are_even_and_end_at_the_target():
 def test_behind_the_cliff_half_the_way_is_tried():
     tries = _search(0.5, s_f=0.8, n=4, retries=3)
     assert [s for s, _ in tries] == pytest.approx([0.2, 0.4, 0.6, 0.5, 0.55, 0.525])
-    assert [kept for _, kept in tries] == [True, True, False, True, False, False]
+    assert [remaining for _, remaining in tries] == [True, True, False, True, False, False]
 
 
 @given(cliff=st.floats(0.0, 1.0), s_f=st.floats(0.05, 0.95), n=st.integers(1, 12), retries=st.integers(0, 8))
 def test_the_best_kept_is_as_near_to_the_cliff_as_the_retries_allow(cliff, s_f, n, retries):
     tries = _search(cliff, s_f=s_f, n=n, retries=retries)
-    best = max((s for s, kept in tries if kept), default=0.0)
+    best = max((s for s, remaining in tries if remaining), default=0.0)
     assert len(tries) <= n + retries
     if cliff >= s_f:
         assert best == s_f

@@ -40,11 +40,11 @@ def test_each_layer_is_pruned_alone_and_the_files_can_be_used(granularity, resid
         {"depth.0", "project.0"} if granularity == "channel" else {"stem.0", "expand.0", "depth.0", "project.0", "head"}
     )
     assert (context.folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads((context.folder / "sensitivity.json").read_text())
-    assert set(found["max_ratio"]) == layers
+    result = json.loads((context.folder / "sensitivity.json").read_text())
+    assert set(result["max_ratio"]) == layers
     target = {"macs": 0.9} if granularity == "channel" else {"sparsity": 0.2}
     prune = Prune(granularity=granularity, target=target, max_ratio=str(context.folder / "sensitivity.json"))
-    assert prune.ceilings == found["max_ratio"]
+    assert prune.ceilings == result["max_ratio"]
 
 
 def test_faulty_settings_and_networks_are_refused(residual, spec, context):

@@ -43,11 +43,11 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
     candidate = Candidate(spec=data.spec, module=wide)
     calls = []
 
-    def chosen(*_, **__):
+    def selection(*_, **__):
         calls.append(1)
         return 16, ({"round_to": 16, "latency_ms": 1.0},)
 
-    monkeypatch.setattr(prepare.channel_multiple, "benchmark_multiples", chosen)
+    monkeypatch.setattr(prepare.channel_multiple, "benchmark_multiples", selection)
     first = prepare.PruningSetup(stage, candidate, context, wide)
     again = prepare.PruningSetup(stage, candidate, context, wide)
     assert (first.log.round_to, again.log.round_to, len(calls)) == (16, 16, 1)

@@ -75,11 +75,11 @@ def test_smoke_is_one_step_with_one_epoch():
 def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context):
     before = copy.deepcopy(candidate.network().state_dict())
     outcome = Prune(**CHANNEL).run(candidate, context)
-    made = outcome.candidate.network()
-    ratio = count_network(made, candidate.spec).macs / count_network(candidate.network(), candidate.spec).macs
+    module = outcome.candidate.network()
+    ratio = count_network(module, candidate.spec).macs / count_network(candidate.network(), candidate.spec).macs
     assert outcome.results["macs_ratio"].value == pytest.approx(ratio)
     assert ratio <= 0.5
-    assert not made.training
+    assert not module.training
     rows = outcome.tables["pruning_steps"]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert [row["target"] for row in rows] == pytest.approx([1.0, 0.648148, 0.518519, 0.5])
@@ -90,7 +90,7 @@ def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context)
         assert steps[-1] == pytest.approx(1 - row["out_after"] / row["out_before"], abs=1e-4)
     assert all(row["macs"] <= row["target"] * rows[0]["macs"] for row in rows)
     widths = {row["layer"]: row["out_after"] for row in outcome.tables["layers"]}
-    assert widths == {name: getattr(made.get_submodule(name), "out_channels", 4) for name in widths}
+    assert widths == {name: getattr(module.get_submodule(name), "out_channels", 4) for name in widths}
     assert candidate.network().training is False
     assert all(torch.equal(value, before[name]) for name, value in candidate.network().state_dict().items())
     assert not list(context.folder.glob("step-*"))
@@ -98,17 +98,17 @@ def test_channels_go_in_steps_and_the_candidate_is_unchanged(candidate, context)
 
 def test_masks_survive_recovery_with_exact_sparsity(candidate, context):
     outcome = Prune(**WEIGHT).run(candidate, context)
-    made = outcome.candidate.network()
-    counted = count_zeros(made).values()
+    module = outcome.candidate.network()
+    counted = count_zeros(module).values()
     gone, n = sum(zero for zero, _ in counted), sum(n for _, n in counted)
     assert gone == round(0.8 * n)
     assert outcome.results["sparsity"].value == pytest.approx(0.8, abs=1e-4)
     assert outcome.results["compressed_bytes"].value < outcome.results["compressed_bytes_before"].value
     assert any(fact == Fact.of("prune.dense_runtime", "weight") for fact in outcome.notes)
     trained = [
-        name for name, value in made.named_parameters() if not torch.equal(value, candidate.network().get_parameter(name))
+        name for name, value in module.named_parameters() if not torch.equal(value, candidate.network().get_parameter(name))
     ]
-    assert len(trained) == len(list(made.parameters()))
+    assert len(trained) == len(list(module.parameters()))
 
 
 @pytest.mark.parametrize("fields", [CHANNEL, WEIGHT], ids=["channel", "weight"])
@@ -136,9 +136,9 @@ def test_an_interrupted_run_continues_to_the_same_bits(fields, when, candidate, 
     torch.rand(17)  # whatever else happened in between
     again = stage.run(candidate, other)
     assert calls[:3] == ["step-1", "step-2", "step-2"]
-    expected, found = whole.candidate.network().state_dict(), again.candidate.network().state_dict()
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    expected, result = whole.candidate.network().state_dict(), again.candidate.network().state_dict()
+    assert expected.keys() == result.keys()
+    assert all(torch.equal(value, result[name]) for name, value in expected.items())
     assert whole.tables == again.tables
 
 

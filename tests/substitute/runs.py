@@ -13,8 +13,8 @@ def run(candidate, context, **fields):
     return Substitute(**{**ALL, "recover": {"epochs": 0}, **fields}).run(candidate, context)
 
 
-def equal(one, other):
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+def equal(item, other):
+    pairs = zip(item.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 

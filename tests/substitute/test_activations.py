@@ -89,9 +89,9 @@ def test_an_attribute_of_a_transformer_layer_is_replaced_in_its_fused_kernel_as_
             torch.backends.mha.set_fastpath_enabled(True)
         hidden = {"relu": F.relu, "relu6": F.relu6}[to]
         y = layer.norm1(x + layer.self_attn(x, x, x, need_weights=False)[0])
-        wanted = layer.norm2(y + layer.linear2(hidden(layer.linear1(y))))
-    assert torch.allclose(fused, wanted, atol=1e-5)
-    assert torch.allclose(plain, wanted, atol=1e-5)
+        expected = layer.norm2(y + layer.linear2(hidden(layer.linear1(y))))
+    assert torch.allclose(fused, expected, atol=1e-5)
+    assert torch.allclose(plain, expected, atol=1e-5)
 
 
 def test_a_module_that_stands_in_two_places_is_replaced_by_one_module_in_both():

@@ -40,16 +40,16 @@ def clock(monkeypatch):
 
 
 def test_auto_replaces_only_kinds_that_cost_time_and_gives_reasons(candidate, context, clock):
-    found = run(candidate, context, activations="auto", squeeze_excite="keep", depthwise="keep")
-    assert [row["layer"] for row in found.tables["replacements"]] == ["block.body.2"]
-    assert {row["kind"]: round(row["speedup"], 3) for row in found.tables["auto"]} == {
+    result = run(candidate, context, activations="auto", squeeze_excite="keep", depthwise="keep")
+    assert [row["layer"] for row in result.tables["replacements"]] == ["block.body.2"]
+    assert {row["kind"]: round(row["speedup"], 3) for row in result.tables["auto"]} == {
         "hardswish": 1.1,
         "silu": 1.0,
         "gelu": 1.0,
     }
-    assert {skip.subject for skip in found.skipped} == {"block.body.5", "stem.2"}
-    assert all(skip.values["speedups"] == pytest.approx((1.0,), abs=5e-3) for skip in found.skipped)
-    assert all("host 1.00 times as fast without" in render(skip) for skip in found.skipped)
+    assert {skip.subject for skip in result.skipped} == {"block.body.5", "stem.2"}
+    assert all(skip.values["speedups"] == pytest.approx((1.0,), abs=5e-3) for skip in result.skipped)
+    assert all("host 1.00 times as fast without" in render(skip) for skip in result.skipped)
 
 
 def test_a_resumed_stage_uses_the_stored_decisions(candidate, context, clock, monkeypatch):
@@ -60,17 +60,17 @@ def test_a_resumed_stage_uses_the_stored_decisions(candidate, context, clock, mo
     monkeypatch.setattr(steps, "finetune", fail)
     with pytest.raises(InterruptedTestError):
         run(candidate, context, activations="auto")
-    kept = json.loads((context.folder / choices.FILE).read_text())
+    remaining = json.loads((context.folder / choices.FILE).read_text())
     monkeypatch.setattr(choices, "_speedups", fail)  # nothing is measured again
     with pytest.raises(InterruptedTestError):
         run(candidate, context, activations="auto")
-    assert json.loads((context.folder / choices.FILE).read_text()) == kept
+    assert json.loads((context.folder / choices.FILE).read_text()) == remaining
 
 
 def test_auto_estimates_the_speedup_for_other_targets(candidate, context):
     there = replace(context, targets=(load_device("mobile_cpu"),))
-    found = run(candidate, there, activations="none", squeeze_excite="auto", depthwise="keep")
-    (row,) = found.tables["auto"]
+    result = run(candidate, there, activations="none", squeeze_excite="auto", depthwise="keep")
+    (row,) = result.tables["auto"]
     assert (row["how"], row["target"], row["kind"]) == ("estimated", "mobile_cpu", "squeeze_excite")
     assert row["speedup"] > 1.02
-    assert [row["layer"] for row in found.tables["replacements"]] == ["block.body.6"]
+    assert [row["layer"] for row in result.tables["replacements"]] == ["block.body.6"]

@@ -15,8 +15,8 @@ def conv(kernel=5, **settings):
 
 def shrunk(part, x, way):
     net = nn.Sequential(copy.deepcopy(part)).eval()
-    kept = depthwise.fit_kernel(net[0], depthwise.collect_moments(net, ["0"], [x])["0"], way)
-    return net[0], kept
+    r_squared = depthwise.fit_kernel(net[0], depthwise.collect_moments(net, ["0"], [x])["0"], way)
+    return net[0], r_squared
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_a_kernel_that_is_3x3_at_heart_comes_back_exactly(part):
         part.weight[:, :, tall : tall + inner.shape[2], wide : wide + inner.shape[3]] = inner
     x = torch.randn(8, 6, 15, 13)
     for way in ("least_squares", "crop"):
-        small, kept = shrunk(part, x, way)
+        small, r_squared = shrunk(part, x, way)
         assert small.kernel_size == (3, 3)
-        assert kept == pytest.approx(1.0, abs=1e-4)
+        assert r_squared == pytest.approx(1.0, abs=1e-4)
         with torch.no_grad():
             assert torch.allclose(small(x), part(x), atol=2e-3)
 
@@ -53,16 +53,16 @@ def test_least_squares_is_the_exact_minimum_and_never_worse_than_the_crop():
     torch.manual_seed(0)
     part = conv()
     x = torch.nn.functional.avg_pool2d(torch.randn(16, 6, 20, 20), 3, 1)  # neighbours are alike, as in images
-    (fitted, kept), (cropped, kept_by_crop) = (shrunk(part, x, way) for way in ("least_squares", "crop"))
+    (fitted, r_squared), (cropped, kept_by_crop) = (shrunk(part, x, way) for way in ("least_squares", "crop"))
     with torch.no_grad():
-        wanted = part(x) - part.bias.reshape(1, -1, 1, 1)
+        expected = part(x) - part.bias.reshape(1, -1, 1, 1)
         patches = torch.nn.functional.unfold(x[:, :1], 3, padding=1).transpose(0, 1).flatten(1).double()
-        exact = torch.linalg.lstsq(patches.T, wanted[:, 0].flatten().double()).solution
+        exact = torch.linalg.lstsq(patches.T, expected[:, 0].flatten().double()).solution
         assert torch.allclose(fitted.weight[0].flatten().double(), exact, atol=1e-2)
-        errors = [float(((layer(x) - part(x)) ** 2).sum() / (wanted**2).sum()) for layer in (fitted, cropped)]
-    assert kept == pytest.approx(1 - errors[0], abs=1e-3)
+        errors = [float(((layer(x) - part(x)) ** 2).sum() / (expected**2).sum()) for layer in (fitted, cropped)]
+    assert r_squared == pytest.approx(1 - errors[0], abs=1e-3)
     assert kept_by_crop == pytest.approx(1 - errors[1], abs=1e-3)
-    assert kept > kept_by_crop > 0
+    assert r_squared > kept_by_crop > 0
 
 
 def test_the_crop_is_the_middle_times_one_factor_a_channel():

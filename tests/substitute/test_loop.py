@@ -12,12 +12,12 @@ class InterruptedTestError(Exception):
 
 
 def test_fine_tuning_records_its_curve(candidate, context):
-    found = run(candidate, context, recover=QUICK)
-    replaced, recovered = found.tables["substitution_steps"][-2:]
+    result = run(candidate, context, recover=QUICK)
+    replaced, recovered = result.tables["substitution_steps"][-2:]
     assert recovered["step"] == "recovered"
-    assert len(found.curves["recovery loss"].y) == 2
-    assert found.curves["substitution"].y[-1] == recovered["accuracy_validation"]
-    assert found.results["accuracy_replaced"].value == replaced["accuracy_validation"]
+    assert len(result.curves["recovery loss"].y) == 2
+    assert result.curves["substitution"].y[-1] == recovered["accuracy_validation"]
+    assert result.results["accuracy_replaced"].value == replaced["accuracy_validation"]
     assert not list(context.folder.glob(choices.FILE))
 
 

@@ -41,7 +41,7 @@ TIMM = {
 }
 
 
-def adapted(source, args, size, found, folder):
+def adapted(source, args, size, result, folder):
     """Replace everything; check what was found, that gates were absorbed, and that a checkpoint brings it back."""
     spec = image_spec(channels=3, height=size, width=size, mean=(0,) * 3, std=(1,) * 3, classes=("a", "b", "c", "d"))
     settings = ModelSettings(source=source, args=args)
@@ -50,7 +50,7 @@ def adapted(source, args, size, found, folder):
     places = survey.find_replaceable(STAGE, net, x[:2])
     gone = places.places.get("squeeze_excite", ())
     counted = {kind: len(survey.outside(names, gone)) for kind, names in places.places.items()}
-    assert {kind: number for kind, number in counted.items() if number} == found
+    assert {kind: number for kind, number in counted.items() if number} == result
     assert places.skipped == ()
     module = copy.deepcopy(net)
     replace.shrink_depthwise(module, places.places.get("depthwise", ()), [x], "least_squares")
@@ -103,5 +103,5 @@ def test_every_family_is_adapted_and_comes_back(family: Family, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_b0", "regnet_y_400mf", "vit_b_16", "convnext_tiny"])
 def test_adapted_families_are_pruned(name, tmp_path):
-    family = next(one for one in FAMILIES if one.name == name)
+    family = next(item for item in FAMILIES if item.name == name)
     prunes(*adapted(f"torchvision:{name}", family.args, family.size, FOUND[name], tmp_path), tmp_path)

@@ -21,9 +21,9 @@ class Scaled(nn.Module):
 
 
 def gate(channels=8):
-    made = SqueezeExcitation(channels, 4)
-    nn.init.normal_(made.fc2.bias, std=2.0)
-    return made.eval()
+    network = SqueezeExcitation(channels, 4)
+    nn.init.normal_(network.fc2.bias, std=2.0)
+    return network.eval()
 
 
 def _wrapped(part):
@@ -63,16 +63,16 @@ def test_the_mean_gate_is_the_best_number_for_each_channel():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 1), gate(), nn.Conv2d(8, 4, 1)).eval()
     batches = [torch.randn(16, 3, 6, 6) for _ in range(3)]
-    found = se.mean_gates(net, ["1"], batches)["1"]
+    result = se.mean_gates(net, ["1"], batches)["1"]
     with torch.no_grad():
         x = torch.cat([net[0](batch) for batch in batches]).transpose(0, 1).flatten(1)
         y = torch.cat([net[1](net[0](batch)) for batch in batches]).transpose(0, 1).flatten(1)
     columns = zip(x.double(), y.double(), strict=True)
     exact = torch.stack([torch.linalg.lstsq(a[:, None], b[:, None]).solution[0, 0] for a, b in columns])
-    assert torch.allclose(found.k.double(), exact, atol=1e-5)
-    assert found.explained == pytest.approx(1 - float(((y - found.k[:, None] * x) ** 2).sum() / (y**2).sum()), abs=1e-4)
-    assert found.explained_by_one == pytest.approx(1 - float(((y - x) ** 2).sum() / (y**2).sum()), abs=1e-4)
-    assert found.explained > found.explained_by_one
+    assert torch.allclose(result.k.double(), exact, atol=1e-5)
+    assert result.explained == pytest.approx(1 - float(((y - result.k[:, None] * x) ** 2).sum() / (y**2).sum()), abs=1e-4)
+    assert result.explained_by_one == pytest.approx(1 - float(((y - x) ** 2).sum() / (y**2).sum()), abs=1e-4)
+    assert result.explained > result.explained_by_one
 
 
 NETS = {

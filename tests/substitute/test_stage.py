@@ -29,10 +29,12 @@ def test_settings_without_effect_are_refused(fields, told):
 
 
 def test_each_activation_can_be_chosen_by_itself(candidate, context):
-    found = run(candidate, context, activations={"hardswish": "relu", "silu": "relu6"}, squeeze_excite="keep", depthwise="keep")
-    assert kinds(found.candidate.module).count("ReLU") == 1
-    assert kinds(found.candidate.module).count("ReLU6") == 1
-    assert kinds(found.candidate.module).count("GELU") == 1
+    result = run(
+        candidate, context, activations={"hardswish": "relu", "silu": "relu6"}, squeeze_excite="keep", depthwise="keep"
+    )
+    assert kinds(result.candidate.module).count("ReLU") == 1
+    assert kinds(result.candidate.module).count("ReLU6") == 1
+    assert kinds(result.candidate.module).count("GELU") == 1
 
 
 def test_the_new_network_is_loaded_from_data_alone(candidate, context, tmp_path):

@@ -11,11 +11,11 @@ MATCHED = ({"loss": "hint", "student_layer": "a", "student_shape": [4, 2, 2]},)
 
 
 def progress(*metrics, higher_is_better=True):
-    made = TrainingProgress(notes=[NOTE])
+    network = TrainingProgress(notes=[NOTE])
     better = [
-        made.add(1.0 / n, 2.0 / n, metric, higher_is_better=higher_is_better) for n, metric in enumerate(metrics, start=1)
+        network.add(1.0 / n, 2.0 / n, metric, higher_is_better=higher_is_better) for n, metric in enumerate(metrics, start=1)
     ]
-    return made, better
+    return network, better
 
 
 def test_curves_count_epochs_from_one_and_are_named_after_the_metric():
@@ -41,18 +41,18 @@ def test_curves_count_epochs_from_one_and_are_named_after_the_metric():
     ],
 )
 def test_the_best_epoch_is_the_first_of_the_best_metric(metrics, higher, better, best):
-    made, found = progress(*metrics, higher_is_better=higher)
-    assert found == better
-    assert made.best_epoch == best
+    network, result = progress(*metrics, higher_is_better=higher)
+    assert result == better
+    assert network.best_epoch == best
 
 
 def test_a_history_and_a_progress_survive_json_and_a_checkpoint():
-    made, _ = progress(0.5, 0.7)
-    history = made.history("accuracy", MATCHED)
+    network, _ = progress(0.5, 0.7)
+    history = network.history("accuracy", MATCHED)
     assert History.from_json(json.loads(json.dumps(history.to_json()))) == history
     assert History.from_json(json.loads(json.dumps(History().to_json()))) == History()
-    again = TrainingProgress.from_state_dict(json.loads(json.dumps(made.state_dict())))
-    assert again == made
+    again = TrainingProgress.from_state_dict(json.loads(json.dumps(network.state_dict())))
+    assert again == network
     assert again.add(0.1, 0.1, 0.9)
 
 

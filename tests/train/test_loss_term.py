@@ -30,21 +30,21 @@ def test_weighted_terms_add_up():
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 3, generator=generator)
     batch = next(iter(toy_data().train.ordered(5)))
-    answers = LossInputs(batch, student, teacher, Classification())
+    cached_teacher = LossInputs(batch, student, teacher, Classification())
     hard, soft = HardLabels(weight=0.3), Response(weight=0.7)
-    total = hard.weight * hard.forward(answers) + soft.weight * soft.forward(answers)
-    reference = 0.3 * nn.functional.cross_entropy(student, batch.target) + 0.7 * Response().forward(answers)
+    total = hard.weight * hard.forward(cached_teacher) + soft.weight * soft.forward(cached_teacher)
+    reference = 0.3 * nn.functional.cross_entropy(student, batch.target) + 0.7 * Response().forward(cached_teacher)
     torch.testing.assert_close(total, reference)
 
 
 def test_a_term_that_warms_up_counts_nothing_at_first(tmp_path):
-    seen = []
+    records = []
     module = plain_net()
     settings = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", weight_decay=0.0, schedule="constant", warmup=0.0)
     terms = (HardLabels(weight=1.0, warmup=0.5),)
-    train(module, tmp_path, settings, terms=terms, after_step=lambda: seen.append(module[0].weight.detach().clone()))
-    assert torch.equal(seen[0], plain_net()[0].weight)
-    assert not torch.equal(seen[1], seen[0])
+    train(module, tmp_path, settings, terms=terms, after_step=lambda: records.append(module[0].weight.detach().clone()))
+    assert torch.equal(records[0], plain_net()[0].weight)
+    assert not torch.equal(records[1], records[0])
 
 
 def test_a_loss_of_each_sample_is_averaged_with_the_samples_weights():

@@ -43,12 +43,12 @@ def test_clipping_bounds_the_step(tmp_path):
 
 
 def test_the_moving_average_is_what_is_kept(tmp_path):
-    seen = []
+    records = []
     module = plain_net()
     settings = Training(epochs=1, batch_size=16, lr=0.05, ema=0.9, keep="last")
-    train(module, tmp_path, settings, after_step=lambda: seen.append(module[0].weight.detach().clone()))
-    average = seen[0]
-    for n, weight in enumerate(seen[1:], start=1):
+    train(module, tmp_path, settings, after_step=lambda: records.append(module[0].weight.detach().clone()))
+    average = records[0]
+    for n, weight in enumerate(records[1:], start=1):
         d = min(0.9, (1 + n) / (10 + n))
         average = d * average + (1 - d) * weight
     torch.testing.assert_close(module[0].weight.detach(), average, rtol=1e-5, atol=1e-6)
@@ -78,9 +78,9 @@ def test_a_student_that_cannot_be_differentiated_twice_is_named(tmp_path):
 
 def test_a_step_is_the_learning_rate_of_its_index_times_the_gradient(tmp_path):
     """Two steps of SGD with Nesterov momentum 0.9, written out."""
-    seen, module = [], plain_net()
+    records, module = [], plain_net()
     settings = Training(epochs=2, batch_size=48, lr=0.1, optimizer="sgd", weight_decay=0.0, schedule="cosine", warmup=0.0)
-    train(module, tmp_path, settings, after_step=lambda: seen.append(module[0].weight.detach().clone()))
+    train(module, tmp_path, settings, after_step=lambda: records.append(module[0].weight.detach().clone()))
     reference, momentum = plain_net(), [torch.zeros_like(p) for p in plain_net().parameters()]
     for step in range(2):
         (batch,) = toy_data().train.epoch(step, 48, 3)
@@ -91,7 +91,7 @@ def test_a_step_is_the_learning_rate_of_its_index_times_the_gradient(tmp_path):
             for parameter, buffer, gradient in zip(reference.parameters(), momentum, gradients, strict=True):
                 buffer.mul_(0.9).add_(gradient)
                 parameter -= rate * (gradient + 0.9 * buffer)
-        torch.testing.assert_close(seen[step], reference[0].weight.detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(records[step], reference[0].weight.detach(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(1, [1, 1, 1]), (2, [2, 1]), (3, [3]), (4, [3])])

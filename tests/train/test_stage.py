@@ -14,14 +14,14 @@ def context(folder: Path) -> Context:
 
 def test_it_trains_a_copy_as_the_loop_does_on_the_tasks_loss(tmp_path):
     stage = Train(epochs=3, batch_size=16, lr=0.02)
-    given = conv_net()
-    candidate = Candidate(toy_data().spec, given, lineage="parent")
+    original = conv_net()
+    candidate = Candidate(toy_data().spec, original, lineage="parent")
     outcome = stage.run(candidate, context(tmp_path))
     reference = conv_net()
     history = train(reference, tmp_path / "loop", stage)
     state = outcome.candidate.network().state_dict()
     assert all(torch.equal(value, state[name]) for name, value in reference.state_dict().items())
-    assert all(torch.equal(value, given.state_dict()[name]) for name, value in conv_net().state_dict().items())
+    assert all(torch.equal(value, original.state_dict()[name]) for name, value in conv_net().state_dict().items())
     assert outcome.curves == history.curves
     assert outcome.candidate.lineage == candidate.lineage
     assert {name: quantity.value for name, quantity in outcome.results.items()} == {

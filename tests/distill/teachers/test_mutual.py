@@ -8,7 +8,7 @@ from tests.train.toy_training import SETTINGS, conv_net, toy_data
 
 def test_peers_learn_from_the_labels_and_from_each_other():
     peers = [conv_net(3), conv_net(4)]
-    before = [one.state_dict()["0.weight"].clone() for one in peers]
+    before = [item.state_dict()["0.weight"].clone() for item in peers]
     training = SETTINGS.model_copy(update={"lr": 0.05})
     teacher = started(Peers(peers, training, toy_data(), Classification(), 1.0))
     batch = batch_of(size=16)

@@ -38,11 +38,11 @@ def test_the_moving_average_follows_the_student():
 def test_the_ensemble_is_the_weighted_mean_of_the_student_outputs():
     teacher, batch = started(EnsembleTeacher(0.6, 48, 3)), batch_of()
     assert teacher.logits(batch) is None
-    answers = [probabilities(range(6), seed) for seed in range(3)]
-    for p in answers:
+    outputs = [probabilities(range(6), seed) for seed in range(3)]
+    for p in outputs:
         teacher.after_batch(batch, p.log())
     weights = [0.6**2, 0.6, 1.0]
-    expected = sum(w * p for w, p in zip(weights, answers, strict=True)) / sum(weights)
+    expected = sum(w * p for w, p in zip(weights, outputs, strict=True)) / sum(weights)
     torch.testing.assert_close(teacher.logits(batch).exp(), expected)
     other = next(iter(ToySplit(48, 1).epoch(1, 48, 0)))
     assert teacher.logits(other) is None
@@ -71,9 +71,9 @@ def test_reinitialized_copies_keep_frozen_weights_and_the_statistics_that_belong
 
 def test_born_again_copies_are_trained_in_turn_and_recorded(context):
     outcome = Distill(**QUICK, teacher=BornAgain(twins=3)).run(candidate(), context)
-    found = {name: quantity.detail for name, quantity in outcome.results.items() if name.startswith("assistant")}
-    assert list(found) == ["assistant_1", "assistant_2"]
-    assert found["assistant_2"].startswith("generation 2, on validation")
+    result = {name: quantity.detail for name, quantity in outcome.results.items() if name.startswith("assistant")}
+    assert list(result) == ["assistant_1", "assistant_2"]
+    assert result["assistant_2"].startswith("generation 2, on validation")
 
 
 def test_teachers_that_differ_by_process_are_refused_in_a_launch(monkeypatch):

@@ -42,9 +42,9 @@ def test_interrupted_training_with_each_teacher_continues_to_equal_weights(conte
         cut_after(patch, 5)
         with pytest.raises(CutError):
             stage.run(candidate(), cut)
-    found = stage.run(candidate(), cut)
-    assert same(found.candidate.network(), expected.candidate.network())
-    assert found.curves == expected.curves
+    result = stage.run(candidate(), cut)
+    assert same(result.candidate.network(), expected.candidate.network())
+    assert result.curves == expected.curves
     assert not same(expected.candidate.network(), conv_net())
 
 

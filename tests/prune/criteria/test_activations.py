@@ -37,27 +37,27 @@ def _material(data, task):
     return ScoringData([batch for _, batch in zip(range(2), data.train.ordered(8), strict=False)], task)
 
 
-def _inputs(net, given):
+def _inputs(net, samples):
     """What the second convolution reads, (positions, 8), float64."""
-    x = torch.cat([torch.relu(net.conv(batch.input)) for batch in given.batches]).detach().double()
+    x = torch.cat([torch.relu(net.conv(batch.input)) for batch in samples.batches]).detach().double()
     return x.movedim(1, -1).reshape(-1, 8).numpy()
 
 
 @pytest.fixture
 def group(reader, spec):
-    return {found.root: found.tp_group for found in groups.find_groups(build_graph(reader, spec), reader)}["conv"]
+    return {group.root: group.tp_group for group in groups.find_groups(build_graph(reader, spec), reader)}["conv"]
 
 
 @pytest.mark.parametrize(
     ("method", "of"), [(apoz, lambda x: (x > 0).mean(0)), (activation, lambda x: np.abs(x).mean(0))], ids=["apoz", "activation"]
 )
 def test_channels_are_judged_by_what_their_readers_are_given(method, of, reader, data, task, group):
-    scorer, given = method(), _material(data, task)
-    scorer.collect(reader, given)
-    expected = of(_inputs(reader, given))
-    found = scorer.channels("conv", group)
-    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-4)
-    assert float(found[2]) == 0.0
+    scorer, samples = method(), _material(data, task)
+    scorer.collect(reader, samples)
+    expected = of(_inputs(reader, samples))
+    result = scorer.channels("conv", group)
+    np.testing.assert_allclose(result, expected / expected.mean(), rtol=1e-4)
+    assert float(result[2]) == 0.0
     assert not hasattr(reader.two, "_importance")
 
 
@@ -68,9 +68,9 @@ def test_apoz_without_zeros_is_refused_with_what_to_use(data, task):
 
 
 def test_wanda_is_the_weight_times_the_norm_of_what_it_multiplies(reader, data, task, group):
-    scorer, given = wanda(), _material(data, task)
-    scorer.collect(reader, given)
-    x = _inputs(reader, given)
+    scorer, samples = wanda(), _material(data, task)
+    scorer.collect(reader, samples)
+    x = _inputs(reader, samples)
     norm = np.sqrt((x**2).mean(0))
     w = np.abs(reader.two.weight.detach().numpy().astype(np.float64))
     expected = np.stack([w[o] * norm[4 * (o // 4) : 4 * (o // 4) + 4, None, None] for o in range(8)])
@@ -94,10 +94,10 @@ def test_wanda_sees_both_projections_of_attention(data, task):
             return self.head(self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1))
 
     torch.manual_seed(0)
-    net, given, scorer = Attending().eval(), _material(data, task), wanda()
-    scorer.collect(net, given)
+    net, samples, scorer = Attending().eval(), _material(data, task), wanda()
+    scorer.collect(net, samples)
     attention = net.attention
-    tokens = torch.cat([batch.input[:, 0] for batch in given.batches]).double()
+    tokens = torch.cat([batch.input[:, 0] for batch in samples.batches]).double()
     w, b = attention.in_proj_weight.detach().double(), attention.in_proj_bias.detach().double()
     q, k, v = (
         (tokens @ part.T + bias).view(-1, 8, 2, 4).transpose(1, 2) for part, bias in zip(w.split(8), b.split(8), strict=True)

@@ -11,25 +11,25 @@ from tests.prune.criteria.smooth_network import in_float64, scoring_data
 
 
 def test_snip_is_the_gradient_of_a_gate_on_each_weight(small, data, task):
-    given = scoring_data(data, task, small, count=1)
+    samples = scoring_data(data, task, small, count=1)
     scorer = snip()
-    scorer.collect(small, given)
-    net, x, y = in_float64(small, given.batches[0])
+    scorer.collect(small, samples)
+    net, x, y = in_float64(small, samples.batches[0])
     gate = torch.ones_like(net.conv.weight, requires_grad=True)
     z = net.head(torch.tanh(nn.functional.conv2d(x, net.conv.weight * gate, padding=1)).mean((2, 3)))
     loss = (torch.logsumexp(z, 1) - z[torch.arange(len(y)), y]).mean()
     expected = torch.autograd.grad(loss, gate)[0].abs()
-    found = scorer.weights("conv.weight", small.conv.weight)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-8)
+    result = scorer.weights("conv.weight", small.conv.weight)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-4, atol=1e-8)
     assert small.conv.weight.grad is None
 
 
 def test_grasp_ranks_by_the_change_of_the_gradients_norm(small, data, task):
-    given = scoring_data(data, task, small, count=1)
+    samples = scoring_data(data, task, small, count=1)
     scorer = grasp()
-    scorer.collect(small, given)
-    found = scorer.weights("conv.weight", small.conv.weight).double()
-    net, x, y = in_float64(small, given.batches[0])
+    scorer.collect(small, samples)
+    result = scorer.weights("conv.weight", small.conv.weight).double()
+    net, x, y = in_float64(small, samples.batches[0])
 
     def flow(step, place):
         """Squared norm of the gradient with one weight made smaller by a fraction `step`."""
@@ -42,7 +42,7 @@ def test_grasp_ranks_by_the_change_of_the_gradients_norm(small, data, task):
 
     places = range(0, 108, 9)
     slopes = np.array([(flow(-1e-4, p) - flow(1e-4, p)) / 2e-4 / 2 for p in places])  # by central differences: w · (H g)
-    mine = found.view(-1)[list(places)].numpy()
+    mine = result.view(-1)[list(places)].numpy()
     np.testing.assert_allclose(mine - mine[0], slopes - slopes[0], rtol=1e-3, atol=1e-3 * np.abs(slopes).max())
     assert min(float(scorer.weights(name, p).min()) for name, p in prunable(small).items()) == 0.0
 

@@ -10,18 +10,18 @@ from tests.prune.criteria.smooth_network import cross_entropy, in_float64, scori
 
 
 def test_hessian_is_the_mean_squared_gradient_of_single_samples_times_the_squared_weight(small, data, task, spec):
-    given = scoring_data(data, task, small)
+    scoring = scoring_data(data, task, small)
     scorer = hessian()
-    scorer.collect(small, given)
+    scorer.collect(small, scoring)
     squares, samples = 0.0, 0
-    for batch in given.batches:
+    for batch in scoring.batches:
         net, xs, ys = in_float64(small, batch)
         for x, y in zip(xs, ys, strict=True):
             g = torch.autograd.grad(cross_entropy(net, x[None], y[None]), net.conv.weight)[0]
             squares, samples = squares + g.numpy() ** 2, samples + 1
     expected = squares / samples * small.conv.weight.detach().numpy().astype(np.float64) ** 2
     np.testing.assert_allclose(scorer.weights("conv.weight", small.conv.weight), expected, rtol=1e-3, atol=1e-9)
-    root = next(found for found in groups.find_groups(build_graph(small, spec), small) if found.root == "conv")
+    root = next(group for group in groups.find_groups(build_graph(small, spec), small) if group.root == "conv")
     own = expected.sum((1, 2, 3))
     head = (small.head.weight.detach() ** 2 * small.head.weight.grad).sum(0).numpy()
     np.testing.assert_allclose(scorer.channels("conv", root.tp_group), (own + head) / 2, rtol=1e-3)

@@ -35,7 +35,7 @@ def chain():
 @pytest.fixture
 def group(chain, spec):
     """The channels of the first convolution."""
-    return {found.root: found.tp_group for found in groups.find_groups(build_graph(chain, spec), chain)}["one"]
+    return {group.root: group.tp_group for group in groups.find_groups(build_graph(chain, spec), chain)}["one"]
 
 
 def _array(w):
@@ -61,7 +61,7 @@ def test_magnitude_counts_every_weight_that_goes_with_the_channel(chain, group):
 def test_bn_scale_is_the_scale_of_the_batch_norm_and_silent_without_one(chain, group, spec):
     expected = np.abs(_array(chain.norm.weight))
     np.testing.assert_allclose(bn_scale().channels("one", group), expected / expected.mean(), rtol=1e-5)
-    other = {found.root: found.tp_group for found in groups.find_groups(build_graph(chain, spec), chain)}["two"]
+    other = {group.root: group.tp_group for group in groups.find_groups(build_graph(chain, spec), chain)}["two"]
     assert bn_scale().channels("two", other) is None
 
 

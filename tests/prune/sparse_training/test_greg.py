@@ -52,19 +52,19 @@ def test_all_weights_shrink_alike_until_some_are_picked_and_the_others_are_set_f
     marks = {name: torch.rand(mask.shape) < 0.5 for name, mask in _everything(residual).items()}
     growth = GrowingPenalty(settings, _everything(residual), residual, lambda _: marks)
     start = {name: residual.get_parameter(name).detach().clone() for name in marks}
-    seen = {}
+    records = {}
     optimizer = torch.optim.SGD(residual.parameters(), lr=0.1)
     for step in range(8):
         optimizer.zero_grad()
         growth.penalty().backward()
         optimizer.step()
         growth()
-        seen[step + 1] = {name: residual.get_parameter(name).detach().clone() for name in marks}
+        records[step + 1] = {name: residual.get_parameter(name).detach().clone() for name in marks}
     for name, mask in marks.items():
         shrunk = start[name] * (1 - 0.01) * (1 - 0.02)  # factors 0, 0.1, 0.2 before the picking after step 3
-        assert torch.allclose(seen[3][name], shrunk, rtol=1e-5, atol=1e-8)
-        assert torch.equal(seen[8][name][~mask], seen[3][name][~mask])
-        assert float(seen[8][name][mask].abs().sum()) < 0.5 * float(seen[3][name][mask].abs().sum())
+        assert torch.allclose(records[3][name], shrunk, rtol=1e-5, atol=1e-8)
+        assert torch.equal(records[8][name][~mask], records[3][name][~mask])
+        assert float(records[8][name][mask].abs().sum()) < 0.5 * float(records[3][name][mask].abs().sum())
 
 
 def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():

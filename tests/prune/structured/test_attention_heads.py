@@ -40,8 +40,8 @@ def _maxvit():
 
 def _timm():
     extra = {"img_size": SIZE, "patch_size": 8, "depth": 2, "num_heads": 4, "embed_dim": 32, "mlp_ratio": 2.0}
-    made: nn.Module = pytest.importorskip("timm.models.vision_transformer").VisionTransformer(num_classes=4, **extra)
-    return made
+    vit: nn.Module = pytest.importorskip("timm.models.vision_transformer").VisionTransformer(num_classes=4, **extra)
+    return vit
 
 
 NETWORKS = {"vit": _vit, "swin": _swin, "swin_v2": lambda: _swin(2), "maxvit": _maxvit, "timm": _timm}

@@ -28,8 +28,8 @@ def test_the_multiple_follows_from_runtime_precision_and_instructions_with_a_sou
     device = load_device(name)
     if device.hardware is not None:
         device = device.model_copy(update={"hardware": device.hardware.model_copy(update={"instruction_sets": sets})})
-    found, source = device_multiple(device)
-    assert found == multiple
+    result, source = device_multiple(device)
+    assert result == multiple
     assert "(" in source
 
 

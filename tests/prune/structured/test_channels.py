@@ -120,9 +120,9 @@ def test_random_and_magnitude_choose_differently(residual, spec):
 def test_a_narrowed_layer_that_was_frozen_stays_frozen(residual, spec):
     residual.stem.requires_grad_(False)
     pruner = ChannelPruner(residual, spec, measure="params", ranking="global", limits=Constraints())
-    made = pruner.prune(residual, 0.3, magnitude()).module
-    assert made.stem[0].weight.shape[0] < residual.stem[0].weight.shape[0]
-    assert {name for name, p in made.named_parameters() if not p.requires_grad} == {
+    network = pruner.prune(residual, 0.3, magnitude()).module
+    assert network.stem[0].weight.shape[0] < residual.stem[0].weight.shape[0]
+    assert {name for name, p in network.named_parameters() if not p.requires_grad} == {
         "stem.0.weight",
         "stem.1.weight",
         "stem.1.bias",
@@ -147,11 +147,11 @@ def test_a_grouped_reader_loses_equal_numbers_of_each_group_behind_a_concatenati
     torch.manual_seed(0)
     dense = _Concatenated().eval()
     _, cut = prune_channels(dense, spec, 0.7, "params", round_to=1)
-    kept = torch.isin(dense.stem.bias, cut.module.stem.bias)
-    assert kept[:4].sum() == kept[4:].sum() < 4
+    remaining = torch.isin(dense.stem.bias, cut.module.stem.bias)
+    assert remaining[:4].sum() == remaining[4:].sum() < 4
     zeroed = copy.deepcopy(dense)
     with torch.no_grad():
         for layer in (zeroed.stem, zeroed.grouped, zeroed.depthwise):
-            layer.weight[~kept], layer.bias[~kept] = 0.0, 0.0
+            layer.weight[~remaining], layer.bias[~remaining] = 0.0, 0.0
         x = torch.randn(2, *spec.shape)
         torch.testing.assert_close(cut.module(x), zeroed(x), atol=1e-5, rtol=1e-5)

@@ -21,12 +21,12 @@ def test_removing_channels_is_setting_them_to_zero(name, large):
             nn.init.normal_(part.bias, std=0.1)
             nn.init.uniform_(part.weight, 0.5, 1.5)
     graph = build_graph(net, large)
-    found = [group for group in groups.find_groups(graph, net) if not group.fixed_reason and group.width > group.repeats][::4]
-    assert len(found) > 2
-    picks = {g.root: [place + part * (g.width // g.repeats) for part in range(g.repeats) for place in (1,)] for g in found}
+    result = [group for group in groups.find_groups(graph, net) if not group.fixed_reason and group.width > group.repeats][::4]
+    assert len(result) > 2
+    picks = {g.root: [place + part * (g.width // g.repeats) for part in range(g.repeats) for place in (1,)] for g in result}
     small = copy.deepcopy(net)
     groups.remove_channels(small, build_graph(small, large), picks)
-    for group in found:
+    for group in result:
         for dep, _ in group.tp_group:
             part = dep.target.module
             if dep.target.type in (0, 1, 2, 4) and graph.is_out_channel_pruning_fn(dep.handler):
@@ -35,8 +35,8 @@ def test_removing_channels_is_setting_them_to_zero(name, large):
     torch.testing.assert_close(small(x), net(x), rtol=1e-8, atol=1e-10)
 
 
-def _mute(part, group, wanted):
-    indices = next(indices for dep, indices in group if dep.target is wanted.target and dep.handler == wanted.handler)
+def _mute(part, group, expected):
+    indices = next(indices for dep, indices in group if dep.target is expected.target and dep.handler == expected.handler)
     with torch.no_grad():
         part.weight[indices] = 0
         if part.bias is not None:
@@ -52,9 +52,9 @@ def test_a_layer_that_cannot_be_followed_is_left_alone_with_the_reason(residual,
         return original(graph, layer, channels)
 
     monkeypatch.setattr(groups, "channels_of", failing)
-    found = {group.root: group.fixed_reason for group in groups.find_groups(build_graph(residual, spec), residual)}
-    assert found["project.0"].code == "prune.not_followed"
-    assert found["project.0"].values["error"] == "ZeroDivisionError: integer division by zero"
+    result = {group.root: group.fixed_reason for group in groups.find_groups(build_graph(residual, spec), residual)}
+    assert result["project.0"].code == "prune.not_followed"
+    assert result["project.0"].values["error"] == "ZeroDivisionError: integer division by zero"
 
 
 def test_channels_that_pass_a_shuffle_are_left_alone_with_the_reason(spec):

@@ -71,8 +71,8 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
             norm.bias.zero_()
     before = copy.deepcopy(resnet.state_dict())
     pruner = _layers(resnet, large)
-    found = block_importance(resnet, pruner.prunable, pruner.samples)
-    assert found["layer3.1"] < 1e-6 < min(value for name, value in found.items() if name != "layer3.1")
+    result = block_importance(resnet, pruner.prunable, pruner.samples)
+    assert result["layer3.1"] < 1e-6 < min(value for name, value in result.items() if name != "layer3.1")
     cut = pruner.prune(resnet, 0.95, magnitude())
     assert is_skipped(cut.module.layer3[1])
     assert count_network(cut.module, large).macs <= 0.95 * count_network(resnet, large).macs
@@ -179,10 +179,10 @@ def test_layers_of_a_transformer_with_the_norm_behind_the_sum_are_dropped(return
     net = Encoder(returns_tuple).eval()
     assert removable_blocks(net, large) == tuple(f"layer.{index}" for index in range(4))
     pruned = _layers(net, large).prune(net, 0.6, magnitude()).module
-    kept = [index for index in range(4) if not is_skipped(pruned.layer[index])]
-    assert 0 < len(kept) < 4
+    remaining = [index for index in range(4) if not is_skipped(pruned.layer[index])]
+    assert 0 < len(remaining) < 4
     reference = copy.deepcopy(net)
-    reference.layer = torch.nn.ModuleList(net.layer[index] for index in kept)
+    reference.layer = torch.nn.ModuleList(net.layer[index] for index in remaining)
     x = torch.randn(2, *large.shape)
     save(pruned, net, tmp_path / "small.safetensors")
     with torch.no_grad():

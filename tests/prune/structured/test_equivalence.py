@@ -87,7 +87,7 @@ def test_a_network_that_does_not_run_in_double_precision_is_refused_with_the_rea
 def test_trials_start_from_one_copy_with_random_weights(spec, monkeypatch):
     copies = []
     real = equivalence._trial_copy
-    monkeypatch.setattr(equivalence, "_trial_copy", lambda *given, **more: copies.append(1) or real(*given, **more))
+    monkeypatch.setattr(equivalence, "_trial_copy", lambda *arguments, **more: copies.append(1) or real(*arguments, **more))
     picks = {"mixed": range(8), "after": range(8), "last": range(8)}
     assert set(equivalence.unprunable(ShuffleThenNorm().eval(), spec, picks)) >= {"mixed"}
     assert copies == [1]

@@ -24,18 +24,18 @@ def _score(data, task):
 
 
 def test_each_round_scores_what_the_one_before_left_and_keeps_the_same_part_of_it(residual, spec, data, task):
-    pruner, seen, settled = _pruner(residual, spec), [], []
+    pruner, records, settled = _pruner(residual, spec), [], []
 
-    def score(each, network):
-        seen.append((each, pruner.cost_fraction(network)))
-        return _score(data, task)(each, network)
+    def score(item, network):
+        records.append((item, pruner.cost_fraction(network)))
+        return _score(data, task)(item, network)
 
     cut, _ = rounds.prune_iteratively(pruner, residual, 0.25, rounds=2, score=score, recalibrate=settled.append)
-    assert [each for each, _ in seen] == [0, 1]
-    assert seen[0][1] == 1.0
-    assert seen[1][1] == pytest.approx(0.5, abs=0.05)
+    assert [item for item, _ in records] == [0, 1]
+    assert records[0][1] == 1.0
+    assert records[1][1] == pytest.approx(0.5, abs=0.05)
     assert pruner.cost_fraction(cut.module) <= 0.25
-    assert [pruner.cost_fraction(network) for network in settled] == [seen[1][1], pruner.cost_fraction(cut.module)]
+    assert [pruner.cost_fraction(network) for network in settled] == [records[1][1], pruner.cost_fraction(cut.module)]
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.9])

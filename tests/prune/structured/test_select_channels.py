@@ -23,9 +23,9 @@ from compress.prune.structured.select_channels import (
     max_ratio=st.floats(0.05, 0.95),
 )
 def test_widths_are_smaller_divisible_and_above_the_ceiling(width, repeats, round_to, max_ratio):
-    found = allowed_widths(width, width, repeats=repeats, round_to=round_to, max_ratio=max_ratio)
-    assert list(found) == sorted(set(found), reverse=True)
-    for w in found:
+    result = allowed_widths(width, width, repeats=repeats, round_to=round_to, max_ratio=max_ratio)
+    assert list(result) == sorted(set(result), reverse=True)
+    for w in result:
         assert 0 < w < width
         assert w % repeats == 0
         assert w >= width * (1 - max_ratio) - 1e-6
@@ -70,39 +70,39 @@ def test_lowest_repeats_places_over_the_parts():
 
 @given(most=st.integers(1, 60), edge=st.integers(1, 70), start=st.integers(-5, 80))
 def test_shortest_finds_the_edge_from_any_guess(most, edge, start):
-    asked = []
+    calls = []
 
     def enough(n):
         assert 1 <= n <= most
-        assert n not in asked
-        asked.append(n)
+        assert n not in calls
+        calls.append(n)
         return n >= edge
 
-    found = bisect_min(enough, start, most)
-    assert found == min(edge, most)
-    assert found in asked
+    result = bisect_min(enough, start, most)
+    assert result == min(edge, most)
+    assert result in calls
 
 
 def test_shortest_ends_where_what_is_known_will_do():
-    asked = []
-    found = bisect_min(lambda n: asked.append(n) or n >= 10, 14, 100, lambda: 10 <= asked[-1] <= 14 if asked else False)
-    assert (found, asked) == (14, [14])
+    calls = []
+    result = bisect_min(lambda n: calls.append(n) or n >= 10, 14, 100, lambda: 10 <= calls[-1] <= 14 if calls else False)
+    assert (result, calls) == (14, [14])
 
 
 def test_scores_are_divided_by_what_a_set_of_channels_costs():
     layers = {"a": LayerCost(8.0, 4, 3), "b": LayerCost(12.0, 2, 4)}
     both = GroupChoice("a", torch.tensor([1.0, 2.0, 3.0, 4.0]), 4, 4, (2,), (("a", "out", 1.0), ("b", "in", 1.0)))
     pairs = GroupChoice("b", torch.tensor([5.0]), 2, 2, (1,), (("b", "out", 1.0),))
-    found = cost_weighted([both, pairs], layers)
-    torch.testing.assert_close(found[0].scores, both.scores / (8 / 4 + 12 / 4))
-    torch.testing.assert_close(found[1].scores, pairs.scores / 12.0)
+    result = cost_weighted([both, pairs], layers)
+    torch.testing.assert_close(result[0].scores, both.scores / (8 / 4 + 12 / 4))
+    torch.testing.assert_close(result[1].scores, pairs.scores / 12.0)
 
 
 def test_channels_that_cost_nothing_go_last():
     layers = {"a": LayerCost(1.0, 4, 3)}
     free, dear = (GroupChoice(name, torch.ones(4), 4, 4, (2,), ((name, "out", 1.0),)) for name in ("free", "a"))
-    found = cost_weighted([free, dear], layers)
-    assert rank_blocks(found, "global") == [(1, 2), (0, 2)]
+    result = cost_weighted([free, dear], layers)
+    assert rank_blocks(result, "global") == [(1, 2), (0, 2)]
 
 
 def test_what_the_last_block_saved_too_much_comes_back_most_important_first():

@@ -13,11 +13,11 @@ def test_the_search_never_loses_and_finds_the_best_order_of_a_small_matrix():
     s = torch.rand(7, 8, generator=torch.Generator().manual_seed(1)).square()
     order = search_permutation(s, 2, 4)
     assert sorted(order.tolist()) == list(range(8))
-    found = retained_magnitude(s[:, order], 2, 4)
+    result = retained_magnitude(s[:, order], 2, 4)
     splits = {tuple(sorted(p[:4])) for p in permutations(range(8))}
     best = max(retained_magnitude(s[:, [*a, *(set(range(8)) - set(a))]], 2, 4) for a in splits)
-    assert retained_magnitude(s, 2, 4) <= found <= best + 1e-6
-    assert found >= best - 0.02 * best
+    assert retained_magnitude(s, 2, 4) <= result <= best + 1e-6
+    assert result >= best - 0.02 * best
 
 
 @pytest.mark.parametrize("m", [4, 8])

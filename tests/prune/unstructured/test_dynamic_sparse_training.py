@@ -104,7 +104,7 @@ def test_gradients_added_up_over_batches_are_all_seen(sparse):
     hook = DropGrow(net, masks, "rigl", EVERY_STEP, seed=0)
     for part in x.split(8):
         (net(part).square().mean() / 2).backward()
-    twice = {name: found.clone() for name, found in hook.dense.items()}
+    twice = {name: result.clone() for name, result in hook.dense.items()}
     hook.dense.clear()
     net.zero_grad()
     net(x).square().mean().backward()

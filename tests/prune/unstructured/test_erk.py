@@ -19,18 +19,18 @@ def test_erk_gives_the_paper_s_densities_where_no_layer_saturates():
 
 @given(density=st.floats(0.02, 1.0))
 def test_erk_meets_the_density_and_makes_small_layers_denser(density):
-    found = erk_densities(SHAPES, density)
-    kept = sum(found[name] * prod(shape) for name, shape in SHAPES.items())
-    assert kept == pytest.approx(density * sum(map(prod, SHAPES.values())))
-    assert all(0 < d <= 1 for d in found.values())
-    assert found["first"] >= found["middle"]
-    assert found["head"] >= found["wide"]
+    result = erk_densities(SHAPES, density)
+    remaining = sum(result[name] * prod(shape) for name, shape in SHAPES.items())
+    assert remaining == pytest.approx(density * sum(map(prod, SHAPES.values())))
+    assert all(0 < d <= 1 for d in result.values())
+    assert result["first"] >= result["middle"]
+    assert result["head"] >= result["wide"]
 
 
 def test_no_layer_falls_below_its_least_density():
-    found = erk_densities(SHAPES, 0.1, least={"wide": 0.09})
-    assert found["wide"] >= 0.09
-    assert sum(found[n] * prod(s) for n, s in SHAPES.items()) == pytest.approx(0.1 * sum(map(prod, SHAPES.values())))
+    result = erk_densities(SHAPES, 0.1, least={"wide": 0.09})
+    assert result["wide"] >= 0.09
+    assert sum(result[n] * prod(s) for n, s in SHAPES.items()) == pytest.approx(0.1 * sum(map(prod, SHAPES.values())))
 
 
 @pytest.mark.parametrize("density", [0.0, -0.1, 1.1])
@@ -42,9 +42,9 @@ def test_a_density_outside_its_range_is_refused(density):
 @given(weights=st.lists(st.floats(0.1, 10), min_size=1, max_size=6), count=st.integers(0, 500))
 def test_shares_are_whole_and_add_up(weights, count):
     named = {str(i): w for i, w in enumerate(weights)}
-    found = share_removals(named, dict.fromkeys(named, 1000), count)
-    assert sum(found.values()) == count
-    assert all(abs(found[name] - count * w / sum(weights)) <= 1 for name, w in named.items())
+    result = share_removals(named, dict.fromkeys(named, 1000), count)
+    assert sum(result.values()) == count
+    assert all(abs(result[name] - count * w / sum(weights)) <= 1 for name, w in named.items())
 
 
 def test_masks_follow_the_budget():

@@ -10,23 +10,23 @@ from tests.prune.conftest import QUICK, WAYS, WEIGHT
 
 
 def test_a_ticket_is_its_masks_times_the_weights_of_the_step_to_rewind_to(candidate, context, monkeypatch):
-    seen = []
+    records = []
     real = steps.finetune
 
     def watched(module, *args, **kwargs):
-        seen.append({name: p.detach().clone() for name, p in module.named_parameters()})
+        records.append({name: p.detach().clone() for name, p in module.named_parameters()})
         return real(module, *args, **kwargs)
 
     monkeypatch.setattr(steps, "finetune", watched)
     outcome = Prune(**WAYS["lottery"]).run(candidate, context)
     weights = load_file(context.folder / "rewind.safetensors")
     assert not torch.equal(weights["stem.0.weight"], candidate.network().state_dict()["stem.0.weight"])
-    for k, started in enumerate(seen, start=1):
+    for k, started in enumerate(records, start=1):
         masks = load_file(context.folder / f"masks-{k}.safetensors")
         for name, value in started.items():
             assert torch.equal(value, weights[name] * masks[name] if name in masks else weights[name])
-    made = outcome.candidate.network()
-    assert all(bool((p[~masks[name]] == 0).all()) for name, p in prunable(made).items())
+    ticket = outcome.candidate.network()
+    assert all(bool((p[~masks[name]] == 0).all()) for name, p in prunable(ticket).items())
     left = [1 - row["sparsity"] for row in outcome.tables["pruning_steps"]]
     assert left == pytest.approx([1, 0.3**0.5, 0.3], abs=1e-3)
     assert any(fact.code in ("prune.winning_ticket", "prune.no_winning_ticket") for fact in outcome.notes)

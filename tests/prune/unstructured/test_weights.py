@@ -41,9 +41,9 @@ def test_exactly_the_asked_number_of_weights_is_zero(residual, spec, ranking, fr
 def test_global_ranking_removes_the_smallest_weights_of_the_whole_network(residual, spec):
     _, cut = _cut(residual, spec, 0.6)
     dense = np.concatenate([p.detach().numpy().ravel() for p in prunable(residual).values()])
-    kept = np.concatenate([p.detach().numpy().ravel() for p in prunable(cut.module).values()]) != 0
+    remaining = np.concatenate([p.detach().numpy().ravel() for p in prunable(cut.module).values()]) != 0
     edge = np.sort(np.abs(dense))[round(0.6 * dense.size)]
-    assert np.array_equal(kept, np.abs(dense) >= edge)
+    assert np.array_equal(remaining, np.abs(dense) >= edge)
 
 
 def test_a_params_target_counts_all_parameters(residual, spec):

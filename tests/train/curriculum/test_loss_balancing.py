@@ -38,8 +38,8 @@ def test_a_turn_equals_the_formulas(alpha):
         up, down = ([v + (e if i == j else 0.0) for j, v in enumerate(log_w)] for e in (1e-6, -1e-6))
         steps.append(math.exp(log_w[i] - 0.025 * (objective(up) - objective(down)) / 2e-6 / mean))
     expected = [3 * value / sum(steps) for value in steps]
-    found = gradnorm_update(*(torch.tensor(x) for x in (w, g, losses, first)), alpha=alpha, rate=RATE)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    result = gradnorm_update(*(torch.tensor(x) for x in (w, g, losses, first)), alpha=alpha, rate=RATE)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_a_pull_the_gradients_become_equally_long():
@@ -74,26 +74,26 @@ def test_the_norms_are_taken_at_the_last_weight_that_every_loss_reaches():
     network = nn.Sequential(body, head)
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     hidden = body(x)
-    answers, features = head(hidden).square().mean(), hidden.square().mean()
-    expected = [torch.autograd.grad(loss, body.weight, retain_graph=True)[0].norm() for loss in (answers, features)]
-    made = GradNorm(2, network, 0.0)
-    norms, values = made._norms({0: answers, 1: features})
+    logit_loss, features = head(hidden).square().mean(), hidden.square().mean()
+    expected = [torch.autograd.grad(loss, body.weight, retain_graph=True)[0].norm() for loss in (logit_loss, features)]
+    balancer = GradNorm(2, network, 0.0)
+    norms, values = balancer._norms({0: logit_loss, 1: features})
     torch.testing.assert_close(norms, torch.stack(expected))
-    torch.testing.assert_close(values, torch.stack([answers.detach(), features.detach()]))
-    norms, _ = made._norms({0: answers})
-    torch.testing.assert_close(norms[0], torch.autograd.grad(answers, head.weight, retain_graph=True)[0].norm())
-    assert not list(made.parameters())
+    torch.testing.assert_close(values, torch.stack([logit_loss.detach(), features.detach()]))
+    norms, _ = balancer._norms({0: logit_loss})
+    torch.testing.assert_close(norms[0], torch.autograd.grad(logit_loss, head.weight, retain_graph=True)[0].norm())
+    assert not list(balancer.parameters())
 
 
 def test_a_loss_that_is_not_there_yet_keeps_its_weight_and_one_alone_too():
     network = nn.Linear(4, 3)
     losses = [network(torch.ones(2, 4)).square().mean() * scale for scale in (1.0, 50.0, 3.0)]
-    made = GradNorm(3, network, 0.0)
-    made({1: losses[1]})
-    assert made.weights() == [1.0, 1.0, 1.0]
-    weighted = made({0: losses[0], 1: losses[1]})
+    balancer = GradNorm(3, network, 0.0)
+    balancer({1: losses[1]})
+    assert balancer.weights() == [1.0, 1.0, 1.0]
+    weighted = balancer({0: losses[0], 1: losses[1]})
     torch.testing.assert_close(torch.stack(list(weighted.values())), torch.stack(losses[:2]))
-    first, second, third = made.weights()
+    first, second, third = balancer.weights()
     assert first > 1.0 > second
     assert third == 1.0
 
@@ -116,10 +116,10 @@ def test_the_record_says_what_weights_were_found(tmp_path, terms):
 
 
 def test_uncertainty_settles_where_each_loss_weighs_one_over_itself():
-    made, losses = UncertaintyWeighting(2), (torch.tensor(4.0), torch.tensor(0.5))
-    optimizer = torch.optim.SGD(made.parameters(), lr=0.2)
+    balancer, losses = UncertaintyWeighting(2), (torch.tensor(4.0), torch.tensor(0.5))
+    optimizer = torch.optim.SGD(balancer.parameters(), lr=0.2)
     for _ in range(300):
         optimizer.zero_grad()
-        torch.stack(list(made(dict(enumerate(losses))).values())).sum().backward()
+        torch.stack(list(balancer(dict(enumerate(losses))).values())).sum().backward()
         optimizer.step()
-    torch.testing.assert_close(made.s.detach().exp(), torch.tensor([4.0, 0.5]), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(balancer.s.detach().exp(), torch.tensor([4.0, 0.5]), rtol=1e-2, atol=1e-2)

@@ -37,14 +37,14 @@ def test_erasing_blanks_a_box_of_the_chosen_images_only():
 
 def test_a_mix_is_the_same_from_the_same_seed():
     curriculum, x = Curriculum(mixup=0.4, cutmix=1.0, erase=0.5), draw(6, 3, 8, 8)
-    found = []
+    result = []
     for _ in range(2):
         torch.manual_seed(5)
-        found.append([mix_batch(x, curriculum) for _ in range(4)])
-    for a, b in zip(*found, strict=True):
+        result.append([mix_batch(x, curriculum) for _ in range(4)])
+    for a, b in zip(*result, strict=True):
         assert torch.equal(a.inputs, b.inputs)
         assert a.lam == b.lam
-    assert len({one.lam for one in found[0]}) > 1
+    assert len({item.lam for item in result[0]}) > 1
 
 
 def test_answers_to_single_images_are_blended_as_probabilities():

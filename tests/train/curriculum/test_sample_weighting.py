@@ -29,18 +29,18 @@ def test_the_temperature_follows_how_sure_the_teacher_is():
     z = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0], [1.0, 0.0, -1.0]])
     p = z[2].double().softmax(0).numpy()
     sure = 1 + (p * np.log(p)).sum() / math.log(3)
-    found = entropy_temperature(z, lowest=1.0, highest=5.0)
-    torch.testing.assert_close(found, torch.tensor([1.0, 5.0, 1 + 4 * float(sure)]), atol=1e-5, rtol=1e-5)
+    result = entropy_temperature(z, lowest=1.0, highest=5.0)
+    torch.testing.assert_close(result, torch.tensor([1.0, 5.0, 1 + 4 * float(sure)]), atol=1e-5, rtol=1e-5)
 
 
 def test_the_learned_temperature_climbs_against_the_student():
-    made = LearnedTemperature(1.0, 9.0)
-    assert float(made(0.3).detach()) == pytest.approx(5.0)
-    made(0.0).backward()
-    assert float(made.theta.grad) == 0.0
-    made.theta.grad = None
-    made(0.125).backward()
-    assert float(made.theta.grad) == pytest.approx(-0.5 * 8 * 0.25)  # half of the way: λ = ½, σ' = ¼
-    made.theta.grad = None
-    made(0.5).backward()
-    assert float(made.theta.grad) == pytest.approx(-8 * 0.25)
+    temperature = LearnedTemperature(1.0, 9.0)
+    assert float(temperature(0.3).detach()) == pytest.approx(5.0)
+    temperature(0.0).backward()
+    assert float(temperature.theta.grad) == 0.0
+    temperature.theta.grad = None
+    temperature(0.125).backward()
+    assert float(temperature.theta.grad) == pytest.approx(-0.5 * 8 * 0.25)  # half of the way: λ = ½, σ' = ¼
+    temperature.theta.grad = None
+    temperature(0.5).backward()
+    assert float(temperature.theta.grad) == pytest.approx(-8 * 0.25)

@@ -41,11 +41,11 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
     expected, history = teach(tmp_path / "whole", curriculum)
     with pytest.raises(KeyboardInterrupt):
         teach(tmp_path / "cut", curriculum, after_step=Countdown(5, interrupt))
-    found, again = teach(tmp_path / "cut", curriculum)
+    result, again = teach(tmp_path / "cut", curriculum)
     plain, _ = teach(tmp_path / "plain", Curriculum())
     assert again == history
-    assert all(torch.equal(a, b) for a, b in zip(expected.state_dict().values(), found.state_dict().values(), strict=True))
-    assert not torch.equal(plain[0].weight, found[0].weight)
+    assert all(torch.equal(a, b) for a, b in zip(expected.state_dict().values(), result.state_dict().values(), strict=True))
+    assert not torch.equal(plain[0].weight, result[0].weight)
     assert (Fact.of("train.teacher_online") in history.notes) == curriculum.mixes
 
 

@@ -13,15 +13,15 @@ from tests.train.features.networks import INPUTS, Transformer, seeded, staged
 
 
 def pairs(student, teacher, term, inputs=INPUTS):
-    sight = FeatureMatcher((term,), student, [teacher], inputs)
-    return [(joint.student, joint.teacher) for joint in sight.matched[0]]
+    matcher = FeatureMatcher((term,), student, [teacher], inputs)
+    return [(joint.student, joint.teacher) for joint in matcher.matched[0]]
 
 
 def test_layers_are_matched_by_resolution():
     assert pairs(staged(), staged(1, (8, 8)), Hint()) == [("stage0", "stage0"), ("stage1", "stage1")]
     assert pairs(staged(widths=(4,)), staged(1, (8, 8)), Hint()) == [("stage0", "stage0")]
-    found = pairs(staged(), staged(1), Hint(), torch.randn(2, 3, 10, 6))  # maps that are not square
-    assert found == [("stage0", "stage0"), ("stage1", "stage1")]
+    result = pairs(staged(), staged(1), Hint(), torch.randn(2, 3, 10, 6))  # maps that are not square
+    assert result == [("stage0", "stage0"), ("stage1", "stage1")]
 
 
 def test_layers_without_a_common_resolution_and_transformers_are_matched_by_depth():
@@ -49,9 +49,9 @@ def test_torchvisions_networks_are_matched_block_by_block(student, teacher, expe
 
     inputs = torch.zeros(1, 3, 64, 64)
     surveys = [LayerCatalog(get_model(name).eval(), inputs, who) for name, who in ((student, "student"), (teacher, "teacher"))]
-    found = match_layers(*surveys, "maps")
-    assert [a.hook.name for a, _ in found] == expected
-    assert [b.hook.name for _, b in found] == ["relu", "layer1", "layer2", "layer3", "layer4"]
+    result = match_layers(*surveys, "maps")
+    assert [a.hook.name for a, _ in result] == expected
+    assert [b.hook.name for _, b in result] == ["relu", "layer1", "layer2", "layer3", "layer4"]
 
 
 def test_layers_are_named_by_name_number_or_both():

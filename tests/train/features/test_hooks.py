@@ -13,10 +13,10 @@ def hooks(module):
 
 def test_taps_read_outputs_and_inputs_and_leave_no_hooks():
     net = staged()
-    with torch.no_grad(), capture(net, [HookSpec("stage0"), HookSpec("head", "input")]) as seen:
+    with torch.no_grad(), capture(net, [HookSpec("stage0"), HookSpec("head", "input")]) as records:
         net(INPUTS)
-        torch.testing.assert_close(seen[HookSpec("stage0")], net.stage0(INPUTS))
-        torch.testing.assert_close(seen[HookSpec("head", "input")], net[:4](INPUTS))
+        torch.testing.assert_close(records[HookSpec("stage0")], net.stage0(INPUTS))
+        torch.testing.assert_close(records[HookSpec("head", "input")], net[:4](INPUTS))
     assert hooks(net) == 0
 
 
@@ -35,28 +35,28 @@ def test_what_a_later_layer_changes_in_place_is_read_as_it_was():
     net = staged()
     survey = LayerCatalog(net, INPUTS, "student")
     spot = survey.find("stage0.1", "maps")
-    with torch.no_grad(), capture(net, [spot.hook]) as seen:
+    with torch.no_grad(), capture(net, [spot.hook]) as records:
         net(INPUTS)
-        torch.testing.assert_close(seen[spot.hook], net.stage0[1](net.stage0[0](INPUTS)))
-    assert float(seen[spot.hook].min()) < 0
+        torch.testing.assert_close(records[spot.hook], net.stage0[1](net.stage0[0](INPUTS)))
+    assert float(records[spot.hook].min()) < 0
 
 
 def test_attention_is_read_from_torch_and_timm_and_the_network_is_as_before():
     timm = pytest.importorskip("timm.layers")
     for layer, call in (
-        (nn.MultiheadAttention(8, 2, batch_first=True), lambda one, x: one(x, x, x, need_weights=False)[0]),
-        (timm.Attention(8, 2), lambda one, x: one(x)),
+        (nn.MultiheadAttention(8, 2, batch_first=True), lambda item, x: item(x, x, x, need_weights=False)[0]),
+        (timm.Attention(8, 2), lambda item, x: item(x)),
     ):
         layer.eval()
         net, x = nn.ModuleDict({"a": layer}), torch.randn(3, 5, 8)
         with torch.no_grad():
             before = call(layer, x)
-            with capture(net, [HookSpec("a", "attention")]) as seen:
+            with capture(net, [HookSpec("a", "attention")]) as records:
                 during = call(layer, x)
             after = call(layer, x)
-        found = seen[HookSpec("a", "attention")]
-        assert found.shape == (3, 2, 5, 5)
-        torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 5))
+        result = records[HookSpec("a", "attention")]
+        assert result.shape == (3, 2, 5, 5)
+        torch.testing.assert_close(result.sum(-1), torch.ones(3, 2, 5))
         torch.testing.assert_close(before, during)
         assert torch.equal(before, after)
         assert hooks(net) == 0

@@ -16,7 +16,7 @@ def softmax(z):
 
 def test_the_weights_of_several_teachers_equal_the_formulas():
     z, y = torch.from_numpy(np.stack([draw(4, 3, seed) for seed in range(3)])), torch.tensor([0, 2, 1, -1])
-    p = np.stack([softmax(one.numpy()) for one in z])
+    p = np.stack([softmax(item.numpy()) for item in z])
     sure = p.max(2) / p.max(2).sum(0)
     np.testing.assert_allclose(teacher_weights(z, y, "confidence"), sure, rtol=1e-5)
     right = teacher_weights(z, y, "loss").numpy()

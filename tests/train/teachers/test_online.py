@@ -44,13 +44,13 @@ def test_the_gradient_of_the_class_is_that_of_finite_differences():
     def log_p(x, n):
         return float((x[n] @ weight).tanh().log_softmax(0)[classes[n]])
 
-    found = input_gradient((x @ weight).tanh(), classes, x)
+    result = input_gradient((x @ weight).tanh(), classes, x)
     for n in range(2):
         for k in range(4):
             shift = torch.zeros(2, 4, dtype=torch.float64)
             shift[n, k] = 1e-6
             expected = (log_p(x.detach() + shift, n) - log_p(x.detach() - shift, n)) / 2e-6
-            assert float(found[n, k]) == pytest.approx(expected, rel=1e-5)
+            assert float(result[n, k]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("gradient", [False, True])
