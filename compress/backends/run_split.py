@@ -50,12 +50,14 @@ class SplitScores:
         loss: The task's loss, averaged over the samples.
         metric: The deciding metric.
         not_finite: Number of samples with an output that is NaN or infinite.
+        only_class: Index of the largest output, where it is the same for all samples of several classes; else None.
     """
 
     scores: Array
     loss: float
     metric: float
     not_finite: int = 0
+    only_class: int | None = None
 
 
 def run_split(
@@ -83,13 +85,26 @@ def run_split(
     """
     scores: list[Array] = []
     loss, not_finite = 0.0, 0
+    predicted, expected = set[int](), set[int]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
         scores.append(task.deciding.scores(outputs, batch.targets).numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
+        _collect_classes(outputs, batch.targets, predicted, expected)
     gathered = np.concatenate(scores)
-    return SplitScores(gathered, loss / len(gathered), task.deciding.value(gathered), not_finite)
+    only_class = predicted.pop() if len(predicted) == 1 and len(expected) > 1 else None
+    return SplitScores(gathered, loss / len(gathered), task.deciding.value(gathered), not_finite, only_class)
+
+
+def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], expected: set[int]) -> None:
+    """Add the classes of a batch, where there is one output of logits (N, K) and one target of class numbers (N,)."""
+    if len(outputs) != 1 or len(targets) != 1:
+        return
+    (logits,), (classes,) = outputs.values(), targets.values()
+    if logits.ndim == 2 and classes.ndim == 1 and not classes.is_floating_point():
+        predicted.update(logits.argmax(1).tolist())
+        expected.update(classes.tolist())
 
 
 def _not_finite(outputs: Tensors) -> Tensor:

@@ -175,6 +175,9 @@ def evaluate_candidate(
         for name, count in (("test", result.not_finite), ("validation", other.not_finite))
         if count
     )
+    if result.only_class is not None and candidate.spec.classes:
+        name = candidate.spec.classes[result.only_class]
+        warnings += (Fact.of("pipeline.one_class_for_all", name, samples=len(data.test)),)
     metrics: Metrics = {metric: test, f"{metric}_validation": validation}
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)

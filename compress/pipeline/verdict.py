@@ -19,7 +19,8 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
         reference: The network that the metric was compared with; None where there is none.
         metric: The metric that decides.
     """
-    metrics = outputs[-1].record.after | _meaningless_drop(outputs, reference, metric)
+    after = outputs[-1].record.after
+    metrics = after | _meaningless_drop(outputs, reference, metric) | _accuracy_of_a_constant(outputs, metric)
     return check_budget(budget, metrics=metrics, rows=_rows_of_the_artifact(outputs), metric=metric)
 
 
@@ -61,3 +62,15 @@ def _meaningless_drop(outputs: Sequence[StageOutput], reference: StageOutput | N
         f"{chance:.1%}; train it, or load its weights"
     )
     return {f"{metric.name}_drop": Quantity.missing("fraction", reason)}
+
+
+def _accuracy_of_a_constant(outputs: Sequence[StageOutput], metric: Metric) -> Metrics:
+    """The metric and its drop as not measured, where what ships gives one class to all test samples.
+
+    Where most samples have that class, a network that is no better than its majority would pass.
+    """
+    for warning in outputs[-1].origin.record.warnings:
+        if warning.code == "pipeline.one_class_for_all":
+            reason = f"the network that ships gives the class {warning.subject!r} to all test samples"
+            return dict.fromkeys((metric.name, f"{metric.name}_drop"), Quantity.missing(metric.unit, reason))
+    return {}

@@ -127,3 +127,13 @@ def test_samples_without_a_finite_output_are_counted():
     result = run_split(Scaled(), data, Classification())
     assert result.not_finite == 2
     assert result.scores[[2, 7]].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("bias", "labels", "only_class"), [(100.0, (0, 1), 1), (100.0, (1, 1), None), (0.0, (0, 1), None)])
+def test_a_network_that_gives_one_class_to_all_samples_is_recognised(bias, labels, only_class):
+    torch.manual_seed(0)
+    loader = DataLoader(TensorDataset(torch.randn(40, 1, 4, 4), torch.tensor(labels * 20)), batch_size=8)
+    data = Data.from_loaders(loader, loader, loader, classes="ab").test
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    nn.init.constant_(net[1].bias[1:], bias)
+    assert run_split(net, data, Classification(), batch_size=8).only_class == only_class

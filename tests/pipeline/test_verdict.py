@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.budget import Budget
+from compress.core.fact import Fact
 from compress.core.network_spec import image_spec
 from compress.core.record import BenchmarkRow, Metric, Quantity, StageRecord
 from compress.pipeline.stage_output import StageOutput
@@ -18,7 +19,7 @@ ROW = BenchmarkRow(
 )
 
 
-def chain(folder: Path, *names: str, accuracy: float = 0.9) -> list[StageOutput]:
+def chain(folder: Path, *names: str, accuracy: float = 0.9, warned: str = "") -> list[StageOutput]:
     """Outputs of stages, of which all but `profile` and `export` changed the network."""
     outputs: list[StageOutput] = []
     for index, name in enumerate(names):
@@ -32,6 +33,7 @@ def chain(folder: Path, *names: str, accuracy: float = 0.9) -> list[StageOutput]
         record = StageRecord(
             index=index, name=name, key=name, parent_key="", form="torch", parameters={}, before={}, after=after, seed=0,
             versions={}, started="x", wall_time_s=0.0, benchmark_rows=(ROW,) if name == "profile" else (),
+            warnings=(Fact.of("pipeline.one_class_for_all", "b", samples=100),) if name == warned else (),
         )  # fmt: skip
         outputs.append(StageOutput(record, folder / name, NotImplemented, outputs[-1] if outputs else None))
     return outputs
@@ -58,3 +60,12 @@ def test_a_drop_against_a_network_no_better_than_chance_does_not_pass(tmp_path, 
     (check,) = reach_verdict(Budget(accuracy_drop=0.01), outputs, reference=outputs[1], metric=METRIC).checks
     assert check.passed == passed
     assert passed or "better than chance" in check.quantity.detail
+
+
+@pytest.mark.parametrize("budget", [Budget(accuracy_drop=0.01), Budget(accuracy=0.8)])
+@pytest.mark.parametrize(("warned", "passed"), [("quantize", False), ("train", True), ("", True)])
+def test_a_network_that_gives_one_class_to_all_samples_does_not_pass(tmp_path, budget, warned, passed):
+    outputs = chain(tmp_path, "start", "train", "quantize", "export", warned=warned)
+    (check,) = reach_verdict(budget, outputs, reference=outputs[1], metric=METRIC).checks
+    assert check.passed == passed
+    assert passed or "the class 'b' to all test samples" in check.quantity.detail

@@ -16,6 +16,9 @@ SENTENCES: Sentences = {
     "pipeline.outputs_not_finite": (
         "the network's outputs for {count} of {samples} samples of the {subject} split are NaN or infinite; they count as wrong"
     ),
+    "pipeline.one_class_for_all": (
+        "the network gives the class {subject!r} to all {samples} test samples: it meets no limit on its accuracy"
+    ),
     "pipeline.no_gain_over_control": (
         "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
         "{difference:+.2f} points on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
