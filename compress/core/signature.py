@@ -113,6 +113,9 @@ class Signature(FrozenModel):
             if len(set(names)) < len(names):
                 msg = f"{kind} are named {', '.join(names)}; their names must differ"
                 raise ValueError(msg)
+        if shared := {spec.name for spec in self.inputs} & {spec.name for spec in self.outputs}:
+            msg = f"{', '.join(sorted(shared))} is the name of an input and of an output; their names must differ"
+            raise ValueError(msg)
         for axis, sizes in self.sizes.items():
             if not 0 < sizes.least <= sizes.typical <= sizes.most:
                 msg = f"axis {axis!r} has sizes {tuple(sizes)}; write least ≤ typical ≤ most, all over 0"

@@ -15,7 +15,7 @@ from compress.tasks.output_agreement import OutputAgreement
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.backends.run_split import CollectedOutputs
+    from compress.backends.compare_on_split import CollectedOutputs
     from compress.data.batch import Split
     from compress.tasks.base import Task
 
@@ -41,7 +41,7 @@ class FormOutputs:
 
 def outputs_of_file(form: str, path: Path, split: Split, task: Task, *, optimised: bool = True) -> FormOutputs:
     """Answers of an ONNX file; `optimised` as for `onnx_session.create_session`."""
-    from compress.backends.run_split import collect_outputs
+    from compress.backends.compare_on_split import collect_outputs
 
     return FormOutputs(form, collect_outputs(path, split, task, limit=SAMPLES, optimized=optimised))
 
@@ -59,7 +59,7 @@ def cannot_run_reason(path: Path) -> str | None:
 
 def outputs_of_network(network: nn.Module, split: Split, task: Task) -> FormOutputs:
     """Answers of a torch network in eval mode on the CPU."""
-    from compress.backends.run_split import collect_outputs
+    from compress.backends.compare_on_split import collect_outputs
 
     return FormOutputs("torch", collect_outputs(network, split, task, limit=SAMPLES))
 

@@ -22,7 +22,7 @@ from compress.export.parity import (
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
-    from compress.backends.run_split import CollectedOutputs
+    from compress.backends.compare_on_split import CollectedOutputs
     from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
@@ -153,7 +153,7 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTab
 
 
 def _in_batches(runner: Any, written: FormOutputs, context: Context) -> CollectedOutputs:
-    from compress.backends.run_split import collect_outputs
+    from compress.backends.compare_on_split import collect_outputs
 
     limit = len(written.collected)
     return collect_outputs(runner, context.data.validation, context.task, batch_size=ENGINE_BATCH, limit=limit)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.backends.iterate_split import batch_feeds
 from compress.backends.open_runner import file_for, open_runner
-from compress.backends.run_split import SplitScores, batch_feeds, run_split
+from compress.backends.run_split import SplitScores, run_split
 from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.errors import CompressError

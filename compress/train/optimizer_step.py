@@ -160,8 +160,8 @@ class TrainStep:
         if self.teacher is not None:
             logits = self.task.distillable(outputs, on_device.targets).logits
             if teacher.logits is not None and teacher.logits.shape != logits.shape:
-                classes = f"the teacher has {teacher.logits.shape[1]} classes, the student {logits.shape[1]}"
-                raise TrainingError(f"{classes}; both must have the data's classes, in its order")
+                shapes = f"the teacher gives {tuple(teacher.logits.shape)}, the student {tuple(logits.shape)}"
+                raise TrainingError(f"{shapes}; both must answer for the same samples and the data's classes, in its order")
             self.teacher.after_batch(on_device, logits.detach())
         return self.weighted_loss.loss(on_device, outputs, activations, teacher, mixed, progress)
 

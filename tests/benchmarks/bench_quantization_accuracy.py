@@ -29,7 +29,7 @@ from torch import nn
 
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
-from compress.backends.run_split import collect_outputs
+from compress.backends.compare_on_split import collect_outputs
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
 from compress.quantize.calibration.choose_samples import sample_calibration_set

@@ -61,6 +61,8 @@ def test_names_differ_and_sizes_are_in_order():
     x = TensorSpec(name="x", shape=("batch", 2))
     with pytest.raises(ValidationError, match="names must differ"):
         Signature(inputs=(x, x))
+    with pytest.raises(ValidationError, match="x is the name of an input and of an output"):
+        Signature(inputs=(x,), outputs=(x,))
     with pytest.raises(ValidationError, match="least ≤ typical ≤ most"):
         Signature(inputs=(x,), sizes={"batch": AxisSizes(4, 2, 8)})
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_model
 
-from compress.backends.run_split import collect_outputs
+from compress.backends.compare_on_split import collect_outputs
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.stage import Candidate

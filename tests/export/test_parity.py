@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from compress.backends.run_split import CollectedOutputs
+from compress.backends.compare_on_split import CollectedOutputs
 from compress.core.errors import ConversionError
 from compress.export.parity import FormOutputs, ParityTable, check, check_top1, search_inputs
 from compress.tasks.classification import Classification

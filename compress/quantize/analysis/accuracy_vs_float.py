@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.run_split import compare_on_split
+from compress.backends.compare_on_split import compare_on_split
 from compress.core.record import Metrics, Quantity
 from compress.data.batch import Split
 from compress.quantize.analysis.sqnr import energy_ratio_db, layer_sqnr

@@ -8,7 +8,8 @@ import onnx
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
-from compress.backends.run_split import Network, compare_on_split, record_outputs
+from compress.backends.compare_on_split import compare_on_split, record_outputs
+from compress.backends.iterate_split import Network
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.quantize.analysis.sqnr import energy_ratio_db

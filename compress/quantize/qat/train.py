@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compress.backends.run_split import compare_on_split, run_split
+from compress.backends.compare_on_split import compare_on_split
+from compress.backends.run_split import run_split
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact

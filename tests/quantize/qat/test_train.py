@@ -15,9 +15,9 @@ from torch import nn
 
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
+from compress.backends.compare_on_split import collect_outputs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnx_session import create_session
-from compress.backends.run_split import collect_outputs
 from compress.core.errors import ConversionError
 from compress.core.network_spec import image_spec
 from compress.core.sentences import render

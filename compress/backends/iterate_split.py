@@ -1,0 +1,183 @@
+"""Run a network over a split, batch by batch: a torch module, an ONNX file or model, or a loaded runner."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from compress.backends import onnx_session
+from compress.backends.eval_mode import eval_mode, module_device
+from compress.backends.open_runner import open_runner
+from compress.backends.read_graph import read_graph
+from compress.backends.runner_protocol import Array, FileRunner, Shapes
+from compress.core.errors import ConversionError, DataError
+from compress.data.batch import Batch, Split, Tensors
+from compress.tasks.base import name_outputs
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
+
+
+RunnableNetwork: TypeAlias = "nn.Module | FileRunner | Path | onnx.ModelProto"
+"""A torch module, a loaded runner, an ONNX file, or an ONNX model in memory."""
+
+
+Network: TypeAlias = "RunnableNetwork | RecordedOutputs"
+"""A network, or the outputs that one gave."""
+
+
+Inference = Callable[[Batch], Tensors]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedOutputs:
+    """Outputs of a network on a split.
+
+    Attributes:
+        parts: Outputs and the batch, without its inputs, in the split's order.
+    """
+
+    parts: tuple[Part, ...]
+
+
+Part = tuple[Tensors, Batch]
+
+
+def iterate_split(
+    network: Network,
+    split: Split,
+    task: Task,
+    *,
+    batch_size: int = 256,
+    limit: int | None = None,
+    device: str | torch.device = "cpu",
+    runtime: str = "onnxruntime",
+    optimized: bool = True,
+) -> Iterator[tuple[Tensors, Batch]]:
+    """Run a network over a split in order, not augmented, one batch at a time.
+
+    A file whose batch is fixed gets batches of that size; the last one is padded with zeros, whose outputs are dropped. A file
+    that quantizes by ranges of the whole batch gets one sample at a time, as a device does.
+
+    Args:
+        network: A module is left as it was; a copy is used on another device.
+        split: Samples.
+        task: Runs a module, and names the outputs.
+        batch_size: Samples per batch, where the network's own is not fixed.
+        limit: Stop after the batch that holds this sample.
+        device: Where a torch module runs.
+        runtime: What runs a file, as in a device profile.
+        optimized: Fuse operators in ONNX Runtime; False runs each operator as the file has it.
+
+    Yields:
+        Named outputs (n, …), floats as float32, on the CPU, and their batch.
+
+    Raises:
+        DataError: The split is empty.
+        ConversionError: The file cannot be loaded, or has other inputs than the data.
+    """
+    if isinstance(network, RecordedOutputs):
+        yield from network.parts
+        return
+    samples = 0
+    with _loaded(network, task, torch.device(device), runtime, optimized) as (infer, fixed):
+        for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
+            yield infer(batch), batch
+            samples += batch.size
+            if limit is not None and samples >= limit:
+                break
+    if not samples:
+        msg = "a split without samples cannot be evaluated; give it at least one"
+        raise DataError(msg)
+
+
+def _has_batch_ranges(network: RunnableNetwork) -> bool:
+    """Whether an ONNX model finds the ranges of its activations anew in each batch."""
+    path = network if isinstance(network, Path) else getattr(network, "path", None)
+    if isinstance(network, onnx.ModelProto):
+        model = network
+    elif isinstance(path, Path) and path.suffix == ".onnx":
+        model = read_graph(path)
+    else:
+        return False
+    return any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)
+
+
+def pad_batch(inputs: Array, size: int | None) -> Array:
+    """The batch, with zeros behind it up to `size` samples; None leaves it as it is."""
+    if size is None or len(inputs) == size:
+        return inputs
+    return np.concatenate([inputs, np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)])
+
+
+@contextmanager
+def _loaded(
+    network: RunnableNetwork, task: Task, device: torch.device, runtime: str, optimized: bool
+) -> Iterator[tuple[Inference, int | None]]:
+    """What turns a batch into outputs, and the fixed batch size where the network has one."""
+    if isinstance(network, nn.Module):
+        module = network if module_device(network).type == device.type else copy.deepcopy(network).to(device)
+        with eval_mode(module):
+            yield _module_inference(module, task, device), None
+    elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
+        session = onnx_session.create_session(network, optimised=optimized)
+        shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
+        yield _array_inference(lambda feeds: session.run(None, feeds), shapes, task, "the model")
+    elif isinstance(network, Path):
+        with open_runner(runtime, network, threads=0) as runner:
+            yield _array_inference(runner.run, runner.shapes(), task, str(network))
+    else:
+        yield _array_inference(network.run, network.shapes(), task, str(network.path))
+
+
+def _module_inference(module: nn.Module, task: Task, device: torch.device) -> Inference:
+    def infer(batch: Batch) -> Tensors:
+        with torch.no_grad():
+            outputs = task.forward(module, batch.to(device).inputs)
+        return {name: (values.float() if values.is_floating_point() else values).cpu() for name, values in outputs.items()}
+
+    return infer
+
+
+def _array_inference(
+    run: Callable[[dict[str, Array]], Sequence[Array]], shapes: Shapes, task: Task, name: str
+) -> tuple[Inference, int | None]:
+    shape = next(iter(shapes.values()))[0] if shapes else ()
+    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+
+    def infer(batch: Batch) -> Tensors:
+        feeds = {key: pad_batch(array, fixed) for key, array in batch_feeds(batch, tuple(shapes), name).items()}
+        outputs = (torch.from_numpy(array[: batch.size]) for array in run(feeds))
+        return name_outputs(tuple(outputs), task.output_names)
+
+    return infer, fixed
+
+
+def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, Array]:
+    """The inputs of a batch as arrays, by the names of a file's inputs.
+
+    Args:
+        batch: On the CPU.
+        names: Of the file's inputs. One input takes that of the data, whatever its name.
+        network: Names the file in messages.
+
+    Raises:
+        ConversionError: The file has other inputs than the data.
+    """
+    inputs = batch.inputs
+    if len(names) == len(inputs) == 1:
+        inputs = {names[0]: batch.input}
+    if missing := [name for name in names if name not in inputs]:
+        lacking, present = ", ".join(missing), ", ".join(batch.inputs)
+        msg = f"{network} has inputs {', '.join(names)}; the data has no {lacking}, it gives {present}"
+        raise ConversionError(msg)
+    return {name: np.ascontiguousarray(inputs[name].numpy()) for name in names}
