@@ -42,6 +42,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),
 
     Entry("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
+    Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
@@ -81,6 +82,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "embedding", "compress.distill.losses.features:Embedding", "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
     Entry("loss", "similarity", "compress.distill.losses.similarity:Similarity", "Tung & Mori 2019, arXiv:1907.09682"),
     Entry("loss", "fsp", "compress.distill.losses.fsp:Fsp", "Yim et al. 2017, CVPR"),
+    Entry("loss", "channel_wise", "compress.distill.losses.channel_wise:ChannelWise", "Shu et al. 2021, arXiv:2011.13256"),
     Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",
           "Zagoruyko 2017, arXiv:1612.03928"),
     Entry("loss", "attention_maps", "compress.distill.losses.attention:AttentionMaps",

@@ -26,6 +26,10 @@ FeatureKind = Literal["maps", "attention", "vector", "embedding"]
 """Outputs of layers, attention maps, the input of the classifier head, the output of the embedding layer."""
 
 
+NETWORK_OUTPUT = "output"
+"""In place of a layer's name: the output of the network itself, where it has no layer of this name."""
+
+
 class LayerMatch(FrozenModel):
     """A layer of the student and the layer of the teacher that it learns from.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compress.backends.eval_mode import eval_mode
 from compress.core.errors import ModelError, nearest
 from compress.train.features.hooks import HookSpec, capture, first_tensor, has_attention_map
-from compress.train.loss_term import FeatureKind
+from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind
 
 Shape = tuple[int, ...]
 
@@ -64,7 +64,7 @@ class LayerCatalog:
         return self._blocks or self._resolutions
 
     def find(self, layer: str | int, kind: FeatureKind) -> LayerInfo:
-        """The layer that a recipe selects, by name or index.
+        """The layer that a recipe selects, by name or index; `NETWORK_OUTPUT` is the network itself.
 
         Raises:
             ModelError: There is no such layer, or it has no feature of this kind.
@@ -77,6 +77,8 @@ class LayerCatalog:
                 raise ModelError(msg)
             return candidates[layer]
         allowed = {candidate.hook.name: candidate for candidate in candidates} if kind == "attention" else self.layers
+        if layer == NETWORK_OUTPUT and layer not in allowed and kind == "maps":
+            return LayerInfo(HookSpec(""), self.output_shape)
         if layer not in allowed:
             msg = f"the {self.role} has no layer {layer!r} for {kind}: {nearest(layer, allowed)}"
             raise ModelError(msg)

@@ -17,7 +17,7 @@ class HookSpec:
     """One tensor to read.
 
     Attributes:
-        name: Of the layer, as in `named_modules`.
+        name: Of the layer, as in `named_modules`; empty for the network itself.
         kind: `output`, its first tensor; `input`, its first argument; `attention`, its attention map (N, heads, L, L).
         clone: Whether a later layer changes the tensor in place, so that a copy must be taken.
     """

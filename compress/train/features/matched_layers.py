@@ -13,7 +13,7 @@ from compress.core.fact import Fact
 from compress.core.registry_field import name_of
 from compress.train.features.discover_layers import LayerCatalog, LayerInfo, match_layers
 from compress.train.features.hooks import Activations, HookSpec
-from compress.train.loss_term import LayerMatch, LayerSelection, LossTerm, MatchedFeatures, MatchedLayers
+from compress.train.loss_term import NETWORK_OUTPUT, LayerMatch, LayerSelection, LossTerm, MatchedFeatures, MatchedLayers
 
 NO_TEACHER = -1
 """In place of a teacher's index where the student's layer is compared with the student's own output."""
@@ -149,7 +149,7 @@ class FeatureMatcher:
                 pairs.append((student.find(match.student, kind), teacher.find(match.teacher, kind), teacher_index))
         self._hooks[index] = [HookPair(a.hook, b.hook, teacher_index) for a, b, teacher_index in pairs]
         self.matched[index] = tuple(
-            MatchedLayers(a.hook.name, a.shape, b.hook.name, b.shape, teacher_index) for a, b, teacher_index in pairs
+            MatchedLayers(_label(a), a.shape, _label(b), b.shape, teacher_index) for a, b, teacher_index in pairs
         )
 
 
@@ -159,6 +159,10 @@ def _prepare(term: LossTerm, matched: Sequence[MatchedLayers], samples: int) -> 
     except ModelError as error:
         msg = f"loss {name_of('loss', term)!r}: {error}"
         raise ModelError(msg) from error
+
+
+def _label(layer: LayerInfo) -> str:
+    return layer.hook.name or NETWORK_OUTPUT
 
 
 def _as_match(entry: LayerMatch | str | int) -> LayerMatch:
