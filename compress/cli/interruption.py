@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -9,11 +10,14 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+REPEAT = b"\0"
+"""Asks the watching thread to send the first signal again; no signal has this number."""
 GRACE_S = 4.0
 """Time to leave in order. A library that computes for minutes in one call lets no Python code run meanwhile."""
 
@@ -28,14 +32,26 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._temporary: str | None = None
+        self._is_lost = False
+        self._repeated = 0
+        self._report_unraisable = sys.unraisablehook
         self._ended = threading.Event()
         self._waking, self._watched = socket.socketpair()
 
     def raise_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Handler: leave by `KeyboardInterrupt`, so that files are closed and removed on the way. Only once."""
-        if self.signal is None:
-            self.signal = number
+        if self.signal is None or self._is_lost:
+            self.signal, self._is_lost = self.signal or number, False
             raise KeyboardInterrupt
+
+    def _repeat_lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Have the signal sent again where its exception was raised in a finalizer: Python drops exceptions there."""
+        if self.signal is None or unraisable.exc_type is not KeyboardInterrupt:
+            self._report_unraisable(unraisable)
+            return
+        self._is_lost = True
+        with suppress(OSError):
+            self._waking.send(REPEAT)
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -48,6 +64,7 @@ class Interruption:
         watcher = threading.Thread(target=self._watch, daemon=True)
         watcher.start()
         before = os.environ.get("TMPDIR")
+        self._report_unraisable, sys.unraisablehook = sys.unraisablehook, self._repeat_lost
         try:
             with suppress(OSError):  # without a folder for temporary files, the command that needs one reports it
                 self._temporary = tempfile.mkdtemp(prefix="compress-")
@@ -55,6 +72,7 @@ class Interruption:
             yield
         finally:
             signal.set_wakeup_fd(earlier)
+            sys.unraisablehook = self._report_unraisable
             self._ended.set()
             self._waking.close()
             watcher.join()
@@ -71,9 +89,8 @@ class Interruption:
         number = self._next_signal()
         if number is None:
             return
-        self._watched.settimeout(GRACE_S)
         with suppress(TimeoutError):
-            if self._next_signal() is None:
+            if self._next_signal(GRACE_S) is None:
                 return
         if self._ended.is_set():
             return
@@ -82,12 +99,26 @@ class Interruption:
         print("\ninterrupted; run the same command again: what is finished is kept", file=sys.stderr, flush=True)
         os._exit(128 + number)
 
-    def _next_signal(self) -> int | None:
-        """The next signal, which Python's own handler writes here even while a library computes; None at the end."""
-        while received := self._watched.recv(1):
-            if received[0] in SIGNALS:
+    def _next_signal(self, timeout_s: float = math.inf) -> int | None:
+        """The next signal, which Python's own handler writes here even while a library computes; None at the end.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            remaining_s = max(deadline - time.monotonic(), 0.001)
+            self._watched.settimeout(None if math.isinf(remaining_s) else remaining_s)
+            received = self._watched.recv(1)
+            if not received:
+                return None
+            if received == REPEAT and self.signal is not None:
+                self._repeated += 1
+                signal.pthread_kill(threading.main_thread().ident or 0, self.signal)
+            elif received[0] in SIGNALS and self._repeated:
+                self._repeated -= 1
+            elif received[0] in SIGNALS:
                 return received[0]
-        return None
 
     def _remove_temporary(self) -> None:
         if self._temporary is not None:

@@ -67,6 +67,31 @@ def _state() -> tuple[object, ...]:
     return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), tempfile.gettempdir(), os.environ.get("TMPDIR")
 
 
+FINALIZER = """
+        import os, signal
+        class Dropped:
+            def __del__(self):
+                {send}
+                for _ in range(1000):
+                    pass
+        while True:
+            Dropped(); time.sleep(0.05)
+"""
+
+
+def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(tmp_path: Path) -> None:
+    work = FINALIZER.format(send="if Path('now').exists(): Path('now').unlink(); os.kill(os.getpid(), signal.SIGINT)")
+    script = RUN.format(work=work.strip())
+    (tmp_path / "now").touch()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert process.returncode == 128 + signal.SIGINT
+    assert process.stderr == ""  # neither a traceback nor the words of the forced end
+
+
 def test_everything_is_as_before_after_a_command() -> None:
     before = _state()
     interruption = Interruption()
