@@ -32,7 +32,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._temporary: str | None = None
-        self._is_lost = False
+        self._is_lost = self._is_leaving = False
         self._repeated = 0
         self._report_unraisable = sys.unraisablehook
         self._ended = threading.Event()
@@ -40,6 +40,8 @@ class Interruption:
 
     def raise_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Handler: leave by `KeyboardInterrupt`, so that files are closed and removed on the way. Only once."""
+        if self._is_leaving:
+            return
         if self.signal is None or self._is_lost:
             self.signal, self._is_lost = self.signal or number, False
             raise KeyboardInterrupt
@@ -71,18 +73,19 @@ class Interruption:
                 tempfile.tempdir = os.environ["TMPDIR"] = self._temporary
             yield
         finally:
+            self._is_leaving = True  # a signal from here on would leave the folder behind
             signal.set_wakeup_fd(earlier)
             sys.unraisablehook = self._report_unraisable
             self._ended.set()
             self._waking.close()
             watcher.join()
             self._watched.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
             if self._temporary is not None:
                 tempfile.tempdir = None
                 os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
             self._remove_temporary()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _watch(self) -> None:
         """End the process where it does not leave by itself in time, or at the second signal."""

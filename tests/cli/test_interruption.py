@@ -1,6 +1,7 @@
 """Signals, in real processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,20 @@ def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(tmp_path: Path) -> Non
     )  # fmt: skip
     assert process.returncode == 128 + signal.SIGINT
     assert process.stderr == ""  # neither a traceback nor the words of the forced end
+
+
+def test_a_signal_while_the_folder_is_removed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: str, **options: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(path, **options)
+
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with Interruption().handled():
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_everything_is_as_before_after_a_command() -> None:
