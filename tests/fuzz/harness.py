@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -145,6 +146,8 @@ def attempt(call: Callable[[], object]) -> str:
         return "refused" if len(str(error)) < LONGEST_MESSAGE else f"LONG message of {len(str(error))} characters"
     except HangError as error:
         return f"HANG at {_place(error)}"
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
         words = re.sub("0x[0-9a-f]+|[0-9]+", "N", str(error))[:60]
         return f"TRACEBACK {_place(error)} {type(error).__name__} {words!r}"
@@ -164,16 +167,17 @@ def _place(error: BaseException) -> str:
 
 
 def run(name: str, seed: int, cases: Iterator[Case], outside: OutsideWrites) -> Summary:
-    """Use every case."""
+    """Use every case; Ctrl-C ends the series early."""
     summary = Summary(name, seed)
-    for case in cases:
-        outside.watching = True
-        result = attempt(case.call)
-        outside.watching = False
-        if outside.paths:
-            result = f"OUTSIDE {sorted(outside.paths)[:3]}"
-            outside.paths.clear()
-        summary.add(case.kind, result)
+    with suppress(KeyboardInterrupt):
+        for case in cases:
+            outside.watching = True
+            result = attempt(case.call)
+            outside.watching = False
+            if outside.paths:
+                result = f"OUTSIDE {sorted(outside.paths)[:3]}"
+                outside.paths.clear()
+            summary.add(case.kind, result)
     return summary
 
 

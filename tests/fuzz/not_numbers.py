@@ -47,7 +47,8 @@ def _run(name: str, place: str, value: float, rng: random.Random, out: Path) -> 
     images = torch.randn(60, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(60) % 4
     changed: dict[str, Tensor] = {
-        "weight": network[rng.choice([0, 5])].weight.data, "running variance": network[1].running_var, "teacher": teacher[5].weight.data,
+        "weight": network[rng.choice([0, 5])].weight.data, "running variance": network[1].running_var,
+        "teacher": teacher[5].weight.data,
         "data": images,
     }  # fmt: skip
     if place in changed:
