@@ -82,6 +82,20 @@ class NetworkSpec(FrozenModel):
         return channels, height, width
 
     @property
+    def image_channels(self) -> int | None:
+        """Channels of the only input where it is an image; None else."""
+        inputs = self.signature.inputs
+        size = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].is_continuous else None
+        return size if isinstance(size, int) else None
+
+    @property
+    def head_size(self) -> int | None:
+        """Size of the last layer where the only output is a vector, (batch, K), such as logits; None else."""
+        outputs = self.signature.outputs
+        size = outputs[0].shape[1] if len(outputs) == 1 and len(outputs[0].shape) == 2 else None
+        return size if isinstance(size, int) else None
+
+    @property
     def channels(self) -> int:
         """Image channels."""
         return self.image_shape[0]

@@ -17,9 +17,12 @@ from compress.core.registry import lookup, names
 from compress.core.trusted_code import code_hash
 from compress.core.user_path import user_path
 from compress.models.settings import ModelSettings, split_source
+from compress.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from compress.tasks.base import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class UnfittedModel:
 
     Attributes:
         module: The network.
-        classes: How many classes its source made it for.
+        classes: How many classes its source made it for; 0 for a network whose head must not be replaced.
         notes: What a reviewer should know.
     """
 
@@ -39,10 +42,10 @@ class UnfittedModel:
 
 @dataclass(frozen=True, eq=False)
 class BuiltModel:
-    """A network that takes the data's images and answers for the data's classes.
+    """A network that takes the data's inputs and gives the task's outputs.
 
     Attributes:
-        module: In eval mode on the CPU; float32 (N, C, H, W) → (N, K).
+        module: In eval mode on the CPU.
         notes: What was fitted or changed on the way.
     """
 
@@ -50,7 +53,15 @@ class BuiltModel:
     notes: tuple[Fact, ...] = ()
 
 
-def build_model(settings: ModelSettings, spec: NetworkSpec, *, seed: int, base: Path, trust_code: bool = False) -> BuiltModel:
+def build_model(
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    seed: int,
+    base: Path,
+    task: Task | None = None,
+    trust_code: bool = False,
+) -> BuiltModel:
     """Build a network.
 
     Args:
@@ -58,6 +69,7 @@ def build_model(settings: ModelSettings, spec: NetworkSpec, *, seed: int, base: 
         spec: Input shape and classes that it must fit.
         seed: Of fresh weights; the global random state is left as it was.
         base: Folder that relative paths start from.
+        task: What it is built for; None for classification.
         trust_code: Whether `python:` sources may run.
 
     Raises:
@@ -72,14 +84,17 @@ def build_model(settings: ModelSettings, spec: NetworkSpec, *, seed: int, base: 
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        draft = construct_model(settings, spec, base=base, trust_code=trust_code)
-        notes = [*draft.notes, *head.fit_channels(draft.module, spec.channels)]
-        notes += head.fit_classes(draft.module, draft.classes, len(spec.classes))
+        draft = construct_model(settings, spec, task=task or Classification(), base=base, trust_code=trust_code)
+        notes = list(draft.notes)
+        if spec.image_channels is not None:
+            notes += head.fit_channels(draft.module, spec.image_channels)
+        if spec.head_size is not None and draft.classes:
+            notes += head.fit_classes(draft.module, draft.classes, spec.head_size)
     module, changes = take_network(draft.module, spec, settings.source)
     return BuiltModel(module, (*notes, *changes))
 
 
-def construct_model(settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
     """The network with its stem, before head and channels are fitted; draws on the global random state."""
     from compress.models import small_image_stem as stem
     from compress.models.check_network import unwrap_network
@@ -88,7 +103,7 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, base: Path, t
     if kind not in names("model"):
         msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
         raise ModelError(msg)
-    draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, base=base, trust_code=trust_code)
+    draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
     draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped))
     if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in

@@ -60,14 +60,15 @@ class PipelineExecutor:
 
     @cached_property
     def data(self) -> Data:
-        """The splits."""
-        return self.plan.load_data()
+        """The splits, once their targets are known to be those of the task."""
+        data = self.plan.load_data()
+        self.task.check_batch(next(iter(data.validation.ordered(2))), data.spec)
+        return data
 
-    @cached_property
+    @property
     def task(self) -> Task:
         """The task."""
-        task: Task = lookup("task", self.plan.task).load()()
-        return task
+        return self.plan.task
 
     @cached_property
     def targets(self) -> tuple[Device, ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from compress.core.budget import Budget
     from compress.data.interface import Data
     from compress.pipeline.executor import PipelineExecutor
+    from compress.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Pipeline:
         model: The network to compress; it is not changed.
         data: Splits, for example `Data.from_loaders(...)`.
         stages: What to do, in order.
+        task: What the network is for: a name of `compress methods task`, or an object of your own class.
         teacher: A trained teacher, or several.
         budget: Limits for the verdict.
         seed: Of everything random.
@@ -68,12 +70,13 @@ class Pipeline:
         model: nn.Module,
         data: Data,
         stages: Sequence[Stage],
+        task: str | Task = "classification",
         teacher: nn.Module | Sequence[nn.Module] = (),
         budget: Budget | None = None,
         seed: int = 0,
     ) -> None:
         teachers = tuple(teacher) if isinstance(teacher, Sequence) else (teacher,)
-        self.plan = from_objects(name, model, data, stages, teachers=teachers, budget=budget, seed=seed)
+        self.plan = from_objects(name, model, data, stages, task=task, teachers=teachers, budget=budget, seed=seed)
 
     @classmethod
     def load(cls, recipe: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False, trust_code: bool = False) -> Self:

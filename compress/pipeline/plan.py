@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compress.core.budget import Budget
 from compress.core.environment import run_token
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+from compress.core.registry import lookup
 from compress.core.stage import Stage
 from compress.train.settings import Training
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from compress.config.recipe import LoadedRecipe
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
+    from compress.tasks.base import Task
 
-TASK = "classification"
-"""Of pipelines built in Python."""
 BuildNetwork = Callable[[NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
 
 
@@ -57,8 +57,9 @@ class Plan:
     """A whole run.
 
     Attributes:
+        task: What its networks give, their loss and metrics.
         data_key: Identifies the data.
-        load_data: Loads it.
+        load_data: Loads it, with the outputs that the task needs.
         targets: Names of all devices that the recipe names.
         base: Folder that relative paths start from.
         digest: Short hash of the resolved recipe; names the run directory.
@@ -69,7 +70,7 @@ class Plan:
 
     name: str
     seed: int
-    task: str
+    task: Task
     data_key: dict[str, Any]
     load_data: Callable[[], Data]
     model: NetworkPlan
@@ -90,14 +91,15 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     from compress.data import factory as sources
 
     recipe, base = loaded.recipe, loaded.base
-    load_data = cache(lambda: sources.load_data(recipe.data, base=base, trust_code=trust_code))
+    task: Task = lookup("task", recipe.task).load()()
+    load_data = cache(lambda: data_for_task(sources.load_data(recipe.data, base=base, trust_code=trust_code), task))
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
     if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
         data_key["splits"] = split_fingerprints(load_data())
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
 
     def network(settings: ModelSettings, training: Training | None = None) -> NetworkPlan:
-        plan = _network(settings, recipe.seed, base, trust_code, training)
+        plan = _network(settings, task, recipe.seed, base, trust_code, training)
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
             # The code alone does not say what it reads.
             copies = _copies(*plan.build(load_data().spec))
@@ -107,7 +109,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     return Plan(
         name=recipe.name,
         seed=recipe.seed,
-        task=recipe.task,
+        task=task,
         data_key=data_key,
         load_data=load_data,
         model=network(recipe.model),
@@ -128,12 +130,23 @@ def split_fingerprints(data: Data) -> list[str]:
     return [split.fingerprint for split in (data.train, data.validation, data.test)]
 
 
-def _network(settings: ModelSettings, seed: int, base: Path, trust_code: bool, training: Training | None = None) -> NetworkPlan:
+def data_for_task(data: Data, task: Task) -> Data:
+    """The data with the task's outputs in their specification.
+
+    Raises:
+        DataError: They are for another task.
+    """
+    return replace(data, spec=task.complete_spec(data.spec))
+
+
+def _network(
+    settings: ModelSettings, task: Task, seed: int, base: Path, trust_code: bool, training: Training | None = None
+) -> NetworkPlan:
     from compress.models import factory as sources
 
     def builder(model: ModelSettings) -> BuildNetwork:
         def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
-            network = sources.build_model(model, spec, seed=seed, base=base, trust_code=trust_code)
+            network = sources.build_model(model, spec, seed=seed, base=base, task=task, trust_code=trust_code)
             return network.module, network.notes
 
         return build
@@ -160,6 +173,7 @@ def from_objects(
     data: Data,
     stages: Sequence[Stage],
     *,
+    task: str | Task = "classification",
     teachers: Sequence[nn.Module] = (),
     budget: Budget | None = None,
     seed: int = 0,
@@ -167,6 +181,7 @@ def from_objects(
     """The plan of a pipeline built in Python from the caller's own network, loaders and stages.
 
     Raises:
+        DataError: The data are for another task.
         RecipeError: The stages do not fit together; every fault is listed.
         ModelError: A network cannot be used.
     """
@@ -174,12 +189,15 @@ def from_objects(
     from compress.core.registry_field import name_of
     from compress.core.run_directory import key_of
 
+    if isinstance(task, str):
+        task = cast("Task", lookup("task", task).load()())
+    data = data_for_task(data, task)
     stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
     network, *teacher_networks = (_from_module(module, data.spec) for module in (model, *teachers))
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
-        "task": TASK,
+        "task": task.key,
         "data": {"source": data.source, "fingerprints": split_fingerprints(data)},
         "model": network.key,
         "teacher": [teacher.key for teacher in teacher_networks],
@@ -189,7 +207,7 @@ def from_objects(
     return Plan(
         name=name,
         seed=seed,
-        task=TASK,
+        task=task,
         data_key=recipe["data"],
         load_data=lambda: data,
         model=network,

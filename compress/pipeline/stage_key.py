@@ -20,7 +20,7 @@ KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
 
 def root_key(plan: Plan) -> dict[str, Any]:
     """What every result of a run depends on: data, task and seed."""
-    return {"data": plan.data_key, "task": plan.task, "seed": plan.seed}
+    return {"data": plan.data_key, "task": plan.task.key, "seed": plan.seed}
 
 
 def teacher_key(parameters: dict[str, Any], plan: Plan) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from compress.core.errors import ModelError
+from compress.core.errors import DataError, ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
-from compress.data.batch import Tensors
+from compress.data.batch import Batch, Tensors
 from compress.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 
     from compress.tasks.output_agreement import OutputAgreement
 
-Capability = Literal["continuous_input", "class_targets", "per_sample_score", "row_per_sample", "image_input"]
-"""What a method may ask of a task.
+Capability = Literal["continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input"]
+"""What a method may ask of a task, see `CAPABILITIES`."""
 
-continuous_input   the inputs are real numbers: samples can be mixed, and gradients by the input have a meaning
-class_targets      each sample has one class
-per_sample_score   the deciding metric is the mean of a score of each sample
-row_per_sample     `distillable` gives one row for each sample, in their order, so that a teacher's rows can be cached
-image_input        the input is one image (C, H, W), normalised per channel
-"""
+CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
+    {
+        "continuous_input": "one input of real numbers, so that samples can be mixed and gradients by the input have a meaning",
+        "class_targets": "one class for each sample",
+        "class_rows": "logits of classes to compare, so that a softmax over them has a meaning",
+        "per_sample_score": "a deciding metric that is the mean of a score of each sample",
+        "row_per_sample": "one row of answers for each sample",
+        "image_input": "one image (C, H, W) as input, normalised per channel",
+    }
+)
+"""Each with what the task must have."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,13 @@ class Task(ABC):
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """The outputs that a network for these inputs and classes must have."""
 
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002  # for subclasses
+        """What the data must give beside the inputs; empty where the task itself checks it in its loss.
+
+        Integers may be of any integer type, real numbers of any float type.
+        """
+        return ()
+
     @abstractmethod
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
         """Training loss, averaged over the batch, a scalar."""
@@ -124,12 +137,82 @@ class Task(ABC):
         name = self.output_names[0]
         return compare_outputs(reference[name].numpy(), other[name].numpy())
 
+    @property
+    def key(self) -> str | dict[str, Any]:
+        """Identifies it, as JSON: its name, with options where it has some, and with a hash of code that is the user's own."""
+        from compress.core.object_fingerprint import fingerprint_object, is_library
+
+        options = dict(self.options)
+        if not is_library(type(self).__module__):
+            options["code"] = fingerprint_object(self).sha256
+        return {self.name: options} if options else self.name
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What distinguishes two tasks of one class, as JSON."""
+        return {}
+
+    def capabilities_for(self, spec: NetworkSpec) -> frozenset[Capability]:
+        """The capabilities on data of this specification: those that the inputs do not allow are left out."""
+        absent: set[Capability] = set()
+        only = spec.signature.inputs[0] if len(spec.signature.inputs) == 1 else None
+        if only is None or not only.is_continuous:
+            absent |= {"continuous_input", "image_input"}
+        elif spec.preprocessing is None or len(only.shape) != 4:
+            absent.add("image_input")
+        return self.capabilities - absent
+
+    def complete_spec(self, spec: NetworkSpec) -> NetworkSpec:
+        """The specification with the task's outputs, where a data source left them to the task.
+
+        Raises:
+            DataError: The data are for another task.
+        """
+        expected = self.outputs(spec.signature.inputs, spec.classes)
+        if not spec.signature.outputs:
+            spec = spec.model_copy(update={"signature": spec.signature.model_copy(update={"outputs": expected})})
+        own = spec.signature.outputs
+        if [(output.name, len(output.shape)) for output in own] != [(each.name, len(each.shape)) for each in expected]:
+            kinds = [", ".join(map(str, outputs)) or "nothing" for outputs in (expected, own)]
+            msg = (
+                f"task {self.name} is for networks that give {kinds[0]}; these data are for networks that give {kinds[1]}: "
+                "choose the task that fits the data, or other data"
+            )
+            raise DataError(msg)
+        self.check_spec(spec)
+        return spec
+
     def check_spec(self, spec: NetworkSpec) -> None:  # noqa: B027  # most tasks take whatever the data gives
         """Check that data of this specification fit the task.
 
         Raises:
             DataError: They do not.
         """
+
+    def check_batch(self, batch: Batch, spec: NetworkSpec) -> None:
+        """Check that the targets of some samples are those of the task.
+
+        Raises:
+            DataError: They have other names, types or shapes.
+        """
+        expected = self.targets(spec.classes)
+        misfits = [target for target in expected if not _fits(target, batch)]
+        if misfits:
+            given = ", ".join(
+                f"{name}: {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}" for name, y in batch.targets.items()
+            )
+            msg = (
+                f"task {self.name} needs targets {', '.join(map(str, expected))}; the data give {given or 'none'} for "
+                f"{batch.size} samples: choose the task that fits the data, or other data"
+            )
+            raise DataError(msg)
+
+
+def _fits(target: TensorSpec, batch: Batch) -> bool:
+    values = batch.targets.get(target.name)
+    if values is None:
+        return False
+    return values.is_floating_point() == target.is_continuous and target.fits(tuple(values.shape), batch.size)
 
 
 def name_outputs(outputs: object, names: Sequence[str]) -> Tensors:

@@ -82,12 +82,16 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (TopKAccuracy(), TopKAccuracy(5), CalibrationError())
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        ("continuous_input", "class_targets", "per_sample_score", "row_per_sample", "image_input")
+        ("continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input")
     )
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Logits, (batch, K)."""
         return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),)
+
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+        """Class numbers, (batch,)."""
+        return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH,)),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, averaged over the samples of the batch that have a label; 0 where none has.

@@ -70,7 +70,7 @@ class TrainingPlan:
             "settings": self.training.model_dump(mode="json", include=set(Training.model_fields) - {"tracker"}),
             "terms": [{name_of("loss", term): term.model_dump(mode="json")} for term in self.terms],
             "data": [self.data.train.fingerprint, self.data.validation.fingerprint],
-            "task": self.task.name,
+            "task": self.task.key,
             "seed": self.seed,
             "teacher": None if self.teacher is None else self.teacher.key,
             "curriculum": self.curriculum.model_dump(mode="json"),

@@ -4,10 +4,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Budget, Data, Distill, Profile, Prune, Quantize
-from compress.config.recipe import load
-from compress.core.errors import ModelError, RecipeError
+from compress.config.recipe import LoadedRecipe, load, loads
+from compress.core.errors import CompressError, ModelError, RecipeError
 from compress.core.sentences import render
 from compress.pipeline.plan import from_objects, from_recipe
+from compress.tasks.classification import Classification
 
 
 def network() -> nn.Module:
@@ -187,3 +188,29 @@ def test_a_network_of_own_code_is_built_once_and_every_copy_is_equal(tmp_path, w
 def test_a_network_passed_in_python_that_does_not_fit_gets_advice_for_python(data):
     with pytest.raises(ModelError, match="a last layer of 2 outputs"):
         from_objects("mine", nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5)), data, [])
+
+
+def test_the_task_reaches_the_functions_that_build_networks(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def build(spec, task):\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, spec.head_size))\n"
+        "    net.built_for = task.name\n"
+        "    return net\n"
+    )
+    text = "name: mine\ndata: {source: digits, image_size: 8}\nmodel: {source: 'python:net.py:build'}\nstages: [quantize]\n"
+    loaded = LoadedRecipe(loads(text, base=tmp_path, trust_code=True), text, tmp_path / "r.yaml", tmp_path)
+    plan = from_recipe(loaded, trust_code=True)
+    network, _ = plan.model.build(plan.load_data().spec)
+    assert network.built_for == plan.task.name == "classification"
+
+
+def test_an_object_of_a_class_of_the_users_own_is_a_task(data):
+    class Doubled(Classification):
+        name = "doubled"
+
+    plan = from_objects("mine", network(), data, [Quantize()], task=Doubled())
+    assert isinstance(plan.task, Doubled)
+    assert plan.digest != from_objects("mine", network(), data, [Quantize()]).digest
+    with pytest.raises(CompressError, match=r"unknown task 'clasification': .*classification"):
+        from_objects("mine", network(), data, [Quantize()], task="clasification")

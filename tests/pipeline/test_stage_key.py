@@ -12,6 +12,7 @@ from compress.core.stage import OnnxOptions
 from compress.pipeline import stage_key as module
 from compress.pipeline.plan import Plan, from_recipe
 from compress.pipeline.stage_key import stage_key, start_key, teacher_key
+from compress.tasks.classification import Classification
 
 RECIPE = """\
 name: mine
@@ -65,7 +66,10 @@ module_versions = module.versions()
 
 
 def test_data_task_and_seed_are_part_of_every_root(plan):
-    others = (plan, replace(plan, seed=1), replace(plan, data_key={"source": "glyphs"}), replace(plan, task="other"))
+    class Other(Classification):
+        name = "other"
+
+    others = (plan, replace(plan, seed=1), replace(plan, data_key={"source": "glyphs"}), replace(plan, task=Other()))
     assert len({start_key(plan.model, [], other) for other in others}) == 4
     assert len({teacher_key({"network": plan.model.key}, other) for other in others}) == 4
     assert start_key(plan.model, ["t"], plan) != start_key(plan.model, [], plan)

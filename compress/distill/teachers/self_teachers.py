@@ -213,4 +213,5 @@ def build_network(source: str, context: Context, seed: int) -> nn.Module:
     from compress.models.factory import build_model
 
     settings = ModelSettings(source=source)
-    return build_model(settings, context.data.spec, seed=seed, base=context.base, trust_code=context.trust_code).module
+    spec, task, base = context.data.spec, context.task, context.base
+    return build_model(settings, spec, seed=seed, base=base, task=task, trust_code=context.trust_code).module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,17 +13,19 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.trusted_code import load_function
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
 
 
-def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
-    """Call the function with `args`, and with `num_classes` and `in_channels` where it takes them.
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
+    """Call the function with `args`, and with `num_classes`, `in_channels`, `spec` and `task` where it takes them.
 
     Raises:
         TrustError: Not trusted.
         ModelError: `args` do not fit the function, or it does not return an `nn.Module`.
     """
     function = load_function(name, base, trust_code)
-    arguments = {"num_classes": len(spec.classes), "in_channels": spec.channels}
+    outputs = spec.head_size or len(spec.classes)
+    arguments: dict[str, Any] = {"num_classes": outputs, "in_channels": spec.image_channels, "spec": spec, "task": task}
     named = inspect.signature(function).parameters
     arguments = {key: value for key, value in arguments.items() if key in named} | settings.args
     try:
@@ -34,4 +37,4 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, 
     if not isinstance(module, nn.Module):
         msg = f"python:{name} must return a torch.nn.Module, it returned {type(module).__name__}"
         raise ModelError(msg)
-    return UnfittedModel(module, int(settings.args.get("num_classes", len(spec.classes))))
+    return UnfittedModel(module, int(settings.args.get("num_classes", outputs)))

@@ -10,9 +10,18 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
 
 
-def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
+def build(
+    name: str,
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    task: Task,  # noqa: ARG001
+    base: Path,  # noqa: ARG001
+    trust_code: bool,  # noqa: ARG001
+) -> UnfittedModel:
     """Build a network of timm; it fits head, channels and image size by itself, pretrained or not.
 
     Raises:
@@ -29,7 +38,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, 
     if settings.weights not in (None, "DEFAULT"):
         msg = f"timm weights are DEFAULT or left out, not {settings.weights!r}; a tag stands in the name: timm:{name}.a1_in1k"
         raise ModelError(msg)
-    arguments: dict[str, Any] = {"num_classes": len(spec.classes), "in_chans": spec.channels}
+    arguments: dict[str, Any] = {"num_classes": spec.head_size or len(spec.classes), "in_chans": spec.channels}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         arguments["img_size"] = (spec.height, spec.width)

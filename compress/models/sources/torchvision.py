@@ -16,6 +16,7 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
 
 VIT: Mapping[str, Mapping[str, int]] = {
     "vit_b_16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -37,7 +38,15 @@ MAXVIT: Mapping[str, Any] = {
 """Likewise for maxvit_t."""
 
 
-def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
+def build(
+    name: str,
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    task: Task,  # noqa: ARG001
+    base: Path,  # noqa: ARG001
+    trust_code: bool,  # noqa: ARG001
+) -> UnfittedModel:
     """Build a network of torchvision.
 
     Raises:
@@ -46,7 +55,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, 
     _refuse_unknown(name)
     if settings.weights is not None:
         return _pretrained(name, settings, spec)
-    arguments = {"num_classes": len(spec.classes)} | settings.args
+    arguments = {"num_classes": spec.head_size or len(spec.classes)} | settings.args
     builder, notes = _builder(name, arguments, spec)
     return UnfittedModel(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
 

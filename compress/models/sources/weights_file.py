@@ -21,6 +21,7 @@ from compress.models import checkpoint
 from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel, construct_model
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "ema")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -28,7 +29,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Training-only heads of GoogLeNet and Inception, left out of the networks here."""
 
 
-def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
     """Build the architecture and put the file's weights into it, pruned shapes of our own checkpoints included.
 
     Raises:
@@ -39,14 +40,14 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, 
         msg = f"no weights file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
     architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None, "weights": None})
-    draft = construct_model(architecture, spec, base=base, trust_code=trust_code)
+    draft = construct_model(architecture, spec, task=task, base=base, trust_code=trust_code)
     if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
         module = checkpoint.load(path, draft.module)
         return UnfittedModel(module, draft.classes, (*draft.notes, Fact.of("models.structure_from_file", path.name)))
     content, averaged = _state_dict(_read(path), settings.weights, path)
     state, unused = _own_entries(content, draft.module, path)
     _meet_channels(draft.module, state)
-    _refuse_misfit(path, state, draft, len(spec.classes))
+    _refuse_misfit(path, state, draft, spec.head_size or len(spec.classes))
     draft.module.load_state_dict(state, strict=False)
     return UnfittedModel(
         draft.module, draft.classes, (*draft.notes, Fact.of("models.weights_from_file", path.name), *averaged, *unused)
