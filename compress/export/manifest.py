@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 import compress
 from compress.backends import onnx_files
 from compress.core.atomic_files import sha256, write_text
 from compress.core.network_spec import NetworkSpec
+from compress.core.signature import BATCH, TensorSpec
 from compress.data.decode_image import MODES
 from compress.export.licences import LicenceNote, as_text
 
@@ -38,7 +41,7 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         licences: As in `LICENCES.md`.
     """
     model = onnx_files.load(folder / "model.onnx")
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    batch = _fixed_batch(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     manifest = {
         "device": device,
@@ -49,21 +52,10 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
             "format": f"ONNX, operator set {opset}",
             **_engine(folder),
         },
-        "run": "python infer.py image.png",
-        "input": {
-            "name": onnx_files.INPUT,
-            "type": "float32",
-            "layout": "NCHW",
-            "shape": [batch.dim_value or "batch", *spec.shape],
-        },
-        "output": {"name": onnx_files.OUTPUT, "type": "float32", "shape": [batch.dim_value or "batch", len(spec.classes)]},
-        "preprocessing": [
-            "first frame, upright by its EXIF orientation",
-            f"mode {MODES[spec.channels]}, 8 bits per channel" if spec.channels in MODES else f"{spec.channels} channels",
-            _describe_resizing(spec),
-            "scale to [0, 1]",
-            {"subtract": list(spec.mean), "divide": list(spec.std)},
-        ],
+        "run": "python infer.py image.png" if spec.preprocessing else "python infer.py inputs.npz",
+        "inputs": [_describe_tensor(each, batch) for each in spec.signature.inputs],
+        "outputs": [_describe_tensor(each, batch) for each in spec.signature.outputs],
+        "preprocessing": _describe_preprocessing(spec),
         "labels": "labels.json, class names in the order of the outputs",
         "licences": [note._asdict() for note in licences],
         "files": {
@@ -73,6 +65,32 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         },
     }
     write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+
+
+def _fixed_batch(model: onnx.ModelProto) -> int | None:
+    """The batch size that the file is fixed to; None where it is free."""
+    sizes = model.graph.input[0].type.tensor_type.shape.dim
+    return (sizes[0].dim_value or None) if sizes else None
+
+
+def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
+    """Name, type and shape of an input or output; images are in the layout NCHW."""
+    shape = [batch if axis == BATCH and batch else axis for axis in spec.shape]
+    return {"name": spec.name, "type": spec.dtype, "shape": shape}
+
+
+def _describe_preprocessing(spec: NetworkSpec) -> list[Any]:
+    """Steps from a file to the input."""
+    if spec.preprocessing is None:
+        return ["arrays by the names of the inputs"]
+    return [
+        "first frame, upright by its EXIF orientation",
+        f"mode {MODES[spec.channels]}, 8 bits per channel" if spec.channels in MODES else f"{spec.channels} channels",
+        _describe_resizing(spec),
+        "scale to [0, 1]",
+        {"subtract": list(spec.mean), "divide": list(spec.std)},
+        "layout NCHW",
+    ]
 
 
 def _describe_resizing(spec: NetworkSpec) -> str:

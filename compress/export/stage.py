@@ -167,7 +167,9 @@ def _write(target: ExportTarget, source: Path, folder: Path, spec: NetworkSpec, 
 
     licences = licence_notes(target.family, context.data.source, context.previous_records)
     folder.mkdir(parents=True, exist_ok=True)
-    lookup("format", str(target.format)).load()(source, folder, spec, runtime=target.runtime, release=target.release)
+    lookup("format", str(target.format)).load()(
+        source, folder, spec, runtime=target.runtime, release=target.release, code=context.task.infer_code
+    )
     write_labels(folder, spec)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences)

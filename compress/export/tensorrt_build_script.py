@@ -14,6 +14,7 @@ from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.errors import ConversionError
 from compress.core.network_spec import NetworkSpec
 from compress.export.infer_script import engine_script
+from compress.tasks.infer_code import CLASSIFY, InferCode
 
 SINCE = {"--stronglyTyped": (9, 0), "--builderOptimizationLevel": (8, 6), "--infStreams": (8, 6)}
 """Release of TensorRT that brought an argument of `trtexec`, where that is later than 8.5: samples/common/sampleOptions.cpp."""
@@ -120,7 +121,15 @@ def build_script(spec: NetworkSpec, *, release: str | None = None, opset: int = 
     return SCRIPT.format(about=about, command=" \\\n  ".join(shlex.quote(part) for part in command))
 
 
-def write(source: Path, folder: Path, spec: NetworkSpec, *, runtime: str = "tensorrt", release: str | None = None) -> None:  # noqa: ARG001
+def write(
+    source: Path,
+    folder: Path,
+    spec: NetworkSpec,
+    *,
+    runtime: str = "tensorrt",  # noqa: ARG001
+    release: str | None = None,
+    code: InferCode = CLASSIFY,
+) -> None:
     """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
     model = onnx_files.load(source)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
@@ -129,7 +138,7 @@ def write(source: Path, folder: Path, spec: NetworkSpec, *, runtime: str = "tens
     with atomic_write(folder / "build_engine.sh") as aside:
         aside.write_text(build_script(spec, release=release, opset=opset, int8=int8), encoding="utf-8")
         aside.chmod(0o755)
-    write_text(folder / "infer.py", engine_script(spec))
+    write_text(folder / "infer.py", engine_script(spec, code))
 
 
 def unsupported_reason(path: Path) -> str | None:

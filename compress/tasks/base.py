@@ -13,6 +13,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Batch, Tensors
+from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ class Task(ABC):
         name: As in the recipe's `task:`.
         metrics: The first one decides.
         capabilities: What methods may ask for.
+        infer_code: What the shipped `infer.py` does with the outputs.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[TaskMetric, ...]]
     capabilities: ClassVar[frozenset[Capability]]
+    infer_code: ClassVar[InferCode] = OUTPUTS
 
     @property
     def deciding(self) -> TaskMetric:

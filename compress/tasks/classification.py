@@ -10,6 +10,7 @@ from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET, Tensors
 from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.infer_code import CLASSIFY, InferCode
 from compress.tasks.metric import MeanOfScores, Scores, TaskMetric
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Classification(Task):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         ("continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input")
     )
+    infer_code: ClassVar[InferCode] = CLASSIFY
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Logits, (batch, K)."""

@@ -43,9 +43,14 @@ class Logger:
     WARNING = 1
     def __init__(self, level): pass
 
+class TensorIOMode:
+    INPUT, OUTPUT = 0, 1
+
+nptype = np.dtype
+
 class Context:
-    def __init__(self, plan):
-        self.session, self.at = onnxruntime.InferenceSession(plan), {}
+    def __init__(self, session):
+        self.session, self.at = session, {}
     def set_input_shape(self, name, shape): self.shape = tuple(shape)
     def get_tensor_shape(self, name): return (self.shape[0], 4)
     def set_tensor_address(self, name, address): self.at[name] = address
@@ -57,8 +62,12 @@ class Context:
         return True
 
 class Engine:
-    def __init__(self, plan): self.plan = plan
-    def create_execution_context(self): return Context(self.plan)
+    num_io_tensors = 2
+    def __init__(self, plan): self.session = onnxruntime.InferenceSession(plan)
+    def create_execution_context(self): return Context(self.session)
+    def get_tensor_name(self, index): return ("input", "logits")[index]
+    def get_tensor_mode(self, name): return TensorIOMode.OUTPUT if name == "logits" else TensorIOMode.INPUT
+    def get_tensor_dtype(self, name): return np.float32
 
 class Runtime:
     def __init__(self, logger): pass
@@ -86,7 +95,7 @@ def test_script_for_the_engine_answers_as_the_one_for_onnx(exported: Path, tmp_p
         write_labels(tmp_path / name, SPEC)
         (tmp_path / name / "model.engine").write_bytes(exported.read_bytes())
         answers.append(infer(tmp_path / name, tmp_path / "image.png", str(tmp_path / "stand_in")))
-        assert len((tmp_path / name / "infer.py").read_text(encoding="utf-8").splitlines()) < 150
+        assert len((tmp_path / name / "infer.py").read_text(encoding="utf-8").splitlines()) < 160
     assert answers[0] == answers[1]
     assert len(answers[0]) == 4
 
@@ -102,6 +111,10 @@ def test_script_uses_public_names_and_says_that_it_was_not_run() -> None:
         "get_tensor_shape": "IExecutionContext",
         "set_tensor_address": "IExecutionContext",
         "execute_async_v3": "IExecutionContext",
+        "get_tensor_name": "ICudaEngine",
+        "get_tensor_mode": "ICudaEngine",
+        "get_tensor_dtype": "ICudaEngine",
+        "num_io_tensors": "ICudaEngine",
     }
     assert set(methods) <= used
     assert {f"{owner}.{name}" for name, owner in methods.items()} <= NAMES

@@ -21,13 +21,16 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from compress.backends.export_onnx import export_onnx
 from compress.core.network_spec import NetworkSpec, image_spec
+from compress.core.signature import Signature, TensorSpec
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.data.sources import cifar, distilled_set
 from compress.data.sources.distilled_metadata import DistilledMetadata
 from compress.export.infer_script import infer_script
+from compress.tasks.infer_code import OUTPUTS
 
 SIZE = 32
 RAMP = np.linspace(0, 1, 60 * 41).reshape(41, 60)
@@ -156,7 +159,7 @@ def test_infer_shows_the_pixels_that_the_test_split_has(folder: Path, tmp_path: 
     assert len(inputs) == len(files)
     assert {path.name for path in files} == ODD.keys()
     for path, x in zip(files, inputs, strict=True):
-        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6, err_msg=path.name)
+        np.testing.assert_allclose(infer.preprocess(path)["input"][0], x, atol=2e-6, err_msg=path.name)
 
 
 class Photographs:
@@ -189,7 +192,7 @@ def test_infer_shows_the_pixels_of_images_in_memory(
     infer = script(data.spec, tmp_path)
     for index, x in enumerate(test_inputs(data, channels)):
         save_raw(data, index, tmp_path / "x.png")
-        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.png")[0], x, atol=2e-6)
+        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.png")["input"][0], x, atol=2e-6)
 
 
 def write_distilled(path: Path, behind: Data | None, spec: NetworkSpec) -> Tensor:
@@ -214,7 +217,7 @@ def test_infer_shows_the_pixels_of_the_data_behind_a_distilled_set(folder: Path,
     data = factory.load_data(DataSettings(source="distilled:.", image_size=SIZE, augment="none"), base=tmp_path)
     infer = script(data.spec, tmp_path)
     for path, x in zip(data.test._reader.files, test_inputs(data, 3), strict=True):  # type: ignore[attr-defined]
-        np.testing.assert_allclose(infer.preprocess(path)[0], x, atol=2e-6, err_msg=path.name)
+        np.testing.assert_allclose(infer.preprocess(path)["input"][0], x, atol=2e-6, err_msg=path.name)
     np.testing.assert_array_equal(next(iter(data.train.ordered(8))).input, images)
 
 
@@ -225,7 +228,7 @@ def test_infer_shows_the_images_of_a_distilled_set_without_data_behind_it(tmp_pa
     infer = script(data.spec, tmp_path)
     for x in test_inputs(data, 3):
         np.save(tmp_path / "x.npy", x * np.reshape(spec.std, (3, 1, 1)) + np.reshape(spec.mean, (3, 1, 1)))
-        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy")[0], x, atol=2e-6)
+        np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy")["input"][0], x, atol=2e-6)
 
 
 CROP = [v2.Resize(round(SIZE * 256 / 224)), v2.CenterCrop(SIZE)]
@@ -249,16 +252,18 @@ def test_infer_shows_the_pixels_of_loaders_over_image_files(
     assert data.spec.resize == resize
     infer = script(data.spec, tmp_path)
     for index, x in zip(dataset.indices, test_inputs(data, channels), strict=True):
-        difference = infer.preprocess(dataset.dataset.samples[index][0])[0] - x  # type: ignore[attr-defined]
+        difference = infer.preprocess(dataset.dataset.samples[index][0])["input"][0] - x  # type: ignore[attr-defined]
         assert np.abs(difference).max() * 0.25 * 255 < 2.5
 
 
 def test_a_rotated_photograph_is_shown_upright(folder: Path, tmp_path: Path) -> None:
     spec = image_spec(channels=3, height=41, width=60, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), resize="squash")
-    preprocess = script(spec, tmp_path).preprocess
-    raw = preprocess(folder / "images" / "test" / "a" / "exif1.jpg")
-    np.testing.assert_array_equal(preprocess(folder / "images" / "test" / "a" / "exif3.jpg"), raw[:, :, ::-1, ::-1])
-    np.testing.assert_array_equal(preprocess(folder / "images" / "test" / "a" / "exif2.jpg"), raw[:, :, :, ::-1])
+    infer = script(spec, tmp_path)
+    raw = infer.preprocess(folder / "images" / "test" / "a" / "exif1.jpg")["input"]
+    np.testing.assert_array_equal(
+        infer.preprocess(folder / "images" / "test" / "a" / "exif3.jpg")["input"], raw[:, :, ::-1, ::-1]
+    )
+    np.testing.assert_array_equal(infer.preprocess(folder / "images" / "test" / "a" / "exif2.jpg")["input"], raw[:, :, :, ::-1])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
@@ -269,10 +274,10 @@ def test_a_network_of_any_number_of_channels_has_a_script_that_runs(tmp_path: Pa
     infer = script(spec, tmp_path)
     pixels = np.random.default_rng(0).random((channels, 16, 16)).astype(np.float32)
     np.save(tmp_path / "x.npy", pixels)
-    np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy"), (pixels[None] - 0.25) / 0.5, rtol=1e-6)
+    np.testing.assert_allclose(infer.preprocess(tmp_path / "x.npy")["input"], (pixels[None] - 0.25) / 0.5, rtol=1e-6)
     Image.fromarray(NOISE).save(tmp_path / "x.png")
     if channels in (1, 2, 3, 4):
-        assert infer.preprocess(tmp_path / "x.png").shape == (1, channels, 16, 16)
+        assert infer.preprocess(tmp_path / "x.png")["input"].shape == (1, channels, 16, 16)
     else:
         with pytest.raises(ValueError, match=r"no image has 6 channels; give the samples as a \.npy array"):
             infer.preprocess(tmp_path / "x.png")
@@ -300,3 +305,26 @@ def test_an_unreadable_file_gives_one_line(tmp_path: Path, write: Callable[[Path
     assert "Traceback" not in done.stderr
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_network_of_several_inputs_has_a_script_that_reads_named_arrays(tmp_path: Path) -> None:
+    image = TensorSpec(name="image", shape=("batch", 1, 4, 4))
+    age = TensorSpec(name="age", dtype="int64", shape=("batch",))
+    total = TensorSpec(name="total", shape=("batch",))
+    spec = NetworkSpec(signature=Signature(inputs=(image, age), outputs=(total,)))
+
+    class Total(torch.nn.Module):
+        def forward(self, image: Tensor, age: Tensor) -> Tensor:
+            return image.sum((1, 2, 3)) + age
+
+    export_onnx(Total().eval(), spec, tmp_path / "model.onnx")
+    (tmp_path / "infer.py").write_text(infer_script(spec, code=OUTPUTS), encoding="utf-8")
+    np.savez(tmp_path / "in.npz", image=np.ones((2, 1, 4, 4)), age=np.array([1, 2]))
+    command = [sys.executable, str(tmp_path / "infer.py"), str(tmp_path / "in.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "total: float32 (2,), from 17.0 to 18.0" in done.stdout
+    assert np.load(tmp_path / "outputs.npz")["total"].tolist() == [17.0, 18.0]
+    np.savez(tmp_path / "in.npz", image=np.ones((2, 1, 4, 4)))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith("it has no array age; give image, age")
+    assert "image: float32 batch×1×4×4" in (tmp_path / "infer.py").read_text(encoding="utf-8")

@@ -63,7 +63,7 @@ def test_manifest_hashes_match_and_describe_the_input(network: nn.Module, contex
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()
         assert entry == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    assert manifest["input"]["shape"] == ["batch", 3, 16, 12]
-    assert manifest["output"]["shape"] == ["batch", 4]
-    assert manifest["preprocessing"][-1] == {"subtract": [0.1, 0.2, 0.3], "divide": [0.5, 0.6, 0.7]}
+    assert manifest["inputs"] == [{"name": "input", "type": "float32", "shape": ["batch", 3, 16, 12]}]
+    assert manifest["outputs"] == [{"name": "logits", "type": "float32", "shape": ["batch", 4]}]
+    assert manifest["preprocessing"][-2:] == [{"subtract": [0.1, 0.2, 0.3], "divide": [0.5, 0.6, 0.7]}, "layout NCHW"]
     assert json.loads((folder / "labels.json").read_text(encoding="utf-8")) == list(SPEC.classes)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[3]
 MODULES = (
     "compress/config/devices/cpu_info.py",
     "compress/core/errors.py",
+    "compress/core/memory_errors.py",
     "compress/core/bootstrap.py",
     "compress/profile/latency/arrival.py",
     "compress/profile/latency/interleave.py",

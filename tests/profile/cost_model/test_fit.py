@@ -91,7 +91,7 @@ def fake_timings(noise, share):
     """Timings of 10 ms in 40 rounds with so much noise from round to round."""
     draw = np.random.default_rng(0)
 
-    def measure(files, _images, **_):
+    def measure(files, _images, _plan, **_):
         milliseconds = 10 * np.exp(noise * draw.normal(size=40))
         samples = Samples(milliseconds, np.arange(40), Warmup(1, 0.0, steady=True))
         return {name: Timing(samples, {"runtime": "r"}, "here", processor_share=share) for name in files}
