@@ -77,15 +77,23 @@ class Augmentation:
 
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 (C, h, w) → uint8 (C, S, S)."""
+        pixels = self.plain(image).unsqueeze(0).to(torch.float32)
+        grid = self.draw_grid(list(pixels.shape))
+        warped = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        return warped.squeeze(0).round_().to(torch.uint8)
+
+    def draw_grid(self, shape: list[int]) -> Tensor:
+        """Where each pixel comes from, as `grid_sample` takes it.
+
+        Args:
+            shape: Of the pixels, (1, C, S, S).
+        """
         a, s, t, u = (torch.rand(4) * 2 - 1).tolist()
         angle, scale = math.radians(self.degrees * a), 1 + self.scale * s
         cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
         # Coordinates run from -1 to 1, so a shift of the whole image is 2.
         inverse = torch.tensor([[[cosine, -sine, 2 * self.shift * t], [sine, cosine, 2 * self.shift * u]]])
-        pixels = self.plain(image).unsqueeze(0).to(torch.float32)
-        grid = F.affine_grid(inverse, list(pixels.shape), align_corners=False)
-        warped = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-        return warped.squeeze(0).round_().to(torch.uint8)
+        return F.affine_grid(inverse, shape, align_corners=False)
 
 
 def standard(size: int, plain: Transform) -> Transform:  # noqa: ARG001

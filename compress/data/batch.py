@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 UNLABELLED = -100
 """The target of a sample without a label; torch's cross-entropy leaves it out."""
-
+IGNORED = 255
+"""Class number of pixels that do not count, in masks of Pascal VOC, Cityscapes and ADE20K."""
 
 Tensors = Mapping[str, "Tensor"]
 """Named tensors of a batch, each (N, …)."""

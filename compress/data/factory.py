@@ -14,6 +14,7 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.folder_listing import listing_hash
+from compress.data.sources.segmentation.mask_listing import masks_hash
 
 
 def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
@@ -36,9 +37,10 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
 def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
-    Image folders: a hash over names, sizes and modification times. `python:`: the file's SHA-256; what that code reads is
-    not known. `glyphs`: versions of the packages that bring and draw the fonts. `distilled`: the file's SHA-256, and the
-    fingerprint of the data set that it was made from, whose validation and test images it uses.
+    Folders of images, with masks or without: a hash over names, sizes and modification times. `python:`: the file's SHA-256;
+    what that code reads is not known. `glyphs` and `shapes_masks`: versions of the packages that bring and draw the fonts.
+    `distilled`: the file's SHA-256, and the fingerprint of the data set that it was made from, whose validation and test images
+    it uses.
 
     Raises:
         CompressError: The folder or file is missing.
@@ -46,6 +48,8 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     origin = parse_source(settings.source, base)
     if origin.name == "imagefolder":
         return {"listing": listing_hash(origin.path)}
+    if origin.name == "masks":
+        return {"listing": masks_hash(origin.path)}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
     if origin.name == "distilled":
@@ -54,6 +58,6 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
             "set": sha256(distilled_file(origin.path)),
             "behind": None if behind is None else data_fingerprint(behind, base),
         }
-    if origin.name == "glyphs":
+    if origin.name in ("glyphs", "shapes_masks"):
         return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
     return {}

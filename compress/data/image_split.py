@@ -193,9 +193,21 @@ class ImageSplit:
 
     def _batches(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Batch]:
         for samples, pixels in zip(batches, self._pixels(batches, view), strict=True):
-            inputs = pixels.to(torch.float32).div_(255).sub(self._mean).div_(self._std)
-            views = None if view is None else torch.full_like(samples, view)
-            yield Batch.of(inputs, self._labels[samples], samples, views)
+            yield self.make_batch(samples, pixels, None if view is None else torch.full_like(samples, view))
+
+    def make_batch(self, samples: Tensor, pixels: Tensor, views: Tensor | None) -> Batch:
+        """A batch of transformed images.
+
+        Args:
+            samples: Index of each, int64 (N,).
+            pixels: uint8 (N, C, S, S).
+            views: View of each, int64 (N,); None for the evaluation transform.
+        """
+        return Batch.of(self.normalise(pixels), self._labels[samples], samples, views)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """`(x − mean) / std` of pixels x in [0, 1], float32."""
+        return pixels.to(torch.float32).div_(255).sub(self._mean).div_(self._std)
 
     def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
         """The uint8 images of each batch, from memory where they are kept."""

@@ -18,8 +18,8 @@ class DataSettings(FrozenModel):
     """Which images, how large, how split, how augmented.
 
     Attributes:
-        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`, `distilled:PATH` (a set that the stage
-            `dataset_distillation` made), or `python:FILE.py:FUNCTION` (needs --trust-code).
+        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks` for segmentation;
+            `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.
@@ -28,7 +28,7 @@ class DataSettings(FrozenModel):
         labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
             as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
-        samples: How many training images a generated source (`glyphs`) draws.
+        samples: How many training images a generated source (`glyphs`, `shapes_masks`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
             `distilled:` set has its own augmentation and number of views; `none` turns it off.
         views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
-from compress.data.batch import TARGET, UNLABELLED, Tensors
+from compress.data.batch import IGNORED, TARGET, UNLABELLED, Tensors
 from compress.tasks.base import Capability, Rows, Task
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = 255
-"""Class number of pixels that do not count, in masks of Pascal VOC, Cityscapes and ADE20K; so are negative ones."""
 MOST_ROWS = 2**18
 """Most pixels of a batch that losses on answers compare; more are sampled. 262,144 pixels of 21 classes take 22 MB."""
 MEAN_IOU = Metric(name="mean_iou", label="mean IoU", unit="fraction", higher_is_better=True)
@@ -88,12 +86,16 @@ class Segmentation(Task):
 
     name: ClassVar[str] = "segmentation"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (MeanIoU(), PixelAccuracy())
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "image_input"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "image_input"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Logits, (batch, K, H, W), with the height and width of the image, free where the image's are."""
         height, width = inputs[0].shape[-2:] if inputs else ("height", "width")
         return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes), height, width)),)
+
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+        """Class of each pixel, (batch, H, W)."""
+        return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH, "height", "width")),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, averaged over the pixels of the batch that have a class; 0 where none has.

@@ -35,6 +35,7 @@ SENTENCES: Sentences = {
     ),
     "data.more_files_skipped": "no files of a kind that is read",
     "data.frames_skipped": "training, tests and infer.py use the first frame of a file",
+    "data.drawn_scenes": "images of {subject} are drawn by code (synthetic): figures on them say little about photographs",
     "data.synthetic_evaluation": (
         "taken from the synthetic set itself, which no data set stands behind: accuracy on them is not accuracy on real images"
     ),

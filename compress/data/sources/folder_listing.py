@@ -17,7 +17,7 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif"})
-_SPLITS: Mapping[str, tuple[str, ...]] = {
+SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
@@ -56,7 +56,7 @@ def find_splits(root: Path) -> dict[str, Path]:
         raise DataError(msg)
     splits: dict[str, Path] = {}
     for folder in folders:
-        name = next((split for split, names in _SPLITS.items() if folder.name.lower() in names), None)
+        name = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
         if name is None or not _folders(folder):  # a class may be called train
             continue
         if name in splits:
@@ -69,10 +69,10 @@ def find_splits(root: Path) -> dict[str, Path]:
     if others:
         msg = (
             f"{printable(root)} has {splits['train'].name}/ and beside it {_some(others)}; "
-            f"expected only {', '.join(_SPLITS)}; rename or move the rest"
+            f"expected only {', '.join(SPLIT_FOLDERS)}; rename or move the rest"
         )
         raise DataError(msg)
-    return {name: splits[name] for name in _SPLITS if name in splits}
+    return {name: splits[name] for name in SPLIT_FOLDERS if name in splits}
 
 
 def find_splits_as_classes(root: Path) -> tuple[Fact, ...]:

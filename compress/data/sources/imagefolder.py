@@ -122,12 +122,18 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     selected = [file for reader in readers for file in reader.files]
     _check_files(selected)
     skipped += _frames_skipped(selected)
-    grey = settings.channels == 1
-    mean, std = ((round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)) if grey else (_MEAN, _STD)
+    mean, std = imagenet_moments(settings.channels)
     data = build_image_data(
         readers, resize="center_crop", mean=mean, std=std, classes=classes, settings=settings, skipped=skipped
     )
     return replace(data, warnings=(*(find_splits_as_classes(root) if "all" in find_splits(root) else ()), *data.warnings))
+
+
+def imagenet_moments(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of ImageNet's pixels in [0, 1]; those of grey images are the means of both."""
+    if channels == 1:
+        return (round(sum(_MEAN) / 3, 3),), (round(sum(_STD) / 3, 3),)
+    return _MEAN, _STD
 
 
 def _choose(

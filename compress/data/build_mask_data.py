@@ -1,0 +1,92 @@
+"""From readers of images with masks to `Data` of the task segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from compress.core.errors import DataError
+from compress.core.fact import Fact
+from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
+from compress.core.signature import BATCH, TensorSpec
+from compress.data.image_split import ImageTransforms, Reader
+from compress.data.interface import Data
+from compress.data.mask_split import MOST_CLASSES, MaskSplit
+from compress.data.mask_transforms import MASK_AUGMENTATIONS, MaskEvaluationTransform
+from compress.data.settings import DataSettings
+from compress.data.split_checks import find_duplicates
+from compress.data.stratified import balanced_subset
+
+
+def build_mask_data(
+    readers: Sequence[Reader],
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    classes: Sequence[str],
+    settings: DataSettings,
+    skipped: tuple[Fact, ...] = (),
+) -> Data:
+    """`Data` over the readers of train, validation and test, each of which gives image and mask as one tensor.
+
+    Raises:
+        DataError: A split is empty, there are fewer than two or more than 255 classes, or an augmentation that has no masks.
+    """
+    _check(readers, classes, settings)
+    size, augment = settings.image_size, MASK_AUGMENTATIONS.get(settings.augment)
+    plain = MaskEvaluationTransform(size)
+    augmented = None if augment is None else augment(size, plain)
+    transforms = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
+    still = replace(transforms, augmented=None, views=1)
+    train, validation, test = readers
+    withheld = None
+    if settings.labelled is not None:
+        labelled = balanced_subset(train.labels, settings.labelled, settings.seed)
+        withheld = np.setdiff1d(np.arange(len(train.labels)), labelled)
+    return Data(
+        spec=segmentation_spec(settings, mean, std, tuple(classes)),
+        train=MaskSplit(train, transforms, withheld=withheld),
+        validation=MaskSplit(validation, still),
+        test=MaskSplit(test, still),
+        source=settings.source,
+        skipped=skipped,
+        warnings=find_duplicates({"training": train, "validation": validation, "test": test}),
+    )
+
+
+def segmentation_spec(
+    settings: DataSettings, mean: tuple[float, ...], std: tuple[float, ...], classes: tuple[str, ...]
+) -> NetworkSpec:
+    """Specification of a network that gives each pixel of an image a class."""
+    size = settings.image_size
+    logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes), size, size))
+    return image_spec(
+        channels=settings.channels,
+        height=size,
+        width=size,
+        mean=mean,
+        std=std,
+        classes=classes,
+        resize="squash",
+        outputs=(logits,),
+    )
+
+
+def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
+    source = settings.source
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        msg = f"{source} has {len(classes)} classes; masks have 2 to {MOST_CLASSES}, the background among them"
+        raise DataError(msg)
+    if settings.augment not in ("none", *MASK_AUGMENTATIONS):
+        allowed = ", ".join(("none", *MASK_AUGMENTATIONS))
+        msg = f"augment {settings.augment!r} moves an image without its mask; for masks augment is one of: {allowed}"
+        raise DataError(msg)
+    for name, reader, least in zip(("training", "validation", "test"), readers, (2, 1, 1), strict=True):
+        if len(reader.labels) < least:
+            msg = (
+                f"{source}: {len(reader.labels)} {name} images, at least {least} needed; "
+                "add images, raise `limit`, or change `validation` and `test`"
+            )
+            raise DataError(msg)
