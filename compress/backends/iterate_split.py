@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compress.backends import onnx_session
 from compress.backends.eval_mode import eval_mode, module_device
+from compress.backends.feeds import check_shapes, fixed_batch, name_feeds, whole_inputs
 from compress.backends.open_runner import open_runner
 from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, FileRunner, Shapes
-from compress.core.errors import ConversionError, DataError
+from compress.core.errors import DataError
 from compress.data.batch import Batch, Split, Tensors
 from compress.tasks.base import name_outputs
 
@@ -151,15 +152,32 @@ def _module_inference(module: nn.Module, task: Task, device: torch.device) -> In
 def _array_inference(
     run: Callable[[dict[str, Array]], Sequence[Array]], shapes: Shapes, task: Task, name: str
 ) -> tuple[Inference, int | None]:
-    shape = next(iter(shapes.values()))[0] if shapes else ()
-    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+    sizes = {key: shape for key, (shape, _) in shapes.items()}
+    fixed = fixed_batch(sizes, frozenset())
 
     def infer(batch: Batch) -> Tensors:
-        feeds = {key: pad_batch(array, fixed) for key, array in batch_feeds(batch, tuple(shapes), name).items()}
-        outputs = (torch.from_numpy(array[: batch.size]) for array in run(feeds))
+        feeds = batch_feeds(batch, tuple(shapes), name)
+        whole = whole_inputs(feeds, sizes)
+        check_shapes({key: array[0, ...] if key in whole else array for key, array in feeds.items()}, sizes, name)
+        if whole:
+            outputs = _run_one_by_one(run, feeds, whole)
+        else:
+            arrays = run({key: pad_batch(array, fixed) for key, array in feeds.items()})
+            outputs = [torch.from_numpy(array[: batch.size]) for array in arrays]
         return name_outputs(tuple(outputs), task.output_names)
 
     return infer, fixed
+
+
+def _run_one_by_one(
+    run: Callable[[dict[str, Array]], Sequence[Array]], feeds: dict[str, Array], whole: frozenset[str]
+) -> list[Tensor]:
+    """Outputs, (N, …) each, of a network that takes some inputs without the axis of samples."""
+    results = []
+    for index in range(len(next(iter(feeds.values())))):
+        arrays = run({key: array[index, ...] if key in whole else array[index : index + 1] for key, array in feeds.items()})
+        results.append([torch.from_numpy(array if array.shape[:1] == (1,) else array[None]) for array in arrays])
+    return [torch.cat(parts) for parts in zip(*results, strict=True)]
 
 
 def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, Array]:
@@ -173,11 +191,5 @@ def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, A
     Raises:
         ConversionError: The file has other inputs than the data.
     """
-    inputs = batch.inputs
-    if len(names) == len(inputs) == 1:
-        inputs = {names[0]: batch.input}
-    if missing := [name for name in names if name not in inputs]:
-        lacking, present = ", ".join(missing), ", ".join(batch.inputs)
-        msg = f"{network} has inputs {', '.join(names)}; the data has no {lacking}, it gives {present}"
-        raise ConversionError(msg)
-    return {name: np.ascontiguousarray(inputs[name].numpy()) for name in names}
+    inputs = {name: np.ascontiguousarray(values.numpy()) for name, values in batch.inputs.items()}
+    return name_feeds(inputs, names, network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from onnx import ModelProto
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
+from compress.backends.feeds import first_feeds, make_batches
+from compress.backends.runner_protocol import Feeds
 from compress.core.atomic_files import write_with
 from compress.core.environment import is_main
 from compress.core.fact import Fact
@@ -28,8 +30,8 @@ from compress.quantize.acceptance import (
 )
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
-from compress.quantize.calibration.choose_samples import images_with_finite_outputs, sample_calibration_set
 from compress.quantize.calibration.tune_ranges import tune_ranges
+from compress.quantize.calibration.usable_samples import samples_with_finite_outputs
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
@@ -109,7 +111,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         batch_size=score_batch(scheme, context.targets, 64),
     )  # fmt: skip
     report.results |= results
-    layers = _report_layers(stage, source, files["onnxruntime"], report.skipped, context)
+    layers = _report_layers(stage, model, source, files["onnxruntime"], report.skipped, context)
     report.results |= layers.results
     report.tables |= layers.tables
     report.notes += layers.notes
@@ -122,8 +124,8 @@ def _plan_static(
     stage: Quantize, model: ir.Model, runtimes: tuple[str, ...], excluded: tuple[str, ...], context: Context, report: _Report
 ) -> StaticInt8Plan:
     """Run post-training quantization and calibrate the ranges of activations."""
-    images = sample_calibration_set(
-        context.data.train, stage.calibration.samples, classes=len(context.data.spec.classes), seed=context.seed
+    images: Sequence[Feeds] = context.task.calibration(
+        context.data.train, stage.calibration.samples, context.seed, classes=len(context.data.spec.classes)
     )
     report.notes.append(
         Fact.of("quantize.calibrated", method=stage.calibration.method, images=len(images), seed=context.seed)
@@ -132,8 +134,7 @@ def _plan_static(
         few = Fact.of("quantize.few_calibration_images", images=len(images), recommended=RECOMMENDED_IMAGES)
         report.warnings.append(few)
         report.notes.append(few)
-    fixed_batch = (graphs.dims(model.graph.inputs[0]) or [0])[0]
-    defined = images_with_finite_outputs(model, images, fixed_batch or BATCH)
+    defined = samples_with_finite_outputs(model, images, BATCH)
     if len(defined) < len(images):
         left_out = Fact.of("quantize.calibration_images_left_out", count=len(images) - len(defined), images=len(images))
         report.warnings.append(left_out)
@@ -145,8 +146,7 @@ def _plan_static(
         symmetric=_symmetric(stage, context),
         seven_bit_weights=needs_7bit_weights(),
     )
-    size = fixed_batch or BATCH
-    batches = [images[start : start + size] for start in range(0, len(images), size)]
+    batches = make_batches(images, model, BATCH)
     plan = plan_static_int8(
         model, batches, number_format, stage.calibration, stage.ptq, exclude=excluded, reporter=context.reporter
     )
@@ -221,12 +221,14 @@ def _symmetric(stage: Quantize, context: Context) -> bool | None:
     return symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
 
 
-def _report_layers(stage: Quantize, source: Path, quantized: Path, skipped: list[Fact], context: Context) -> ReportSection:
+def _report_layers(
+    stage: Quantize, model: ir.Model, source: Path, quantized: Path, skipped: list[Fact], context: Context
+) -> ReportSection:
     """Which layers ONNX Runtime computes in int8."""
     if stage.scheme == "bf16":
         return ReportSection(skipped=(Fact.of("quantize.bfloat16_not_measured"),))
     device = local_device(context.targets)
-    inputs = next(iter(context.data.validation.ordered(device.contract.batch if device else 1))).input.numpy()
+    inputs = first_feeds(model, context.data.validation, device.contract.batch if device else 1)
     seconds = 0.05 if context.smoke else 0.5
     return report_layers(source, quantized, skipped, inputs, threads=device.threads if device else 1, seconds=seconds)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
 from compress.backends import onnx_files
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
@@ -86,7 +86,7 @@ class StaticInt8Plan:
 
 def plan_static_int8(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     number_format: Int8Format,
     calibration: CalibrationSettings,
     ptq: PTQSettings,
@@ -98,7 +98,7 @@ def plan_static_int8(
 
     Args:
         model: Float network; not changed.
-        batches: Calibration inputs.
+        batches: Calibration inputs by name.
         number_format: What targets and this machine require.
         calibration: How ranges are estimated.
         ptq: The passes and how weights are rounded.
@@ -117,7 +117,7 @@ def plan_static_int8(
 
 def _calibrate(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     number_format: Int8Format,
     calibration: CalibrationSettings,
     reporter: Reporter,

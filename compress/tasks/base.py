@@ -12,13 +12,14 @@ from compress.core.errors import DataError, ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
-from compress.data.batch import Batch, Tensors
+from compress.data.batch import Batch, Split, Tensors
 from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from compress.tasks.calibration_samples import Sample
     from compress.tasks.output_agreement import OutputAgreement
 
 Capability = Literal["continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input"]
@@ -184,6 +185,22 @@ class Task(ABC):
             raise DataError(msg)
         self.check_spec(spec)
         return spec
+
+    def calibration(self, split: Split, samples: int, seed: int, *, classes: int = 0) -> list[Sample]:  # noqa: ARG002
+        """Samples that ranges and roundings are chosen on; by default a seeded random choice.
+
+        Args:
+            split: Training samples.
+            samples: How many at most.
+            seed: Of the choice.
+            classes: Number of classes of the data.
+
+        Raises:
+            ConversionError: The split is empty.
+        """
+        from compress.tasks.calibration_samples import spread_samples
+
+        return spread_samples(split, samples, seed)
 
     def check_spec(self, spec: NetworkSpec) -> None:  # noqa: B027  # most tasks take whatever the data gives
         """Check that data of this specification fit the task.

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
-from compress.data.batch import TARGET, Tensors
+from compress.data.batch import TARGET, Split, Tensors
 from compress.tasks.base import Capability, Rows, Task
 from compress.tasks.infer_code import CLASSIFY, InferCode
 from compress.tasks.metric import MeanOfScores, Scores, TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from compress.tasks.calibration_samples import Sample
 
 ACCURACY = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
 """Of classification. Records that name no metric are from before it was recorded, when there was no other."""
@@ -121,3 +123,9 @@ class Classification(Task):
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """The logits."""
         return Rows(outputs[LOGITS], targets[TARGET])
+
+    def calibration(self, split: Split, samples: int, seed: int, *, classes: int = 0) -> list[Sample]:
+        """A seeded random choice, spread evenly over the classes; arguments as of `Task.calibration`."""
+        from compress.tasks.calibration_samples import samples_of_classes
+
+        return samples_of_classes(split, samples, seed, classes)

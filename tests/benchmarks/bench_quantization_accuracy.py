@@ -30,9 +30,9 @@ from torch import nn
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.compare_on_split import collect_outputs
+from compress.backends.feeds import group_samples
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import paired_difference
-from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import search
 from compress.quantize.mixed_precision.trial import TrialBuilder
@@ -42,6 +42,7 @@ from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
+from compress.tasks.calibration_samples import samples_of_classes
 from compress.tasks.classification import Classification
 
 NETWORKS = {
@@ -259,11 +260,11 @@ def mixed(files: Files) -> None:
 def _mixed(files: Files, bits: int, folder: Path) -> dict[str, Any]:
     model = onnx_files.load(files.dense("chain"))
     bench = files.bench
-    images = sample_calibration_set(bench.data.train, 256, classes=len(bench.data.spec.classes), seed=0)
+    samples = samples_of_classes(bench.data.train, 256, 0, classes=len(bench.data.spec.classes))
     ptq = PTQSettings.model_validate({"weights": {"bits": bits}})
     static = plan_static_int8(
         graphs.to_ir(model),
-        [images],
+        group_samples(samples, 256),
         Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
         CalibrationSettings(),
         ptq,

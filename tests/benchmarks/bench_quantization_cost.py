@@ -99,7 +99,7 @@ def measured(what: str, size: Cost, out: Path) -> None:
             module(torch.from_numpy(images[: size.batch])).logsumexp(1).sum().backward()
             optimizer.step()
     else:
-        batches = [images[start : start + 8] for start in range(0, len(images), 8)]
+        batches = [{"input": images[start : start + 8]} for start in range(0, len(images), 8)]
         plan_static_int8(
             graphs.to_ir(onnx_files.load(path)),
             batches,

@@ -117,7 +117,7 @@ def files_of(name: str, build: Callable[[], nn.Module], images: np.ndarray, cach
     families = ("onnxruntime", "openvino")
     static = plan_static_int8(
         graphs.to_ir(model),
-        [images],
+        [{"input": images}],
         Int8Format(families, seven_bit_weights=needs_7bit_weights()),
         CalibrationSettings(),
         PTQSettings(),

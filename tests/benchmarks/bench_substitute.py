@@ -84,7 +84,7 @@ def quantized(source: Path, images: np.ndarray, path: Path) -> Path:
     """The int8 file of the stage `quantize` for ONNX Runtime."""
     static = plan_static_int8(
         graphs.to_ir(onnx_files.load(source)),
-        [images],
+        [{"input": images}],
         Int8Format(("onnxruntime",), seven_bit_weights=needs_7bit_weights()),
         CalibrationSettings(),
         PTQSettings(),

@@ -42,7 +42,7 @@ def test_family_goes_from_torch_to_int8(family: Family, tmp_path: Path) -> None:
     floats = np.concatenate([onnx_session.run(runner, x[start : start + step].numpy()) for start in range(0, 16, step)])
     np.testing.assert_allclose(floats, expected, atol=1e-3 * max(np.abs(expected).max(), 1e-3), rtol=1e-3)
 
-    batches = [x[start : start + step].numpy() for start in range(0, 16, step)]
+    batches = [{"input": x[start : start + step].numpy()} for start in range(0, 16, step)]
     histograms = calibrate.observe(
         graphs.to_ir(model), activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS)), batches, counts=False
     )

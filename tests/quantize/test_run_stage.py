@@ -211,7 +211,7 @@ def test_constant_images_are_refused(network: nn.Module, context: Context) -> No
     flat = split(40, 0)
     flat.inputs[:] = 0.5
     data = dataclasses.replace(context.data, train=flat)
-    with pytest.raises(ConversionError, match="all 40 calibration images are of one value each"):
+    with pytest.raises(ConversionError, match="all 40 calibration samples are of one value each"):
         Quantize().run(Candidate(SPEC, network), dataclasses.replace(context, data=data))
     assert list(context.folder.iterdir()) == []
 
@@ -239,7 +239,7 @@ def test_a_black_calibration_image_is_left_out_where_the_network_divides_by_its_
     left_out = Fact.of("quantize.calibration_images_left_out", count=1, images=40)
     assert (outcome.warnings, left_out in outcome.notes) == ((left_out,), True)
     assert outcome.results["agreement"].value >= 0.9
-    assert "1 of 40 calibration images are left out" in render(left_out)
+    assert "1 of 40 calibration samples are left out" in render(left_out)
 
 
 def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context) -> None:

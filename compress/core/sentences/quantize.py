@@ -72,12 +72,12 @@ SENTENCES: Sentences = {
         "and its latency means nothing"
     ),
     "quantize.bfloat16_not_measured": "no runtime on this machine computes in bfloat16",
-    "quantize.calibrated": "calibrated by {method} on {images} training images, chosen with seed {seed}",
+    "quantize.calibrated": "calibrated by {method} on {images} training samples, chosen with seed {seed}",
     "quantize.calibration_images_left_out": (
-        "{count} of {images} calibration images are left out: the float network's outputs for them are not finite"
+        "{count} of {images} calibration samples are left out: the float network's outputs for them are not finite"
     ),
     "quantize.few_calibration_images": (
-        "{images} images are few to calibrate on: ranges and biases are rough; give {recommended} or more"
+        "{images} samples are few to calibrate on: ranges and biases are rough; give {recommended} or more"
     ),
     "quantize.float_activation_product": (
         "a product of two activations: no weight to store, and the softmax after it is sensitive"

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.compare_on_split import compare_on_split
+from compress.backends.feeds import batch_samples
 from compress.core.record import Metrics, Quantity
 from compress.data.batch import Split
 from compress.quantize.analysis.sqnr import energy_ratio_db, layer_sqnr
@@ -52,11 +53,11 @@ def compare_with_float(
     sqnr_db = energy_ratio_db(compared.signal, compared.noise)
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the outputs; {where}", runs=runs)
-    inputs = next(iter(split.ordered(SQNR_SAMPLES))).input.numpy()
-    sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(onnx_files.load(quantized)), inputs)
+    samples = batch_samples(next(iter(split.ordered(SQNR_SAMPLES))))
+    sqnr_by_layer = layer_sqnr(layers, graphs.to_ir(onnx_files.load(quantized)), samples)
     by_layer = {name: value for name, value in sqnr_by_layer.items() if math.isfinite(value)}
     if by_layer:
         worst = min(by_layer, key=lambda name: by_layer[name])
-        detail = f"of layer {worst}; operators as written, {len(inputs)} validation samples"
-        results["sqnr_worst_layer_db"] = Quantity.measured(by_layer[worst], "dB", detail, runs=len(inputs))
+        detail = f"of layer {worst}; operators as written, {len(samples)} validation samples"
+        results["sqnr_worst_layer_db"] = Quantity.measured(by_layer[worst], "dB", detail, runs=len(samples))
     return results, tuple({"layer": name, "sqnr_db": round(value, 3)} for name, value in by_layer.items())

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from compress.backends import onnx_files
-from compress.backends.runner_protocol import Array, Feeds
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
 from compress.core.record import Metrics
@@ -74,7 +74,7 @@ class ReportSection:
 
 
 def report_layers(
-    parent: Path, quantized: Path, skipped: Iterable[Fact], inputs: Array, *, threads: int, seconds: float
+    parent: Path, quantized: Path, skipped: Iterable[Fact], inputs: Feeds, *, threads: int, seconds: float
 ) -> ReportSection:
     """The comparison for a record, or the reason why there is none.
 
@@ -82,11 +82,11 @@ def report_layers(
         parent: Float ONNX file.
         quantized: File made from it, for ONNX Runtime.
         skipped: What the stage skipped, with the nodes that stay in float.
-        inputs: One batch, (N, C, H, W).
+        inputs: One batch, by the names of the files' inputs.
         threads: Threads within an operator.
         seconds: Approximate time to spend on each file.
     """
-    feeds = {name: {onnx_files.INPUT: inputs} for name in ("float", "quantized")}
+    feeds = dict.fromkeys(("float", "quantized"), inputs)
     try:
         coverage, totals = compare_layers(
             parent, quantized, feeds=feeds, known=known_reasons(skipped), threads=threads, seconds=seconds

@@ -7,29 +7,33 @@ y is the output of the layer in the float network, ŷ its output in the quantize
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.feeds import make_batches
+from compress.backends.runner_protocol import Feeds
 from compress.quantize.qdq.placement import WEIGHTED
 
 
-def layer_sqnr(model: ir.Model, quantized: ir.Model, inputs: np.ndarray) -> dict[str, float]:
+def layer_sqnr(model: ir.Model, quantized: ir.Model, samples: Sequence[Feeds]) -> dict[str, float]:
     """SQNR in dB by name of the layer; infinite where the outputs are equal.
 
     Args:
         model: Float network.
         quantized: Network quantized from it; nodes with weights keep their names.
-        inputs: Samples, float32 (N, C, H, W).
+        samples: Inputs (1, …) by the names of the data.
     """
     before, after = (
         {str(node.name): graphs.output_names(node)[0] for node in network.graph if node.op_type in WEIGHTED}
         for network in (model, quantized)
     )
     shared = [name for name in before if name in after]
-    y = _outputs(model, [before[name] for name in shared], inputs)
-    y_hat = _outputs(quantized, [after[name] for name in shared], inputs)
+    y = _outputs(model, [before[name] for name in shared], samples)
+    y_hat = _outputs(quantized, [after[name] for name in shared], samples)
     return {name: decibels(y[before[name]], y_hat[after[name]]) for name in shared}
 
 
@@ -50,9 +54,8 @@ def energy_ratio_db(signal: float, noise: float) -> float:
     return float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
-def _outputs(model: ir.Model, names: list[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
+def _outputs(model: ir.Model, names: list[str], samples: Sequence[Feeds]) -> dict[str, np.ndarray]:
     """Tensors of the network, its operators run as written, one sample at a time: a file's batch may be fixed to 1."""
     session = onnx_session.create_session(graphs.with_outputs(model, names), optimised=False, threads=0)
-    input_name = graphs.input_name(model)
-    parts = [session.run(names, {input_name: inputs[index : index + 1]}) for index in range(len(inputs))]
-    return {name: np.concatenate([part[index] for part in parts]) for index, name in enumerate(names)}
+    parts = [session.run(names, feeds) for feeds in make_batches(samples, model, 1)]
+    return {name: np.concatenate([part[index].ravel() for part in parts]) for index, name in enumerate(names)}

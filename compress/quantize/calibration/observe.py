@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.feeds import feeds_size
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.calibration.range_estimators import ActivationHistogram
@@ -19,7 +21,7 @@ Histograms = dict[str, ActivationHistogram]
 def observe(
     model: ir.Model,
     names: Sequence[str],
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     *,
     counts: bool = True,
     normalized: bool = False,
@@ -29,8 +31,8 @@ def observe(
 
     Args:
         model: Float network.
-        names: Tensors to observe; the network's input may be among them.
-        batches: Inputs, float32 (N, C, H, W) each.
+        names: Tensors to observe; inputs of the network may be among them.
+        batches: Inputs by name.
         counts: Run a second time for histograms; minimum and maximum need one run.
         normalized: Also collect the histogram in which each value is divided by the energy of its sample.
         reporter: Shows a bar.
@@ -41,16 +43,16 @@ def observe(
     if not batches:
         msg = "there are no samples to calibrate on; the training split is empty"
         raise ConversionError(msg)
-    input_name = graphs.input_name(model)
-    computed = [name for name in names if name != input_name]
+    inputs = {value.name for value in model.graph.inputs}
+    computed = [name for name in names if name not in inputs]
     session = onnx_session.create_session(graphs.with_outputs(model, computed), threads=0)
     histograms = {name: ActivationHistogram() for name in names}
     with (reporter or NullReporter()).bar("calibrate", len(batches) * (1 + counts)) as bar:
         for counting in (False, True)[: 1 + counts]:
             for batch in batches:
-                arrays = dict(zip(computed, session.run(computed, {input_name: batch}), strict=True)) if computed else {}
-                arrays[input_name] = batch
-                _update(histograms, arrays, counting=counting, samples=len(batch) if normalized else None)
+                arrays = dict(zip(computed, session.run(computed, batch), strict=True)) if computed else {}
+                arrays |= batch
+                _update(histograms, arrays, counting=counting, samples=feeds_size(batch) if normalized else None)
                 bar.advance()
             _check_finite(histograms)
     return histograms

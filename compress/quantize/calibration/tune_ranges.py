@@ -15,23 +15,28 @@ An eighth of the samples is held out to measure the gain; without one, everythin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.feeds import InputShapes, fixed_batch, group_samples, input_shapes, name_feeds, whole_inputs
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
+from compress.data.batch import Batch
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat.fake_quantize import FakeQuantize
 from compress.quantize.qat.onnx_to_torch import OnnxModule, module_key
 from compress.quantize.qat.qdq_module import learned_ranges, to_fake_quantized
 from compress.quantize.static_int8 import StaticInt8Plan
+from compress.tasks.flat_outputs import flat_outputs
 
 KEY = "calibration.learn_epochs"
 HELD_OUT = 8
@@ -68,7 +73,7 @@ class TunedRanges:
 def tune_ranges(
     static: StaticInt8Plan,
     runtime: str,
-    samples: np.ndarray,
+    samples: Sequence[Feeds],
     *,
     epochs: int,
     exclude: tuple[str, ...] = (),
@@ -80,53 +85,84 @@ def tune_ranges(
     Args:
         static: Result of post-training quantization and calibration.
         runtime: The runtime whose Q/DQ pairs are in place.
-        samples: Inputs, (N, C, H, W), float32; N ≥ 2, or two of the network's batches where its batch is fixed.
+        samples: Each input (1, …), by the names of the data, all of equal shapes; two or more, or two of the network's batches
+            where its batch is fixed.
         epochs: Passes over the samples that are not held out.
         exclude: Names of nodes that stay in float.
         seed: Of which samples are held out, and of the order of the others.
         reporter: Shows a bar.
     """
-    fixed = (graphs.dims(static.model.graph.inputs[0]) or [0])[0]
-    batch_size = fixed or max(1, min(LARGEST_BATCH, BATCH_VALUES // samples[0].size))
+    shapes = input_shapes(static.model)
+    fixed = fixed_batch(shapes, frozenset())
+    batch_size = fixed or max(1, min(LARGEST_BATCH, BATCH_VALUES // sum(array.size for array in samples[0].values())))
     unit = fixed or 1
     if len(samples) < 2 * unit:
         return TunedRanges(
             static, skipped=(Fact.of("quantize_ptq.too_few_to_learn_ranges", KEY, samples=len(samples), batch=unit),)
         )
     try:
+        x = _stack(samples, shapes)
         module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, learned=True)
     except ConversionError as error:
         return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=str(error)),))
     session = onnx_session.create_session(static.rescaled or static.model, threads=0)
     order = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(samples)[torch.randperm(len(samples), generator=order)[: len(samples) // unit * unit]]
-    z = torch.cat([torch.from_numpy(onnx_session.run(session, part.numpy())).flatten(1) for part in _split(x, batch_size)])
-    held_out = max(1, len(x) // HELD_OUT // unit) * unit
-    before = _decibels(module, x[:held_out], z[:held_out], batch_size)
+    x = x.rows(torch.randperm(len(samples), generator=order)[: len(samples) // unit * unit])
+    z = torch.cat([_run_float(session, x.rows(part)) for part in _split(torch.arange(x.size), batch_size)])
+    held_out = max(1, x.size // HELD_OUT // unit) * unit
+    before = _decibels(module, x.rows(slice(held_out)), z[:held_out], batch_size)
     optimizer = torch.optim.Adam(_parameter_groups(module), betas=(0.9, 0.99))
-    updates = epochs * math.ceil((len(x) - held_out) / batch_size)
+    updates = epochs * math.ceil((x.size - held_out) / batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     with (reporter or NullReporter()).bar("learn ranges and biases", updates) as bar:
         for _ in range(epochs):
-            for batch in _split(held_out + torch.randperm(len(x) - held_out, generator=order), batch_size):
-                loss = _log_errors(module(x[batch]), z[batch]).mean()
+            for batch in _split(held_out + torch.randperm(x.size - held_out, generator=order), batch_size):
+                loss = _log_errors(_run(module, x.rows(batch)), z[batch]).mean()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
                 bar.advance(note=f"{_to_decibels(float(loss.detach())):.1f} dB")
-    after = _decibels(module, x[:held_out], z[:held_out], batch_size)
+    after = _decibels(module, x.rows(slice(held_out)), z[:held_out], batch_size)
     better = after > before
     note = Fact.of(
         "quantize_ptq.ranges_learned" if better else "quantize_ptq.learned_ranges_discarded",
         KEY,
         epochs=epochs,
-        samples=len(x) - held_out,
+        samples=x.size - held_out,
         before_db=before,
         after_db=after,
         held_out=held_out,
     )
     return TunedRanges(_with_learned(static, runtime, exclude, module) if better else static, before, after, notes=(note,))
+
+
+def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
+    """All samples as one batch, inputs in the order of the network.
+
+    Raises:
+        ConversionError: They have different shapes, or the network takes an input without the axis of samples.
+    """
+    named = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
+    if whole := whole_inputs(named[0], shapes):
+        msg = f"the network takes {', '.join(sorted(whole))} without an axis of samples, so that samples cannot be stacked"
+        raise ConversionError(msg)
+    stacked = group_samples(named, len(named))
+    if len(stacked) > 1:
+        msg = "the samples have different shapes, so that they cannot be stacked"
+        raise ConversionError(msg)
+    return Batch({name: torch.from_numpy(array) for name, array in stacked[0].items()}, {})
+
+
+def _run(module: OnnxModule, x: Batch) -> Tensor:
+    """Float outputs, joined, (N, M)."""
+    return flat_outputs(module(*x.inputs.values()))
+
+
+def _run_float(session: onnxruntime.InferenceSession, x: Batch) -> Tensor:
+    """The same of the float network."""
+    feeds = {name: values.numpy() for name, values in x.inputs.items()}
+    return flat_outputs(tuple(torch.from_numpy(values) for values in session.run(None, feeds))).flatten(1)
 
 
 def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
@@ -174,10 +210,9 @@ def _to_decibels(log_error: float) -> float:
 
 
 @torch.no_grad()
-def _decibels(module: OnnxModule, x: Tensor, z: Tensor, batch_size: int) -> float:
+def _decibels(module: OnnxModule, x: Batch, z: Tensor, batch_size: int) -> float:
     """Mean signal to noise ratio of the outputs."""
-    batches = zip(_split(x, batch_size), _split(z, batch_size), strict=True)
-    errors = [_log_errors(module(inputs), outputs) for inputs, outputs in batches]
+    errors = [_log_errors(_run(module, x.rows(part)), z[part]) for part in _split(torch.arange(x.size), batch_size)]
     return _to_decibels(float(torch.cat(errors).mean()))
 
 

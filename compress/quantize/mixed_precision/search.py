@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compress.backends import onnx_files
+from compress.backends.feeds import first_feeds
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -163,7 +164,8 @@ class LatencyTrial:
         if device is None:
             raise ConversionError(latency_unavailable(context.targets))
         self.trials, self.folder, self.threads = trials, folder, device.threads
-        self.inputs = next(iter(context.data.validation.ordered(device.contract.batch))).input.numpy()
+        self.batch = device.contract.batch
+        self.feeds = first_feeds(trials.plan.model, context.data.validation, self.batch)
         self._written: dict[str, Layers] = {}
         self._baseline_ms: float | None = None
 
@@ -187,8 +189,8 @@ class LatencyTrial:
             runners = {
                 name: stack.enter_context(open_runner(RUNTIME, path, threads=self.threads)) for name, path in files.items()
             }
-            feeds = {name: {onnx_files.INPUT: self.inputs} for name in runners}
-            return time_runners(runners, feeds, TimingPlan.of(seconds), batch=len(self.inputs))
+            feeds = dict.fromkeys(runners, self.feeds)
+            return time_runners(runners, feeds, TimingPlan.of(seconds), batch=self.batch)
 
     def _file(self, name: str, float_layers: Layers) -> Path:
         """The network's file, written again only if the network is another one."""

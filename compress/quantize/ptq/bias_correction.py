@@ -21,6 +21,8 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.feeds import feeds_size
+from compress.backends.runner_protocol import Feeds
 from compress.quantize.ptq.input_statistics import LayerInputs
 
 SAMPLES = 128
@@ -55,15 +57,13 @@ def empirical_shift(w: np.ndarray, w_quantized: np.ndarray, inputs: LayerInputs)
     return bias_shift(w, w_quantized, inputs.mean, inputs.mean_quantized)
 
 
-def limit_batches(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+def limit_batches(batches: Sequence[Feeds]) -> list[Feeds]:
     """As many batches, spread over all, as hold `SAMPLES` samples."""
-    count = min(len(batches), -(-SAMPLES // len(batches[0])))
+    count = min(len(batches), -(-SAMPLES // feeds_size(batches[0])))
     return [batches[index * len(batches) // count] for index in range(count)]
 
 
-def output_moments(
-    model: ir.Model, names: Sequence[str], batches: Sequence[np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def output_moments(model: ir.Model, names: Sequence[str], batches: Sequence[Feeds]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and standard deviation of each channel of some tensors over samples and positions, (K,) each, float64.
 
     Channels are axis 1 of (N, K, H, W) and the last axis of any other shape.
@@ -73,7 +73,7 @@ def output_moments(
     squares: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for batch in batches:
-        for name, array in zip(names, session.run(list(names), {graphs.input_name(model): batch}), strict=True):
+        for name, array in zip(names, session.run(list(names), batch), strict=True):
             channels_last = np.moveaxis(array, 1, -1) if array.ndim == 4 else array
             rows = channels_last.reshape(-1, channels_last.shape[-1]).astype(np.float64)
             sums[name] = sums.get(name, 0.0) + rows.sum(0)

@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
@@ -47,7 +48,7 @@ class Reconstruction:
     Attributes:
         model: Float network.
         weights: Each weight rounded to the nearest, by initializer; replaced block by block.
-        batches: Calibration inputs.
+        batches: Calibration inputs by name.
         options: Bits and iterations.
         learned: Values of the weights of blocks already rounded, as stored, by initializer.
         error_ratios: Error of each learned block divided by that of rounding to the nearest.
@@ -57,7 +58,7 @@ class Reconstruction:
 
     model: ir.Model
     weights: dict[str, QuantizedWeight]
-    batches: Sequence[np.ndarray]
+    batches: Sequence[Feeds]
     options: RoundingOptions
     learned: dict[str, np.ndarray] = field(default_factory=dict)
     error_ratios: list[float] = field(default_factory=list)
@@ -102,7 +103,7 @@ class Reconstruction:
 
 def round_by_blocks(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     options: RoundingOptions,
     *,
     exclude: Sequence[str] = (),
@@ -144,19 +145,18 @@ def _shape_scale(s: np.ndarray, layer: WeightedLayer, dims: int) -> Tensor:
 
 
 def _block_inputs_outputs(
-    model: ir.Model, block: ReconstructionBlock, batches: Sequence[np.ndarray], learned: Mapping[str, np.ndarray]
+    model: ir.Model, block: ReconstructionBlock, batches: Sequence[Feeds], learned: Mapping[str, np.ndarray]
 ) -> tuple[Tensor, Tensor]:
     """x̂, from the network with all blocks before it rounded, and z, from the float one."""
-    input_name = graphs.input_name(model)
     exact = onnx_session.create_session(graphs.with_outputs(model, [block.stop], only=True), threads=0)
     quantized = None
-    if block.start != input_name:
+    if block.start not in {value.name for value in model.graph.inputs}:
         before = graphs.with_outputs(graphs.with_initializers(model, learned), [block.start], only=True)
         quantized = onnx_session.create_session(before, threads=0)
     x, z, held = list[np.ndarray](), list[np.ndarray](), 0
     for batch in batches:
-        x.append(batch if quantized is None else quantized.run([block.start], {input_name: batch})[0])
-        z.append(exact.run([block.stop], {input_name: batch})[0])
+        x.append(batch[block.start] if quantized is None else quantized.run([block.start], batch)[0])
+        z.append(exact.run([block.stop], batch)[0])
         held += x[-1].nbytes + z[-1].nbytes
         if held > HELD_BYTES and sum(map(len, x)) >= FEWEST_SAMPLES:
             break
@@ -175,7 +175,8 @@ def fisher_diagonal(model: ir.Model, name: str, z: Tensor, *, seed: int = 0) -> 
     Raises:
         ConversionError: An operator after it has no counterpart with gradients, or the outputs are not (N, K).
     """
-    tail = to_torch(model, {}, part=GraphPart(tuple(_nodes_after(model, name)), start=name))
+    stop = str(model.graph.outputs[0].name)
+    tail = to_torch(model, {}, part=GraphPart(tuple(_nodes_after(model, name)), start=name, stop=stop))
     tail.requires_grad_(False)
     draw = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(z[0])

@@ -16,6 +16,8 @@ import onnxruntime
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.feeds import feeds_size
+from compress.backends.runner_protocol import Feeds
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 HELD_BYTES = 2**30
@@ -32,15 +34,18 @@ class SequentialRunner:
     Args:
         model: Float network, nodes in topological order.
         layers: Where to stop, in graph order.
-        batches: Inputs, (N, C, H, W) each.
+        batches: Inputs by name.
         held_bytes: Use only as many images as keep the tensors between layers under this limit.
+
+    Attributes:
+        images: How many samples are used.
     """
 
     def __init__(
         self,
         model: ir.Model,
         layers: Sequence[WeightedLayer],
-        batches: Sequence[np.ndarray],
+        batches: Sequence[Feeds],
         *,
         held_bytes: int = HELD_BYTES,
     ) -> None:
@@ -51,16 +56,11 @@ class SequentialRunner:
         by_name = {node.name: index for index, node in enumerate(self.nodes)}
         self.starts = [by_name[layer.name] for layer in layers]
         self.constants = set(model.graph.initializers)
-        self.float_tensors: list[Tensors] = [
-            {graphs.input_name(model): batch} for batch in self._affordable_batches(batches, held_bytes)
-        ]
+        used = self._affordable_batches(batches, held_bytes)
+        self.images = sum(map(feeds_size, used))
+        self.float_tensors: list[Tensors] = [dict(batch) for batch in used]
         self.quantized_tensors: list[Tensors] = [dict(tensors) for tensors in self.float_tensors]
         self.changed: dict[str, np.ndarray] = {}
-
-    @property
-    def images(self) -> int:
-        """How many are used."""
-        return sum(len(next(iter(tensors.values()))) for tensors in self.float_tensors)
 
     def __iter__(self) -> Iterator[tuple[WeightedLayer, list[np.ndarray], list[np.ndarray]]]:
         """Each layer with its inputs in the float network and in the quantized one, batch by batch."""
@@ -81,11 +81,11 @@ class SequentialRunner:
 
     def _run(self, first: int, stop: int) -> None:
         """Run nodes `first` to `stop` in both networks; drop tensors that no later node reads."""
-        if first == stop:
-            return
         outputs = [
             str(value.name) for node in self.nodes[first:stop] for value in node.outputs if self._last_use(value) >= stop
         ]
+        if not outputs:  # nothing between the layers, or only what the network gives out
+            return
         for tensors_of_batches, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
             if tensors_of_batches is self.quantized_tensors and not self.changed:
                 self.quantized_tensors = [dict(tensors) for tensors in self.float_tensors]
@@ -116,24 +116,23 @@ class SequentialRunner:
             value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape([None] * array.ndim)
         return onnx_session.create_session(graphs.with_initializers(part, changed), threads=0)
 
-    def _affordable_batches(self, batches: Sequence[np.ndarray], held_bytes: int) -> list[np.ndarray]:
+    def _affordable_batches(self, batches: Sequence[Feeds], held_bytes: int) -> list[Feeds]:
         """As many batches as the limit allows, spread over all."""
-        bytes_per_image = self._bytes_per_image(batches[0][:1]) * 2
+        bytes_per_image = self._bytes_per_image(batches[0]) * 2
         images = max(LEAST_IMAGES, held_bytes // max(bytes_per_image, 1))
-        count = min(len(batches), max(1, -(-images // len(batches[0]))))
+        count = min(len(batches), max(1, -(-images // feeds_size(batches[0]))))
         return [batches[index * len(batches) // count] for index in range(count)]
 
-    def _bytes_per_image(self, image: np.ndarray) -> int:
-        """Largest sum of the tensors held between two layers, for one image."""
+    def _bytes_per_image(self, batch: Feeds) -> int:
+        """Largest sum of the tensors held between two layers, for one image of a batch."""
         values = [value for node in self.nodes for value in node.outputs if value.name]
         names = [str(value.name) for value in values]
         session = onnx_session.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)
-        fixed = session.get_inputs()[0].shape[0]
-        batch = np.repeat(image, fixed, axis=0) if isinstance(fixed, int) else image
-        arrays = session.run(names, {graphs.input_name(self.model): batch})
-        lifetimes = [(-1, self._last_use(self.model.graph.inputs[0]), image.nbytes)]
+        size = feeds_size(batch)
+        arrays = session.run(names, batch)
+        lifetimes = [(-1, self._last_use(self.values[name]), array.nbytes // size) for name, array in batch.items()]
         for value, array in zip(values, arrays, strict=True):
             producer = value.producer()
             written = -1 if producer is None else self.position[producer]
-            lifetimes.append((written, self._last_use(value), array.nbytes // len(batch)))
+            lifetimes.append((written, self._last_use(value), array.nbytes // size))
         return max(sum(size for written, read, size in lifetimes if written < start <= read) for start in self.starts)

@@ -13,7 +13,6 @@ from itertools import takewhile
 
 import onnx_ir as ir
 
-from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 
@@ -39,7 +38,9 @@ class ReconstructionBlock:
 
 
 def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[ReconstructionBlock, ...]:
-    """Blocks in graph order that hold all of `layers`; nodes without weights belong to the block before them.
+    """Blocks in graph order that hold `layers`; nodes without weights belong to the block before them.
+
+    Layers of a network with several inputs are in no block up to the place where all inputs have come together.
 
     Args:
         model: Float network.
@@ -47,7 +48,8 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
     """
     known = {layer.name: layer for layer in layers}
     blocks: list[ReconstructionBlock] = []
-    start, nodes = graphs.input_name(model), list[ir.Node]()
+    inputs = [str(value.name) for value in model.graph.inputs]
+    start, nodes = inputs[0] if len(inputs) == 1 else "", list[ir.Node]()
     for node, cut in _cut_points(model):
         nodes.append(node)
         if not cut:
@@ -59,6 +61,7 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
         else:
             blocks[-1] = _merge(blocks[-1], block)
         start, nodes = cut, []
+    blocks = [block for block in blocks if block.start]
     if len(blocks) > 1 and not blocks[0].layers:
         blocks[:2] = [_merge(blocks[0], blocks[1])]
     return _merge_inside_modules([block for block in blocks if block.layers])
@@ -69,7 +72,7 @@ def _cut_points(model: ir.Model) -> list[tuple[ir.Node, str]]:
     nodes = list(model.graph)
     position = {node: index for index, node in enumerate(nodes)}
     constants = set(model.graph.initializers.values())
-    alive = {model.graph.inputs[0]}
+    alive = set(model.graph.inputs)
     cuts = []
     for index, node in enumerate(nodes):
         if all(value is None or value in constants for value in node.inputs):

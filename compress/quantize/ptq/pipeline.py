@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir as ir
 
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup, names
@@ -30,13 +30,13 @@ class PassInputs:
     """What a pass may use beside the network.
 
     Attributes:
-        batches: Calibration inputs, float32 (N, C, H, W) each.
+        batches: Calibration inputs by name.
         setting: Value of the pass's key in the recipe: True, or a number.
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.
     """
 
-    batches: Sequence[np.ndarray]
+    batches: Sequence[Feeds]
     setting: Any = True
     exclude: Sequence[str] = ()
     reporter: Reporter = field(default_factory=NullReporter)
@@ -79,7 +79,7 @@ class PTQResult:
 
 def run_ptq(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     settings: PTQSettings,
     *,
     bits: int,
@@ -91,7 +91,7 @@ def run_ptq(
 
     Args:
         model: Float network; left as it was.
-        batches: Calibration inputs.
+        batches: Calibration inputs by name.
         settings: Which passes and which rounding.
         bits: Levels of weights are 2^bits.
         per_channel: One scale per output channel.

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup
@@ -116,7 +117,7 @@ class PreparedModel:
 
 def round_weights(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     options: RoundingOptions,
     *,
     exclude: Sequence[str] = (),
@@ -126,7 +127,7 @@ def round_weights(
 
     Args:
         model: Float network; left as it was.
-        batches: Calibration inputs.
+        batches: Calibration inputs by name.
         options: How.
         exclude: Names of nodes that stay in float.
         reporter: Shows bars.

@@ -22,6 +22,7 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.ptq.pipeline import PassResult
@@ -61,7 +62,7 @@ def smoothing_factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
 
 def smooth_linear_inputs(
     model: ir.Model,
-    batches: Sequence[np.ndarray],
+    batches: Sequence[Feeds],
     alpha: float,
     *,
     exclude: Sequence[str] = (),
@@ -71,7 +72,7 @@ def smooth_linear_inputs(
 
     Args:
         model: Float network; left as it was.
-        batches: Calibration inputs, float32 (N, C, H, W) each.
+        batches: Calibration inputs by name.
         alpha: α.
         exclude: Names of nodes that stay in float; a tensor that only they read is left alone.
         reporter: Shows a bar.
@@ -199,15 +200,14 @@ def _has_own_bias(node: ir.Node) -> bool:
 
 
 def channel_absmax(
-    model: ir.Model, tensors: Sequence[str], batches: Sequence[np.ndarray], reporter: Reporter, *, axis: int = -1
+    model: ir.Model, tensors: Sequence[str], batches: Sequence[Feeds], reporter: Reporter, *, axis: int = -1
 ) -> dict[str, np.ndarray]:
     """Max |X_j| over samples and positions, (C,), by tensor; channels are along `axis`."""
-    input_name = graphs.input_name(model)
     session = onnx_session.create_session(graphs.with_outputs(model, tensors), threads=0)
     absmax: dict[str, np.ndarray] = {}
     with reporter.bar("look at channels", len(batches)) as bar:
         for batch in batches:
-            for name, x in zip(tensors, session.run(tensors, {input_name: batch}), strict=True):
+            for name, x in zip(tensors, session.run(tensors, batch), strict=True):
                 largest = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)
                 absmax[name] = np.maximum(absmax[name], largest) if name in absmax else largest
             bar.advance()

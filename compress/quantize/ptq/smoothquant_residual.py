@@ -22,6 +22,7 @@ import onnx_ir as ir
 from scipy.cluster.hierarchy import DisjointSet
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.quantize.ptq.cross_layer_equalization import divide_outputs, multiply_inputs, rows_by_input
@@ -63,13 +64,13 @@ def smooth_network(model: ir.Model, inputs: PassInputs) -> PassResult:
 
 
 def smooth_residual_streams(
-    model: ir.Model, batches: Sequence[np.ndarray], alpha: float, *, exclude: Sequence[str], reporter: Reporter
+    model: ir.Model, batches: Sequence[Feeds], alpha: float, *, exclude: Sequence[str], reporter: Reporter
 ) -> tuple[PassResult, frozenset[str]]:
     """Smooth every stream.
 
     Args:
         model: Float network; left as it was.
-        batches: Calibration inputs, float32 (N, C, H, W) each.
+        batches: Calibration inputs by name.
         alpha: α.
         exclude: Names of nodes that stay in float; a stream that only they read is left alone.
         reporter: Shows a bar.

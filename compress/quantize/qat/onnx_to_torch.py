@@ -119,11 +119,11 @@ class GraphConstants(nn.Module):
 
 
 class OnnxModule(nn.Module):
-    """A graph from one tensor to another, built by `to_torch`.
+    """A graph built by `to_torch`.
 
     Attributes:
-        start: Name of its input.
-        stop: Name of its output.
+        starts: Names of its inputs, in the order of its arguments.
+        stops: Names of its outputs; it returns one tensor, or a tuple in their order.
         layers: By name of the node, dots as slashes.
         quantizers: Fake quantization of activations, by name of the scale, dots as slashes.
         steps: In order.
@@ -131,26 +131,28 @@ class OnnxModule(nn.Module):
 
     def __init__(
         self, steps: Sequence[GraphStep], layers: Mapping[str, nn.Module], quantizers: Mapping[str, nn.Module],
-        constants: Mapping[str, np.ndarray], start: str, stop: str,
+        constants: Mapping[str, np.ndarray], starts: Sequence[str], stops: Sequence[str],
     ) -> None:  # fmt: skip
         super().__init__()
-        self.start, self.stop = start, stop
+        self.starts, self.stops = tuple(starts), tuple(stops)
         self.layers, self.quantizers = nn.ModuleDict(layers), nn.ModuleDict(quantizers)
         self.constants = GraphConstants(constants)
-        self.steps = _with_last_uses(steps, stop)
+        self.steps = _with_last_uses(steps, self.stops)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """In float32, whatever precision training computes in: bfloat16 has fewer digits than the integers."""
-        with torch.autocast(x.device.type, enabled=False):
-            tensors: dict[str, Any] = {"": None, self.start: x.float()}
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            tensors: dict[str, Any] = {"": None}
+            for name, x in zip(self.starts, inputs, strict=True):
+                tensors[name] = x.float() if x.is_floating_point() else x
             for step in self.steps:
-                inputs = [tensors[name] if name in tensors else self.constants.read(name) for name in step.inputs]
-                outputs = self._compute(step, inputs)
+                read = [tensors[name] if name in tensors else self.constants.read(name) for name in step.inputs]
+                outputs = self._compute(step, read)
                 tensors.update(zip(step.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
                 for name in step.last_uses:
                     del tensors[name]
-            output: Tensor = tensors[self.stop]
-            return output
+            results = tuple(tensors[name] for name in self.stops)
+            return results[0] if len(results) == 1 else results
 
     def _compute(self, step: GraphStep, inputs: list[Any]) -> Any:
         if step.operator == "Layer":
@@ -170,8 +172,8 @@ class GraphPart:
 
     Attributes:
         nodes: In graph order.
-        start: Tensor that it reads; the network's input where empty.
-        stop: Tensor that it writes; the network's first output where empty.
+        start: Tensor that it reads; the network's inputs where empty.
+        stop: Tensor that it writes; the network's outputs where empty.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -206,7 +208,8 @@ def to_torch(
     steps = [step for node in part.nodes if (step := builder.add(node)) is not None]
     read = {name for step in steps for name in step.inputs}
     constants = {name: array for name, array in builder.arrays.items() if name in read}
-    ends = part.start or graphs.input_name(model), part.stop or str(model.graph.outputs[0].name)
+    starts, stops = ([str(value.name) for value in values] for values in (model.graph.inputs, model.graph.outputs))
+    ends = [part.start] if part.start else starts, [part.stop] if part.stop else stops
     return OnnxModule(steps, builder.layers, builder.quantizers, constants, *ends).eval()
 
 
@@ -286,7 +289,7 @@ def _to_float(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array, np.float32))
 
 
-def _with_last_uses(steps: Sequence[GraphStep], stop: str) -> tuple[GraphStep, ...]:
+def _with_last_uses(steps: Sequence[GraphStep], stops: Sequence[str]) -> tuple[GraphStep, ...]:
     """The steps, each with the tensors that can be freed after it."""
     last: dict[str, int] = {}
     computed = {name for step in steps for name in step.outputs}
@@ -294,6 +297,6 @@ def _with_last_uses(steps: Sequence[GraphStep], stop: str) -> tuple[GraphStep, .
         last |= dict.fromkeys((*step.inputs, *step.outputs), index)
     freed: dict[int, list[str]] = {}
     for name, index in last.items():
-        if name in computed and name not in ("", stop):
+        if name in computed and name not in ("", *stops):
             freed.setdefault(index, []).append(name)
     return tuple(replace(step, last_uses=tuple(freed.get(index, ()))) for index, step in enumerate(steps))

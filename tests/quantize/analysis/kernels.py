@@ -21,7 +21,7 @@ def made(source: Path, folder: Path, *, exclude: tuple[str, ...] = ()) -> Path:
     histograms = observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), ("onnxruntime",)),
-        [split(16, 0).inputs.numpy()],
+        [{"input": split(16, 0).inputs.numpy()}],
         counts=False,
     )
     ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}

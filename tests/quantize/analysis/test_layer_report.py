@@ -57,7 +57,7 @@ def test_a_file_that_is_not_quantized_and_a_parent_that_is_not_one_are_refused(e
 
 
 def test_for_a_record_a_fault_is_a_skip_and_reasons_come_from_what_was_skipped(exported: Path, tmp_path: Path) -> None:
-    inputs = split(1, 0).inputs.numpy()
+    inputs = {"input": split(1, 0).inputs.numpy()}
     refused = report_layers(exported, exported, (), inputs, threads=1, seconds=0.02)
     assert refused.tables == {}
     (skip,) = refused.skipped

@@ -8,6 +8,7 @@ import pytest
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
+from compress.backends.feeds import batch_samples
 from compress.quantize.analysis.sqnr import decibels, layer_sqnr
 from tests.export.tiny import split
 
@@ -25,7 +26,7 @@ def test_only_layers_after_a_changed_weight_have_noise(exported: Path) -> None:
     (weight,) = (tensor for tensor in changed.graph.initializer if tensor.name == "head.weight")
     values = onnx.numpy_helper.to_array(weight)
     weight.CopyFrom(onnx.numpy_helper.from_array((1.1 * values).astype(np.float32), weight.name))
-    noise = layer_sqnr(graphs.to_ir(model), graphs.to_ir(changed), split(4, 3).inputs.numpy())
+    noise = layer_sqnr(graphs.to_ir(model), graphs.to_ir(changed), batch_samples(next(split(4, 3).ordered(4))))
     assert set(noise) == {"stem.0", "depthwise.0", "point.0", "wide", "head"}
     assert all(np.isinf(value) for name, value in noise.items() if name != "head")
     assert 0 < noise["head"] < 60

@@ -24,7 +24,7 @@ def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Res
     histograms = observe(
         graphs.to_ir(model),
         ("input", *activations_to_calibrate(graphs.to_ir(model), tuple(PLACEMENTS))),
-        [x[:40].numpy(), x[40:].numpy()],
+        [{"input": x[:40].numpy()}, {"input": x[40:].numpy()}],
     )
     assert (histograms["input"].low, histograms["input"].high) == (float(x.min()), float(x.max()))
     logits = network(x).detach()
@@ -36,7 +36,7 @@ def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
     x = split(8, 3).inputs.numpy()
     x[0, 0, 0, 0] = np.nan
     with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
-        observe(graphs.to_ir(model), ("input",), [x])
+        observe(graphs.to_ir(model), ("input",), [{"input": x}])
 
 
 def test_no_batches_are_refused(model: onnx.ModelProto) -> None:

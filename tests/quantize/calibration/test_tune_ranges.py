@@ -27,11 +27,16 @@ SAMPLES = split(96, 0).inputs.numpy()
 OTHERS = split(64, 5).inputs.numpy()
 
 
+def samples(inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Each input as a sample, (1, …)."""
+    return [{"input": inputs[index : index + 1]} for index in range(len(inputs))]
+
+
 def static_of(exported: Path, *, wider: float = 1.0, **ptq: Any) -> StaticInt8Plan:
     """Calibrated, then all ranges so many times as wide."""
     static = plan_static_int8(
         graphs.to_ir(onnx_files.load(exported)),
-        [SAMPLES],
+        [{"input": SAMPLES}],
         Int8Format(FAMILIES),
         CalibrationSettings(),
         PTQSettings.model_validate(ptq),
@@ -55,7 +60,7 @@ def decibels(static: StaticInt8Plan, exported: Path, family: str = "onnxruntime"
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None:
     static = static_of(exported, wider=6.0)
-    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=12)
+    result = tune_ranges(static, "onnxruntime", samples(SAMPLES), epochs=12)
     assert result.before is not None
     assert result.after is not None
     assert result.after > result.before + 3
@@ -68,13 +73,13 @@ def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None
 
 def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
     static = static_of(exported)
-    held = tune_ranges(static, "onnxruntime", np.concatenate([SAMPLES, OTHERS]), epochs=1)
+    held = tune_ranges(static, "onnxruntime", samples(np.concatenate([SAMPLES, OTHERS])), epochs=1)
     assert held.before == pytest.approx(decibels(static, exported), abs=1.0)
 
 
 def test_weights_and_zero_points_stay(exported: Path) -> None:
     static = static_of(exported, wider=3.0, weights={"bits": 4, "rounding": "gptq"})
-    tuned = tune_ranges(static, "onnxruntime", SAMPLES, epochs=4).static
+    tuned = tune_ranges(static, "onnxruntime", samples(SAMPLES), epochs=4).static
     assert tuned is not static
     before, after = (
         {name: graphs.constant(value) for name, value in plan.with_qdq("onnxruntime", ()).graph.initializers.items()}
@@ -91,7 +96,7 @@ def test_weights_and_zero_points_stay(exported: Path) -> None:
 def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "LEARNING_RATE", 5.0)
     static = static_of(exported)
-    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
+    result = tune_ranges(static, "onnxruntime", samples(SAMPLES), epochs=1)
     assert result.static is static
     (note,) = result.notes
     assert note.code == "quantize_ptq.learned_ranges_discarded"
@@ -104,7 +109,7 @@ def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None
     static = static_of(exported)
     bias = static.model.graph[-1].inputs[2]
     moved = graphs.with_initializers(static.model, {str(bias.name): graphs.constant(bias) + 1.0})
-    result = tune_ranges(replace(static, model=moved), "onnxruntime", SAMPLES, epochs=40)
+    result = tune_ranges(replace(static, model=moved), "onnxruntime", samples(SAMPLES), epochs=40)
     assert decibels(result.static, exported) > decibels(replace(static, model=moved), exported) + 6
 
 
@@ -122,9 +127,9 @@ def test_a_fixed_batch_is_kept(exported: Path) -> None:
     model = graphs.to_ir(onnx_files.load(fixed(exported, 8)))
     static = replace(static, model=model, rescaled=model, ranges={f: {n: (3 * a, 3 * b) for n, (a, b) in r.items()}
                                                                   for f, r in static.ranges.items()})  # fmt: skip
-    result = tune_ranges(static, "onnxruntime", SAMPLES[:45], epochs=2)
+    result = tune_ranges(static, "onnxruntime", samples(SAMPLES[:45]), epochs=2)
     assert (result.notes[0].values["samples"], result.notes[0].values["held_out"]) == (32, 8)
-    few = tune_ranges(static, "onnxruntime", SAMPLES[:15], epochs=2)
+    few = tune_ranges(static, "onnxruntime", samples(SAMPLES[:15]), epochs=2)
     assert few.static is static
     assert few.skipped[0].code == "quantize_ptq.too_few_to_learn_ranges"
     assert render(few.skipped[0]).endswith("give 16 or more")
@@ -135,7 +140,7 @@ def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pyt
 
     monkeypatch.setattr(replay, "OPERATORS", {k: v for k, v in replay.OPERATORS.items() if k != "GlobalAveragePool"})
     static = static_of(exported)
-    result = tune_ranges(static, "onnxruntime", SAMPLES, epochs=1)
+    result = tune_ranges(static, "onnxruntime", samples(SAMPLES), epochs=1)
     assert result.static is static
     assert result.skipped[0].code == "quantize_ptq.ranges_not_learned"
     assert "GlobalAveragePool" in str(result.skipped[0].values["error"])

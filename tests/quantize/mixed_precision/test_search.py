@@ -36,7 +36,7 @@ def trials(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> TrialBui
     model = onnx_files.load(exported)
     static = plan_static_int8(
         graphs.to_ir(model),
-        [split(64, 0).inputs.numpy()],
+        [{"input": split(64, 0).inputs.numpy()}],
         Int8Format(("onnxruntime",)),
         CalibrationSettings(),
         PTQSettings(weights=WeightSettings(bits=3)),

@@ -27,7 +27,7 @@ def test_moments_are_those_of_all_samples_at_once(chain: ir.Model, chain_network
     """The channels of a convolution's result, against torch on one batch."""
     (stem,) = (node for node in chain.graph if node.name == "stem")
     name = str(stem.outputs[0].name)
-    mean, deviation = output_moments(chain, [name], [X[:10], X[10:]])[name]
+    mean, deviation = output_moments(chain, [name], [{"input": X[:10]}, {"input": X[10:]}])[name]
     with torch.no_grad():
         outputs = chain_network.stem(torch.from_numpy(X)).double()
     np.testing.assert_allclose(mean, outputs.mean((0, 2, 3)), atol=1e-5)

@@ -40,7 +40,7 @@ def test_f_is_the_fisher_information_of_the_answers(model: ir.Model) -> None:
 
 
 def rounded(model: ir.Model, rounding: str, x: np.ndarray, bits: int) -> tuple[ir.Model, PreparedModel]:
-    batches = [x[place : place + 16] for place in range(0, len(x), 16)]
+    batches = [{"input": x[place : place + 16]} for place in range(0, len(x), 16)]
     if rounding == "brecq":
         result = blockwise.round_by_blocks(model, batches, replace(OPTIONS, bits=bits, rounding=rounding))
     else:

@@ -24,7 +24,7 @@ from tests.quantize.ptq.chain import X, answers
 
 
 def per_tensor(model: ir.Model) -> np.ndarray:
-    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [X], counts=False)
+    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [{"input": X}], counts=False)
     ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     return answers(int8.quantize_static(model, ranges, "onnxruntime", int8.QDQOptions(per_channel=False)))
 
@@ -75,7 +75,7 @@ def test_absorbing_high_biases_keeps_the_function_where_it_is_linear() -> None:
         export_onnx(net, SPEC, Path(folder) / "model.onnx")
         model = graphs.to_ir(onnx_files.load(Path(folder) / "model.onnx"))
     first = weighted_layers(model)[0]
-    mean, deviation = bias.output_moments(model, [first.output], [X])[first.output]
+    mean, deviation = bias.output_moments(model, [first.output], [{"input": X}])[first.output]
     result = absorb_high_biases(model, {first.output: mean}, {first.output: deviation})
     low = read_weight(result, weighted_layers(result)[0].bias)
     assert (low[[0, 2]] < 20).all()

@@ -13,7 +13,7 @@ from tests.quantize.ptq.chain import X
 
 
 def walked(model: ir.Model, layers, change: dict[str, np.ndarray] | None = None, **size: int):
-    walk = SequentialRunner(model, layers, [X[:10], X[10:]], **size)
+    walk = SequentialRunner(model, layers, [{"input": X[:10]}, {"input": X[10:]}], **size)
     for layer, exact, result in walk:
         yield (
             layer,
@@ -28,7 +28,7 @@ def walked(model: ir.Model, layers, change: dict[str, np.ndarray] | None = None,
 def test_moments_are_those_of_what_outputs_are_products_of(chain: ir.Model) -> None:
     """W μ + b is the mean output, and W H Wᵀ its second moment, of any layer whose patches are all taken."""
     layers = weighted_layers(chain)
-    outputs = bias.output_moments(chain, [layer.output for layer in layers], [X])
+    outputs = bias.output_moments(chain, [layer.output for layer in layers], [{"input": X}])
     for layer, _, _, statistics in walked(chain, layers):
         w = layer.to_matrix(read_weight(chain, layer.weight)).astype(np.float64)
         b = read_weight(chain, layer.bias).astype(np.float64) if layer.bias else 0.0

@@ -14,7 +14,7 @@ from tests.quantize.ptq.chain import X
 
 
 def walked(model: ir.Model, layers, change: dict[str, np.ndarray] | None = None, **size: int):
-    walk = SequentialRunner(model, layers, [X[:10], X[10:]], **size)
+    walk = SequentialRunner(model, layers, [{"input": X[:10]}, {"input": X[10:]}], **size)
     for layer, exact, result in walk:
         yield (
             layer,
@@ -42,5 +42,5 @@ def test_a_walk_gives_what_both_networks_read(chain: ir.Model) -> None:
 
 
 def test_a_walk_takes_fewer_images_where_they_are_large(chain: ir.Model) -> None:
-    assert SequentialRunner(chain, weighted_layers(chain), [X[:1]] * 24).images == 24
-    assert SequentialRunner(chain, weighted_layers(chain), [X[:1]] * 24, held_bytes=1).images == 16
+    assert SequentialRunner(chain, weighted_layers(chain), [{"input": X[:1]}] * 24).images == 24
+    assert SequentialRunner(chain, weighted_layers(chain), [{"input": X[:1]}] * 24, held_bytes=1).images == 16

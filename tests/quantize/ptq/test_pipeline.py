@@ -35,7 +35,9 @@ def note_setting(model: ir.Model, inputs: PassInputs) -> PassResult:
 
 def test_a_rounding_method_is_one_row(chain: ir.Model) -> None:
     with temporary(Entry("rounding", "towards_zero", f"{__name__}:round_towards_zero", "this test")):
-        result = run_ptq(chain, [X], PTQSettings(weights={"bits": 4, "rounding": "towards_zero"}), bits=4, per_channel=True)
+        result = run_ptq(
+            chain, [{"input": X}], PTQSettings(weights={"bits": 4, "rounding": "towards_zero"}), bits=4, per_channel=True
+        )
     for name, weight in result.prepared.weights.items():
         layer = result.prepared.layers[name]
         w = layer.to_matrix(np.asarray(graphs.constant(chain.graph.initializers[name])))
@@ -45,8 +47,8 @@ def test_a_rounding_method_is_one_row(chain: ir.Model) -> None:
 
 def test_a_pass_is_one_row_and_reads_its_setting(chain: ir.Model) -> None:
     with temporary(Entry("ptq_pass", "noted", f"{__name__}:note_setting", "this test")):
-        result = run_ptq(chain, [X], PTQSettings(noted=0.25), bits=8, per_channel=True)
-        assert run_ptq(chain, [X], PTQSettings(noted=False), bits=8, per_channel=True).notes == ()
+        result = run_ptq(chain, [{"input": X}], PTQSettings(noted=0.25), bits=8, per_channel=True)
+        assert run_ptq(chain, [{"input": X}], PTQSettings(noted=False), bits=8, per_channel=True).notes == ()
     assert result.notes == (Fact.of("test.pass_ran", alpha=0.25),)
     with pytest.raises(ValidationError, match="noted\n  Extra inputs are not permitted"):
         PTQSettings(noted=0.25)
@@ -55,7 +57,7 @@ def test_a_pass_is_one_row_and_reads_its_setting(chain: ir.Model) -> None:
 def test_the_float_function_survives_all_passes(skewed_chain: ir.Model) -> None:
     settings = PTQSettings(equalize=True, smooth=0.5)
     assert {"equalize", "smooth"} <= set(names("ptq_pass"))
-    result = run_ptq(skewed_chain, [X], settings, bits=8, per_channel=True)
+    result = run_ptq(skewed_chain, [{"input": X}], settings, bits=8, per_channel=True)
     exact = answers(skewed_chain)
     np.testing.assert_allclose(answers(result.rescaled), exact, atol=1e-3 * np.abs(exact).max())
     assert result.prepared.weights == {}
@@ -95,7 +97,11 @@ def test_passes_keep_the_function_of_layers_that_share_weights_or_biases(join: s
     export_onnx(net, SPEC, path)
     inputs = np.random.default_rng(0).normal(size=(8, *SPEC.shape)).astype(np.float32)
     result = run_ptq(
-        graphs.to_ir(onnx_files.load(path)), [inputs], PTQSettings(equalize=True, smooth=0.5), bits=8, per_channel=True
+        graphs.to_ir(onnx_files.load(path)),
+        [{"input": inputs}],
+        PTQSettings(equalize=True, smooth=0.5),
+        bits=8,
+        per_channel=True,
     )
     outputs = onnx_session.run(onnx_session.create_session(result.rescaled), inputs)
     np.testing.assert_allclose(outputs, net(torch.from_numpy(inputs)).detach().numpy(), rtol=1e-3, atol=1e-4)

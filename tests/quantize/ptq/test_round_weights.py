@@ -22,8 +22,8 @@ from tests.quantize.ptq.chain import NAMES, X, answers
 @pytest.mark.parametrize("correction", ["analytic", "empirical"])
 def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction: str) -> None:
     options = RoundingOptions(bits=3, per_channel=True, search=False, rounding="nearest", iterations=1)
-    result = round_weights(chain, [X], replace(options, correction=correction))
-    plain = round_weights(chain, [X], options)
+    result = round_weights(chain, [{"input": X}], replace(options, correction=correction))
+    plain = round_weights(chain, [{"input": X}], options)
     errors = []
     for variant in (plain, result):
         values = {
@@ -37,8 +37,10 @@ def test_corrected_biases_give_the_float_means_back(chain: ir.Model, correction:
 
 def test_grids_stand_in_the_file(chain: ir.Model) -> None:
     options = RoundingOptions(bits=4, per_channel=True, search=True, rounding="adaround", iterations=20, correction="analytic")
-    prepared = round_weights(chain, [X], options)
-    histograms = calibrate.observe(prepared.model, activations_to_calibrate(chain, ("onnxruntime",)), [X], counts=False)
+    prepared = round_weights(chain, [{"input": X}], options)
+    histograms = calibrate.observe(
+        prepared.model, activations_to_calibrate(chain, ("onnxruntime",)), [{"input": X}], counts=False
+    )
     ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     quantized = int8.quantize_static(prepared.model, ranges, "onnxruntime", int8.QDQOptions(grids=prepared.weights))
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
@@ -49,6 +51,6 @@ def test_grids_stand_in_the_file(chain: ir.Model) -> None:
             layer = next(variant for variant in prepared.layers.values() if variant.name == node.name)
             np.testing.assert_array_equal(layer.to_matrix(stored), prepared.weights[layer.weight].q)
             np.testing.assert_array_equal(step, prepared.weights[layer.weight].s.reshape(-1))
-    result = layer_sqnr(chain, graphs.to_ir(quantized), X[:4])
+    result = layer_sqnr(chain, graphs.to_ir(quantized), [{"input": X[index : index + 1]} for index in range(4)])
     assert tuple(result) == NAMES
     assert 0 < min(result.values()) < 40

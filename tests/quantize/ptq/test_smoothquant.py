@@ -81,7 +81,7 @@ def vit(vit_network: Vit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
+BATCHES = [{"input": split(16, seed).inputs.numpy()} for seed in range(2)]
 
 
 def answers(model: onnx.ModelProto | ir.Model) -> np.ndarray:
@@ -166,7 +166,7 @@ def layered(*, also: str = "", relu: bool = True, post: bool = False) -> onnx.Mo
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-X = [np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)]
+X = [{"x": np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)}]
 
 
 @pytest.mark.parametrize("relu", [True, False])
@@ -178,7 +178,7 @@ def test_linear_layers_take_factors_in_as_well_and_readers_share_them(relu: bool
     assert [(fact.code, fact.values["layers"]) for fact in result.notes] == [("quantize_ptq.linear_inputs_smoothed", 2)]
     assert [(fact.code, fact.subject) for fact in result.skipped] == [("quantize_ptq.smooth_reads_input", "first")]
     assert render_subject(result.skipped[0]) == "SmoothQuant of first"
-    exact, results = (onnx_session.create_session(item).run(["y"], {"x": X[0]})[0] for item in (model, quantized))
+    exact, results = (onnx_session.create_session(item).run(["y"], X[0])[0] for item in (model, quantized))
     np.testing.assert_allclose(results, exact, atol=1e-5 * np.abs(exact).max())
     assert not np.allclose(graphs_weight(quantized, "w2"), graphs_weight(model, "w2"))
 
@@ -198,7 +198,7 @@ def test_what_stays_in_float_does_not_ask_but_is_kept_right() -> None:
     model = layered(post=True)
     result = smooth_linear_inputs(graphs.to_ir(model), X, 1.0, exclude=("third", "first"))
     assert result.skipped == ()
-    exact, results = (onnx_session.create_session(item).run(["y"], {"x": X[0]})[0] for item in (model, result.model))
+    exact, results = (onnx_session.create_session(item).run(["y"], X[0])[0] for item in (model, result.model))
     np.testing.assert_allclose(results, exact, atol=1e-5 * np.abs(exact).max())
 
 

@@ -18,7 +18,7 @@ from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from tests.export.tiny import SPEC, split
 
-BATCHES = [split(16, seed).inputs.numpy() for seed in range(2)]
+BATCHES = [{"input": split(16, seed).inputs.numpy()} for seed in range(2)]
 WIDTH = 16
 
 

@@ -105,7 +105,7 @@ def test_answers_are_those_of_the_file_and_gradients_those_of_the_network(pair) 
 
 def placed(model, *, per_channel: bool, symmetric: bool | None = None):
     x = split(32, 4).inputs.numpy()
-    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [x], counts=False)
+    histograms = calibrate.observe(model, activations_to_calibrate(model, ("onnxruntime",)), [{"input": x}], counts=False)
     ranges = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     options = int8.QDQOptions(per_channel, symmetric=symmetric)
     graph = int8.insert_qdq(model, ranges, placement_for(model, "onnxruntime", symmetric=symmetric), options)

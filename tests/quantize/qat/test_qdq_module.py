@@ -22,7 +22,7 @@ from tests.export.tiny import SPEC, split
 def plan(exported: Path) -> StaticInt8Plan:
     return plan_static_int8(
         graphs.to_ir(onnx_files.load(exported)),
-        [split(32, 0).inputs.numpy()],
+        [{"input": split(32, 0).inputs.numpy()}],
         Int8Format(("onnxruntime", "tensorrt")),
         CalibrationSettings(method="minmax"),
         PTQSettings(),
@@ -83,7 +83,7 @@ def test_weights_that_the_exporter_transposed_are_frozen_with_their_module(tmp_p
         frozen.requires_grad_(False)
     model = graphs.to_ir(onnx_files.load(tmp_path / "model.onnx"))
     images = split(16, 0).inputs.numpy()
-    tokens = plan_static_int8(model, [images], Int8Format(("onnxruntime",)), CalibrationSettings(), PTQSettings())
+    tokens = plan_static_int8(model, [{"input": images}], Int8Format(("onnxruntime",)), CalibrationSettings(), PTQSettings())
     module = to_fake_quantized(tokens, "onnxruntime", (), learned=True)
     assert freeze_like(module, tokens, network) == 4
     trained = {name for name, layer in module.layers.items() if layer.weight.requires_grad}

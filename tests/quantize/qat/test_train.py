@@ -17,13 +17,13 @@ from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.compare_on_split import collect_outputs
 from compress.backends.export_onnx import export_onnx
+from compress.backends.feeds import group_samples
 from compress.backends.onnx_session import create_session
 from compress.core.errors import ConversionError
 from compress.core.network_spec import image_spec
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
-from compress.quantize.calibration.choose_samples import sample_calibration_set
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
 from compress.quantize.qat import qdq_module as aware
 from compress.quantize.qat import train as recovery
@@ -32,6 +32,7 @@ from compress.quantize.qdq.placement import placement_for
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
+from compress.tasks.calibration_samples import samples_of_classes
 from compress.tasks.classification import Classification
 from tests.export.tiny import TinySplit
 
@@ -200,10 +201,10 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
 
 
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:
-    samples = sample_calibration_set(data.train, 64, classes=10, seed=0)
+    samples = samples_of_classes(data.train, 64, 0, classes=10)
     return plan_static_int8(
         graphs.to_ir(onnx_files.load(exported)),
-        [samples],
+        group_samples(samples, 64),
         Int8Format(families),
         CalibrationSettings(),
         PTQSettings(weights={"bits": 4}),

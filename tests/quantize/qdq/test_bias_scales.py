@@ -61,7 +61,7 @@ def layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def plan_of(model: ir.Model, **ptq: object) -> StaticInt8Plan:
     settings = PTQSettings.model_validate(ptq)
-    return plan_static_int8(model, [X.numpy()], Int8Format(RUNTIMES), CalibrationSettings(method="minmax"), settings)
+    return plan_static_int8(model, [{"input": X.numpy()}], Int8Format(RUNTIMES), CalibrationSettings(method="minmax"), settings)
 
 
 def relative_error(model: onnx.ModelProto, net: nn.Module, *, optimised: bool) -> float:

@@ -26,7 +26,7 @@ def model(exported: Path) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
     names = activations_to_calibrate(graphs.to_ir(model), RUNTIMES)
-    histograms = calibrate.observe(graphs.to_ir(model), names, [split(64, 3).inputs.numpy()], counts=False)
+    histograms = calibrate.observe(graphs.to_ir(model), names, [{"input": split(64, 3).inputs.numpy()}], counts=False)
     return {name: (variant.low, variant.high) for name, variant in histograms.items()}
 
 
@@ -116,7 +116,9 @@ def test_openvino_multiplies_attention_in_integers_and_others_do_not(tmp_path: P
     export_onnx(network, SPEC.with_size(8, 8), tmp_path / "vit.onnx")
     vit = onnx_files.load(tmp_path / "vit.onnx")
     x = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
-    histograms = calibrate.observe(graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [x], counts=False)
+    histograms = calibrate.observe(
+        graphs.to_ir(vit), activations_to_calibrate(graphs.to_ir(vit), RUNTIMES), [{"input": x}], counts=False
+    )
     result = {name: (variant.low, variant.high) for name, variant in histograms.items()}
     for runtime, expected in (("onnxruntime", 0), ("openvino", 2), ("tensorrt", 0)):
         built = quantized(vit, result, runtime)
@@ -218,7 +220,7 @@ def test_product_of_two_activations_stays_float_with_its_reason() -> None:
     histograms = calibrate.observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), RUNTIMES),
-        [np.ones((1, 4, 5), np.float32)],
+        [{"input": np.ones((1, 4, 5), np.float32)}],
         counts=False,
     )
     built = quantized(model, {name: (variant.low, variant.high) for name, variant in histograms.items()}, "onnxruntime")

@@ -50,7 +50,7 @@ def ranges_of(model: onnx.ModelProto, family: str) -> dict[str, tuple[float, flo
     histograms = calibrate.observe(
         graphs.to_ir(model),
         activations_to_calibrate(graphs.to_ir(model), (family,)),
-        [split(32, 3).inputs.numpy()],
+        [{"input": split(32, 3).inputs.numpy()}],
         counts=False,
     )
     return {name: (one.low, one.high) for name, one in histograms.items()}
