@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
+from compress.config.task_requirements import check_task, with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
 from compress.core.registry_field import name_of
@@ -25,6 +26,7 @@ from compress.core.stage import Form, Stage
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings, parse_source
 from compress.models.settings import ModelSettings, split_source
+from compress.tasks.base import Task
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings
 
@@ -64,6 +66,7 @@ class PartialRecipe:
         has_teacher: Whether there is a teacher, faulty or not.
         chain: The stages that are known.
         budget: The limits.
+        task: The task.
     """
 
     data: DataSettings | None
@@ -71,6 +74,7 @@ class PartialRecipe:
     has_teacher: bool
     chain: tuple[StageEntry, ...]
     budget: Budget | None
+    task: Task | None
 
 
 def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
@@ -84,6 +88,10 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)
+    if draft.task is not None:
+        data: list[tuple[KeyPath, BaseModel]] = [] if draft.data is None else [(("data",), draft.data)]
+        stages = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]
+        yield from check_task(draft.task, [*data, *draft.models, *stages])
 
 
 def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:

@@ -26,11 +26,13 @@ from compress.config.overrides import override
 from compress.config.partial_recipe import read_partially
 from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
+from compress.config.task_requirements import with_task_losses
 from compress.config.yaml_lines import Document, parse
 from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel
+from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, RegistryName
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
@@ -206,7 +208,9 @@ def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> t
     cross_issues, profile_names = _check(_draft(recipe), base)
     if issues or cross_issues:
         return None, [*issues, *cross_issues]
-    stages, budget = devices.rename(recipe.stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
+    task = lookup("task", recipe.task).load()()
+    stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
+    stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     return recipe.model_copy(update={"stages": stages, "budget": budget}), []
 
 
@@ -228,6 +232,7 @@ def _draft(recipe: Recipe) -> checks.PartialRecipe:
         has_teacher=recipe.teacher is not None,
         chain=checks.entries(recipe.stages),
         budget=recipe.budget,
+        task=lookup("task", recipe.task).load()(),
     )
 
 

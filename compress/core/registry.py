@@ -73,6 +73,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "logit_standardization", "compress.distill.losses.logit_standardization:LogitStandardization",
           "Sun et al. 2024, arXiv:2403.01427"),
     Entry("loss", "soft_labels", "compress.distill.losses.soft_labels:SoftLabels", "Ba & Caruana 2014, arXiv:1312.6184"),
+    Entry("loss", "squared_error", "compress.distill.losses.squared_error:SquaredError", "Ba & Caruana 2014, arXiv:1312.6184"),
     Entry("loss", "task", "compress.distill.losses.hard_labels:HardLabels", "the task's own loss on hard labels"),
     Entry("loss", "label_smoothing", "compress.distill.losses.label_smoothing:LabelSmoothing",
           "Szegedy 2016, arXiv:1512.00567"),
@@ -211,7 +212,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("rounding", "adaround", "compress.quantize.ptq.adaround:adaround",
           "Nagel et al. 2020, arXiv:2004.10568", {"iterative": True}),
     Entry("rounding", "brecq", "compress.quantize.ptq.block_reconstruction:round_by_blocks",
-          "Li et al. 2021, arXiv:2102.05426", {"iterative": True, "blockwise": True}),
+          "Li et al. 2021, arXiv:2102.05426",
+          {"iterative": True, "blockwise": True, "requires": ("class_rows", "row_per_sample")}),
     Entry("rounding", "gptq", "compress.quantize.ptq.gptq:round_layer", "Frantar et al. 2023, arXiv:2210.17323"),
 
     Entry("bias_correction", "none", "compress.quantize.ptq.bias_correction:no_shift", "biases stay"),

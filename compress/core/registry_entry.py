@@ -54,6 +54,7 @@ class Entry:
         target: `module:attribute`, imported on use.
         source: Paper, specification or library.
         options: Properties that validation must know without importing the method. An absent key is the ordinary case.
+            All: capabilities of the task that it `requires`, where its class does not declare them.
             granularity: `measures` of a target that fit, largest `max_ratio`, `structured` if the network gets smaller;
             importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
             schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.budget import Budget
     from compress.data.interface import Data
-    from compress.tasks.base import Task
+    from compress.tasks.base import Capability, Task
 
 Form = Literal["torch", "onnx"]
 
@@ -163,7 +163,8 @@ class Stage(FrozenModel):
 
     Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone. What is trained before
     the first stage that `compresses` is what the accuracy of all later ones is compared with, where the recipe has no teacher.
-    The recipe's budget is part of the key of a stage that `reads_budget`.
+    The recipe's budget is part of the key of a stage that `reads_budget`. A stage is refused for a task that lacks one of
+    the capabilities that it `requires`.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -171,6 +172,7 @@ class Stage(FrozenModel):
     trains: ClassVar[bool] = False
     compresses: ClassVar[bool] = False
     reads_budget: ClassVar[bool] = False
+    requires: ClassVar[tuple[Capability, ...]] = ()
 
     @property
     def onnx_options(self) -> OnnxOptions | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +13,9 @@ from compress.core.errors import DataError, nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Capability
 
 
 class DataSettings(FrozenModel):
@@ -56,6 +60,13 @@ class DataSettings(FrozenModel):
             msg = f"validation {self.validation} and test {self.test} leave under 5 % to train on; lower one of them"
             raise ValueError(msg)
         return self
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What the task must have for each field in use. The default augmentation serves images, where there are some."""
+        if self.augment == "none" or "augment" not in self.model_fields_set:
+            return {}
+        return {"augment": ("image_input",)}
 
     def smoke(self) -> Self:
         """The same source at toy size."""

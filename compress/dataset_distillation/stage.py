@@ -11,6 +11,7 @@ from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.dataset_distillation.base import DatasetDistillationMethod
 from compress.dataset_distillation.distribution_matching import DistributionMatching
+from compress.tasks.base import Capability
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,7 @@ class DatasetDistillation(Stage):
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     produces: ClassVar[Form | Literal["same"]] = "same"
+    requires: ClassVar[tuple[Capability, ...]] = ("image_input", "class_targets", "class_rows", "row_per_sample")
 
     method: Annotated[DatasetDistillationMethod, RegistryField("synthesis", DatasetDistillationMethod)] = DistributionMatching()
     images_per_class: int = Field(default=10, ge=1)

@@ -26,6 +26,7 @@ from compress.core.user_code_key import user_code_key
 from compress.pipeline.plan import NetworkPlan, Plan
 from compress.pipeline.stage_key import stage_key, start_key, teacher_key
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
+from compress.pipeline.task_data import check_requirements, check_targets
 from compress.pipeline.verdict import best_trained, reach_verdict
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class PipelineExecutor:
     def data(self) -> Data:
         """The splits, once their targets are known to be those of the task."""
         data = self.plan.load_data()
-        self.task.check_batch(next(iter(data.validation.ordered(2))), data.spec)
+        check_requirements(self.plan.name, self.task, data, self.plan.stages)
+        check_targets(self.task, data)
         return data
 
     @property

@@ -13,13 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from compress.config.key_path import format_path
+from compress.config.task_requirements import with_task_losses
 from compress.core.budget import Budget
 from compress.core.environment import run_token
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup
+from compress.core.registry_field import name_of
 from compress.core.stage import Stage
+from compress.pipeline.task_data import check_requirements, data_for_task
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -130,15 +134,6 @@ def split_fingerprints(data: Data) -> list[str]:
     return [split.fingerprint for split in (data.train, data.validation, data.test)]
 
 
-def data_for_task(data: Data, task: Task) -> Data:
-    """The data with the task's outputs in their specification.
-
-    Raises:
-        DataError: They are for another task.
-    """
-    return replace(data, spec=task.complete_spec(data.spec))
-
-
 def _network(
     settings: ModelSettings, task: Task, seed: int, base: Path, trust_code: bool, training: Training | None = None
 ) -> NetworkPlan:
@@ -186,12 +181,13 @@ def from_objects(
         ModelError: A network cannot be used.
     """
     from compress.config.recipe import targets
-    from compress.core.registry_field import name_of
     from compress.core.run_directory import key_of
 
     if isinstance(task, str):
         task = cast("Task", lookup("task", task).load()())
     data = data_for_task(data, task)
+    stages = tuple(with_task_losses(stage, task) for stage in stages)
+    check_requirements(name, task, data, stages)
     stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
     network, *teacher_networks = (_from_module(module, data.spec) for module in (model, *teachers))
     recipe: dict[str, Any] = {
@@ -267,7 +263,6 @@ def _validate(
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices
-    from compress.config.key_path import format_path
 
     chain = checks.entries(stages)
     resolved = devices.resolve(stages, budget, None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compress.data.batch import Batch, Tensors
-    from compress.tasks.base import Task
+    from compress.tasks.base import Capability, Task
 
 Need = Literal["teacher_logits", "features", "input_gradient"]
 """`teacher_logits` can be read from the cache; for `features` and `input_gradient` the teacher runs in every step."""
@@ -150,6 +150,7 @@ class LossTerm(FrozenModel):
         feature_kind: Which features a term that needs `features` compares.
         student_only: Whether these features are the student's own, with no teacher's beside them.
         uses_labels: Whether it uses the labels.
+        requires: What the task must have for it.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
@@ -158,6 +159,7 @@ class LossTerm(FrozenModel):
     feature_kind: ClassVar[FeatureKind | None] = None
     student_only: ClassVar[bool] = False
     uses_labels: ClassVar[bool] = False
+    requires: ClassVar[tuple[Capability, ...]] = ()
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """Loss of each row, (R,), before weighting."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -10,6 +11,9 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField
 from compress.train.loss_term import LossTerm
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Capability
 
 
 def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
@@ -61,6 +65,11 @@ class Training(FrozenModel):
     keep: Literal["best", "last"] = "best"
     tracker: Literal["tensorboard"] | None = None
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What the task must have for each field that is in use."""
+        return {"label_smoothing": ("class_rows",)} if self.label_smoothing else {}
+
     def smoke(self) -> Self:
         """The same training at toy size."""
         return self.model_copy(update={"epochs": min(self.epochs, 1), "batch_size": min(self.batch_size, 32)})
@@ -84,6 +93,11 @@ class LogitCache(FrozenModel):
 
     k: int | None = Field(default=None, ge=1)
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """The likeliest classes are those of a softmax."""
+        return {} if self.k is None else {"k": ("class_rows",)}
+
 
 class FinetuneSettings(Training):
     """How a compressed network heals.
@@ -98,3 +112,8 @@ class FinetuneSettings(Training):
     epochs: int = Field(default=2, ge=0)
     losses: Losses = Field(default_factory=default_losses)
     cache: LogitCache = LogitCache()
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields without effect."""
+        return ("losses", "cache") if self.teacher == "none" or self.epochs == 0 else ()

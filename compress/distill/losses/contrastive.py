@@ -13,6 +13,7 @@ from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.distill.losses.features import mean_over_pairs
+from compress.tasks.base import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Contrastive(LossTerm):
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "vector"
     uses_labels: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ("class_targets",)
 
     @property
     def needs_unmixed(self) -> bool:

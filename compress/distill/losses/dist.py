@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import log_softmax
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Dist(LossTerm):
     gamma: float = Field(default=1.0, ge=0.0)
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """See `dist`; a curriculum changes neither its temperature nor the weights of its samples."""

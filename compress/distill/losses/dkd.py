@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import kl_divergence, log_softmax
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Dkd(LossTerm):
     beta: float = Field(default=8.0, ge=0.0)
     temperature: float = Field(default=4.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
     uses_labels: ClassVar[bool] = True
 
     def per_sample(self, inputs: LossInputs) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Jacobian(LossTerm):
     """`jacobian:` in a recipe. Costs a second backward pass through the student, and one through the teacher."""
 
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits", "input_gradient")
+    requires: ClassVar[tuple[Capability, ...]] = ("continuous_input", "class_rows", "row_per_sample")
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `jacobian`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import kl_divergence, log_softmax
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class JensenShannon(LossTerm):
     beta: float = Field(default=0.5, gt=0.0, lt=1.0)
     temperature: float = Field(default=1.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `jensen_shannon`."""

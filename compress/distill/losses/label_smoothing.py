@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class LabelSmoothing(LossTerm):
 
     epsilon: float = Field(default=0.1, ge=0.0, le=1.0)
     uses_labels: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `label_smoothing`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import response
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class LogitStandardization(LossTerm):
 
     temperature: float = Field(default=2.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `standardized_response`."""

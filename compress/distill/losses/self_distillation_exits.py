@@ -16,6 +16,7 @@ from compress.core.errors import ModelError
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.label_smoothing import label_smoothing
 from compress.distill.losses.response import response
+from compress.tasks.base import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class SelfDistillationExits(LossTerm):
     feature_kind: ClassVar[FeatureKind | None] = "maps"
     student_only: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ("class_targets", "class_rows", "row_per_sample")
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """The exits: global average, then a linear map to the classes.

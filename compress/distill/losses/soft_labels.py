@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import log_softmax
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SoftLabels(LossTerm):
 
     temperature: float = Field(default=1.0, gt=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `soft_labels`."""

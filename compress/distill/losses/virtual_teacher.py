@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.distill.losses.response import response
+from compress.tasks.base import Capability
 from compress.train.loss_term import LossInputs, LossTerm
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class VirtualTeacher(LossTerm):
     correct: float = Field(default=0.99, gt=0.0, lt=1.0)
     temperature: float = Field(default=20.0, gt=0.0)
     uses_labels: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `virtual_teacher`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from compress.train.settings import Training
 if TYPE_CHECKING:
     from torch import nn
 
+    from compress.tasks.base import Capability
     from compress.train.teachers.base import Teacher
 
 
@@ -27,10 +29,12 @@ class TeacherConfig(FrozenModel):
     Attributes:
         uses_recipe_teacher: Whether it is the recipe's `teacher:`, which the recipe must then have.
         supports_mixing: Whether it works on images that were mixed or erased.
+        requires: What the task must have for it.
     """
 
     uses_recipe_teacher: ClassVar[bool] = False
     supports_mixing: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ()
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:
         """Build the teacher.
@@ -72,6 +76,12 @@ class RecipeTeacher(TeacherConfig):
 
     uses_recipe_teacher: ClassVar[bool] = True
     combine: Literal["mean", "confidence", "loss"] = "mean"
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """Weights of teachers come from their probabilities, or from their loss on the class of a sample."""
+        needed: dict[str, tuple[Capability, ...]] = {"confidence": ("class_rows",), "loss": ("class_rows", "class_targets")}
+        return {"combine": needed.get(self.combine, ())}
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The recipe's teachers with cached logits.
@@ -139,6 +149,7 @@ class TemporalEnsemble(TeacherConfig):
     """
 
     supports_mixing: ClassVar[bool] = False
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "row_per_sample")
     momentum: float = Field(default=0.6, ge=0.0, lt=1.0)
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
@@ -184,6 +195,7 @@ class PeerTeachers(TeacherConfig):
     """
 
     supports_mixing: ClassVar[bool] = False
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
     peers: Annotated[int, Field(ge=1, le=8)] | Annotated[tuple[NetworkReference, ...], Field(min_length=1)] = 1
     temperature: float = Field(default=1.0, gt=0.0)
 
@@ -206,6 +218,7 @@ class SoftLabelFile(TeacherConfig):
         file: `.safetensors` or `.parquet`, as `distill.teachers.external.write_soft_labels` makes it; relative to the recipe.
     """
 
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "row_per_sample")
     file: str = Field(pattern=r"\.(safetensors|parquet)$")
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
@@ -223,6 +236,8 @@ class SoftLabelFile(TeacherConfig):
 
 class DistilledSetLabels(TeacherConfig):
     """`distilled`: the soft labels of a distilled training set, from `dataset_distillation` or `distilled:PATH`."""
+
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "row_per_sample")
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002
         """The labels.
@@ -243,6 +258,7 @@ class FunctionTeacher(TeacherConfig):
             --trust-code.
     """
 
+    requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "row_per_sample", "image_input")
     function: str = Field(pattern=r"^python:.+\.py:[A-Za-z_]\w*$")
 
     def build(self, candidate: Candidate, context: Context, training: Training, k: int | None) -> Teacher:  # noqa: ARG002

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.frozen_model import FrozenModel
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Capability
 
 
 class Curriculum(FrozenModel):
@@ -48,6 +52,18 @@ class Curriculum(FrozenModel):
             msg = f"lowest temperature {self.lowest:g} must be under the highest, {self.highest:g}"
             raise ValueError(msg)
         return self
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What the task must have for each field that is in use: rows of one class, images, or one class for each sample."""
+        needed: dict[str, tuple[Capability, ...]] = {
+            "mixup": ("continuous_input", "class_rows"),
+            "cutmix": ("image_input", "class_targets"),
+            "erase": ("image_input",),
+            "mine": ("class_rows",),
+            "temperature": ("class_rows",),
+        }
+        return {field: capabilities for field, capabilities in needed.items() if getattr(self, field)}
 
     @property
     def mixes(self) -> bool:

@@ -1,0 +1,114 @@
+"""What methods need of the task, held against what the task has. In one place, without torch.
+
+A block of settings declares what it needs as
+
+    requires       a class attribute: capabilities that it needs in any case
+    requirements   a property: capabilities by field, for the values that are in use
+    unused         a property: fields without effect
+
+and a method that is a function by the option `requires` of its row in the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from compress.config.key_path import KeyPath
+from compress.config.pydantic_messages import Finding
+from compress.core.registry import entries, lookup
+from compress.core.registry_field import RegistryName
+from compress.tasks.base import CAPABILITIES, Capability, Task
+
+if TYPE_CHECKING:
+    from compress.core.network_spec import NetworkSpec
+
+Block = TypeVar("Block", bound=BaseModel)
+Needs = tuple[Capability, ...]
+
+
+def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: NetworkSpec | None = None) -> Iterator[Finding]:
+    """Methods that need what the task has not.
+
+    Args:
+        task: The task.
+        blocks: Settings of stages, data and training, each with its key path.
+        spec: Inputs of the network, where they are known; they may not allow what the task has.
+    """
+    has = task.capabilities if spec is None else task.capabilities_for(spec)
+    inputs = "" if spec is None else f" with the input {', '.join(map(str, spec.signature.inputs))}"
+    for path, block in blocks:
+        for place, method, needs, family in _requirements(path, block):
+            missing = [CAPABILITIES[capability] for capability in needs if capability not in has]
+            if missing:
+                message = f"{method} needs {' and '.join(missing)}, which the task {task.name}{inputs} has not"
+                yield place, message + _fitting(family, has)
+
+
+def with_task_losses(block: Block, task: Task) -> Block:
+    """The block with other default losses where the task has no logits of classes: squared error in place of KL divergence."""
+    if "class_rows" in task.capabilities:
+        return block
+    changes: dict[str, Any] = {}
+    for field in type(block).model_fields:
+        value = getattr(block, field)
+        if field == "losses" and field not in block.model_fields_set:
+            changes[field] = _losses_on_values()
+        elif isinstance(value, BaseModel) and (changed := with_task_losses(value, task)) is not value:
+            changes[field] = changed
+    return block.model_copy(update=changes) if changes else block
+
+
+def _losses_on_values() -> tuple[BaseModel, ...]:
+    return (lookup("loss", "squared_error").load()(weight=0.7), lookup("loss", "task").load()(weight=0.3))
+
+
+def _requirements(path: KeyPath, block: BaseModel) -> Iterator[tuple[KeyPath, str, Needs, str | None]]:
+    """Each with its place, the method's name, the capabilities, and the family that another method can be taken from."""
+    for place, part in _parts(path, block):
+        family, name = _entry_of(part)
+        if needs := getattr(part, "requires", ()):
+            yield place, f"{family or 'the method'} {name!r}", needs, family
+        by_field: Mapping[str, Needs] = getattr(part, "requirements", {})
+        unused = getattr(part, "unused", ())
+        for field, needs in by_field.items():
+            if field not in unused:
+                yield (*place, field), f"{field}: {getattr(part, field)}", needs, None
+        for field, info in type(part).model_fields.items():
+            for annotation in info.metadata:
+                value = getattr(part, field)
+                if isinstance(annotation, RegistryName) and value not in annotation.others:
+                    needs = lookup(annotation.family, value).options.get("requires", ())
+                    yield (*place, field), f"{annotation.family} {value!r}", needs, annotation.family
+
+
+def _parts(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]:
+    """A block and all blocks in it that have an effect, each with its key path."""
+    if isinstance(value, BaseModel):
+        if getattr(value, "weight", 1.0) == 0:
+            return
+        yield path, value
+        unused = getattr(value, "unused", ())
+        for field in type(value).model_fields:
+            if field not in unused:
+                yield from _parts((*path, field), getattr(value, field))
+    elif isinstance(value, tuple):
+        for index, member in enumerate(value):
+            yield from _parts((*path, index), member)
+
+
+def _entry_of(block: BaseModel) -> tuple[str | None, str]:
+    """Family and name of a block's class in the registry; no family and the class name where it is not there."""
+    target = f"{type(block).__module__}:{type(block).__name__}"
+    return next(((row.family, row.name) for row in entries() if row.target == target), (None, type(block).__name__))
+
+
+def _fitting(family: str | None, has: frozenset[Capability]) -> str:
+    """Other methods of a family that the task allows."""
+    if family in (None, "stage"):
+        return ""
+    rows = [row for row in entries(family) if has >= set(row.options.get("requires", ()))]
+    fitting = [row.name for row in rows if has >= set(getattr(row.load(), "requires", ()))]
+    return f"; fitting: {', '.join(fitting)}" if fitting else ""
