@@ -16,7 +16,7 @@ from rich.console import Console
 from compress.cli.render import device_rows
 from compress.cli.terminal import table
 from compress.config.devices import folders, load_device
-from compress.config.yaml_lines import dump
+from compress.config.yaml_writer import dump
 from compress.profile.cost_model import calibration_file
 from compress.profile.device_check import check_device
 from tests.fuzz.harness import Case, change_bytes, change_tree, change_yaml
