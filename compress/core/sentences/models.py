@@ -22,8 +22,10 @@ SENTENCES: Sentences = {
     "models.weights_from_file": "weights from {subject}",
     "models.averaged_weights": "{subject} also holds averaged weights; to use them, set weights: {entry}",
     "models.weights_unused": (
-        "{count} entries of {subject} outside `{prefix}` belong to other modules and are not used ({first} …)"
+        "{count} entries of {subject} outside `{prefix}` belong to other modules and are not used: {first}"
     ),
+    "models.auxiliary_unused": "{count} entries of {subject} belong to heads for training alone and are not used: {first}",
+    "models.converted_to_float32": "{count} tensors of {subject} were converted from {dtype} to float32",
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: head and first layer fitted by timm",
     "models.partition_size": "{subject}: partition size 7 → {after}, to divide images of {pixels} pixels",
     "models.position_embeddings_interpolated": "position embeddings interpolated: {before} → {after} pixels",

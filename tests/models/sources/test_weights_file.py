@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 from torchvision import models
 
@@ -151,7 +151,9 @@ def test_keys_that_do_not_fit_are_listed(tmp_path: Path, make_spec: MakeSpec) ->
 def test_training_only_heads_in_a_file_are_passed_over(tmp_path: Path, make_spec: MakeSpec) -> None:
     source = models.googlenet(num_classes=10, aux_logits=True, init_weights=False).eval()
     torch.save(source.state_dict(), tmp_path / "w.pt")
-    assert agree(from_file(tmp_path / "w.pt", make_spec(), "torchvision:googlenet", args={}).module, source)
+    built = from_file(tmp_path / "w.pt", make_spec(), "torchvision:googlenet", args={})
+    assert agree(built.module, source)
+    assert any("entries of w.pt belong to heads for training alone" in render(note) for note in built.notes)
 
 
 class Runs:
@@ -173,7 +175,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path
 
 def test_a_whole_pickled_module_is_refused(tmp_path: Path, make_spec: MakeSpec) -> None:
     torch.save(thin(), tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="refused"):
+    with pytest.raises(ModelError, match=r"refused: it holds a pickled torchvision\.models\.mobilenetv2\.MobileNetV2"):
         from_file(tmp_path / "w.pth", make_spec())
 
 
@@ -183,6 +185,51 @@ def test_damaged_files_are_an_error_of_the_users(name: str, content: bytes, tmp_
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=r"w\.(pth|safetensors)"):
         from_file(tmp_path / name, make_spec())
+
+
+def test_half_precision_is_read_as_float32_and_noted(tmp_path: Path, make_spec: MakeSpec) -> None:
+    source = thin().half().float()
+    save_file({key: value.half() if value.is_floating_point() else value for key, value in source.state_dict().items()},
+              tmp_path / "w.safetensors")  # fmt: skip
+    built = from_file(tmp_path / "w.safetensors", make_spec())
+    assert agree(built.module, source)
+    assert any("converted from float16 to float32" in render(note) for note in built.notes)
+
+
+def test_lightning_weights_of_a_timm_network_are_read(tmp_path: Path, make_spec: MakeSpec) -> None:
+    timm = pytest.importorskip("timm")
+    source = timm.create_model("mobilenetv3_small_050", num_classes=10).eval()
+    state = {f"model.net.{key}": value for key, value in source.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"lr": 0.1}}, tmp_path / "w.ckpt")
+    assert agree(from_file(tmp_path / "w.ckpt", make_spec(), "timm:mobilenetv3_small_050", args={}).module, source)
+
+
+def test_names_of_older_torchvision_files_are_read(tmp_path: Path, make_spec: MakeSpec) -> None:
+    tiny = {"num_layers": 1, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    source = build_model(ModelSettings(source="torchvision:vit_b_16", args=tiny), make_spec(), seed=1, base=tmp_path).module
+    old = {key.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): value
+           for key, value in source.state_dict().items()}  # fmt: skip
+    assert old.keys() != source.state_dict().keys()
+    torch.save(old, tmp_path / "w.pth")
+    assert agree(from_file(tmp_path / "w.pth", make_spec(), "torchvision:vit_b_16", args=tiny).module, source)
+
+
+def test_a_tensor_that_safetensors_stores_once_is_not_missing(tmp_path: Path, make_spec: MakeSpec) -> None:
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "def net(num_classes=10):\n"
+        "    m = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, num_classes))\n"
+        "    m[3].weight = m[2].weight\n"
+        "    return m\n",
+        encoding="utf-8",
+    )
+    settings = ModelSettings(source="python:tied.py:net")
+    source = build_model(settings, make_spec(), seed=1, base=tmp_path, trust_code=True).module
+    save_model(source, str(tmp_path / "w.safetensors"))
+    settings = ModelSettings(source="file:w.safetensors", architecture="python:tied.py:net")
+    back = build_model(settings, make_spec(), seed=2, base=tmp_path, trust_code=True).module
+    assert agree(back, source)
+    assert back[3].weight is back[2].weight
 
 
 def test_a_file_without_a_state_dict_and_a_missing_one_are_errors(tmp_path: Path, make_spec: MakeSpec) -> None:
