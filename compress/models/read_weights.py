@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ WRAPPERS = (
 """Entries under which training scripts put a state dict; of several the first is used."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 """What DataParallel, `torch.compile`, Lightning and other wrappers put before the names of the network's own tensors."""
-_PLAIN_TYPES: tuple[object, ...] = (
+_PLAIN_TYPES: tuple[Any, ...] = (
     argparse.Namespace,
     pathlib.PosixPath,
     pathlib.PurePosixPath,
@@ -65,7 +66,7 @@ def read_file(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(list(_PLAIN_TYPES)):  # type: ignore[no-untyped-call]
+        with torch.serialization.safe_globals(list(_PLAIN_TYPES)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(_refusal(path, str(error))) from error
