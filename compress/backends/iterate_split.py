@@ -191,5 +191,9 @@ def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, A
     Raises:
         ConversionError: The file has other inputs than the data.
     """
-    inputs = {name: np.ascontiguousarray(values.numpy()) for name, values in batch.inputs.items()}
-    return name_feeds(inputs, names, network)
+    return name_feeds(input_arrays(batch), names, network)
+
+
+def input_arrays(batch: Batch) -> dict[str, Array]:
+    """The inputs of a batch on the CPU as arrays, by the data's names."""
+    return {name: np.ascontiguousarray(values.numpy()) for name, values in batch.inputs.items()}

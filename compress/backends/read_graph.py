@@ -29,6 +29,17 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise ConversionError(msg) from error
 
 
+def graph_inputs(graph: onnx.GraphProto) -> tuple[onnx.ValueInfoProto, ...]:
+    """Inputs that a caller feeds; a weight that is also listed as an input is none."""
+    weights = {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
+    return tuple(value for value in graph.input if value.name not in weights)
+
+
+def input_names(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Names of the inputs that a caller feeds."""
+    return tuple(value.name for value in graph_inputs(graph))
+
+
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes, those of branches and loop bodies included."""
     for node in graph.node:

@@ -62,7 +62,7 @@ class RuntimeChoices:
         seconds = SMOKE_SECONDS if context.smoke else min(SECONDS, device.contract.seconds)
         plan = MeasurementSettings.of(device, threads=device.threads, seconds=seconds)
         files = {"artifact": file_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
-        feeds = {"artifact": batches(context.data.validation, device.contract.batch, _input_of(files["artifact"]))}
+        feeds = {"artifact": batches(context.data.validation, device.contract.batch, files["artifact"])}
         try:
             inputs = RuntimeInputs(files, feeds, variants=candidate.files)
             choice = choose_runtime(allowed, inputs, plan, batch=device.contract.batch, reporter=context.reporter)
@@ -89,11 +89,3 @@ def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Pat
         if files[family] != path:
             write_with(files[family], partial(shutil.copyfile, path))
     return replace(candidate, files=files, runtimes=dict(runtimes))
-
-
-def _input_of(path: Path) -> str:
-    from compress.backends import onnx_files
-
-    graph = onnx_files.load(path).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    return next(str(item.name) for item in graph.input if item.name not in weights)

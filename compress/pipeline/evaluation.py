@@ -18,6 +18,7 @@ from torch import Tensor
 
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
+from compress.backends.iterate_split import input_arrays
 from compress.backends.run_split import SplitScores, run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
@@ -250,6 +251,6 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
 
 
 def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
-    """Time files in turns on one real test image, in ONNX Runtime unless `runtimes` names another."""
+    """Time files in turns on one real test sample, in ONNX Runtime unless `runtimes` names another."""
     batch = next(iter(data.test.ordered(1)))
-    return measure(files, batch.input.numpy(), LATENCY_PLAN, runtimes=runtimes)
+    return measure(files, input_arrays(batch), LATENCY_PLAN, runtimes=runtimes)

@@ -20,6 +20,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.config.devices import Device
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Quantity
+from compress.core.signature import Signature
 from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
@@ -88,7 +89,7 @@ class NetworkTimer:
         """
         with exported(networks, self.spec) as files, self._baseline_file() as baseline:
             files = {BASELINE: baseline, **files}
-            timings = measure_interleaved(files, self.spec.shape, seconds=seconds or self.seconds)
+            timings = measure_interleaved(files, self.spec.signature, seconds=seconds or self.seconds)
             return timings, {name: operator_work(path) for name, path in files.items()}
 
     def compare(self, network: nn.Module, *, seconds: float | None = None) -> Comparison:
@@ -113,9 +114,14 @@ class NetworkTimer:
             yield path
 
 
-def measure_interleaved(files: Mapping[str, Path], shape: tuple[int, ...], *, seconds: float) -> dict[str, Timing]:
-    """Time files in turns in one session: ONNX Runtime, one thread, batch 1, zeros of `shape` (C, H, W) as input."""
-    return timing.measure(files, np.zeros((1, *shape), np.float32), TimingPlan.of(seconds))
+def measure_interleaved(files: Mapping[str, Path], signature: Signature, *, seconds: float) -> dict[str, Timing]:
+    """Time files in turns in one session: ONNX Runtime, one thread, batch 1, zeros in free axes' typical sizes.
+
+    Raises:
+        SignatureError: The size of a free axis is not known.
+    """
+    inputs = {name: values.numpy() for name, values in signature.example(seed=None).items()}
+    return timing.measure(files, inputs, TimingPlan.of(seconds))
 
 
 @contextmanager

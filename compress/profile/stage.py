@@ -72,11 +72,10 @@ class Profile(Stage):
                 except DeviceError as error:
                     skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
                 continue
-            names = {name: _input_name(path) for name, path in files.items()}
             device_request = replace(request, runtime=candidate.runtimes.get(device.name))
             measure = this_machine.profile if device.connection == "local" else remote.profile
-            result = measure(files, names, context.data.validation, device, device_request, context.reporter)
-            detail = self._detail(files, names, device, context, result)
+            result = measure(files, context.data.validation, device, device_request, context.reporter)
+            detail = self._detail(files, device, context, result)
             results |= detail.results
             curves |= detail.curves
             timings = result.timings
@@ -105,19 +104,16 @@ class Profile(Stage):
             tables=tables,
         )
 
-    def _detail(
-        self, files: dict[str, Path], names: Mapping[str, str], device: Device, context: Context, result: ProfileResult
-    ) -> DetailedProfile:
+    def _detail(self, files: dict[str, Path], device: Device, context: Context, result: ProfileResult) -> DetailedProfile:
         """Time by layer and soak, which need the device to be this machine."""
         from compress.profile import layers_and_soak, this_machine
 
         if device.connection != "local":
             return layers_and_soak.DetailedProfile()
-        inputs = this_machine.samples(context.data.validation, device.contract.batch)
-        feeds = {name: {names[name]: inputs} for name in files}
+        files |= {"artifact": result.artifact} if result.artifact else {}
         return layers_and_soak.profile_detail(
-            files | ({"artifact": result.artifact} if result.artifact else {}),
-            feeds,
+            files,
+            this_machine.file_feeds(files, this_machine.samples(context.data.validation, device.contract.batch)),
             runtime=result.runtime or device.runtime,
             threads=self.threads,
             seconds=self.seconds,
@@ -179,12 +175,3 @@ def _not_faster(name: str, gain: Quantity, timings: Mapping[str, Timing]) -> Fac
         low=gain.low,
         high=gain.high,
     )
-
-
-def _input_name(path: Path) -> str:
-    """Name of the image input of an ONNX file."""
-    from compress.backends.read_graph import read_graph
-
-    graph = read_graph(path).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    return str(next(item.name for item in graph.input if item.name not in weights))

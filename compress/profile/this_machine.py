@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends.feeds import name_feeds
+from compress.backends.iterate_split import batch_feeds, input_arrays
 from compress.backends.open_runner import file_for
+from compress.backends.read_graph import input_names, read_graph
 from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.fact import Fact
@@ -73,7 +76,6 @@ class ProfileResult:
 
 def profile(
     files: Mapping[str, Path],
-    names: Mapping[str, str],
     split: Split,
     device: Device,
     request: ProfileRequest,
@@ -83,7 +85,6 @@ def profile(
 
     Args:
         files: ONNX files by subject; one is `artifact`.
-        names: Name of the input of each file.
         split: Source of the inputs.
         device: The profile of this machine.
         request: What to measure.
@@ -102,7 +103,7 @@ def profile(
         if request.runtime is not None:
             plan = replace(plan, runtime=request.runtime)
         elif device.runtimes:
-            comparison_feeds = {name: batches(split, batch, key) for name, key in names.items()}
+            comparison_feeds = {name: batches(split, batch, path) for name, path in files.items()}
             runtimes = (device.runtime, *device.runtimes)
             compared = RuntimeInputs(files, comparison_feeds, variants=request.variants)
             choice = choose_runtime(runtimes, compared, plan, batch=batch, reporter=reporter)
@@ -110,13 +111,13 @@ def profile(
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _with_device(device, choice.rows)
         files = {**files, "artifact": file_for(plan.runtime, request.variants, files["artifact"])}
-        inputs = samples(split, batch)
-        feeds = {name: {names[name]: inputs} for name in files}
+        feeds = file_feeds(files, samples(split, batch))
         rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
         if request.batches or request.thread_counts:
+            artifact_inputs = tuple(feeds["artifact"])
             points, skipped_points = sweep(
                 files["artifact"],
-                lambda size: {names["artifact"]: samples(split, size)},
+                lambda size: name_feeds(samples(split, size), artifact_inputs, str(files["artifact"])),
                 request.batches or (batch,),
                 request.thread_counts or (request.threads,),
                 plan,
@@ -128,18 +129,35 @@ def profile(
     return ProfileResult(rows, timings, notes, skipped, tables, plan.runtime, files["artifact"])
 
 
-def samples(split: Split, size: int) -> Array:
-    """The first samples of a split, (size, …); repeated if it has fewer."""
-    inputs = next(iter(split.ordered(min(size, len(split))))).input.numpy()
-    return np.ascontiguousarray(np.resize(inputs, (size, *inputs.shape[1:])))
+def file_feeds(files: Mapping[str, Path], arrays: Feeds) -> dict[str, Feeds]:
+    """Inputs of each file out of those of the data.
+
+    Args:
+        files: ONNX files by subject.
+        arrays: Inputs by the data's names.
+
+    Raises:
+        ConversionError: Not an ONNX file, or one with other inputs than the data.
+    """
+    return {name: name_feeds(arrays, input_names(read_graph(path).graph), str(path)) for name, path in files.items()}
 
 
-def batches(split: Split, batch: int, name: str) -> list[Feeds]:
-    """Full batches of up to `COMPARED_SAMPLES` samples, under the name of the input."""
+def samples(split: Split, size: int) -> dict[str, Array]:
+    """Inputs of the first samples of a split by the data's names, (size, …); repeated if it has fewer."""
+    batch = next(iter(split.ordered(min(size, len(split)))))
+    return {name: np.resize(array, (size, *array.shape[1:])) for name, array in input_arrays(batch).items()}
+
+
+def batches(split: Split, batch: int, path: Path) -> list[Feeds]:
+    """Inputs of a file: full batches of up to `COMPARED_SAMPLES` samples.
+
+    Raises:
+        ConversionError: Not an ONNX file, or one with other inputs than the data.
+    """
+    names = input_names(read_graph(path).graph)
     first_batches = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
-    inputs = [loaded.input.numpy() for loaded in first_batches]
-    full: list[Feeds] = [{name: array} for array in inputs if len(array) == batch]
-    return full or [{name: samples(split, batch)}]
+    full: list[Feeds] = [batch_feeds(loaded, names, str(path)) for loaded in first_batches if loaded.size == batch]
+    return full or [name_feeds(samples(split, batch), names, str(path))]
 
 
 def _with_device(device: Device, rows: tuple[dict[str, object], ...]) -> tuple[dict[str, object], ...]:

@@ -141,7 +141,7 @@ def _variant(network: nn.Module, kind: str, operators: ReplaceableOperators) -> 
 
 
 def _measure(files: Mapping[str, Path], spec: NetworkSpec, seconds: float) -> dict[str, dict[str, Any]]:
-    timings = stopwatch.measure_interleaved(files, spec.shape, seconds=seconds)
+    timings = stopwatch.measure_interleaved(files, spec.signature, seconds=seconds)
     gains = {kind: speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {
         kind: {"how": gain.how, "speedup": gain.value, "low": gain.low, "high": gain.high, "note": gain.detail}

@@ -102,7 +102,7 @@ def measure_speedup(
         return SpeedupResult()
     try:
         with stopwatch.exported({"original": parent, "substituted": module}, spec) as files:
-            timings = stopwatch.measure_interleaved(files, spec.shape, seconds=stage.timing_seconds)
+            timings = stopwatch.measure_interleaved(files, spec.signature, seconds=stage.timing_seconds)
             elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
         return SpeedupResult(

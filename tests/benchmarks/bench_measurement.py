@@ -134,7 +134,7 @@ def beside(path: Path, inputs: Array, seconds: float) -> Beside:
 
 def repeated(path: Path, inputs: Array, seconds: float, repeats: int) -> list[Timing]:
     """Whole profiles of one file, each in a session that is loaded anew."""
-    return [measure({"artifact": path}, inputs, TimingPlan(seconds, 0.3, 30))["artifact"] for _ in range(repeats)]
+    return [measure({"artifact": path}, {"input": inputs}, TimingPlan(seconds, 0.3, 30))["artifact"] for _ in range(repeats)]
 
 
 def overlap(first: Quantity, second: Quantity) -> bool:

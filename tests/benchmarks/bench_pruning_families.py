@@ -134,7 +134,7 @@ def _run(dense: nn.Module, small: nn.Module, spec: NetworkSpec) -> tuple[float, 
     x = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(1))
     with exported({"dense": dense, "small": small}, spec) as files:
         found = onnx_session.run(onnx_session.create_session(onnx_files.load(files["small"])), x.numpy())
-        timings = measure_interleaved(files, spec.shape, seconds=0.5)
+        timings = measure_interleaved(files, spec.signature, seconds=0.5)
     with torch.no_grad():
         wanted = small(x).numpy()
     gain = speedup(timings["dense"], timings["small"]).value

@@ -61,7 +61,7 @@ def loopback(server: Server) -> Device:
 
 def median_here(path: Path, seconds: float) -> float:
     """Median latency measured in this process, ms."""
-    feeds = np.zeros((1, 3, SIZE, SIZE), np.float32)
+    feeds = {"input": np.zeros((1, 3, SIZE, SIZE), np.float32)}
     timing = measure({"artifact": path}, feeds, TimingPlan.of(seconds))["artifact"]
     return float(np.median(timing.milliseconds))
 

@@ -101,7 +101,7 @@ def rows(name: str, images: np.ndarray, folder: Path, seconds: float) -> list[st
         files[f"{variant}/float32"] = folder / f"{number}.onnx"
         export_onnx(module, SPEC, files[f"{variant}/float32"])
         files[f"{variant}/int8"] = quantized(files[f"{variant}/float32"], images, folder / f"{number}.int8.onnx")
-    found = measure(files, images[:1], TimingPlan.of(seconds))
+    found = measure(files, {"input": images[:1]}, TimingPlan.of(seconds))
     made = []
     for variant in (key.partition("/")[0] for key in files if key.endswith("/int8")):
         cells = [name, variant]

@@ -36,3 +36,17 @@ def network(channels: int = 4, classes: int = 5, shape: list[Any] = SHAPE) -> on
         "v": random.normal(size=(channels, classes)).astype(np.float32),
     }
     return model(nodes, weights, "y", shape)
+
+
+def make_model(
+    nodes: list[Any],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    weights: dict[str, np.ndarray] | None = None,
+    *,
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A network of any inputs and outputs."""
+    initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
+    graph = helper.make_graph(nodes, "test", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

@@ -7,6 +7,7 @@ from torch import nn
 
 from compress.config.devices import host, load_device
 from compress.core.network_spec import image_spec
+from compress.core.signature import AxisSizes, Signature, TensorSpec
 from compress.profile import compare_networks
 from compress.profile.compare_networks import (
     BASELINE,
@@ -56,8 +57,8 @@ def timed(monkeypatch, quick_export):
     """Calls of the interleaved measurement, which takes as many milliseconds as the file has kilobytes."""
     calls = []
 
-    def measure(files, shape, *, seconds):
-        calls.append((list(files), shape, seconds, {name: path.read_bytes() for name, path in files.items()}))
+    def measure(files, signature, *, seconds):
+        calls.append((list(files), signature, seconds, {name: path.read_bytes() for name, path in files.items()}))
         return {name: timing(np.full(20, path.stat().st_size / 1000)) for name, path in files.items()}
 
     monkeypatch.setattr(compare_networks, "measure_interleaved", measure)
@@ -84,7 +85,7 @@ def test_networks_are_timed_beside_the_baseline_which_is_exported_once(timed, mo
     (first, second) = timed
     assert (first[0], second[0]) == ([BASELINE, "wide"], [BASELINE, "after"])
     assert first[3][BASELINE] == second[3][BASELINE] == baseline
-    assert (first[1], first[2], second[2]) == (SPEC.shape, 0.5, 0.1)
+    assert (first[1], first[2], second[2]) == (SPEC.signature, 0.5, 0.1)
     assert set(timings) == set(work) == {BASELINE, "wide"}
     operations = {name: sum(item.operations for item in items if item.kind != "other") for name, items in work.items()}
     assert operations["wide"] == 2 * operations[BASELINE]
@@ -104,9 +105,13 @@ def test_a_time_too_short_to_measure_is_lengthened(timed):
 def test_files_are_fed_zeros_of_one_sample(monkeypatch, tiny):
     calls = {}
     monkeypatch.setattr(compare_networks.timing, "measure", lambda _, inputs, plan: calls.update(inputs=inputs, plan=plan))
-    measure_interleaved({"a": tiny}, (3, 8, 8), seconds=0.5)
-    assert calls["inputs"].shape == (1, 3, 8, 8)
-    assert not calls["inputs"].any()
+    ids = TensorSpec(name="ids", dtype="int64", shape=("batch", "length"), values=(3, 9))
+    signature = Signature(inputs=(*SPEC.signature.inputs, ids), sizes={"length": AxisSizes(1, 4, 8)})
+    measure_interleaved({"a": tiny}, signature, seconds=0.5)
+    assert calls["inputs"]["input"].shape == (1, 3, 8, 8)
+    assert not calls["inputs"]["input"].any()
+    assert calls["inputs"]["ids"].tolist() == [[3, 3, 3, 3]]
+    assert calls["inputs"]["ids"].dtype == np.int64
     assert calls["plan"] == TimingPlan(0.5, 0.1, 10)
 
 

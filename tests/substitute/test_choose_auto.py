@@ -28,7 +28,7 @@ def clock(monkeypatch):
     def exported(networks, spec):
         yield networks
 
-    def measure_interleaved(files, shape, *, seconds):
+    def measure_interleaved(files, signature, *, seconds):
         return {name: 10 + sum(COST.get(kind, 0.0) for kind in kinds(network)) for name, network in files.items()}
 
     def speedup(slow, fast):

@@ -29,7 +29,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
-from compress.core.network_spec import image_spec
+from compress.core.network_spec import INPUT, image_spec
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.cost_model.calibration_file import (
     Accuracy,
@@ -157,7 +157,7 @@ def measure_network(
         files = {number: Path(folder) / f"{number}.onnx" for number in ("fp32", "int8")}
         export_onnx(network.eval(), spec, files["fp32"])
         onnx_files.save(quantize(onnx_files.load(files["fp32"])), files["int8"])
-        timings = timing.measure(files, images[:1].numpy(), TimingPlan.of(seconds), threads=threads)
+        timings = timing.measure(files, {INPUT: images[:1].numpy()}, TimingPlan.of(seconds), threads=threads)
         return [
             NetworkSample(
                 name,

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.runner_protocol import Array, Feeds, FileRunner, Runner, reload
+from compress.backends.feeds import name_feeds
+from compress.backends.runner_protocol import Feeds, Runner, reload
 from compress.config.devices import host
 from compress.core.bootstrap import ratio_interval
-from compress.core.errors import ConversionError
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Arrival, Quantity
 from compress.core.statistics import drifting_percentile_interval, drifting_percentile_intervals, runs_needed
@@ -147,25 +147,27 @@ def speedup(slow: Timing, fast: Timing) -> Quantity:
 
 def measure(
     files: Mapping[str, Path],
-    inputs: Array,
+    inputs: Feeds,
     plan: TimingPlan = DEFAULT_PLAN,
     *,
+    batch: int = 1,
     threads: int = 1,
     reporter: Reporter | None = None,
     runtimes: Mapping[str, str] | None = None,
 ) -> dict[str, Timing]:
-    """Time single-input ONNX files on the same inputs, all in one interleaved session.
+    """Time ONNX files on the same inputs, all in one interleaved session.
 
     Args:
         files: ONNX files by name.
-        inputs: One batch, (N, …), float32.
+        inputs: By name; a file with one input takes that of the data, whatever its name.
         plan: How long.
+        batch: Samples in one run.
         threads: Within an operator.
         reporter: Shows a bar.
         runtimes: As in a device profile, by name of the file; ONNX Runtime where none is given.
 
     Raises:
-        ConversionError: A file cannot be loaded, does not have one input, or does not take these inputs.
+        ConversionError: A file cannot be loaded, or has other inputs.
     """
     from compress.backends.open_runner import open_runner  # which itself times
 
@@ -175,8 +177,8 @@ def measure(
             name: stack.enter_context(open_runner(named.get(name, "onnxruntime"), path, threads=threads))
             for name, path in files.items()
         }
-        feeds = {name: {_only_input(runner): inputs} for name, runner in runners.items()}
-        return time_runners(runners, feeds, plan, batch=len(inputs), reporter=reporter)
+        feeds = {name: name_feeds(inputs, tuple(runner.shapes()), str(runner.path)) for name, runner in runners.items()}
+        return time_runners(runners, feeds, plan, batch=batch, reporter=reporter)
 
 
 def time_runners(
@@ -223,11 +225,3 @@ def _detail(settings: Mapping[str, str], batch: int, together: int) -> str:
     on = settings.get("device") or (machine.cpu if machine else "this machine")
     with_threads = f"{threads} thread{'s' * (threads != '1')}, " if threads else ""
     return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {together} file{'s' * (together != 1)} interleaved"
-
-
-def _only_input(runner: FileRunner) -> str:
-    names = list(runner.shapes())
-    if len(names) != 1:
-        msg = f"{runner.path} has inputs {names}; the images given fit a network with one input"
-        raise ConversionError(msg)
-    return names[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.backends.read_graph import read_graph
+from compress.backends.read_graph import graph_inputs, read_graph
 from compress.backends.runner_protocol import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
@@ -153,15 +153,12 @@ def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
     """Shape and type of each input of an ONNX file that is not a weight."""
     import onnx
 
-    graph = read_graph(path).graph
-    weights = {tensor.name for tensor in graph.initializer}
     return {
         item.name: (
             tuple(size.dim_value or None for size in item.type.tensor_type.shape.dim),
             np.dtype(onnx.helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type)).name,
         )
-        for item in graph.input
-        if item.name not in weights
+        for item in graph_inputs(read_graph(path).graph)
     }
 
 

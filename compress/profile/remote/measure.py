@@ -26,7 +26,7 @@ from compress.profile.memory import memory
 from compress.profile.remote.jobs import Job, build_job
 from compress.profile.remote.session import RemoteSession
 from compress.profile.settings import MeasurementSettings, remote_sensor_targets
-from compress.profile.this_machine import ProfileRequest, ProfileResult, samples
+from compress.profile.this_machine import ProfileRequest, ProfileResult, file_feeds, samples
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,6 @@ def measure_rows(
 
 def profile(
     files: Mapping[str, Path],
-    names: Mapping[str, str],
     split: Split,
     device: Device,
     request: ProfileRequest,
@@ -166,7 +165,6 @@ def profile(
 
     Args:
         files: ONNX files by subject, with `artifact`.
-        names: Name of the one input of each.
         split: Source of real inputs.
         device: Its profile, with an SSH connection.
         request: Request; sweeps and the choice among runtimes are made on this machine only and are skipped.
@@ -177,8 +175,7 @@ def profile(
     """
     batch = device.contract.batch
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
-    inputs = samples(split, batch)
-    feeds = {name: {names[name]: inputs} for name in files}
+    feeds = file_feeds(files, samples(split, batch))
     rows, timings, notes = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
     skipped = []
     if request.batches or request.thread_counts:

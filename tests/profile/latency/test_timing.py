@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from compress.core.errors import ConversionError
 from compress.core.statistics import runs_needed
 from compress.profile.latency.interleave import Samples, TimingPlan, Warmup
 from compress.profile.latency.timing import Timing, measure, speedup
-from tests.profile.onnx_models import network
+from tests.profile.onnx_models import make_model, network
 
 INPUTS = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
 
@@ -62,7 +63,7 @@ def test_speed_up_of_few_rounds_falls_back_to_all_runs():
 
 
 def test_files_are_measured_together_with_their_settings(tiny: Path):
-    found = measure({"a": tiny, "b": tiny}, INPUTS, TimingPlan(0.05, 0.01, 40))
+    found = measure({"a": tiny, "b": tiny}, {"x": INPUTS}, TimingPlan(0.05, 0.01, 40))
     assert list(found) == ["a", "b"]
     for result in found.values():
         assert len(result.milliseconds) >= 40
@@ -98,13 +99,25 @@ def test_a_bar_is_filled_to_its_end(tiny: Path):
             raise AssertionError
 
     reporter = Reporter()
-    measure({"a": tiny}, INPUTS, TimingPlan(0.05, 0.0), reporter=reporter)
+    measure({"a": tiny}, {"any name": INPUTS}, TimingPlan(0.05, 0.0), reporter=reporter)
     assert reporter.done == reporter.total > 0
 
 
 def test_inputs_that_do_not_fit_are_told_before_timing(tiny: Path):
     with pytest.raises(ConversionError, match=r"tiny\.onnx does not run on inputs .*\(1, 1, 8, 8\).*asks for"):
-        measure({"a": tiny}, INPUTS[:, :1])
+        measure({"a": tiny}, {"x": INPUTS[:, :1]})
+
+
+def test_every_input_is_fed_by_its_name(save):
+    first, second = (helper.make_tensor_value_info(name, kind, ["n", 4]) for name, kind in (("ids", 7), ("x", 1)))
+    total = helper.make_tensor_value_info("total", 1, ["n", 4])
+    nodes = [helper.make_node("Cast", ["ids"], ["float"], to=1), helper.make_node("Add", ["float", "x"], ["total"])]
+    path = save("two.onnx", make_model(nodes, [first, second], [total]))
+    feeds = {"x": np.ones((3, 4), np.float32), "mask": np.zeros(3), "ids": np.ones((3, 4), np.int64)}
+    found = measure({"a": path}, feeds, TimingPlan(0.02, 0.0), batch=3)["a"]
+    assert found.batch == 3
+    with pytest.raises(ConversionError, match=r"two\.onnx has inputs ids, x; the data has no ids, it gives x"):
+        measure({"a": path}, {"x": feeds["x"]})
 
 
 def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch):
@@ -119,6 +132,6 @@ def test_files_are_loaded_anew_on_the_way_in_turns(tiny: Path, save, monkeypatch
 
     monkeypatch.setattr(OnnxRuntimeRunner, "__enter__", enter)
     other = save("other.onnx", network())
-    measure({"a": tiny, "b": other}, np.zeros((1, 3, 8, 8), np.float32), TimingPlan(0.5, 0.0))
+    measure({"a": tiny, "b": other}, {"x": np.zeros((1, 3, 8, 8), np.float32)}, TimingPlan(0.5, 0.0))
     assert sorted(loaded) == 5 * ["other"] + 5 * ["tiny"]
     assert {loaded[index] for index in range(2, 10, 2)} == {"tiny", "other"}
