@@ -43,6 +43,7 @@ ENTRIES: tuple[Entry, ...] = (
 
     Entry("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
+    Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
@@ -56,11 +57,19 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("data", "cifar100", "compress.data.sources.cifar:load_cifar100", "Krizhevsky 2009"),
     Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that dataset_distillation made",
           {"argument": "PATH"}),
+    Entry("data", "drawn_boxes", "compress.data.sources.detection.drawn:load", "synthetic scenes with boxes, drawn by code"),
+    Entry("data", "coco", "compress.data.sources.detection.coco:load", "Lin et al. 2014, COCO, arXiv:1405.0312",
+          {"argument": "PATH"}),
+    Entry("data", "voc", "compress.data.sources.detection.voc:load", "Everingham et al. 2010, Pascal VOC",
+          {"argument": "PATH"}),
+    Entry("data", "yolo", "compress.data.sources.detection.yolo:load", "text labels of Darknet and Ultralytics",
+          {"argument": "PATH"}),
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function",
           {"argument": "FILE.py:FUNCTION"}),
 
     Entry("model", "torchvision", "compress.models.sources.torchvision:build", "torchvision's classification networks"),
     Entry("model", "timm", "compress.models.sources.timm:build", "Wightman, PyTorch Image Models"),
+    Entry("model", "detector", "compress.models.sources.detector:build", "detectors of one stage, torchvision's among them"),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 

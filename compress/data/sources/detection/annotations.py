@@ -1,0 +1,239 @@
+"""From annotated image files to `Data`: checks of boxes and files, the three splits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress.core.atomic_files import sha256
+from compress.core.errors import DataError
+from compress.core.fact import Fact
+from compress.core.network_spec import image_spec
+from compress.data.augment import image_tensor
+from compress.data.decode_image import open_image
+from compress.data.interface import Data
+from compress.data.settings import DataSettings
+from compress.data.sources.detection.augment import AUGMENTATIONS, Sample
+from compress.data.sources.detection.split import BoxReader, BoxSplit, BoxTransforms
+from compress.data.sources.folder_listing import describe, printable
+from compress.data.split_checks import find_duplicates
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, which pretrained backbones expect."""
+SLACK = 1.0
+"""Pixels by which a box may be over the edge, since some tools count pixels from 1; it is clipped."""
+_NAMED = 5
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class AnnotatedFile:
+    """An image file and the objects in it.
+
+    Attributes:
+        path: Image file.
+        size: (width, height) in pixels.
+        boxes: Corners (x₁, y₁, x₂, y₂) in pixels.
+        classes: Class of each.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    boxes: tuple[Box, ...]
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedImages:
+    """Images with boxes, read from disk when asked for.
+
+    Attributes:
+        files: Images and their objects.
+        channels: 3 (RGB) or 1 (grey).
+        digest: Hash over paths, sizes, modification times and objects.
+    """
+
+    files: tuple[AnnotatedFile, ...]
+    channels: int
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(f"{self.channels}\n".encode())
+        for file in self.files:
+            digest.update(os.fsencode(file.path) + f"\0{describe(file.path)} {file.boxes} {file.classes}\n".encode())
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def most_boxes(self) -> int:
+        """Largest number of boxes in an image."""
+        return max(len(file.boxes) for file in self.files)
+
+    def read(self, index: int) -> Sample:
+        """Decode one image.
+
+        Raises:
+            DataError: It cannot be decoded.
+        """
+        file = self.files[index]
+        try:
+            image = image_tensor(open_image(file.path, self.channels))
+        except (OSError, ValueError) as error:
+            msg = f"cannot decode {printable(file.path)}: {error}; replace or remove it"
+            raise DataError(msg) from error
+        if tuple(image.shape[:0:-1]) != file.size:
+            width, height = file.size
+            msg = (
+                f"{printable(file.path)} is {image.shape[2]}×{image.shape[1]} pixels, its annotation says {width}×{height}; "
+                "give the annotation of this image"
+            )
+            raise DataError(msg)
+        boxes = torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4)
+        return image, boxes, torch.tensor(file.classes, dtype=torch.int64)
+
+    def sizes(self) -> np.ndarray:
+        """Bytes of each file."""
+        return np.array([file.path.stat().st_size for file in self.files], dtype=np.int64)
+
+    def contents(self, index: int) -> bytes:
+        """Hash of the file."""
+        return bytes.fromhex(sha256(self.files[index].path))
+
+    def name(self, index: int) -> str:
+        """Path of the file."""
+        return printable(self.files[index].path)
+
+
+def check_boxes(files: Sequence[AnnotatedFile]) -> tuple[AnnotatedFile, ...]:
+    """The same with boxes clipped to their images.
+
+    Raises:
+        DataError: An image file is missing, or a box has no area, or is outside its image by more than `SLACK` pixels.
+    """
+    missing = [printable(file.path) for file in files if not file.path.is_file()]
+    _refuse(missing, "annotated images are missing", "add the files or remove their annotations")
+    named = [(file, box) for file in files for box in file.boxes]
+    flat = [f"{printable(file.path)}: {box}" for file, box in named if not (box[2] > box[0] and box[3] > box[1])]
+    _refuse(flat, "boxes have no area", "corners are (x₁, y₁, x₂, y₂) with x₁ < x₂ and y₁ < y₂; correct or remove them")
+    outside = [
+        f"{printable(file.path)} of {file.size[0]}×{file.size[1]} pixels: {box}"
+        for file, box in named
+        if min(box) < -SLACK or box[2] > file.size[0] + SLACK or box[3] > file.size[1] + SLACK
+    ]
+    _refuse(outside, "boxes are outside their image", "correct or remove them")
+    return tuple(
+        AnnotatedFile(file.path, file.size, tuple(_clip(box, file.size) for box in file.boxes), file.classes) for file in files
+    )
+
+
+def _clip(box: Box, size: tuple[int, int]) -> Box:
+    x1, y1, x2, y2 = box
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))
+
+
+def _refuse(faults: Sequence[str], what: str, remedy: str) -> None:
+    if faults:
+        more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+        listed = "\n  ".join([*faults[:_NAMED], *more])
+        msg = f"{len(faults)} {what}; {remedy}:\n  {listed}"
+        raise DataError(msg)
+
+
+def build_from_files(parts: Mapping[str, Sequence[AnnotatedFile]], classes: Sequence[str], settings: DataSettings) -> Data:
+    """`Data` over annotated image files.
+
+    Args:
+        parts: Files of `train`, and of `val` and `test` where the source has them; a missing one is drawn from train.
+        classes: Class names.
+        settings: The recipe's `data:`.
+
+    Raises:
+        DataError: Files or boxes are unfit, see `check_boxes` and `build_detection_data`.
+    """
+    checked = {name: check_boxes(files) for name, files in parts.items() if files}
+    train = checked.get("train", ())
+    test, validation = checked.get("test"), checked.get("val")
+    if test is None:
+        train, test = _hold_out(train, settings.test, settings.seed)
+    if validation is None:
+        train, validation = _hold_out(train, settings.validation, settings.seed + 1)
+    limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
+    readers = [
+        AnnotatedImages(_limited(files, limit, settings.seed), settings.channels)
+        for files, limit in zip((train, validation, test), limits, strict=True)
+    ]
+    grey = settings.channels == 1
+    mean, std = ((round(sum(MEAN) / 3, 3),), (round(sum(STD) / 3, 3),)) if grey else (MEAN, STD)
+    return build_detection_data(readers, classes, settings, mean=mean, std=std)
+
+
+def _hold_out(
+    files: tuple[AnnotatedFile, ...], fraction: float, seed: int
+) -> tuple[tuple[AnnotatedFile, ...], tuple[AnnotatedFile, ...]]:
+    order = np.random.default_rng([seed, 15]).permutation(len(files))
+    held = set(order[: max(1, round(fraction * len(files)))].tolist())
+    return (
+        tuple(file for index, file in enumerate(files) if index not in held),
+        tuple(file for index, file in enumerate(files) if index in held),
+    )
+
+
+def _limited(files: tuple[AnnotatedFile, ...], limit: int | None, seed: int) -> tuple[AnnotatedFile, ...]:
+    if limit is None or limit >= len(files):
+        return files
+    order = np.random.default_rng([seed, 16]).permutation(len(files))[:limit]
+    return tuple(files[index] for index in sorted(order.tolist()))
+
+
+def build_detection_data(
+    readers: Sequence[BoxReader],
+    classes: Sequence[str],
+    settings: DataSettings,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    skipped: tuple[Fact, ...] = (),
+) -> Data:
+    """`Data` over the readers of train, validation and test. The outputs of its signature are set by the task.
+
+    Raises:
+        DataError: A split is empty or has no box, there is no class, or the augmentation is not made for boxes.
+    """
+    if not classes:
+        msg = f"{settings.source} names no class; a detector needs one or more"
+        raise DataError(msg)
+    if settings.augment not in ("none", *AUGMENTATIONS):
+        msg = f"augment: {settings.augment} does not move boxes; use none, {' or '.join(AUGMENTATIONS)}"
+        raise DataError(msg)
+    for name, reader in zip(("training", "validation", "test"), readers, strict=True):
+        if len(reader) < 1 + (name == "training"):
+            msg = f"{settings.source}: {len(reader)} {name} images; add images, or change `limit`, `validation` and `test`"
+            raise DataError(msg)
+        if reader.most_boxes == 0:
+            msg = f"{settings.source}: the {len(reader)} {name} images have no box at all; a split needs at least one"
+            raise DataError(msg)
+    augmented = AUGMENTATIONS.get(settings.augment)
+    size, workers = settings.image_size, settings.workers
+    transforms = BoxTransforms(size, augmented, settings.views, settings.seed, mean, std, workers)
+    still = BoxTransforms(size, None, 1, settings.seed, mean, std, workers)
+    train, validation, test = readers
+    channels = settings.channels
+    return Data(
+        spec=image_spec(
+            channels=channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize="squash", outputs=()
+        ),
+        train=BoxSplit(train, transforms),
+        validation=BoxSplit(validation, still),
+        test=BoxSplit(test, still),
+        source=settings.source,
+        skipped=skipped,
+        warnings=find_duplicates({"training": train, "validation": validation, "test": test}),
+    )

@@ -1,0 +1,95 @@
+"""Average precision of detections, computed from statistics of each image, so that a bootstrap over images is fast.
+
+Matching a detection with a true box concerns one image alone, so it is done once (`match_detections`); what is left for any set
+of images is to sort the detections by score (`mean_average_precision`). The result is that of pycocotools for annotations
+without crowds: detections of one class in descending score each take the free true box of that class with the largest IoU, if
+that is at least the threshold; precision is interpolated at 101 recalls (Lin et al. 2014, Microsoft COCO, arXiv:1405.0312).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+THRESHOLDS = tuple(round(0.5 + 0.05 * index, 2) for index in range(10))
+"""IoU thresholds of COCO's metric: 0.5, 0.55, …, 0.95."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def iou_matrix(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of each two boxes, (D, M).
+
+    Args:
+        first: (D, 4), corners.
+        second: (M, 4), corners.
+    """
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    overlap = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None, :] - overlap
+    ratio: Floats = overlap / np.where(union > 0, union, 1)
+    return ratio
+
+
+def match_detections(
+    boxes: Floats, classes: Integers, true_boxes: Floats, true_classes: Integers, thresholds: Sequence[float] = THRESHOLDS
+) -> NDArray[np.bool_]:
+    """Whether each detection of an image is right, at each threshold; bool (D, T).
+
+    Args:
+        boxes: (D, 4), the highest score first.
+        classes: (D,).
+        true_boxes: (M, 4).
+        true_classes: (M,).
+        thresholds: T values of the IoU.
+    """
+    right = np.zeros((len(boxes), len(thresholds)), dtype=bool)
+    if not len(boxes) or not len(true_boxes):
+        return right
+    iou = np.where(classes[:, None] == true_classes[None, :], iou_matrix(boxes, true_boxes), -1.0)
+    for column, threshold in enumerate(thresholds):
+        free = np.ones(len(true_boxes), dtype=bool)
+        for row in np.flatnonzero(iou.max(axis=1) >= threshold):
+            candidates = np.where(free, iou[row], -1.0)
+            best = int(candidates.argmax())
+            if candidates[best] >= threshold:
+                free[best], right[row, column] = False, True
+    return right
+
+
+def average_precision(scores: Floats, right: NDArray[np.bool_], positives: int) -> float:
+    """Area under precision over recall, each precision the largest at this recall or a higher one, at 101 recalls.
+
+    Args:
+        scores: Of the detections of one class, (D,).
+        right: Whether each is right, (D,).
+        positives: Number of true boxes of this class, at least 1.
+    """
+    hits = np.cumsum(right[np.argsort(-scores, kind="stable")])
+    if not len(hits):
+        return 0.0
+    precision = hits / np.arange(1, len(hits) + 1)
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    index = np.searchsorted(hits / positives, RECALLS, side="left")
+    return float(np.where(index < len(hits), highest[np.minimum(index, len(hits) - 1)], 0.0).mean())
+
+
+def mean_average_precision(scores: Floats, classes: Integers, right: NDArray[np.bool_], positives: Integers) -> float:
+    """Mean over the classes that have a true box, and over the thresholds; NaN where there is no true box.
+
+    Args:
+        scores: Of the detections of all images, (D,), image by image.
+        classes: (D,).
+        right: (D, T).
+        positives: Number of true boxes of each class, (K,).
+    """
+    values = []
+    for number in np.flatnonzero(positives):
+        own = classes == number
+        values += [average_precision(scores[own], column[own], int(positives[number])) for column in right.T]
+    return float(np.mean(values)) if values else float("nan")
