@@ -224,10 +224,11 @@ def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:
 
 @cache
 def torchvision_names() -> tuple[str, ...]:
-    """Names of torchvision's classification networks, read from its files without importing it; empty if not installed."""
+    """Names of torchvision's networks for any task here, read from its files without importing it; empty if not installed."""
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:
         return ()
     registered = re.compile(r"^@register_model\(\)\n(?:[^\n]*\n)*?def (\w+)\(", re.MULTILINE)
-    files = sorted((Path(package.origin).parent / "models").glob("*.py"))
+    folder = Path(package.origin).parent / "models"
+    files = sorted((*folder.glob("*.py"), *folder.glob("segmentation/*.py")))
     return tuple(sorted(name for file in files for name in registered.findall(file.read_text(encoding="utf-8"))))

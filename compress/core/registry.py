@@ -67,9 +67,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function",
           {"argument": "FILE.py:FUNCTION"}),
 
-    Entry("model", "torchvision", "compress.models.sources.torchvision:build", "torchvision's classification networks"),
+    Entry("model", "torchvision", "compress.models.sources.torchvision:build",
+          "torchvision's networks for classification and segmentation"),
     Entry("model", "timm", "compress.models.sources.timm:build", "Wightman, PyTorch Image Models"),
     Entry("model", "detector", "compress.models.sources.detector:build", "detectors of one stage, torchvision's among them"),
+    Entry("model", "segmenter", "compress.models.sources.segmenter:build", "small encoders with a decoder"),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 

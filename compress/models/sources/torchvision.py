@@ -1,4 +1,7 @@
-"""`torchvision:NAME`: any of torchvision's classification networks, with fresh or pretrained weights."""
+"""`torchvision:NAME`: torchvision's networks for the task, with fresh or pretrained weights.
+
+The classification networks serve every task whose output is a vector; segmentation has its own.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,12 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.models.sources import torchvision_segmentation
+from compress.models.sources.torchvision_weights import download_weights, normalisation_facts
 from compress.tasks.base import Task
 
+TASK_NETWORKS: Mapping[str, Any] = {"segmentation": torchvision_segmentation.NETWORKS}
+"""Where torchvision keeps the networks of tasks whose output is no vector."""
 VIT: Mapping[str, Mapping[str, int]] = {
     "vit_b_16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
     "vit_b_32": {"patch_size": 32, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -43,16 +50,18 @@ def build(
     settings: ModelSettings,
     spec: NetworkSpec,
     *,
-    task: Task,  # noqa: ARG001
+    task: Task,
     base: Path,  # noqa: ARG001
     trust_code: bool,  # noqa: ARG001
 ) -> UnfittedModel:
     """Build a network of torchvision.
 
     Raises:
-        ModelError: Not a classification network, unknown weights or arguments, no download, images of an unfit size.
+        ModelError: A network for another task, unknown weights or arguments, no download, images of an unfit size.
     """
-    _refuse_unknown(name)
+    _refuse_unknown(name, task)
+    if task.name in TASK_NETWORKS:
+        return torchvision_segmentation.build(name, settings, spec)
     if settings.weights is not None:
         return _pretrained(name, settings, spec)
     arguments = {"num_classes": spec.head_size or len(spec.classes)} | settings.args
@@ -60,14 +69,16 @@ def build(
     return UnfittedModel(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
 
 
-def _refuse_unknown(name: str) -> None:
-    known = models.list_models(module=models)
+def _refuse_unknown(name: str, task: Task) -> None:
+    known = models.list_models(module=TASK_NETWORKS.get(task.name, models))
     if name in known:
         return
     if name in models.list_models():
-        msg = (
-            f"torchvision:{name} is no plain classification network (detection, segmentation, video and quantized ones are not)"
-        )
+        own = next((other for other, room in TASK_NETWORKS.items() if name in models.list_models(module=room)), None)
+        kind = "no plain classification network (detection, video and quantized ones are not)"
+        if own or name in models.list_models(module=models):
+            kind = f"a network for {own or 'classification'}"
+        msg = f"torchvision:{name} is {kind}, and the task is {task.name}"
     else:
         msg = f"torchvision has no network {name!r}"
     raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
@@ -129,7 +140,7 @@ def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> Unfitt
         msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
         raise ModelError(msg)
     entry = choices[weights]
-    state = _downloaded(name, entry)
+    state = download_weights(name, entry)
     arguments = {**settings.args, "num_classes": len(entry.meta["categories"])}
     if name == "maxvit_t":
         arguments.setdefault("partition_size", 7)  # the weights' own
@@ -149,25 +160,4 @@ def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> Unfitt
     except RuntimeError as error:
         msg = f"the weights {weights} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
         raise ModelError(msg) from error
-    return UnfittedModel(module, arguments["num_classes"], (*notes, *_normalised_otherwise(entry, spec)))
-
-
-def _downloaded(name: str, entry: Any) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = entry.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
-        msg = (
-            f"cannot download the weights of torchvision:{name} ({error}); without a network, fetch {entry.url} elsewhere and "
-            f"use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
-            f"{len(entry.meta['categories'])}}}, or leave `weights` out for fresh ones"
-        )
-        raise ModelError(msg) from error
-    return state
-
-
-def _normalised_otherwise(entry: Any, spec: NetworkSpec) -> tuple[Fact, ...]:
-    preset = entry.transforms()
-    mean, std = tuple(preset.mean), tuple(preset.std)
-    if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):
-        return ()
-    return (Fact.of("models.normalised_otherwise", mean=mean, std=std, data_mean=spec.mean, data_std=spec.std),)
+    return UnfittedModel(module, arguments["num_classes"], (*notes, *normalisation_facts(entry, spec)))

@@ -1,0 +1,36 @@
+"""Pretrained weights of torchvision: the download, and the normalisation that they were trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compress.core.errors import ModelError
+from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
+
+
+def download_weights(name: str, entry: Any) -> dict[str, Any]:
+    """The state dict of an entry of torchvision's weights.
+
+    Raises:
+        ModelError: No network, or a broken download.
+    """
+    try:
+        state: dict[str, Any] = entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
+        msg = (
+            f"cannot download the weights of torchvision:{name} ({error}); without a network, fetch {entry.url} elsewhere and "
+            f"use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
+            f"{len(entry.meta['categories'])}}}, or leave `weights` out for fresh ones"
+        )
+        raise ModelError(msg) from error
+    return state
+
+
+def normalisation_facts(entry: Any, spec: NetworkSpec) -> tuple[Fact, ...]:
+    """A fact where the weights were trained on images that were normalised otherwise."""
+    preset = entry.transforms()
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):
+        return ()
+    return (Fact.of("models.normalised_otherwise", mean=mean, std=std, data_mean=spec.mean, data_std=spec.std),)
