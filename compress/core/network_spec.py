@@ -90,9 +90,9 @@ class NetworkSpec(FrozenModel):
 
     @property
     def head_size(self) -> int | None:
-        """Size of the last layer where the only output is a vector, (batch, K), such as logits; None else."""
+        """Size of the last layer where the only output is (batch, K) or (batch, K, H, W), such as logits; None else."""
         outputs = self.signature.outputs
-        size = outputs[0].shape[1] if len(outputs) == 1 and len(outputs[0].shape) == 2 else None
+        size = outputs[0].shape[1] if len(outputs) == 1 and len(outputs[0].shape) in (2, 4) else None
         return size if isinstance(size, int) else None
 
     @property

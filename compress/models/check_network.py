@@ -201,7 +201,7 @@ def _check_outputs(outputs: object, spec: NetworkSpec, name: str, advice: Advice
         shape = tuple(values.shape)
         if output.fits(shape, batch=2):
             continue
-        if len(output.shape) == 2 and output.shape[1] == len(spec.classes) and len(shape) == 2:
+        if len(output.shape) == len(shape) and output.shape[1] == len(spec.classes) != shape[1]:
             remedy = advice.classes.format(actual=shape[1], needed=len(spec.classes))
             msg = f"class-count mismatch: {name} answers for {shape[1]} classes, the data has {len(spec.classes)}; {remedy}"
             raise ModelError(msg)
