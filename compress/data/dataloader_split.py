@@ -24,20 +24,17 @@ from torch.utils.data import (
 
 from compress.core.errors import DataError
 from compress.core.object_fingerprint import fingerprint_object
+from compress.core.signature import BATCH, TensorSpec
 from compress.data.augment import seed_of, seeded_transform
-from compress.data.batch import Batch
+from compress.data.batch import Batch, Tensors
+from compress.data.read_batch import BatchLayout
 from compress.data.stratified import Indices
 
 _PROBED = 32
-_INPUTS = ("inputs", "input", "image", "images", "img", "pixel_values", "x")
-_TARGETS = ("targets", "target", "labels", "label", "y")
-"""Keys of a batch that is a dictionary."""
 
 
 class LoaderSplit:
     """One loader as a split. See `compress.data.batch.Split` for the interface.
-
-    Batches are (inputs, targets), or dictionaries with such entries (`image` and `label`, `pixel_values` and `labels`).
 
     `fingerprint` covers the loader's length, the attributes and code of its dataset and collate function, and up to 32 of its
     samples. Changes of other files that the dataset reads are not seen.
@@ -45,21 +42,22 @@ class LoaderSplit:
     Args:
         loader: Reads a dataset by index.
         name: Of the split.
-        classes: How many there are.
+        layout: What its batches hold.
 
     Attributes:
-        shape: Of one sample, (C, H, W).
+        layout: Likewise.
+        inputs: Type and shape of the inputs of the first sample, in their order.
         probed: Hashes of the samples that were read, up to 32.
-        range: Smallest and largest value of these.
+        range: Smallest and largest value of the real numbers in these.
 
     Raises:
-        DataError: It is no such loader, or its samples are no images of one size with labels.
+        DataError: It is no such loader, or its samples do not fit the layout.
     """
 
     views: int | None = None
 
-    def __init__(self, loader: DataLoader[Any], name: str, classes: int) -> None:
-        self.name, self._loader, self._classes = name, loader, classes
+    def __init__(self, loader: DataLoader[Any], name: str, layout: BatchLayout) -> None:
+        self.name, self._loader, self.layout = name, loader, layout
         if not isinstance(loader, DataLoader):
             msg = f"the {name} loader is {type(loader).__name__}; wrap the dataset: DataLoader(dataset, batch_size=64)"
             raise DataError(msg)
@@ -76,7 +74,7 @@ class LoaderSplit:
             msg = f"the {name} loader gives no batches"
             raise DataError(msg)
         self.range = (0.0, 0.0)
-        self.shape, self.probed, self.fingerprint = self._probe()
+        self.inputs, self.probed, self.fingerprint = self._probe()
 
     def _own_dataset(self) -> Dataset[Any]:
         """The dataset; the part of it where the loader's sampler takes only some samples."""
@@ -113,9 +111,9 @@ class LoaderSplit:
         )
         start = 0
         for batch in self._batches(plain, seed_of("ordered")):
-            inputs, targets = self._check(batch)
-            yield Batch.of(inputs, targets, torch.arange(start, start + len(targets)))
-            start += len(targets)
+            read = self._read(batch)
+            yield read._replace(samples=torch.arange(start, start + read.size))
+            start += read.size
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
         """As `ordered`: the views of a loader have no numbers."""
@@ -125,7 +123,7 @@ class LoaderSplit:
         """The loader's own batches."""
         batches = self._batches(self._loader, seed_of("epoch", seed, number))
         for batch in itertools.islice(batches, self.batches(batch_size)):
-            yield Batch.of(*self._check(batch))
+            yield self._read(batch)
 
     @property
     def labels(self) -> Indices | None:
@@ -148,7 +146,7 @@ class LoaderSplit:
             return []
         with seeded_transform(seed_of("files")):
             return [
-                (Path(listed[indices[index]][0]), self._check(self._sample(index))[0][0])
+                (Path(listed[indices[index]][0]), self._read(self._sample(index)).input[0])
                 for index in torch.linspace(0, self._size - 1, min(self._size, count)).round().int().tolist()
             ]
 
@@ -160,63 +158,43 @@ class LoaderSplit:
             dataset = dataset.dataset
         return dataset, indices
 
-    def _check(self, batch: object) -> tuple[Tensor, Tensor]:
-        inputs, targets = self._pair(batch)
-        if inputs.ndim != 4 or not inputs.is_floating_point():
-            description = f"{inputs.dtype} {tuple(inputs.shape)}"
-            msg = f"the {self.name} loader's inputs are {description}; expected float (N, C, H, W), normalised"
-            raise DataError(msg)
-        if not bool(torch.isfinite(inputs).all()):
-            count = int((~torch.isfinite(inputs)).flatten(1).any(1).sum())
-            msg = f"the {self.name} loader gives NaN or infinite values in {count} of {len(inputs)} samples; mend the data"
-            raise DataError(msg)
-        if targets.ndim != 1 or targets.is_floating_point():
-            msg = f"the {self.name} loader's targets are {targets.dtype} {tuple(targets.shape)}; expected integer (N,)"
-            raise DataError(msg)
-        low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= self._classes:
-            msg = f"the {self.name} loader's targets run from {low} to {high}, but there are {self._classes} classes (from 0)"
-            raise DataError(msg)
-        return inputs.to(torch.float32), targets.to(torch.int64)
+    def _read(self, batch: object) -> Batch:
+        return self.layout.read(batch, self.name)
 
-    def _pair(self, batch: object) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a batch."""
-        kind = type(batch).__name__
-        if isinstance(batch, Mapping):
-            keys = [[key for key in names if key in batch] for names in (_INPUTS, _TARGETS)]
-            kind = f"a dictionary of {', '.join(map(str, batch))}"
-            batch = tuple(batch[key] for names in keys for key in names) if [*map(len, keys)] == [1, 1] else ()
-        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
-            return batch[0], batch[1]
-        msg = (
-            f"the {self.name} loader yields {kind}; expected (inputs, targets), two tensors, or a dictionary with one key of "
-            f"{', '.join(_INPUTS)} and one of {', '.join(_TARGETS)}"
-        )
-        raise DataError(msg)
-
-    def _probe(self) -> tuple[tuple[int, ...], frozenset[bytes], str]:
-        """Shape of a sample, hashes of some, and the fingerprint."""
-        shapes: dict[tuple[int, ...], int] = {}
+    def _probe(self) -> tuple[tuple[TensorSpec, ...], frozenset[bytes], str]:
+        """Inputs of a sample, hashes of some, and the fingerprint."""
+        shapes: dict[tuple[tuple[int, ...], ...], int] = {}
         probed: list[bytes] = []
-        labels: list[int] = []
+        labels: list[Any] = []
+        inputs: tuple[TensorSpec, ...] = ()
         code = fingerprint_object((self._dataset, self._loader.collate_fn)).sha256
         with seeded_transform(seed_of("probe")):
             for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
-                inputs, targets = self._check(self._sample(index))
-                shapes.setdefault(tuple(inputs.shape[1:]), index)
-                probed.append(hashlib.sha256(inputs.contiguous().numpy().tobytes()).digest())
-                labels += targets.tolist()
-                self.range = min(self.range[0], float(inputs.min())), max(self.range[1], float(inputs.max()))
-        if len(shapes) > 1:
-            listed = ", ".join(f"{shape} at {index}" for shape, index in shapes.items())
-            msg = f"the {self.name} loader's samples have several shapes ({listed}); resize them in the dataset's transform"
-            raise DataError(msg)
+                batch = self._read(self._sample(index))
+                inputs = inputs or _describe(batch)
+                shapes.setdefault(tuple(tuple(values.shape[1:]) for values in batch.inputs.values()), index)
+                probed.append(_digest(batch.inputs))
+                labels += _listed(batch)
+                numbers = [values for values in batch.inputs.values() if values.is_floating_point() and values.numel()]
+                for values in numbers:
+                    self.range = min(self.range[0], float(values.min())), max(self.range[1], float(values.max()))
+        if len(shapes) > 1 and self.layout.signature is None:
+            self._refuse_shapes(shapes)
         sampling = {
             name: value for name, value in vars(self._loader.sampler).items() if name not in ("data_source", "generator")
         }
         own = (type(self._loader.sampler), sampling, self._loader.batch_size, self._loader.drop_last)
-        text = f"{code} {fingerprint_object(own).sha256} {self._size} {self._steps} {self._classes} {labels}".encode()
-        return next(iter(shapes)), frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
+        known = [(spec.name, spec.shape, spec.values) for spec in self.layout.targets]
+        text = f"{code} {fingerprint_object(own).sha256} {self._size} {self._steps} {known} {labels}".encode()
+        return inputs, frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
+
+    def _refuse_shapes(self, shapes: Mapping[tuple[tuple[int, ...], ...], int]) -> None:
+        listed = ", ".join(f"{' and '.join(map(str, shape))} at {index}" for shape, index in shapes.items())
+        msg = (
+            f"the {self.name} loader's samples have several shapes ({listed}); resize them in the dataset's transform, or name "
+            "the free axes and their sizes by `signature`"
+        )
+        raise DataError(msg)
 
     def _sample(self, index: int) -> object:
         """One sample as a batch."""
@@ -252,3 +230,28 @@ class LoaderSplit:
 def _length(value: object) -> int:
     """Number of samples of a dataset or a sampler; 0 where it has no length."""
     return len(value) if isinstance(value, Sized) else 0
+
+
+def _describe(batch: Batch) -> tuple[TensorSpec, ...]:
+    """Types and shapes of the inputs."""
+    return tuple(
+        TensorSpec.model_validate(
+            {"name": name, "dtype": str(values.dtype).removeprefix("torch."), "shape": (BATCH, *values.shape[1:])}
+        )
+        for name, values in batch.inputs.items()
+    )
+
+
+def _digest(tensors: Tensors) -> bytes:
+    digest = hashlib.sha256()
+    for values in tensors.values():
+        digest.update(values.contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+def _listed(batch: Batch) -> list[Any]:
+    """Class numbers; hashes of targets of another kind."""
+    targets = [*batch.targets.values()]
+    if len(targets) == 1 and targets[0].ndim == 1 and not targets[0].is_floating_point():
+        return list(targets[0].tolist())
+    return [_digest(batch.targets).hex()]

@@ -93,9 +93,9 @@ class Classification(Task):
         """Logits, (batch, K)."""
         return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),)
 
-    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Class numbers, (batch,)."""
-        return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH,)),)
+        return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH,), values=(0, max(0, len(classes) - 1))),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, averaged over the samples of the batch that have a label; 0 where none has.

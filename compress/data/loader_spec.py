@@ -1,0 +1,155 @@
+"""Splits and network specification of the caller's own loaders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from compress.core.errors import DataError
+from compress.core.fact import Fact
+from compress.core.network_spec import ImagePreprocessing, NetworkSpec, Resize
+from compress.core.signature import BATCH, Signature, TensorSpec
+from compress.data.dataloader_split import LoaderSplit
+from compress.data.loader_resizing import FILES, find_resizing
+from compress.data.read_batch import BatchLayout
+from compress.data.split_checks import find_missing_classes
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the loaders did to images.
+
+    Attributes:
+        mean: What they subtracted from pixels in [0, 1], per channel.
+        std: What they divided by.
+        resize: How they scale images to the input.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+    resize: Resize | None
+
+
+def read_loaders(
+    loaders: Mapping[str, DataLoader[Any]],
+    task: Task,
+    classes: Sequence[object],
+    signature: Signature | Sequence[str] | None,
+    normalization: Normalization,
+) -> tuple[NetworkSpec, list[LoaderSplit], tuple[Fact, ...]]:
+    """The specification, the splits in the order of the loaders, and facts that make figures wrong or empty.
+
+    Args:
+        loaders: By the name of the split, the first for training, the last for test.
+        task: Says what the targets are.
+        classes: Class names.
+        signature: The inputs, or their names alone; None for one image.
+        normalization: Of images.
+
+    Raises:
+        DataError: A loader cannot be read, or its batches do not fit.
+    """
+    names = _class_names(classes, least=2 if "class_targets" in task.capabilities else 0)
+    layout = _layout(task.targets(names), signature)
+    splits = [LoaderSplit(loader, name, layout) for name, loader in loaders.items()]
+    _check_alike(splits)
+    spec = NetworkSpec(signature=layout.signature or Signature(inputs=splits[0].inputs), classes=names)
+    facts = _equal_samples(splits)
+    if layout.inputs is None or spec.image_channels is not None:
+        spec = spec.model_copy(update={"preprocessing": _image_preprocessing(spec.image_channels or 0, normalization)})
+        facts += _outside_normalisation(splits, spec)
+        if isinstance(spec.signature.inputs[0].shape[-1], int):
+            resize, differing = find_resizing(splits[-1].image_files(FILES), spec)
+            spec = spec.model_copy(update={"preprocessing": spec.image.model_copy(update={"resize": resize})})
+            facts += differing
+    spec = task.complete_spec(spec)
+    if "class_targets" in task.capabilities:
+        labels = {split.name: split.labels for split in splits[1:]}
+        facts += find_missing_classes({name: values for name, values in labels.items() if values is not None}, spec.classes)
+    return spec, splits, facts
+
+
+def _layout(targets: tuple[TensorSpec, ...], signature: Signature | Sequence[str] | None) -> BatchLayout:
+    if signature is None:
+        return BatchLayout(None, targets)
+    if isinstance(signature, Signature):
+        unsized = [axis for axis in signature.free_axes if axis not in signature.sizes and axis != BATCH]
+        if unsized:
+            axis = unsized[0]
+            msg = f"the signature has no sizes for the free axis {axis!r}; add sizes={{{axis!r}: (least, typical, most)}}"
+            raise DataError(msg)
+        return BatchLayout(tuple(each.name for each in signature.inputs), targets, signature)
+    if isinstance(signature, str) or not signature:
+        msg = f"signature is {signature!r}; give a Signature, or a list with the names of the inputs"
+        raise DataError(msg)
+    return BatchLayout(tuple(signature), targets)
+
+
+def _check_alike(splits: Sequence[LoaderSplit]) -> None:
+    if splits[0].layout.signature is not None:
+        return
+    first = splits[0].inputs
+    for split in splits[1:]:
+        for spec, other in zip(first, split.inputs, strict=True):
+            if spec.dtype != other.dtype:
+                msg = f"{split.name} loader gives {spec.name} as {other.dtype}, the train loader as {spec.dtype}"
+                raise DataError(f"{msg}; make them the same")
+            if spec.shape != other.shape:
+                shapes = (other.sample_shape, spec.sample_shape)
+                msg = "{} loader gives samples of shape {}, the train loader {}; make them the same"
+                raise DataError(msg.format(split.name, *shapes))
+
+
+def _class_names(classes: Sequence[object], least: int) -> tuple[str, ...]:
+    names = tuple(map(str, classes))
+    if len(names) < least or len(set(names)) < len(names):
+        msg = f"classes are {', '.join(names) or 'none'}; a classifier needs two or more, with different names"
+        raise DataError(msg)
+    return names
+
+
+def _image_preprocessing(channels: int, normalization: Normalization) -> ImagePreprocessing:
+    return ImagePreprocessing(
+        mean=_per_channel("mean", normalization.mean, channels),
+        std=_per_channel("std", normalization.std, channels),
+        resize=normalization.resize,
+    )
+
+
+def _outside_normalisation(splits: Sequence[LoaderSplit], spec: NetworkSpec) -> tuple[Fact, ...]:
+    """A fact where values are outside those that pixels in [0, 1] can get by this mean and standard deviation."""
+    low, high = min(split.range[0] for split in splits), max(split.range[1] for split in splits)
+    lowest = min((0 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
+    highest = max((1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
+    if lowest - 1e-3 <= low and high <= highest + 1e-3:
+        return ()
+    return (Fact.of("data.normalised_by_unknown_values", low=low, high=high, mean=spec.mean, std=spec.std),)
+
+
+def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
+    """Facts about samples that two loaders both have, among those that were read."""
+    return tuple(
+        Fact.of("data.equal_samples_in_loaders", first=first.name, second=second.name, count=count, probed=len(second.probed))
+        for first, second in combinations(splits, 2)
+        if (count := len(first.probed & second.probed))
+    )
+
+
+def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
+        msg = f"{name} is {tuple(values)}; it must be finite, and a standard deviation over 0"
+        raise DataError(msg)
+    if len(values) == channels:
+        return tuple(values)
+    if len(set(values)) == 1:
+        return (values[0],) * channels
+    msg = f"{name} has {len(values)} values, the images have {channels} channels; give one for each"
+    raise DataError(msg)
