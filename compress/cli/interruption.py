@@ -11,13 +11,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 REPEAT = b"\0"
 """Asks the watching thread to send the first signal again; no signal has this number."""
+REPEAT_AFTER_S = 0.01
+"""Time for the hook of dropped exceptions to return."""
 GRACE_S = 4.0
 """Time to leave in order. A library that computes for minutes in one call lets no Python code run meanwhile."""
 
@@ -38,9 +40,12 @@ class Interruption:
         self._ended = threading.Event()
         self._waking, self._watched = socket.socketpair()
 
-    def raise_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def raise_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handler: leave by `KeyboardInterrupt`, so that files are closed and removed on the way. Only once."""
         if self._is_leaving:
+            return
+        if _is_inside(frame, Interruption._repeat_lost):  # an exception there would be dropped as well
+            self._ask_again()
             return
         if self.signal is None or self._is_lost:
             self.signal, self._is_lost = self.signal or number, False
@@ -52,6 +57,9 @@ class Interruption:
             self._report_unraisable(unraisable)
             return
         self._is_lost = True
+        self._ask_again()
+
+    def _ask_again(self) -> None:
         with suppress(OSError):
             self._waking.send(REPEAT)
 
@@ -117,6 +125,7 @@ class Interruption:
                 return None
             if received == REPEAT and self.signal is not None:
                 self._repeated += 1
+                time.sleep(REPEAT_AFTER_S)
                 signal.pthread_kill(threading.main_thread().ident or 0, self.signal)
             elif received[0] in SIGNALS and self._repeated:
                 self._repeated -= 1
@@ -126,6 +135,15 @@ class Interruption:
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _is_inside(frame: FrameType | None, function: Callable[..., object]) -> bool:
+    """Whether a function is among the callers of a frame."""
+    while frame is not None:
+        if frame.f_code is function.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _kill_children() -> None:

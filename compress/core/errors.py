@@ -24,9 +24,20 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST_MESSAGE = 20_000
+"""Characters. A message may quote a name or value of any length from the input."""
+
 
 class CompressError(Exception):
-    """Base of all errors that a user can cause and correct."""
+    """Base of all errors that a user can cause and correct.
+
+    Args:
+        message: What was given, what is allowed, what to do; the middle of a very long one is left out.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        half = LONGEST_MESSAGE // 2
+        super().__init__(message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} … {message[-half:]}")
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from compress.cli.interruption import Interruption
+from compress.cli.interruption import REPEAT, Interruption
 
 RUN = """
 import sys, tempfile, time
 from pathlib import Path
-from compress.cli.interruption import Interruption
+from compress.cli.interruption import REPEAT, Interruption
 interruption = Interruption()
 with interruption.handled():
     try:
@@ -116,3 +117,16 @@ def test_everything_is_as_before_after_a_command() -> None:
     assert _state() == before
     assert not inside.parent.exists()
     assert interruption.signal is None
+
+
+def test_a_signal_inside_the_hook_of_dropped_exceptions_is_asked_for_again() -> None:
+    interruption = Interruption()
+    interruption.signal = signal.SIGINT
+
+    def report(_: object) -> None:
+        interruption.raise_interrupt(signal.SIGINT, sys._getframe())
+
+    interruption._report_unraisable = report  # called within the hook
+    interruption._repeat_lost(SimpleNamespace(exc_type=ValueError))  # type: ignore[arg-type]
+    interruption._watched.setblocking(False)
+    assert interruption._watched.recv(8) == REPEAT

@@ -356,7 +356,9 @@ def test_the_resolved_recipe_loads_to_an_equal_one():
     clip=st.none() | st.floats(1e-6, 1e6),
     precision=st.sampled_from(["auto", "no", "bf16"]),
     name=st.from_regex(r"[a-z0-9][a-z0-9_-]*", fullmatch=True),
-    args=st.dictionaries(st.text("abc", min_size=1), st.integers() | st.booleans() | st.text("no1e-.:~ "), max_size=2),
+    args=st.dictionaries(
+        st.text("abc", min_size=1), st.integers(-(2**63), 2**63) | st.booleans() | st.text("no1e-.:~ "), max_size=2
+    ),
     teacher=st.booleans(),
 )
 def test_any_recipe_survives_being_written_and_read(seed, lr, clip, precision, name, args, teacher):

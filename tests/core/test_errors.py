@@ -52,3 +52,10 @@ def test_every_error_is_in_the_drawn_tree() -> None:
 )
 def test_a_message_in_one_line_is_never_empty(message: str, line: str) -> None:
     assert message_line(ValueError(message)) == line
+
+
+def test_the_middle_of_a_very_long_message_is_left_out():
+    text = str(errors.DataError("begin " + "x" * 1_000_000 + " end"))
+    assert len(text) < 21_000
+    assert text.startswith("begin x")
+    assert text.endswith("x end")
