@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from compress.train.loss_term import LossInputs, LossTerm, Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def squared_error(z_s: Tensor, z_t: Tensor) -> Tensor:
