@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import Matcher
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms
 
 LARGEST_LOG_SCALE = math.log(1000.0 / 16)
 """Largest t_w and t_h that are decoded, as in torchvision: an exponent of a fresh network must not overflow."""
 MATCHED_IOU, BACKGROUND_IOU = 0.5, 0.4
 """An anchor of at least the first is matched, one below the second is background, one between counts nowhere."""
-BACKGROUND, BETWEEN = Matcher.BELOW_LOW_THRESHOLD, Matcher.BETWEEN_THRESHOLDS
+BACKGROUND, BETWEEN = -1, -2
+"""In place of the index of a box."""
 
 
 class Detections(NamedTuple):
@@ -64,20 +64,27 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([shift, (target / size).log()], dim=-1)
 
 
-def match_anchors(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """Index of the box that each anchor is matched with, int64 (A,); `BACKGROUND`, or `BETWEEN` where it counts nowhere.
+def match_anchors(anchors: Tensor, boxes: Tensor, present: Tensor) -> Tensor:
+    """Index of the box that each anchor is matched with, int64 (N, A); `BACKGROUND`, or `BETWEEN` where it counts nowhere.
 
-    The best anchors of a box are matched with it however small their IoU is, so that no box is without an anchor.
+    The anchors with the largest IoU of a box are matched however small it is, so that no box is without an anchor. This is
+    `Matcher` of torchvision with `allow_low_quality_matches`, for all images of a batch at once.
 
     Args:
-        anchors: (A, 4), pixels.
-        boxes: True boxes, (M, 4), pixels.
+        anchors: (N, A, 4), pixels.
+        boxes: True boxes, (N, M, 4), pixels.
+        present: Which of them are no padding, bool (N, M).
     """
-    if len(boxes) == 0:
-        return torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
-    matcher = Matcher(MATCHED_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)
-    indices: Tensor = matcher(box_iou(boxes, anchors))
-    return indices
+    low = torch.maximum(boxes[:, :, None, :2], anchors[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], anchors[:, None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    areas = [(each[..., 2:] - each[..., :2]).prod(-1) for each in (boxes, anchors)]
+    iou = overlap / (areas[0][:, :, None] + areas[1][:, None, :] - overlap)
+    iou = torch.where(present[:, :, None], iou, -1.0)
+    best, index = iou.max(dim=1)
+    is_best_of_a_box = ((iou == iou.amax(dim=2, keepdim=True)) & (iou > 0)).any(dim=1)
+    matched = (best >= MATCHED_IOU) | is_best_of_a_box
+    return torch.where(matched, index, torch.where(best >= BACKGROUND_IOU, BETWEEN, BACKGROUND))
 
 
 def select_detections(

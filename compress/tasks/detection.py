@@ -115,7 +115,7 @@ class Detection(Task):
 
     name: ClassVar[str] = "detection"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (AveragePrecision("map50"), AveragePrecision("map50_95"))
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input",))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input", "class_rows"))
     infer_code: ClassVar[InferCode] = DETECT
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
@@ -247,19 +247,12 @@ def match_batch(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor, Ten
     Returns:
         Matches int64 (N, A), boxes (N, A, 4), classes int64 (N, A); the last two mean nothing where there is no match.
     """
-    import torch
-
     from compress.tasks.boxes import match_anchors
 
-    matches, boxes, classes = [], [], []
-    for anchors, (own_boxes, own_classes) in zip(outputs[ANCHORS].detach().float(), true_objects(targets), strict=True):
-        index = match_anchors(anchors, own_boxes)
-        matches.append(index)
-        padded = torch.cat([own_boxes, own_boxes.new_zeros(1, 4)]), torch.cat([own_classes, own_classes.new_zeros(1)])
-        place = torch.where(index >= 0, index, len(own_boxes))
-        boxes.append(padded[0][place])
-        classes.append(padded[1][place])
-    return torch.stack(matches), torch.stack(boxes), torch.stack(classes)
+    boxes, classes = targets[BOXES], targets[CLASSES]
+    matches = match_anchors(outputs[ANCHORS].detach().float(), boxes, classes >= 0)
+    index = matches.clamp(min=0)
+    return matches, boxes.gather(1, index[..., None].expand(-1, -1, 4)), classes.gather(1, index)
 
 
 def detection_agreement(first: Detections, second: Detections) -> float:

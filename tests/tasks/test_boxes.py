@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from torchvision.models.detection._utils import Matcher
+from torchvision.ops import box_iou
 
 from compress.tasks.boxes import BACKGROUND, BETWEEN, decode_boxes, encode_boxes, match_anchors, select_detections
 
@@ -22,9 +24,25 @@ def test_offsets_are_those_of_the_formula() -> None:
 
 def test_anchors_are_matched_by_overlap() -> None:
     """IoU 1 is matched, 0.4545 is between the limits, 0 is background; the best anchor of a box is matched at any IoU."""
-    boxes = torch.tensor([[0.0, 0, 10, 10], [56, 56, 70, 70]])
-    assert match_anchors(ANCHORS, boxes).tolist() == [0, BACKGROUND, BETWEEN, 1]
-    assert match_anchors(ANCHORS, boxes[:0]).tolist() == [BACKGROUND] * 4
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [56, 56, 70, 70]]])
+    assert match_anchors(ANCHORS[None], boxes, torch.tensor([[True, True]])).tolist() == [[0, BACKGROUND, BETWEEN, 1]]
+    assert match_anchors(ANCHORS[None], boxes, torch.tensor([[False, False]])).tolist() == [[BACKGROUND] * 4]
+
+
+def test_matches_are_those_of_torchvision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(6, 40, 2, generator=generator) * 50
+    anchors = torch.cat([corners, corners + 4 + 20 * torch.rand(6, 40, 2, generator=generator)], dim=2)
+    corners = torch.rand(6, 5, 2, generator=generator) * 50
+    boxes = torch.cat([corners, corners + 4 + 20 * torch.rand(6, 5, 2, generator=generator)], dim=2)
+    present = torch.arange(5) < torch.tensor([[1], [2], [3], [4], [5], [5]])
+    expected = []
+    for row in range(6):
+        matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+        expected.append(matcher(box_iou(boxes[row][present[row]], anchors[row])))
+    matches = match_anchors(anchors, boxes, present)
+    assert torch.equal(matches, torch.stack(expected))
+    assert set(matches.unique().tolist()) == {-2, -1, 0, 1, 2, 3, 4}
 
 
 def test_selection_drops_overlapping_boxes_of_one_class_only() -> None:

@@ -19,7 +19,7 @@ from compress.tasks.infer_detection import DETECT
 def script(tmp_path: Path) -> dict[str, Any]:
     """The functions, with random outputs in place of a network."""
     generator = torch.Generator().manual_seed(3)
-    corners = torch.rand(60, 2, generator=generator) * 40
+    corners = 30 + torch.rand(60, 2, generator=generator) * 40
     outputs = {
         "class_logits": torch.randn(1, 60, 3, generator=generator) * 2,
         "boxes": torch.randn(1, 60, 4, generator=generator) * 0.2,
