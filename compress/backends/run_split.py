@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ class SplitScores:
         loss: The task's loss, averaged over the samples.
         metric: The deciding metric.
         not_finite: Number of samples with an output that is NaN or infinite.
+        further: Statistics of the task's other metrics by name, where they were asked for, of those that have a value.
+        metrics: Values of the deciding metric and of these, by name.
         only_class: Index of the largest output, where it is the same for all samples of several classes; else None.
     """
 
@@ -34,6 +37,8 @@ class SplitScores:
     metric: float
     not_finite: int = 0
     only_class: int | None = None
+    further: Mapping[str, Array] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_split(
@@ -44,6 +49,7 @@ def run_split(
     batch_size: int = 256,
     device: str | torch.device = "cpu",
     runtime: str = "onnxruntime",
+    every_metric: bool = False,
 ) -> SplitScores:
     """Score a network on every sample of a split, in order and not augmented.
 
@@ -54,23 +60,36 @@ def run_split(
         batch_size: Samples per batch; affects memory and speed only.
         device: Where a torch module runs.
         runtime: What runs a file, as in a device profile.
+        every_metric: Compute all metrics of the task in the same pass, not only the deciding one.
 
     Raises:
         DataError: The split is empty.
         ConversionError: The file cannot be loaded, or has other inputs than the data.
     """
-    scores: list[Array] = []
+    measured = task.metrics if every_metric else (task.deciding,)
+    statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in measured}
     loss, not_finite = 0.0, 0
     predicted, expected = set[int](), set[int]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
-        scores.append(task.deciding.scores(outputs, batch.targets).numpy())
+        for metric in measured:
+            statistics[metric.info.name].append(metric.scores(outputs, batch.targets).numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
         _collect_classes(outputs, batch.targets, predicted, expected)
-    gathered = np.concatenate(scores)
-    only_class = predicted.pop() if len(predicted) == 1 and len(expected) > 1 else None
-    return SplitScores(gathered, loss / len(gathered), task.deciding.value(gathered), not_finite, only_class)
+    gathered = {name: np.concatenate(parts) for name, parts in statistics.items()}
+    values = {metric.info.name: metric.value(gathered[metric.info.name]) for metric in measured}
+    scores = gathered.pop(task.metric)
+    further = {name: rows for name, rows in gathered.items() if np.isfinite(values[name])}
+    return SplitScores(
+        scores,
+        loss / len(scores),
+        values[task.metric],
+        not_finite,
+        predicted.pop() if len(predicted) == 1 and len(expected) > 1 else None,
+        further,
+        {name: value for name, value in values.items() if name == task.metric or name in further},
+    )
 
 
 def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], expected: set[int]) -> None:

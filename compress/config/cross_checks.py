@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -21,6 +22,7 @@ from compress.config.pydantic_messages import Finding
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
+from compress.core.metric_limits import MetricLimits
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
 from compress.core.user_path import user_path
@@ -29,6 +31,9 @@ from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
 
 _FUNCTION = re.compile(r"^python:.+\.py:[A-Za-z_]\w*$")
 PACKAGES = {
@@ -92,6 +97,7 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
         data: list[tuple[KeyPath, BaseModel]] = [] if draft.data is None else [(("data",), draft.data)]
         stages = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]
         yield from check_task(draft.task, [*data, *draft.models, *stages])
+        yield from check_metric_limits(draft.chain, draft.budget, draft.task)
 
 
 def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
@@ -135,18 +141,26 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
 
 
 def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
-    """A limit on the accuracy drop in a recipe without a trained network to compare with."""
+    """A limit on the loss of a metric in a recipe without a trained network to compare with."""
     model = dict(draft.models).get(("model",))
-    limited = draft.budget is not None and draft.budget.accuracy_drop is not None
-    if not limited or draft.has_teacher or model is None or model.trained:
+    limits = draft.budget.loss_limits if draft.budget else ()
+    if not limits or draft.has_teacher or model is None or model.trained:
         return
     before = takewhile(lambda entry: not entry.kind.compresses, draft.chain)
     if not any(entry.kind.trains for entry in before):
         advice = "add a teacher, start from trained weights, or put a `train` stage before the first stage that compresses"
-        yield (
-            ("budget", "accuracy_drop"),
-            f"there is no trained network to compare with, so this limit could never pass; {advice}",
-        )
+        for name in limits:
+            yield ("budget", name), f"there is no trained network to compare with, so this limit could never pass; {advice}"
+
+
+def check_metric_limits(chain: Sequence[StageEntry], budget: Budget | None, task: Task) -> Iterator[Finding]:
+    """Limits on metrics that the task does not have, and bounds that its metrics cannot have."""
+    blocks = [(("budget",), budget), *((entry.path, entry.stage) for entry in chain)]
+    metrics = [metric.info for metric in task.metrics]
+    for start, settings in blocks:
+        for path, block in _blocks(start, settings):
+            for name, sentence in block.faults(task.name, metrics) if isinstance(block, MetricLimits) else ():
+                yield (*path, name), sentence
 
 
 def check_packages(chain: Sequence[StageEntry]) -> Iterator[Finding]:

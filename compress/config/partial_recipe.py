@@ -16,6 +16,7 @@ from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings
 
 Part = TypeVar("Part", bound=BaseModel)
+DEFAULT_TASK = "classification"
 
 
 def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
@@ -39,7 +40,7 @@ def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> Par
         has_teacher=tree.get("teacher") is not None,
         chain=tuple(_entries(tree.get("stages"), valid.get("stages"))),
         budget=_try(Budget, valid.get("budget")),
-        task=lookup("task", task).load()() if (task := valid.get("task", "classification")) in names("task") else None,
+        task=lookup("task", task).load()() if (task := valid.get("task", DEFAULT_TASK)) in names("task") else None,
     )
 
 

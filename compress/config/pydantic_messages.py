@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from compress.config.key_path import KeyPath, has_key, quote
 from compress.core.errors import nearest
+from compress.core.metric_limits import MetricLimits
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
 
@@ -130,6 +131,8 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
         field = annotation.model_fields.get(str(part))
         if field is not None:
             yield from _branches(field.annotation, tuple(field.metadata))
+        elif issubclass(annotation, MetricLimits):
+            yield _Type(float)
     elif get_origin(annotation) in (tuple, list) and isinstance(part, int):
         yield from _branches(get_args(annotation)[0])
     elif get_origin(annotation) is dict:

@@ -23,7 +23,7 @@ from compress.config.find_recipe import locate, read, shipped, shipped_folder
 from compress.config.json_schema import describe
 from compress.config.key_path import format_path
 from compress.config.overrides import override
-from compress.config.partial_recipe import read_partially
+from compress.config.partial_recipe import DEFAULT_TASK, read_partially
 from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
 from compress.config.task_requirements import with_task_losses
@@ -57,7 +57,7 @@ class Recipe(FrozenModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = Field(default=0, ge=0, lt=2**32)
-    task: Annotated[str, RegistryName("task")] = "classification"
+    task: Annotated[str, RegistryName("task")] = DEFAULT_TASK
     data: DataSettings
     model: ModelSettings
     teacher: TeacherSettings | Teachers | None = None

@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.format_quantity import format_interval, format_value
-from compress.core.frozen_model import FrozenModel
+from compress.core.metric_limits import MetricLimits
 from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -29,21 +29,21 @@ MB = 1e6
 """Bytes in a megabyte, here and in every report."""
 
 
-class Budget(FrozenModel):
+class Budget(MetricLimits):
     """The recipe's `budget:` block. Every limit is optional; one at least is given.
 
+    Any metric of the task can be limited on test by its name: `NAME_drop` or, where lower is better, `NAME_rise` is its largest
+    loss against the teacher; without one, against the best trained network before the first stage that compresses. `NAME` is
+    the bound of the metric itself, the smallest value where higher is better, else the largest. Fractions are written as such:
+    0.01 is one point.
+
     Attributes:
-        accuracy_drop: Largest loss of the deciding metric on test, as a fraction (0.01 is one point), against the teacher;
-            without one, against the best trained network before the first stage that compresses.
-        accuracy: Bound of the deciding metric on test, as a fraction; the smallest where higher is better.
         size_mb: Largest file that ships, in MB of 10⁶ bytes.
         memory_mb: Largest peak memory by device, in MB.
         latency_ms: Largest median latency of one sample by device, for the arrival pattern of the device's profile.
         power_w: Largest mean power by device.
     """
 
-    accuracy_drop: float | None = Field(default=None, ge=0.0, lt=1.0)
-    accuracy: float | None = Field(default=None, gt=0.0, le=1.0)
     size_mb: float | None = Field(default=None, gt=0.0)
     memory_mb: ByDevice = Field(default_factory=dict)
     latency_ms: ByDevice = Field(default_factory=dict)
@@ -51,8 +51,8 @@ class Budget(FrozenModel):
 
     @model_validator(mode="after")
     def _limit_something(self) -> Self:
-        if all(getattr(self, name) in (None, {}) for name in type(self).model_fields):
-            msg = f"a budget needs at least one limit: {', '.join(type(self).model_fields)}"
+        if not self.limits and all(getattr(self, name) in (None, {}) for name in type(self).model_fields):
+            msg = f"a budget needs at least one limit: a metric of the task, {', '.join(type(self).model_fields)}"
             raise ValueError(msg)
         return self
 
@@ -116,14 +116,19 @@ def _on_device(row: BenchmarkRow | None, device: str, name: str, unit: str) -> Q
     return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
 
 
-def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Iterator[Check]:
-    if budget.accuracy_drop is not None:
-        drop = f"{metric.name}_drop"
-        limit = _Limit(f"{metric.label} drop", budget.accuracy_drop, "points", drop)
-        yield limit.check(_final(metrics, drop, "fraction"))
-    if budget.accuracy is not None:
-        limit = _Limit(metric.label, budget.accuracy, metric.unit, metric.name, lower=metric.higher_is_better)
-        yield limit.check(_final(metrics, metric.name, metric.unit))
+def _metric_checks(budget: Budget, metrics: Metrics, limited: Sequence[Metric]) -> Iterator[Check]:
+    own = budget.metric_limits(limited)
+    for bound in own:
+        limit = _Limit(bound.words, bound.bound, bound.unit, bound.name, lower=bound.is_lower_bound)
+        yield limit.check(_final(metrics, bound.name, bound.metric.unit))
+    names = {bound.name for bound in own}
+    for name, value in budget.limits.items():
+        if name not in names:
+            yield _Limit(name, value, "1", name).check(Quantity.missing("1", f"no metric of the task is called {name}"))
+
+
+def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], limited: Sequence[Metric]) -> Iterator[Check]:
+    yield from _metric_checks(budget, metrics, limited)
     if budget.size_mb is not None:
         yield _Limit("size", budget.size_mb * MB, "bytes", "size_bytes").check(_final(metrics, "size_bytes", "bytes"))
     for device, bound in budget.latency_ms.items():
@@ -140,17 +145,17 @@ def _checks(budget: Budget, metrics: Metrics, rows: tuple[BenchmarkRow, ...], me
             yield limit.check(_on_device(_artifact_row(rows, device), device, name, unit))
 
 
-def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...], metric: Metric) -> Verdict:
+def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...], limited: Sequence[Metric]) -> Verdict:
     """Check measured quantities against the limits.
 
     Args:
         budget: The limits.
-        metrics: Of what ships, with the deciding metric, its drop (positive is a loss) and `size_bytes`.
+        metrics: Of what ships, with the metrics of the task, their losses against the reference, and `size_bytes`.
         rows: Rows of all profiles; those of `artifact` are checked.
-        metric: The metric that decides.
+        limited: The metrics of the task, the deciding one first.
 
     Returns:
         One check for each limit; passed when all are.
     """
-    checks = tuple(_checks(budget, metrics, rows, metric))
+    checks = tuple(_checks(budget, metrics, rows, limited))
     return Verdict(passed=all(check.passed for check in checks), checks=checks)

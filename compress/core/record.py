@@ -233,10 +233,17 @@ class Check(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """Whether a run is within its budget. A limit whose quantity could not be measured does not pass."""
+    """Whether a run is within its budget. A limit whose quantity could not be measured does not pass.
+
+    Attributes:
+        passed: All checks are.
+        checks: One for each limit.
+        notes: What the budget does not say.
+    """
 
     passed: bool
     checks: tuple[Check, ...]
+    notes: Facts = ()
 
 
 class RunRecord(FrozenModel):
@@ -244,6 +251,7 @@ class RunRecord(FrozenModel):
 
     Attributes:
         metric: The metric that decides; None in older records.
+        further_metrics: The other metrics of the task.
         start: Metrics of the network before the first stage.
         skipped: What was left out of the data, and why.
         notes: How the starting network was built and exported.
@@ -257,6 +265,7 @@ class RunRecord(FrozenModel):
     spec: NetworkSpec
     data: dict[str, Any]
     metric: Metric | None = None
+    further_metrics: tuple[Metric, ...] = ()
     teacher: StageRecord | None
     start: Metrics
     skipped: Facts = ()

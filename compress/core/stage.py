@@ -18,7 +18,7 @@ from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, Curve, Metric, Metrics, Quantity, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,7 +204,7 @@ class Stage(FrozenModel):
         return {}
 
 
-def missing_metrics(reason: str, metric: str) -> Metrics:
+def missing_metrics(reason: str, metric: Metric) -> Metrics:
     """Metrics of a start without a network: none is measured. `metric` is the deciding metric of the task."""
-    units = {metric: "fraction", "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
+    units = {metric.name: metric.unit, "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
     return {name: Quantity.missing(unit, reason) for name, unit in units.items()}

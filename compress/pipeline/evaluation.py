@@ -23,11 +23,13 @@ from compress.backends.run_split import SplitScores, run_split
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.record import Metrics, Quantity
+from compress.core.metric_limits import difference_unit
+from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
+from compress.pipeline.verdict import USELESS, is_chance
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.base import name_outputs
@@ -117,12 +119,13 @@ def evaluate_outcome(
     """
     candidate, previous, task = outcome.candidate, pending.previous, context.task
     if not pending.trained:
-        return Evaluation(missing_metrics("fresh weights", task.metric) | _counts(candidate.network(), context.data))
+        return Evaluation(missing_metrics("fresh weights", task.metric_info) | _counts(candidate.network(), context.data))
     if unchanged or _same_bytes(candidate, previous):
         if previous is None or (scores := previous.scores()) is None:
             return Evaluation(pending.before)
         save_scores(scores, context.folder)
-        return Evaluation(pending.before | _drop(reference, scores, task))
+        metrics = pending.before | _drop(reference, scores, task)
+        return Evaluation(metrics, warnings=() if unchanged else _warnings_of_same_bytes(previous))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
         split, options, cache = context.data.validation, context.onnx, context.cache
@@ -136,7 +139,7 @@ def evaluate_outcome(
     save_scores(scores, context.folder)
     metrics = evaluation.metrics | _drop(reference, scores, task)
     control = _control(candidate, context, scores)
-    warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric))
+    warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
     return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
 
 
@@ -164,22 +167,17 @@ def evaluate_candidate(
             `speedup_vs_before`.
         session: Identifies the timing session in the latency's record.
     """
-    data, metric = context.data, context.task.metric
+    data, task = context.data, context.task
     runtime = candidate.artifact[0] if candidate.module is None else ONNX_RUNTIME
     splits = {"test": data.test, "validation": data.validation}
-    (test, result), (validation, other) = (
-        _measure_metric(candidate, split, context.task, name) for name, split in splits.items()
-    )
-    scores = result.scores
+    (test, result), (validation, other) = (_measure_metrics(candidate, split, task, name) for name, split in splits.items())
     warnings = tuple(
         Fact.of("pipeline.outputs_not_finite", name, count=count, samples=len(splits[name]))
         for name, count in (("test", result.not_finite), ("validation", other.not_finite))
         if count
     )
-    if result.only_class is not None and candidate.spec.classes:
-        name = candidate.spec.classes[result.only_class]
-        warnings += (Fact.of("pipeline.one_class_for_all", name, samples=len(data.test)),)
-    metrics: Metrics = {metric: test, f"{metric}_validation": validation}
+    warnings += useless_warning(candidate, result, test[task.metric], task)
+    metrics: Metrics = test | {f"{name}_validation": quantity for name, quantity in validation.items()}
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)
     else:
@@ -187,6 +185,7 @@ def evaluate_candidate(
     metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
     timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
     metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
+    scores = result.scores
     if not baseline:
         return Evaluation(metrics, warnings=warnings, scores=scores)
     return Evaluation(
@@ -194,17 +193,45 @@ def evaluate_candidate(
     )
 
 
-def no_gain_warning(control: Metrics, metric: str) -> tuple[Fact, ...]:
-    """A warning where distillation gave no significant gain over the control, by the paired interval."""
-    difference = control.get(f"{metric}_over_control")
+def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantity, task: Task) -> tuple[Fact, ...]:
+    """A warning on a network that gives one class to all test samples, or whose metric is not better than chance.
+
+    Args:
+        candidate: The network.
+        result: Of the test split.
+        measured: The deciding metric on it.
+        task: Knows what chance is.
+    """
+    classes, samples = candidate.spec.classes, len(result.scores)
+    if result.only_class is not None and classes:
+        return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
+    chance = task.chance_level(classes)
+    if chance is None or not is_chance(measured, chance, task.metric_info):
+        return ()
+    label = task.metric_info.label
+    return (Fact.of("pipeline.at_chance", label, value=measured.value, chance=chance, samples=samples),)
+
+
+def _warnings_of_same_bytes(previous: StageOutput) -> tuple[Fact, ...]:
+    """What evaluation said of the same file before: a stage that ships it must say so too."""
+    codes = (*USELESS, "pipeline.outputs_not_finite")
+    return tuple(warning for warning in previous.origin.record.warnings if warning.code in codes)
+
+
+def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
+    """A warning where distillation gave no significant gain over the control, by the paired interval.
+
+    Args:
+        control: Results of the control, see `_control`.
+        metric: The metric that decides.
+    """
+    difference = control.get(f"{metric.name}_over_control")
     if difference is None or (difference.low or 0.0) > 0:
         return ()
-    value, low, high = (100 * (bound or 0.0) for bound in (difference.value, difference.low, difference.high))
-    return (
-        Fact.of(
-            "pipeline.no_gain_over_control", metric, difference=value, low=low, high=high, samples=difference.runs
-        ),
-    )  # fmt: skip
+    scale = 100 if metric.unit == "fraction" else 1
+    value, low, high = (scale * (bound or 0.0) for bound in (difference.value, difference.low, difference.high))
+    values = {"difference": value, "low": low, "high": high, "samples": difference.runs, "unit": difference_unit(metric)}
+    return (Fact.of("pipeline.no_gain_over_control", metric.name, **values),)
 
 
 def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:
@@ -230,15 +257,19 @@ def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metr
     }
 
 
-def _measure_metric(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Quantity, SplitScores]:
-    """Metric of one split with its interval, and the statistics that it is computed from."""
+def _measure_metrics(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Metrics, SplitScores]:
+    """All metrics of one split in one pass; the deciding one has an interval, others where it costs nothing."""
     if candidate.module is not None:
-        result, where = run_split(candidate.module, split, task), f"torch, {name} split"
+        result, where = run_split(candidate.module, split, task, every_metric=True), f"torch, {name} split"
     else:
         runtime, file = candidate.artifact
-        result = run_split(file, split, task, runtime=runtime)
+        result = run_split(file, split, task, runtime=runtime, every_metric=True)
         where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
-    return estimate(task.deciding, result.scores, where), result
+    metrics = {task.metric: estimate(task.deciding, result.scores, where)}
+    for metric in task.metrics[1:]:
+        if (statistics := result.further.get(metric.info.name)) is not None:
+            metrics[metric.info.name] = estimate(metric, statistics, where, bootstrap=False)
+    return metrics, result
 
 
 def _counts(module: nn.Module, data: Data) -> Metrics:

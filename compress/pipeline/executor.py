@@ -145,6 +145,7 @@ class PipelineExecutor:
             spec=start.spec(),
             data=self.plan.data_key,
             metric=self.task.metric_info,
+            further_metrics=tuple(metric.info for metric in self.task.metrics[1:]),
             teacher=self.teachers[0].record if self.teachers else None,
             start=start.record.after,
             skipped=start.record.skipped,
@@ -162,7 +163,7 @@ class PipelineExecutor:
         """Whether the network that ships is within the budget; None without a budget, and at toy size, which meets none."""
         if self.plan.budget is None or self.smoke:
             return None
-        return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), metric=self.task.metric_info)
+        return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), task=self.task)
 
     def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
         return cache(lambda: network.build_architecture(self.data.spec)[0])

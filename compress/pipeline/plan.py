@@ -188,7 +188,7 @@ def from_objects(
     data = data_for_task(data, task)
     stages = tuple(with_task_losses(stage, task) for stage in stages)
     check_requirements(name, task, data, stages)
-    stages, budget = _validate(name, stages, budget, has_teacher=bool(teachers))
+    stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers))
     network, *teacher_networks = (_from_module(module, data.spec) for module in (model, *teachers))
     recipe: dict[str, Any] = {
         "name": name,
@@ -254,12 +254,13 @@ def _fingerprint_key(network: nn.Module) -> tuple[dict[str, str], tuple[Fact, ..
 
 
 def _validate(
-    name: str, stages: Sequence[Stage], budget: Budget | None, *, has_teacher: bool
+    name: str, stages: Sequence[Stage], budget: Budget | None, task: Task, *, has_teacher: bool
 ) -> tuple[tuple[Stage, ...], Budget | None]:
     """Check stages and limits; returns them with every device under its own name.
 
     Raises:
-        RecipeError: An impossible order, a missing teacher, an unknown device, a limit that no stage measures.
+        RecipeError: An impossible order, a missing teacher, an unknown device, a limit that no stage measures or
+            on a metric that the task has not.
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices
@@ -270,6 +271,7 @@ def _validate(
         *checks.check_order(chain),
         *checks.check_teacher(chain, has_teacher=has_teacher),
         *devices.check(chain, budget, resolved),
+        *checks.check_metric_limits(chain, budget, task),
     ]
     if issues:
         raise RecipeError(f"pipeline {name!r}", [ValidationIssue(message, format_path(path)) for path, message in issues])

@@ -1,27 +1,53 @@
-"""The verdict on a run: the budget against the network that ships, and the network that its metric is compared with."""
+"""The verdict on a run: the budget against the network that ships, and the network that its metrics are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, Verdict
+from compress.core.fact import Fact
+from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
+from compress.core.sentences import render
 from compress.pipeline.plan import Plan
 from compress.pipeline.stage_output import StageOutput
 
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
 
-def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, metric: Metric) -> Verdict:
+USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance")
+"""Warnings on a network that has learned nothing, or lost it."""
+
+
+def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, task: Task) -> Verdict:
     """Check the budget.
+
+    A budget without a limit on the deciding metric says so, and is not met by a network that gives one class to all samples or
+    is no better than chance.
 
     Args:
         budget: The limits.
         outputs: The start and every stage in order; the last ships.
-        reference: The network that the metric was compared with; None where there is none.
-        metric: The metric that decides.
+        reference: The network that the metrics were compared with; None where there is none.
+        task: Its metrics are limited.
     """
+    metrics = [metric.info for metric in task.metrics]
     after = outputs[-1].record.after
-    metrics = after | _meaningless_drop(outputs, reference, metric) | _accuracy_of_a_constant(outputs, metric)
-    return check_budget(budget, metrics=metrics, rows=_rows_of_the_artifact(outputs), metric=metric)
+    values = (
+        after
+        | _losses(after, reference, metrics[1:])
+        | _meaningless_loss(outputs, reference, task)
+        | _metrics_of_a_constant(outputs, metrics)
+    )
+    verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
+    if any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics)):
+        return verdict
+    useless = tuple(_not_useful(outputs, after, metrics[0]))
+    return Verdict(
+        passed=verdict.passed and not useless,
+        checks=(*useless, *verdict.checks),
+        notes=(Fact.of("pipeline.no_metric_limit", metrics[0].label, names=(metrics[0].loss_name, metrics[0].name)),),
+    )
 
 
 def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> StageOutput | None:
@@ -37,8 +63,12 @@ def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> 
         if stage.compresses:
             break
         trained += [output] * stage.trains
-    sign = 1 if metric.higher_is_better else -1
-    return max(trained, key=lambda output: sign * (output.record.after[f"{metric.name}_validation"].value or 0.0), default=None)
+
+    def quality(output: StageOutput) -> float:
+        value = output.record.after[f"{metric.name}_validation"].value
+        return float("-inf") if value is None else metric.gain(0.0, value)
+
+    return max(trained, key=quality, default=None)
 
 
 def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow, ...]:
@@ -49,28 +79,64 @@ def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow,
     return last.record.benchmark_rows
 
 
-def _meaningless_drop(outputs: Sequence[StageOutput], reference: StageOutput | None, metric: Metric) -> Metrics:
-    """The drop of the metric as not measured, where the reference is not significantly better than chance."""
-    value = reference.record.after.get(metric.name) if reference else None
-    if reference is None or value is None or value.value is None or metric.unit != "fraction":
-        return {}
-    chance = 1 / len(outputs[0].spec().classes)
-    if (value.value if value.low is None else value.low) > chance:
+def _losses(after: Metrics, reference: StageOutput | None, metrics: Sequence[Metric]) -> Metrics:
+    """Losses of metrics of which only the values are recorded, not those of each sample."""
+    losses: Metrics = {}
+    for metric in metrics:
+        value = after.get(metric.name)
+        other = reference.record.after.get(metric.name) if reference else None
+        if reference is None or other is None or other.value is None or value is None or value.value is None:
+            continue
+        detail = f"against the {reference.record.name}: the difference of two values, without a paired interval"
+        loss = -metric.gain(other.value, value.value)
+        losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
+    return losses
+
+
+def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
+    """The loss of the deciding metric as not measured, where the reference is not significantly better than chance."""
+    metric, value = task.metric_info, reference.record.after.get(task.metric) if reference else None
+    chance = task.chance_level(outputs[0].spec().classes)
+    if reference is None or value is None or chance is None or not is_chance(value, chance, metric):
         return {}
     reason = (
         f"the reference, the {reference.record.name}, is not significantly better than chance: {value.value:.1%} against "
         f"{chance:.1%}; train it, or load its weights"
     )
-    return {f"{metric.name}_drop": Quantity.missing("fraction", reason)}
+    return {metric.loss_name: Quantity.missing(metric.unit, reason)}
 
 
-def _accuracy_of_a_constant(outputs: Sequence[StageOutput], metric: Metric) -> Metrics:
-    """The metric and its drop as not measured, where what ships gives one class to all test samples.
+def is_chance(value: Quantity, chance: float, metric: Metric) -> bool:
+    """Whether a measured value of a metric is not significantly better than `chance`."""
+    worst = value.low if metric.higher_is_better else value.high
+    worst = value.value if worst is None else worst
+    return worst is not None and metric.gain(chance, worst) <= 0
+
+
+def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Metric]) -> Metrics:
+    """The metrics and their losses as not measured, where what ships gives one class to all test samples.
 
     Where most samples have that class, a network that is no better than its majority would pass.
     """
-    for warning in outputs[-1].origin.record.warnings:
+    for warning in _warnings(outputs):
         if warning.code == "pipeline.one_class_for_all":
             reason = f"the network that ships gives the class {warning.subject!r} to all test samples"
-            return dict.fromkeys((metric.name, f"{metric.name}_drop"), Quantity.missing(metric.unit, reason))
+            return {
+                name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)
+            }
     return {}
+
+
+def _not_useful(outputs: Sequence[StageOutput], after: Metrics, metric: Metric) -> Iterator[Check]:
+    """A limit that was not set and is missed all the same: the network that ships has learned nothing."""
+    for warning in _warnings(outputs)[:1]:
+        value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
+        text = f"{render(warning)}; this fails a budget without a limit on the {metric.label}"
+        yield Check(
+            limit=metric.label, allowed="better than chance", quantity=value, passed=False, explanation=text, name=metric.name
+        )
+
+
+def _warnings(outputs: Sequence[StageOutput]) -> list[Fact]:
+    """Warnings that say that the network which ships is useless."""
+    return [warning for warning in outputs[-1].origin.record.warnings if warning.code in USELESS]

@@ -21,11 +21,13 @@ from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.record import Metric, Metrics
+from compress.core.metric_limits import MetricLimit, default_loss
+from compress.core.record import Metrics
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, speedup, time_runners
+from compress.quantize.settings import ACCEPTED_LOSS
 from compress.tasks.metric import TaskMetric
 from compress.tasks.metric_quantity import loss_of
 
@@ -39,14 +41,14 @@ class AcceptanceCriteria:
     """Limits, and how latency is measured.
 
     Attributes:
-        max_drop: Largest loss of the metric.
+        max_loss: Largest loss of the metric; None for the default, see `AcceptanceSettings`.
         seconds: Measured time of each file in each runtime.
         threads: Threads within an operator.
         batch: Samples in one run.
         score_batch: Samples in one run when scores are computed.
     """
 
-    max_drop: float
+    max_loss: float | None
     seconds: float
     threads: int = 1
     batch: int = 1
@@ -60,12 +62,12 @@ class BudgetFigures:
     Attributes:
         size_bytes: Of the file.
         latency_ms: Median, in the fastest runtime.
-        metric: The deciding metric on validation.
+        metrics: The task's metrics on validation, by name.
     """
 
     size_bytes: int
     latency_ms: float
-    metric: float
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def check_acceptance(
     with ExitStack() as stack:
         runners, skipped = _open_runners(parent, files, runtimes, criteria.threads, stack)
         scores = {
-            candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch)
+            candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch, every_metric=True)
             for candidate, runner in runners.items()
         }
         batch = next(iter(split.ordered(criteria.batch)))
@@ -172,7 +174,10 @@ def _result(
         for key in timings
         if key[0] == QUANTIZED
     }
-    accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= criteria.max_drop]
+    max_loss = criteria.max_loss
+    if max_loss is None:
+        max_loss = default_loss(ACCEPTED_LOSS, metric, lambda: scores[floats[0]].metric)
+    accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= max_loss]
     best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
     is_slower = gain.high is not None and gain.high < 1.0
@@ -183,7 +188,7 @@ def _result(
         drop=drop.value,
         low=drop.low,
         high=drop.high,
-        max_drop=criteria.max_drop,
+        max_drop=max_loss,
         accurate=bool(accurate),
         slower=is_slower,
         runtime=best[1],
@@ -202,7 +207,7 @@ def _result(
         for candidate, timing in timings.items()
     )
     float_figures, quantized_figures = (
-        BudgetFigures(sizes[key], latency_ms[key], scores[key].metric) for key in (fastest_float, best)
+        BudgetFigures(sizes[key], latency_ms[key], scores[key].metrics) for key in (fastest_float, best)
     )
     results = {"acceptance_speedup": gain, "acceptance_drop": drop}
     fastest = dict((fastest_float, best))
@@ -224,26 +229,34 @@ def limits_only_quantized_meets(result: AcceptanceResult, context: Context, devi
     budget, teacher = context.budget, context.previous_records[:1] if context.teachers else ()
     if budget is None:
         return ()
-    metric = context.task.metric_info
-    metrics = [record.after.get(f"{metric.name}_validation") for record in teacher]
-    reference = next((quantity.value for quantity in metrics if quantity is not None), None)
+    limits = budget.metric_limits([metric.info for metric in context.task.metrics])
+    quantities = {name: record.after.get(f"{name}_validation") for record in teacher for name in result.float_figures.metrics}
+    references = {name: each.value for name, each in quantities.items() if each is not None and each.value is not None}
     missed_by_float, missed = (
-        _missed(figures, budget, device, reference, metric) for figures in (result.float_figures, result.quantized_figures)
+        _missed(figures, budget, device) | _missed_by_metrics(figures, limits, references)
+        for figures in (result.float_figures, result.quantized_figures)
     )
-    limits_metric = budget.accuracy is not None or (budget.accuracy_drop is not None and reference is not None)
+    deciding = context.task.metric
+    limits_metric = any(limit.metric.name == deciding and (deciding in references or not limit.is_loss) for limit in limits)
     if not limits_metric and not result.accurate:
         return ()
     return tuple(sorted(missed_by_float - missed)) if missed < missed_by_float else ()
 
 
-def _missed(figures: BudgetFigures, budget: Budget, device: str, reference: float | None, metric: Metric) -> set[str]:
-    """Names of the limits that a file misses."""
-    drop = None if reference is None else -metric.gain(reference, figures.metric)
+def _missed(figures: BudgetFigures, budget: Budget, device: str) -> set[str]:
+    """Names of the limits on size and latency that a file misses."""
     upper = {
         "size_mb": (figures.size_bytes / MB, budget.size_mb),
         f"latency_ms on {device}": (figures.latency_ms, budget.latency_ms.get(device)),
-        "accuracy_drop": (drop, budget.accuracy_drop),
     }
-    missed = {name for name, (value, limit) in upper.items() if value is not None and limit is not None and value > limit}
-    is_worse = budget.accuracy is not None and metric.gain(budget.accuracy, figures.metric) < 0
-    return missed | ({"accuracy"} if is_worse else set())
+    return {name for name, (value, limit) in upper.items() if limit is not None and value > limit}
+
+
+def _missed_by_metrics(figures: BudgetFigures, limits: Sequence[MetricLimit], references: Mapping[str, float]) -> set[str]:
+    """Names of the limits on metrics that a file misses; those whose values are unknown are left out."""
+    known = [limit for limit in limits if limit.metric.name in figures.metrics]
+    return {
+        limit.name
+        for limit in known
+        if limit.exceeded_by(figures.metrics[limit.metric.name], references.get(limit.metric.name))
+    }

@@ -239,7 +239,7 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
     if stage.accept_if is None or device is None or context.smoke:
         return
     criteria = AcceptanceCriteria(
-        stage.accept_if.accuracy_drop,
+        stage.accept_if.loss_limit(context.task.metric_info),
         stage.accept_if.seconds,
         device.threads,
         device.contract.batch,

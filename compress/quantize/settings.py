@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.metric_limits import MetricLimits
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryName, name_of
 from compress.train.settings import FinetuneSettings
 
-BUDGETS = ("accuracy_drop", "size_mb", "size_bytes", "latency_ms")
-DEFAULT_DROP = 0.01
-"""Of the metric, allowed where no budget is given."""
+COSTS = ("size_mb", "size_bytes", "latency_ms")
+ACCEPTED_LOSS, MIXED_LOSS = 0.02, 0.01
+"""Losses of the deciding metric allowed where no limit is given, see `default_loss`."""
 
 
 class CalibrationSettings(FrozenModel):
@@ -64,34 +65,40 @@ class WeightSettings(FrozenModel):
         return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
-class AcceptanceSettings(FrozenModel):
+class AcceptanceSettings(MetricLimits):
     """When the quantized network replaces the float one, on a target that is this machine.
 
+    The loss of the deciding metric allowed, against the float parent on validation, is given under its name, such as
+    `accuracy_drop: 0.02` or `perplexity_rise: 0.5`; the test fails where the whole paired interval exceeds it. It is 0.02 of a
+    fraction, or 2 % of the parent's value of any other metric, where none is given.
+
     Attributes:
-        keep: `better` continues with the float network where the quantized one is slower or loses too much accuracy;
+        keep: `better` continues with the float network where the quantized one is slower or loses too much of the metric;
             `quantized` records the verdict and continues with the quantized one in any case, for example to reduce the size.
-        accuracy_drop: Largest loss of the metric against the float parent on validation; the test fails where the whole paired
-            interval exceeds it.
         seconds: Measuring time of each file.
     """
 
+    only_deciding_loss: ClassVar[bool] = True
+
     keep: Literal["better", "quantized"] = "better"
-    accuracy_drop: float = Field(default=0.02, ge=0.0, le=1.0)
     seconds: float = Field(default=0.5, gt=0.0)
 
 
-class MixedPrecisionSettings(FrozenModel):
-    """Which layers stay in float: the fewest with which the accuracy budget holds, or the most accurate under another budget.
+class MixedPrecisionSettings(MetricLimits):
+    """Which layers stay in float: the fewest with which a limit on the metric holds, or the best under another budget.
+
+    The largest loss of the deciding metric, against the float parent on validation, is given under its name, such as
+    `accuracy_drop: 0.005`. Where no budget is given it is 0.01 of a fraction, or 1 % of the parent's value of any other metric.
 
     Attributes:
-        accuracy_drop: Largest loss of the metric against the float parent on validation; 0.01 where no budget is given.
         size_mb: Largest file, 10⁶ bytes; the layers that save most noise under it stay in float.
         size_bytes: The same in bytes.
         latency_ms: Largest latency in ONNX Runtime, measured on this machine, which must be a target; likewise.
         seconds: When to stop searching; the best candidate so far is used.
     """
 
-    accuracy_drop: float | None = Field(default=None, ge=0.0, le=1.0)
+    only_deciding_loss: ClassVar[bool] = True
+
     size_mb: float | None = Field(default=None, gt=0.0)
     size_bytes: int | None = Field(default=None, gt=0)
     latency_ms: float | None = Field(default=None, gt=0.0)
@@ -99,19 +106,17 @@ class MixedPrecisionSettings(FrozenModel):
 
     @model_validator(mode="after")
     def _refuse_two_budgets(self) -> Self:
-        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        budgets = [*self.limits, *self.cost_limits]
         if len(budgets) > 1:
-            msg = (
-                f"mixed takes one budget of {', '.join(BUDGETS)}, and {' and '.join(budgets)} are given; leave all but one out"
-            )
+            allowed = f"the loss of the metric, {', '.join(COSTS)}"
+            msg = f"mixed takes one budget of {allowed}, and {' and '.join(budgets)} are given; leave all but one out"
             raise ValueError(msg)
         return self
 
     @property
-    def max_drop(self) -> float | None:
-        """The accuracy budget; None where another is given."""
-        others = (self.size_mb, self.size_bytes, self.latency_ms)
-        return DEFAULT_DROP if self.accuracy_drop is None and others == (None, None, None) else self.accuracy_drop
+    def cost_limits(self) -> tuple[str, ...]:
+        """The budget of size or latency, where one is given."""
+        return tuple(name for name in COSTS if getattr(self, name) is not None)
 
     @property
     def max_bytes(self) -> float | None:

@@ -202,6 +202,14 @@ class Task(ABC):
 
         return spread_samples(split, samples, seed)
 
+    def chance_level(self, classes: Sequence[str]) -> float | None:  # noqa: ARG002
+        """Value of the deciding metric that a network without knowledge reaches; None where none is known.
+
+        Args:
+            classes: Class names.
+        """
+        return None
+
     def check_spec(self, spec: NetworkSpec) -> None:  # noqa: B027  # most tasks take whatever the data gives
         """Check that data of this specification fit the task.
 

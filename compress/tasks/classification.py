@@ -35,8 +35,13 @@ class TopKAccuracy(MeanOfScores):
         self.k = k
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """1 where a sample is right, else 0, also where a logit is not finite; float32 (N,)."""
+        """1 where a sample is right, else 0, also where a logit is not finite; float32 (N,).
+
+        NaN where k classes are all there are, since every network is right then.
+        """
         logits, target = outputs[LOGITS], targets[TARGET]
+        if 1 < self.k >= logits.shape[1]:
+            return logits.new_full((len(logits),), float("nan"))
         if self.k == 1:
             right = logits.argmax(dim=1) == target
         else:
@@ -119,6 +124,10 @@ class Classification(Task):
                 return z.sum() * 0.0
             z, y = z[labelled], y[labelled]
         return F.cross_entropy(z, y, label_smoothing=label_smoothing)
+
+    def chance_level(self, classes: Sequence[str]) -> float | None:
+        """1/K."""
+        return 1 / len(classes) if classes else None
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """The logits."""

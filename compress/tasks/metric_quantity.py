@@ -13,19 +13,22 @@ RESAMPLES = 1000
 """Draws of a bootstrap interval."""
 
 
-def estimate(metric: TaskMetric, scores: Scores, where: str) -> Quantity:
+def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
     """A metric with its 95 % interval: Wilson's for a mean of scores, else the percentile bootstrap over samples.
 
     Args:
         metric: The metric.
         scores: Its statistics of N samples.
         where: What was measured on what.
+        bootstrap: Whether an interval is worth `RESAMPLES` evaluations of the metric; there is none without.
     """
     unit, count = metric.info.unit, len(scores)
     value = metric.value(scores)
     if metric.is_mean:
         interval = wilson(round(float(scores.sum())), count)
         return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=count)
+    if not bootstrap:
+        return Quantity.measured(value, unit, f"{where}; without an interval", runs=count)
     drawn = [metric.value(scores[rows]) for rows in _resampled(count)]
     return Quantity.measured(value, unit, f"{where}; 95 % bootstrap interval", interval=_interval(value, drawn), runs=count)
 

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from compress.core.network_spec import image_spec
+from compress.core.record import Metric
 from compress.core.stage import Candidate, Context, Outcome, Stage, missing_metrics
 
 SPEC = image_spec(channels=1, height=8, width=8, mean=(0.0,), std=(1.0,), classes=("a", "b"))
@@ -50,8 +51,10 @@ def test_the_form_of_a_candidate_is_that_of_what_it_holds(tmp_path: Path) -> Non
 
 
 def test_missing_metrics_give_the_reason_for_each() -> None:
-    metrics = missing_metrics("fresh weights", "top1")
-    assert set(metrics) == {"top1", "size_bytes", "parameters", "macs", "latency_ms"}
+    rate = Metric(name="perplexity", label="perplexity", unit="1", higher_is_better=False)
+    metrics = missing_metrics("fresh weights", rate)
+    assert metrics["perplexity"].unit == "1"
+    assert set(metrics) == {"perplexity", "size_bytes", "parameters", "macs", "latency_ms"}
     assert {(quantity.how, quantity.detail, quantity.value) for quantity in metrics.values()} == {
         ("not measured", "fresh weights", None)
     }

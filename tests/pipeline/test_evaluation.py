@@ -1,15 +1,27 @@
 """What is said of a stage once it is measured."""
 
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.backends.export_onnx import export_onnx
+from compress.core.budget import Budget
 from compress.core.errors import ModelError
+from compress.core.network_spec import image_spec
+from compress.core.record import StageRecord
 from compress.core.sentences import render
-from compress.core.stage import Candidate
-from compress.pipeline.evaluation import check_outputs, no_gain_warning
-from compress.tasks.classification import Classification
+from compress.core.stage import Candidate, Context, Outcome
+from compress.data.interface import Data
+from compress.pipeline.evaluation import Evaluation, check_outputs, evaluate_candidate, evaluate_outcome, no_gain_warning
+from compress.pipeline.stage_output import SCORES, PendingStage, StageOutput
+from compress.pipeline.verdict import reach_verdict
+from compress.tasks.classification import ACCURACY, Classification
 from compress.tasks.metric_quantity import gain_of
 from tests.export.tiny import SPEC, split
 
@@ -44,7 +56,7 @@ def test_a_teacher_that_brought_nothing_is_told(better: int, said: bool) -> None
     alone[10:30] = 1.0
     distilled[: 20 + better] = 1.0
     told = no_gain_warning(
-        {"accuracy_over_control": gain_of(Classification().deciding, alone, distilled, "the student trained alone")}, "accuracy"
+        {"accuracy_over_control": gain_of(Classification().deciding, alone, distilled, "the student trained alone")}, ACCURACY
     )
     assert bool(told) == said
     if said:
@@ -55,4 +67,71 @@ def test_a_teacher_that_brought_nothing_is_told(better: int, said: bool) -> None
 
 
 def test_without_a_control_nothing_is_told() -> None:
-    assert no_gain_warning({}, "accuracy") == ()
+    assert no_gain_warning({}, ACCURACY) == ()
+
+
+def small_network(bias: float) -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 8))
+    nn.init.constant_(net[2].bias[1:2], bias)
+    return net.eval()
+
+
+def output_of(evaluation: Evaluation, name: str, folder: Path, previous: StageOutput | None = None) -> StageOutput:
+    record = StageRecord(
+        index=1, name=name, key=name, parent_key="", form="onnx", parameters={}, before={}, after=evaluation.metrics, seed=0,
+        versions={}, started="x", wall_time_s=0.0, warnings=evaluation.warnings,
+    )  # fmt: skip
+    return StageOutput(record, folder, NotImplemented, previous)
+
+
+@pytest.fixture
+def eight_classes(make_context: Callable[..., Context]) -> Context:
+    spec = image_spec(channels=3, height=16, width=16, mean=(0.0,) * 3, std=(1.0,) * 3, classes=tuple("abcdefgh"))
+    return make_context(Data(spec, *(split(40, seed, spec) for seed in range(3))))
+
+
+def evaluated(network: nn.Module, context: Context) -> Evaluation:
+    candidate, file = Candidate(context.data.spec, network), context.folder / "model.onnx"
+    context.folder.mkdir(exist_ok=True)
+    export_onnx(network, candidate.spec, file)
+    return evaluate_candidate(candidate, file, context, before={}, baseline=None, session="x")
+
+
+def test_all_metrics_of_the_task_are_measured_on_both_splits(eight_classes: Context) -> None:
+    network = small_network(0.0)
+    evaluation = evaluated(network, eight_classes)
+    for split_name, suffix in (("test", ""), ("validation", "_validation")):
+        samples = getattr(eight_classes.data, split_name)
+        logits, targets = network(samples.inputs), samples.targets
+        top5 = (logits.topk(5).indices == targets[:, None]).any(1).double().mean()
+        assert evaluation.metrics[f"accuracy{suffix}"].value == pytest.approx((logits.argmax(1) == targets).double().mean())
+        assert evaluation.metrics[f"accuracy_top5{suffix}"].value == pytest.approx(top5)
+        assert evaluation.metrics[f"calibration_error{suffix}"].low is None
+    assert evaluation.metrics["accuracy_top5"].low is not None
+    assert evaluation.scores.shape == (40,)
+
+
+@pytest.mark.parametrize(("bias", "code"), [(1000.0, "pipeline.one_class_for_all"), (0.0, "pipeline.at_chance")])
+def test_a_network_that_learned_nothing_is_named_and_fails_a_budget_on_size(
+    eight_classes: Context, bias: float, code: str
+) -> None:
+    evaluation = evaluated(small_network(bias), eight_classes)
+    assert [warning.code for warning in evaluation.warnings] == [code]
+    folder, spec = eight_classes.folder, eight_classes.data.spec
+    manifest = {"form": "onnx", "same": False, "files": {"onnxruntime": "model.onnx"}, "spec": spec.model_dump(mode="json")}
+    (folder / "candidate.json").write_text(json.dumps(manifest))
+    first = output_of(evaluation, "quantize", folder)
+    np.save(folder / SCORES, evaluation.scores)
+    verdict = reach_verdict(Budget(size_mb=100), [first], reference=None, task=Classification())
+    assert not verdict.passed
+
+    again = PendingStage(2, "export", "k", {}, NotImplemented, NotImplemented, NotImplemented, first)
+    (folder / "again").mkdir()
+    same = folder / "again" / "same.onnx"
+    same.write_bytes((folder / "model.onnx").read_bytes())
+    outcome = Outcome(Candidate(spec, files={"onnxruntime": same}))
+    context = dataclasses.replace(eight_classes, folder=folder / "again")
+    carried = evaluate_outcome(again, outcome, context, reference=None, unchanged=False)
+    assert carried.warnings == evaluation.warnings
+    assert evaluate_outcome(again, outcome, context, reference=None, unchanged=True).warnings == ()

@@ -71,7 +71,8 @@ def test_quantized_network_that_alone_meets_the_budget_ships_although_it_failed(
     assert stage.run(Candidate(SPEC, network), without_metric).candidate.files["onnxruntime"].name == "model.float.onnx"
 
 
-FLOAT_FIGURES, QUANTIZED_FIGURES = BudgetFigures(4_000_000, 1.0, 0.9), BudgetFigures(1_000_000, 1.5, 0.88)
+FLOAT_FIGURES = BudgetFigures(4_000_000, 1.0, {"accuracy": 0.9, "calibration_error": 0.02})
+QUANTIZED_FIGURES = BudgetFigures(1_000_000, 1.5, {"accuracy": 0.88, "calibration_error": 0.05})
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,8 @@ FLOAT_FIGURES, QUANTIZED_FIGURES = BudgetFigures(4_000_000, 1.0, 0.9), BudgetFig
         (Budget(size_mb=2, accuracy_drop=0.03), False, 0.9, ("size_mb",)),
         (Budget(size_mb=2, accuracy_drop=0.01), True, 0.9, ()),
         (Budget(size_mb=2, accuracy_drop=0.03), False, None, ()),
+        (Budget(size_mb=2, calibration_error=0.04), True, None, ()),
+        (Budget(size_mb=2, calibration_error=0.06), True, None, ("size_mb",)),
     ],
 )
 def test_the_whole_budget_decides_what_ships_after_a_failed_test(

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
+
+
+def _no_gain_over_control(fact: Fact) -> str:
+    unit = str(fact.values.get("unit", "points"))  # facts of older records are all of fractions
+    return (
+        "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
+        "{difference:+.2f}{unit} on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
+    ).format(subject=fact.subject, **{**fact.values, "unit": "" if unit == "1" else f" {unit}"})
+
+
+def _no_metric_limit(fact: Fact) -> str:
+    names = fact.values["names"]
+    assert isinstance(names, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
+    limits = " or ".join(map(str, names))
+    return f"the budget sets no limit on the {fact.subject}, so the verdict says nothing of it; set {limits}"
+
 
 SENTENCES: Sentences = {
     "pipeline.network_not_readable": (
@@ -19,9 +36,11 @@ SENTENCES: Sentences = {
     "pipeline.one_class_for_all": (
         "the network gives the class {subject!r} to all {samples} test samples: it meets no limit on its accuracy"
     ),
-    "pipeline.no_gain_over_control": (
-        "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
-        "{difference:+.2f} points on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
+    "pipeline.at_chance": (
+        "the network is not significantly better than chance: its {subject} is {value:.4g} on {samples} test samples, and "
+        "guessing gives {chance:.4g}"
     ),
+    "pipeline.no_metric_limit": _no_metric_limit,
+    "pipeline.no_gain_over_control": _no_gain_over_control,
     "pipeline.timed_alone": "timed on its own right after stage {index} · {subject}: minutes apart from the other rows",
 }

@@ -13,6 +13,7 @@ from compress.backends.feeds import first_feeds
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.metric_limits import default_loss
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
@@ -23,7 +24,7 @@ from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import FewestFloatResult, Layers
 from compress.quantize.mixed_precision.trial import RUNTIME, TrialBuilder
 from compress.quantize.mixed_precision.under_budget import BudgetResult
-from compress.quantize.settings import MixedPrecisionSettings
+from compress.quantize.settings import MIXED_LOSS, MixedPrecisionSettings
 from compress.quantize.static_int8 import StaticInt8Plan
 from compress.quantize.target_requirements import latency_unavailable, local_device
 
@@ -67,8 +68,11 @@ def search_mixed_precision(
         ConversionError: A latency is the budget, and no target is this machine.
     """
     trials = TrialBuilder(plan, excluded, spec, context)
-    if settings.max_drop is not None:
-        return _fewest_float_layers(settings, settings.max_drop, trials)
+    if not settings.cost_limits:
+        metric = context.task.metric_info
+        limit = settings.loss_limit(metric)
+        max_loss = default_loss(MIXED_LOSS, metric, trials.float_metric) if limit is None else limit
+        return _fewest_float_layers(settings, max_loss, trials)
     if settings.max_bytes is not None:
         result = under_budget.search(
             trials.layers, trials.evaluate, trials.size_bytes, budget=settings.max_bytes,
@@ -80,13 +84,13 @@ def search_mixed_precision(
         return _under_latency(settings, settings.latency_ms, trials, LatencyTrial(trials, Path(folder)))
 
 
-def _fewest_float_layers(settings: MixedPrecisionSettings, max_drop: float, trials: TrialBuilder) -> MixedPrecisionResult:
+def _fewest_float_layers(settings: MixedPrecisionSettings, max_loss: float, trials: TrialBuilder) -> MixedPrecisionResult:
     result = fewest_float_layers.search(
-        trials.layers, trials.evaluate, budget=max_drop, deadline=Deadline(settings.seconds), on_improvement=trials.save,
+        trials.layers, trials.evaluate, budget=max_loss, deadline=Deadline(settings.seconds), on_improvement=trials.save,
         reporter=trials.context.reporter,
     )  # fmt: skip
     rows = tuple({"layer": row.layer, "drop": row.drop, "sqnr_db": row.sqnr_db} for row in result.sensitivities)
-    note = _note(result, trials, settings, "drop", max_drop, result.drop)
+    note = _note(result, trials, settings, "drop", max_loss, result.drop)
     return MixedPrecisionResult(result.float_layers, note, rows, result.within_budget)
 
 

@@ -10,6 +10,7 @@ from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.compare_on_split import compare_on_split, record_outputs
 from compress.backends.iterate_split import Network
+from compress.backends.run_split import run_split
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.quantize.analysis.sqnr import energy_ratio_db
@@ -59,9 +60,13 @@ class TrialBuilder:
         """Loss of the metric, and SQNR of the outputs in dB."""
         task = self.context.task
         compared = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
-        loss = task.deciding.value(compared.reference) - task.deciding.value(compared.other)
+        loss = -task.metric_info.gain(task.deciding.value(compared.reference), task.deciding.value(compared.other))
         sqnr_db = min(energy_ratio_db(compared.signal, compared.noise), MAX_SQNR_DB)
-        return loss if task.metric_info.higher_is_better else -loss, sqnr_db
+        return loss, sqnr_db
+
+    def float_metric(self) -> float:
+        """The metric of the float network."""
+        return run_split(self._float_network, self.context.data.validation, self.context.task).metric
 
     @cached_property
     def _float_network(self) -> Network:

@@ -134,13 +134,13 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
 def test_one_budget_at_a_time_and_001_where_none_is_given() -> None:
     with pytest.raises(ValidationError, match=r"mixed takes one budget of .* and accuracy_drop and size_mb are given"):
         Quantize(mixed={"accuracy_drop": 0.01, "size_mb": 1.0})
-    assert MixedPrecisionSettings().max_drop == 0.01
-    assert MixedPrecisionSettings(accuracy_drop=0.0).max_drop == 0.0
+    assert MixedPrecisionSettings(accuracy_drop=0.0).limits == {"accuracy_drop": 0.0}
     assert (
-        MixedPrecisionSettings(size_mb=1.5).max_drop,
+        MixedPrecisionSettings(accuracy_drop=0.0).cost_limits,
+        MixedPrecisionSettings(size_mb=1.5).cost_limits,
         MixedPrecisionSettings(size_mb=1.5).max_bytes,
         MixedPrecisionSettings(size_bytes=7).max_bytes,
-    ) == (None, 1.5e6, 7)
+    ) == ((), ("size_mb",), 1.5e6, 7)
     again = Quantize.model_validate(Quantize(mixed={"size_mb": 1.0}).model_dump(mode="json"))
     assert again.mixed == MixedPrecisionSettings(size_mb=1.0)
 
