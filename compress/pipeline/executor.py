@@ -124,7 +124,7 @@ class PipelineExecutor:
         pending = PendingStage(
             index=index,
             name=name_of("stage", stage),
-            key=stage_key(stage, previous.record.key, self.plan, self.targets, self.onnx, code.hashes),
+            key=stage_key(stage, previous.record.key, self.plan, self.targets, self.onnx, code.hashes, smoke=self.smoke),
             parameters=stage.model_dump(mode="json"),
             build_input=lambda: (previous.candidate(), code.notes),
             run=stage.run,

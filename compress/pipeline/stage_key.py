@@ -45,7 +45,14 @@ def start_key(network: NetworkPlan, teachers: Sequence[str], plan: Plan) -> str:
 
 
 def stage_key(
-    stage: Stage, parent: str, plan: Plan, targets: tuple[Device, ...], onnx: OnnxOptions, code: Mapping[str, Any]
+    stage: Stage,
+    parent: str,
+    plan: Plan,
+    targets: tuple[Device, ...],
+    onnx: OnnxOptions,
+    code: Mapping[str, Any],
+    *,
+    smoke: bool = False,
 ) -> str:
     """Key of a stage.
 
@@ -56,6 +63,7 @@ def stage_key(
         targets: Profiles of the devices that the recipe names.
         onnx: How torch networks become ONNX files; the opset counts where the stage takes or makes such a file.
         code: Hashes of the user's code that the stage runs.
+        smoke: A run at toy size, in which stages leave out tests and shorten timings whatever their parameters say.
     """
     name, parameters = name_of("stage", stage), stage.model_dump(mode="json")
     inputs: dict[str, Any] = {
@@ -68,4 +76,6 @@ def stage_key(
         inputs["opset"] = onnx.opset
     if stage.reads_budget and plan.budget is not None:
         inputs["budget"] = plan.budget.model_dump(mode="json")
+    if smoke:
+        inputs["smoke"] = True
     return key_of({"stage": name, "parameters": parameters, "parent": parent, "inputs": inputs})

@@ -28,8 +28,8 @@ def plan(tmp_path_factory) -> Plan:
     return from_recipe(LoadedRecipe(loads(RECIPE), RECIPE, Path("r.yaml"), tmp_path_factory.mktemp("recipe")))
 
 
-def key(stage, plan, *, parent="p", onnx=OnnxOptions(), code=None):  # noqa: B008
-    return stage_key(stage, parent, plan, (), onnx, code or {})
+def key(stage, plan, *, parent="p", onnx=OnnxOptions(), code=None, smoke=False):  # noqa: B008
+    return stage_key(stage, parent, plan, (), onnx, code or {}, smoke=smoke)
 
 
 def test_parameters_parent_and_code_of_the_user_are_part_of_it(plan):
@@ -53,6 +53,11 @@ def test_the_opset_counts_where_a_stage_takes_or_makes_onnx(plan, stage, covered
 def test_the_budget_counts_where_a_stage_reads_it(plan, stage, covered):
     assert stage.reads_budget is covered
     assert (key(stage, plan) != key(stage, replace(plan, budget=Budget(size_mb=1.0)))) is covered
+
+
+@pytest.mark.parametrize("stage", [Quantize(), Quantize(scheme="fp16"), Export(), Profile(), Prune(target={"macs": 0.5})])
+def test_no_run_reuses_a_stage_of_one_at_toy_size(plan, stage):
+    assert key(stage, plan, smoke=True) != key(stage, plan)
 
 
 @pytest.mark.parametrize(("package", "covered"), [("onnxruntime", True), ("matplotlib", False)])
