@@ -6,12 +6,15 @@ from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
 
+_NO_GAIN = (
+    "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
+    "{difference:+.2f}UNIT on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
+)
+
+
 def _no_gain_over_control(fact: Fact) -> str:
     unit = str(fact.values.get("unit", "points"))  # facts of older records are all of fractions
-    return (
-        "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
-        "{difference:+.2f}{unit} on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
-    ).format(subject=fact.subject, **{**fact.values, "unit": "" if unit == "1" else f" {unit}"})
+    return _NO_GAIN.replace("UNIT", "" if unit == "1" else f" {unit}").format(subject=fact.subject, **fact.values)
 
 
 def _no_metric_limit(fact: Fact) -> str:
