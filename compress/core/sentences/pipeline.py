@@ -5,7 +5,6 @@ from __future__ import annotations
 from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
-
 _NO_GAIN = (
     "distillation gave no significant gain of {subject} over the control, the student trained alone for as long: "
     "{difference:+.2f}UNIT on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
