@@ -20,6 +20,7 @@ METRIC_LABELS = {
     "{}": "test {}",
     "{}_validation": "validation {}",
     "{}_drop": "{} drop",
+    "{}_rise": "{} rise",
     "control_{}": "test {} of the student trained alone",
     "control_{}_validation": "validation {} of the student trained alone",
     "{}_over_control": "test {} over the student trained alone",
@@ -30,7 +31,7 @@ METRIC_LABELS = {
 }
 """Quantities of the metric that decides, by how their name is built from its name; labels likewise from its label."""
 
-DIFFERENCES = ("{}_drop", "{}_lost", "{}_over_control")
+DIFFERENCES = ("{}_drop", "{}_rise", "{}_lost", "{}_over_control")
 """Those that are differences: fractions are shown in points, so that nobody takes them for relative."""
 
 LABELS = {

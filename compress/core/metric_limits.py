@@ -92,8 +92,8 @@ def difference_unit(metric: Metric) -> str:
     return "points" if metric.unit == "fraction" else metric.unit
 
 
-def default_loss(share: float, metric: Metric, reference: Callable[[], float]) -> float:
-    """A limit on the loss where none is set: `share` for a fraction, else that share of the reference's value."""
+def allowed_loss(share: float, metric: Metric, reference: Callable[[], float]) -> float:
+    """A limit on the loss, given as a share: of 1 for a fraction, so that 0.01 is one point, else of the reference's value."""
     return share if metric.unit == "fraction" else share * abs(reference())
 
 

@@ -95,7 +95,7 @@ class Distill(Stage, Training):
         for index, (name, assistant) in enumerate(self._assistants(candidate, context), start=1):
             history = self._fit(assistant, context, f"assistant-{index}", self.losses, teacher)
             detail = f"{name}, on validation, on the way to the student"
-            results[f"assistant_{index}"] = Quantity.measured(history.best_metric, "fraction", detail)
+            results[f"assistant_{index}"] = Quantity.measured(history.best_metric, context.task.metric_info.unit, detail)
             teacher = cached_teacher([assistant], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
         results |= _training_results(history)

@@ -16,6 +16,7 @@ from torch import nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.metric_limits import allowed_loss
 from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
@@ -129,7 +130,7 @@ class PruningRun:
         self._rewind(pruned, k)
         curves = self._recover(pruned, k)
         after = validation_metric(pruned.module, context) if stage.recover.epochs else before
-        kept = stage.schedule.kind != "accuracy_aware" or self._metric_loss(state, after) <= stage.schedule.value("drop")
+        kept = stage.schedule.kind != "accuracy_aware" or self._metric_loss(state, after) <= self._allowed_loss(state)
         state = ResumeState(
             key=state.key,
             rows=(*state.rows, self._row(k, removed, pruned.module, before, after, kept=kept)),
@@ -207,7 +208,14 @@ class PruningRun:
 
     def _metric_loss(self, state: ResumeState, value: float) -> float:
         """How much worse a value of the metric is than that of the dense network."""
-        return (float(state.rows[0][f"{self.metric.name}_pruned"]) - value) * (1 if self.metric.higher_is_better else -1)
+        return -self.metric.gain(self._dense_metric(state), value)
+
+    def _dense_metric(self, state: ResumeState) -> float:
+        return float(state.rows[0][f"{self.metric.name}_pruned"])
+
+    def _allowed_loss(self, state: ResumeState) -> float:
+        """Largest loss of the metric that an accuracy-aware step may keep."""
+        return allowed_loss(self.stage.schedule.value("drop"), self.metric, lambda: self._dense_metric(state))
 
     def _cliff(self, state: ResumeState) -> tuple[Fact, ...]:
         """The accuracy cliff that an accuracy-aware schedule met, if it did."""
@@ -215,7 +223,7 @@ class PruningRun:
         if schedule.kind != "accuracy_aware":
             return ()
         losses = [self._metric_loss(state, row[f"{self.metric.name}_recovered"]) for row in state.rows[1:]]
-        cliff = schedules.find_cliff(_tries(state), losses, s_f=self.setup.removed, drop=schedule.value("drop"))
+        cliff = schedules.find_cliff(_tries(state), losses, s_f=self.setup.removed, drop=self._allowed_loss(state))
         return (cliff,) if cliff else ()
 
     def _row(self, k: int, removed: float, module: nn.Module, before: float, after: float, *, kept: bool) -> dict[str, Any]:

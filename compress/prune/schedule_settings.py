@@ -53,7 +53,8 @@ class Schedule(FrozenModel):
             `lottery`: exponential, and after each step the weights are rewound to an early optimizer step; `set`, `rigl`: one
             step, then masks are updated by drop and grow while `recover` trains.
         steps: How many times to prune and recover; for `lottery`, rounds.
-        drop: `accuracy_aware`: largest loss of the validation metric against the dense network, 0.01 by default.
+        drop: `accuracy_aware`: largest loss of the validation metric against the dense network, 0.01 by default: one point of a
+            fraction; of any other metric, a share of the dense network's value.
         retries: `accuracy_aware`: how many times to try half a step after one was undone, 2 by default.
         rewind: `lottery`: the optimizer step whose weights every round starts from; 0, the default, is the initialisation.
         update_every: `set`, `rigl`: optimizer steps between two updates of the masks, 100 by default.

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from compress.core.fact import Fact
+from compress.core.metric_limits import allowed_loss
 from compress.core.record import Metric
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.schedule_settings import ImportanceName
@@ -33,7 +34,8 @@ class Sensitivity(Stage):
         granularity: `channel` or `weight`.
         importance: Lowest scores are removed first.
         ratios: Fractions of a layer to remove.
-        drop: Largest loss of the validation metric for one layer.
+        drop: Largest loss of the validation metric for one layer: 0.01 is one point of a fraction; of any other metric it is a
+            share of the dense network's value.
         round_to: Channel counts are multiples of it.
         protect: Globs of module names to leave alone.
         batch_size: Samples in a training batch.
@@ -69,8 +71,9 @@ class Sensitivity(Stage):
         limits = Constraints(round_to=self.round_to, max_ratio=0.99, protect=self.protect)
         table, skipped = scan(self, parent, candidate, context, limits)
         rows = tuple(table)
-        ceilings = max_ratios(rows, dense, self.drop, metric)
-        text = {"max_ratio": ceilings, "drop": self.drop, f"dense_{metric.name}": dense, "rows": rows}
+        allowed = allowed_loss(self.drop, metric, lambda: dense)
+        ceilings = max_ratios(rows, dense, allowed, metric)
+        text = {"max_ratio": ceilings, "drop": allowed, f"dense_{metric.name}": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(text, indent=1))
         with atomic_write(context.folder / FIGURE) as aside:
             aside.write_bytes(draw(rows, dense, metric))
@@ -79,13 +82,19 @@ class Sensitivity(Stage):
 
 
 def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float, metric: Metric) -> dict[str, float]:
-    """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already."""
+    """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already.
+
+    Args:
+        rows: `layer`, `ratio` and the metric.
+        dense: The metric of the dense network.
+        drop: Largest loss, in the metric's unit.
+        metric: The metric.
+    """
     ratios: dict[str, float] = {}
     over: set[str] = set()
-    sign = 1 if metric.higher_is_better else -1
     for row in sorted(rows, key=lambda row: row["ratio"]):
         layer = row["layer"]
-        over |= {layer} if sign * row[metric.name] < sign * dense - drop - 1e-9 else set()
+        over |= {layer} if -metric.gain(dense, row[metric.name]) > drop + 1e-9 else set()
         ratios[layer] = ratios.get(layer, 0.0) if layer in over else row["ratio"]
     return {row["layer"]: ratios[row["layer"]] for row in rows}
 
@@ -103,8 +112,7 @@ def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
     figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
     shades = colormaps["viridis"]
-    sign = 1 if metric.higher_is_better else -1
-    worst = {layer: min(sign * row[metric.name] for row in rows if row["layer"] == layer) for layer in layers}
+    worst = {layer: min(metric.gain(dense, row[metric.name]) for row in rows if row["layer"] == layer) for layer in layers}
     named = sorted(layers, key=lambda layer: worst[layer])[:NAMED]
     for index, layer in enumerate(layers):
         own = [(0.0, dense), *((row["ratio"], row[metric.name]) for row in rows if row["layer"] == layer)]
@@ -113,6 +121,8 @@ def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
         axes.plot(*zip(*own, strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
     axes.set_xlabel("fraction of the layer removed, all others whole")
     axes.set_ylabel(f"validation {metric.label}")
+    if not metric.higher_is_better:
+        axes.invert_yaxis()  # better is up
     style_axes(axes)
     title = "most sensitive layers" if len(named) < len(layers) else None
     figure.legend(loc="outside right upper", fontsize=6, frameon=False, title=title, title_fontsize=6)

@@ -21,7 +21,7 @@ from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.metric_limits import MetricLimit, default_loss
+from compress.core.metric_limits import MetricLimit, allowed_loss
 from compress.core.record import Metrics
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
@@ -176,7 +176,7 @@ def _result(
     }
     max_loss = criteria.max_loss
     if max_loss is None:
-        max_loss = default_loss(ACCEPTED_LOSS, metric, lambda: scores[floats[0]].metric)
+        max_loss = allowed_loss(ACCEPTED_LOSS, metric, lambda: scores[floats[0]].metric)
     accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= max_loss]
     best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]

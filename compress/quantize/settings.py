@@ -17,7 +17,7 @@ from compress.train.settings import FinetuneSettings
 
 COSTS = ("size_mb", "size_bytes", "latency_ms")
 ACCEPTED_LOSS, MIXED_LOSS = 0.02, 0.01
-"""Losses of the deciding metric allowed where no limit is given, see `default_loss`."""
+"""Losses of the deciding metric allowed where no limit is given, see `allowed_loss`."""
 
 
 class CalibrationSettings(FrozenModel):

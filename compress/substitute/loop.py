@@ -71,8 +71,8 @@ def run(stage: Substitute, candidate: Candidate, context: Context) -> Outcome:
         results=outcome.results(stage, state.steps, context.task.deciding) | timed.results,
         skipped=(*operators.skipped, *outcome.left_by_auto(operators, decisions)),
         notes=(*outcome.notes(decisions, state.replacements), *history.notes, *timed.notes),
-        curves=outcome.curves(state.steps, history),
-        tables=outcome.tables(state.steps, state.replacements, decisions) | timed.tables,
+        curves=outcome.curves(state.steps, history, context.task.metric),
+        tables=outcome.tables(state.steps, state.replacements, decisions, context.task.metric) | timed.tables,
     )
 
 

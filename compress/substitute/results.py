@@ -72,7 +72,7 @@ class SpeedupResult:
 
 
 def results(stage: Substitute, steps: Sequence[ReplacementStep], deciding: TaskMetric) -> dict[str, Quantity]:
-    """Accuracy after each phase, and the remaining cost."""
+    """The metric after each phase, and the remaining cost."""
     metric, first, last = deciding.info.name, steps[0], steps[-1]
     has_recovery = stage.recover.epochs > 0
     replaced = steps[-2] if has_recovery else last
@@ -131,15 +131,15 @@ def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
     return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
 
 
-def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], decisions: Decisions) -> Tables:
-    """Steps, replacements, and the timings on which `auto` decided."""
+def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], decisions: Decisions, metric: str) -> Tables:
+    """Steps, with the value of `metric` on validation, replacements, and the timings on which `auto` decided."""
     rows = [replacement.row for replacement in replacements]
     columns = dict.fromkeys(key for row in rows for key in row)
     named: Tables = {
         "substitution_steps": tuple(
             {
                 "step": step.name,
-                "accuracy_validation": step.score,
+                f"{metric}_validation": step.score,
                 "with_old_statistics": step.old_statistics,
                 "macs": step.macs,
                 "parameters": step.parameters,
@@ -152,16 +152,16 @@ def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement]
     return {name: entries for name, entries in named.items() if entries}
 
 
-def curves(steps: Sequence[ReplacementStep], history: History) -> dict[str, Curve]:
-    """Accuracy over the steps, and the curves of the fine-tuning."""
+def curves(steps: Sequence[ReplacementStep], history: History, metric: str) -> dict[str, Curve]:
+    """The metric over the steps, and the curves of the fine-tuning."""
     scores = [step.score for step in steps]
-    accuracy = Curve(
+    over_steps = Curve(
         x_label="substitution step",
-        y_label="accuracy_validation",
+        y_label=f"{metric}_validation",
         x=tuple(map(float, range(len(scores)))),
         y=tuple(scores),
     )
-    return {"substitution": accuracy} | {f"recovery {name}": curve for name, curve in history.curves.items()}
+    return {"substitution": over_steps} | {f"recovery {name}": curve for name, curve in history.curves.items()}
 
 
 def notes(decisions: Decisions, replacements: Sequence[Replacement]) -> tuple[Fact, ...]:

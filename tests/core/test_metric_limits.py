@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from compress.core.budget import Budget
-from compress.core.metric_limits import MetricLimits, default_loss
+from compress.core.metric_limits import MetricLimits, allowed_loss
 from compress.core.record import Metric
 from compress.quantize.settings import AcceptanceSettings
 
@@ -102,9 +102,9 @@ def test_settings_of_the_deciding_loss_take_no_other_limit() -> None:
     assert AcceptanceSettings().loss_limit(PERPLEXITY) is None
 
 
-def test_a_default_loss_is_a_share_of_metrics_that_are_no_fractions() -> None:
-    assert default_loss(0.02, MAP, NotImplemented) == 0.02
-    assert default_loss(0.02, PERPLEXITY, lambda: 20.0) == pytest.approx(0.4)
+def test_an_allowed_loss_is_a_share_of_metrics_that_are_no_fractions() -> None:
+    assert allowed_loss(0.02, MAP, NotImplemented) == 0.02
+    assert allowed_loss(0.02, PERPLEXITY, lambda: 20.0) == pytest.approx(0.4)
 
 
 def test_the_json_schema_lists_the_metrics_of_the_tasks_that_there_are() -> None:

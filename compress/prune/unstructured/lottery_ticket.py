@@ -88,9 +88,9 @@ def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
 
 def find_winning_ticket(rows: Sequence[Mapping[str, Any]], metric: Metric) -> Fact:
     """Which round found a winning ticket: the sparsest one whose metric is at least as good as that of the dense network."""
-    column, sign = f"{metric.name}_recovered", 1 if metric.higher_is_better else -1
+    column = f"{metric.name}_recovered"
     dense = rows[0][column]
-    winning = [row for row in rows[1:] if sign * row[column] >= sign * dense]
+    winning = [row for row in rows[1:] if metric.gain(dense, row[column]) >= 0]
     if not winning:
         return Fact.of("prune.no_winning_ticket", metric.label, dense=dense)
     best = winning[-1]

@@ -13,7 +13,7 @@ from compress.backends.feeds import first_feeds
 from compress.backends.open_runner import open_runner
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.metric_limits import default_loss
+from compress.core.metric_limits import allowed_loss
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
@@ -71,7 +71,7 @@ def search_mixed_precision(
     if not settings.cost_limits:
         metric = context.task.metric_info
         limit = settings.loss_limit(metric)
-        max_loss = default_loss(MIXED_LOSS, metric, trials.float_metric) if limit is None else limit
+        max_loss = allowed_loss(MIXED_LOSS, metric, trials.float_metric) if limit is None else limit
         return _fewest_float_layers(settings, max_loss, trials)
     if settings.max_bytes is not None:
         result = under_budget.search(
