@@ -14,7 +14,7 @@ from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
 from compress.core.record import BenchmarkRow, Check, Metric, Quantity
 from compress.core.sentences import render, render_subject
-from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, deciding_metric, is_budget_skipped
+from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, is_budget_skipped, metric_of
 from compress.pipeline.report.tables import summary_rows
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def show(console: Console, run: Run) -> None:
         word = "[green]budget met[/]" if run.verdict.passed else "[red]budget missed[/]"
         console.print(f"[bold]{word}[/]")
         for check in run.verdict.checks:
-            console.print(_sentence(check, deciding_metric(run.record)), markup=False, highlight=False, soft_wrap=True)
+            metric = metric_of(run.record, check.quantity_name)
+            console.print(_sentence(check, metric), markup=False, highlight=False, soft_wrap=True)
+        for note in run.verdict.notes:
+            console.print(f"  ! {render(note)}", markup=False, highlight=False, soft_wrap=True)
     console.print()
     for path in (*run.report[:2], run.folder / "artifacts"):
         if path.exists():

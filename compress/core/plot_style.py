@@ -18,7 +18,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from compress.core.printable import printable
-from compress.core.record import Quantity
+from compress.core.record import Metric, Quantity
 
 INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
 COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
@@ -106,6 +106,25 @@ def separate_labels(figure: Figure, labels: Iterable[Annotation]) -> None:
             y += step
             label.xyann = (x, y)
         placed.append(label.get_window_extent(canvas.get_renderer()))
+
+
+def metric_scale(metric: Metric) -> tuple[float, str]:
+    """Factor and unit in which an axis shows a metric: per cent for a fraction; no unit for a plain number."""
+    return (100.0, "%") if metric.unit == "fraction" else (1.0, "" if metric.unit == "1" else metric.unit)
+
+
+def label_metric_axis(axes: Axes, metric: Metric, split: str) -> None:
+    """Name the y axis of a metric, which has better values upwards.
+
+    Args:
+        axes: With everything drawn.
+        metric: The metric.
+        split: `test` or `validation`.
+    """
+    unit = metric_scale(metric)[1]
+    axes.set_ylabel(escape_text(f"{split} {metric.label}{f' ({unit})' if unit else ''}"))
+    if not metric.higher_is_better:
+        axes.invert_yaxis()
 
 
 def value_or_none(quantity: Quantity | None) -> float | None:

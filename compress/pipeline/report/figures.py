@@ -23,6 +23,8 @@ from compress.core.plot_style import (
     FigureFile,
     error_bar,
     escape_text,
+    label_metric_axis,
+    metric_scale,
     new_figure,
     scale_x,
     separate_labels,
@@ -31,7 +33,7 @@ from compress.core.plot_style import (
     to_png,
     value_or_none,
 )
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord
+from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.stage_figures import saved_figures
@@ -94,33 +96,26 @@ def _limit(record: RunRecord, *path: str) -> float | None:
     return float(limit) if isinstance(limit, int | float) else None
 
 
-def metric_axis(metric: Metric) -> tuple[float, str]:
-    """Factor and unit in which an axis shows the metric: per cent for a fraction."""
-    return (100.0, "%") if metric.unit == "fraction" else (1.0, metric.unit)
-
-
 def _metric_against(record: RunRecord, measure: str, short: str, factor: float, axis: str) -> FigureFile | None:
     points = _points(record, measure)
     if len(points) < 2:
         return None
     metric = deciding_metric(record)
-    scale, unit = metric_axis(metric)
+    scale, _ = metric_scale(metric)
     figure = new_figure(7.2, 3.7)
     axes = figure.add_subplot()
     chain = [point for point in points if point.in_chain]
     x, y = [(p.x.value or 0) * factor for p in chain], [(p.y.value or 0) * scale for p in chain]
     axes.plot(x, y, color=COLORS[0], lw=1, alpha=0.5)
-    labels = [_point(axes, point, factor, scale) for point in points]
+    labels = [_point(axes, point, factor, scale, inverted=not metric.higher_is_better) for point in points]
     limit = _limit(record, "size_mb") if measure == "size_bytes" else _limit(record, "latency_ms", "host")
     if limit:
         axes.axvline(limit, color=COLORS[5], lw=1, ls="--", label=f"budget: {limit:g}")
         axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right")
     scale_x(axes, [*((p.x.value or 0) * factor for p in points), *((limit,) if limit else ())])
     axes.margins(y=0.25)
-    if not metric.higher_is_better:
-        axes.invert_yaxis()  # better is up
     axes.set_xlabel(axis)
-    axes.set_ylabel(f"test {metric.label} ({unit})")
+    label_metric_axis(axes, metric, "test")
     style_axes(axes)
     separate_labels(figure, labels)
     caption = (
@@ -130,14 +125,14 @@ def _metric_against(record: RunRecord, measure: str, short: str, factor: float, 
     return FigureFile(f"{metric.name}_{short}", "overview", caption, to_png(figure))
 
 
-def _point(axes: Axes, point: _Point, factor: float, scale: float) -> Annotation:
+def _point(axes: Axes, point: _Point, factor: float, scale: float, *, inverted: bool) -> Annotation:
     """Draw a point with its whiskers and its name, a stage's above and any other below; returns the name's annotation."""
     x, y = (point.x.value or 0) * factor, (point.y.value or 0) * scale
     color = COLORS[0] if point.in_chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
     below, above = error_bar(point.y, scale)
     axes.errorbar(x, y, (below, above), error_bar(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
-    position = (x, y + above[0]) if point.in_chain else (x, y - below[0])
+    position = (x, y + above[0]) if point.in_chain != inverted else (x, y - below[0])
     shift, side = (3, "bottom") if point.in_chain else (-3, "top")
     style = {**LABEL_STYLE, "color": color}
     return axes.annotate(

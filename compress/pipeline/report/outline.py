@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.core.format_quantity import format_duration
-from compress.core.record import Metric, RunRecord
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Metric, RunRecord, Verdict
 from compress.core.registry import lookup, names
+from compress.core.sentences import render
 from compress.pipeline.report.table import Table
 from compress.tasks.classification import ACCURACY
 
@@ -75,14 +77,30 @@ def deciding_metric(record: RunRecord) -> Metric:
     return record.metric or ACCURACY
 
 
+def metric_of(record: RunRecord, name: str) -> Metric:
+    """The metric that a quantity is of, by its name; the deciding one where it is of none."""
+    metrics = (deciding_metric(record), *record.further_metrics)
+    own = [metric for metric in metrics if name == metric.name or name.startswith(f"{metric.name}_")]
+    return max(own, key=lambda metric: len(metric.name), default=metrics[0])
+
+
+def describe_inputs(spec: NetworkSpec) -> str:
+    """The inputs: the size of one sample where there is one input of one size, else all inputs with their axes."""
+    inputs = spec.signature.inputs
+    shape = inputs[0].sample_shape
+    if len(inputs) == 1 and all(isinstance(size, int) for size in shape):
+        return f"input {'×'.join(map(str, shape))}"
+    return f"inputs {', '.join(map(str, inputs))}"
+
+
 def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     """Lay a record out as a report."""
     verdict, headline = _verdict(record)
     facts = (
         *((SMOKE,) if record.smoke else ()),
         f"data: {record.data.get('source', 'unknown data')}",
-        f"{len(record.spec.classes)} classes",
-        f"input {'×'.join(map(str, record.spec.shape))}",
+        *((f"{len(record.spec.classes)} classes",) if record.spec.classes else ()),
+        describe_inputs(record.spec),
         f"started {record.started}",
         f"took {format_duration(record.wall_time_s)}",
     )
@@ -102,10 +120,15 @@ def _verdict(record: RunRecord) -> tuple[str, str]:
         return "not judged", NOT_JUDGED
     if record.verdict is None:
         return "no budget", "The recipe sets no budget, so there is no limit to pass or to miss."
-    missed = [check.limit for check in record.verdict.checks if not check.passed]
-    total = len(record.verdict.checks)
+    state, sentence = _checks(record.verdict)
+    return state, " ".join((sentence, *(f"{(text := render(note))[:1].upper()}{text[1:]}." for note in record.verdict.notes)))
+
+
+def _checks(verdict: Verdict) -> tuple[str, str]:
+    missed = [check.limit for check in verdict.checks if not check.passed]
+    total = len(verdict.checks)
     if not missed:
-        estimated = sum(check.quantity.how == "estimated" for check in record.verdict.checks)
+        estimated = sum(check.quantity.how == "estimated" for check in verdict.checks)
         rest = f"; {estimated} of them on an estimate" if estimated else ""
         return "passed", f"All {total} limits are kept{rest}." if total > 1 else f"The one limit is kept{rest}."
     return "missed", f"{len(missed)} of {total} limits missed: {', '.join(missed)}."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from compress.config.yaml_writer import dump
 from compress.core.format_quantity import format_duration, format_with_provenance
+from compress.core.metric_limits import difference_unit
 from compress.core.record import Metric, RunRecord, StageRecord
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report import reproduction_tables, stage_tables, tables
@@ -23,10 +24,15 @@ NUMBERS = (
     "of two on the same samples has the paired interval of Agresti and Min; percentiles of latency have order-statistic "
     "intervals, which hold for any distribution.",
     "The {metric} is measured on the test split, which no decision of the run used; decisions were taken on the validation "
-    "split. MB are 10⁶ bytes. ÷ 4 means four times less; changes of the {metric} are in percentage points.",
+    "split. MB are 10⁶ bytes. ÷ 4 means four times less; changes of the {metric} are in {change}.",
     "A limit that could not be measured does not pass. An estimate is judged on its value, and the verdict says that it is "
     "one. Plain numbers in a stage's own tables are its working record: settings, counts, and measurements on training or "
     "validation data.",
+)
+
+BOOTSTRAP = (
+    "The {metric} is no mean over samples. Its interval is the percentile bootstrap: the metric of 1,000 draws of the test "
+    "samples with replacement; that of a difference draws the same samples for both networks."
 )
 
 
@@ -40,7 +46,8 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 
 def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Warnings, each with its stage; a run at toy size has none worth reading."""
-    warnings = [f"start: {render(warning)}" for warning in record.warnings]
+    warnings = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
+    warnings += [f"start: {render(warning)}" for warning in record.warnings]
     warnings += [
         f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings
     ]
@@ -51,12 +58,14 @@ def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
     metric = deciding_metric(record)
-    loss = tables.final_metrics(record).get(f"{metric.name}_drop")
-    text = f"{metric.label.capitalize()} lost: {format_with_provenance(loss, 'points')}; {loss.detail}." if loss else ""
+    loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric)
+    label = f"{metric.label[:1].upper()}{metric.label[1:]}"
+    text = f"{label} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
+    further = tables.further_table(record)
     yield Section(
         "Before and after",
         paragraphs=(text,) if text else (),
-        tables=(tables.summary_table(record),),
+        tables=(tables.summary_table(record), *((further,) if further else ())),
         pictures=pictures.get("overview", ()),
     )
 
@@ -100,8 +109,13 @@ def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  #
 
 def numbers(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """What signs and intervals mean."""
-    label = deciding_metric(record).label
-    yield Section("How the numbers were obtained", paragraphs=tuple(text.format(metric=label) for text in NUMBERS))
+    metric = deciding_metric(record)
+    change = "percentage points" if metric.unit == "fraction" else "per cent"
+    paragraphs = [text.format(metric=metric.label, change=change) for text in NUMBERS]
+    value = tables.final_metrics(record).get(metric.name)
+    if value is not None and "bootstrap" in value.detail:
+        paragraphs.insert(2, BOOTSTRAP.format(metric=metric.label))
+    yield Section("How the numbers were obtained", paragraphs=tuple(paragraphs))
 
 
 def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:

@@ -63,14 +63,23 @@ class Notes:
     metric: Metric
     _runs: dict[tuple[How, str], list[int]] = field(default_factory=dict)
 
-    def cell(self, name: str, quantity: Quantity | None, *, against: Quantity | None = None) -> Cell:
-        """A quantity's cell, with its change against another."""
+    def cell(
+        self, name: str, quantity: Quantity | None, *, against: Quantity | None = None, metric: Metric | None = None
+    ) -> Cell:
+        """A quantity's cell, with its change against another.
+
+        Args:
+            name: Of the quantity.
+            quantity: The quantity; None where there is none.
+            against: What it is compared with.
+            metric: The metric that it is of, where that is not the one that decides.
+        """
         if quantity is None:
             return Cell("—")
         provenance = (quantity.how, quantity.detail)
         runs = self._runs.setdefault(provenance, [])
         runs += [quantity.runs] if quantity.runs is not None else []
-        unit = display_unit(name, quantity, self.metric)
+        unit = display_unit(name, quantity, metric or self.metric)
         note = list(self._runs).index(provenance) + 1
         text = format_quantity(quantity, unit).removesuffix(" MAC") if name == "macs" else format_quantity(quantity, unit)
         return Cell(text, quantity.how, format_interval(quantity, unit), note, format_change(against, quantity))

@@ -16,7 +16,7 @@ from compress.core.format_quantity import (
 )
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
-from compress.pipeline.report.outline import deciding_metric
+from compress.pipeline.report.outline import deciding_metric, metric_of
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
 COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
@@ -50,7 +50,7 @@ def verdict_table(record: RunRecord) -> Table | None:
         (
             Cell(check.limit),
             Cell(check.allowed),
-            notes.cell(check.quantity_name, check.quantity),
+            notes.cell(check.quantity_name, check.quantity, metric=metric_of(record, check.quantity_name)),
             Cell("passed" if check.passed else "missed"),
             Cell(check.explanation),
         )
@@ -103,10 +103,8 @@ def summary_rows(record: RunRecord) -> list[list[str]]:
     return [list(table.header), *([plain(cell) for cell in row] for row in table.rows)]
 
 
-def chain_table(record: RunRecord) -> Table:
-    """Every stage's metrics with the change against the stage before."""
-    metric = deciding_metric(record)
-    notes = Notes(metric)
+def _chain(record: RunRecord) -> list[tuple[str, Metrics, Metrics]]:
+    """Name and metrics of the teacher, the start and every stage, and what they may be compared with."""
     compared: list[tuple[str, Metrics, Metrics]] = []
     if record.teacher:
         compared.append(("0 · teacher", teacher_metrics(record), {}))
@@ -115,7 +113,34 @@ def chain_table(record: RunRecord) -> Table:
         before = {name: quantity for name, quantity in stage.before.items() if name != LATENCY}
         before |= {LATENCY: latency} if (latency := latency_before(record, stage)) else {}
         compared.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
-    columns = order_names((name for _, metrics, _ in compared for name in metrics), metric)
+    return compared
+
+
+def further_table(record: RunRecord) -> Table | None:
+    """The other metrics of the task on test, with the change against the stage before; None where none was measured."""
+    compared = _chain(record)
+    shown = [metric for metric in record.further_metrics if any(metric.name in metrics for _, metrics, _ in compared)]
+    if not shown:
+        return None
+    notes = Notes(deciding_metric(record))
+    rows = tuple(
+        (
+            Cell(title),
+            *(notes.cell(each.name, metrics.get(each.name), against=before.get(each.name), metric=each) for each in shown),
+        )
+        for title, metrics, before in compared
+    )
+    better = (f"{each.label}: {'higher' if each.higher_is_better else 'lower'} is better" for each in shown)
+    header = ("", *(quantity_label(each.name, each) for each in shown))
+    return Table("Other metrics", header, rows, (*notes.sentences(), f"{'; '.join(better)}; no decision of the run used them"))
+
+
+def chain_table(record: RunRecord) -> Table:
+    """Every stage's metrics with the change against the stage before."""
+    metric = deciding_metric(record)
+    notes, compared = Notes(metric), _chain(record)
+    further = {f"{each.name}{suffix}" for each in record.further_metrics for suffix in ("", "_validation")}
+    columns = order_names((name for _, metrics, _ in compared for name in metrics if name not in further), metric)
 
     def previous(before: Metrics, name: str) -> Quantity | None:
         return None if is_difference(name, metric) else before.get(name)  # a difference has no change

@@ -9,7 +9,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from compress.core.plot_style import COLORS, INK, FigureFile, escape_text, new_figure, safe_file_name, style_axes, to_png
+from compress.core.plot_style import (
+    COLORS,
+    INK,
+    FigureFile,
+    escape_text,
+    label_metric_axis,
+    metric_scale,
+    new_figure,
+    safe_file_name,
+    style_axes,
+    to_png,
+)
 from compress.core.record import Curve, Metric, StageRecord
 
 STEPS = "pruning_steps"
@@ -46,7 +57,7 @@ def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric)
     """
     figure = new_figure(7.2, 2.8)
     metric_axes, size_axes = figure.subplots(1, 2)
-    x = [float(row["step"]) for row in rows]
+    x, (scale, _) = [float(row["step"]) for row in rows], metric_scale(metric)
     undone = [row.get("kept") is False for row in rows]
 
     def draw(axes: Axes, y: list[float], name: str, color: str) -> None:
@@ -55,15 +66,17 @@ def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric)
         axes.plot(*_columns((a, b) for a, b, skipped in points if skipped), "o", ms=4, mfc="none", mec=color)
 
     for key, name, color in (("pruned", "right after pruning", 1), ("recovered", "after recovery", 0)):
-        draw(metric_axes, [_percent(_number(row.get(f"{metric.name}_{key}"))) for row in rows], name, COLORS[color])
+        values = [_number(row.get(f"{metric.name}_{key}")) for row in rows]
+        draw(metric_axes, [math.nan if value is None else scale * value for value in values], name, COLORS[color])
     for index, (key, name) in enumerate((("macs", "MACs"), ("parameters", "parameters"))):
         whole = _number(rows[0].get(key)) or math.nan
         draw(size_axes, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[index])
     if any(_number(row.get("sparsity")) for row in rows):
         density = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
         draw(size_axes, density, "weights that are not zero", COLORS[2])
-    for axes, y_label in ((metric_axes, f"validation {metric.label} (%)"), (size_axes, "left of the dense network (%)")):
-        _finish(axes, "pruning step", y_label, x, legend=True)
+    for axes in (metric_axes, size_axes):
+        _finish(axes, "pruning step", "left of the dense network (%)", x, legend=True)
+    label_metric_axis(metric_axes, metric, "validation")
     hollow = "; hollow markers are steps that were undone" * any(undone)
     caption = f"validation {metric.label} and what is left of the network over the pruning steps{hollow}."
     return _picture(stage, "steps", caption, to_png(figure))
