@@ -72,7 +72,8 @@ def test_a_check_names_every_file_that_is_not_as_written(changed, answer):
 def run(smoke: bool, passed: bool):
     size = Quantity.measured(2e6, "bytes")
     check = Check(limit="size", allowed="≤ 1 MB", quantity=size, passed=passed, explanation="measured", name="size_bytes")
-    verdict = Verdict(passed=passed, checks=(check,))
+    note = Fact.of("pipeline.no_metric_limit", "accuracy", names=("accuracy_drop", "accuracy"))
+    verdict = Verdict(passed=passed, checks=(check,), notes=(note,))
     record = RunRecord.model_construct(
         name="mine", recipe={"budget": {"size_mb": 1.0}}, smoke=smoke, stages=(), teacher=None, start={}, metric=None,
         verdict=None if smoke else verdict,
@@ -88,3 +89,4 @@ def test_the_verdict_is_in_words(smoke, passed, words):
     text = printed(show, run(smoke, passed))
     assert next(line for line in text.splitlines() if line.startswith("budget")).startswith(words)
     assert ("2.00 MB ●" in text) is not smoke
+    assert ("sets no limit on the accuracy" in text) is not smoke

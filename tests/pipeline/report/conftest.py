@@ -157,7 +157,7 @@ def make_record() -> RunRecord:
         teacher=stage(0, "teacher", {}, teacher, curves={"training loss": epochs(6, 2.2, 0.1, "loss")}),
         start=start,
         stages=stages,
-        verdict=check_budget(budget, metrics=final, rows=devices, metric=ACCURACY),
+        verdict=check_budget(budget, metrics=final, rows=devices, limited=(ACCURACY,)),
         environment={"os": "Linux 6.8", "cpu": "Intel Xeon, 2 cores, governor performance", "python": "3.11.9"},
         started="2025-11-21T09:00:00Z",
         wall_time_s=437.2,

@@ -1,11 +1,13 @@
 """Reading of a written report, and a record with hostile text."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from compress.core.budget import Budget, check_budget
 from compress.core.fact import SKIPPED, Fact
-from compress.core.record import Check, Quantity, RunRecord, Verdict
+from compress.core.record import Check, Metric, Quantity, RunRecord, Verdict
 
 EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \x1b[2J\u202e \n## heading"
 
@@ -65,3 +67,34 @@ def malicious(record: RunRecord) -> RunRecord:
 def without_curves(record: RunRecord) -> RunRecord:
     stages = tuple(stage.model_copy(update={"curves": {}, "tables": {}}) for stage in record.stages)
     return record.model_copy(update={"stages": stages, "teacher": None})
+
+
+PERPLEXITY = Metric(name="perplexity", label="perplexity", unit="1", higher_is_better=False)
+TOKEN_ACCURACY = Metric(name="token_accuracy", label="token accuracy", unit="fraction", higher_is_better=True)
+
+
+def of_perplexity(record: RunRecord) -> RunRecord:
+    """The record of a task whose deciding metric is better when lower and is no fraction, with a second metric."""
+
+    def renamed(value: Any, name: str = "") -> Any:
+        if isinstance(value, list):
+            return [renamed(item, name) for item in value]
+        if not isinstance(value, dict):
+            return value
+        new = {key.replace("accuracy_drop", "perplexity_rise").replace("accuracy", "perplexity"): key for key in value}
+        tree = {key: renamed(value[old], key) for key, old in new.items()}
+        if name.startswith(("perplexity", "control_perplexity")) and tree.get("unit") == "fraction":
+            tree["unit"] = "1"
+        if name == "after" and "perplexity" in tree:
+            tree["token_accuracy"] = {"value": 0.6, "unit": "fraction", "how": "measured", "detail": "torch, test split"}
+            tree["token_accuracy_validation"] = tree["token_accuracy"]
+        return tree
+
+    tree = renamed(json.loads(record.model_copy(update={"verdict": None}).model_dump_json()))
+    own = {"recipe_text": "", "metric": PERPLEXITY, "further_metrics": (TOKEN_ACCURACY,)}
+    other = RunRecord.model_validate_json(json.dumps(tree)).model_copy(update=own)
+    metrics = other.stages[-1].after | {"token_accuracy_drop": Quantity.measured(0.002, "fraction", "of two values")}
+    budget = Budget(perplexity_rise=0.5, token_accuracy_drop=0.01)
+    return other.model_copy(
+        update={"verdict": check_budget(budget, metrics=metrics, rows=(), limited=(PERPLEXITY, TOKEN_ACCURACY))}
+    )

@@ -5,12 +5,15 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from compress.core.record import Quantity, RunRecord
+from compress.pipeline.report import figures
 from compress.pipeline.report.figures import draw
 from compress.pipeline.report.tables import final_metrics
-from tests.pipeline.report.pages import without_curves
+from tests.pipeline.report.pages import of_perplexity, without_curves
 
 
 def test_pictures_are_drawn_and_differ(written: tuple[Path, ...]) -> None:
@@ -54,3 +57,20 @@ def test_an_estimate_is_drawn_unlike_a_measurement(record: RunRecord) -> None:
         Image.open(io.BytesIO(after)).convert("L"), float
     )
     assert np.abs(difference).max() > 50
+
+
+def test_axes_have_better_values_upwards_and_the_unit_of_the_metric(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes: dict[str, tuple[str, bool]] = {}
+
+    def note(figure: Figure) -> bytes:
+        first = figure.axes[0]
+        axes[first.get_xlabel()] = first.get_ylabel(), first.yaxis_inverted()
+        return b""
+
+    monkeypatch.setattr(figures, "to_png", note)
+    for each, expected in (
+        (record, ("test accuracy (%)", False)),
+        (of_perplexity(record), ("test perplexity", True)),
+    ):
+        draw(without_curves(each))
+        assert axes["size of the ONNX file (MB)"] == axes["latency on the host (ms)"] == expected

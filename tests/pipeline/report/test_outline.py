@@ -3,9 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, Quantity, RunRecord, Verdict
 from compress.core.registry import Entry, temporary
-from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, build_outline, deciding_metric
+from compress.core.signature import Signature, TensorSpec
+from compress.pipeline.report.outline import (
+    NOT_JUDGED,
+    Pictures,
+    Section,
+    build_outline,
+    deciding_metric,
+    describe_inputs,
+    metric_of,
+)
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY
 
@@ -53,3 +63,19 @@ def test_an_older_record_is_of_classification(record: RunRecord) -> None:
     assert deciding_metric(record) == ACCURACY
     own = Metric(name="map", label="mAP", unit="fraction", higher_is_better=True)
     assert deciding_metric(record.model_copy(update={"metric": own})) == own
+
+
+def test_a_quantity_is_of_the_metric_with_the_longest_name_in_its_name(record: RunRecord) -> None:
+    top5 = ACCURACY.model_copy(update={"name": "accuracy_top5"})
+    two = record.model_copy(update={"metric": ACCURACY, "further_metrics": (top5,)})
+    names = {"accuracy": ACCURACY, "accuracy_drop": ACCURACY, "accuracy_top5_drop": top5, "size_bytes": ACCURACY}
+    assert {name: metric_of(two, name) for name in names} == names
+
+
+def test_inputs_that_are_no_images_are_described_with_their_axes(record: RunRecord) -> None:
+    assert describe_inputs(record.spec) == "input 3×64×64"
+    tokens, mask = (TensorSpec(name=name, dtype="int64", shape=("batch", "sequence")) for name in ("tokens", "mask"))
+    spec = NetworkSpec(signature=Signature(inputs=(tokens, mask)))
+    assert describe_inputs(spec) == "inputs tokens: int64 batch×sequence, mask: int64 batch×sequence"
+    facts = build_outline(record.model_copy(update={"spec": spec}), ()).facts
+    assert not any("classes" in fact for fact in facts)

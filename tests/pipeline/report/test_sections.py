@@ -10,7 +10,7 @@ from compress.core.record import Metric, Quantity, RunRecord
 from compress.pipeline.report.outline import build_outline
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY
-from tests.pipeline.report.pages import read, without_curves
+from tests.pipeline.report.pages import of_perplexity, read, without_curves
 
 
 def test_the_verdict_stands_before_everything_else(written: tuple[Path, ...]) -> None:
@@ -83,3 +83,45 @@ def test_no_text_of_the_report_names_another_metric_than_the_task_s(record: RunR
     assert "test mAP" in written[0].read_text(encoding="utf-8")
     assert not any("accuracy" in path.read_text(encoding="utf-8").lower() for path in written[:2])
     assert {"map_size.png", "map_latency.png"} <= {path.name for path in written}
+
+
+def test_a_metric_that_is_better_when_lower_is_shown_as_such(record: RunRecord, tmp_path: Path) -> None:
+    text = write(of_perplexity(without_curves(record)), tmp_path)[0].read_text(encoding="utf-8")
+    assert "**PASSED** All 2 limits are kept." in text
+    assert "accuracy" not in re.sub(r"token.accuracy", "", text.lower())
+    assert "Perplexity lost: 0.0111" in text
+    assert "changes of the perplexity are in per cent" in text
+    (limit,) = re.findall(r"^\| perplexity rise .*$", text, flags=re.MULTILINE)
+    assert "≤ 0.5 " in limit
+    assert "point" not in limit
+    (limit,) = re.findall(r"^\| token accuracy drop .*$", text, flags=re.MULTILINE)
+    assert "≤ 1 point " in limit
+    assert "0.20 points" in limit
+
+
+def test_other_metrics_have_a_table_of_their_own(record: RunRecord) -> None:
+    plain = without_curves(record)
+    titles = {
+        name: [[table.title for table in section.tables] for section in build_outline(each, ()).sections]
+        for name, each in (("one", plain), ("two", of_perplexity(plain)))
+    }
+    assert not any("Other metrics" in tables for tables in titles["one"])
+    (section,) = (
+        section for section in build_outline(of_perplexity(plain), ()).sections if section.title == "Before and after"
+    )
+    table = section.tables[1]
+    assert (table.title, table.header) == ("Other metrics", ("", "test token accuracy"))
+    assert {row[1].text for row in table.rows} == {"60.00 %", "—"}
+    assert any("higher is better" in note for note in table.notes)
+    (chain,) = (section for section in build_outline(of_perplexity(plain), ()).sections if section.title == "Stage by stage")
+    assert not any("token" in name for name in chain.tables[0].header)
+
+
+def test_what_the_verdict_does_not_say_is_a_point_for_review(record: RunRecord) -> None:
+    note = Fact.of("pipeline.no_metric_limit", "accuracy", names=("accuracy_drop", "accuracy"))
+    assert record.verdict is not None
+    silent = record.model_copy(update={"verdict": record.verdict.model_copy(update={"notes": (note,)})})
+    outline = build_outline(silent, ())
+    assert outline.headline.endswith("so the verdict says nothing of it; set accuracy_drop or accuracy.")
+    (points,) = (section for section in outline.sections if section.title == "Points for review")
+    assert points.items[0].startswith("verdict: the budget sets no limit on the accuracy")

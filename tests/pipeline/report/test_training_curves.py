@@ -7,6 +7,7 @@ from compress.core.record import Curve, Metric, RunRecord
 from compress.pipeline.report import training_curves
 from compress.pipeline.report.training_curves import draw_stage
 from compress.tasks.classification import ACCURACY
+from tests.pipeline.report.pages import PERPLEXITY, of_perplexity
 
 
 def test_a_stage_gets_a_figure_for_what_its_record_holds(record: RunRecord) -> None:
@@ -46,3 +47,17 @@ def test_lines_connect_only_the_steps_that_were_kept(record: RunRecord, monkeypa
         lines = {tuple(line.get_xdata()) for line in axes.lines}
         assert lines == {(0, 1, 2, 4), (3,)}
         assert all(line.get_linestyle() == "None" for line in axes.lines if len(line.get_xdata()) == 1)
+
+
+def test_pruning_steps_have_better_values_upwards(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(training_curves, "to_png", lambda figure: figures.append(figure) or b"")
+    for each, metric in ((record, ACCURACY), (of_perplexity(record), PERPLEXITY)):
+        next(iter(draw_stage(each.stages[1], metric)))
+    axes = [figure.axes[0] for figure in figures]
+    assert [(each.get_ylabel(), each.yaxis_inverted()) for each in axes] == [
+        ("validation accuracy (%)", False),
+        ("validation perplexity", True),
+    ]
+    percent, plain = (max(line.get_ydata().max() for line in each.lines if len(line.get_ydata())) for each in axes)
+    assert percent == pytest.approx(100 * plain)
