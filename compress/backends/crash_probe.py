@@ -1,34 +1,57 @@
-"""Load an ONNX file in ONNX Runtime and run it once on zeros, in a process of its own: a crash of the runtime ends only that.
+"""Load an ONNX file in ONNX Runtime and run it once, in a process of its own: a crash of the runtime ends only that.
 
-    python -P crash_probe.py model.onnx
+    python -P crash_probe.py model.onnx '[{"x": [[1, 3, 320, 320], "float32", 0]}]'
 
-Started by `check_file`; imports nothing of the package. What the runtime refuses in words is reported where the file is used.
+The last argument lists inputs to try, one after the other, until one runs: for each input its shape, type and value. An empty
+list feeds zeros, of size 1 where an axis is free. Prints the number of the inputs that ran, on standard output; what the
+runtime refused in words, on standard error.
+
+Started by `check_file`; imports nothing of the package.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
 
-def run_once(path: str) -> None:
-    """Load and run a file whose inputs are known but for the batch."""
+def run_first(path: str, tries: list[dict[str, Any]]) -> int:
+    """Load a file and run it on the first inputs that it takes: their number."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
-    feeds = {}
-    for entry in session.get_inputs():
-        shape = [size if isinstance(size, int) else 1 for size in entry.shape]
-        feeds[entry.name] = np.zeros(shape, kinds.get(entry.type, np.float32))
-    session.run(None, feeds)
+    for number, inputs in enumerate(tries or [_zeros(session)]):
+        feeds = {name: np.full(shape, value, kind) for name, (shape, kind, value) in inputs.items()}
+        try:
+            session.run(None, feeds)
+        except Exception:  # the runtime's exceptions have no common base but Exception
+            if number == max(len(tries) - 1, 0):
+                raise
+        else:
+            return number
+    return -1
+
+
+def _zeros(session: Any) -> dict[str, Any]:
+    """Zeros in the shapes of the file, of size 1 where an axis is free."""
+    kinds = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+    return {
+        entry.name: (
+            [size if isinstance(size, int) and size > 0 else 1 for size in entry.shape],
+            kinds.get(entry.type, "float32"),
+            0,
+        )
+        for entry in session.get_inputs()
+    }
 
 
 if __name__ == "__main__":
     try:
-        run_once(sys.argv[1])
-    except Exception as error:  # the runtime's exceptions have no common base but Exception
+        print(run_first(sys.argv[1], json.loads(sys.argv[2])))
+    except Exception as error:
         print(error, file=sys.stderr)

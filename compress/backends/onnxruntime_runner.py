@@ -22,6 +22,10 @@ TYPES = {
     "tensor(int32)": "int32",
     "tensor(int8)": "int8",
     "tensor(uint8)": "uint8",
+    "tensor(int16)": "int16",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
 }
 PROVIDERS = {
@@ -52,6 +56,10 @@ ADVICE = (
     ("external data", "its external data file is missing: keep the weights file beside the .onnx file"),
     ("external initializer", "its external data file is missing: keep the weights file beside the .onnx file"),
     ("externally stored data", "its external data file is missing: keep the weights file beside the .onnx file"),
+    (
+        "is not a registered function/op",
+        "it has a custom operator that ONNX Runtime does not know: export it with operators of ONNX, or with its definition",
+    ),
     ("unable to read the model", "it is not an ONNX file, or a truncated one"),
     ("opset", "its opset is newer than this runtime: export with a lower opset or `pip install -U onnxruntime`"),
     ("ir version", "its IR version is newer than this runtime: `pip install -U onnxruntime`, or save with a lower one"),

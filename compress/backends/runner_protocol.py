@@ -11,6 +11,7 @@ device is apart from the host also tells copies and computation apart, see `Phas
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ Feeds = Mapping[str, Array]
 """Inputs by name."""
 Shapes = Mapping[str, tuple[tuple[int | str | None, ...], str]]
 """Shape and NumPy type name by input name; a free dimension is a string or None."""
+
+
+CONTROL_FLOW = re.compile(r"running (If|Loop|Scan) node\. Name:'([^']*)'")
+"""ONNX Runtime's message where an operator inside a branch or a loop fails; names the outermost node."""
 
 
 class Runner(Protocol):
@@ -147,6 +152,11 @@ def run_error(name: object, feeds: Feeds, expected: object, error: Exception) ->
     inputs = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
     if is_out_of_memory(error):
         return DeviceError(f"out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})")
+    if branch := CONTROL_FLOW.search(str(error)):
+        where = f"the control flow of its node {branch[2]!r} ({branch[1]})"
+        return ConversionError(
+            f"{name}: {where} does not run on inputs {inputs}; give inputs of other sizes or values ({text})"
+        )
     return ConversionError(f"{name} does not run on inputs {inputs}; it asks for {expected} ({text})")
 
 

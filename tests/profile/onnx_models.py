@@ -50,3 +50,76 @@ def make_model(
     initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
     graph = helper.make_graph(nodes, "test", inputs, outputs, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def tensor(name: str, kind: int, shape: list[Any] | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def constant(name: str, array: np.ndarray) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array, name))
+
+
+def tokens() -> onnx.ModelProto:
+    """Two inputs of integers: an int8 table of 9 rows, a mask, a product of 4 × 4."""
+    nodes = [
+        helper.make_node("Cast", ["table"], ["rows"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["rows", "ids"], ["e"], name="embed"),
+        helper.make_node("Cast", ["mask"], ["m"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["m", "last"], ["m3"]),
+        helper.make_node("Mul", ["e", "m3"], ["masked"]),
+        helper.make_node("MatMul", ["masked", "w"], ["y"], name="head"),
+    ]
+    weights = {"table": np.ones((9, 4), np.int8), "w": np.ones((4, 4), np.float32), "last": np.array([2])}
+    inputs = [tensor(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("ids", "mask")]
+    return make_model(nodes, inputs, [tensor("y", TensorProto.FLOAT, None)], weights)
+
+
+def streaming() -> onnx.ModelProto:
+    """A state, a scalar rate, and weights inside the branches: 512 samples at a rate of 16,000, 256 at any other."""
+
+    def branch(name: str, length: int) -> onnx.GraphProto:
+        nodes = [
+            helper.make_node("MatMul", ["input", f"{name}_w"], [f"{name}_p"], name=f"{name}_product"),
+            helper.make_node("Add", [f"{name}_p", "sum"], [f"{name}_y"], name=f"{name}_add"),
+        ]
+        weight = numpy_helper.from_array(np.ones((length, 4), np.float32), f"{name}_w")
+        return helper.make_graph(nodes, name, [], [tensor(f"{name}_y", TensorProto.FLOAT, None)], [weight])
+
+    nodes = [
+        constant("rate", np.array(16000)),
+        constant("axes", np.array([0])),
+        helper.make_node("ReduceSum", ["state", "axes"], ["sum"], keepdims=0, name="sum_state"),
+        helper.make_node("Equal", ["sr", "rate"], ["fast"], name="is_fast"),
+        helper.make_node("If", ["fast"], ["y"], then_branch=branch("a", 512), else_branch=branch("b", 256), name="by_rate"),
+    ]
+    inputs = [
+        tensor("input", TensorProto.FLOAT, [None, None]),
+        tensor("state", TensorProto.FLOAT, [2, None, 4]),
+        tensor("sr", TensorProto.INT64, []),
+    ]
+    return make_model(nodes, inputs, [tensor("y", TensorProto.FLOAT, None)])
+
+
+def repeated(times: int) -> onnx.ModelProto:
+    """A loop that multiplies by 4 × 4 so many times."""
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["h", "w"], ["next"], name="step"), helper.make_node("Identity", ["go"], ["on"])],
+        "body",
+        [tensor("i", TensorProto.INT64, []), tensor("go", TensorProto.BOOL, []), tensor("h", TensorProto.FLOAT, ["n", 4])],
+        [tensor("on", TensorProto.BOOL, []), tensor("next", TensorProto.FLOAT, ["n", 4])],
+    )
+    nodes = [helper.make_node("Loop", ["times", "true", "x"], ["y"], body=body, name="loop")]
+    weights = {"times": np.array(times), "true": np.array(True), "w": np.ones((4, 4), np.float32)}
+    return make_model(nodes, [tensor("x", TensorProto.FLOAT, ["n", 4])], [tensor("y", TensorProto.FLOAT, ["n", 4])], weights)
+
+
+def lines_of_text(height: int = 48) -> onnx.ModelProto:
+    """Free height and width, weights in Constant nodes; only one height runs, because that axis is squeezed."""
+    nodes = [
+        constant("w", np.ones((2, 3, height, 1), np.float32)),
+        constant("axes", np.array([2])),
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Squeeze", ["c", "axes"], ["y"], name="squeeze"),
+    ]
+    return make_model(nodes, [tensor("x", TensorProto.FLOAT, [-1, 3, None, None])], [tensor("y", TensorProto.FLOAT, None)])

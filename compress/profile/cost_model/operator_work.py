@@ -6,7 +6,7 @@ norms and activations into the preceding convolution; a reshape moves no data. T
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -25,9 +25,13 @@ CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "DeformCo
 PRODUCTS = {"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "QGemm"}
 RECURRENCES = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}
 INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearAdd", "QLinearGlobalAveragePool"}
+COUNTED = CONVOLUTIONS | PRODUCTS | RECURRENCES | {"Einsum"}
+"""Operators with sums of products that are counted, those of ONNX Runtime's own included."""
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
 FUSED = {"Relu", "Clip", "BatchNormalization", "LeakyRelu", "Add"}
 """Fused into the preceding convolution or product by ONNX Runtime and TensorRT; Add is the residual sum."""
+CONTROL_FLOW = {"If", "Loop", "Scan"}
+"""The operators inside are counted."""
 FREE = {"Reshape", "Flatten", "Identity", "Dropout", "Constant", "Shape", "Squeeze", "Unsqueeze", "Cast"}
 """Move a negligible amount of data in a vision network."""
 
@@ -54,14 +58,15 @@ class OperatorWork:
 
 
 def operator_work(path: Path) -> tuple[OperatorWork, ...]:
-    """Work of every operator that a runtime executes for one sample.
+    """Work of every operator that a runtime executes for one sample, from inferred shapes; see also `executed_work`.
 
     Raises:
         ConversionError: The file cannot be read, or is not an ONNX file.
         DeviceError: The shapes of the graph are not known even at batch 1.
     """
     try:
-        return tuple(_Graph(load(path), path).work())
+        graph = at_batch_one(load(path)).graph
+        return tuple(GraphWork(graph, shapes_in(graph), path).work())
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise ConversionError(msg) from error
@@ -114,20 +119,37 @@ def _at_batch_one_where_untold(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, *shape[1:]) if shape and shape[0] == 0 else shape
 
 
-class _Graph:
-    """Shapes, weights and neighbours of a model at batch 1."""
+class GraphWork:
+    """Work of the operators of one graph, without its subgraphs.
 
-    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
-        self.path = path
-        self.graph = at_batch_one(model).graph
-        self.shapes = shapes_in(self.graph)
+    Args:
+        graph: The graph.
+        shapes: By tensor. An unknown size is 0 or less, unless the shapes are `exact`.
+        path: Names the file in messages.
+        runs: Times that each node ran, by its position; None for once each.
+        exact: The shapes are those of a run: an axis of size 0 has no elements.
+    """
+
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        shapes: Mapping[str, tuple[int, ...]],
+        path: Path,
+        *,
+        runs: Mapping[int, int] | None = None,
+        exact: bool = False,
+    ) -> None:
+        self.path, self.graph, self.shapes = path, graph, shapes
+        self.runs, self.exact = runs, exact
         self.maker = {output: node for node in self.graph.node for output in node.output}
         self._after_product: dict[str, bool] = {}
 
     def work(self) -> Iterator[OperatorWork]:
-        for node in self.graph.node:
-            if node.op_type not in QUANTIZERS | FREE and not self._fused(node):
-                yield self._measure(node)
+        """Work of each operator that a runtime executes, once for each time that it runs."""
+        for index, node in enumerate(self.graph.node):
+            runs = 1 if self.runs is None else self.runs.get(index, 0)
+            if runs and node.op_type not in QUANTIZERS | FREE | CONTROL_FLOW and not self._fused(node):
+                yield from [self._measure(node)] * runs
 
     def _measure(self, node: onnx.NodeProto) -> OperatorWork:
         kind, operations = self._arithmetic(node)
@@ -202,6 +224,8 @@ class _Graph:
         return prod(self._shape(name))
 
     def _shape(self, name: str) -> tuple[int, ...]:
+        if self.exact:
+            return self.shapes.get(name, ())
         shape = self.shapes.get(name) or self._constant(name)
         if shape is None or any(size <= 0 for size in shape):
             if name in self.shapes and self.shapes[name] == ():

@@ -53,7 +53,10 @@ def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
 
 
 def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose node and tensor names hold the index of their node; inputs and outputs of the graph keep their names."""
+    """A copy whose node and tensor names hold the index of their node; inputs and outputs of the graph keep their names.
+
+    Nodes inside a branch or loop hold the index of the node of the main graph that they are in.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     interface = {value.name for value in (*copy.graph.input, *copy.graph.output)}
@@ -65,6 +68,12 @@ def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
                 renamed[name] = node.output[position] = f"origin{index}_{position}"
     for node in all_nodes(copy.graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
+    for index, node in enumerate(copy.graph.node):
+        inner = (
+            part for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) for part in all_nodes(graph)
+        )
+        for number, part in enumerate(inner):
+            part.name = f"origin{index}_{number}_"
     copy.graph.ClearField("value_info")
     return copy
 
@@ -78,14 +87,14 @@ def nodes_by_kernel(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[
     """
     producers = {name: index for index, node in enumerate(model.graph.node) for name in node.output if name}
     nodes: dict[str, set[int]] = {}
-    for kernel in optimized.graph.node:
+    for kernel in all_nodes(optimized.graph):
         tagged = {int(index) for name in (kernel.name, *kernel.output) for index in MARK.findall(name)}
         nodes[kernel.name] = tagged | {producers[name] for name in kernel.output if name in producers}
     owner: dict[int, str] = {}
     for name, indices in nodes.items():
         for index in indices:
             owner.setdefault(index, name)
-    fused = _FusedNodes(model, producers, owner, {kernel.name: kernel.op_type for kernel in optimized.graph.node})
+    fused = _FusedNodes(model, producers, owner, {kernel.name: kernel.op_type for kernel in all_nodes(optimized.graph)})
     for index in fused.assign():
         nodes[owner[index]].add(index)
     return {name: tuple(sorted(indices)) for name, indices in nodes.items()}

@@ -26,6 +26,7 @@ from scipy.optimize import brentq
 
 from compress.backends import onnx_files
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.fact import Fact
 from compress.profile.layers import kernel_to_node as origins
@@ -210,7 +211,7 @@ def _kernels(
     """Kernels with their nodes, from the events of one run and the times of all, (kernels, runs)."""
     nodes = origins.node_origins(model)
     indices_by_kernel = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
-    optimized_nodes = {node.name: node for node in optimized.graph.node}
+    optimized_nodes = {node.name: node for node in all_nodes(optimized.graph)}
     kernels = []
     for event, series in zip(events, milliseconds, strict=True):
         name = kernel_name(event)

@@ -16,6 +16,7 @@ from compress.core.errors import ConversionError
 GRAPH = "optimized.onnx"
 Event = dict[str, Any]
 """One event of the profile, as ONNX Runtime writes it: `cat`, `name`, `dur` in µs, `args`."""
+CONTROL_FLOW = ("If", "Loop", "Scan")
 WRITE_ERRORS = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
 """Messages of the runtime when it cannot write a file."""
 
@@ -74,11 +75,16 @@ def split_runs(events: list[Event]) -> list[list[Event]]:
     """Kernel events of each complete run, in order; the runtime writes the event `model_run` at the end of a run."""
     runs: list[list[Event]] = [[]]
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and _computes(event):
             runs[-1].append(event)
         elif event.get("name") == "model_run":
             runs.append([])
     return runs[:-1]
+
+
+def _computes(event: Event) -> bool:
+    """Whether an event is that of a kernel itself; that of a branch or loop holds the kernels inside, which have their own."""
+    return event.get("args", {}).get("op_name") not in CONTROL_FLOW
 
 
 def kernel_name(event: Event) -> str:

@@ -1,0 +1,157 @@
+"""Work of the operators that a file executes on given inputs, counted from one run of it.
+
+Shapes behind free axes, index arithmetic and control flow are only known when the network runs. ONNX Runtime's profiler writes
+the shapes of each kernel's inputs and outputs, those inside branches and loops too, once for each time that it runs. The graph
+runs without the runtime's optimizations, so that kernels are the nodes of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from onnx import inliner
+
+from compress.backends import onnx_files
+from compress.backends.read_graph import all_nodes
+from compress.backends.runner_protocol import Feeds
+from compress.core.errors import CompressError
+from compress.core.record import Quantity
+from compress.profile.cost_model.operator_work import COUNTED, QUANTIZERS, GraphWork, OperatorWork
+from compress.profile.layers.ort_profile import Event, ProfilingRunner, kernel_name
+
+TAG = re.compile(r"work(\d+)_")
+STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+NOT_COUNTED = frozenset({"DFT", "STFT", "DeformConv", "GridSample", "TreeEnsemble"})
+"""Operators of ONNX whose sums of products have no formula here."""
+WITHOUT_PRODUCTS = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu", "SkipLayerNormalization"})
+"""Operators of ONNX Runtime's own without sums of products, besides those named QLinear…."""
+
+
+@dataclass(frozen=True)
+class ExecutedWork:
+    """What one run executed.
+
+    Attributes:
+        operators: Work of each operator, once for each time that it ran.
+        uncounted: Operators that ran and whose products have no formula.
+    """
+
+    operators: tuple[OperatorWork, ...]
+    uncounted: tuple[str, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions, matrix products and recurrences."""
+        return sum(item.operations for item in self.operators if item.kind != "other") // 2
+
+
+def executed_work(path: Path, feeds: Feeds) -> ExecutedWork:
+    """Run a file once and count what it executes.
+
+    Args:
+        path: ONNX file.
+        feeds: Its inputs.
+
+    Raises:
+        ConversionError: It cannot be loaded or run.
+        DeviceError: The attributes or inputs of an operator are malformed, or memory ran out.
+    """
+    model = onnx_files.load(path)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    nodes = [*all_nodes(model.graph)]
+    names = [node.name for node in nodes]
+    for index, node in enumerate(nodes):
+        node.name = f"work{index}_"
+    events = _profile(model, feeds)
+    for node, name in zip(nodes, names, strict=True):
+        node.name = name
+    by_node = _by_node(events)
+    positions = {id(node): index for index, node in enumerate(nodes)}
+    operators: list[OperatorWork] = []
+    for graph in _graphs(model.graph):
+        indices = [positions[id(node)] for node in graph.node]
+        shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        for node, index in zip(graph.node, indices, strict=True):
+            for event in by_node.get(index, ())[:1]:
+                shapes |= _shapes(node.input, event, "input_type_shape") | _shapes(node.output, event, "output_type_shape")
+        runs = {place: len(by_node.get(index, ())) for place, index in enumerate(indices)}
+        operators += GraphWork(graph, shapes, path, runs=runs, exact=True).work()
+    ran = [nodes[index] for index in sorted(by_node)]
+    return ExecutedWork(tuple(operators), tuple(dict.fromkeys(_operator(node) for node in ran if not _is_counted(node))))
+
+
+def macs_quantity(path: Path, feeds: Feeds) -> Quantity:
+    """Multiply-accumulates of one run; missing, with the operator, where one is not counted."""
+    try:
+        work = executed_work(path, feeds)
+    except CompressError as error:
+        return Quantity.missing("MAC", f"the file does not run, so that nothing is counted ({error})")
+    if work.uncounted:
+        plural = len(work.uncounted) > 1
+        return Quantity.missing(
+            "MAC", f"operator{'s' * plural} {', '.join(work.uncounted)} {'are' if plural else 'is'} not counted"
+        )
+    return Quantity.measured(work.macs, "MAC", "counted on what one run executes", runs=1)
+
+
+class _AsWrittenRunner(ProfilingRunner):
+    """Profiles the nodes of the file: nothing is fused, and weights stay inputs of their kernels instead of being packed."""
+
+    def _options(self) -> Any:
+        self.level = "off"
+        options = super()._options()
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        return options
+
+
+def _profile(model: onnx.ModelProto, feeds: Feeds) -> list[Event]:
+    """Kernel events of one run, the graph as it stands."""
+    with TemporaryDirectory() as folder:
+        tagged = Path(folder) / "tagged.onnx"
+        onnx_files.save(model, tagged)
+        with _AsWrittenRunner(tagged, Path(folder), threads=1) as runner:
+            runner.run(feeds)
+            return [event for event in runner.read_events() if event.get("cat") == "Node"]
+
+
+def _by_node(events: Sequence[Event]) -> dict[int, list[Event]]:
+    """Kernel events by the number of the node."""
+    by_node: dict[int, list[Event]] = {}
+    for event in events:
+        match = TAG.match(kernel_name(event))
+        if match and event["name"].endswith("_kernel_time"):
+            by_node.setdefault(int(match[1]), []).append(event)
+    return by_node
+
+
+def _shapes(names: Sequence[str], event: Event, key: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of a node's tensors; an omitted one has no name and no shape. Sequences have none, so that none is told apart."""
+    present = [name for name in names if name]
+    shapes = [tuple(shape) for entry in event["args"].get(key) or () for shape in entry.values()]
+    return dict(zip(present, shapes, strict=True)) if len(present) == len(shapes) else {}
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph and those in its branches and loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _is_counted(node: onnx.NodeProto) -> bool:
+    if node.domain in STANDARD:
+        return node.op_type not in NOT_COUNTED
+    return node.op_type in COUNTED | QUANTIZERS | WITHOUT_PRODUCTS or node.op_type.startswith("QLinear")
+
+
+def _operator(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain not in STANDARD else str(node.op_type)
