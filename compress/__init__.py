@@ -32,6 +32,7 @@ _WHERE = {
     "Stage": "compress.core.stage",
     "StageRecord": "compress.core.record",
     "Train": "compress.train.stage",
+    "load": "compress.models.saved_network",
     "quantize_report": "compress.pipeline.quantize_report",
 }
 

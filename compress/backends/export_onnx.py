@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-import logging
-import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -18,6 +14,7 @@ from torch import nn
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
+from compress.backends.exporter_messages import innermost_reason, quiet_exporters
 from compress.backends.exporter_parity import (
     ParityError,
     ReferenceOutputs,
@@ -35,6 +32,7 @@ from compress.backends.rewrite_spatial_mean import reducemean_to_gap
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+from compress.core.signature import Signature
 from compress.core.stage import OnnxOptions
 from compress.data.batch import Split
 
@@ -117,10 +115,10 @@ def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOption
         if first is None:
             return model, notes
         frozen = frozen_branches(reference, first) if exporter is _with_tracing else ()
-        return model, (*notes, Fact.of(code, reason=_reason(first)), *frozen)
+        return model, (*notes, Fact.of(code, reason=innermost_reason(first)), *frozen)
     if isinstance(first, ParityError):
         raise first
-    msg = f"the network cannot be exported to ONNX: {_reason(first)}; change that operation or the size of its inputs"
+    msg = f"the network cannot be exported to ONNX: {innermost_reason(first)}; change that operation or the size of its inputs"
     raise ConversionError(msg) from first
 
 
@@ -131,7 +129,7 @@ def _convert_with(
     network = prepare_for_export(reference.network)
     opset = options.opset or OPSET
     notes: tuple[Fact, ...] = ()
-    with _quiet():
+    with quiet_exporters():
         model = exporter(network, spec, opset)
         if newer := _newer_operators(model, opset):
             if options.opset is not None:
@@ -170,10 +168,7 @@ def _finish(model: ir.Model, spec: NetworkSpec) -> onnx.ModelProto:
 
 
 def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: bool = True) -> ir.Model:
-    signature = spec.signature
-    axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
-    free = signature.dynamic_axes()
-    shapes = tuple({index: axes[axis] for index, axis in free.get(each.name, {}).items()} for each in signature.inputs)
+    signature, free = spec.signature, spec.signature.dynamic_axes()
     program = torch.onnx.export(
         network,
         tuple(signature.example(2 if dynamic else 1, seed=None).values()),
@@ -181,7 +176,7 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         opset_version=opset,
         input_names=[each.name for each in signature.inputs],
         output_names=list(spec.output_names),
-        dynamic_shapes=shapes if dynamic else None,
+        dynamic_shapes=dynamic_shapes(signature) if dynamic else None,
         verbose=False,
     )
     if program is None:
@@ -194,6 +189,13 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
                 msg = f"the exporter specialised the {axis} of {each.name}"
                 raise ConversionError(msg)
     return model
+
+
+def dynamic_shapes(signature: Signature) -> tuple[dict[int, torch.export.Dim], ...]:
+    """Free axes of each input by position, as `torch.export` takes them; equal names are one axis."""
+    axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
+    free = signature.dynamic_axes()
+    return tuple({index: axes[axis] for index, axis in free.get(each.name, {}).items()} for each in signature.inputs)
 
 
 def _with_fixed_batch(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:
@@ -215,43 +217,3 @@ def _with_tracing(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model
     )
     model: ir.Model = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
     return model
-
-
-LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' progress, deprecations of torch's own internals and tracer warnings off the user's screen."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stderr(io.StringIO()),
-        ):  # torch.export prints the graph that it could not finish
-            for category in (DeprecationWarning, FutureWarning, UserWarning):
-                warnings.filterwarnings(
-                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
-                )
-            warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _reason(error: BaseException | None) -> str:
-    """The innermost cause in one line, the operator first when the exporter names one."""
-    texts = []
-    while error is not None:
-        texts.append(f"{type(error).__name__}: {error}")
-        error = error.__cause__ or error.__context__
-    operator = next(
-        (match[0] for text in texts if (match := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
-    )
-    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
-    return f"operator {operator}: {innermost}" if operator else innermost

@@ -109,6 +109,7 @@ class Context:
             before there is one.
         load_float_network: Loads the last torch network of the chain, which `float_file` is the export of; None before there is
             one.
+        torch_folder: Folder of the stage that left the last torch network; None before there is one.
         targets: Profiles of all devices that the recipe names.
         budget: Limits of the recipe; None where it has none.
         device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
@@ -130,6 +131,7 @@ class Context:
     teacher_files: tuple[Path, ...] = ()
     float_file: Path | None = None
     load_float_network: Callable[[], nn.Module] | None = None
+    torch_folder: Path | None = None
     targets: tuple[Device, ...] = ()
     budget: Budget | None = None
     device: str = "auto"

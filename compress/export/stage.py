@@ -89,6 +89,7 @@ class Export(Stage):
             compare_engine(outcome.file_for("tensorrt"), context, pairs)
         for runtime in dict.fromkeys(name for name in choices.runtimes.values() if name not in ("onnxruntime", "tensorrt")):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
+        notes += _ship_network(candidate, context)
         tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
@@ -126,6 +127,20 @@ class Export(Stage):
         if needed_format == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
             return reason
         return None
+
+
+def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
+    """The last torch network of the chain, for whoever trains or exports it further; a note where it has no program."""
+    from compress.backends.export_program import export_program
+    from compress.models.saved_network import DESCRIPTION, PROGRAM, SHIPPED, copy_network
+
+    source, folder, load = context.torch_folder, context.folder / SHIPPED, context.load_float_network
+    if source is None or load is None or not (source / DESCRIPTION).is_file():
+        return ()
+    copy_network(source, folder)
+    if (folder / PROGRAM).exists():
+        return ()
+    return export_program(candidate.module if candidate.module is not None else load(), candidate.spec, folder / PROGRAM)
 
 
 def _exported(candidate: Candidate, context: Context) -> Path:

@@ -114,6 +114,12 @@ def _with_parts(reference: nn.Module, replaced: Mapping[str, parts.ReplaceablePa
     return module
 
 
+def has_other_structure(module: nn.Module, reference: nn.Module) -> bool:
+    """Whether a network differs from the same network freshly built in more than values: shapes, parts or names of tensors."""
+    shapes = [{name: tensor.shape for name, tensor in _named(network).items()} for network in (module, reference)]
+    return shapes[0] != shapes[1] or bool(parts.find_replaceable(module, reference))
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether `save` wrote this safetensors file."""
     with _opened(path) as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,13 +24,11 @@ from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
 from compress.core.user_code_key import user_code_key
 from compress.pipeline.plan import NetworkPlan, Plan
 from compress.pipeline.stage_key import stage_key, start_key, teacher_key
-from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput, save_output
+from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, Reference, StageOutput, save_output
 from compress.pipeline.task_data import check_requirements, check_targets
 from compress.pipeline.verdict import best_trained, reach_verdict
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from compress.config.devices import Device
     from compress.data.interface import Data
     from compress.tasks.base import Task
@@ -165,8 +162,9 @@ class PipelineExecutor:
             return None
         return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), task=self.task)
 
-    def _reference(self, network: NetworkPlan) -> Callable[[], nn.Module]:
-        return cache(lambda: network.build_architecture(self.data.spec)[0])
+    def _reference(self, network: NetworkPlan) -> Reference:
+        build = cache(lambda: network.build_architecture(self.data.spec)[0])
+        return Reference(build, network.architecture, self.task.name)
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
         """A network as the plan builds it, with notes on it."""
@@ -223,7 +221,8 @@ class PipelineExecutor:
         unchanged = pending.previous is not None and outcome.candidate is candidate
         check_outputs(outcome.candidate, pending.name, context.data.validation)
         evaluation = evaluate_outcome(pending, outcome, context, reference=self.baseline(), unchanged=unchanged)
-        save_output(outcome.candidate, folder, pending.build_reference, unchanged=unchanged, training_set=outcome.training_set)
+        made, build, training_set = outcome.candidate, pending.build_reference, outcome.training_set
+        saved = save_output(made, folder, build, unchanged=unchanged, training_set=training_set)
         for checkpoint in folder.glob("*.done.*"):
             checkpoint.unlink()  # the saved network holds the same weights
         record = self.directory.commit(
@@ -239,7 +238,7 @@ class PipelineExecutor:
                 results=outcome.results | evaluation.results,
                 benchmark_rows=outcome.benchmark_rows,
                 skipped=outcome.skipped,
-                notes=(*notes, *pending.export_notes, *outcome.notes, *evaluation.notes),
+                notes=(*notes, *pending.export_notes, *outcome.notes, *evaluation.notes, *saved),
                 warnings=(*pending.export_warnings, *outcome.warnings, *evaluation.warnings),
                 curves=outcome.curves,
                 tables=outcome.tables,
@@ -291,6 +290,7 @@ class PipelineExecutor:
             teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
             float_file=previous.float_onnx() if previous else None,
             load_float_network=previous.float_network if previous else None,
+            torch_folder=previous.torch_folder() if previous else None,
             targets=self.targets,
             budget=self.plan.budget,
             device=self.device,

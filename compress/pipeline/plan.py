@@ -47,6 +47,7 @@ class NetworkPlan:
         build_architecture: Builds the same network with any weights: the reference that checkpoints are read against.
         trained: Whether its initial weights are trained, so that they are worth measuring.
         training: How to train it before use (teachers).
+        architecture: Where it is from, without weights; None for a network that was built in Python.
     """
 
     key: dict[str, Any]
@@ -54,6 +55,7 @@ class NetworkPlan:
     build_architecture: BuildNetwork
     trained: bool
     training: Training | None = None
+    architecture: ModelSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
             # The code alone does not say what it reads.
             copies = _copies(*plan.build(load_data().spec))
-            return replace(copies, key=plan.key | copies.key, trained=plan.trained, training=plan.training)
+            return replace(plan, key=plan.key | copies.key, build=copies.build, build_architecture=copies.build_architecture)
         return plan
 
     return Plan(
@@ -152,6 +154,7 @@ def _network(
         build_architecture=builder(_without_weights(settings)),
         trained=settings.trained,
         training=training,
+        architecture=_without_weights(settings),
     )
 
 

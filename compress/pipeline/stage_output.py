@@ -15,14 +15,34 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metrics, StageRecord
 from compress.core.stage import Candidate, Context, Outcome
+from compress.models.saved_network import PROGRAM, WEIGHTS, write_description
+from compress.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = "model.safetensors"
 FLOAT_ONNX = "model.onnx"
 MANIFEST = "candidate.json"
 SCORES = "correct.npy"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The network, with any weights, that checkpoints are read against.
+
+    Attributes:
+        build: Builds it.
+        architecture: Where it is from; None for a network that was built in Python.
+        task: Name of the task that it is built for.
+    """
+
+    build: Callable[[], nn.Module]
+    architecture: ModelSettings | None = None
+    task: str = "classification"
+
+    def __call__(self) -> nn.Module:
+        """Build it."""
+        return self.build()
 
 
 @dataclass(frozen=True)
@@ -140,6 +160,12 @@ class StageOutput:
             return self.candidate().network()
         return self.previous.float_network()
 
+    def torch_folder(self) -> Path | None:
+        """Folder of the last torch network up to here; None where there is none."""
+        if self.record.form == "torch":
+            return self.origin.folder
+        return self.previous.torch_folder() if self.previous else None
+
     def training_set(self) -> Path | None:
         """The distilled set to train on from here, of the last stage that made one; None where none did."""
         name = read_manifest(self.folder).get("train")
@@ -160,16 +186,12 @@ def save_output(
     *,
     unchanged: bool,
     training_set: Path | None = None,
-) -> None:
-    """Write what `StageOutput.candidate` reads."""
+) -> tuple[Fact, ...]:
+    """Write what `StageOutput.candidate` and `compress.load` read; with a note where a pruned network has no program."""
+    notes: tuple[Fact, ...] = ()
     names = {runtime: str(path.relative_to(folder)) for runtime, path in candidate.files.items()} if not unchanged else {}
     if candidate.module is not None and not unchanged:
-        from compress.models.checkpoint import save
-        from compress.models.compressed_checkpoint import SPARSE_FRACTION, compress_checkpoint, zero_fraction
-
-        save(candidate.module, build_reference(), folder / WEIGHTS)
-        if zero_fraction(candidate.module) >= SPARSE_FRACTION:
-            compress_checkpoint(folder / WEIGHTS)
+        notes = _save_network(candidate.module, folder, candidate.spec, build_reference)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
     manifest: dict[str, Any] = {
         "form": candidate.form,
@@ -181,6 +203,24 @@ def save_output(
     if training_set is not None:
         manifest["train"] = str(training_set.relative_to(folder))
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+    return notes
+
+
+def _save_network(
+    module: nn.Module, folder: Path, spec: NetworkSpec, build_reference: Callable[[], nn.Module]
+) -> tuple[Fact, ...]:
+    """Weights and description; of a network whose structure was changed, which only `compress` can build, also a program."""
+    from compress.backends.export_program import export_program
+    from compress.models.checkpoint import has_other_structure, save
+    from compress.models.compressed_checkpoint import SPARSE_FRACTION, compress_checkpoint, zero_fraction
+
+    reference = build_reference()
+    save(module, reference, folder / WEIGHTS)
+    if zero_fraction(module) >= SPARSE_FRACTION:
+        compress_checkpoint(folder / WEIGHTS)
+    known = build_reference if isinstance(build_reference, Reference) else Reference(build_reference)
+    write_description(module, folder, spec, architecture=known.architecture, task=known.task)
+    return export_program(module, spec, folder / PROGRAM) if has_other_structure(module, reference) else ()
 
 
 def save_scores(scores: np.ndarray, folder: Path) -> None:

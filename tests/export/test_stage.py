@@ -18,6 +18,8 @@ from compress.backends import onnx_files
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.export.stage import Export
+from compress.models import checkpoint
+from compress.models.saved_network import DESCRIPTION, PROGRAM, SHIPPED, WEIGHTS, load, write_description
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target
 
@@ -43,6 +45,30 @@ def test_float_export_equals_torch_and_ships(network: nn.Module, context: Contex
     first, second = outcome.tables["parity"]
     assert (first["pair"], second["pair"]) == ("torch", "torch → ONNX float32")
     assert first["accuracy"] == second["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["stage with a program", "stage without"])
+def test_the_last_torch_network_ships_beside_the_artifacts(
+    known: bool, network: nn.Module, context: Context, exported: Path, tmp_path: Path
+) -> None:
+    stage = tmp_path / "prune"
+    stage.mkdir()
+    checkpoint.save(network, network, stage / WEIGHTS)
+    write_description(network, stage, SPEC, architecture=None, task="classification")
+    if known:
+        (stage / PROGRAM).write_bytes(b"program")
+    context = dataclasses.replace(
+        context, torch_folder=stage, load_float_network=lambda: network, float_file=exported, to_onnx=lambda _: exported
+    )
+    Export().run(Candidate(SPEC, network), context)
+    shipped = context.folder / SHIPPED
+    assert {path.name for path in shipped.iterdir()} == {WEIGHTS, DESCRIPTION, PROGRAM}
+    images = torch.randn(3, *SPEC.shape)
+    if known:
+        assert (shipped / PROGRAM).read_bytes() == b"program"
+    else:
+        torch.testing.assert_close(torch.export.load(shipped / PROGRAM).module()(images), network(images))
+    assert torch.equal(load(context.folder, reference=network)(images), network(images))
 
 
 def image(folder: Path, size: tuple[int, int]) -> Path:

@@ -272,3 +272,12 @@ def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "w.safetensors", metadata=metadata)
     with pytest.raises(ModelError, match="2 tensors differ"):
         checkpoint.load(tmp_path / "w.safetensors", nn.Linear(3, 2))
+
+
+def test_another_structure_is_one_of_other_shapes_or_parts() -> None:
+    def net(width: int = 4, activation: nn.Module | None = None) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, width), activation or nn.Hardswish(), nn.Linear(width, 2))
+
+    assert not checkpoint.has_other_structure(net(), net())
+    assert checkpoint.has_other_structure(net(3), net())
+    assert checkpoint.has_other_structure(net(activation=nn.ReLU()), net())

@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+import compress
 from compress.core.progress import NullReporter
 from compress.core.record import RunRecord
 from compress.core.run_directory import RunDirectory
 from compress.core.sentences import render
+from compress.pipeline.check_run import check_run
 from compress.pipeline.pipeline import Pipeline
 
 RECIPE = """\
@@ -95,6 +98,24 @@ def test_the_artifact_ships_with_a_manifest_of_true_hashes(finished):
         for name, entry in json.loads(manifest.read_text())["files"].items():
             assert sha256(manifest.parent / name) == entry["sha256"]
     assert (finished.folder / "artifacts" / "host" / "model.onnx").is_file()
+
+
+def test_the_pruned_network_comes_back_from_the_run_and_its_files_are_checked(finished):
+    names = {"network.json", "model.safetensors", "model.pt2"}
+    folders = {folder: finished.folder / folder for folder in ("02-prune", "artifacts/torch")}
+    loaded = {folder: compress.load(path) for folder, path in folders.items()}
+    loaded["run"] = compress.load(finished.folder)
+    program = torch.export.load(folders["artifacts/torch"] / "model.pt2").module()
+    intact = check_run(finished.folder).intact
+    images = torch.rand(3, 3, 32, 32)
+    expected = loaded["02-prune"](images)
+    torch.testing.assert_close(program(images), expected)
+    for folder, path in folders.items():
+        assert names <= {file.name for file in path.iterdir()}
+        assert {f"{folder}/{name}" for name in names} <= set(intact)
+    assert all(torch.equal(network(images), expected) for network in loaded.values())
+    count = sum(parameter.numel() for parameter in loaded["run"].parameters())
+    assert count == finished.record.stages[1].after["parameters"].value
 
 
 def test_a_second_run_does_no_work(finished, recipe, out):

@@ -10,7 +10,18 @@ from torch import nn
 from compress.core.fact import Fact
 from compress.core.record import StageRecord
 from compress.core.stage import Candidate
-from compress.pipeline.stage_output import MANIFEST, SCORES, PendingStage, StageOutput, read_manifest, save_output, save_scores
+from compress.models.saved_network import DESCRIPTION, PROGRAM, WEIGHTS, load, read_description
+from compress.models.settings import ModelSettings
+from compress.pipeline.stage_output import (
+    MANIFEST,
+    SCORES,
+    PendingStage,
+    Reference,
+    StageOutput,
+    read_manifest,
+    save_output,
+    save_scores,
+)
 from tests.train.toy_training import conv_net, toy_data
 
 SPEC = toy_data().spec
@@ -75,6 +86,35 @@ def test_a_stage_that_changed_nothing_has_the_files_and_scores_of_the_one_before
     loaded = profile.scores()
     assert loaded is not None
     assert np.array_equal(loaded, scores)
+
+
+def test_any_torch_network_leaves_a_description_and_one_of_another_structure_also_a_program(tmp_path):
+    train = finished(tmp_path / "train", Candidate(SPEC, conv_net(5)))
+    assert sorted(path.name for path in train.folder.iterdir()) == [MANIFEST, WEIGHTS, DESCRIPTION]
+    pruned = finished(tmp_path / "prune", Candidate(SPEC, conv_net(5, width=4)), train)
+    assert {path.name for path in pruned.folder.iterdir()} == {MANIFEST, WEIGHTS, DESCRIPTION, PROGRAM}
+    images = torch.randn(3, *SPEC.shape)
+    program = torch.export.load(pruned.folder / PROGRAM).module()
+    with torch.no_grad():
+        expected = conv_net(5, width=4)(images)
+        torch.testing.assert_close(program(images), expected)
+        assert torch.equal(load(pruned.folder, reference=conv_net())(images), expected)
+
+
+def test_the_description_says_where_the_network_is_from(tmp_path):
+    settings = ModelSettings(source="torchvision:resnet18", args={"num_classes": 3})
+    save_output(Candidate(SPEC, conv_net()), tmp_path, Reference(conv_net, settings, "other"), unchanged=False)
+    description = read_description(tmp_path)
+    assert (description.architecture, description.task, description.spec) == (settings, "other", SPEC)
+
+
+def test_the_last_torch_network_is_in_the_folder_of_its_origin(tmp_path):
+    train = finished(tmp_path / "train", Candidate(SPEC, conv_net(5)))
+    profile = finished(tmp_path / "profile", train.candidate(), train, unchanged=True)
+    (tmp_path / "quantize").mkdir()
+    files = {"onnxruntime": tmp_path / "quantize" / "int8.onnx"}
+    quantize = finished(tmp_path / "quantize", Candidate(SPEC, files=files), profile)
+    assert quantize.torch_folder() == profile.torch_folder() == train.folder
 
 
 def test_scores_that_hold_code_are_not_loaded(tmp_path):

@@ -19,5 +19,6 @@ SENTENCES: Sentences = {
     "backends.exported_by_tracing": "exported by tracing, because torch.export could not keep the batch dynamic: {reason}",
     "backends.batch_fixed": "the batch is fixed to 1, because no exporter could keep it dynamic: {reason}",
     "backends.newer_opset": "exported with ONNX operator set {opset} instead of {default}, because {subject} needs it",
+    "backends.no_program": "there is no {subject}, which would run without this package, because of torch.export: {reason}",
     "backends.branch_frozen": _branch_frozen,
 }

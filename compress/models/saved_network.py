@@ -1,0 +1,156 @@
+"""A network in a folder that anybody can load: weights, and a description from which its module is built.
+
+    network.json         where the architecture is from, and the signature
+    model.safetensors    weights and structure, see `compress.models.checkpoint`
+    model.pt2            the same as a `torch.export` program, which needs no `compress`
+
+`compress.load(folder)` builds the architecture, gives it the recorded shapes and weights, and returns the module.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from compress import __version__
+from compress.core.atomic_files import write_text, write_with
+from compress.core.errors import ModelError
+from compress.core.frozen_model import FrozenModel
+from compress.core.network_spec import NetworkSpec
+from compress.core.registry import lookup
+from compress.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DESCRIPTION = "network.json"
+WEIGHTS = "model.safetensors"
+PROGRAM = "model.pt2"
+SHIPPED = Path("artifacts", "torch")
+"""Folder of the network among the files that ship, relative to a run or an export stage."""
+
+
+class NetworkDescription(FrozenModel):
+    """What `load` needs to know besides the weights.
+
+    Attributes:
+        version: Of this format.
+        compress: Version of the package that wrote it.
+        class_name: Class of the network.
+        architecture: The recipe's block, without weights; None for a network that was built in Python.
+        task: Name of the task that it was built for.
+        spec: Signature, class names and preprocessing.
+    """
+
+    version: Literal[1] = 1
+    compress: str = __version__
+    class_name: str
+    architecture: ModelSettings | None = None
+    task: str = "classification"
+    spec: NetworkSpec
+
+
+def write_description(
+    module: nn.Module, folder: Path, spec: NetworkSpec, *, architecture: ModelSettings | None, task: str
+) -> None:
+    """Write `network.json` beside the weights.
+
+    Args:
+        module: The network.
+        folder: That holds its weights.
+        spec: Its signature.
+        architecture: Where it is from; None for a network that was built in Python.
+        task: Name of the task that it was built for.
+    """
+    kind = type(module)
+    description = NetworkDescription(
+        class_name=f"{kind.__module__}.{kind.__qualname__}", architecture=architecture, task=task, spec=spec
+    )
+    write_text(folder / DESCRIPTION, description.model_dump_json(indent=1))
+
+
+def load(
+    folder: str | Path, *, reference: nn.Module | None = None, base: str | Path = ".", trust_code: bool = False
+) -> nn.Module:
+    """Load a network that a run left: of a torch stage (`02-prune`), of `artifacts/torch`, or of a whole run.
+
+    Args:
+        folder: That holds `network.json` and `model.safetensors`, or a run directory whose export stage wrote them.
+        reference: The network before it was compressed, freshly built, where the run began with a module built in Python.
+        base: Folder that the paths of `python:` and `hf:` sources start from.
+        trust_code: Whether a `python:` source may run.
+
+    Returns:
+        The module in eval mode on the CPU.
+
+    Raises:
+        ModelError: The folder holds no such network, or its files are damaged; or `reference` is needed.
+        TrustError: The architecture is code of the user's own, without `trust_code`.
+    """
+    from compress.models.checkpoint import load as load_checkpoint
+    from compress.models.compressed_checkpoint import decompressed
+
+    place = _place(Path(folder))
+    description = read_description(place)
+    if reference is None:
+        reference = _build(description, place, Path(base), trust_code=trust_code)
+    with decompressed(place / WEIGHTS) as path:
+        return load_checkpoint(path, reference)
+
+
+def read_description(folder: Path) -> NetworkDescription:
+    """Read `network.json`.
+
+    Raises:
+        ModelError: Missing or damaged.
+    """
+    path = folder / DESCRIPTION
+    try:
+        return NetworkDescription.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise ModelError(msg) from error
+    except ValidationError as error:
+        msg = f"{path} is no description of a network ({error.errors()[0]['msg']}); make it anew"
+        raise ModelError(msg) from error
+
+
+def copy_network(source: Path, target: Path) -> None:
+    """Copy description, weights and program of a stage; weights of a sparse network are unpacked."""
+    from compress.models.compressed_checkpoint import decompressed
+
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (DESCRIPTION, WEIGHTS, PROGRAM):
+        with decompressed(source / name) as path:
+            if path.is_file():
+                write_with(target / name, partial(shutil.copyfile, path))
+
+
+def _place(folder: Path) -> Path:
+    place = next((path for path in (folder, folder / SHIPPED) if (path / DESCRIPTION).is_file()), None)
+    if place is None:
+        msg = (
+            f"{folder} holds no {DESCRIPTION}; give the folder of a stage that leaves a torch network, such as 02-prune, or a "
+            "run directory with an export stage"
+        )
+        raise ModelError(msg)
+    return place
+
+
+def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_code: bool) -> nn.Module:
+    from compress.models.factory import build_model
+
+    if description.architecture is None:
+        msg = (
+            f"the network in {folder} was built in Python, as {description.class_name}: pass the network before compression as "
+            f"`reference`, or run {PROGRAM} where there is one, which needs no code: torch.export.load(PATH).module()"
+        )
+        raise ModelError(msg)
+    architecture = description.architecture.model_copy(update={"weights": None})  # a description makes nothing download
+    task = lookup("task", description.task).load()()
+    built = build_model(architecture, description.spec, seed=0, base=base, task=task, trust_code=trust_code)
+    return built.module
