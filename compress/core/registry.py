@@ -42,6 +42,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),
 
     Entry("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
+    Entry("task", "multilabel", "compress.tasks.multilabel:MultiLabel", "binary cross-entropy, macro F1"),
+    Entry("task", "regression", "compress.tasks.regression:Regression", "squared error, RMSE"),
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
     Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
 

@@ -1,0 +1,160 @@
+"""Multi-label classification: any number of K classes for each sample. Light: torch is imported when it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.core.network_spec import LOGITS
+from compress.core.record import Metric
+from compress.core.signature import BATCH, TensorSpec
+from compress.data.batch import TARGET, UNLABELLED, Tensors
+from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.infer_code import InferCode
+from compress.tasks.metric import Scores, TaskMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MACRO_F1 = Metric(name="macro_f1", label="macro F1", unit="fraction", higher_is_better=True)
+MEAN_PRECISION = Metric(name="mean_average_precision", label="mean average precision", unit="fraction", higher_is_better=True)
+
+TAG = InferCode(
+    "Name the classes of an image:  python infer.py image.png",
+    '''
+
+def tag(path, least=0.5):
+    """The classes of a probability of `least` or more, the likeliest first."""
+    logits = next(iter(run(preprocess(path)).values()))[0]
+    chances = 1 / (1 + np.exp(-logits))
+    labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+    return [(labels[k], float(chances[k])) for k in np.argsort(-chances) if chances[k] >= least]
+
+
+if __name__ == "__main__":
+    try:
+        answers = tag(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot classify {sys.argv[1]}: {error}")
+    for label, probability in answers:
+        print(f"{probability:6.1%}  {label}")
+''',
+)
+
+
+class MacroF1:
+    """Mean over the classes of F1 at a probability of ½, from counts summed over all samples.
+
+        F1_k = 2 TP_k / (2 TP_k + FP_k + FN_k),   mean over the classes with TP_k + FP_k + FN_k > 0
+
+    Attributes:
+        info: Its description.
+        is_mean: No.
+    """
+
+    info: Metric = MACRO_F1
+    is_mean: bool = False
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """TP, FP and FN of each sample and class, float32 (N, 3K). A logit that is not finite counts as the wrong answer."""
+        import torch
+
+        z, y = outputs[LOGITS], targets[TARGET]
+        known, is_true = y >= 0, y > 0.5
+        predicted = (z > 0).where(z.isfinite(), ~is_true)
+        counts = [predicted & is_true, predicted & ~is_true, ~predicted & is_true]
+        return torch.cat([count & known for count in counts], dim=1).float()
+
+    def value(self, scores: Scores) -> float:
+        """The mean of these samples; NaN where no class is there and none is predicted."""
+        import numpy as np
+
+        right, wrong, missed = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
+        total = 2 * right + wrong + missed
+        present = total > 0
+        return float((2 * right[present] / total[present]).mean()) if present.any() else float("nan")
+
+
+class MeanAveragePrecision:
+    """Mean over the classes of the area under precision and recall, by torchmetrics; it needs no threshold.
+
+    Attributes:
+        info: Its description.
+        is_mean: No.
+    """
+
+    info: Metric = MEAN_PRECISION
+    is_mean: bool = False
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Probabilities and targets, float32 (N, 2K); a target is −1 where the class is unknown."""
+        import torch
+
+        return torch.cat([outputs[LOGITS].sigmoid(), targets[TARGET].float().clamp(min=-1)], dim=1)
+
+    def value(self, scores: Scores) -> float:
+        """The mean of these samples, over the classes that one of them has."""
+        import torch
+        from torchmetrics.functional.classification import binary_average_precision
+
+        chances, targets = torch.from_numpy(scores.copy()).nan_to_num(0.0).chunk(2, dim=1)
+        columns = [(p[y >= 0], y[y >= 0].round().int()) for p, y in zip(chances.T, targets.T, strict=True)]
+        each = [float(binary_average_precision(p, y)) for p, y in columns if bool(y.any())]
+        return sum(each) / len(each) if each else float("nan")
+
+
+class MultiLabel(Task):
+    """Any number of K classes for each sample; outputs are logits (N, K), targets 0 or 1 for each class, float32 (N, K).
+
+    A negative target is an unknown one: it counts neither in the loss nor in the metrics.
+
+    Attributes:
+        name: `multilabel`.
+        metrics: `macro_f1` decides.
+        capabilities: Each answer is a choice of two classes, so a sample has K rows.
+        infer_code: Prints the classes.
+    """
+
+    name: ClassVar[str] = "multilabel"
+    metrics: ClassVar[tuple[TaskMetric, ...]] = (MacroF1(), MeanAveragePrecision())
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "image_input"))
+    infer_code: ClassVar[InferCode] = TAG
+
+    def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+        """Logits, (batch, K)."""
+        return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),)
+
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:
+        """0 or 1 for each class, (batch, K)."""
+        return (TensorSpec(name=TARGET, shape=(BATCH, len(classes))),)
+
+    def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
+        """Binary cross-entropy, averaged over the known targets of the batch; 0 where none is known.
+
+            L = −mean_{n,k} [ q log σ(z) + (1 − q) log(1 − σ(z)) ],   q = (1 − ε) y + ε / 2
+
+        Args:
+            outputs: Logits z, (N, K).
+            targets: y, (N, K).
+            label_smoothing: ε in [0, 1).
+
+        Returns:
+            Scalar, at least 0.
+        """
+        from torch.nn import functional as F
+
+        z, y = outputs[LOGITS], targets[TARGET]
+        known = y >= 0
+        if not bool(known.any()):
+            return z.sum() * 0.0
+        smoothed = (1 - label_smoothing) * y[known].to(z.dtype) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(z[known], smoothed)
+
+    def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
+        """A row of two logits (0, z) for each sample and class: its softmax is (1 − σ(z), σ(z))."""
+        import torch
+
+        z, y = outputs[LOGITS], targets[TARGET]
+        rows = torch.stack([torch.zeros_like(z), z], dim=-1).flatten(0, 1)
+        classes = y.round().long().where(y >= 0, UNLABELLED).flatten()
+        return Rows(rows, classes, torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1]))

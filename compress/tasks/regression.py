@@ -1,0 +1,198 @@
+"""Regression: real numbers for each sample, such as an age or an angle. Light: torch is imported when a loss is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from compress.core.errors import CompressError, DataError
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Metric
+from compress.core.signature import BATCH, TensorSpec
+from compress.data.batch import TARGET, UNLABELLED, Tensors
+from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.infer_code import InferCode
+from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VALUES = "values"
+"""Name of the output."""
+Error = Literal["squared", "absolute", "huber"]
+RMSE = Metric(name="rmse", label="RMSE", unit="1", higher_is_better=False)
+MAE = Metric(name="mae", label="mean absolute error", unit="1", higher_is_better=False)
+R2 = Metric(name="r2", label="R²", unit="fraction", higher_is_better=True)
+
+PREDICT = InferCode(
+    "Predict the values of an input:  python infer.py INPUT",
+    '''
+
+def predict(path):
+    """The values by their names."""
+    values = next(iter(run(preprocess(path)).values()))[0]
+    labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+    return dict(zip(labels, map(float, values)))
+
+
+if __name__ == "__main__":
+    try:
+        answers = predict(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot predict {sys.argv[1]}: {error}")
+    for label, value in answers.items():
+        print(f"{label}: {value:.6g}")
+''',
+)
+
+
+def residuals(values: Tensor, targets: Tensor, period: float | None) -> Tensor:
+    """Predicted minus true values, (N, V); of values with a period P the nearest, in [−P/2, P/2)."""
+    difference = values - targets
+    return difference if period is None else (difference + period / 2).remainder(period) - period / 2
+
+
+class MeanError(RatioOfSums):
+    """Mean of the absolute or the squared errors over samples and values; the root of the latter is the RMSE.
+
+    Args:
+        info: `MAE` or `RMSE`.
+        period: Of the values; None for none.
+    """
+
+    def __init__(self, info: Metric, period: float | None = None) -> None:
+        super().__init__(info)
+        self.period = period
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Sum of the errors, and number of values, of each sample, (N, 2); an output that is not finite makes it so."""
+        import torch
+
+        error = residuals(outputs[VALUES], targets[TARGET], self.period)
+        each = error.square() if self.info == RMSE else error.abs()
+        return torch.stack([each.sum(1), torch.full_like(each[:, 0], each.shape[1])], dim=1)
+
+    def value(self, scores: Scores) -> float:
+        """The mean error of these samples."""
+        mean = super().value(scores)
+        return float(mean**0.5) if self.info == RMSE else mean
+
+
+class Determination:
+    """Coefficient of determination R² = 1 − Σ(ŷ − y)² / Σ(y − ȳ)², the mean over the values.
+
+    Attributes:
+        info: Its description.
+        is_mean: No.
+    """
+
+    info: Metric = R2
+    is_mean: bool = False
+
+    def __init__(self, period: float | None = None) -> None:
+        self.period = period
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Squared error, target and its square of each value, float64 (N, 3V)."""
+        import torch
+
+        y = targets[TARGET].double()
+        error = residuals(outputs[VALUES].double(), y, self.period)
+        return torch.cat([error.square(), y, y.square()], dim=1)
+
+    def value(self, scores: Scores) -> float:
+        """R² of these samples; NaN where the targets are all equal."""
+        import numpy as np
+
+        error, total, squares = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
+        spread = squares - total**2 / len(scores)
+        varied = spread > 1e-12 * np.maximum(squares, 1e-300)
+        return float((1 - error[varied] / spread[varied]).mean()) if varied.any() else float("nan")
+
+
+class Regression(Task):
+    """V real numbers for each sample; outputs are values (N, V), targets float32 (N, V). The data's classes are their names.
+
+    Args:
+        error: What the loss averages: `squared`; `absolute`; `huber`, squared up to 1 and absolute beyond.
+        period: P of values that repeat, such as 360 for degrees: errors are those to the nearest equal value, at most P/2.
+
+    Attributes:
+        name: `regression`.
+        metrics: `rmse` decides, lower is better.
+        capabilities: Answers are no classes: losses compare them as numbers.
+        infer_code: Prints the values.
+
+    Raises:
+        CompressError: No such error, or a period that is not over 0.
+    """
+
+    name: ClassVar[str] = "regression"
+    metrics: ClassVar[tuple[TaskMetric, ...]] = (MeanError(RMSE), MeanError(MAE), Determination())
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "row_per_sample", "image_input"))
+    infer_code: ClassVar[InferCode] = PREDICT
+
+    def __init__(self, error: Error = "squared", period: float | None = None) -> None:
+        if error not in get_args(Error) or not (period is None or period > 0):
+            errors = ", ".join(get_args(Error))
+            msg = f"regression has error {error!r} and period {period}; errors are {errors}, a period is over 0"
+            raise CompressError(msg)
+        self.error, self.period = error, period
+        # The errors of its metrics have the period of the task.
+        self.metrics = (MeanError(RMSE, period), MeanError(MAE, period), Determination(period))  # type: ignore[misc]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Error and period where they are not the defaults."""
+        options = {"error": self.error, "period": self.period}
+        return {name: value for name, value in options.items() if value not in ("squared", None)}
+
+    def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
+        """Values, (batch, V)."""
+        return (TensorSpec(name=VALUES, shape=(BATCH, len(classes))),)
+
+    def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:
+        """Values, (batch, V)."""
+        return (TensorSpec(name=TARGET, shape=(BATCH, len(classes))),)
+
+    def check_spec(self, spec: NetworkSpec) -> None:
+        """Check that the values have names.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not spec.classes:
+            msg = "regression needs the names of its values as the data's classes, such as ['age']; there are none"
+            raise DataError(msg)
+
+    def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:  # noqa: ARG002
+        """Mean error over samples and values, see `error`.
+
+        Args:
+            outputs: Values, (N, V).
+            targets: Likewise.
+            label_smoothing: Has no meaning here.
+
+        Returns:
+            Scalar, at least 0.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        error = residuals(outputs[VALUES], targets[TARGET], self.period)
+        if self.error == "huber":
+            return F.huber_loss(error, torch.zeros_like(error))
+        return error.square().mean() if self.error == "squared" else error.abs().mean()
+
+    def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
+        """The values; of values with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π, whose distances respect it."""
+        import math
+
+        import torch
+
+        values = outputs[VALUES]
+        if self.period is not None:
+            angle = values * (2 * math.pi / self.period)
+            values = torch.cat([angle.cos(), angle.sin()], dim=1) * (self.period / (2 * math.pi))
+        none = torch.full((len(values),), UNLABELLED, device=values.device)
+        return Rows(values, none)
