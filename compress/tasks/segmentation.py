@@ -10,6 +10,8 @@ from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import IGNORED, TARGET, UNLABELLED, Tensors
 from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.infer_code import InferCode
+from compress.tasks.infer_segmentation import SEGMENT
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
 
 if TYPE_CHECKING:
@@ -82,10 +84,12 @@ class Segmentation(Task):
         name: `segmentation`.
         metrics: `mean_iou` decides.
         capabilities: Inputs are images; a sample has many classes and many rows.
+        infer_code: Writes the mask of an image.
     """
 
     name: ClassVar[str] = "segmentation"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (MeanIoU(), PixelAccuracy())
+    infer_code: ClassVar[InferCode] = SEGMENT
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "image_input"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
