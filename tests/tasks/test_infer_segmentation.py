@@ -56,17 +56,18 @@ def test_it_writes_the_mask_of_an_image_in_its_own_size_with_a_palette(folder, t
     Image.fromarray(pixels).save(tmp_path / "scene.jpg")
     done = run(folder, tmp_path / "scene.jpg")
     assert done.returncode == 0, done.stderr
-    mask = Image.open(tmp_path / "scene.mask.png")
-    assert (mask.mode, mask.size) == ("P", (64, 32))
-    assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
-    assert np.array_equal(np.asarray(mask), pixels[..., 0] > 0)
+    with Image.open(tmp_path / "scene.mask.png") as mask:
+        assert (mask.mode, mask.size) == ("P", (64, 32))
+        assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+        assert np.array_equal(np.asarray(mask), pixels[..., 0] > 0)
     assert done.stdout.splitlines()[1:] == [" 50.0%  dark", " 50.0%  bright"]
 
 
 def test_an_array_has_a_mask_of_the_networks_size(folder, tmp_path):
     np.save(tmp_path / "scene.npy", np.ones((3, 16, 16), dtype=np.float32))
     assert run(folder, tmp_path / "scene.npy").returncode == 0
-    assert np.asarray(Image.open(tmp_path / "scene.mask.png")).tolist() == [[1] * 16] * 16
+    with Image.open(tmp_path / "scene.mask.png") as mask:
+        assert np.asarray(mask).tolist() == [[1] * 16] * 16
 
 
 def test_an_unreadable_file_gives_one_line(folder, tmp_path):
