@@ -38,7 +38,6 @@ stages:
   - prune: {{importance: taylor, target: {{macs: 0.7}}, recover: {{epochs: 1, batch_size: 16}}}}
   - quantize: {{calibration: {{samples: 16}}, accept_if: {{keep: quantized}}}}
   - export: {{formats: [onnx]}}
-  - profile: {{devices: [host], seconds: 0.1}}
 """
 
 
