@@ -105,3 +105,22 @@ def test_the_result_table_is_the_committed_runs():
     final = record["stages"][-1]["after"]
     assert f"{final['accuracy']['value'] * 100:.2f} %" in README
     assert record["recipe"]["name"] == "resnet50_to_mobilenet"
+
+
+@pytest.mark.parametrize("folder", ["pipelines", "devices"])
+def test_the_readme_of_a_folder_lists_every_file_in_it(folder):
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / folder / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / folder).glob("*.yaml"))
+
+
+def test_the_budget_of_the_recipes_readme_is_one_of_classification():
+    import yaml
+
+    from compress.core.budget import Budget
+    from compress.tasks.classification import Classification
+
+    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    budget = Budget.model_validate(yaml.safe_load(example)["budget"])
+    assert list(budget.faults("classification", [metric.info for metric in Classification.metrics])) == []
+    assert len(budget.limits) == 2

@@ -170,3 +170,26 @@ def test_a_limit_on_a_device_is_refused_where_the_network_changes_after_its_prof
     ((path, message),) = issues(text + first + limit, tmp_path)
     assert path == "stages[1].profile"
     assert "move profile behind quantize" in message
+
+
+@pytest.mark.parametrize(
+    ("block", "path", "words"),
+    [
+        ("budget: {perplexity_rise: 0.1}", "budget.perplexity_rise", "no metric of the task classification"),
+        ("budget: {accuracy_rise: 0.1}", "budget.accuracy_rise", "write accuracy_drop"),
+        ("budget: {accuracy_dorp: 0.1}", "budget.accuracy_dorp", "did you mean 'accuracy_drop'"),
+        ("budget: {accuracy: 90}", "budget.accuracy", "0.9 is 90 %"),
+        ("budget: {accuracy_drop: true}", "budget.accuracy_drop", "expected a number"),
+        ("budget: {calibration_error: 0.1, accuracy_top5: 0.9, accuracy_top5_drop: 0.1}", None, ""),
+    ],
+)
+def test_limits_are_on_metrics_of_the_task(block, path, words):
+    text = f"{SMALL}\n{block}\n"
+    if path is None:
+        assert loads(text).budget.limits == {"calibration_error": 0.1, "accuracy_top5": 0.9, "accuracy_top5_drop": 0.1}
+        return
+    with pytest.raises(RecipeError) as error:
+        loads(text)
+    (issue,) = error.value.issues
+    assert issue.path == path
+    assert words in issue.message
