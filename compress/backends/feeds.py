@@ -53,6 +53,11 @@ def name_feeds(feeds: Feeds, names: Sequence[str], network: str) -> dict[str, Ar
     return {name: feeds[name] for name in names}
 
 
+def describe_feeds(feeds: Feeds) -> str:
+    """Shapes of inputs in words: `ids 1×128, rate scalar`."""
+    return ", ".join(f"{name} {'×'.join(map(str, array.shape)) or 'scalar'}" for name, array in feeds.items())
+
+
 def whole_inputs(sample: Feeds, shapes: InputShapes) -> frozenset[str]:
     """Inputs that a file takes without the axis of samples: a sample has one axis more than the file asks for."""
     return frozenset(name for name, shape in shapes.items() if shape is not None and sample[name].ndim == len(shape) + 1)

@@ -139,6 +139,14 @@ def zero_feeds(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
         raise DeviceError(msg) from error
 
 
+def feed_shapes(feeds: Feeds) -> dict[str, tuple[tuple[int, ...], str, int]]:
+    """Shape, NumPy type and value of each input for a process that only runs a file: zeros, the first value of integers."""
+    return {
+        name: (array.shape, array.dtype.name, 0 if array.dtype.kind == "f" or not array.size else int(array.flat[0]))
+        for name, array in feeds.items()
+    }
+
+
 def run_error(name: object, feeds: Feeds, expected: object, error: Exception) -> ConversionError | DeviceError:
     """The error of a failed run: out of memory, with the size of the inputs, or inputs that do not fit.
 

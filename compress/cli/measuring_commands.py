@@ -23,36 +23,66 @@ def profile(  # one parameter per flag: typer reads them from here
     batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, as in 1,8.")] = "",
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model, and of each point swept.")] = 2.0,
     layers: Annotated[bool, typer.Option("--layers", help="Also time every layer on this machine.")] = False,
+    shape: Annotated[
+        list[str],
+        typer.Option(metavar="NAME:1x3x320x320", help="Shape of an input; a range, as in tokens:1x16..512, is swept."),
+    ] = [],  # noqa: B006
+    feeds: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", parser=user_path, help="Feed these named arrays, saved by numpy.savez.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", parser=user_path, help="Draw the latency by size of a sweep.")
+    ] = None,
     soak: Annotated[
         str | None, typer.Option(metavar="TIME", help="Also run each model this long without pause: 90s, 10m.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
-    from compress.cli.render import show_benchmark, show_file_details, show_sweep
+    from compress.cli.render import show_benchmark, show_file_details, show_signatures, show_size_sweep, show_sweep
     from compress.cli.terminal import Terminal
     from compress.config.devices import load_device
+    from compress.core.atomic_files import write_with
+    from compress.profile.file_inputs import load_feeds
+    from compress.profile.input_shapes import parse_shapes
+    from compress.profile.latency.axis_sweep import draw_sweep
     from compress.profile.latency.sweep import sweep_files
     from compress.profile.layers_and_soak import profile_file_details
     from compress.profile.parse_duration import parse_duration
-    from compress.profile.profile_files import named, profile_files
+    from compress.profile.profile_files import named, plan_files, profile_files, sweep_sizes
 
     console = open_terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
     say = Terminal(open_terminal(stderr=True) if as_json else console)
-    subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say)
-    points, skipped = sweep_files(models, device_profiles, sizes, counts, seconds=seconds, reporter=say)
+    inputs = plan_files(models, parse_shapes(shape), load_feeds(feeds) if feeds else {})
+    subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say, inputs=inputs)
+    by_path = {path: inputs[name].feeds_of for name, path in named(models).items()}
+    points, skipped = sweep_files(models, device_profiles, sizes, counts, feeds=by_path, seconds=seconds, reporter=say)
+    by_size, left_out = sweep_sizes(models, device_profiles, inputs, threads=counts[0], seconds=seconds, reporter=say)
+    if figure is not None and by_size:
+        picture = draw_sweep(by_size)
+        write_with(figure, lambda aside: aside.write_bytes(picture))
     near = profile_file_details(
-        named(models), layered=layers, soak_seconds=length, threads=counts[0], seconds=seconds, reporter=say
-    )  # fmt: skip
+        named(models),
+        {name: plan.feeds() for name, plan in inputs.items()},
+        layered=layers,
+        soak_seconds=length,
+        threads=counts[0],
+        seconds=seconds,
+        reporter=say,
+    )
     if as_json:
         rows = [subject.model_dump(mode="json") for subject in subjects]
-        echo(json.dumps({"profile": rows, "sweep": points, **near.as_json()}, indent=1))
+        signatures = {name: plan.signature.model_dump(mode="json") for name, plan in inputs.items()}
+        by_name = {"profile": rows, "sweep": points, "sizes": by_size, "signatures": signatures}
+        echo(json.dumps({**by_name, **near.as_json()}, indent=1))
     else:
+        show_signatures(console, {name: plan.signature for name, plan in inputs.items()})
         show_benchmark(console, subjects)
-        show_sweep(console, points, skipped)
+        show_sweep(console, points, (*skipped, *left_out))
+        show_size_sweep(console, by_size)
         show_file_details(console, near)
 
 

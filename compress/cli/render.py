@@ -18,6 +18,7 @@ from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, is_budget_skippe
 from compress.pipeline.report.tables import summary_rows
 
 if TYPE_CHECKING:
+    from compress.core.signature import Signature
     from compress.pipeline.check_run import RunCheck
     from compress.pipeline.pipeline import Run
     from compress.pipeline.quantize_report import QuantizeReport
@@ -64,8 +65,26 @@ def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
             (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)
             for name, quantity in subject.quantities.items()
         ]
+        rows += [("inputs", subject.inputs, "")] if subject.inputs else []
         table(console, f"{subject.subject} on {subject.device} ({subject.runtime})", ("", "", "how"), rows)
         console.print()
+
+
+def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> None:
+    """What each file takes and gives; sizes of free axes are those of the rows below."""
+    for name, signature in signatures.items():
+        rows = [("takes", str(spec)) for spec in signature.inputs] + [("gives", str(spec)) for spec in signature.outputs]
+        table(console, name, ("", "name: type and shape"), rows, words=True)
+        console.print()
+
+
+def show_size_sweep(console: Console, points: Sequence[Mapping[str, Any]]) -> None:
+    """One row for each size of a free axis."""
+    if points:
+        header = ("file", "device", "axis", "size", "batch", "runs", "latency p50", "throughput")
+        rows = [[*(str(point[key]) for key in ("file", "device", "axis", "size", "batch", "runs")), *_timed(point)]
+                for point in points]  # fmt: skip
+        table(console, "latency by size", header, rows)
 
 
 def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: Sequence[Fact]) -> None:
@@ -133,8 +152,11 @@ def _reading(number: float | None, unit: str) -> str:
 
 
 def _point(point: Mapping[str, Any]) -> list[str]:
-    shown = (format_with_provenance(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s"))
-    return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *shown]
+    return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *_timed(point)]
+
+
+def _timed(point: Mapping[str, Any]) -> list[str]:
+    return [format_with_provenance(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s")]
 
 
 def show_verification(console: Console, verification: Verification) -> None:

@@ -138,6 +138,8 @@ class BenchmarkRow(FrozenModel):
         local: Measured on this machine, in one session with the other networks of the device.
         other_hardware: Hardware that was measured, where it is not that of the device profile; else empty.
         arrival: Arrival pattern of the latency that is reported first and that limits mean.
+        inputs: Shapes of the inputs of one run, and which of their sizes are typical ones that nobody gave; empty where the
+            row does not say.
     """
 
     subject: str
@@ -148,6 +150,7 @@ class BenchmarkRow(FrozenModel):
     local: bool = False
     other_hardware: str = ""
     arrival: Arrival = "back_to_back"
+    inputs: str = ""
     _older = _renamed(here="local")
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends.feeds import describe_feeds
 from compress.backends.onnxruntime_runner import provider_of
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned, zero_feeds
@@ -78,7 +79,8 @@ def measure_rows(
         for name, path in files.items():
             quantities = latencies(timings[name], device.contract.percentiles) | phases[name] | energy[name]
             quantities |= _memory(path, inputs[name], plan)
-            rows.append(_measured_row(name, path, timings[name], quantities, device))
+            row = _measured_row(name, path, timings[name], quantities, device)
+            rows.append(row.model_copy(update={"inputs": describe_feeds(inputs[name])}))
             bar.advance(note=name)
     return tuple(rows), timings
 
@@ -136,8 +138,15 @@ def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     }
 
 
-def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkRow, ...]:
+def estimate_rows(
+    files: Mapping[str, Path], device: Device, feeds: Mapping[str, Feeds] | None = None
+) -> tuple[BenchmarkRow, ...]:
     """Estimate files for a device out of reach; quantities that a roofline does not give are missing with the reason.
+
+    Args:
+        files: ONNX files by subject.
+        device: Its profile.
+        feeds: Inputs by subject, at which operators are counted; None counts them at batch 1.
 
     Raises:
         DeviceError: The profile lacks a figure that the estimate needs, or a graph's shapes are not known.
@@ -145,7 +154,7 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
     missing = f"{device.title} is not at hand"
     rows = []
     for name, path in files.items():
-        latency = cost.latency(path, device)
+        latency = cost.latency(path, device, feeds[name] if feeds else None)
         quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
@@ -160,7 +169,12 @@ def estimate_rows(files: Mapping[str, Path], device: Device) -> tuple[BenchmarkR
         quantities |= memory.sizes(path)
         rows.append(
             BenchmarkRow(
-                subject=name, device=device.name, runtime=f"{device.runtime} (assumed)", quantities=quantities, file=path.name
+                subject=name,
+                device=device.name,
+                runtime=f"{device.runtime} (assumed)",
+                quantities=quantities,
+                file=path.name,
+                inputs=describe_feeds(feeds[name]) if feeds else "",
             )
         )
     return tuple(rows)

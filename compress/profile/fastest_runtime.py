@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.backends.open_runner import file_for, open_runner
-from compress.backends.runner_protocol import Array, Feeds, zero_feeds
+from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
@@ -97,25 +97,6 @@ class RuntimeInputs:
             with open_runner(runtime, path, threads=threads) as runner:
                 outputs[subject] = [runner.run(batch) for batch in self.feeds[subject]]
         return outputs
-
-
-def noise_feeds(runtime: str, path: Path, batch: int, count: int = 8) -> list[Feeds]:
-    """Batches of normal noise in the input shapes of a file, for a file without data; integer inputs are zeros.
-
-    Raises:
-        ConversionError: The file cannot be loaded.
-        DeviceError: Its input shapes are not known.
-    """
-    random = np.random.default_rng(0)
-    with open_runner(runtime, path) as runner:
-        shapes = zero_feeds(runner, batch)
-    return [
-        {
-            name: random.normal(size=array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
-            for name, array in shapes.items()
-        }
-        for _ in range(count)
-    ]
 
 
 def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> RuntimeAgreement:

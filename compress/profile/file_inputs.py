@@ -18,9 +18,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from compress.backends.check_file import FeedShapes, check_onnx_file
+from compress.backends.check_file import check_onnx_file
+from compress.backends.feeds import describe_feeds
 from compress.backends.file_signature import read_signature
-from compress.backends.runner_protocol import Array, Feeds
+from compress.backends.runner_protocol import Array, Feeds, feed_shapes
 from compress.core.errors import DataError, SignatureError
 from compress.core.signature import BATCH, NO_SIZES, Signature, TensorSpec
 from compress.profile.input_shapes import Shape, SizeRange, fit_shapes
@@ -65,6 +66,10 @@ class FileInputs:
         given = {name: array for name, array in self.arrays.items() if made_up[name].shape == array.shape}
         return made_up | given
 
+    def feeds_of(self, batch: int) -> dict[str, Array]:
+        """Inputs of so many samples, for a sweep over the batch: made up, where given ones have another number."""
+        return replace(self, batch=None).feeds(batch)
+
     def samples(self, batch: int = 1) -> int:
         """Samples in one run: the given ones, else `batch`."""
         return batch if self.batch is None else self.batch
@@ -74,11 +79,6 @@ class FileInputs:
         shapes = describe_feeds(self.feeds(batch))
         typical = ", ".join(f"{axis} {self.signature.size(axis)}" for axis in self.typical)
         return f"{shapes} ({typical}: typical, not given)" if typical else shapes
-
-
-def describe_feeds(feeds: Feeds) -> str:
-    """Shapes of inputs: `ids 1×128, mask 1×128`."""
-    return ", ".join(f"{name} {'×'.join(map(str, array.shape)) or 'scalar'}" for name, array in feeds.items())
 
 
 def load_feeds(path: Path) -> dict[str, Array]:
@@ -125,12 +125,12 @@ def plan_inputs(path: Path, *, shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: 
     inputs = FileInputs(chosen, choice.sizes.get(BATCH), (), choice.sweep, arrays)
     missing = tuple(axis for axis in signature.free_axes if axis not in (*chosen.sizes, BATCH))
     if not missing:
-        check_onnx_file(path, [_shapes_of(inputs)])
+        check_onnx_file(path, [feed_shapes(inputs.feeds())])
         return inputs
     candidates = [
         replace(inputs, signature=chosen.with_sizes(**sizes), typical=missing) for sizes in _typical_sizes(signature, missing)
     ]
-    result = check_onnx_file(path, [_shapes_of(candidate) for candidate in candidates])
+    result = check_onnx_file(path, [feed_shapes(candidate.feeds()) for candidate in candidates])
     if result.ran is None:
         if "Non-zero status code" not in result.refusal and "INVALID_ARGUMENT" not in result.refusal:
             return candidates[0]  # it cannot be loaded; whoever runs it says why
@@ -141,14 +141,6 @@ def plan_inputs(path: Path, *, shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: 
         )
         raise SignatureError(msg)
     return candidates[result.ran]
-
-
-def _shapes_of(inputs: FileInputs) -> FeedShapes:
-    """What the process that tries a file is told: given floats as zeros, given integers as their first value."""
-    return {
-        name: (array.shape, array.dtype.name, 0 if array.dtype.kind == "f" or not array.size else int(array.flat[0]))
-        for name, array in inputs.feeds().items()
-    }
 
 
 def _example(inputs: FileInputs) -> str:

@@ -109,12 +109,20 @@ class FileDetails:
 
 
 def profile_file_details(
-    files: Mapping[str, Path], *, layered: bool, soak_seconds: float | None, threads: int, seconds: float, reporter: Reporter
+    files: Mapping[str, Path],
+    feeds: Mapping[str, Feeds],
+    *,
+    layered: bool,
+    soak_seconds: float | None,
+    threads: int,
+    seconds: float,
+    reporter: Reporter,
 ) -> FileDetails:
     """Time files layer by layer in turns, and run a soak test of one after the other.
 
     Args:
-        files: ONNX files by name; their inputs are zeros.
+        files: ONNX files by name.
+        feeds: Inputs by name of the file.
         layered: Whether to time by layer.
         soak_seconds: Duration of each soak test; None runs none.
         threads: Threads within an operator.
@@ -125,12 +133,12 @@ def profile_file_details(
         ConversionError: A file cannot be loaded or run.
         DeviceError: A file's input shapes are not known.
     """
-    times = layers.measure(files, threads=threads, seconds=seconds) if layered else {}
+    times = layers.measure(files, feeds, threads=threads, seconds=seconds) if layered else {}
     notes = [file_times.total(name) for name, file_times in times.items()]
     soaks = {}
     if soak_seconds is not None:
         for name, path in files.items():
-            soaks[name] = soak_file(path, soak_seconds, threads=threads, reporter=reporter)
+            soaks[name] = soak_file(path, soak_seconds, feeds=feeds[name], threads=threads, reporter=reporter)
             notes += soaks[name].notes(name)
     tables = {name: layer_tables.table(file_times) for name, file_times in times.items()}
     return FileDetails(tables, soaks, tuple(notes))

@@ -12,7 +12,7 @@ from compress.core.progress import NullReporter
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
 from compress.profile import fastest_runtime as runtimes
-from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_outputs, noise_feeds
+from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_outputs
 from compress.profile.profile_files import profile_files
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
@@ -171,16 +171,6 @@ def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
     (row,) = profile_files([tiny], [device], seconds=0.05, reporter=Lines())
     assert row.quantities["latency_p50_ms"].value < 4
     assert any("measured in fast" in line for line in said)
-
-
-def test_noise_has_the_shapes_of_the_file(save):
-    built = network()
-    built.graph.input.append(helper.make_tensor_value_info("ids", 7, ["n", 4]))
-    batches = noise_feeds("onnxruntime", save("two.onnx", built), 3, 2)
-    assert [{name: array.shape for name, array in each.items()} for each in batches] == [{"x": (3, 3, 8, 8), "ids": (3, 4)}] * 2
-    assert batches[0]["x"].std() > 0.5
-    assert not batches[0]["ids"].any()
-    assert (batches[0]["x"] != batches[1]["x"]).any()
 
 
 def test_agreement_counts_classes_and_the_largest_difference():

@@ -11,7 +11,7 @@ from compress.profile.layers_and_soak import LAYERS, profile_detail, profile_fil
 
 def test_nothing_is_done_that_was_not_asked_for(tiny):
     found = profile_file_details(
-        {"tiny": tiny}, layered=False, soak_seconds=None, threads=1, seconds=1.0, reporter=NullReporter()
+        {"tiny": tiny}, {}, layered=False, soak_seconds=None, threads=1, seconds=1.0, reporter=NullReporter()
     )
     assert found.as_json() == {"layers": {}, "soak": {}, "notes": ()}
 
@@ -63,5 +63,11 @@ def test_a_length_that_is_none_is_refused_before_anything_is_measured(tiny):
     assert "like 90s, 10m" in str(done.exception)
     with pytest.raises(CompressError, match="no such file"):
         profile_file_details(
-            {"x": tiny.parent / "x.onnx"}, layered=False, soak_seconds=1, threads=1, seconds=1, reporter=NullReporter()
+            {"x": tiny.parent / "x.onnx"},
+            {"x": {}},
+            layered=False,
+            soak_seconds=1,
+            threads=1,
+            seconds=1,
+            reporter=NullReporter(),
         )

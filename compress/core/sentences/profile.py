@@ -172,6 +172,7 @@ SENTENCES: Sentences = {
     "profile.speedup_unknown": "not known whether the profiled network is faster than the {subject}: {reason}",
     "profile.sweep_failed": "{error}",
     "profile.sweep_fixed_batch": "the batch of {subject} is fixed at {fixed_batch}",
+    "profile.sweep_size_failed": "{error}",
     "profile.sweep_not_local": (
         "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
     ),
@@ -187,4 +188,5 @@ SUBJECTS: Sentences = {
     "profile.sweep_failed": "sweep at batch {batch}",
     "profile.sweep_fixed_batch": "sweep at batch {batch}",
     "profile.sweep_not_local": "sweep on {subject}",
+    "profile.sweep_size_failed": "{subject} with {axis} {size}",
 }

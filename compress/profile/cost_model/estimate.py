@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.devices.profile_schema import Efficiency, SourcedValue
 from compress.core.errors import DeviceError
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file
 from compress.profile.cost_model.calibration_file import Calibration
+from compress.profile.cost_model.executed_work import executed_work
 from compress.profile.cost_model.operator_work import CONVOLUTIONS, Number, OperatorWork, bytes_of, operator_work
 from compress.profile.cost_model.roofline_peaks import with_measured_peaks
 
@@ -55,14 +57,19 @@ class Estimate:
     band: tuple[float, float]
 
 
-def estimate(path: Path, device: Device) -> Estimate:
+def estimate(path: Path, device: Device, feeds: Feeds | None = None) -> Estimate:
     """Latency of an ONNX file at batch 1: by the device's calibration where there is a valid one, else by a roofline.
+
+    Args:
+        path: ONNX file.
+        device: Its profile.
+        feeds: Inputs of the run whose operators are counted; None counts them at batch 1 from inferred shapes.
 
     Raises:
         DeviceError: The profile lacks a figure that the estimate needs, or the graph's shapes are not known.
         ConversionError: Not an ONNX file.
     """
-    work = operator_work(path)
+    work = operator_work(path) if feeds is None else executed_work(path, feeds).operators
     calibration, reason = find_calibration(device)
     if calibration is not None:
         return calibrated_estimate(calibration, work)
@@ -71,9 +78,9 @@ def estimate(path: Path, device: Device) -> Estimate:
     return roofline_estimate(work, device, reason)
 
 
-def latency(path: Path, device: Device) -> Quantity:
+def latency(path: Path, device: Device, feeds: Feeds | None = None) -> Quantity:
     """The estimate as a quantity with its error band."""
-    result = estimate(path, device)
+    result = estimate(path, device, feeds)
     return Quantity.estimated(result.latency_ms, "ms", result.model, band=result.band)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from compress.backends.open_runner import open_runner
-from compress.backends.runner_protocol import Feeds, pinned, zero_feeds
+from compress.backends.runner_protocol import Feeds, pinned
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
@@ -104,16 +103,18 @@ def sweep_files(
     batches: Sequence[int],
     thread_counts: Sequence[int],
     *,
+    feeds: Mapping[Path, Callable[[int], Feeds]],
     seconds: float = 2.0,
     reporter: Reporter | None = None,
 ) -> tuple[tuple[dict[str, object], ...], tuple[Fact, ...]]:
-    """Sweep ONNX files on this machine, fed zeros of their own input shapes; other devices are listed as left out.
+    """Sweep ONNX files on this machine, each on its own inputs; other devices are listed as left out.
 
     Args:
         paths: ONNX files, one after the other; folders are passed over.
         devices: Profiles; those with `connection: local` are measured.
         batches: Samples in one run; with none it is one sample, and one thread count alone is then no sweep.
         thread_counts: Threads within an operator.
+        feeds: Inputs of so many samples, by file.
         seconds: Counted time of each point.
         reporter: Shows bars.
 
@@ -122,7 +123,7 @@ def sweep_files(
 
     Raises:
         ConversionError: A file cannot be loaded.
-        DeviceError: Input shapes are not known.
+        DeviceError: Memory ran out, or a processor to pin to does not exist.
     """
     rows: list[dict[str, object]] = []
     skipped: list[Fact] = []
@@ -133,10 +134,9 @@ def sweep_files(
     skipped += [Fact.of("profile.sweep_not_local", device.name) for device in devices if device.connection != "local"]
     for device, path in itertools.product(local_devices, files):
         plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
-        with pinned(plan.affinity), open_runner(plan.runtime, path) as runner:
-            feeds = partial(zero_feeds, runner)
+        with pinned(plan.affinity):
             points, skipped_points = sweep(
-                path, feeds, batches or (1,), thread_counts, plan, reporter=reporter or NullReporter()
+                path, feeds[path], batches or (1,), thread_counts, plan, reporter=reporter or NullReporter()
             )
         rows += [{"file": path.name, "device": device.name, **point} for point in points]
         skipped += skipped_points

@@ -16,7 +16,7 @@ from onnx import helper
 from onnx.external_data_helper import ExternalDataInfo
 
 from compress.backends.read_graph import all_nodes, read_graph
-from compress.backends.runner_protocol import Array
+from compress.backends.runner_protocol import Array, feed_shapes
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.record import Quantity
 from compress.profile.memory import gpu_memory as memory_gpu
@@ -79,7 +79,7 @@ def peak(
 
     Args:
         path: ONNX file.
-        feeds: Example inputs; the probe feeds zeros of these shapes.
+        feeds: Example inputs; the probe feeds zeros of these shapes, and the first value of integers.
         threads: Within an operator.
         runs: Inferences, two at least.
         provider: Execution provider of ONNX Runtime, or `openvino`.
@@ -93,7 +93,7 @@ def peak(
 def _run_probe(
     path: Path, feeds: Mapping[str, Array], threads: int, runs: int, provider: str
 ) -> tuple[Footprint, memory_gpu.GpuPeak]:
-    shapes = json.dumps({name: (array.shape, str(array.dtype)) for name, array in feeds.items()})
+    shapes = json.dumps(feed_shapes(feeds))
     # -P: the probe's folder holds modules with common names and must not come first on the path
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
     on_gpu = provider not in ON_CPU

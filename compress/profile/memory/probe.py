@@ -1,6 +1,6 @@
 """Run in a fresh process by `memory.peak`: load a model, run it, print its resident memory at each step.
 
-    python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32"]}' CPUExecutionProvider
+    python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32", 0]}' CPUExecutionProvider
 
 The last argument is an execution provider of ONNX Runtime, or `openvino`, which reports no arena. Imports nothing of
 this package.
@@ -83,6 +83,11 @@ def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, n
     return lambda feeds: session.run(None, feeds)
 
 
+def filled(shape: list[int], kind: str, value: int = 0) -> np.ndarray:
+    """An input of one value."""
+    return np.full(shape, value, kind) if value else np.zeros(shape, kind)
+
+
 def main() -> None:
     """Measure and print."""
     model, threads, runs, shapes, provider = (
@@ -97,7 +102,7 @@ def main() -> None:
     start = time.perf_counter_ns()
     run = open_model(model, threads, provider)
     footprint |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
-    feeds = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
+    feeds = {name: filled(*entry) for name, entry in shapes.items()}
     times = []
     for _ in range(max(2, runs)):
         start = time.perf_counter_ns()

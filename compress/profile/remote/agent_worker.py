@@ -93,7 +93,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         `clocks`.
     """
     from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
-    from compress.backends.runner_protocol import pinned, reload
+    from compress.backends.runner_protocol import feed_shapes, pinned, reload
     from compress.profile import power
     from compress.profile.latency.arrival import time_arrivals
     from compress.profile.latency.interleave import TimingPlan, interleave
@@ -128,7 +128,7 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         for name, card in spent.items():
             files[name]["power"] = {key: vars(quantity) for key, quantity in card.items()}
     for name, path in order["files"].items():
-        shapes = {key: (array.shape, str(array.dtype)) for key, array in feeds[name].items()}
+        shapes = feed_shapes(feeds[name])
         files[name]["memory"] = memory(path, shapes, order["threads"])
     return {"files": files, "processor_share": share, "clocks": {"before": before, "after": after}}
 

@@ -75,12 +75,12 @@ def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
 
 def test_files_are_swept_on_this_machine_alone(tiny):
     devices = [host(), load_device("jetson")]
-    rows, skipped = sweep_files([tiny], devices, (1, 4), (1,), seconds=0.02)
+    rows, skipped = sweep_files([tiny], devices, (1, 4), (1,), feeds={tiny: images}, seconds=0.02)
     assert [(row["file"], row["device"], row["batch"]) for row in rows] == [("tiny.onnx", "host", 1), ("tiny.onnx", "host", 4)]
     assert skipped == (Fact.of("profile.sweep_not_local", "jetson_orin_nano"),)
-    threads, _ = sweep_files([tiny], devices, (), (1, 2), seconds=0.02)
+    threads, _ = sweep_files([tiny], devices, (), (1, 2), feeds={tiny: images}, seconds=0.02)
     assert [(row["batch"], row["threads"]) for row in threads] == [(1, 1), (1, 2)]
-    assert sweep_files([tiny], devices, (), (1,)) == ((), ())
+    assert sweep_files([tiny], devices, (), (1,), feeds={}) == ((), ())
 
 
 def test_the_command_prints_and_writes_a_sweep(tiny, save):

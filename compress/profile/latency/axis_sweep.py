@@ -1,0 +1,103 @@
+"""Latency of a file at several sizes of one free axis, such as the length of a text, all in one interleaved session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import Feeds, pinned
+from compress.config.devices import Device
+from compress.core.errors import ConversionError, DeviceError
+from compress.core.fact import Fact
+from compress.core.progress import Reporter
+from compress.core.record import Quantity
+from compress.profile.latency.timing import time_runners
+from compress.profile.settings import MeasurementSettings
+
+Rows = tuple[dict[str, object], ...]
+
+
+def sweep_axis(
+    path: Path,
+    axis: str,
+    feeds: Mapping[int, Feeds],
+    device: Device,
+    *,
+    batch: int,
+    threads: int,
+    seconds: float,
+    reporter: Reporter,
+) -> tuple[Rows, tuple[Fact, ...]]:
+    """Time a file at every size of an axis on this machine; each size has a session of its own.
+
+    Args:
+        path: ONNX file.
+        axis: Name of the axis.
+        feeds: Inputs by size.
+        device: Profile of this machine.
+        batch: Samples in one run.
+        threads: Within an operator.
+        seconds: Counted time of each size.
+        reporter: Shows a bar.
+
+    Returns:
+        One row a size: `file`, `device`, `axis`, `size`, `batch`, `runs`, `latency_p50_ms` and `throughput_per_s`, quantities
+        as JSON; and the sizes that the file does not take, with the reason.
+
+    Raises:
+        ConversionError: The file cannot be loaded.
+        DeviceError: The runtime or a processor to pin to does not exist.
+    """
+    plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
+    skipped = []
+    with pinned(plan.affinity), ExitStack() as stack:
+        runners = {}
+        for size, inputs in feeds.items():
+            runner = stack.enter_context(open_runner(plan.runtime, path, threads=threads))
+            try:
+                runner.run(inputs)
+            except (ConversionError, DeviceError) as error:
+                skipped.append(Fact.of("profile.sweep_size_failed", path.name, axis=axis, size=size, error=str(error)))
+            else:
+                runners[str(size)] = runner
+        named = {name: feeds[int(name)] for name in runners}
+        timings = time_runners(runners, named, plan.timing, batch=batch, reporter=reporter) if runners else {}
+    rows = tuple(
+        {
+            "file": path.name,
+            "device": device.name,
+            "axis": axis,
+            "size": int(size),
+            "batch": batch,
+            "runs": len(timing.milliseconds),
+            "latency_p50_ms": timing.p50.model_dump(mode="json"),
+            "throughput_per_s": timing.throughput.model_dump(mode="json"),
+        }
+        for size, timing in timings.items()
+    )
+    return rows, tuple(skipped)
+
+
+def draw_sweep(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Figure of the median latency with its interval by size of the axis, one line a file: bytes of a PNG."""
+    from compress.core.plot_style import COLORS, error_bar, escape_text, new_figure, style_axes, to_png
+
+    figure = new_figure(7.2, 3.7)
+    axes = figure.add_subplot()
+    files = dict.fromkeys(str(row["file"]) for row in rows)
+    for index, file in enumerate(files):
+        own = [row for row in rows if row["file"] == file]
+        quantities = [Quantity.model_validate(row["latency_p50_ms"]) for row in own]
+        bars = [error_bar(quantity, 1.0) for quantity in quantities]
+        spread = [[low[0] for low, _ in bars], [high[0] for _, high in bars]]
+        values = [quantity.value or 0.0 for quantity in quantities]
+        sizes = [int(str(row["size"])) for row in own]
+        axes.errorbar(sizes, values, yerr=spread, marker="o", color=COLORS[index % len(COLORS)], label=escape_text(file))
+    axes.set_xlabel(escape_text(f"size of axis {', '.join(dict.fromkeys(str(row['axis']) for row in rows))}"))
+    axes.set_ylabel("median latency, ms")
+    axes.set_ylim(bottom=0)
+    style_axes(axes)
+    axes.legend(frameon=False, fontsize=8)
+    return to_png(figure)
