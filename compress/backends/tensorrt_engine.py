@@ -8,24 +8,20 @@ check the names that are used against the published API.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.signature import AxisSizes, Signature
 
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class ShapeProfile:
-    """Batch sizes that an engine takes; kernels are picked for `best`."""
-
-    least: int = 1
-    best: int = 1
-    most: int = 8
+BATCHES = AxisSizes(1, 1, 8)
+"""Batch sizes that an engine takes; kernels are picked for the typical one."""
+InputProfile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Least, typical and largest shape of an input."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +41,33 @@ class BuilderOptions:
     dla: int | None = None
 
 
+def free_shapes(signature: Signature, batch: AxisSizes = BATCHES) -> dict[str, InputProfile]:
+    """Shapes of the inputs with a free axis, as an optimization profile takes them; the others keep the shape of the file.
+
+    Args:
+        signature: Of the network, with sizes of its free axes.
+        batch: Sizes of the batch.
+
+    Raises:
+        SignatureError: The size of a free axis is not known.
+    """
+    free = {spec.name for spec in signature.inputs if any(isinstance(axis, str) for axis in spec.shape)}
+    return {name: profile for name, profile in signature.shape_profile(batch).items() if name in free}
+
+
 def build_engine(
     onnx_path: Path,
     engine_path: Path,
-    samples: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, InputProfile],
     *,
-    shapes: ShapeProfile = ShapeProfile(),
     options: BuilderOptions = BuilderOptions(),
 ) -> None:
     """Build and write an engine, whole or not at all. Needs a GPU; takes minutes.
 
     Args:
-        onnx_path: Float or Q/DQ network with a dynamic batch.
+        onnx_path: Float or Q/DQ network.
         engine_path: Where the engine appears.
-        samples: Shape of one sample, without the batch, by name of the input.
-        shapes: Batch sizes.
+        shapes: Of the inputs with a free axis, by name, see `free_shapes`.
         options: Of the builder.
 
     Raises:
@@ -76,7 +84,7 @@ def build_engine(
     if not parser.parse_from_file(str(onnx_path)):
         msg = f"TensorRT {trt.__version__} does not take {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
         raise ConversionError(msg)
-    config = _config(trt, builder, samples, shapes, options)
+    config = _config(trt, builder, shapes, options)
     timing_cache = options.timing_cache
     if timing_cache is not None:
         known = timing_cache.read_bytes() if timing_cache.exists() else b""
@@ -90,7 +98,7 @@ def build_engine(
         write_with(timing_cache, lambda aside: aside.write_bytes(config.get_timing_cache().serialize()))
 
 
-def _config(trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes: ShapeProfile, options: BuilderOptions) -> Any:
+def _config(trt: Any, builder: Any, shapes: Mapping[str, InputProfile], options: BuilderOptions) -> Any:
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * MIB)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -100,7 +108,7 @@ def _config(trt: Any, builder: Any, samples: Mapping[str, Sequence[int]], shapes
         config.default_device_type, config.DLA_core = trt.DeviceType.DLA, options.dla
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     profile = builder.create_optimization_profile()
-    for name, sample in samples.items():
-        profile.set_shape(name, *((batch, *sample) for batch in (shapes.least, shapes.best, shapes.most)))
+    for name, sizes in shapes.items():
+        profile.set_shape(name, *sizes)
     config.add_optimization_profile(profile)
     return config

@@ -147,11 +147,10 @@ class TensorRTRunner:
         """The engine, built now when an ONNX file was given."""
         if self.path.suffix != ".onnx":
             return self.path
-        from compress.backends import onnxruntime_runner
-        from compress.backends.tensorrt_engine import build_engine
+        from compress.backends.file_signature import read_signature
+        from compress.backends.tensorrt_engine import build_engine, free_shapes
 
-        with onnxruntime_runner.OnnxRuntimeRunner(self.path) as known:
-            shapes = {name: tuple(map(int, array.shape[1:])) for name, array in known.sample().items()}
+        shapes = free_shapes(read_signature(self.path))
         engine = Path(self._stack.enter_context(tempfile.TemporaryDirectory())) / "model.engine"
         build_engine(self.path, engine, shapes)
         return engine

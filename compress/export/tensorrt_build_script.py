@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
 from compress.backends import onnx_files
-from compress.backends.tensorrt_engine import ShapeProfile
+from compress.backends.tensorrt_engine import BATCHES, free_shapes
 from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.errors import ConversionError
 from compress.core.network_spec import NetworkSpec
+from compress.core.signature import AxisSizes
 from compress.export.infer_script import engine_script
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
@@ -29,7 +31,7 @@ def trtexec_command(
     engine_path: str,
     spec: NetworkSpec,
     *,
-    shapes: ShapeProfile = ShapeProfile(),  # noqa: B008 - frozen
+    batch: AxisSizes = BATCHES,
     release: str | None = None,
     int8: bool = False,
 ) -> list[str]:
@@ -38,20 +40,20 @@ def trtexec_command(
     Args:
         onnx_path: As `trtexec` is to see it.
         engine_path: Likewise.
-        spec: Input of the network.
-        shapes: Batch sizes that the engine takes; the best one is measured.
+        spec: Inputs of the network, with sizes of their free axes.
+        batch: Batch sizes that the engine takes; the typical one is measured.
         release: Of TensorRT; None for 10 or later.
         int8: The file has QuantizeLinear; before strongly typed networks, int8 has to be allowed.
     """
     known = release_of(release)
-    sample = "x".join(map(str, spec.shape))
-    named = {"min": shapes.least, "opt": shapes.best, "max": shapes.most}
+    shapes = free_shapes(spec.signature, batch)
+    least, typical, most = (_shapes({name: sizes[index] for name, sizes in shapes.items()}) for index in range(3))
+    named = {"minShapes": least, "optShapes": typical, "maxShapes": most, "shapes": typical}
     command = [
         "trtexec",
         f"--onnx={onnx_path}",
         f"--saveEngine={engine_path}",
-        *(f"--{name}Shapes={onnx_files.INPUT}:{size}x{sample}" for name, size in named.items()),
-        f"--shapes={onnx_files.INPUT}:{shapes.best}x{sample}",
+        *(f"--{name}={text}" for name, text in named.items() if text),
         "--stronglyTyped",
         "--memPoolSize=workspace:1024M",
         "--builderOptimizationLevel=3",
@@ -75,6 +77,15 @@ def trtexec_command(
     if known < SINCE["--stronglyTyped"] and int8:
         command.append("--int8")
     return [part for part in command if SINCE.get(part.partition("=")[0], OLDEST) <= known]
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Shapes as `trtexec` reads them: `ids:1x128,mask:1x128`; a name with a colon stands in quotes."""
+    return ",".join(f"{_quoted(name)}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if ":" in name else name
 
 
 def release_of(release: str | None) -> tuple[int, int]:

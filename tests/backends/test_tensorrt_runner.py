@@ -214,4 +214,4 @@ def test_an_onnx_file_is_built_into_an_engine_first(engine, tiny, monkeypatch):
     monkeypatch.setattr(builder, "build_engine", build)
     with TensorRTRunner(tiny) as runner:
         assert runner.run(inputs(1))
-    assert asked == [(tiny, {"x": (3, 8, 8)})]
+    assert asked == [(tiny, {"x": ((1, 3, 8, 8), (1, 3, 8, 8), (8, 3, 8, 8))})]

@@ -15,9 +15,11 @@ from torch import nn
 
 from compress.backends import tensorrt_engine as engine
 from compress.backends import tensorrt_runner as runner
-from compress.backends.tensorrt_engine import ShapeProfile, build_engine
+from compress.backends.tensorrt_engine import build_engine, free_shapes
 from compress.config.devices import load_device
-from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.errors import ConversionError, MissingPackageError, SignatureError
+from compress.core.network_spec import NetworkSpec
+from compress.core.signature import AxisSizes, Signature, TensorSpec
 from compress.core.stage import Candidate, Context
 from compress.export.stage import Export
 from compress.export.tensorrt_build_script import build_script, trtexec_command, unsupported_reason
@@ -79,12 +81,35 @@ def test_precision_comes_from_the_file_alone() -> None:
 def test_missing_package_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'compress\[tensorrt\]'"):
-        build_engine(tmp_path / "model.onnx", tmp_path / "model.engine", {"input": SPEC.shape})
+        build_engine(tmp_path / "model.onnx", tmp_path / "model.engine", free_shapes(SPEC.signature))
     assert list(tmp_path.iterdir()) == []
 
 
+def test_shapes_are_those_of_all_inputs_with_a_free_axis():
+    ids = TensorSpec(name="ids", dtype="int64", shape=("batch", "tokens"))
+    image = TensorSpec(name="image:0", shape=("batch", 3, "height", 8))
+    fixed = TensorSpec(name="rate", shape=(4,))
+    sizes = {"tokens": AxisSizes(1, 128, 512), "height": AxisSizes(32, 32, 64)}
+    command = trtexec_command(
+        "m.onnx",
+        "m.engine",
+        NetworkSpec(signature=Signature(inputs=(ids, image, fixed), sizes=sizes)),
+        batch=AxisSizes(1, 2, 4),
+    )
+    assert [part for part in command if "hapes=" in part] == [
+        "--minShapes=ids:1x1,'image:0':1x3x32x8",
+        "--optShapes=ids:2x128,'image:0':2x3x32x8",
+        "--maxShapes=ids:4x512,'image:0':4x3x64x8",
+        "--shapes=ids:2x128,'image:0':2x3x32x8",
+    ]
+    with pytest.raises(SignatureError, match="the size of the free axis 'tokens' is not known"):
+        trtexec_command("m.onnx", "m.engine", NetworkSpec(signature=Signature(inputs=(ids,))))
+    static = trtexec_command("m.onnx", "m.engine", NetworkSpec(signature=Signature(inputs=(fixed,))))
+    assert not any("hapes" in part for part in static), "trtexec refuses shapes of a network without free axes"
+
+
 def test_command_writes_every_choice_out() -> None:
-    command = trtexec_command("m.onnx", "m.engine", SPEC, shapes=ShapeProfile(1, 4, 16))
+    command = trtexec_command("m.onnx", "m.engine", SPEC, batch=AxisSizes(1, 4, 16))
     assert command[0] == "trtexec"
     flags = dict(part.removeprefix("--").partition("=")[::2] for part in command[1:])
     assert flags["onnx"] == "m.onnx"
