@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from compress.backends import onnx_files
-from compress.backends.read_graph import all_nodes, graph_inputs
+from compress.backends.read_graph import graph_inputs
 from compress.core.errors import ConversionError
 
 PROBE = Path(__file__).with_name("crash_probe.py")
@@ -53,7 +55,7 @@ def check_onnx_file(path: Path, tries: Sequence[FeedShapes] = (), *, timeout_s: 
             or of an impossible size, or ONNX Runtime crashes on it or does not finish.
     """
     model = onnx_files.load(path)
-    if any(isinstance(name, bytes) for name in _names(model.graph)):
+    if any(isinstance(text, bytes) for text in _texts(model)):
         msg = f"{path} has names that are not UTF-8; export it again"
         raise ConversionError(msg)
     if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
@@ -64,14 +66,15 @@ def check_onnx_file(path: Path, tries: Sequence[FeedShapes] = (), *, timeout_s: 
     return _run_apart(path, tries, timeout_s)
 
 
-def _names(graph: onnx.GraphProto) -> Iterator[object]:
-    """Names of nodes and tensors; protobuf gives bytes where one is not UTF-8."""
-    for node in all_nodes(graph):
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (attribute.name for attribute in node.attribute)
-        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        yield value.name
+def _texts(message: Message) -> Iterator[object]:
+    """All texts of a message: names, operators, free axes, metadata; protobuf gives bytes where one is not UTF-8."""
+    for field, value in message.ListFields():
+        values = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield from values
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in values:
+                yield from _texts(part)
 
 
 def _check_input(path: Path, value: onnx.ValueInfoProto) -> None:

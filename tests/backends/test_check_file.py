@@ -70,8 +70,11 @@ def test_odd_files_are_refused_in_words(tmp_path: Path, edit: Edit, message: str
         check_onnx_file(tmp_path / "model.onnx")
 
 
-def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(network().SerializeToString().replace(b"weight", b"we\xff\xfeht"))
+@pytest.mark.parametrize(("text", "damaged"), [(b"weight", b"we\xff\xfeht"), (b"batchaxis", b"batch\xffxis")])
+def test_texts_that_are_not_utf8_are_refused(tmp_path: Path, text: bytes, damaged: bytes) -> None:
+    model = network()
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_param = "batchaxis"
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(text, damaged))
     with pytest.raises(ConversionError, match="not UTF-8"):
         check_onnx_file(tmp_path / "model.onnx")
 
