@@ -126,7 +126,8 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
     elif kind == "python":
         parts["code"] = code_hash(rest, base)
     else:
-        parts[kind] = _version(kind)  # its code, and what `DEFAULT` means
+        package = lookup("model", kind).options.get("package", kind) if kind in names("model") else kind
+        parts[package] = _version(package)  # its code, and what `DEFAULT` means
     return parts
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from compress.tasks.calibration_samples import Sample
     from compress.tasks.output_agreement import OutputAgreement
 
-Capability = Literal["continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input"]
+Capability = Literal[
+    "continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input", "box_targets"
+]
 """What a method may ask of a task, see `CAPABILITIES`."""
 
 CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
@@ -33,6 +35,7 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "per_sample_score": "a deciding metric that is the mean of a score of each sample",
         "row_per_sample": "one row of answers for each sample",
         "image_input": "one image (C, H, W) as input, normalised per channel",
+        "box_targets": "boxes of objects as targets",
     }
 )
 """Each with what the task must have."""

@@ -115,7 +115,7 @@ class Detection(Task):
 
     name: ClassVar[str] = "detection"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (AveragePrecision("map50"), AveragePrecision("map50_95"))
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input", "class_rows"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input", "class_rows", "box_targets"))
     infer_code: ClassVar[InferCode] = DETECT
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002

@@ -32,7 +32,7 @@ SENTENCES: Sentences = {
         "stopped early after epoch {epoch} of {epochs}: no better validation {metric} for {patience} epochs"
     ),
     "train.teacher_logits_not_cached": (
-        "teacher logits were computed for every batch: the data source does not number the views of a sample"
+        "teacher logits were computed for every batch: they are stored where samples have one row each and numbered views"
     ),
     "train.teacher_logits_top_k": (
         "teacher logits were stored as the {k} most probable classes and the probability of the rest, "

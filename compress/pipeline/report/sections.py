@@ -59,8 +59,7 @@ def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]
     """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
     metric = deciding_metric(record)
     loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric)
-    label = f"{metric.label[:1].upper()}{metric.label[1:]}"
-    text = f"{label} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
+    text = f"{_sentence_start(metric.label)} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
     further = tables.further_table(record)
     yield Section(
         "Before and after",
@@ -134,3 +133,8 @@ def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
         pictures=pictures.get(f"stage-{stage.index}", ()),
         code=(("Parameters", dump(stage.parameters)),) if stage.parameters else (),
     )
+
+
+def _sentence_start(label: str) -> str:
+    """A label at the start of a sentence; one with capitals of its own, such as mAP50, stays as it is."""
+    return label[:1].upper() + label[1:] if label == label.lower() else label
