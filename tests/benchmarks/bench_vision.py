@@ -1,8 +1,8 @@
-"""Segmentation on drawn scenes: teacher, student alone, distilled, pruned and int8, over several seeds.
+"""Segmentation and detection on drawn scenes: teacher, student alone, distilled, pruned and int8, over several seeds.
 
     python tests/benchmarks/bench_vision.py segmentation --out DIR [--seeds 0,1,2] [--smoke] [--page PAGE.md]
 
-Each seed is a run of `pipelines/segmentation.yaml` with that seed for networks and data; DIR keeps the runs, and the next call
+Each seed is a run of `pipelines/segmentation.yaml` (or detection) with that seed for networks and data; DIR keeps the runs, and the next call
 continues them. Prints a Markdown section of the finished seeds, and with `--page` puts it in place of the section of that page.
 """
 
@@ -21,13 +21,14 @@ from compress.config.recipe import load
 from compress.core.record import Quantity, RunRecord
 from compress.data.factory import load_data
 from compress.pipeline.pipeline import Pipeline
+from compress.tasks.base import Task
+from compress.tasks.detection import Detection
 from compress.tasks.metric_quantity import loss_of
 from compress.tasks.segmentation import Segmentation
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = {"segmentation": ROOT / "pipelines" / "segmentation.yaml"}
-TASK = Segmentation()
-HEADING = "## Segmentation of drawn scenes"
+TASKS: dict[str, Task] = {"segmentation": Segmentation(), "detection": Detection()}
+RECIPES = {name: ROOT / "pipelines" / f"{name}.yaml" for name in TASKS}
 ARMS = ("teacher", "student alone", "student distilled", "pruned", "int8")
 POINT = 0.01
 
@@ -35,7 +36,7 @@ POINT = 0.01
 class Arm(NamedTuple):
     """A network of one seed."""
 
-    iou: Quantity
+    metric: Quantity
     size_bytes: float | None
     latency_ms: float | None
 
@@ -48,30 +49,31 @@ class SeedResult(NamedTuple):
     onnx_difference: float
 
 
-def run_seed(recipe: Path, seed: int, out: Path, *, smoke: bool) -> SeedResult:
+def run_seed(task: Task, seed: int, out: Path, *, smoke: bool) -> SeedResult:
     """Run the recipe, or continue it, and read its record."""
+    recipe, metric = RECIPES[task.name], task.metric
     overrides = (f"seed={seed}", f"data.seed={seed}")
     finished = Pipeline.load(recipe, overrides=overrides, smoke=smoke).run(out=out / f"seed{seed}")
     stages = stage_metrics(finished.record)
     arms = {
-        name: Arm(stages[stage]["mean_iou"], stages[stage]["size_bytes"].value, stages[stage]["latency_ms"].value)
+        name: Arm(stages[stage][metric], stages[stage]["size_bytes"].value, stages[stage]["latency_ms"].value)
         for name, stage in (
             ("teacher", "teacher"), ("student distilled", "distill"), ("pruned", "prune"), ("int8", "quantize")
         )
     }  # fmt: skip
     results = next(stage for stage in finished.record.stages if stage.name == "distill").results
     distilled = arms["student distilled"]
-    arms["student alone"] = Arm(results["control_mean_iou"], distilled.size_bytes, distilled.latency_ms)
+    arms["student alone"] = Arm(results[f"control_{metric}"], distilled.size_bytes, distilled.latency_ms)
     differences = {
-        "lost by int8 against the teacher": stages["quantize"]["mean_iou_drop"],
-        "gained by distillation over the student alone": results["mean_iou_over_control"],
+        "lost by int8 against the teacher": stages["quantize"][task.metric_info.loss_name],
+        "gained by distillation over the student alone": results[f"{metric}_over_control"],
     }
     settings = load(recipe, overrides=overrides, smoke=smoke).recipe.data
     test = load_data(settings, base=recipe.parent).test
-    reference = run_split(finished.folder / "02-prune" / "model.onnx", test, TASK).scores
-    quantized = run_split(next(finished.folder.glob("artifacts/*/model.onnx")), test, TASK).scores
-    differences["lost by int8 against its float network"] = loss_of(TASK.deciding, reference, quantized, "the float network")
-    onnx = abs(TASK.deciding.value(reference) - (stages["prune"]["mean_iou"].value or 0.0))
+    reference = run_split(finished.folder / "02-prune" / "model.onnx", test, task).scores
+    quantized = run_split(next(finished.folder.glob("artifacts/*/model.onnx")), test, task).scores
+    differences["lost by int8 against its float network"] = loss_of(task.deciding, reference, quantized, "the float network")
+    onnx = abs(task.deciding.value(reference) - (stages["prune"][metric].value or 0.0))
     return SeedResult(arms, differences, onnx)
 
 
@@ -86,32 +88,33 @@ def percent(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):.1f} % ({each})"
 
 
-def section(results: dict[int, SeedResult], *, smoke: bool) -> str:
+def section(task: Task, results: dict[int, SeedResult], *, smoke: bool) -> str:
     """The Markdown section."""
     seeds = sorted(results)
-    lines = [HEADING, ""]
+    label = task.metric_info.label
+    lines = [f"## {task.name.capitalize()} of drawn scenes", ""]
     lines += [
-        f"`pipelines/segmentation.yaml{' --smoke' if smoke else ''}` with seed {', '.join(map(str, seeds))}: "
+        f"`pipelines/{task.name}.yaml{' --smoke' if smoke else ''}` with seed {', '.join(map(str, seeds))}: "
         f"{len(seeds)} of the three seeds that are the goal. The scenes are synthetic, drawn by code; figures on them say "
-        "little about photographs. Mean IoU on the test split, one value for each seed; sizes are of ONNX files; latencies are "
+        f"little about photographs. The {label} on the test split, one value for each seed; sizes are of ONNX files; latencies are "
         "of ONNX Runtime, one thread, batch 1, taken while other processes ran, so only their ratios mean something.",
         "",
-        "| network | mean IoU | 95 % interval, seed by seed | size | against the teacher | latency | against the teacher |",
+        f"| network | {label} | 95 % interval, seed by seed | size | against the teacher | latency | against the teacher |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in ARMS:
         rows = [results[seed].arms[name] for seed in seeds]
         teachers = [results[seed].arms["teacher"] for seed in seeds]
-        intervals = "; ".join(f"{100 * (row.iou.low or 0):.1f}–{100 * (row.iou.high or 0):.1f}" for row in rows)
+        intervals = "; ".join(f"{100 * (row.metric.low or 0):.1f}–{100 * (row.metric.high or 0):.1f}" for row in rows)
         sizes = [size_ratio(teacher, row) for teacher, row in zip(teachers, rows, strict=True)]
         times = [time_ratio(teacher, row) for teacher, row in zip(teachers, rows, strict=True)]
         kilobytes = np.mean([row.size_bytes or 0 for row in rows]) / 1000
         milliseconds = np.mean([row.latency_ms or 0 for row in rows])
         lines.append(
-            f"| {name} | {percent([row.iou.value or 0 for row in rows])} | {intervals} | {kilobytes:.0f} kB | "
+            f"| {name} | {percent([row.metric.value or 0 for row in rows])} | {intervals} | {kilobytes:.0f} kB | "
             f"÷ {np.mean(sizes):.1f} | {milliseconds:.3f} ms | ÷ {np.mean(times):.1f} |"
         )
-    lines += ["", "| difference on the same test samples | seed | points of mean IoU, 95 % interval |", "| --- | --- | --- |"]
+    lines += ["", f"| difference on the same test samples | seed | points of {label}, 95 % interval |", "| --- | --- | --- |"]
     for name in results[seeds[0]].differences:
         for seed in seeds:
             quantity = results[seed].differences[name]
@@ -172,8 +175,8 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {}
     for seed in map(int, arguments.seeds.split(",")):
-        results[seed] = run_seed(RECIPES[arguments.part], seed, arguments.out, smoke=arguments.smoke)
-        text = section(results, smoke=arguments.smoke)
+        results[seed] = run_seed(TASKS[arguments.part], seed, arguments.out, smoke=arguments.smoke)
+        text = section(TASKS[arguments.part], results, smoke=arguments.smoke)
         if arguments.page:
             replace_section(arguments.page, text)
     print(text)
