@@ -70,13 +70,16 @@ def average_precision(scores: Floats, right: NDArray[np.bool_], positives: int) 
         right: Whether each is right, (D,).
         positives: Number of true boxes of this class, at least 1.
     """
-    hits = np.cumsum(right[np.argsort(-scores, kind="stable")])
-    if not len(hits):
-        return 0.0
-    precision = hits / np.arange(1, len(hits) + 1)
-    highest = np.maximum.accumulate(precision[::-1])[::-1]
-    index = np.searchsorted(hits / positives, RECALLS, side="left")
-    return float(np.where(index < len(hits), highest[np.minimum(index, len(hits) - 1)], 0.0).mean())
+    return _area(right[np.argsort(-scores, kind="stable")], positives)
+
+
+def _area(right: NDArray[np.bool_], positives: int) -> float:
+    """See `average_precision`; the highest score first. Precision is largest where a detection is right: these are enough."""
+    places = np.flatnonzero(right)
+    hits = np.arange(1, len(places) + 1)
+    highest = np.maximum.accumulate((hits / (places + 1))[::-1])[::-1]
+    index = np.searchsorted(hits / positives, RECALLS)
+    return float(highest[index[index < len(hits)]].sum() / len(RECALLS))
 
 
 def mean_average_precision(scores: Floats, classes: Integers, right: NDArray[np.bool_], positives: Integers) -> float:
@@ -88,8 +91,10 @@ def mean_average_precision(scores: Floats, classes: Integers, right: NDArray[np.
         right: (D, T).
         positives: Number of true boxes of each class, (K,).
     """
+    order = np.argsort(-scores, kind="stable")
+    classes, columns = classes[order], right[order].T
     values = []
     for number in np.flatnonzero(positives):
-        own = classes == number
-        values += [average_precision(scores[own], column[own], int(positives[number])) for column in right.T]
+        own = np.ascontiguousarray(columns[:, classes == number])
+        values += [_area(column, int(positives[number])) for column in own]
     return float(np.mean(values)) if values else float("nan")

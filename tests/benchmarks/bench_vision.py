@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_vision.py segmentation --out DIR [--seeds 0,1,2] [--smoke] [--page PAGE.md]
 
-Each seed is a run of `pipelines/segmentation.yaml` (or detection) with that seed for networks and data; DIR keeps the runs, and the next call
-continues them. Prints a Markdown section of the finished seeds, and with `--page` puts it in place of the section of that page.
+Each seed is a run of the recipe `pipelines/TASK.yaml` with that seed for networks and data; DIR keeps the runs, and the next
+call continues them. Prints a Markdown section of the finished seeds, and with `--page` puts it in place of the section of that
+page.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def section(task: Task, results: dict[int, SeedResult], *, smoke: bool) -> str:
     lines += [
         f"`pipelines/{task.name}.yaml{' --smoke' if smoke else ''}` with seed {', '.join(map(str, seeds))}: "
         f"{len(seeds)} of the three seeds that are the goal. The scenes are synthetic, drawn by code; figures on them say "
-        f"little about photographs. The {label} on the test split, one value for each seed; sizes are of ONNX files; latencies are "
-        "of ONNX Runtime, one thread, batch 1, taken while other processes ran, so only their ratios mean something.",
+        f"little about photographs. The {label} on the test split, one value for each seed; sizes are of ONNX files; latencies "
+        "are of ONNX Runtime, one thread, batch 1, taken while other processes ran, so only their ratios mean something.",
         "",
         f"| network | {label} | 95 % interval, seed by seed | size | against the teacher | latency | against the teacher |",
         "| --- | --- | --- | --- | --- | --- | --- |",
