@@ -121,7 +121,8 @@ def _context_block(channels: int) -> nn.Module:
         def forward(self, f: Tensor) -> Tensor:
             weights = self.place(f).flatten(2).softmax(2)
             context = torch.einsum("ncl,nl->nc", f.flatten(2), weights[:, 0])[..., None, None]
-            return f + self.change(context)
+            changed: Tensor = f + self.change(context)
+            return changed
 
     return ContextBlock()
 
