@@ -57,6 +57,7 @@ ENTRIES: tuple[Entry, ...] = (
           "drawn shapes and characters with exact masks"),
     Entry("data", "cifar10", "compress.data.sources.cifar:load_cifar10", "Krizhevsky 2009"),
     Entry("data", "cifar100", "compress.data.sources.cifar:load_cifar100", "Krizhevsky 2009"),
+    Entry("data", "npz", "compress.data.sources.npz:load", "named arrays of numpy", {"argument": "PATH"}),
     Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that dataset_distillation made",
           {"argument": "PATH"}),
     Entry("data", "drawn_boxes", "compress.data.sources.detection.drawn:load", "synthetic scenes with boxes, drawn by code"),

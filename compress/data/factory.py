@@ -14,6 +14,7 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.folder_listing import listing_hash
+from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
 
 
@@ -50,6 +51,8 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
         return {"listing": listing_hash(origin.path)}
     if origin.name == "masks":
         return {"listing": masks_hash(origin.path)}
+    if origin.name == "npz":
+        return {file.name: sha256(file) for file in npz_files(origin.path) if file.is_file()}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
     if origin.name == "distilled":

@@ -23,7 +23,8 @@ class DataSettings(FrozenModel):
 
     Attributes:
         source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks` for segmentation;
-            `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
+            `npz:PATH` (named arrays); `distilled:PATH` (a set that the stage `dataset_distillation` made);
+            `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.

@@ -1,0 +1,161 @@
+"""`npz:PATH`: named arrays of numpy, one file for all samples, or a folder with `train.npz`, `validation.npz` and `test.npz`.
+
+The arrays `target` and `classes` are the targets and the names of the classes; every other array is an input, in the order of
+the file. All but `classes` have the samples first. Inputs are given to the network as they are: normalise them before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.core.errors import DataError
+from compress.core.network_spec import NetworkSpec
+from compress.core.signature import BATCH, Signature, TensorSpec
+from compress.data.augment import seed_of
+from compress.data.batch import TARGET, Batch
+from compress.data.interface import Data
+from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.npz_files import SPLITS, npz_files
+from compress.data.stratified import Indices, stratified_hold_out
+
+CLASSES = "classes"
+Arrays = Mapping[str, np.ndarray]
+
+
+class ArraySplit:
+    """Samples in memory. See `compress.data.batch.Split` for the interface.
+
+    Args:
+        inputs: Each (N, …).
+        target: (N, …).
+    """
+
+    views: int | None = 1
+
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor) -> None:
+        self.inputs, self.target = dict(inputs), target
+        digest = hashlib.sha256()
+        for name, values in (*self.inputs.items(), (TARGET, target)):
+            digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+            digest.update(values.contiguous().numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches `epoch` gives."""
+        whole, rest = divmod(len(self), batch_size)
+        return whole + (rest > 1)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, last batch short."""
+        return (self._batch(samples) for samples in torch.split(torch.arange(len(self)), batch_size))
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:
+        """As `ordered`: there is one view."""
+        return (batch._replace(views=torch.full((batch.size,), number)) for batch in self.ordered(batch_size))
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches; a rest of one sample is left out."""
+        generator = torch.Generator().manual_seed(seed_of("order", seed, number))
+        order = torch.split(torch.randperm(len(self), generator=generator), batch_size)
+        return (self._batch(samples)._replace(views=torch.zeros_like(samples)) for samples in order[: self.batches(batch_size)])
+
+    def _batch(self, samples: Tensor) -> Batch:
+        return Batch({name: values[samples] for name, values in self.inputs.items()}, {TARGET: self.target[samples]}, samples)
+
+
+def load(settings: DataSettings, origin: DataSource) -> Data:
+    """Read the arrays and split them.
+
+    Raises:
+        DataError: Missing or damaged files, arrays of different lengths, no target, splits with different inputs.
+    """
+    path = origin.path
+    parts = [_read(file) for file in npz_files(path)] if path.is_dir() else _divide(_read(path), settings)
+    names = [name for name in parts[0] if name not in (TARGET, CLASSES)]
+    splits = []
+    for part, name in zip(parts, SPLITS, strict=True):
+        inputs = {key: _tensor(part[key]) for key in names if key in part}
+        if [values.shape[1:] for values in inputs.values()] != [parts[0][key].shape[1:] for key in names]:
+            msg = f"{path}: the {name} split has other inputs than the train split; give all the arrays {', '.join(names)}"
+            raise DataError(msg)
+        splits.append(ArraySplit(inputs, _tensor(part[TARGET])))
+    signature = Signature(
+        inputs=tuple(
+            TensorSpec.model_validate({"name": key, "dtype": str(values.dtype)[6:], "shape": (BATCH, *values.shape[1:])})
+            for key, values in splits[0].inputs.items()
+        )
+    )
+    spec = NetworkSpec(signature=signature, classes=_classes(parts[0]))
+    return Data(spec, splits[0], splits[1], splits[2], source=settings.source)
+
+
+def _read(path: Path) -> Arrays:
+    """Arrays of one file, checked."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        msg = f"cannot read {path}: {reason}; give an .npz file of numbers (np.savez), or a folder with one for each of"
+        raise DataError(f"{msg} {', '.join(SPLITS)}") from error
+    inputs = [name for name in arrays if name not in (TARGET, CLASSES)]
+    if TARGET not in arrays or not inputs:
+        msg = f"{path} has the arrays {', '.join(arrays) or 'none'}; it needs `target` and at least one input"
+        raise DataError(msg)
+    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in (*inputs, TARGET)}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        msg = f"{path}: the arrays hold different numbers of samples, or none ({counts}); the samples are the first axis"
+        raise DataError(msg)
+    for name in (*inputs, TARGET):
+        _check_numbers(path, name, arrays[name])
+    return arrays
+
+
+def _check_numbers(path: Path, name: str, values: np.ndarray) -> None:
+    if values.dtype.kind not in "fiub":
+        msg = f"{path}: {name} is {values.dtype}; arrays hold numbers"
+        raise DataError(msg)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        msg = f"{path}: {name} holds NaN or infinite values; mend the data"
+        raise DataError(msg)
+
+
+def _divide(arrays: Arrays, settings: DataSettings) -> list[Arrays]:
+    """Train, validation and test, by class where the targets are classes."""
+    target = arrays[TARGET]
+    is_class = target.ndim == 1 and target.dtype.kind in "iu"
+    labels: Indices = target.astype(np.int64) if is_class else np.zeros(len(target), np.int64)
+    rest, test = stratified_hold_out(labels, settings.test, settings.seed)
+    train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
+
+    def part(samples: Indices) -> Arrays:
+        return {name: values if name == CLASSES else values[samples] for name, values in arrays.items()}
+
+    return [part(rest[train]), part(rest[validation]), part(test)]
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """Real numbers as float32, integers as int64."""
+    if values.dtype.kind == "b":
+        return torch.from_numpy(np.ascontiguousarray(values))
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32 if values.dtype.kind == "f" else np.int64))
+
+
+def _classes(arrays: Arrays) -> tuple[str, ...]:
+    """Names of the classes, or numbers where there are none."""
+    if CLASSES in arrays:
+        return tuple(map(str, arrays[CLASSES].tolist()))
+    target = arrays[TARGET]
+    count = int(target.max()) + 1 if target.ndim == 1 and target.dtype.kind in "iu" else int(np.prod(target.shape[1:2]))
+    return tuple(map(str, range(count)))
