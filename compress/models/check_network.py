@@ -230,6 +230,9 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
 
 
 def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception, advice: Advice) -> str:
+    if spec.preprocessing is None or spec.image_channels is None:
+        inputs = ", ".join(map(str, spec.signature.inputs))
+        return f"{name} cannot take {inputs}, in this order: {message_line(error)}; change the network or the data"
     problem = f"{name} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
     works = smallest_size(network, spec.channels, max(spec.height, spec.width))
     if works is not None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 
-def recalibrate_batchnorm(network: nn.Module, batches: Sequence[Tensor]) -> bool:
-    """Count the statistics of batch norms anew over these images, in place; whether there are any.
+def recalibrate_batchnorm(network: nn.Module, batches: Sequence[tuple[Tensor, ...]]) -> bool:
+    """Count the statistics of batch norms anew over these batches of inputs, in place; whether there are any.
 
     What comes before a norm changed, so its mean and variance did (Li et al. 2020, "EagleEye", arXiv:2007.02491, section 3.2).
     """
@@ -24,7 +24,7 @@ def recalibrate_batchnorm(network: nn.Module, batches: Sequence[Tensor]) -> bool
     try:
         with torch.no_grad():
             for batch in batches:
-                network(batch)
+                network(*batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

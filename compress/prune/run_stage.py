@@ -155,7 +155,8 @@ class PruningRun:
         def recalibrate(network: nn.Module) -> None:
             device = resolve_device(context.device)
             images = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
-            recalibrate_batchnorm(network.to(device), [batch.input.to(device) for batch in images])
+            inputs = [tuple(batch.to(device).inputs.values()) for batch in images]
+            recalibrate_batchnorm(network.to(device), inputs)
             network.to("cpu")
 
         fraction = stage.target.fraction(removed)

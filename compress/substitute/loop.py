@@ -126,7 +126,7 @@ def _replace(
 def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
     """Recompute batch-norm statistics; keep them if validation accuracy does not drop."""
     module, last = copy.deepcopy(state.module), state.steps[-1]
-    if not recalibrate_batchnorm(module, batches):
+    if not recalibrate_batchnorm(module, [(batch,) for batch in batches]):
         return
     result = _scores(module, context)
     if context.task.metric_info.gain(last.score, result.metric) >= 0:

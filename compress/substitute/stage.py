@@ -14,6 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.substitute.operator_kinds import ACTIVATIONS, OPERATOR_KINDS, SQUEEZE_EXCITE
+from compress.tasks.base import Capability
 from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Substitute(Stage):
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
     trains: ClassVar[bool] = True
     compresses: ClassVar[bool] = True
+    requires: ClassVar[tuple[Capability, ...]] = ("continuous_input",)
 
     activations: Activation | Activations = "auto"
     squeeze_excite: Literal["auto", "remove", "keep"] = "auto"

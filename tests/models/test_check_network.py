@@ -6,8 +6,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import ModelError
-from compress.core.network_spec import image_spec
+from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.sentences import render
+from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.models.check_network import IN_PYTHON, check_each_alone, take_network
 from compress.train.checkpoints import network_hash
 
@@ -139,3 +140,10 @@ def test_rounding_is_no_difference_where_another_image_has_no_finite_output():
     images = torch.rand(4, 3, 12, 12)
     images[:, 0, 0, 0] = torch.tensor([0.1, 0.95, 0.2, 0.3])
     check_each_alone(undefined_for_the_second, (images,), "the network")
+
+
+def test_a_network_that_does_not_take_the_datas_inputs_is_told_which_they_are():
+    signal = TensorSpec(name="signal", shape=(BATCH, 2, 40))
+    spec = NetworkSpec(signature=Signature(inputs=(signal,), outputs=(TensorSpec(name="logits", shape=(BATCH, 3)),)))
+    with pytest.raises(ModelError, match=r"mine cannot take signal: float32 batch×2×40, in this order: .*channels"):
+        take_network(nn.Conv1d(3, 4, 3), spec, "mine")

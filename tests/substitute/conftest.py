@@ -115,7 +115,7 @@ def mobile() -> nn.Module:
     net = Mobile()
     with torch.no_grad():  # gates and statistics that are not those of a fresh network
         net.block.body[6].excite.bias.normal_(std=2.0)
-    recalibrate_batchnorm(net.eval(), [torch.randn(64, 3, 16, 16)])
+    recalibrate_batchnorm(net.eval(), [(torch.randn(64, 3, 16, 16),)])
     return net
 
 
