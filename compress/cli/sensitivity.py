@@ -1,4 +1,4 @@
-"""`compress sensitivity RECIPE`: the recipe up to its first pruning, then accuracy against the ratio of each layer."""
+"""`compress sensitivity RECIPE`: the recipe up to its first pruning, then the metric against the ratio of each layer."""
 
 from __future__ import annotations
 

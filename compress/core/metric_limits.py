@@ -1,9 +1,9 @@
 """Limits on the metrics of a task, as settings name them: on a metric itself, and on how much of it is lost.
 
-accuracy: 0.9              at least 90 %, since higher is better
-accuracy_drop: 0.01        at most one point less than the reference
-perplexity: 20             at most 20, since lower is better
-perplexity_rise: 0.03      at most 0.03 more than the reference
+- `accuracy: 0.9`: at least 90 %, since higher is better;
+- `accuracy_drop: 0.01`: at most one point less than the reference;
+- `perplexity: 20`: at most 20, since lower is better;
+- `perplexity_rise: 0.03`: at most 0.03 more than the reference.
 """
 
 from __future__ import annotations

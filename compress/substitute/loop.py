@@ -124,7 +124,7 @@ def _replace(
 
 
 def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], context: Context) -> None:
-    """Recompute batch-norm statistics; keep them if validation accuracy does not drop."""
+    """Recompute batch-norm statistics; keep them if the validation metric gets no worse."""
     module, last = copy.deepcopy(state.module), state.steps[-1]
     if not recalibrate_batchnorm(module, [(batch,) for batch in batches]):
         return
@@ -135,7 +135,7 @@ def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], c
 
 
 def _note(state: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
-    """Record accuracy and size of the network after a step."""
+    """Record metric and size of the network after a step."""
     state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, _scores(state.module, context)))
 
 

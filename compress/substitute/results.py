@@ -1,4 +1,4 @@
-"""Results of operator substitution for the record: accuracy and cost by step, replacements, skipped operators, speed-up."""
+"""Results of operator substitution for the record: metric and cost by step, replacements, skipped operators, speed-up."""
 
 from __future__ import annotations
 

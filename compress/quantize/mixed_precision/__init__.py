@@ -1,1 +1,1 @@
-"""Mixed precision: which layers stay in float, under an accuracy, size or latency budget."""
+"""Mixed precision: which layers stay in float, under a limit on the metric, size or latency."""
