@@ -1,14 +1,18 @@
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from pydantic import ValidationError
+from torch.nn import functional
 
 from compress.core.errors import ModelError
 from compress.core.record import Metric
 from compress.core.stage import Candidate
 from compress.prune.sensitivity import Sensitivity, max_ratios
 from compress.prune.stage import Prune
-from compress.tasks.classification import ACCURACY
+from compress.tasks.classification import ACCURACY, Classification
+from compress.tasks.metric import RatioOfSums
 
 
 def _row(layer, ratio, accuracy):
@@ -54,3 +58,26 @@ def test_faulty_settings_and_networks_are_refused(residual, spec, context):
         Sensitivity(ratios=())
     with pytest.raises(ModelError, match="may be pruned"):
         Sensitivity(protect=("*",)).run(Candidate(spec=spec, module=residual), context)
+
+
+class MeanLoss(RatioOfSums):
+    """Cross-entropy per sample: no fraction, and better when lower."""
+
+    def __init__(self):
+        super().__init__(Metric(name="nll", label="loss", unit="1", higher_is_better=False))
+
+    def scores(self, outputs, targets):
+        losses = functional.cross_entropy(outputs["logits"], targets["target"], reduction="none")
+        return torch.stack([losses, torch.ones_like(losses)], dim=1)
+
+
+class ByLoss(Classification):
+    metrics = (MeanLoss(),)
+
+
+def test_the_allowed_loss_of_a_metric_that_is_no_fraction_is_a_share_of_its_value(residual, spec, context):
+    Sensitivity(ratios=(0.9,), drop=0.2).run(Candidate(spec=spec, module=residual), replace(context, task=ByLoss()))
+    result = json.loads((context.folder / "sensitivity.json").read_text())
+    assert result["drop"] == pytest.approx(0.2 * result["dense_nll"])
+    for row in result["rows"]:
+        assert (result["max_ratio"][row["layer"]] == row["ratio"]) == (row["nll"] - result["dense_nll"] <= result["drop"])
