@@ -54,7 +54,7 @@ def test_one_sample_alone_and_a_batch_are_both_compared(tmp_path: Path) -> None:
 
 
 def test_randomness_is_named_as_the_reason(tmp_path: Path) -> None:
-    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), AlwaysDropout(), nn.Linear(3, 4)).eval()
+    net = nn.Sequential(AlwaysDropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)).eval()
     with pytest.raises(ConversionError, match="randomness"):
         export_onnx(net, SPEC, tmp_path / "model.onnx")
 

@@ -130,3 +130,5 @@ def test_a_signal_inside_the_hook_of_dropped_exceptions_is_asked_for_again() -> 
     interruption._repeat_lost(SimpleNamespace(exc_type=ValueError))  # type: ignore[arg-type]
     interruption._watched.setblocking(False)
     assert interruption._watched.recv(8) == REPEAT
+    interruption._watched.close()
+    interruption._waking.close()

@@ -16,10 +16,10 @@ def test_the_shift_is_the_difference_of_mean_outputs() -> None:
 
 
 def test_batches_are_spread_and_hold_enough_samples() -> None:
-    batches = [np.full((8, 1), index) for index in range(64)]
+    batches = [{"input": np.full((8, 1), index)} for index in range(64)]
     limited = limit_batches(batches)
-    assert sum(map(len, limited)) == SAMPLES
-    assert [int(batch[0, 0]) for batch in limited] == list(range(0, 64, 4))
+    assert sum(len(batch["input"]) for batch in limited) == SAMPLES
+    assert [int(batch["input"][0, 0]) for batch in limited] == list(range(0, 64, 4))
     assert len(limit_batches(batches[:3])) == 3
 
 
