@@ -221,6 +221,8 @@ def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> It
     kind, name = split_source(settings.source)
     if kind == "timm" and importlib.util.find_spec("timm") is None:
         yield (*path, "source"), str(MissingPackageError("timm", "timm", f"the network {settings.source}"))
+    if kind == "hf" and importlib.util.find_spec("transformers") is None:
+        yield (*path, "source"), str(MissingPackageError("transformers", "hf", f"the network {settings.source}"))
     if kind == "file":
         try:
             file = user_path(name, base)

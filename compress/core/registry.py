@@ -77,6 +77,8 @@ ENTRIES: tuple[Entry, ...] = (
           {"package": "torchvision"}),
     Entry("model", "segmenter", "compress.models.sources.segmenter:build", "small encoders with a decoder",
           {"package": "torchvision"}),
+    Entry("model", "hf", "compress.models.sources.hugging_face:build", "Wolf et al. 2020, transformers, arXiv:1910.03771",
+          {"package": "transformers"}),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 

@@ -75,7 +75,7 @@ def build_model(
     Raises:
         ModelError: Unknown network, weights that do not fit, images too small for it, outputs that are not (N, K).
         TrustError: `python:` without `trust_code`.
-        MissingPackageError: `timm:` without timm.
+        MissingPackageError: `timm:` without timm, `hf:` without transformers.
     """
     import torch
 
@@ -125,6 +125,10 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
             parts |= model_fingerprint(settings.model_copy(update={"source": settings.architecture}), base)
     elif kind == "python":
         parts["code"] = code_hash(rest, base)
+    elif kind == "hf":
+        parts["transformers"] = _version("transformers")
+        folder = user_path(rest, base)
+        parts["files"] = {path.name: sha256(path) for path in sorted(folder.glob("*.*")) if path.is_file()}
     else:
         package = lookup("model", kind).options.get("package", kind) if kind in names("model") else kind
         parts[package] = _version(package)  # its code, and what `DEFAULT` means

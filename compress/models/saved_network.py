@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,8 @@ from compress.core.errors import ModelError
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup
-from compress.models.settings import ModelSettings
+from compress.core.user_path import user_path
+from compress.models.settings import CONFIG, ModelSettings, split_source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,6 +132,16 @@ def copy_network(source: Path, target: Path) -> None:
                 write_with(target / name, partial(shutil.copyfile, path))
 
 
+def portable_architecture(settings: ModelSettings, base: Path) -> ModelSettings:
+    """The network without weights; with the configuration of an `hf:` folder in place of the folder, which may be elsewhere."""
+    settings = settings.without_weights()
+    kind, name = split_source(settings.source)
+    file = user_path(name, base) / "config.json"
+    if kind != "hf" or not file.is_file():
+        return settings
+    return settings.model_copy(update={"args": {**settings.args, CONFIG: json.loads(file.read_bytes())}})
+
+
 def _place(folder: Path) -> Path:
     place = next((path for path in (folder, folder / SHIPPED) if (path / DESCRIPTION).is_file()), None)
     if place is None:
@@ -150,7 +162,7 @@ def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_c
             f"`reference`, or run {PROGRAM} where there is one, which needs no code: torch.export.load(PATH).module()"
         )
         raise ModelError(msg)
-    architecture = description.architecture.model_copy(update={"weights": None})  # a description makes nothing download
+    architecture = description.architecture.without_weights()  # a description makes nothing download
     task = lookup("task", description.task).load()()
     built = build_model(architecture, description.spec, seed=0, base=base, task=task, trust_code=trust_code)
     return built.module

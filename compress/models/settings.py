@@ -11,6 +11,11 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry import names
 from compress.train.settings import Training
 
+FRESH = "fresh"
+"""`weights` of an `hf:` source whose own weights are not wanted."""
+CONFIG = "config"
+"""Entry of an `hf:` source's `args` that holds a whole configuration; there are no weights then."""
+
 
 def split_source(source: str) -> tuple[str, str]:
     """`torchvision:resnet18` → (`torchvision`, `resnet18`)."""
@@ -37,11 +42,12 @@ class ModelSettings(FrozenModel):
     """Where a network comes from.
 
     Attributes:
-        source: `torchvision:NAME`, `timm:NAME`, `file:PATH` (with `architecture`), or
+        source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `file:PATH` (with `architecture`), or
             `python:FILE.py:FUNCTION` (needs --trust-code).
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
             `DEFAULT`. For `file:`, the entry of a checkpoint that holds several state dicts, such as
             `state_dict_ema`. None for fresh weights, or for the entry that training scripts write first.
+            An `hf:` source has its own weights, unless this is `fresh`.
         architecture: For `file:`: the source of the network that the weights belong to, such as `torchvision:resnet50`.
         args: Further keyword arguments of the network's constructor, such as `{width_mult: 0.5}`. With `num_classes`
             the network is made for that many classes (those of a weights file) and its head then replaced by one
@@ -64,19 +70,31 @@ class ModelSettings(FrozenModel):
     @property
     def trained(self) -> bool:
         """Whether its initial weights are taken for trained ones: all but fresh weights are."""
-        return self.weights is not None or self.source.partition(":")[0] in ("file", "python")
+        kind = self.source.partition(":")[0]
+        return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python")
+
+    def without_weights(self) -> Self:
+        """The same network with fresh weights."""
+        update: dict[str, Any] = {"weights": FRESH if self.source.startswith("hf:") else None}
+        if self.source.startswith("file:") and self.architecture:
+            update = {"source": self.architecture, "architecture": None}
+            update["weights"] = FRESH if self.architecture.startswith("hf:") else None
+        return self.model_copy(update=update)
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        is_file = self.source.startswith("file:")
+        is_file, is_hf = self.source.startswith("file:"), self.source.startswith("hf:")
         if is_file and self.architecture is None:
             msg = "`file:` weights need to know their network: add `architecture`, such as `torchvision:resnet50`"
             raise ValueError(msg)
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
-            msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm: or python:"
+            msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:"
             raise ValueError(msg)
-        if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "file"):
-            msg = "`weights` goes with torchvision:, timm: and file:; for a file of your own use source `file:PATH`"
+        if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "hf", "file"):
+            msg = "`weights` goes with torchvision:, timm:, hf: and file:; for a file of your own use source `file:PATH`"
+            raise ValueError(msg)
+        if is_hf and self.weights not in (None, FRESH):
+            msg = f"`weights` of an `hf:` source is left out, for its own, or {FRESH}; got {self.weights!r}"
             raise ValueError(msg)
         return self
 

@@ -140,6 +140,7 @@ def _network(
     settings: ModelSettings, task: Task, seed: int, base: Path, trust_code: bool, training: Training | None = None
 ) -> NetworkPlan:
     from compress.models import factory as sources
+    from compress.models.saved_network import portable_architecture
 
     def builder(model: ModelSettings) -> BuildNetwork:
         def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
@@ -151,18 +152,11 @@ def _network(
     return NetworkPlan(
         key={"settings": settings.model_dump(mode="json"), "source": sources.model_fingerprint(settings, base)},
         build=builder(settings),
-        build_architecture=builder(_without_weights(settings)),
+        build_architecture=builder(settings.without_weights()),
         trained=settings.trained,
         training=training,
-        architecture=_without_weights(settings),
+        architecture=portable_architecture(settings, base),
     )
-
-
-def _without_weights(settings: ModelSettings) -> ModelSettings:
-    update: dict[str, Any] = {"weights": None}
-    if settings.source.startswith("file:") and settings.architecture:
-        update |= {"source": settings.architecture, "architecture": None}
-    return settings.model_copy(update=update)
 
 
 def from_objects(

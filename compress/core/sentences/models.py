@@ -25,6 +25,7 @@ SENTENCES: Sentences = {
         "{count} entries of {subject} outside `{prefix}` belong to other modules and are not used: {first}"
     ),
     "models.auxiliary_unused": "{count} entries of {subject} belong to heads for training alone and are not used: {first}",
+    "models.fresh_head": "{count} weights of {subject} are not in its files and fresh: {first}",
     "models.converted_to_float32": "{count} tensors of {subject} were converted from {dtype} to float32",
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: head and first layer fitted by timm",
     "models.partition_size": "{subject}: partition size 7 → {after}, to divide images of {pixels} pixels",

@@ -32,7 +32,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     if not path.is_file():
         msg = f"no weights file {path}; relative paths in a recipe start from {base}"
         raise ModelError(msg)
-    architecture = settings.model_copy(update={"source": settings.architecture, "architecture": None, "weights": None})
+    architecture = settings.without_weights()
     draft = construct_model(architecture, spec, task=task, base=base, trust_code=trust_code)
     if path.suffix == ".safetensors" and checkpoint.is_checkpoint(path):
         module = checkpoint.load(path, draft.module)

@@ -1,0 +1,156 @@
+"""Configurations of Hugging Face's transformers: where a checkpoint is, and the signature that its configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from compress.core.errors import MissingPackageError, ModelError, TrustError, message_line
+from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
+from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
+from compress.core.user_path import user_path
+from compress.models.settings import CONFIG, ModelSettings
+
+SEQUENCE = "sequence"
+TYPICAL_SEQUENCE = 128
+"""Tokens of examples and timings, where the network takes that many."""
+
+
+def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> NetworkSpec:
+    """Signature, class names and preprocessing, from a checkpoint's configuration.
+
+    Args:
+        name: Folder or name on the hub.
+        base: Folder that a relative folder starts from.
+        trust_code: Whether code of the checkpoint may run.
+
+    Raises:
+        CompressError: As `build`.
+    """
+    config = read_config(name, ModelSettings(source=f"hf:{name}"), base, trust_code=trust_code)
+    labels = {int(key): str(label) for key, label in config.id2label.items()}
+    classes = tuple(labels[index] for index in sorted(labels))
+    if is_image_classifier(config, name):
+        height, width = image_size(config) or (224, 224)
+        channels = int(getattr(config, "num_channels", 3))
+        half = (0.5,) * channels
+        return image_spec(channels=channels, height=height, width=width, mean=half, std=half, classes=classes)
+    return _text_spec(config, classes)
+
+
+def _text_spec(config: Any, classes: tuple[str, ...]) -> NetworkSpec:
+    """Inputs of a text classifier: a free axis of tokens, as long as its table of positions."""
+    most = int(getattr(config, "max_position_embeddings", None) or 512)
+    if "roberta" in config.model_type or config.model_type in ("camembert", "longformer", "mpnet"):
+        most -= int(config.pad_token_id) + 1  # these count positions from the number of the padding token
+    shape = (BATCH, SEQUENCE)
+    types = int(getattr(config, "type_vocab_size", 0) or 0)
+    inputs = [
+        TensorSpec(name="input_ids", dtype="int64", shape=shape, values=(0, int(config.vocab_size) - 1)),
+        TensorSpec(name="attention_mask", dtype="int64", shape=shape, values=(1, 1)),  # examples hold no padding
+    ]
+    if types > 1:
+        inputs.append(TensorSpec(name="token_type_ids", dtype="int64", shape=shape, values=(0, types - 1)))
+    return NetworkSpec(
+        signature=Signature(
+            inputs=tuple(inputs),
+            outputs=(TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),),
+            sizes={SEQUENCE: AxisSizes(1, min(TYPICAL_SEQUENCE, most), most)},
+        ),
+        classes=classes,
+    )
+
+
+def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: bool) -> Any:
+    """The configuration of a checkpoint, with the entries of `args` in place of its own.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+        TrustError: The checkpoint brings code of its own.
+        ModelError: There is none, or it cannot be read.
+    """
+    try:
+        from transformers import AutoConfig
+    except ImportError as error:
+        raise MissingPackageError("transformers", "hf", f"the network hf:{name}") from error
+    changes = {key: value for key, value in settings.args.items() if key != CONFIG}
+    try:
+        with quiet_transformers():
+            if isinstance(known := settings.args.get(CONFIG), Mapping):
+                config = AutoConfig.for_model(**known)
+            else:
+                config = AutoConfig.from_pretrained(**where(name, base), trust_remote_code=trust_code)
+    except Exception as error:  # transformers and its hub raise errors of many kinds
+        raise unreadable(name, base, error) from error
+    if unknown := [key for key in changes if not hasattr(config, key)]:
+        msg = f"hf:{name} has no setting {', '.join(unknown)}; args may change entries of its config.json"
+        raise ModelError(msg)
+    config.update(changes)
+    return config
+
+
+def where(name: str, base: Path) -> dict[str, Any]:
+    """Arguments that name a checkpoint: a folder, which is read without a network, or a name on the hub."""
+    folder = user_path(name, base)
+    if folder.is_dir():
+        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+    return {"pretrained_model_name_or_path": name}
+
+
+def unreadable(name: str, base: Path, error: Exception) -> ModelError | TrustError:
+    """What to tell where a checkpoint cannot be read."""
+    reason = message_line(error)
+    if "trust_remote_code" in str(error):
+        return TrustError(f"hf:{name} brings code of its own; read it, then allow it with --trust-code")
+    folder = user_path(name, base)
+    if folder.is_dir():
+        return ModelError(f"{folder} holds no readable checkpoint of transformers ({reason}); save one with save_pretrained")
+    return ModelError(
+        f"there is no folder {folder}, and the hub gives no {name!r} ({reason}); without a network, give a folder that "
+        "save_pretrained wrote"
+    )
+
+
+def is_image_classifier(config: Any, name: str) -> bool:
+    """Whether a configuration is that of an image classifier; of a text classifier otherwise."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as IMAGES,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as TEXTS,
+    )
+
+    mapped = getattr(config, "auto_map", None) or {}
+    if config.model_type in IMAGES or "AutoModelForImageClassification" in mapped:
+        return True
+    if config.model_type in TEXTS or "AutoModelForSequenceClassification" in mapped:
+        return False
+    msg = f"hf:{name} is a {config.model_type}, which classifies neither images nor text; give a classifier"
+    raise ModelError(msg)
+
+
+def image_size(config: Any) -> tuple[int, int] | None:
+    """Height and width in pixels that a configuration names; None where it names none."""
+    size = getattr(config, "image_size", None)
+    if size is None:
+        return None
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    return int(height), int(width)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep messages and progress bars of transformers off the user's screen."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

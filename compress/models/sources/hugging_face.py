@@ -1,0 +1,181 @@
+"""`hf:NAME_OR_FOLDER`: classifiers of Hugging Face's transformers, an optional package, for images and for text.
+
+A folder is read as it is; any other name is looked up in the local cache, then on the hub. Weights are safetensors alone. Code
+that a checkpoint brings runs only with --trust-code. Each network is wrapped in a module with plain tensors in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
+from compress.models import fit_to_data as head
+from compress.models.factory import UnfittedModel
+from compress.models.hugging_face_config import (
+    image_size,
+    is_image_classifier,
+    quiet_transformers,
+    read_config,
+    unreadable,
+    where,
+)
+from compress.models.read_weights import first_few
+from compress.models.settings import CONFIG, FRESH, ModelSettings
+from compress.tasks.base import Task
+
+_MARKS = ("_is_hf_initialized", "_use_kernels", "_weight_conversions")
+"""What transformers notes on a module while it loads weights: a network with fresh weights lacks some of it."""
+_HALF = ("float16", "bfloat16")
+
+
+class ImageClassifier(nn.Module):
+    """Images (N, C, H, W) → logits (N, K).
+
+    Args:
+        network: A network of `AutoModelForImageClassification`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.network(pixel_values=pixels).logits
+        return logits
+
+
+class SequenceClassifier(nn.Module):
+    """Token numbers, attention mask and where used token types, each int64 (N, L) → logits (N, K).
+
+    Args:
+        network: A network of `AutoModelForSequenceClassification`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Logits."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        return logits
+
+
+def build(
+    name: str,
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    task: Task,  # noqa: ARG001
+    base: Path,
+    trust_code: bool,
+) -> UnfittedModel:
+    """Build a classifier with its weights, for images or text as its configuration says.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+        TrustError: The checkpoint brings code of its own.
+        ModelError: No such checkpoint, not a classifier, no safetensors, weights that do not fit, images of another size.
+    """
+    config = read_config(name, settings, base, trust_code=trust_code)
+    is_image = is_image_classifier(config, name)
+    if is_image:
+        _fit_size(config, name, spec, has_weights=settings.weights != FRESH and CONFIG not in settings.args)
+    if settings.weights == FRESH or CONFIG in settings.args:
+        with quiet_transformers():
+            network = _auto(is_image).from_config(config, trust_remote_code=trust_code)
+        notes: tuple[Fact, ...] = ()
+    else:
+        network, notes = _pretrained(name, config, base, is_image=is_image, trust_code=trust_code)
+    for part in network.modules():
+        for key in _MARKS:
+            vars(part).pop(key, None)
+    if not is_image:
+        return UnfittedModel(SequenceClassifier(network), int(config.num_labels), notes)
+    module = ImageClassifier(network)
+    if spec.image_channels is not None:
+        notes = (*notes, *_fit_channels(module, spec.image_channels))
+    return UnfittedModel(module, int(config.num_labels), notes)
+
+
+def _auto(is_image: bool) -> Any:
+    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+
+    return AutoModelForImageClassification if is_image else AutoModelForSequenceClassification
+
+
+def _pretrained(name: str, config: Any, base: Path, *, is_image: bool, trust_code: bool) -> tuple[nn.Module, tuple[Fact, ...]]:
+    """The network with its weights as float32, and notes on what was missing, left over or converted."""
+    saved_as = str(config.dtype).removeprefix("torch.")
+    try:
+        with quiet_transformers():
+            network, report = _auto(is_image).from_pretrained(
+                **where(name, base),
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=trust_code,
+            )
+    except Exception as error:  # likewise
+        if isinstance(error, OSError) and "safetensors" in str(error):
+            msg = (
+                f"hf:{name} holds no model.safetensors; weights are read from safetensors alone: load it once in transformers "
+                "and save_pretrained, or set weights: fresh"
+            )
+            raise ModelError(msg) from error
+        raise unreadable(name, base, error) from error
+    notes = _loading_notes(name, network, report)
+    if saved_as in _HALF:
+        notes.append(Fact.of("models.converted_to_float32", name, count=len(network.state_dict()), dtype=saved_as))
+    return network, tuple(notes)
+
+
+def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Any]) -> list[Fact]:
+    """Notes on weights that are fresh or not used; a network with other fresh weights than its head is refused."""
+    missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    body = f"{getattr(network, 'base_model_prefix', '')}."
+    if inside := [key for key in missing if key.startswith(body)]:
+        msg = f"hf:{name} lacks {len(inside)} weights of its network ({first_few(inside)}); save the whole network"
+        raise ModelError(msg)
+    notes = [Fact.of("models.fresh_head", name, count=len(missing), first=first_few(missing))] if missing else []
+    if unused:
+        notes.append(
+            Fact.of("models.weights_unused", name, count=len(unused), prefix="the classifier", first=first_few(unused))
+        )
+    return notes
+
+
+def _fit_size(config: Any, name: str, spec: NetworkSpec, *, has_weights: bool) -> None:
+    """Let a network with a table of positions take the data's images, where it has no weights yet.
+
+    Raises:
+        ModelError: It has weights for images of another size.
+    """
+    size, needed = image_size(config), (spec.height, spec.width)
+    if size is None or size == needed or not hasattr(config, "patch_size") or not hasattr(config, "hidden_size"):
+        return
+    if has_weights:
+        msg = (
+            f"hf:{name} is for images of {size[0]}×{size[1]} pixels, the data has {needed[0]}×{needed[1]}; set data.image_size"
+        )
+        raise ModelError(msg)
+    config.image_size = needed[0] if needed[0] == needed[1] else list(needed)
+
+
+def _fit_channels(module: nn.Module, channels: int) -> list[Fact]:
+    """Fit the first convolution, and the numbers that its owners compare images with."""
+    notes = head.fit_channels(module, channels)
+    for part in module.modules() if notes else ():
+        if isinstance(getattr(part, "num_channels", None), int):
+            part.num_channels = channels  # type: ignore[assignment]
+    return notes

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compress.core.errors import ModelError, TrustError
+from compress.models.hugging_face_config import read_config, spec_of
+from compress.models.settings import ModelSettings
+
+pytest.importorskip("transformers")
+
+
+def config(folder, **fields):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(fields), encoding="utf-8")
+    return "net"
+
+
+def test_the_signature_of_an_image_classifier_is_that_of_its_configuration(tmp_path):
+    labels = {"0": "cat", "1": "dog"}
+    name = config(tmp_path / "net", model_type="vit", image_size=[48, 64], num_channels=1, id2label=labels)
+    spec = spec_of(name, base=tmp_path)
+    assert (spec.image_shape, spec.classes, spec.output_names) == ((1, 48, 64), ("cat", "dog"), ("logits",))
+
+
+def test_roberta_counts_positions_from_its_padding_token(tmp_path):
+    name = config(tmp_path / "net", model_type="roberta", max_position_embeddings=514, pad_token_id=1, vocab_size=100)
+    signature = spec_of(name, base=tmp_path).signature
+    assert signature.sizes["sequence"] == (1, 128, 512)
+    assert signature.inputs[0].values == (0, 99)
+
+
+def test_code_of_a_checkpoint_runs_only_when_trusted(tmp_path):
+    name = config(tmp_path / "net", model_type="mine", auto_map={"AutoConfig": "mine.Config"})
+    (tmp_path / "net" / "mine.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    with pytest.raises(TrustError, match="--trust-code"):
+        spec_of(name, base=tmp_path)
+
+
+def test_no_checkpoint_and_no_classifier_are_errors(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="holds no readable checkpoint"):
+        spec_of("empty", base=tmp_path)
+    with pytest.raises(ModelError, match="classifies neither images nor text"):
+        spec_of(config(tmp_path / "net", model_type="detr"), base=tmp_path)
+    settings = ModelSettings(source="hf:net", args={"widht": 3})
+    with pytest.raises(ModelError, match="no setting widht"):
+        read_config("net", settings, tmp_path, trust_code=False)
