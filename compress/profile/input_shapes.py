@@ -21,6 +21,9 @@ class SizeRange(NamedTuple):
     least: int
     most: int
 
+    def __str__(self) -> str:
+        return f"{self.least}..{self.most}"
+
     def points(self) -> tuple[int, ...]:
         """Both ends, and powers of two between them; every second or third where there are too many."""
         powers = [1 << power for power in range(31) if self.least < 1 << power < self.most]
@@ -103,7 +106,7 @@ def fit_shapes(signature: Signature, shapes: Mapping[str, Shape], network: str) 
 
 def _merge(sizes: dict[str, Size], spec: TensorSpec, shape: Sequence[Size], network: str) -> None:
     """Add the sizes of the free axes of one input."""
-    written = "×".join(str(size) if isinstance(size, int) else f"{size.least}..{size.most}" for size in shape) or "scalar"
+    written = "×".join(map(str, shape)) or "scalar"
     if len(shape) != len(spec.shape):
         msg = f"{network}: shape {written} has {len(shape)} axes, and its input has {len(spec.shape)}: {spec}"
         raise SignatureError(msg)

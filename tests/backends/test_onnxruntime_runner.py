@@ -9,7 +9,7 @@ from compress.backends import onnxruntime_runner as module
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner, provider_of
 from compress.backends.runner_protocol import allowed_cpus, pinned
 from compress.core.errors import ConversionError, DeviceError
-from tests.profile.onnx_models import model, network
+from tests.profile.onnx_models import make_model, model, network, streaming, tensor
 
 
 def test_it_answers_like_numpy(save):
@@ -199,3 +199,23 @@ def test_a_file_that_cannot_be_loaded_says_why(make, says, tmp_path: Path):
 def test_what_executes_is_told_by_the_runtime_s_own_name(runtime, provider):
     assert provider_of(runtime) == f"{provider}ExecutionProvider"
     assert provider_of("openvino") == "openvino"
+
+
+def test_a_custom_operator_is_named_with_what_to_do(save):
+    nodes = [helper.make_node("Fancy", ["x"], ["y"], domain="maker")]
+    built = make_model(nodes, [tensor("x", 1, ["n", 4])], [tensor("y", 1, None)])
+    built.opset_import.append(helper.make_opsetid("maker", 1))
+    runner = OnnxRuntimeRunner(save("custom.onnx", built))
+    with pytest.raises(ConversionError, match=r"custom operator that ONNX Runtime does not know: export it .*maker[:.]+Fancy"):
+        runner.__enter__()
+
+
+def test_a_branch_that_does_not_run_is_named(save):
+    feeds = {"input": np.zeros((1, 300), np.float32), "state": np.zeros((2, 1, 4), np.float32), "sr": np.array(16000)}
+    with (
+        OnnxRuntimeRunner(save("streaming.onnx", streaming())) as runner,
+        pytest.raises(
+            ConversionError, match=r"control flow of its node 'by_rate' \(If\) does not run on inputs input \(1, 300\)"
+        ),
+    ):
+        runner.run(feeds)

@@ -10,6 +10,7 @@ import pytest
 from compress.backends.runner_protocol import (
     allowed_cpus,
     describe_affinity,
+    feed_shapes,
     pinned,
     reload,
     run_error,
@@ -86,3 +87,15 @@ def test_affinity_is_described_and_given_back(monkeypatch: pytest.MonkeyPatch) -
     assert describe_affinity() == "not set"
     with pytest.raises(DeviceError, match="this system cannot pin threads"), pinned((0,)):
         pass
+
+
+def test_a_process_that_only_runs_a_file_gets_zeros_and_the_first_value_of_integers():
+    feeds = {
+        "x": np.ones((2, 3), np.float32),
+        "ids": np.array([[7, 1]]),
+        "rate": np.array(16000),
+        "none": np.zeros(0, np.int32),
+    }
+    assert feed_shapes(feeds) == {
+        "x": ((2, 3), "float32", 0), "ids": ((1, 2), "int64", 7), "rate": ((), "int64", 16000), "none": ((0,), "int32", 0)
+    }  # fmt: skip

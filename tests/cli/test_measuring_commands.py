@@ -2,13 +2,14 @@
 
 import json
 
+import numpy
 import onnx
 import pytest
 from typer.testing import CliRunner
 
 from compress.cli import app
 from tests.cli.run_process import compress
-from tests.profile.onnx_models import network
+from tests.profile.onnx_models import network, tokens
 
 
 def test_profile_of_something_that_is_not_onnx(tmp_path):
@@ -39,3 +40,33 @@ def test_json_of_a_profile_is_nothing_but_json(tmp_path):
     (row,) = json.loads(done.stdout)["profile"]
     assert row["device"] == "host"
     assert row["quantities"]["size_bytes"]["value"] == path.stat().st_size
+
+
+def test_profile_sweeps_a_range_of_sizes_and_says_what_the_file_takes(tmp_path):
+    path, figure = tmp_path / "model.onnx", tmp_path / "sizes.png"
+    onnx.save(tokens(), path)
+    options = ["--seconds", "0.05", "--shape", "ids:1x2..4", "--figure", str(figure), "--json"]
+    done = CliRunner().invoke(app, ["profile", str(path), *options])
+    report = json.loads(done.stdout)
+    assert report["profile"][0]["inputs"] == "ids 1×4, mask 1×4"
+    assert [row["size"] for row in report["sizes"]] == [2, 4]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    ids, mask = report["signatures"]["model"]["inputs"]
+    assert (ids["name"], ids["dtype"], ids["shape"], ids["values"]) == ("ids", "int64", ["batch", "sequence"], [0, 8])
+    assert mask["values"] == [1, 1]
+
+
+def test_profile_feeds_given_arrays(tmp_path):
+    onnx.save(tokens(), tmp_path / "model.onnx")
+    numpy.savez(tmp_path / "feeds.npz", mask=numpy.ones((1, 4), numpy.int64))
+    options = ["--feeds", str(tmp_path / "feeds.npz"), "--devices", "mobile_cpu"]
+    done = CliRunner().invoke(app, ["profile", str(tmp_path / "model.onnx"), *options])
+    assert "ids 1×4, mask 1×4" in done.stdout
+
+
+def test_a_shape_that_does_not_fit_is_one_sentence(tmp_path):
+    onnx.save(tokens(), tmp_path / "model.onnx")
+    done = compress("profile", tmp_path / "model.onnx", "--shape", "pixels:1x3")
+    assert done.returncode == 2
+    assert "has no input 'pixels'; it takes ids: int64 batch×sequence" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
