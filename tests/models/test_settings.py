@@ -30,3 +30,13 @@ def test_every_documented_form_is_accepted() -> None:
     for source in ("torchvision:resnet18", "timm:resnet18.a1_in1k", "python:folder/net.py:make"):
         assert ModelSettings(source=source).source == source
     assert ModelSettings(source="file:w.safetensors", architecture="timm:resnet18").architecture == "timm:resnet18"
+
+
+def test_without_weights_is_the_same_network_fresh() -> None:
+    read = ModelSettings(source="file:w.pt", architecture="timm:resnet18", weights="ema").without_weights()
+    assert (read.source, read.architecture, read.weights) == ("timm:resnet18", None, None)
+    assert ModelSettings(source="torchvision:resnet18", weights="DEFAULT").without_weights().weights is None
+    fresh = ModelSettings(source="hf:net").without_weights()
+    assert (fresh.weights, fresh.trained, ModelSettings(source="hf:net").trained) == ("fresh", False, True)
+    with pytest.raises(ValidationError, match="left out, for its own, or fresh"):
+        ModelSettings(source="hf:net", weights="DEFAULT")

@@ -9,11 +9,16 @@ import torch
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import MissingPackageError, ModelError
 from compress.core.sentences import render
+from compress.models.checkpoint import load as load_checkpoint
 from compress.models.checkpoint import save
+from compress.models.count_macs import count_network
 from compress.models.factory import build_model, model_fingerprint
 from compress.models.hugging_face_config import spec_of
 from compress.models.saved_network import WEIGHTS, load, portable_architecture, write_description
 from compress.models.settings import ModelSettings
+from compress.prune.base import Constraints
+from compress.prune.criteria import magnitude
+from compress.prune.structured.channels import ChannelPruner
 from tests.models.hugging_face_folders import IMAGES, TEXTS, make_folder
 
 pytest.importorskip("transformers")
@@ -119,3 +124,19 @@ def test_without_the_package_the_install_line_is_said(tmp_path, make_spec, monke
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(MissingPackageError, match=r"compress\[hf\]"):
         built(tmp_path / "net", make_spec())
+
+
+def test_a_vision_transformer_loses_channels_and_comes_back(tmp_path, make_spec):
+    make_folder("vit", tmp_path / "net")
+    spec = make_spec()
+    reference = built(tmp_path / "net", spec, weights="fresh").module
+    network = built(tmp_path / "net", spec).module
+    limits = Constraints(round_to=4, protect=("*classifier", "*projection"))
+    pruned = (
+        ChannelPruner(network, spec, measure="macs", ranking="global", limits=limits).prune(network, 0.7, magnitude()).module
+    )
+    assert count_network(pruned, spec).macs <= 0.7 * count_network(network, spec).macs
+    save(pruned, reference, tmp_path / "small.safetensors")
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load_checkpoint(tmp_path / "small.safetensors", reference)(images), pruned(images))
