@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from compress.backends.runner_protocol import Array, Feeds
+from compress.backends.runner_protocol import Array, Feeds, Shapes
 from compress.core.errors import ConversionError
 from compress.data.batch import Batch, Split
 
@@ -88,6 +88,25 @@ def check_shapes(feeds: Feeds, shapes: InputShapes, network: str) -> None:
 
 def _differ(expected: int | str | None, size: int) -> bool:
     return isinstance(expected, int) and expected != size
+
+
+def fit_feeds(arrays: Feeds, shapes: Shapes, network: object) -> dict[str, Array]:
+    """The inputs of a file out of those of a batch: by its names; the first sample alone of an input that is not batch first.
+
+    Args:
+        arrays: (N, …) each, by the names of the data.
+        shapes: Shape and type of the file's inputs.
+        network: Names the file in messages.
+
+    Raises:
+        ConversionError: The data lacks an input, or has another shape.
+    """
+    sizes = {name: shape for name, (shape, _) in shapes.items()}
+    named = name_feeds(arrays, tuple(shapes), str(network))
+    whole = whole_inputs(named, sizes)
+    feeds = {name: array[0, ...] if name in whole else array for name, array in named.items()}
+    check_shapes(feeds, sizes, str(network))
+    return feeds
 
 
 def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[dict[str, Array]]:

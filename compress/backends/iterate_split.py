@@ -22,7 +22,6 @@ from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, FileRunner, Shapes
 from compress.core.errors import DataError
 from compress.data.batch import Batch, Split, Tensors
-from compress.tasks.base import name_outputs
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
@@ -132,12 +131,12 @@ def _loaded(
     elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
         session = onnx_session.create_session(network, optimised=optimized)
         shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
-        yield _array_inference(lambda feeds: session.run(None, feeds), shapes, task, "the model")
+        yield array_inference(lambda feeds: session.run(None, feeds), shapes, task, "the model")
     elif isinstance(network, Path):
         with open_runner(runtime, network, threads=0) as runner:
-            yield _array_inference(runner.run, runner.shapes(), task, str(network))
+            yield array_inference(runner.run, runner.shapes(), task, str(network))
     else:
-        yield _array_inference(network.run, network.shapes(), task, str(network.path))
+        yield array_inference(network.run, network.shapes(), task, str(network.path))
 
 
 def _module_inference(module: nn.Module, task: Task, device: torch.device) -> Inference:
@@ -149,22 +148,37 @@ def _module_inference(module: nn.Module, task: Task, device: torch.device) -> In
     return infer
 
 
-def _array_inference(
+def array_inference(
     run: Callable[[dict[str, Array]], Sequence[Array]], shapes: Shapes, task: Task, name: str
 ) -> tuple[Inference, int | None]:
+    """What turns a batch into outputs by arrays, and the fixed batch size where the network has one.
+
+    Args:
+        run: Gives all outputs for inputs by name.
+        shapes: Of the inputs.
+        task: Names the outputs.
+        name: Names the network in messages.
+    """
     sizes = {key: shape for key, (shape, _) in shapes.items()}
     fixed = fixed_batch(sizes, frozenset())
 
     def infer(batch: Batch) -> Tensors:
+        if fixed is not None and batch.size > fixed:
+            parts = [infer(batch.rows(slice(start, start + fixed))) for start in range(0, batch.size, fixed)]
+            return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         feeds = batch_feeds(batch, tuple(shapes), name)
         whole = whole_inputs(feeds, sizes)
         check_shapes({key: array[0, ...] if key in whole else array for key, array in feeds.items()}, sizes, name)
         if whole:
             outputs = _run_one_by_one(run, feeds, whole)
         else:
-            arrays = run({key: pad_batch(array, fixed) for key, array in feeds.items()})
+            padded = {key: pad_batch(array, fixed) for key, array in feeds.items()}
+            arrays = run(padded)
             outputs = [torch.from_numpy(array[: batch.size]) for array in arrays]
-        return name_outputs(tuple(outputs), task.output_names)
+            mixed = any(array.shape[:1] != (fixed or batch.size,) for array in arrays)
+            if mixed and fixed in (None, 1):  # a state or a number beside outputs of each sample
+                outputs = _run_one_by_one(run, feeds, whole)
+        return task.name_outputs(tuple(outputs))
 
     return infer, fixed
 

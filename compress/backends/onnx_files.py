@@ -21,6 +21,8 @@ INPUT = "input"
 OUTPUT = "logits"
 MAX_PROTOBUF_BYTES = 2**31 - 1
 """Size limit of a protocol buffer. A larger network has its weights in a second file, `<name>.data`."""
+CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
+"""Operators in whose bodies onnx does not infer the types of tensors from outside, so that its strict check refuses them."""
 EXTERNAL_BYTES = 1024
 """Tensors of at least this size go into the second file."""
 
@@ -76,7 +78,7 @@ def check_finite(model: onnx.ModelProto) -> None:
     """
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind == "f" and values.size > 1 and not np.isfinite(values).all():  # one number may be a mask's −∞
             bad = int((~np.isfinite(values)).sum())
             msg = f"{bad} of {values.size} values of {tensor.name!r} are not finite; retrain or reload the network"
             raise ConversionError(msg)
@@ -91,7 +93,8 @@ def check(model: onnx.ModelProto) -> None:
     if exceeds_one_file(model):
         model = _large_weights_as_inputs(model)  # the checker reads one protocol buffer
     try:
-        onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True))
+        strict = not any(node.op_type in CONTROL_FLOW for node in model.graph.node)
+        onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         msg = f"the graph is not valid ONNX: {error}"
         raise ConversionError(msg) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from compress.backends.runner_protocol import Shapes
 from compress.core.errors import ConversionError
 
 
@@ -38,6 +39,21 @@ def graph_inputs(graph: onnx.GraphProto) -> tuple[onnx.ValueInfoProto, ...]:
 def input_names(graph: onnx.GraphProto) -> tuple[str, ...]:
     """Names of the inputs that a caller feeds."""
     return tuple(value.name for value in graph_inputs(graph))
+
+
+def graph_shapes(path: Path) -> Shapes:
+    """Shape and NumPy type of each input of an ONNX file.
+
+    Raises:
+        ConversionError: It is not ONNX.
+    """
+    return {
+        value.name: (
+            tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim),
+            str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+        )
+        for value in graph_inputs(read_graph(path).graph)
+    }
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -15,6 +15,7 @@ import typer
 
 from compress import __version__
 from compress.cli import measuring_commands as measuring
+from compress.cli import one_verb_commands as one_verb
 from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
@@ -100,7 +101,8 @@ def validate(
     echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
 
 
-app.command()(measuring.profile)
+for command in (one_verb.quantize, one_verb.prune, one_verb.export, one_verb.infer, measuring.profile):
+    app.command()(command)
 app.command("quantize-report")(measuring.quantize_report)
 app.command()(measuring.verify)
 

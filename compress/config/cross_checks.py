@@ -89,7 +89,9 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     for path, settings in draft.models:
         yield from check_model(path, settings)
         yield from check_weights_file(path, settings, base)
-    yield from check_order(draft.chain)
+    model = dict(draft.models).get(("model",))
+    yield from check_order(draft.chain, model.form if model is not None else "torch")
+    yield from check_given_file(draft)
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)
@@ -106,19 +108,24 @@ def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
     return tuple(StageEntry(("stages", index, name), name, type(stage), stage) for index, (name, stage) in enumerate(named))
 
 
-def check_order(chain: Sequence[StageEntry]) -> Iterator[Finding]:
-    """Stages that do not accept the form which the stages before them produce."""
-    form: Form = "torch"
+def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[Finding]:
+    """Stages that do not accept the form which the stages before them produce; the chain starts from `form`."""
     maker: StageEntry | None = None
     for entry in chain:
-        if form not in entry.kind.accepts:
+        is_given_file = form == "onnx" and maker is None
+        if form not in entry.kind.accepts and not (is_given_file and entry.kind.takes_given_file):
             yield entry.path, _misplaced(entry, form, maker)
-        if entry.kind.produces != "same" and entry.kind.produces != form:
+        if entry.kind.produces != "same" and (entry.kind.produces != form or is_given_file):
             form, maker = entry.kind.produces, entry
 
 
 def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
     needs = " or ".join(_FORMS[form_name] for form_name in entry.kind.accepts)
+    if maker is None and form == "onnx":
+        return (
+            f"{entry.name} needs {needs}, but the recipe starts from an ONNX file, which cannot be trained or cut: start from "
+            "the network's own source (torchvision:, timm:, file:, python:), or leave the stage out"
+        )
     if maker is None:
         return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; put a stage that makes one before it"
     return f"{entry.name} needs {needs}, but {maker.name} before it gives {_FORMS[form]}; move {entry.name} before {maker.name}"
@@ -138,6 +145,19 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
             yield (*entry.path, "teacher"), f"{entry.name} asks the recipe's teacher, but {advice}, or say teacher: parent"
         if _learns_from_teacher(entry.stage):
             yield entry.path, f"{entry.name} imitates a teacher, but {advice}, or train alone with a `train` stage"
+
+
+def check_given_file(draft: PartialRecipe) -> Iterator[Finding]:
+    """A teacher that is an ONNX file, training of a given file, and a task without labels for a network that has them."""
+    for path, settings in draft.models:
+        if path != ("model",) and settings.form == "onnx":
+            yield (*path, "source"), "a teacher is a torch network: it gives features and gradients, which an ONNX file has not"
+    model = dict(draft.models).get(("model",))
+    if model is None or model.form != "onnx":
+        return
+    for entry in draft.chain:
+        if getattr(entry.stage, "recover", None) is not None and entry.kind.takes_given_file:
+            yield (*entry.path, "recover"), f"{entry.name} cannot recover an ONNX file by training; leave `recover` out"
 
 
 def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
@@ -223,7 +243,7 @@ def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> It
         yield (*path, "source"), str(MissingPackageError("timm", "timm", f"the network {settings.source}"))
     if kind == "hf" and importlib.util.find_spec("transformers") is None:
         yield (*path, "source"), str(MissingPackageError("transformers", "hf", f"the network {settings.source}"))
-    if kind == "file":
+    if kind in ("file", "onnx"):
         try:
             file = user_path(name, base)
         except CompressError as error:

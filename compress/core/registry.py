@@ -44,6 +44,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "classification", "compress.tasks.classification:Classification", "cross-entropy, top-1"),
     Entry("task", "multilabel", "compress.tasks.multilabel:MultiLabel", "binary cross-entropy, macro F1"),
     Entry("task", "regression", "compress.tasks.regression:Regression", "squared error, RMSE"),
+    Entry("task", "outputs", "compress.tasks.outputs:Outputs", "similarity to the outputs of the original network"),
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
     Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
 
@@ -67,6 +68,10 @@ ENTRIES: tuple[Entry, ...] = (
           {"argument": "PATH"}),
     Entry("data", "yolo", "compress.data.sources.detection.yolo:load", "text labels of Darknet and Ultralytics",
           {"argument": "PATH"}),
+    Entry("data", "random", "compress.backends.random_inputs:load", "noise for the inputs of an ONNX file",
+          {"argument": "MODEL.onnx"}),
+    Entry("data", "images", "compress.data.sources.plain_images:load", "images without labels, in any folders",
+          {"argument": "PATH"}),
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function",
           {"argument": "FILE.py:FUNCTION"}),
 
@@ -80,6 +85,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "hf", "compress.models.sources.hugging_face:build", "Wolf et al. 2020, transformers, arXiv:1910.03771",
           {"package": "transformers"}),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
+    Entry("model", "onnx", "compress.models.sources.onnx_file:build", "an ONNX file that a chain starts from"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),

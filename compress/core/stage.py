@@ -163,6 +163,7 @@ class Outcome:
 class Stage(FrozenModel):
     """One stage of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
 
+    A stage that `takes_given_file` also accepts the ONNX file that a chain starts from, as long as no stage has changed it.
     Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone. What is trained before
     the first stage that `compresses` is what the accuracy of all later ones is compared with, where the recipe has no teacher.
     The recipe's budget is part of the key of a stage that `reads_budget`. A stage is refused for a task that lacks one of
@@ -170,6 +171,7 @@ class Stage(FrozenModel):
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
+    takes_given_file: ClassVar[bool] = False
     produces: ClassVar[Form | Literal["same"]] = "same"
     trains: ClassVar[bool] = False
     compresses: ClassVar[bool] = False

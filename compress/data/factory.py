@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.atomic_files import sha256
+from compress.core.errors import DataError
 from compress.core.registry import lookup
 from compress.core.trusted_code import code_hash
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
+from compress.data.sources.find_images import describe_files
 from compress.data.sources.folder_listing import listing_hash
 from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
@@ -35,6 +37,14 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
     return replace(data, settings=settings)
 
 
+def _file_hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}; give the path of a file"
+        raise DataError(msg) from error
+
+
 def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
@@ -53,6 +63,10 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
         return {"listing": masks_hash(origin.path)}
     if origin.name == "npz":
         return {file.name: sha256(file) for file in npz_files(origin.path) if file.is_file()}
+    if origin.name == "random":
+        return {"network": _file_hash(origin.path)}
+    if origin.name == "images":
+        return {"listing": describe_files(origin.path)}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
     if origin.name == "distilled":

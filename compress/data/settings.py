@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,8 +23,8 @@ class DataSettings(FrozenModel):
 
     Attributes:
         source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks` for segmentation;
-            `npz:PATH` (named arrays); `distilled:PATH` (a set that the stage `dataset_distillation` made);
-            `python:FILE.py:FUNCTION` (needs --trust-code).
+            `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
+            `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Height and width in pixels that the network sees.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.
@@ -38,6 +38,9 @@ class DataSettings(FrozenModel):
             `distilled:` set has its own augmentation and number of views; `none` turns it off.
         views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.
         workers: Loader processes; 0 loads in the main one.
+        sizes: Sizes of free axes by name for `random:`; `height` and `width` for `images:`, where they are not `image_size`.
+        mean: What `images:` subtracts from pixels in [0, 1], per channel; ImageNet's where None.
+        std: What it then divides by.
         seed: Of splits, generated data and augmentation.
     """
 
@@ -53,6 +56,9 @@ class DataSettings(FrozenModel):
     augment: Literal["none", "light", "standard", "randaugment"] = "light"
     views: int = Field(default=4, ge=1, le=1000)
     workers: int = Field(default=0, ge=0)
+    sizes: dict[str, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0.0)], ...] | None = None
     seed: int = 0
 
     @model_validator(mode="after")

@@ -119,6 +119,8 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
     """
     kind, rest = split_source(settings.source)
     parts: dict[str, Any] = {"torch": _version("torch")}
+    if kind == "onnx":
+        return {"file": onnx_hash(user_path(rest, base))}
     if kind == "file":
         parts["weights"] = _hash(rest, base)
         if settings.architecture is not None:
@@ -133,6 +135,20 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
         package = lookup("model", kind).options.get("package", kind) if kind in names("model") else kind
         parts[package] = _version(package)  # its code, and what `DEFAULT` means
     return parts
+
+
+def onnx_hash(path: Path) -> str:
+    """Hash of an ONNX file, with the files beside it that hold its weights.
+
+    Raises:
+        ModelError: One cannot be read.
+    """
+    try:
+        beside = [sha256(file) for file in sorted(path.parent.glob(f"{path.name}*data")) if file.is_file()]
+        return "+".join([sha256(path), *beside])
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
+        raise ModelError(msg) from error
 
 
 def _hash(name: str, base: Path) -> str:

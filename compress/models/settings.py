@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.registry import names
+from compress.core.stage import Form
 from compress.train.settings import Training
 
 FRESH = "fresh"
@@ -42,7 +43,7 @@ class ModelSettings(FrozenModel):
     """Where a network comes from.
 
     Attributes:
-        source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `file:PATH` (with `architecture`), or
+        source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `file:PATH` (with `architecture`), `onnx:PATH`, or
             `python:FILE.py:FUNCTION` (needs --trust-code).
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
             `DEFAULT`. For `file:`, the entry of a checkpoint that holds several state dicts, such as
@@ -71,7 +72,7 @@ class ModelSettings(FrozenModel):
     def trained(self) -> bool:
         """Whether its initial weights are taken for trained ones: all but fresh weights are."""
         kind = self.source.partition(":")[0]
-        return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python")
+        return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python", "onnx")
 
     def without_weights(self) -> Self:
         """The same network with fresh weights."""
@@ -81,6 +82,11 @@ class ModelSettings(FrozenModel):
             update["weights"] = FRESH if self.architecture.startswith("hf:") else None
         return self.model_copy(update=update)
 
+    @property
+    def form(self) -> Form:
+        """What the chain starts from: a torch network, or an ONNX file."""
+        return "onnx" if self.source.startswith("onnx:") else "torch"
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         is_file, is_hf = self.source.startswith("file:"), self.source.startswith("hf:")
@@ -89,6 +95,9 @@ class ModelSettings(FrozenModel):
             raise ValueError(msg)
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
             msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:"
+            raise ValueError(msg)
+        if self.form == "onnx" and (self.args or self.small_stem):
+            msg = "an ONNX file is taken as it is: leave out `args` and `small_stem`"
             raise ValueError(msg)
         if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "hf", "file"):
             msg = "`weights` goes with torchvision:, timm:, hf: and file:; for a file of your own use source `file:PATH`"

@@ -106,9 +106,7 @@ class PipelineExecutor:
             key=start_key(network, [teacher.record.key for teacher in self.teachers], self.plan),
             parameters={"network": network.key},
             build_input=lambda: self._build_candidate(network),
-            run=lambda candidate, context: Outcome(
-                candidate, skipped=context.data.skipped, notes=context.data.warnings, warnings=context.data.warnings
-            ),
+            run=lambda candidate, context: self._start(candidate, context),
             build_reference=self._reference(network),
             trained=network.trained,
         )
@@ -162,12 +160,27 @@ class PipelineExecutor:
             return None
         return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), task=self.task)
 
+    def _start(self, candidate: Candidate, context: Context) -> Outcome:
+        """The network that the chain starts from; a given file is copied, ready for other stages."""
+        skipped, warnings = context.data.skipped, context.data.warnings
+        if candidate.module is not None:
+            return Outcome(candidate, skipped=skipped, notes=warnings, warnings=warnings)
+        from compress.models.sources.onnx_file import take_file
+
+        candidate, notes = take_file(candidate, context)
+        unmeasured = tuple(note for note in notes if note.code == "models.not_measured_without_labels")
+        return Outcome(candidate, skipped=skipped, notes=(*warnings, *notes), warnings=(*warnings, *unmeasured))
+
     def _reference(self, network: NetworkPlan) -> Reference:
         build = cache(lambda: network.build_architecture(self.data.spec)[0])
         return Reference(build, network.architecture, self.task.name)
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
         """A network as the plan builds it, with notes on it."""
+        if network.file is not None:
+            from compress.models.sources.onnx_file import given_candidate
+
+            return given_candidate(network.file, self.data.spec)
         module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes
 
@@ -269,7 +282,7 @@ class PipelineExecutor:
         input_file = previous.onnx() if previous else None
 
         def to_onnx(network: Candidate) -> Path:
-            if network is candidate and input_file is not None and self.onnx.opset is None:
+            if network is candidate and input_file is not None and (self.onnx.opset is None or network.module is None):
                 return input_file
             from compress.backends.export_onnx import export_onnx
 
@@ -289,7 +302,7 @@ class PipelineExecutor:
             teachers=tuple(teacher.candidate() for teacher in self.teachers),
             teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
             float_file=previous.float_onnx() if previous else None,
-            load_float_network=previous.float_network if previous else None,
+            load_float_network=previous.float_network if previous and previous.torch_folder() else None,
             torch_folder=previous.torch_folder() if previous else None,
             targets=self.targets,
             budget=self.plan.budget,

@@ -22,7 +22,8 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
-from compress.core.stage import Stage
+from compress.core.stage import Form, Stage
+from compress.core.user_path import user_path
 from compress.pipeline.task_data import check_requirements, data_for_task
 from compress.train.settings import Training
 
@@ -48,6 +49,7 @@ class NetworkPlan:
         trained: Whether its initial weights are trained, so that they are worth measuring.
         training: How to train it before use (teachers).
         architecture: Where it is from, without weights; None for a network that was built in Python.
+        file: The ONNX file that the chain starts from, in place of a torch network.
     """
 
     key: dict[str, Any]
@@ -56,6 +58,7 @@ class NetworkPlan:
     trained: bool
     training: Training | None = None
     architecture: ModelSettings | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
 
     recipe, base = loaded.recipe, loaded.base
     task: Task = lookup("task", recipe.task).load()()
-    load_data = cache(lambda: data_for_task(sources.load_data(recipe.data, base=base, trust_code=trust_code), task))
+    given = given_file(recipe.model.source, base)
+    load_data = cache(lambda: data_for_task(sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given))
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
     if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
         data_key["splits"] = split_fingerprints(load_data())
@@ -136,6 +140,12 @@ def split_fingerprints(data: Data) -> list[str]:
     return [split.fingerprint for split in (data.train, data.validation, data.test)]
 
 
+def given_file(source: str, base: Path) -> Path | None:
+    """The ONNX file that a chain starts from; None for a torch network."""
+    kind, _, name = source.partition(":")
+    return user_path(name, base).absolute() if kind == "onnx" else None
+
+
 def _network(
     settings: ModelSettings, task: Task, seed: int, base: Path, trust_code: bool, training: Training | None = None
 ) -> NetworkPlan:
@@ -156,12 +166,13 @@ def _network(
         trained=settings.trained,
         training=training,
         architecture=portable_architecture(settings, base),
+        file=given_file(settings.source, base),
     )
 
 
 def from_objects(
     name: str,
-    model: nn.Module,
+    model: nn.Module | str,
     data: Data,
     stages: Sequence[Stage],
     *,
@@ -182,11 +193,15 @@ def from_objects(
 
     if isinstance(task, str):
         task = cast("Task", lookup("task", task).load()())
-    data = data_for_task(data, task)
+    given = given_file(model, Path.cwd()) if isinstance(model, str) else None
+    data = data_for_task(data, task, given)
     stages = tuple(with_task_losses(stage, task) for stage in stages)
     check_requirements(name, task, data, stages)
-    stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers))
-    network, *teacher_networks = (_from_module(module, data.spec) for module in (model, *teachers))
+    stages, budget = _validate(
+        name, stages, budget, task, has_teacher=bool(teachers), form="torch" if given is None else "onnx"
+    )
+    network = _from_source(model, task, seed) if isinstance(model, str) else _from_module(model, data.spec)
+    teacher_networks = [_from_module(module, data.spec) for module in teachers]
     recipe: dict[str, Any] = {
         "name": name,
         "seed": seed,
@@ -213,6 +228,13 @@ def from_objects(
         recipe=recipe,
         recipe_text="",
     )
+
+
+def _from_source(source: str, task: Task, seed: int) -> NetworkPlan:
+    """A network by its source string, such as `onnx:model.onnx`."""
+    from compress.models.settings import ModelSettings
+
+    return _network(ModelSettings(source=source), task, seed, Path.cwd(), trust_code=False)
 
 
 def _from_module(module: nn.Module, spec: NetworkSpec) -> NetworkPlan:
@@ -251,7 +273,7 @@ def _fingerprint_key(network: nn.Module) -> tuple[dict[str, str], tuple[Fact, ..
 
 
 def _validate(
-    name: str, stages: Sequence[Stage], budget: Budget | None, task: Task, *, has_teacher: bool
+    name: str, stages: Sequence[Stage], budget: Budget | None, task: Task, *, has_teacher: bool, form: Form
 ) -> tuple[tuple[Stage, ...], Budget | None]:
     """Check stages and limits; returns them with every device under its own name.
 
@@ -265,7 +287,7 @@ def _validate(
     chain = checks.entries(stages)
     resolved = devices.resolve(stages, budget, None)
     issues = [
-        *checks.check_order(chain),
+        *checks.check_order(chain, form),
         *checks.check_teacher(chain, has_teacher=has_teacher),
         *devices.check(chain, budget, resolved),
         *checks.check_metric_limits(chain, budget, task),

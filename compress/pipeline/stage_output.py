@@ -149,10 +149,10 @@ class StageOutput:
         return origin.folder / name if name else None
 
     def float_onnx(self) -> Path | None:
-        """The float ONNX file of the last torch network up to here."""
-        if self.record.form == "torch":
+        """The float ONNX file of the last torch network up to here, or the file that the chain starts from."""
+        if self.record.form == "torch" or self.previous is None:
             return self.onnx()
-        return self.previous.float_onnx() if self.previous else None
+        return self.previous.float_onnx()
 
     def float_network(self) -> nn.Module:
         """Load the last torch network up to here."""

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.config.key_path import format_path
 from compress.config.task_requirements import check_task
-from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.errors import DataError, RecipeError, ValidationIssue
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
+from compress.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
 
-def data_for_task(data: Data, task: Task) -> Data:
+def data_for_task(data: Data, task: Task, given: Path | None = None) -> Data:
     """The data with the task's outputs in their specification.
 
+    Args:
+        data: As the source gives it.
+        task: The task.
+        given: The ONNX file that the chain starts from, whose outputs are the targets of a task without labels.
+
     Raises:
-        DataError: They are for another task.
+        DataError: They are for another task, or a task without labels has no file to compare with.
     """
-    return replace(data, spec=task.complete_spec(data.spec))
+    data = replace(data, spec=task.complete_spec(data.spec))
+    if not isinstance(task, Outputs):
+        return data
+    if given is None:
+        msg = "task outputs compares with the ONNX file that the chain starts from: use model source onnx:PATH, or another task"
+        raise DataError(msg)
+    from compress.backends.reference_targets import with_reference_targets
+
+    return with_reference_targets(data, given, task)
 
 
 def check_requirements(name: str, task: Task, data: Data, stages: Sequence[Stage]) -> None:

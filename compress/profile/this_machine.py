@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.feeds import name_feeds
-from compress.backends.iterate_split import batch_feeds, input_arrays
+from compress.backends.feeds import fit_feeds
+from compress.backends.iterate_split import input_arrays
 from compress.backends.open_runner import file_for
-from compress.backends.read_graph import input_names, read_graph
+from compress.backends.read_graph import graph_shapes
 from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
 from compress.core.fact import Fact
@@ -114,10 +114,10 @@ def profile(
         feeds = file_feeds(files, samples(split, batch))
         rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
         if request.batches or request.thread_counts:
-            artifact_inputs = tuple(feeds["artifact"])
+            shapes = graph_shapes(files["artifact"])
             points, skipped_points = sweep(
                 files["artifact"],
-                lambda size: name_feeds(samples(split, size), artifact_inputs, str(files["artifact"])),
+                lambda size: fit_feeds(samples(split, size), shapes, files["artifact"]),
                 request.batches or (batch,),
                 request.thread_counts or (request.threads,),
                 plan,
@@ -139,7 +139,7 @@ def file_feeds(files: Mapping[str, Path], arrays: Feeds) -> dict[str, Feeds]:
     Raises:
         ConversionError: Not an ONNX file, or one with other inputs than the data.
     """
-    return {name: name_feeds(arrays, input_names(read_graph(path).graph), str(path)) for name, path in files.items()}
+    return {name: fit_feeds(arrays, graph_shapes(path), path) for name, path in files.items()}
 
 
 def samples(split: Split, size: int) -> dict[str, Array]:
@@ -154,10 +154,10 @@ def batches(split: Split, batch: int, path: Path) -> list[Feeds]:
     Raises:
         ConversionError: Not an ONNX file, or one with other inputs than the data.
     """
-    names = input_names(read_graph(path).graph)
+    shapes = graph_shapes(path)
     first_batches = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
-    full: list[Feeds] = [batch_feeds(loaded, names, str(path)) for loaded in first_batches if loaded.size == batch]
-    return full or [name_feeds(samples(split, batch), names, str(path))]
+    full: list[Feeds] = [fit_feeds(input_arrays(loaded), shapes, path) for loaded in first_batches if loaded.size == batch]
+    return full or [fit_feeds(samples(split, batch), shapes, path)]
 
 
 def _with_device(device: Device, rows: tuple[dict[str, object], ...]) -> tuple[dict[str, object], ...]:

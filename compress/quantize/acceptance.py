@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.backends.iterate_split import batch_feeds
+from compress.backends.feeds import fit_feeds
+from compress.backends.iterate_split import input_arrays
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import SplitScores, run_split
 from compress.backends.runner_protocol import FileRunner
@@ -128,7 +129,7 @@ def check_acceptance(
         named = {" ".join(candidate): runner for candidate, runner in runners.items()}
         timings = time_runners(
             named,
-            {name: batch_feeds(batch, tuple(runner.shapes()), name) for name, runner in named.items()},
+            {name: fit_feeds(input_arrays(batch), runner.shapes(), name) for name, runner in named.items()},
             TimingPlan.of(criteria.seconds),
             batch=criteria.batch,
             reporter=context.reporter,

@@ -50,6 +50,7 @@ class Quantize(Stage):
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
+    takes_given_file: ClassVar[bool] = True
     produces: ClassVar[Form | Literal["same"]] = "onnx"
     reads_budget: ClassVar[bool] = True
     compresses: ClassVar[bool] = True

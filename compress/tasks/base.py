@@ -122,7 +122,11 @@ class Task(ABC):
         Raises:
             ModelError: It returns something else than tensors.
         """
-        return name_outputs(module(*inputs.values()), self.output_names)
+        return self.name_outputs(module(*inputs.values()))
+
+    def name_outputs(self, outputs: object) -> Tensors:
+        """What a network or a file returned, by name; arguments and errors as of the function of that name."""
+        return name_outputs(outputs, self.output_names)
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.feeds import feeds_size, first_feeds, make_batches, name_feeds
+from compress.backends.feeds import feeds_size, first_feeds, fit_feeds, make_batches, name_feeds
 from compress.core.errors import ConversionError
 from tests.export.tiny import TinySplit
 
@@ -64,3 +64,10 @@ def test_first_samples_of_a_split_fill_a_fixed_batch() -> None:
     split = TinySplit(torch.arange(20.0)[:, None], torch.zeros(20, dtype=torch.int64))
     assert first_feeds(network(a=[6, 1]), split, 1)["a"][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert first_feeds(network(a=["n", 1]), split, 2)["a"][:, 0].tolist() == [0, 1]
+
+
+def test_the_first_sample_alone_fits_an_input_without_an_axis_of_samples() -> None:
+    arrays = {"x": np.zeros((4, 3), np.float32), "rate": np.full(4, 16_000)}
+    feeds = fit_feeds(arrays, {"x": (("n", 3), "float32"), "rate": ((), "int64")}, "m.onnx")
+    assert feeds["x"].shape == (4, 3)
+    assert (feeds["rate"].shape, int(feeds["rate"])) == ((), 16_000)

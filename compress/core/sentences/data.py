@@ -5,6 +5,16 @@ from __future__ import annotations
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
+    "data.random_inputs": lambda fact: (
+        "inputs are random noise, not data: ranges and similarities hold for noise alone; give real inputs with npz:PATH"
+        + (f"; sizes of free axes are guessed: {fact.values['sizes']}" if fact.values["sizes"] else "")
+    ),
+    "data.few_samples_in_all_splits": (
+        "{count} samples are too few to split: training, validation and test all use the same ones, from {subject}"
+    ),
+    "data.normalised_as_imagenet": (
+        "images are normalised with ImageNet's mean {mean} and std {std}: give data.mean and data.std for others"
+    ),
     "data.not_an_image_file": lambda fact: f"{fact.values['suffix'] or 'no suffix'}: no file of a kind that is read",
     "data.broken_link": "a link that leads nowhere",
     "data.link_within_the_folder": "a link to a file or folder of the data set itself, or to one that holds it",

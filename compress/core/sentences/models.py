@@ -5,6 +5,13 @@ from __future__ import annotations
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
+    "models.not_measured_without_labels": (
+        "accuracy is not measured: no labels. Figures say how near the outputs stay to those of {subject}{random}"
+    ),
+    "models.opset_converted": "operators of {subject} converted from opset {before} to {after}: quantization needs 13",
+    "models.control_flow_in_float": (
+        "{count} operators with weights inside {subject} stay in float: quantization does not reach into branches and loops"
+    ),
     "models.small_stem_no_convolution": "small_stem changed nothing: the network has no convolution",
     "models.small_stem_has_stride_1": "small_stem changed nothing: the first convolution {subject} has stride 1 already",
     "models.small_stem_cuts_patches": (

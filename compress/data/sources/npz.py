@@ -1,6 +1,7 @@
 """`npz:PATH`: named arrays of numpy, one file for all samples, or a folder with `train.npz`, `validation.npz` and `test.npz`.
 
-The arrays `target` and `classes` are the targets and the names of the classes; every other array is an input, in the order of
+The arrays `target` and `classes` are the targets and the names of the classes; one file without `target` is read by
+`named_arrays`. Every other array is an input, in the order of
 the file. All but `classes` have the samples first. Inputs are given to the network as they are: normalise them before.
 """
 
@@ -22,6 +23,7 @@ from compress.data.augment import seed_of
 from compress.data.batch import TARGET, Batch
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources import named_arrays
 from compress.data.sources.npz_files import SPLITS, npz_files
 from compress.data.stratified import Indices, stratified_hold_out
 
@@ -80,6 +82,8 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         DataError: Missing or damaged files, arrays of different lengths, no target, splits with different inputs.
     """
     path = origin.path
+    if not path.is_dir() and not _has_target(path):
+        return named_arrays.load(settings, origin)
     parts = [_read(file) for file in npz_files(path)] if path.is_dir() else _divide(_read(path), settings)
     names = [name for name in parts[0] if name not in (TARGET, CLASSES)]
     splits = []
@@ -97,6 +101,15 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     )
     spec = NetworkSpec(signature=signature, classes=_classes(parts[0]))
     return Data(spec, splits[0], splits[1], splits[2], source=settings.source)
+
+
+def _has_target(path: Path) -> bool:
+    """Whether an archive that can be read has targets; one that cannot is refused by whoever reads it whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return TARGET in file.files or not file.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError):
+        return True
 
 
 def _read(path: Path) -> Arrays:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.feeds import name_feeds
+from compress.backends.feeds import fit_feeds
 from compress.backends.runner_protocol import Feeds, Runner, reload
 from compress.config.devices import host
 from compress.core.bootstrap import ratio_interval
@@ -177,7 +177,7 @@ def measure(
             name: stack.enter_context(open_runner(named.get(name, "onnxruntime"), path, threads=threads))
             for name, path in files.items()
         }
-        feeds = {name: name_feeds(inputs, tuple(runner.shapes()), str(runner.path)) for name, runner in runners.items()}
+        feeds = {name: fit_feeds(inputs, runner.shapes(), runner.path) for name, runner in runners.items()}
         return time_runners(runners, feeds, plan, batch=batch, reporter=reporter)
 
 

@@ -108,7 +108,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     quantized = graphs.to_ir(quantizer.model.model)
     write_back(quantized, options.grids, {layer.weight: layer for layer in weighted_layers(model)})
     fit_scales_to_biases(quantized, {name for name, (low, high) in ranges.items() if max(high, -low) < SMALLEST_RANGE})
-    _free_outputs(quantized)
+    _free_outputs(quantized, {str(value.name): value.producer() for value in model.graph.outputs})
     return quantized
 
 
@@ -154,8 +154,11 @@ def _with_split_nodes(model: ir.Model, names: tuple[str, ...]) -> tuple[str, ...
     return tuple(name for node in model.graph if original_node_name(name := str(node.name)) in names)
 
 
-def _free_outputs(model: ir.Model) -> None:
-    """Remove the Q/DQ pair from the network's outputs, because 8-bit logits tie."""
+def _free_outputs(model: ir.Model, producers: Mapping[str, ir.Node | None]) -> None:
+    """Remove the Q/DQ pair from the network's outputs, because 8-bit logits tie.
+
+    It stays where it replaces the ReLU or Clip that produced the output in the float network, by `producers`.
+    """
     graph = model.graph
     for index, value in enumerate(graph.outputs):
         dequantize = value.producer()
@@ -163,6 +166,10 @@ def _free_outputs(model: ir.Model) -> None:
         quantize = None if integers is None else integers.producer()
         exact = quantize.inputs[0] if quantize is not None and quantize.op_type == "QuantizeLinear" else None
         if integers is None or exact is None or exact.producer() is None or len(integers.uses()) != 1 or value.uses():
+            continue
+        producer = producers.get(str(value.name))
+        made_by = exact.producer()
+        if producer is not None and producer.op_type in ("Relu", "Clip") and made_by and made_by.op_type != producer.op_type:
             continue
         exact.type, exact.shape = value.type, value.shape
         graph.outputs[index] = exact

@@ -75,9 +75,10 @@ def test_what_is_no_data_is_refused(changes, said, tmp_path):
 
 
 def test_missing_targets_and_files_are_refused(tmp_path):
-    np.savez(tmp_path / "all.npz", x=np.zeros((4, 3)))
+    for name in ("train", "validation", "test"):
+        np.savez(tmp_path / f"{name}.npz", x=np.zeros((4, 3)))
     with pytest.raises(DataError, match="has the arrays x; it needs `target`"):
-        load(tmp_path / "all.npz")
+        load(tmp_path)
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(DataError, match=r"cannot read .*text.npz"):
         load(tmp_path / "text.npz")

@@ -316,3 +316,25 @@ def test_a_bias_is_stored_as_int32_where_its_scale_allows() -> None:
 def test_a_bias_that_int32_cannot_hold_stays_in_float(s_x: float, s_w: float, bias: float) -> None:
     model = gemm_of_integers(s_x, s_w, bias)
     assert list(with_integer_biases(model).graph.node) == list(model.graph.node)
+
+
+@pytest.mark.parametrize("operator", ["Relu", "Clip"])
+def test_an_activation_that_gives_the_output_is_not_lost(operator: str) -> None:
+    """Its Q/DQ pair stands for it: without the pair, negative values would come out."""
+    weight = onnx.numpy_helper.from_array(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32), "w")
+    zero = onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["h"], name="product"),
+        onnx.helper.make_node(operator, ["h", "zero"] if operator == "Clip" else ["h"], ["y"], name="last"),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ("n", size)) for name, size in (("x", 6), ("y", 4))]
+    constants = [weight, zero] if operator == "Clip" else [weight]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    x = np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)
+    names = activations_to_calibrate(graphs.to_ir(model), RUNTIMES)
+    histograms = calibrate.observe(graphs.to_ir(model), names, [{"x": x}], counts=False)
+    built = quantized(model, {name: (each.low, each.high) for name, each in histograms.items()}, "onnxruntime")
+    exact, rounded = (onnx_session.run(onnx_session.create_session(each), x) for each in (model, built))
+    assert float(rounded.min()) >= 0
+    np.testing.assert_allclose(exact, rounded, atol=0.1)

@@ -1,0 +1,122 @@
+"""Commands of one verb: `quantize`, `prune`, `export` make a recipe and run it; `infer` runs what shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compress.cli.common import BUDGET_MISSED, TrustCode, echo, resumable
+from compress.cli.common import terminal as open_terminal
+from compress.core.user_path import user_path
+
+Model = Annotated[str, typer.Argument(help="An ONNX file, or a source such as torchvision:resnet18.")]
+DataPath = Annotated[
+    str | None,
+    typer.Option("--data", help="An .npz of named arrays, an image folder, or a source; noise by default, marked as noise."),
+]
+Devices = Annotated[str, typer.Option("--device", help="Comma-separated names of device profiles.")]
+Out = Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: figures mean nothing.")]
+
+
+def quantize(
+    model: Model,
+    data: DataPath = None,
+    device: Devices = "host",
+    scheme: Annotated[str, typer.Option(help="int8, dynamic_int8, weight_int8, weight_int4, fp16, bf16.")] = "auto",
+    samples: Annotated[int | None, typer.Option(min=16, help="Samples to calibrate on.")] = None,
+    out: Out = Path("reports"),
+    smoke: Smoke = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Quantize a network, compare it with the float one, and write the artifact, as a recipe would."""
+    settings: dict[str, Any] = {"scheme": scheme}
+    if samples is not None:
+        settings["calibration"] = {"samples": samples}
+    stages: list[dict[str, Any]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
+    _run("quantize", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+
+
+def prune(
+    model: Model,
+    data: DataPath = None,
+    device: Devices = "host",
+    target: Annotated[str, typer.Option(metavar="KEY=VALUE", help="What is left: macs=0.5, parameters=0.5.")] = "macs=0.5",
+    out: Out = Path("reports"),
+    smoke: Smoke = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Prune a torch network, with the recovery that a recipe has by default, and write the artifact."""
+    key, sign, value = target.partition("=")
+    try:
+        fraction = float(value)
+    except ValueError:
+        fraction = 0.0
+    if not sign or not 0.0 < fraction < 1.0:
+        msg = f"{target:.60} is no target; write for example --target macs=0.5"
+        raise typer.BadParameter(msg)
+    stages: list[dict[str, Any]] = [
+        {"prune": {"target": {key: fraction}}},
+        {"export": {}},
+        {"profile": {"devices": _names(device)}},
+    ]
+    _run("prune", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+
+
+def export(
+    model: Model,
+    data: DataPath = None,
+    device: Devices = "host",
+    out: Out = Path("reports"),
+    smoke: Smoke = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Write the artifact of a network as it is: file, script, labels, manifest."""
+    stages: list[dict[str, Any]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
+    _run("export", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+
+
+def infer(
+    artifact: Annotated[Path, typer.Argument(parser=user_path, help="An artifact's folder, or the run directory around it.")],
+    source: Annotated[
+        Path, typer.Argument(parser=user_path, metavar="INPUT", help="An image, an .npz, or a folder of images.")
+    ],
+    trust_code: TrustCode = False,
+) -> None:
+    """Run a shipped artifact and print what its script prints."""
+    from compress.export.run_artifact import run_artifact
+
+    failed = 0
+    for result in run_artifact(artifact, source, trust_code=trust_code):
+        if result.title:
+            echo(result.title)
+        echo(result.text.rstrip(), stderr=result.failed)
+        failed += result.failed
+    if failed:
+        raise typer.Exit(BUDGET_MISSED)
+
+
+def _names(devices: str) -> list[str]:
+    return [name.strip() for name in devices.split(",") if name.strip()]
+
+
+def _run(
+    command: str, model: str, data: str | None, stages: list[dict[str, Any]], out: Path, *, smoke: bool, trust_code: bool
+) -> None:
+    """Write the recipe, print it, run it, and show the result."""
+    from compress.config.file_recipe import write_recipe
+    from compress.pipeline.pipeline import Pipeline
+
+    recipe = write_recipe(command, model, data, stages, out)
+    console = open_terminal()
+    with resumable():
+        prepared = Pipeline.load(recipe, smoke=smoke, trust_code=trust_code)
+        from compress.cli.render import show
+        from compress.cli.terminal import Terminal
+
+        echo(recipe.read_text(encoding="utf-8"))
+        run = prepared.run(out=out, reporter=Terminal(console))
+    show(console, run)
+    echo(f"to repeat: compress pipeline {recipe}{' --smoke' if smoke else ''} --out {out}")

@@ -1,0 +1,80 @@
+"""Recipes of the one-verb commands: a network, data and one method, as a recipe that repeats the command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.config.yaml_writer import dump
+from compress.core.errors import DataError
+from compress.core.registry import names
+from compress.core.signature import Signature
+from compress.core.user_path import user_path
+
+Tree = dict[str, Any]
+
+
+def write_recipe(command: str, model: str, data: str | None, stages: Sequence[Tree], folder: Path) -> Path:
+    """Write the recipe of a command into a folder; paths in it are absolute, so that it runs from anywhere.
+
+    Args:
+        command: Names the run, with the network.
+        model: Path of an ONNX file, or a source such as `torchvision:resnet18`.
+        data: A path or a source; None for noise, which an ONNX file alone can have.
+        stages: The chain.
+        folder: Of all runs.
+
+    Raises:
+        CompressError: No such file or data, or data that a network without a file does not have.
+    """
+    source, signature = _model(model)
+    stem = "".join(letter if letter.isalnum() else "_" for letter in Path(model.rpartition(":")[2]).stem.lower())
+    tree: Tree = {
+        "name": f"{command}_{stem.strip('_') or 'network'}",
+        "task": "classification" if signature is None else "outputs",
+        "data": _data(data, source, signature),
+        "model": {"source": source},
+        "stages": list(stages),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{tree['name']}.yaml"
+    path.write_text(dump(tree), encoding="utf-8")
+    return path
+
+
+def _model(model: str) -> tuple[str, Signature | None]:
+    """Source of a network, and its signature where it is an ONNX file."""
+    kind, colon, rest = model.partition(":")
+    if colon and kind in names("model") and kind != "onnx":
+        return model, None
+    from compress.backends.sized_signature import sized_signature
+
+    path = user_path(rest if kind == "onnx" and colon else model, Path.cwd()).absolute()
+    return f"onnx:{path}", sized_signature(path)
+
+
+def _data(data: str | None, source: str, signature: Signature | None) -> Tree:
+    kind, _, rest = (data or "").partition(":")
+    if data is None or data == "random":
+        if signature is None:
+            msg = f"{source} has no data of its own: give --data, such as --data imagefolder:PATH or --data digits"
+            raise DataError(msg)
+        return {"source": f"random:{source.partition(':')[2]}"}
+    if kind in names("data"):
+        needs_path = bool(rest) and kind not in ("python",)
+        return {"source": f"{kind}:{user_path(rest, Path.cwd()).absolute()}" if needs_path else data}
+    path = user_path(data, Path.cwd()).absolute()
+    if path.suffix == ".npz":
+        return {"source": f"npz:{path}"}
+    if signature is None:
+        return {"source": f"imagefolder:{path}"}
+    return {"source": f"images:{path}", **_image_size(signature)}
+
+
+def _image_size(signature: Signature) -> Tree:
+    """Channels and size of the images that a network takes; what is free has its typical size."""
+    shape = signature.shape_of(signature.only_input)
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        return {}
+    return {"channels": shape[1], "sizes": {"height": shape[2], "width": shape[3]}}

@@ -1,0 +1,94 @@
+"""Splits of named tensors: in memory, or made one sample at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from compress.data.batch import Batch, Tensors
+
+ReadSamples = Callable[[Tensor], tuple[Tensors, Tensors]]
+"""Inputs and targets of samples by their indices, int64 (N,)."""
+
+
+@dataclass(eq=False)
+class NamedSplit:
+    """A fixed list of samples of any inputs, not augmented. See `compress.data.batch.Split` for the interface.
+
+    Attributes:
+        samples: Index of each sample in the source, int64 (N,).
+        read: Gives samples.
+        fingerprint: Of the contents.
+        views: 1: nothing is augmented.
+    """
+
+    samples: Tensor
+    read: ReadSamples
+    fingerprint: str
+    views: int | None = 1
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, last batch short."""
+        yield from self._batches(torch.split(torch.arange(len(self)), batch_size))
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002  # there is one view
+        """As `ordered`."""
+        yield from self.ordered(batch_size)
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches; a rest of one sample is left out."""
+        digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        parts = torch.split(torch.randperm(len(self), generator=generator), batch_size)
+        yield from self._batches(parts[: self.batches(batch_size)])
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches `epoch` gives."""
+        whole, rest = divmod(len(self), batch_size)
+        return whole + (rest > 1)
+
+    def _batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        for rows in parts:
+            inputs, targets = self.read(self.samples[rows])
+            yield Batch(inputs, targets, rows, torch.zeros_like(rows))
+
+
+def read_rows(inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> ReadSamples:
+    """Samples out of arrays in memory, (N, …) each."""
+
+    def read(rows: Tensor) -> tuple[Tensors, Tensors]:
+        first, second = ({name: values[rows] for name, values in each.items()} for each in (inputs, targets))
+        return first, second
+
+    return read
+
+
+def split_indices(count: int, validation: float, test: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A seeded partition in training, validation and test; each gets a sample where there are three.
+
+    Args:
+        count: N.
+        validation: Fraction.
+        test: Fraction.
+        seed: Of the choice.
+
+    Returns:
+        Indices, sorted; where there are fewer than three samples each part holds them all.
+    """
+    every = torch.arange(count)
+    if count < 3:
+        return every, every, every
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    tests, validations = (max(1, round(count * fraction)) for fraction in (test, validation))
+    tests = min(tests, count - 2)
+    validations = min(validations, count - tests - 1)
+    first, second, third = torch.split(order, [count - tests - validations, validations, tests])
+    return first.sort().values, second.sort().values, third.sort().values

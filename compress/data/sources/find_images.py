@@ -1,0 +1,39 @@
+"""Image files in a folder and below it. Light: nothing is decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.core.errors import DataError
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
+LARGEST = 10_000
+"""Images at most."""
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image itself, or all images in a folder and below it, in order.
+
+    Raises:
+        DataError: No such path, or no image there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        msg = f"there is no image or folder {path}; give a path with images"
+        raise DataError(msg)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        msg = f"{path} holds no image ({', '.join(sorted(SUFFIXES))}); give a folder with images"
+        raise DataError(msg)
+    return files[:LARGEST]
+
+
+def describe_files(path: Path) -> list[str]:
+    """Name, size and modification time of each image, in order.
+
+    Raises:
+        DataError: As `find_images`.
+    """
+    files = find_images(path)
+    return [f"{file.relative_to(path.parent)} {(info := file.stat()).st_size} {info.st_mtime_ns}" for file in files]

@@ -1,0 +1,103 @@
+"""`npz:PATH` without `target`: a NumPy archive with one array for each input of a network, the samples along the first axis.
+
+Arrays named `target`, `targets`, `label` or `labels` are targets; all others are inputs, by their names. An input that the
+network takes without an axis of samples, such as the state of a recurrent network, has one more axis here.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress.core.atomic_files import sha256
+from compress.core.errors import DataError
+from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
+from compress.core.signature import BATCH, Signature, TensorSpec
+from compress.data.batch import TARGET
+from compress.data.interface import Data
+from compress.data.named_split import NamedSplit, read_rows, split_indices
+from compress.data.settings import DataSettings, DataSource
+
+TARGETS = frozenset(("target", "targets", "label", "labels"))
+KINDS = frozenset("fiub")
+
+
+def load(settings: DataSettings, origin: DataSource) -> Data:
+    """Read the arrays and split them by seed.
+
+    Raises:
+        DataError: No such file, not an archive of plain arrays, or arrays with different numbers of samples.
+    """
+    arrays = read_arrays(origin.path)
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items() if name.lower() not in TARGETS}
+    labels = next((name for name in arrays if name.lower() in TARGETS), None)
+    targets = {} if labels is None else {TARGET: torch.from_numpy(arrays[labels])}
+    if not inputs:
+        msg = f"{origin.path} holds targets alone; give an array for each input of the network, by its name"
+        raise DataError(msg)
+    count = len(next(iter(inputs.values())))
+    read, digest = read_rows(inputs, targets), sha256(origin.path)
+    train, validation, test = (
+        NamedSplit(part[:limit] if limit else part, read, f"{digest} {name} {settings.seed} {limit} {len(part)}")
+        for name, part, limit in zip(
+            ("train", "validation", "test"),
+            split_indices(count, settings.validation, settings.test, settings.seed),
+            (settings.limit, settings.evaluation_limit, settings.evaluation_limit),
+            strict=True,
+        )
+    )
+    specs = tuple(
+        TensorSpec(name=name, dtype=str(values.dtype).removeprefix("torch."), shape=(BATCH, *values.shape[1:]))
+        for name, values in inputs.items()
+    )
+    few = (Fact.of("data.few_samples_in_all_splits", str(origin.path), count=count),) if count < 3 else ()
+    classes = _classes(targets.get(TARGET))
+    return Data(
+        NetworkSpec(signature=Signature(inputs=specs), classes=classes),
+        train,
+        validation,
+        test,
+        source=settings.source,
+        warnings=few,
+    )
+
+
+def _classes(target: torch.Tensor | None) -> tuple[str, ...]:
+    """Numbers of the classes, where targets are class numbers."""
+    if target is None or target.is_floating_point() or target.ndim != 1:
+        return ()
+    return tuple(str(number) for number in range(int(target.max()) + 1))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive, with equal numbers of samples.
+
+    Raises:
+        DataError: No such file, not an archive of plain arrays, none in it, or different numbers of samples.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files} if hasattr(archive, "files") else {}
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}; give the path of an .npz file"
+        raise DataError(msg) from error
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        msg = f"{path} is not a NumPy archive of plain arrays ({error}); write it with numpy.savez(path, name=array, …)"
+        raise DataError(msg) from error
+    if not arrays:
+        msg = f"{path} holds no named arrays; write it with numpy.savez(path, name=array, …)"
+        raise DataError(msg)
+    if odd := [name for name, array in arrays.items() if array.dtype.kind not in KINDS or array.ndim == 0]:
+        described = ", ".join(f"{name}: {arrays[name].dtype} {arrays[name].shape}" for name in odd)
+        msg = f"{path} holds {described}; arrays are numbers with the samples along the first axis"
+        raise DataError(msg)
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        described = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        msg = f"{path} holds different numbers of samples, or none ({described}); the first axis of every array counts samples"
+        raise DataError(msg)
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -1,0 +1,224 @@
+"""`onnx:PATH`: an ONNX file of any origin, which a chain starts from in place of a torch network.
+
+The file is checked, its operators are brought to a set that quantization knows, its nodes get names, and the result is compared
+with the file itself: the given file is the reference of everything after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from compress.backends import onnx_files, onnx_session
+from compress.backends import onnx_graph as graphs
+from compress.backends.check_file import check_onnx_file
+from compress.backends.feeds import batch_samples, make_batches
+from compress.backends.file_signature import read_signature
+from compress.backends.read_graph import all_nodes
+from compress.core.errors import ConversionError, ModelError
+from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
+from compress.core.stage import Candidate, Context
+from compress.tasks.output_agreement import compare_outputs
+from compress.tasks.outputs import Outputs
+
+if TYPE_CHECKING:
+    from compress.models.factory import UnfittedModel
+
+OLDEST_OPSET, OPSET = 13, 17
+"""First operator set in which quantization has a scale for each channel, and the one that older files are converted to."""
+STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
+"""Domains whose operators ONNX Runtime has."""
+COMPARED = 2
+"""Samples that the prepared file and the given one are compared on."""
+FILE = "model.onnx"
+
+
+def build(name: str, *_: Any, **__: Any) -> UnfittedModel:
+    """Refuse: the file is no torch network.
+
+    Raises:
+        ModelError: Always.
+    """
+    msg = f"onnx:{name} is an ONNX file and no torch network: it can start a chain, and stages that train cannot take it"
+    raise ModelError(msg)
+
+
+def given_candidate(path: Path, spec: NetworkSpec) -> tuple[Candidate, tuple[Fact, ...]]:
+    """The file as a candidate, with its own signature and the data's classes and preprocessing.
+
+    Args:
+        path: ONNX file.
+        spec: Of the data.
+
+    Raises:
+        ConversionError: It cannot be used; the message says why.
+    """
+    check_given_file(path)
+    signature = read_signature(path)
+    return Candidate(spec.model_copy(update={"signature": signature}), files={"onnxruntime": path}), ()
+
+
+def check_given_file(path: Path) -> None:
+    """Refuse a file that cannot be compressed.
+
+    Raises:
+        ConversionError: Damaged, with operators that ONNX Runtime lacks, quantized already, or without float weights.
+    """
+    model = onnx_files.load(path)
+    nodes = list(all_nodes(model.graph))
+    local = {function.domain for function in model.functions}
+    if custom := sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in STANDARD_DOMAINS | local}):
+        msg = f"{path} has custom operators ({', '.join(custom)}), which ONNX Runtime lacks; export it without them"
+        raise ConversionError(msg)
+    if integers := _integer_evidence(model, nodes):
+        msg = f"{path} is quantized already ({integers}); give the float file that it was made from"
+        raise ConversionError(msg)
+    if not any(tensor.data_type in FLOAT_TYPES and len(tensor.dims) > 1 for tensor in _constants(model.graph)):
+        msg = f"{path} has no float weights of two or more axes, so that there is nothing to compress"
+        raise ConversionError(msg)
+    check_onnx_file(path)
+
+
+FLOAT_TYPES = frozenset((onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE))
+INTEGER_OPERATORS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv",
+     "QLinearMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "QGemm"}
+)  # fmt: skip
+
+
+def _integer_evidence(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> str:
+    """Why a file counts as quantized: its operators, or most of its weights as 8-bit integers; empty where it is not."""
+    if operators := sorted({node.op_type for node in nodes} & INTEGER_OPERATORS):
+        return ", ".join(operators)
+    sizes: dict[bool, int] = {True: 0, False: 0}
+    for tensor in _constants(model.graph):
+        is_byte = tensor.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+        if is_byte or tensor.data_type in FLOAT_TYPES:
+            sizes[is_byte] += tensor.ByteSize()
+    if sizes[True] > sizes[False]:
+        return "most of its weights are 8-bit integers, which it converts to float itself"
+    return ""
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and contents of `Constant` nodes, those of branches and loop bodies included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "value" and node.op_type == "Constant":
+                yield attribute.t
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _constants(inner)
+
+
+def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[Fact, ...]]:
+    """Copy the file into the stage's folder, prepared for the other stages.
+
+    Args:
+        candidate: Of `given_candidate`.
+        context: Data to compare on, and the folder.
+
+    Returns:
+        The candidate with the prepared file, and notes.
+
+    Raises:
+        ConversionError: The data do not fit, or the prepared file computes something else.
+    """
+    path, target = candidate.file_for("onnxruntime"), context.folder / FILE
+    model, notes = prepare_model(onnx_files.load(path), path.name)
+    onnx_files.write_metadata(model, candidate.spec)
+    onnx_files.save(model, target)
+    samples = batch_samples(next(iter(context.data.validation.ordered(COMPARED))))
+    _check_same(path, target, samples)
+    if isinstance(context.task, Outputs):
+        noise = ", on random inputs" if context.data.source.startswith("random:") else ""
+        notes = (*notes, Fact.of("models.not_measured_without_labels", path.name, random=noise))
+    return replace(candidate, files={"onnxruntime": target}), notes
+
+
+def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
+    """The network with operators that quantization knows, weights as initializers, and a name for each node.
+
+    Args:
+        model: As the file has it.
+        name: Stands for it in notes.
+
+    Raises:
+        ConversionError: Its operators cannot be converted.
+    """
+    notes: list[Fact] = []
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST_OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, OPSET)
+        except Exception as error:  # the converter raises RuntimeError and errors of its own
+            msg = f"{name} has ONNX opset {opset}, and onnx cannot convert it to {OPSET}: {error}; export it with 13 or later"
+            raise ConversionError(msg) from error
+        notes.append(Fact.of("models.opset_converted", name, before=opset, after=OPSET))
+    if inner := _inner_weights(model.graph):
+        notes.append(Fact.of("models.control_flow_in_float", ", ".join(sorted(inner)), count=sum(inner.values())))
+    for value in (*model.graph.input, *model.graph.output):
+        for index, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_value < 0:  # how Paddle's converter writes a free axis
+                dim.dim_param = f"{value.name}_{index}"
+    indexed = graphs.to_ir(model)
+    _name_nodes(indexed)
+    return graphs.to_proto(indexed), tuple(notes)
+
+
+def _inner_weights(graph: onnx.GraphProto) -> dict[str, int]:
+    """Operators with weights inside branches and loops, by the operator around them."""
+    counts: dict[str, int] = {}
+    for node in graph.node:
+        inner = [each for attribute in node.attribute for each in (attribute.g, *attribute.graphs)]
+        count = sum(found.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
+                    for body in inner for found in all_nodes(body))  # fmt: skip
+        if count:
+            counts[node.op_type] = counts.get(node.op_type, 0) + count
+    return counts
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Give each node a name of its own; names that the file has stay where no other node has them."""
+    taken = set[str]()
+    for index, node in enumerate(model.graph):
+        name = node.name or f"{node.op_type}_{index}"
+        node.name = name if name not in taken else f"{name}_{index}"
+        taken.add(node.name)
+
+
+def _check_same(path: Path, prepared: Path, samples: list[dict[str, Any]]) -> None:
+    """Compare the prepared file with the given one.
+
+    Raises:
+        ConversionError: Inputs do not fit, or outputs differ.
+    """
+    batches = make_batches(samples, graphs.to_ir(onnx_files.load(path)), 1)
+    first, second = (onnx_session.create_session(file, threads=0) for file in (path, prepared))
+    for feeds in batches:
+        try:
+            outputs = [_flat(session.run(None, feeds)) for session in (first, second)]
+        except Exception as error:  # the runtime's exceptions have no common base but Exception
+            if not type(error).__module__.startswith("onnxruntime"):
+                raise
+            shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feeds.items())
+            msg = (
+                f"{path} does not run on the data ({shapes}): {str(error).splitlines()[0]}; give inputs of the shapes it takes"
+            )
+            raise ConversionError(msg) from error
+        agreement = compare_outputs(*outputs)
+        if agreement.max_abs > 1e-4 + 1e-3 * agreement.scale:
+            msg = f"{path} computes something else after its operators were converted; export it with ONNX opset 13 or later"
+            raise ConversionError(msg)
+
+
+def _flat(outputs: list[Any]) -> np.ndarray:
+    """All outputs of one sample in a row, (1, M)."""
+    return np.concatenate([np.ravel(output).astype(np.float64) for output in outputs])[None]

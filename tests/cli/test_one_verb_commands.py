@@ -1,0 +1,40 @@
+"""Commands of one verb, as real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.cli.run_process import compress
+
+
+def network(folder: Path) -> Path:
+    weight = numpy_helper.from_array(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32), "w")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", size)) for name, size in (("x", 6), ("y", 4))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+def test_quantize_writes_record_report_artifact_and_recipe_and_infer_runs_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32))
+    out = tmp_path / "out"
+    done = compress("quantize", str(network(tmp_path)), "--data", str(tmp_path / "data.npz"), "--out", str(out), "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "similarity to the original outputs" in done.stdout
+    assert f"to repeat: compress pipeline {out}/quantize_net.yaml --smoke" in done.stdout.replace("\n", "")
+    (run,) = (out / "quantize_net").iterdir()
+    assert {"record.json", "report.md", "report.html", "artifacts"} <= {path.name for path in run.iterdir()}
+    np.savez(tmp_path / "one.npz", x=np.ones((1, 6), np.float32))
+    answer = compress("infer", str(run), str(tmp_path / "one.npz"), cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("y: float32 (1, 4), from ")
+
+
+def test_prune_of_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    done = compress("prune", str(network(tmp_path)), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "prune needs a torch network, but the recipe starts from an ONNX file" in done.stderr
