@@ -26,7 +26,7 @@ def output_name(index: int) -> str:
     return f"output_{index}"
 
 
-class Similarity:
+class OutputSimilarity:
     """Mean cosine similarity with the outputs of the original network, all float outputs of a sample joined.
 
     Attributes:
@@ -62,7 +62,7 @@ class Outputs(Task):
     """
 
     name: ClassVar[str] = "outputs"
-    metrics: ClassVar[tuple[TaskMetric, ...]] = (Similarity(),)
+    metrics: ClassVar[tuple[TaskMetric, ...]] = (OutputSimilarity(),)
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "image_input"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
