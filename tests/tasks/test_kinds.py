@@ -1,4 +1,4 @@
-"""Every kind of input goes through the whole chain: train, prune, distill, quantize, export, profile, report."""
+"""Every kind of input and of task goes through the whole chain: train, prune, distill, quantize, export, profile, report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Budget, Data, Distill, Export, Pipeline, Profile, Prune, Quantize, Run, Train
 from compress.tasks.base import Task
+from compress.tasks.regression import Regression
 
 QUICK = {"epochs": 1, "batch_size": 16, "lr": 0.01}
 SAMPLES, CLASSES = 48, 3
@@ -60,12 +61,18 @@ def classes() -> Tensor:
     return torch.arange(SAMPLES) % CLASSES
 
 
+def angles() -> Tensor:
+    return 360 * torch.rand(SAMPLES, CLASSES)
+
+
 KINDS = {
     "grey": Kind(lambda: one(2, 1), {"input": (1, 12, 20)}, classes, "classification", "accuracy"),
     "four_channels": Kind(lambda: one(2, 4), {"input": (4, 16, 12)}, classes, "classification", "accuracy"),
     "signal": Kind(lambda: one(1, 2), {"signal": (2, 40)}, classes, "classification", "accuracy"),
     "volume": Kind(lambda: one(3, 1), {"scan": (1, 6, 8, 7)}, classes, "classification", "accuracy"),
     "two_inputs": Kind(lambda: Two(CLASSES), {"image": (3, 12, 16), "numbers": (5,)}, classes, "classification", "accuracy"),
+    "regression": Kind(lambda: Two(CLASSES), {"image": (3, 12, 16), "numbers": (5,)}, angles, "regression", "rmse"),
+    "angle": Kind(lambda: one(1, 1), {"signal": (1, 32)}, angles, Regression("huber", period=360.0), "rmse"),
 }
 
 
