@@ -17,6 +17,8 @@ from compress.data.settings import DataSettings
 from compress.pipeline.pipeline import Pipeline, Run
 from compress.tasks.boxes import decode_boxes
 
+pytestmark = pytest.mark.timeout(1200)
+"""It takes 25 s of a core, and ended after 300 s on a busy machine."""
 DATA = DataSettings(source="drawn_boxes", image_size=32, samples=62, evaluation_limit=8, augment="none")
 RECIPE = """\
 name: tiny
