@@ -6,7 +6,7 @@ quantizer and `onnx.checker` take a `ModelProto`: `to_proto`. Files are read and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,24 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
 def _is_sorted(graph: ir.Graph) -> bool:
     computed = set[ir.Value | None]()
     for node in graph:
+        for value in _values_read(node):
+            producer = value.producer()
+            if producer is not None and producer.graph is graph and value not in computed:
+                return False
         computed.update(node.outputs)
-        if any(value is not None and value.producer() is not None and value not in computed for value in node.inputs):
-            return False
     return True
+
+
+def _values_read(node: ir.Node) -> Iterator[ir.Value]:
+    """What a node reads, and what its branches and loop bodies read."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        bodies = attribute.value if attribute.type == ir.AttributeType.GRAPHS else (attribute.value,)
+        if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+            for body in bodies:
+                yield from (value for value in body.outputs if value is not None)
+                for inner in body:
+                    yield from _values_read(inner)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 from torch import nn
@@ -56,6 +57,19 @@ def test_nodes_in_an_order_that_cannot_run_are_sorted() -> None:
     indexed = graphs.to_ir(model)
     assert [node.op_type for node in indexed.graph] == ["MatMul", "Relu"]
     assert [node.op_type for node in indexed.clone().graph] == ["MatMul", "Relu"]
+
+
+def test_a_node_that_only_a_branch_reads_is_put_before_it() -> None:
+    make, value = helper.make_node, helper.make_tensor_value_info
+    branch = helper.make_graph([make("Identity", ["doubled"], ["out"])], "b", [], [value("out", TensorProto.FLOAT, [2])])
+    nodes = [make("If", ["flag"], ["y"], then_branch=branch, else_branch=branch), make("Add", ["x", "x"], ["doubled"])]
+    inputs = [value("x", TensorProto.FLOAT, [2]), value("flag", TensorProto.BOOL, [])]
+    graph = helper.make_graph(nodes, "g", inputs, [value("y", TensorProto.FLOAT, [2])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    indexed = graphs.to_ir(model)
+    assert [node.op_type for node in indexed.graph] == ["Add", "If"]
+    onnx.checker.check_model(graphs.to_proto(indexed))
+    assert [node.op_type for node in graphs.to_ir(graphs.to_proto(indexed)).graph] == ["Add", "If"]
 
 
 def test_replaced_weights_do_not_touch_the_original() -> None:
