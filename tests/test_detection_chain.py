@@ -65,8 +65,8 @@ def test_backbone_and_neck_are_pruned_and_heads_keep_their_outputs(finished: Run
     assert {"head8.logits", "head8.offsets", "head16.logits", "head16.offsets"} == {
         fact.subject for fact in finished.record.stages[1].skipped if fact.code == "prune.output_layer"
     }
-    assert rows["head8.offsets"]["out after"] == 8
-    shrunk = {name.partition(".")[0] for name, row in rows.items() if row["out after"] < row["out before"]}
+    assert rows["head8.offsets"]["out_after"] == 8
+    shrunk = {name.partition(".")[0] for name, row in rows.items() if row["out_after"] < row["out_before"]}
     assert any(name.startswith("stage") for name in shrunk)
     assert any(name.startswith(("lateral", "neck", "head")) for name in shrunk)
 
@@ -88,7 +88,8 @@ def test_the_shipped_script_draws_boxes(finished: Run, tmp_path: Path) -> None:
     lowered.write_text(script.read_text().replace("least_score=0.3", "least_score=0.0"))
     command = [sys.executable, str(lowered), str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert Image.open(tmp_path / "b.png").size == (50, 30)
+    with Image.open(tmp_path / "b.png") as drawn:
+        assert drawn.size == (50, 30)
     corners = np.array([line.split()[-4:] for line in printed.splitlines()], dtype=float)
     assert len(corners) > 0
     assert corners.min() >= 0

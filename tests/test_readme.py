@@ -36,8 +36,9 @@ def test_the_python_example_runs_on_the_callers_own_module_and_loaders(tmp_path,
     from torch.utils.data import DataLoader, TensorDataset
 
     torch.manual_seed(0)
+    labels = torch.arange(96) % 2
     images = torch.randn(96, 3, 16, 16)
-    labels = (images[:, 0].mean((1, 2)) > 0).long()
+    images[:, 0] += 3.0 * (2 * labels - 1).view(-1, 1, 1)
     sets = [TensorDataset(images[i : i + 32], labels[i : i + 32]) for i in (0, 32, 64)]
 
     def network(width: int) -> nn.Module:
