@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compress.backends.runner_protocol import Array
-from compress.data.batch import INPUT, Split, Tensors
+from compress.data.batch import INPUT, Split, Tensors, select_rows
 from compress.tasks.output_agreement import OutputAgreement, merge_agreements
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class CollectedOutputs:
 
     def first(self, count: int) -> CollectedOutputs:
         """The first samples."""
-        outputs, targets = ({name: values[:count] for name, values in each.items()} for each in (self.outputs, self.targets))
-        return CollectedOutputs(outputs, targets)
+        return CollectedOutputs(select_rows(self.outputs, slice(count)), select_rows(self.targets, slice(count)))
 
 
 def collect_outputs(
@@ -170,14 +169,10 @@ def _aligned(first: Iterator[Part], second: Iterator[Part]) -> Iterator[tuple[Te
         while _count(a):
             b = rest or next(second)[0]
             count = min(_count(a), _count(b))
-            yield _rows(a, slice(count)), _rows(b, slice(count)), _rows(targets, slice(count))
-            a, b, targets = (_rows(tensors, slice(count, None)) for tensors in (a, b, targets))
+            yield select_rows(a, slice(count)), select_rows(b, slice(count)), select_rows(targets, slice(count))
+            a, b, targets = (select_rows(tensors, slice(count, None)) for tensors in (a, b, targets))
             rest = b if _count(b) else None
 
 
 def _count(tensors: Tensors) -> int:
     return len(next(iter(tensors.values())))
-
-
-def _rows(tensors: Tensors, index: slice) -> Tensors:
-    return {name: values[index] for name, values in tensors.items()}

@@ -82,11 +82,16 @@ class Batch(NamedTuple):
     def rows(self, index: slice | Tensor) -> Batch:
         """The selected samples."""
         return Batch(
-            {name: tensor[index] for name, tensor in self.inputs.items()},
-            {name: tensor[index] for name, tensor in self.targets.items()},
+            select_rows(self.inputs, index),
+            select_rows(self.targets, index),
             None if self.samples is None else self.samples[index],
             None if self.views is None else self.views[index],
         )
+
+
+def select_rows(tensors: Tensors, index: slice | Tensor) -> Tensors:
+    """The selected samples of named tensors."""
+    return {name: tensor[index] for name, tensor in tensors.items()}
 
 
 def _only(tensors: Tensors, kind: str) -> Tensor:

@@ -157,13 +157,13 @@ class TrainStep:
         teacher = self._teacher_outputs(on_device, mixed)
         with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
             outputs = _in_float32(self.task.forward(self.parallel, on_device.inputs))
+        rows = self.task.distillable(outputs, on_device.targets)
         if self.teacher is not None:
-            logits = self.task.distillable(outputs, on_device.targets).logits
-            if teacher.logits is not None and teacher.logits.shape != logits.shape:
-                shapes = f"the teacher gives {tuple(teacher.logits.shape)}, the student {tuple(logits.shape)}"
+            if teacher.logits is not None and teacher.logits.shape != rows.logits.shape:
+                shapes = f"the teacher gives {tuple(teacher.logits.shape)}, the student {tuple(rows.logits.shape)}"
                 raise TrainingError(f"{shapes}; both must answer for the same samples and the data's classes, in its order")
-            self.teacher.after_batch(on_device, logits.detach())
-        return self.weighted_loss.loss(on_device, outputs, activations, teacher, mixed, progress)
+            self.teacher.after_batch(on_device, rows.logits.detach())
+        return self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
 
     def _inputs_on(self, device: torch.device, inputs: Tensors) -> Tensors:
         """The inputs on the device; images in the network's memory format, real numbers with a gradient where it is needed."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compress.data.batch import Batch, Tensors
-from compress.tasks.base import Task
+from compress.tasks.base import Rows, Task
 from compress.train.curriculum.mixup import MixedBatch
 from compress.train.curriculum.sample_weighting import entropy_temperature, sample_weights
 from compress.train.curriculum.settings import Curriculum
@@ -40,6 +40,7 @@ class WeightedLoss:
         self,
         batch: Batch,
         outputs: Tensors,
+        rows: Rows,
         activations: Activations,
         teacher: TeacherOutputs,
         mixed: MixedBatch | None,
@@ -50,12 +51,12 @@ class WeightedLoss:
         Args:
             batch: On the training device; where images are mixed, with the labels of the first image of each pair.
             outputs: The student's named outputs.
+            rows: What losses on answers compare of them.
             activations: The student's activations at the hooked layers.
             teacher: The teacher's outputs.
             mixed: How the images were mixed; None where they were not.
             progress: Fraction of all steps done, in [0, 1).
         """
-        rows = self.task.distillable(outputs, batch.targets)
         inputs = LossInputs(
             batch,
             rows.logits,
