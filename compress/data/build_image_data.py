@@ -16,7 +16,7 @@ from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.split_checks import find_duplicates, find_missing_classes
+from compress.data.split_checks import check_image_counts, find_duplicates, find_missing_classes
 from compress.data.stratified import Indices, balanced_subset
 
 ArrayPart = tuple[Tensor, Indices]
@@ -138,10 +138,4 @@ def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSett
     if len(classes) < 2:
         msg = f"{settings.source} has {len(classes)} class ({', '.join(classes)}); a classifier needs two or more"
         raise DataError(msg)
-    for name, reader, least in zip(("training", "validation", "test"), readers, (2, 1, 1), strict=True):
-        if len(reader.labels) < least:
-            msg = (
-                f"{settings.source}: {len(reader.labels)} {name} images, at least {least} needed; "
-                "add images, raise `limit`, or change `validation` and `test`"
-            )
-            raise DataError(msg)
+    check_image_counts([len(reader.labels) for reader in readers], settings.source)

@@ -16,7 +16,7 @@ from compress.data.interface import Data
 from compress.data.mask_split import MOST_CLASSES, MaskSplit
 from compress.data.mask_transforms import MASK_AUGMENTATIONS, MaskEvaluationTransform
 from compress.data.settings import DataSettings
-from compress.data.split_checks import find_duplicates
+from compress.data.split_checks import check_image_counts, find_duplicates
 from compress.data.stratified import balanced_subset
 
 
@@ -83,10 +83,4 @@ def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSett
         allowed = ", ".join(("none", *MASK_AUGMENTATIONS))
         msg = f"augment {settings.augment!r} moves an image without its mask; for masks augment is one of: {allowed}"
         raise DataError(msg)
-    for name, reader, least in zip(("training", "validation", "test"), readers, (2, 1, 1), strict=True):
-        if len(reader.labels) < least:
-            msg = (
-                f"{source}: {len(reader.labels)} {name} images, at least {least} needed; "
-                "add images, raise `limit`, or change `validation` and `test`"
-            )
-            raise DataError(msg)
+    check_image_counts([len(reader.labels) for reader in readers], source)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.data.stratified import Indices
 
@@ -28,6 +29,25 @@ class Comparable(Protocol):
 
     def name(self, index: int) -> str:
         """Names a sample in messages."""
+
+
+def check_image_counts(counts: Sequence[int], source: str) -> None:
+    """Refuse splits with too few images: two to train on, which batch norm needs, and one to validate and one to test on.
+
+    Args:
+        counts: Images for training, validation and test.
+        source: Names the data in messages.
+
+    Raises:
+        DataError: A split has too few.
+    """
+    for name, count, least in zip(("training", "validation", "test"), counts, (2, 1, 1), strict=True):
+        if count < least:
+            msg = (
+                f"{source}: {count} {name} images, at least {least} needed; "
+                "add images, raise `limit`, or change `validation` and `test`"
+            )
+            raise DataError(msg)
 
 
 def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:

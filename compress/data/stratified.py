@@ -2,10 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+
+
+Item = TypeVar("Item")
+
+
+def hold_out(items: Sequence[Item], fraction: float, seed: Sequence[int]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Divide samples that have no single class: the rest and a random fraction, at least one, both in the order given.
+
+    Args:
+        items: Samples.
+        fraction: To hold out, in (0, 1).
+        seed: Of the choice.
+    """
+    order = np.random.default_rng(seed).permutation(len(items))
+    held = set(order[: max(1, round(fraction * len(items)))].tolist())
+    rest = tuple(item for index, item in enumerate(items) if index not in held)
+    return rest, tuple(item for index, item in enumerate(items) if index in held)
+
+
+def divide_splits(
+    splits: Mapping[str, Item], divide: Callable[[Item, float], tuple[Item, Item]], *, validation: float, test: float
+) -> tuple[Item, Item, Item]:
+    """Samples for training, validation and test, of a source that has some of these splits.
+
+    A source with `val` alone is tested on it; what is missing is held out from the training samples.
+
+    Args:
+        splits: Samples of `train`, `val` and `test`, or of `all`.
+        divide: Holds out a fraction: the rest, and what is held out.
+        validation: Fraction to hold out for validation.
+        test: Fraction to hold out for the test.
+    """
+    train = splits["all"] if "all" in splits else splits["train"]
+    tested, validated = splits.get("test"), splits.get("val")
+    if tested is None:
+        tested, validated = validated, None
+    if tested is None:
+        train, tested = divide(train, test)
+    if validated is None:
+        train, validated = divide(train, validation)
+    return train, validated, tested
+
+
+def limit_items(items: Sequence[Item], limit: int | None, seed: Sequence[int]) -> tuple[Item, ...]:
+    """At most `limit` random samples, in the order given; all for None.
+
+    Args:
+        items: Samples.
+        limit: How many.
+        seed: Of the choice.
+    """
+    if limit is None or limit >= len(items):
+        return tuple(items)
+    order = np.random.default_rng(seed).permutation(len(items))[:limit]
+    return tuple(items[index] for index in sorted(order.tolist()))
 
 
 def stratified_hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.data.stratified import balanced_subset, stratified_hold_out
+from compress.data.stratified import balanced_subset, divide_splits, hold_out, limit_items, stratified_hold_out
 
 labels_of_any_kind = st.lists(st.integers(0, 5), min_size=2, max_size=60).map(lambda values: np.array(values, dtype=np.int64))
 
@@ -41,3 +42,37 @@ def test_a_limited_choice_is_as_even_as_the_classes_allow(labels, limit, seed):
 def test_no_limit_takes_all_in_order():
     labels = np.array([1, 0, 1, 0], dtype=np.int64)
     assert balanced_subset(labels, None, 0).tolist() == [0, 1, 2, 3]
+
+
+def test_holding_out_keeps_order_and_every_sample_once():
+    rest, held = hold_out("abcdefghij", 0.3, (0, 1))
+    assert len(held) == 3
+    assert list(rest) == sorted(rest)
+    assert sorted(rest + held) == list("abcdefghij")
+    assert hold_out("abcdefghij", 0.3, (0, 1)) == (rest, held)
+    assert hold_out("abcdefghij", 0.3, (0, 2)) != (rest, held)
+    assert len(hold_out("abc", 0.01, (0,))[1]) == 1
+
+
+def test_a_limit_takes_some_samples_in_their_order():
+    some = limit_items("abcdefghij", 4, (0, 2))
+    assert len(some) == 4
+    assert list(some) == sorted(some)
+    assert limit_items("abc", None, (0,)) == limit_items("abc", 5, (0,)) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({"all": "x"}, ("x-0.3-0.1", "held 0.1", "held 0.3")),
+        ({"train": "x"}, ("x-0.3-0.1", "held 0.1", "held 0.3")),
+        ({"train": "x", "val": "v"}, ("x-0.1", "held 0.1", "v")),
+        ({"train": "x", "test": "t"}, ("x-0.1", "held 0.1", "t")),
+        ({"train": "x", "val": "v", "test": "t"}, ("x", "v", "t")),
+    ],
+)
+def test_missing_splits_are_held_out_and_validation_alone_is_the_test(splits, expected):
+    def divide(samples, fraction):
+        return f"{samples}-{fraction}", f"held {fraction}"
+
+    assert divide_splits(splits, divide, validation=0.1, test=0.3) == expected

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,15 +54,7 @@ def find_splits(root: Path) -> dict[str, Path]:
     if not folders:
         msg = f"{printable(root)} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
-    splits: dict[str, Path] = {}
-    for folder in folders:
-        name = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
-        if name is None or not _folders(folder):  # a class may be called train
-            continue
-        if name in splits:
-            msg = f"{printable(root)} has two folders for {name}: {splits[name].name} and {folder.name}; move one elsewhere"
-            raise DataError(msg)
-        splits[name] = folder
+    splits = folders_by_split(root, folders, lambda folder: bool(_folders(folder)))  # a class may be called train
     if "train" not in splits:
         return {"all": root}
     others = [folder.name for folder in folders if folder not in splits.values()]
@@ -73,6 +65,29 @@ def find_splits(root: Path) -> dict[str, Path]:
         )
         raise DataError(msg)
     return {name: splits[name] for name in SPLIT_FOLDERS if name in splits}
+
+
+def folders_by_split(root: Path, folders: Iterable[Path], is_split: Callable[[Path], bool]) -> dict[str, Path]:
+    """Those of the folders whose names are known names of splits, by split.
+
+    Args:
+        root: Names the data in messages.
+        folders: In it.
+        is_split: Whether one holds what a split holds; asked of those with such a name.
+
+    Raises:
+        DataError: Two folders are of one split.
+    """
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        name = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
+        if name is None or not is_split(folder):
+            continue
+        if name in splits:
+            msg = f"{printable(root)} has two folders for {name}: {splits[name].name} and {folder.name}; move one elsewhere"
+            raise DataError(msg)
+        splits[name] = folder
+    return splits
 
 
 def find_splits_as_classes(root: Path) -> tuple[Fact, ...]:

@@ -16,6 +16,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ from compress.data.sources.folder_listing import (
     list_classes,
     printable,
 )
-from compress.data.stratified import Indices, balanced_subset, stratified_hold_out
+from compress.data.stratified import Indices, balanced_subset, divide_splits, stratified_hold_out
 
 CHECKED = 20_000
 """Up to this many files are decoded when loading; a 500 × 400 JPEG takes half a millisecond to two on one core."""
@@ -148,14 +149,9 @@ def _choose(
     first = whole.pop("all", None) or whole.pop("train")
     for name, (listing, _) in whole.items():
         check_same_classes(first[0], listing, name, root)
-    test, validation = whole.get("test"), whole.get("val")
-    if test is None:
-        test, validation = validation, None
-    if test is None:
-        first, test = _divide(first, settings.test, settings.seed)
-    if validation is None:
-        first, validation = _divide(first, settings.validation, settings.seed)
-    return (first, validation, test), first[0].classes, skipped
+    divide = partial(_divide, seed=settings.seed)
+    chosen = divide_splits({"train": first, **whole}, divide, validation=settings.validation, test=settings.test)
+    return chosen, first[0].classes, skipped
 
 
 def _divide(chosen: FileSelection, fraction: float, seed: int) -> tuple[FileSelection, FileSelection]:

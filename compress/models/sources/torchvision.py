@@ -20,7 +20,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 from compress.models.sources import torchvision_segmentation
-from compress.models.sources.torchvision_weights import download_weights, normalisation_facts
+from compress.models.sources.torchvision_weights import download_weights, find_weights, normalisation_facts
 from compress.tasks.base import Task
 
 TASK_NETWORKS: Mapping[str, Any] = {"segmentation": torchvision_segmentation.NETWORKS}
@@ -134,12 +134,8 @@ def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, A
 
 
 def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedModel:
-    choices = models.get_model_weights(name)
     weights = str(settings.weights)
-    if weights not in choices.__members__:
-        msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
-        raise ModelError(msg)
-    entry = choices[weights]
+    entry = find_weights(name, weights)
     state = download_weights(name, entry)
     arguments = {**settings.args, "num_classes": len(entry.meta["categories"])}
     if name == "maxvit_t":

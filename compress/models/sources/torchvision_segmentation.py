@@ -7,12 +7,12 @@ from typing import Any
 from torchvision import models
 from torchvision.models import segmentation
 
-from compress.core.errors import ModelError, nearest
+from compress.core.errors import ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.segmenters import MapsToLogits
 from compress.models.settings import ModelSettings
-from compress.models.sources.torchvision_weights import download_weights, normalisation_facts
+from compress.models.sources.torchvision_weights import download_weights, find_weights, normalisation_facts
 
 AUXILIARY = "aux_classifier."
 """Weights of the auxiliary classifier, which is left out."""
@@ -27,12 +27,8 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedMode
     if settings.weights is None:
         arguments = {"num_classes": len(spec.classes), "weights_backbone": None} | settings.args
         return UnfittedModel(_construct(name, arguments), int(arguments["num_classes"]))
-    choices = models.get_model_weights(name)
     weights = str(settings.weights)
-    if weights not in choices.__members__:
-        msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
-        raise ModelError(msg)
-    entry = choices[weights]
+    entry = find_weights(name, weights)
     state = {key: value for key, value in download_weights(name, entry).items() if not key.startswith(AUXILIARY)}
     classes = len(entry.meta["categories"])
     module = _construct(name, {**settings.args, "num_classes": classes, "weights_backbone": None})

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from compress.core.errors import ModelError
+from torchvision import models
+
+from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+
+
+def find_weights(name: str, weights: str) -> Any:
+    """An entry of the weights that torchvision offers for a network.
+
+    Args:
+        name: Of the network.
+        weights: Of the entry, such as `DEFAULT`.
+
+    Raises:
+        ModelError: There is none of that name.
+    """
+    choices = models.get_model_weights(name)
+    if weights not in choices.__members__:
+        msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
+        raise ModelError(msg)
+    return choices[weights]
 
 
 def download_weights(name: str, entry: Any) -> dict[str, Any]:

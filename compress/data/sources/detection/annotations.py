@@ -23,6 +23,7 @@ from compress.data.sources.detection.augment import AUGMENTATIONS, Sample
 from compress.data.sources.detection.split import BoxReader, BoxSplit, BoxTransforms
 from compress.data.sources.folder_listing import describe, printable
 from compress.data.split_checks import find_duplicates
+from compress.data.stratified import hold_out, limit_items
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which pretrained backbones expect."""
@@ -162,35 +163,17 @@ def build_from_files(parts: Mapping[str, Sequence[AnnotatedFile]], classes: Sequ
     train = checked.get("train", ())
     test, validation = checked.get("test"), checked.get("val")
     if test is None:
-        train, test = _hold_out(train, settings.test, settings.seed)
+        train, test = hold_out(train, settings.test, (settings.seed, 15))
     if validation is None:
-        train, validation = _hold_out(train, settings.validation, settings.seed + 1)
+        train, validation = hold_out(train, settings.validation, (settings.seed + 1, 15))
     limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
     readers = [
-        AnnotatedImages(_limited(files, limit, settings.seed), settings.channels)
+        AnnotatedImages(limit_items(files, limit, (settings.seed, 16)), settings.channels)
         for files, limit in zip((train, validation, test), limits, strict=True)
     ]
     grey = settings.channels == 1
     mean, std = ((round(sum(MEAN) / 3, 3),), (round(sum(STD) / 3, 3),)) if grey else (MEAN, STD)
     return build_detection_data(readers, classes, settings, mean=mean, std=std)
-
-
-def _hold_out(
-    files: tuple[AnnotatedFile, ...], fraction: float, seed: int
-) -> tuple[tuple[AnnotatedFile, ...], tuple[AnnotatedFile, ...]]:
-    order = np.random.default_rng([seed, 15]).permutation(len(files))
-    held = set(order[: max(1, round(fraction * len(files)))].tolist())
-    return (
-        tuple(file for index, file in enumerate(files) if index not in held),
-        tuple(file for index, file in enumerate(files) if index in held),
-    )
-
-
-def _limited(files: tuple[AnnotatedFile, ...], limit: int | None, seed: int) -> tuple[AnnotatedFile, ...]:
-    if limit is None or limit >= len(files):
-        return files
-    order = np.random.default_rng([seed, 16]).permutation(len(files))[:limit]
-    return tuple(files[index] for index in sorted(order.tolist()))
 
 
 def build_detection_data(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.data.sources.folder_listing import SPLIT_FOLDERS, SUFFIXES, FileWalk, describe, printable
+from compress.data.sources.folder_listing import SUFFIXES, FileWalk, describe, folders_by_split, printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 LAYOUT = "PATH/images and PATH/masks, or PATH/train/images, PATH/train/masks and so for val and test"
@@ -91,15 +91,7 @@ def masks_hash(root: Path) -> str:
 def _find_folders(root: Path) -> dict[str, Path]:
     if _has_pair(root):
         return {"all": root}
-    folders: dict[str, Path] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        name = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
-        if name is None or not _has_pair(folder):
-            continue
-        if name in folders:
-            msg = f"{printable(root)} has two folders for {name}: {folders[name].name} and {folder.name}; move one elsewhere"
-            raise DataError(msg)
-        folders[name] = folder
+    folders = folders_by_split(root, sorted(path for path in root.iterdir() if path.is_dir()), _has_pair)
     if "train" not in folders:
         msg = f"{printable(root)} holds no {IMAGES}/ and {MASKS}/ beside each other; expected {LAYOUT}"
         raise DataError(msg)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.folder_listing import describe, printable
 from compress.data.sources.imagefolder import LARGEST, imagenet_moments
 from compress.data.sources.segmentation.mask_listing import MaskedFile, Pairs, list_splits, read_classes
-from compress.data.stratified import Indices
+from compress.data.stratified import Indices, divide_splits, hold_out, limit_items
 
 CHECKED = 20_000
 """Up to this many masks are read when loading."""
@@ -109,7 +110,8 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     classes = read_classes(root)
     train, validation, test = _divide(splits, settings)
     limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
-    chosen = [_limited(pairs, limit, settings.seed) for pairs, limit in zip((train, validation, test), limits, strict=True)]
+    limited = zip((train, validation, test), limits, strict=True)
+    chosen = [limit_items(pairs, limit, (settings.seed, 2)) for pairs, limit in limited]
     _check_masks([pair for pairs in chosen for pair in pairs], len(classes))
     mean, std = imagenet_moments(settings.channels)
     readers = [MaskedFiles(pairs, settings.channels) for pairs in chosen]
@@ -138,29 +140,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 def _divide(splits: dict[str, Pairs], settings: DataSettings) -> tuple[Pairs, Pairs, Pairs]:
     """Training, validation and test pairs."""
-    train = splits["all"] if "all" in splits else splits["train"]
-    test, validation = splits.get("test"), splits.get("val")
-    if test is None:
-        test, validation = validation, None
-    if test is None:
-        train, test = _hold_out(train, settings.test, settings.seed)
-    if validation is None:
-        train, validation = _hold_out(train, settings.validation, settings.seed)
-    return train, validation, test
-
-
-def _hold_out(pairs: Pairs, fraction: float, seed: int) -> tuple[Pairs, Pairs]:
-    order = np.random.default_rng([seed, 1]).permutation(len(pairs))
-    held = set(order[: max(1, round(fraction * len(pairs)))].tolist())
-    rest = tuple(pair for index, pair in enumerate(pairs) if index not in held)
-    return rest, tuple(pair for index, pair in enumerate(pairs) if index in held)
-
-
-def _limited(pairs: Pairs, limit: int | None, seed: int) -> Pairs:
-    if limit is None or limit >= len(pairs):
-        return pairs
-    chosen = np.sort(np.random.default_rng([seed, 2]).permutation(len(pairs))[:limit])
-    return tuple(pairs[index] for index in chosen)
+    divide = partial(hold_out, seed=(settings.seed, 1))
+    return divide_splits(splits, divide, validation=settings.validation, test=settings.test)
 
 
 def _check_masks(pairs: list[MaskedFile], classes: int) -> None:
