@@ -1,40 +1,15 @@
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import torch
 
 from compress.core.errors import DataError
-from compress.data.factory import data_fingerprint, load_data
+from compress.data.factory import data_fingerprint
 from compress.data.settings import DataSettings
-from compress.data.sources.distilled_metadata import DistilledMetadata, distilled_file, read_metadata, source_description
-from compress.data.sources.distilled_set import DistilledSet, write
-
-SETTINGS = DataSettings(source="digits", image_size=16, channels=1, augment="none")
-
-
-def a_set(count=4, **about):
-    data = load_data(SETTINGS, base=Path())
-    targets = torch.arange(10).repeat_interleave(count)
-    generator = torch.Generator().manual_seed(3)
-    images = torch.randn(len(targets), 1, 16, 16, generator=generator)
-    soft = torch.randn(len(targets), 10, generator=generator).softmax(1)
-    behind = {"data": data.settings, "source": data.source, "fingerprint": data.train.fingerprint}
-    fields = {"method": "gradient", "augmentation": ("crop",), "views": 3} | behind | about
-    return DistilledSet(images, targets, soft, data.spec, DistilledMetadata(**fields))
-
-
-@pytest.fixture
-def written(tmp_path):
-    given = a_set()
-    write(tmp_path / "set" / "distilled.safetensors", given)
-    return given
-
-
-def recipe(**more):
-    return DataSettings(**{"source": "distilled:set", "image_size": 16, "channels": 1} | more)
+from compress.data.sources.distilled_metadata import distilled_file, read_metadata, source_description
+from compress.data.sources.distilled_set import write
+from tests.data.sources.toy_distilled import a_set, recipe
 
 
 def test_its_fingerprint_needs_no_torch_and_follows_the_file_and_the_data_behind_it(written, tmp_path):

@@ -1,42 +1,15 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from compress.core.errors import DataError
 from compress.core.sentences import render
 from compress.data.factory import load_data
-from compress.data.settings import DataSettings
-from compress.data.sources.distilled_metadata import DistilledMetadata
-from compress.data.sources.distilled_set import DistilledSet, read, with_distilled_train, write
-
-SETTINGS = DataSettings(source="digits", image_size=16, channels=1, augment="none")
-
-
-def a_set(count=4, **about):
-    data = load_data(SETTINGS, base=Path())
-    targets = torch.arange(10).repeat_interleave(count)
-    generator = torch.Generator().manual_seed(3)
-    images = torch.randn(len(targets), 1, 16, 16, generator=generator)
-    soft = torch.randn(len(targets), 10, generator=generator).softmax(1)
-    behind = {"data": data.settings, "source": data.source, "fingerprint": data.train.fingerprint}
-    fields = {"method": "gradient", "augmentation": ("crop",), "views": 3} | behind | about
-    return DistilledSet(images, targets, soft, data.spec, DistilledMetadata(**fields))
+from compress.data.sources.distilled_set import read, with_distilled_train, write
+from tests.data.sources.toy_distilled import SETTINGS, a_set, recipe
 
 
 def alone(count=4):
     return a_set(count, data=None, source="", fingerprint="")
-
-
-@pytest.fixture
-def written(tmp_path):
-    given = a_set()
-    write(tmp_path / "set" / "distilled.safetensors", given)
-    return given
-
-
-def recipe(**more):
-    return DataSettings(**{"source": "distilled:set", "image_size": 16, "channels": 1} | more)
 
 
 def test_a_set_is_read_back_to_the_bit_from_its_file_or_folder(written, tmp_path):
