@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from compress.core.atomic_files import atomic_write, write_with
-from compress.core.network_spec import NetworkSpec
 from compress.core.plot_style import INK, escape_text, new_figure, safe_file_name, to_png
+from compress.data.denormalise import to_pixels
 from compress.data.sources.distilled_set import DistilledSet
 
 PREVIEWS = "images"
@@ -22,16 +21,9 @@ ROWS, COLUMNS = 20, 20
 """Maximum number of classes, and of images per class, in the figure."""
 
 
-def pixels(images: Tensor, spec: NetworkSpec) -> NDArray[np.uint8]:
-    """8-bit images, uint8 (N, H, W, C): denormalised, clipped to black and white, rounded."""
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
-    values = ((images * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
-    return values.permute(0, 2, 3, 1).contiguous().numpy()
-
-
 def write_previews(distilled: DistilledSet, folder: Path) -> None:
     """One PNG per image, in one folder per class, which `imagefolder:` can read: `images/007_seven/003.png`."""
-    values, counts = pixels(distilled.images, distilled.spec), dict[int, int]()
+    values, counts = to_pixels(distilled.images, distilled.spec), dict[int, int]()
     for image, target in zip(values, distilled.targets.tolist(), strict=True):
         index = counts[target] = counts.get(target, -1) + 1
         name = f"{target:03d}_{safe_file_name(distilled.spec.classes[target])}"
@@ -43,7 +35,7 @@ def draw_figure(distilled: DistilledSet, path: Path) -> None:
     """A figure with the images in a grid: a row for each class, as many columns as there are images of one."""
     classes = distilled.spec.classes[:ROWS]
     columns = min(COLUMNS, int(torch.bincount(distilled.targets).max()))
-    rows = [pixels(distilled.images[distilled.targets == c][:columns], distilled.spec) for c in range(len(classes))]
+    rows = [to_pixels(distilled.images[distilled.targets == c][:columns], distilled.spec) for c in range(len(classes))]
     grid = tile_images(rows, columns)
     width = min(7.2, 0.8 + 0.6 * columns)
     figure = new_figure(width, 0.1 + (width - 0.8) * grid.shape[0] / grid.shape[1])

@@ -63,6 +63,7 @@ class Export(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder for each device."""
+        from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
 
@@ -90,6 +91,7 @@ class Export(Stage):
         for runtime in dict.fromkeys(name for name in choices.runtimes.values() if name not in ("onnxruntime", "tensorrt")):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
         notes += _ship_network(candidate, context)
+        save_examples(outcome, context)
         tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 

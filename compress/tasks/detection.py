@@ -29,6 +29,7 @@ from compress.tasks.base import Capability, Rows, Task
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
 from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.overlay import Boxes, Overlay
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 CLASS_LOGITS, OFFSETS, ANCHORS = "class_logits", "boxes", "anchors"
 MOST_DETECTIONS = 100
 """Of an image, as in COCO's metric."""
+DRAWN_SCORE = 0.3
+"""Lower scores are not drawn, as in `infer.py`."""
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 BOX_WEIGHT = 2.0
 """Factor of the box term of the loss."""
@@ -216,6 +219,15 @@ class Detection(Task):
             for a, b in zip(postprocess(reference, least_score=0.3), postprocess(other, least_score=0.3), strict=True)
         ]
         return replace(compare_outputs(*flat), top1=float(np.mean(same)))
+
+    def overlays(self, outputs: Tensors) -> list[Overlay]:
+        """Boxes of the detections of a score of at least `DRAWN_SCORE`."""
+        found = postprocess(outputs, least_score=DRAWN_SCORE)
+        return [Boxes(each.boxes.numpy(), each.classes.numpy(), each.scores.numpy()) for each in found]
+
+    def true_overlays(self, targets: Tensors) -> list[Overlay]:
+        """The true boxes."""
+        return [Boxes(boxes.numpy(), classes.numpy()) for boxes, classes in true_objects(targets)]
 
     def postprocess(self, outputs: Tensors) -> list[Detections]:
         """Detections of each image; see `compress.tasks.boxes.select_detections`."""

@@ -13,6 +13,7 @@ from compress.tasks.base import Capability, Rows, Task
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_segmentation import SEGMENT
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
+from compress.tasks.overlay import Overlay
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,6 +139,14 @@ class Segmentation(Task):
         generator = torch.Generator().manual_seed(int(classes.sum()) % 2**63)
         drawn = torch.randint(len(rows), (MOST_ROWS,), generator=generator).to(y.device)
         return Rows(rows[drawn], classes[drawn], samples[drawn])
+
+    def overlays(self, outputs: Tensors) -> list[Overlay]:
+        """The predicted class of each pixel."""
+        return list(predicted_classes(outputs[LOGITS]).numpy())
+
+    def true_overlays(self, targets: Tensors) -> list[Overlay]:
+        """The true class of each pixel, negative where it does not count."""
+        return list(_with_unlabelled(targets[TARGET]).numpy())
 
 
 def predicted_classes(logits: Tensor) -> Tensor:
