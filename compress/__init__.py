@@ -6,9 +6,13 @@ The public names are imported on first use, so that `import compress` costs noth
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime reports to its maker from 1.32 on unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _WHERE = {
     "Substitute": "compress.substitute.stage",

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -27,3 +28,12 @@ def test_a_wrong_name_is_an_attribute_error():
 def test_importing_the_package_imports_nothing_heavy():
     code = "import compress, sys; assert not {'torch', 'pydantic', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_onnx_runtime_sends_no_telemetry_from_a_process_that_imports_the_package(tmp_path):
+    """Its telemetry keeps a session file in the temporary folder from its import on."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | {
+        "TMPDIR": str(tmp_path)
+    }
+    subprocess.run([sys.executable, "-c", "import compress, onnxruntime"], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []

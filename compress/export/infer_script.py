@@ -62,12 +62,15 @@ def preprocess(path):
 
 ONNX_NEEDS = "Needs: pip install numpy {package} pillow"
 ONNX_IMPORTS = """import json
+import os
 import sys
 import warnings
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 import onnxruntime
 from PIL import Image"""
 ONNX_RUN = '''def run(feeds, threads=1):

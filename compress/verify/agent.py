@@ -6,6 +6,7 @@ python agent.py SITE MODEL INPUTS.npy FOLDER      writes FOLDER/outputs.npy and 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def main(site: str, model: str, inputs: str, folder: str) -> int:
     """Run the model, write outputs and versions; returns the exit status."""
     if site:
         sys.path.insert(0, site)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import numpy as np
     import onnxruntime
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import getpass
 import os
 import shutil
 import tempfile
@@ -19,6 +20,10 @@ from compress import Budget, Data, Distill, Export, Pipeline, Profile, Prune, Qu
 
 GROWTH_MB = 15.0
 """Allowed growth of the resident memory in a run after the second."""
+
+
+LIBRARY_CACHES = {f"torchinductor_{getpass.getuser()}"}
+"""Empty folder that importing torch's compiler creates below the temporary folder."""
 
 
 class Usage(NamedTuple):
@@ -45,7 +50,7 @@ def main(seed: int, count: int, work: Path) -> int:
         shutil.rmtree(work / "out", ignore_errors=True)
         _run(work / "out", seed)
         gc.collect()
-        files = sum(1 for _ in temporary.rglob("*"))
+        files = sum(1 for path in temporary.rglob("*") if path.name not in LIBRARY_CACHES)
         children = len(process.children(recursive=True))
         memory = process.memory_info().rss / 1e6
         rows.append(Usage(memory, process.num_fds(), process.num_threads(), threading.active_count(), children, files))

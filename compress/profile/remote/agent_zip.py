@@ -30,9 +30,11 @@ STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py
 MAIN = '''\
 """python agent.pyz serve FOLDER LEASE | work | memory MODEL THREADS RUNS SHAPES"""
 
+import os
 import sys
 import typing
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 if sys.version_info < (3, 11):
     typing.Self = typing.Any  # type: ignore[misc]
 
