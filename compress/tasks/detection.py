@@ -12,11 +12,12 @@ networks with other anchors can be compared. Decoding and non-maximum suppressio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compress.core.errors import DataError
 from compress.core.network_spec import NetworkSpec
@@ -30,6 +31,7 @@ from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.overlay import Boxes, Overlay
+from compress.tasks.resampled_precision import ResampledPrecision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,6 +103,10 @@ class AveragePrecision:
         right = (hits[kept].astype(np.int64)[:, None] >> np.arange(len(self.thresholds)) & 1).astype(bool)
         positives = scores[:, 3 * MOST_DETECTIONS :].sum(axis=0, dtype=np.float64).astype(np.int64)
         return mean_average_precision(score[kept], classes[kept].astype(np.int64), right, positives)
+
+    def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
+        """The value of draws of these images, see `ResampledPrecision`."""
+        return ResampledPrecision(scores, MOST_DETECTIONS, len(self.thresholds)).value
 
 
 class Detection(Task):

@@ -6,7 +6,8 @@ a ratio of sums two, numerator and denominator; a mean intersection over union t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ class TaskMetric(Protocol):
 
     def value(self, scores: Scores) -> float:
         """The metric of the samples that these statistics are of."""
+
+
+@runtime_checkable
+class ResampledMetric(Protocol):
+    """A metric that gives its value of many draws of the same samples faster than one by one."""
+
+    def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
+        """A function of how often each of the N samples is drawn, (N,)."""
 
 
 class MeanOfScores:

@@ -7,7 +7,7 @@ import numpy as np
 from compress.core.bootstrap import TAIL
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
-from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.metric import ResampledMetric, Scores, TaskMetric
 
 RESAMPLES = 1000
 """Draws of a bootstrap interval."""
@@ -29,7 +29,7 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
         return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=count)
     if not bootstrap:
         return Quantity.measured(value, unit, f"{where}; without an interval", runs=count)
-    drawn = [metric.value(scores[rows]) for rows in _resampled(count)]
+    drawn = _values_of_draws(metric, scores)
     return Quantity.measured(value, unit, f"{where}; 95 % bootstrap interval", interval=_interval(value, drawn), runs=count)
 
 
@@ -59,8 +59,17 @@ def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) 
         mean, low, high = paired_difference(first, second)
         return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count)
     value = metric.value(first) - metric.value(second)
-    drawn = [metric.value(first[rows]) - metric.value(second[rows]) for rows in _resampled(count)]
+    drawn = [a - b for a, b in zip(*(_values_of_draws(metric, scores) for scores in (first, second)), strict=True)]
     return Quantity.measured(value, metric.info.unit, f"{where} (bootstrap)", interval=_interval(value, drawn), runs=count)
+
+
+def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
+    """The metric of each draw, the same draws for all scores of as many samples."""
+    count = len(scores)
+    if isinstance(metric, ResampledMetric):
+        value = metric.resampled(scores)
+        return [value(np.bincount(rows, minlength=count)) for rows in _resampled(count)]
+    return [metric.value(scores[rows]) for rows in _resampled(count)]
 
 
 def _resampled(count: int) -> list[np.ndarray]:
