@@ -168,8 +168,18 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show one family o
     """List every method that a recipe can name, with its source."""
     from compress.cli.terminal import table
     from compress.core.registry import entries
+    from compress.tasks.choice import option_names
 
-    table(open_terminal(), "", ("family", "name", "source"), [(row.family, row.name, row.source) for row in entries(family)])
+    rows = [(row.family, row.name, row.source, ", ".join(option_names(row))) for row in entries(family)]
+    header = ("family", "name", "source", "options")
+    has_options = any(options for *_, options in rows)
+    table(
+        open_terminal(),
+        "",
+        header if has_options else header[:3],
+        [row if has_options else row[:3] for row in rows],
+        words=True,
+    )
 
 
 @app.command()

@@ -47,9 +47,11 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
                 node[key] = value
             else:
                 child = node.get(key) if isinstance(node, dict) else node[key]
-                node[key] = child = (
-                    {} if child is None else {child: {}} if isinstance(key, int) and isinstance(child, str) else child
-                )
+                if child is None:
+                    child = {}
+                elif isinstance(child, str) and (isinstance(key, int) or child == parts[position + 1]):
+                    child = {child: {}}  # `- NAME` and `task: NAME` in their long form
+                node[key] = child
                 if not isinstance(child, dict | list):
                     message = f"{format_path(path)} is {quote(child)}, which has nothing inside to set"
                     raise UnreadableError(ValidationIssue(message))

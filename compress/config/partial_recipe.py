@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from compress.config.cross_checks import PartialRecipe, StageEntry
 from compress.config.key_path import KeyPath, has_key
 from compress.core.budget import Budget
+from compress.core.errors import CompressError
 from compress.core.registry import lookup, names
 from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings
+from compress.tasks.base import Task
+from compress.tasks.choice import TaskChoice, TaskField
 
 Part = TypeVar("Part", bound=BaseModel)
-DEFAULT_TASK = "classification"
+DEFAULT_TASK = TaskChoice(name="classification")
 
 
 def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
@@ -40,8 +43,19 @@ def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> Par
         has_teacher=tree.get("teacher") is not None,
         chain=tuple(_entries(tree.get("stages"), valid.get("stages"))),
         budget=_try(Budget, valid.get("budget")),
-        task=lookup("task", task).load()() if (task := valid.get("task", DEFAULT_TASK)) in names("task") else None,
+        task=_task(tree, valid),
     )
+
+
+def _task(tree: dict[str, Any], valid: dict[str, Any]) -> Task | None:
+    """The task; None where its name is faulty, so that nothing is held against another one."""
+    if "task" not in valid:
+        return None if "task" in tree else DEFAULT_TASK.make()
+    adapter: TypeAdapter[TaskChoice] = TypeAdapter(Annotated[TaskChoice, TaskField()])
+    try:
+        return adapter.validate_python(valid["task"]).make()
+    except (CompressError, ValidationError):
+        return None
 
 
 def _network(value: Any) -> Any:

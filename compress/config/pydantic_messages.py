@@ -126,7 +126,7 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
     entry = next((metadata for metadata in outer.extra if isinstance(metadata, RegistryField)), None)
     if entry is not None:
         if part in names(entry.family):
-            yield _Type(lookup(entry.family, str(part)).load())
+            yield _Type(entry.settings(lookup(entry.family, str(part))))
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(part))
         if field is not None:

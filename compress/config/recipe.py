@@ -32,11 +32,11 @@ from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel
-from compress.core.registry import lookup
-from compress.core.registry_field import RegistryField, RegistryName
+from compress.core.registry_field import RegistryField
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings, TeacherSettings
+from compress.tasks.choice import TaskChoice, TaskField
 
 Teachers = Annotated[tuple[TeacherSettings, ...], Field(min_length=1)]
 
@@ -47,7 +47,8 @@ class Recipe(FrozenModel):
     Attributes:
         name: Names the run's folder: small letters, digits, `_` and `-`.
         seed: Of everything random that has no seed of its own.
-        task: The modality.
+        task: What the network is for: a name of `compress methods task`, or such a name with options, as in
+            `{regression: {period: 360}}`.
         data: Which images, how split, how augmented.
         model: The network to compress.
         teacher: A larger network to learn from and to be compared with, or a list of them; None for none.
@@ -57,7 +58,7 @@ class Recipe(FrozenModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     seed: int = Field(default=0, ge=0, lt=2**32)
-    task: Annotated[str, RegistryName("task")] = DEFAULT_TASK
+    task: Annotated[TaskChoice, TaskField()] = DEFAULT_TASK
     data: DataSettings
     model: ModelSettings
     teacher: TeacherSettings | Teachers | None = None
@@ -208,7 +209,7 @@ def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> t
     cross_issues, profile_names = _check(_draft(recipe), base)
     if issues or cross_issues:
         return None, [*issues, *cross_issues]
-    task = lookup("task", recipe.task).load()()
+    task = recipe.task.make()
     stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
     stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     return recipe.model_copy(update={"stages": stages, "budget": budget}), []
@@ -232,7 +233,7 @@ def _draft(recipe: Recipe) -> checks.PartialRecipe:
         has_teacher=recipe.teacher is not None,
         chain=checks.entries(recipe.stages),
         budget=recipe.budget,
-        task=lookup("task", recipe.task).load()(),
+        task=recipe.task.make(),
     )
 
 

@@ -13,7 +13,7 @@ A name `python:FILE.py:NAME` is loaded on the way, where the validation context 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +31,12 @@ USER_CODE_SCHEMA = {"type": "string", "pattern": r"^python:.+\.py:[A-Za-z_]\w*$"
 
 
 @lru_cache(maxsize=64)
-def _table(family: str, rows: tuple[Entry, ...]) -> type[BaseModel]:
+def _table(family: str, rows: tuple[Entry, ...], settings: Callable[[Entry], type[BaseModel]]) -> type[BaseModel]:
     """A model with one optional field for each row; rows of broken packages are left out."""
     fields: dict[str, Any] = {}
     for row in rows:
         with suppress(CompressError):
-            fields[row.name] = (row.load() | None, None)
+            fields[row.name] = (settings(row) | None, None)
     return create_model(f"Any{family.capitalize()}", __config__=ConfigDict(extra="forbid", frozen=True), **fields)
 
 
@@ -97,16 +97,27 @@ class RegistryField:
 
     Args:
         family: A family of the registry whose rows point at pydantic models.
-        base: Class that ready objects must be instances of.
+        base: Class that ready objects are instances of, and that the rows point at subclasses of.
     """
 
-    def __init__(self, family: str, base: type[BaseModel]) -> None:
+    def __init__(self, family: str, base: type) -> None:
         self.family = family
         self.base = base
 
+    def settings(self, row: Entry) -> type[BaseModel]:
+        """Model of the parameters of a row.
+
+        Raises:
+            CompressError: The row is of another package, and its target cannot be imported.
+        """
+        model: type[BaseModel] = row.load()
+        return model
+
     def _parse(self, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, self.base):
-            return value
+        return value if isinstance(value, self.base) else self._read(value, info)[1]
+
+    def _read(self, value: object, info: ValidationInfo) -> tuple[Entry, BaseModel]:
+        """The row that a value names, and its parameters."""
         entry = {value: {}} if isinstance(value, str) else value
         if not isinstance(entry, dict) or len(entry) != 1:
             raise PydanticCustomError("entry", "{message}", {"message": self._shape(value)})
@@ -122,13 +133,14 @@ class RegistryField:
         if not (isinstance(row.load(), type) and issubclass(row.load(), self.base)):
             message = f"{self.family} {name!r}: {row.target} is not a subclass of {self.base.__name__}"
             raise PydanticCustomError("entry", "{message}", {"message": message})
-        table = _table(self.family, (row,))
-        return getattr(table.model_validate({name: {} if parameters is None else parameters}, context=info.context), name)
+        table = _table(self.family, (row,), self.settings)
+        validated = table.model_validate({name: {} if parameters is None else parameters}, context=info.context)
+        return row, getattr(validated, name)
 
     def _shape(self, value: object) -> str:
         return f"a {self.family} is written `name: {{parameters}}` with one name, got {value!r}"
 
-    def _write(self, value: BaseModel) -> dict[str, Any]:
+    def _write(self, value: BaseModel) -> Any:
         return {name_of(self.family, value): value.model_dump(mode="json")}
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -137,7 +149,7 @@ class RegistryField:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        table = handler(_table(self.family, entries(self.family)).__pydantic_core_schema__)
+        table = handler(_table(self.family, entries(self.family), self.settings).__pydantic_core_schema__)
         return {
             "anyOf": [
                 {"type": "string", "enum": list(names(self.family))},

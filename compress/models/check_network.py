@@ -19,8 +19,8 @@ from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.plain_weights import copy_with_plain_weights
-from compress.tasks.base import name_outputs
 from compress.tasks.flat_outputs import flat_outputs, run_flat
+from compress.tasks.output_names import name_outputs
 
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
 TOLERANCE = 1e-3

@@ -13,7 +13,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -22,9 +22,9 @@ from compress.core.atomic_files import write_text, write_with
 from compress.core.errors import ModelError
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
-from compress.core.registry import lookup
 from compress.core.user_path import user_path
 from compress.models.settings import CONFIG, ModelSettings, split_source
+from compress.tasks.choice import TaskChoice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ class NetworkDescription(FrozenModel):
         compress: Version of the package that wrote it.
         class_name: Class of the network.
         architecture: The recipe's block, without weights; None for a network that was built in Python.
-        task: Name of the task that it was built for.
+        task: The task that it was built for, as a recipe writes it.
         spec: Signature, class names and preprocessing.
     """
 
@@ -52,12 +52,12 @@ class NetworkDescription(FrozenModel):
     compress: str = __version__
     class_name: str
     architecture: ModelSettings | None = None
-    task: str = "classification"
+    task: str | dict[str, Any] = "classification"
     spec: NetworkSpec
 
 
 def write_description(
-    module: nn.Module, folder: Path, spec: NetworkSpec, *, architecture: ModelSettings | None, task: str
+    module: nn.Module, folder: Path, spec: NetworkSpec, *, architecture: ModelSettings | None, task: str | dict[str, Any]
 ) -> None:
     """Write `network.json` beside the weights.
 
@@ -66,7 +66,7 @@ def write_description(
         folder: That holds its weights.
         spec: Its signature.
         architecture: Where it is from; None for a network that was built in Python.
-        task: Name of the task that it was built for.
+        task: The task that it was built for, as a recipe writes it.
     """
     kind = type(module)
     description = NetworkDescription(
@@ -163,6 +163,6 @@ def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_c
         )
         raise ModelError(msg)
     architecture = description.architecture.without_weights()  # a description makes nothing download
-    task = lookup("task", description.task).load()()
+    task = TaskChoice.read(description.task, base, trust_code=trust_code).make()
     built = build_model(architecture, description.spec, seed=0, base=base, task=task, trust_code=trust_code)
     return built.module

@@ -32,9 +32,9 @@ from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.verdict import USELESS, is_chance
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
-from compress.tasks.base import name_outputs
 from compress.tasks.flat_outputs import flat_outputs
 from compress.tasks.metric_quantity import estimate, gain_of, loss_of
+from compress.tasks.output_names import name_outputs
 from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:

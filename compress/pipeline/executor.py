@@ -173,7 +173,7 @@ class PipelineExecutor:
 
     def _reference(self, network: NetworkPlan) -> Reference:
         build = cache(lambda: network.build_architecture(self.data.spec)[0])
-        return Reference(build, network.architecture, self.task.name)
+        return Reference(build, network.architecture, self.plan.recipe["task"])
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
         """A network as the plan builds it, with notes on it."""

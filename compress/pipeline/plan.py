@@ -100,7 +100,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     from compress.data import factory as sources
 
     recipe, base = loaded.recipe, loaded.base
-    task: Task = lookup("task", recipe.task).load()()
+    task = recipe.task.make()
     given = given_file(recipe.model.source, base)
     load_data = cache(lambda: data_for_task(sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given))
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}

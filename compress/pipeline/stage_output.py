@@ -33,12 +33,12 @@ class Reference:
     Attributes:
         build: Builds it.
         architecture: Where it is from; None for a network that was built in Python.
-        task: Name of the task that it is built for.
+        task: The task that it is built for, as a recipe writes it.
     """
 
     build: Callable[[], nn.Module]
     architecture: ModelSettings | None = None
-    task: str = "classification"
+    task: str | dict[str, Any] = "classification"
 
     def __call__(self) -> nn.Module:
         """Build it."""

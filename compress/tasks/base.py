@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from compress.core.errors import DataError, ModelError
+from pydantic import BaseModel
+
+from compress.core.errors import DataError
+from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Batch, Split, Tensors
 from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import TaskMetric
+from compress.tasks.output_names import name_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +27,15 @@ if TYPE_CHECKING:
     from compress.tasks.output_agreement import OutputAgreement
 
 Capability = Literal[
-    "continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input", "box_targets"
+    "continuous_input",
+    "class_targets",
+    "class_rows",
+    "per_sample_score",
+    "row_per_sample",
+    "sample_vector",
+    "map_outputs",
+    "image_input",
+    "box_targets",
 ]
 """What a method may ask of a task, see `CAPABILITIES`."""
 
@@ -34,6 +46,8 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "class_rows": "logits of classes to compare, so that a softmax over them has a meaning",
         "per_sample_score": "a deciding metric that is the mean of a score of each sample",
         "row_per_sample": "one row of answers for each sample",
+        "sample_vector": "one vector of features for each sample, as before a fully connected layer",
+        "map_outputs": "outputs with a height and a width, such as logits of pixels",
         "image_input": "one image (C, H, W) as input, normalised per channel",
         "box_targets": "boxes of objects as targets",
     }
@@ -60,6 +74,10 @@ class Rows:
         return values if self.samples is None else values[self.samples]
 
 
+class NoOptions(FrozenModel):
+    """A task without options."""
+
+
 class Task(ABC):
     """A kind of problem: what its networks give, its loss, its metrics, and what methods may do with it.
 
@@ -70,10 +88,13 @@ class Task(ABC):
         name: As in the recipe's `task:`.
         metrics: The first one decides.
         capabilities: What methods may ask for.
+        settings: Model of its options, which a recipe writes as `task: {NAME: {OPTION: VALUE}}`. Each is an argument of its
+            constructor and an attribute, of the same name.
         infer_code: What the shipped `infer.py` does with the outputs.
     """
 
     name: ClassVar[str]
+    settings: ClassVar[type[BaseModel]] = NoOptions
     metrics: ClassVar[tuple[TaskMetric, ...]]
     capabilities: ClassVar[frozenset[Capability]]
     infer_code: ClassVar[InferCode] = OUTPUTS
@@ -134,7 +155,7 @@ class Task(ABC):
         return tuple(spec.name for spec in self.outputs((), ()))
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
-        """How far two networks agree on the same samples; by default of all float outputs, and of the rows' largest logits.
+        """How far two networks agree on the same samples; by default in the first output, and in its largest logit of classes.
 
         Args:
             reference: a, named outputs (N, …).
@@ -146,7 +167,8 @@ class Task(ABC):
         from compress.tasks.output_agreement import compare_outputs
 
         name = self.output_names[0]
-        return compare_outputs(reference[name].numpy(), other[name].numpy())
+        agreement = compare_outputs(reference[name].numpy(), other[name].numpy())
+        return agreement if "class_rows" in self.capabilities else agreement.without_classes()
 
     @property
     def key(self) -> str | dict[str, Any]:
@@ -160,8 +182,9 @@ class Task(ABC):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What distinguishes two tasks of one class, as JSON."""
-        return {}
+        """Its options that are not the defaults, as JSON: what distinguishes two tasks of one class."""
+        chosen = {name: getattr(self, name) for name in self.settings.model_fields}
+        return self.settings.model_validate(chosen).model_dump(mode="json", exclude_defaults=True)
 
     def capabilities_for(self, spec: NetworkSpec) -> frozenset[Capability]:
         """The capabilities on data of this specification: those that the inputs do not allow are left out."""
@@ -248,32 +271,3 @@ def _fits(target: TensorSpec, batch: Batch) -> bool:
     if values is None:
         return False
     return values.is_floating_point() == target.is_continuous and target.fits(tuple(values.shape), batch.size)
-
-
-def name_outputs(outputs: object, names: Sequence[str]) -> Tensors:
-    """What a network returned, by the names of its outputs; outputs after the named ones are auxiliary and left out.
-
-    Args:
-        outputs: A tensor, a sequence in the order of the names, or a mapping.
-        names: Names of the outputs.
-
-    Raises:
-        ModelError: It is something else, or one is missing.
-    """
-    from torch import Tensor
-
-    if isinstance(outputs, Tensor):
-        outputs = (outputs,)
-    if isinstance(outputs, Mapping):
-        found = {name: outputs.get(name) for name in names}
-    elif isinstance(outputs, (tuple, list)):
-        found = dict(zip(names, outputs, strict=False))
-    else:
-        msg = f"the network returns {type(outputs).__name__}; it must return tensors: {', '.join(names)}"
-        raise ModelError(msg)
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    if len(tensors) < len(names):
-        missing = ", ".join(name for name in names if name not in tensors)
-        msg = f"the network returns no tensor for {missing}; it must return, in this order: {', '.join(names)}"
-        raise ModelError(msg)
-    return tensors

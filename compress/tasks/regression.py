@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, Field
 
 from compress.core.errors import CompressError, DataError
+from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
@@ -25,7 +28,7 @@ MAE = Metric(name="mae", label="mean absolute error", unit="1", higher_is_better
 R2 = Metric(name="r2", label="R²", unit="fraction", higher_is_better=True)
 
 PREDICT = InferCode(
-    "Predict the values of an input:  python infer.py INPUT",
+    "Print the values:  python infer.py INPUT",
     '''
 
 def predict(path):
@@ -110,6 +113,18 @@ class Determination:
         return float((1 - error[varied] / spread[varied]).mean()) if varied.any() else float("nan")
 
 
+class RegressionOptions(FrozenModel):
+    """Options of the task `regression`.
+
+    Attributes:
+        error: What the loss averages: `squared`; `absolute`; `huber`, squared up to 1 and absolute beyond.
+        period: Of values that repeat, such as 360 for degrees: errors are those to the nearest equal value. None for none.
+    """
+
+    error: Error = "squared"
+    period: float | None = Field(default=None, gt=0.0)
+
+
 class Regression(Task):
     """V real numbers for each sample; outputs are values (N, V), targets float32 (N, V). The data's classes are their names.
 
@@ -121,6 +136,7 @@ class Regression(Task):
         name: `regression`.
         metrics: `rmse` decides, lower is better.
         capabilities: Answers are no classes: losses compare them as numbers.
+        settings: `error` and `period`.
         infer_code: Prints the values.
 
     Raises:
@@ -129,7 +145,10 @@ class Regression(Task):
 
     name: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (MeanError(RMSE), MeanError(MAE), Determination())
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "row_per_sample", "image_input"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        ("continuous_input", "row_per_sample", "sample_vector", "image_input")
+    )
+    settings: ClassVar[type[BaseModel]] = RegressionOptions
     infer_code: ClassVar[InferCode] = PREDICT
 
     def __init__(self, error: Error = "squared", period: float | None = None) -> None:
@@ -140,12 +159,6 @@ class Regression(Task):
         self.error, self.period = error, period
         # The errors of its metrics have the period of the task.
         self.metrics = (MeanError(RMSE, period), MeanError(MAE, period), Determination(period))  # type: ignore[misc]
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Error and period where they are not the defaults."""
-        options = {"error": self.error, "period": self.period}
-        return {name: value for name, value in options.items() if value not in ("squared", None)}
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Values, (batch, V)."""

@@ -9,7 +9,8 @@ from torch import nn
 
 from compress.core.errors import ModelError, TrainingError
 from compress.core.network_spec import NetworkSpec
-from compress.tasks.base import Task, name_outputs
+from compress.tasks.base import Task
+from compress.tasks.output_names import name_outputs
 
 
 def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> int:

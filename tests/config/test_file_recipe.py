@@ -30,7 +30,7 @@ def image_network(folder: Path) -> Path:
 def test_a_file_without_data_gets_noise_and_the_recipe_loads(tmp_path: Path) -> None:
     path = image_network(tmp_path)
     recipe = load(write_recipe("quantize", str(path), None, CHAIN, tmp_path / "out")).recipe
-    assert (recipe.name, recipe.task) == ("quantize_net_1", "outputs")
+    assert (recipe.name, recipe.task.name) == ("quantize_net_1", "outputs")
     assert (recipe.data.source, recipe.model.source) == (f"random:{path}", f"onnx:{path}")
 
 
@@ -44,7 +44,7 @@ def test_arrays_and_sources_are_told_apart(tmp_path: Path) -> None:
     arrays = load(write_recipe("export", str(image_network(tmp_path)), "x/data.npz", CHAIN[1:], tmp_path)).recipe.data.source
     assert arrays == f"npz:{Path.cwd() / 'x/data.npz'}"
     named = load(write_recipe("prune", "torchvision:resnet18", "digits", CHAIN[1:], tmp_path)).recipe
-    assert (named.data.source, named.model.source, named.task) == ("digits", "torchvision:resnet18", "classification")
+    assert (named.data.source, named.model.source, named.task.name) == ("digits", "torchvision:resnet18", "classification")
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

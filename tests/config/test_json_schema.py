@@ -98,7 +98,7 @@ def test_the_schema_accepts_a_bare_stage_and_one_without_parameters(validator):
 
 
 def test_every_key_of_the_schema_is_described(validator):
-    tables = {"AnyStage", "AnyLoss", "AnyTeacher", "AnySynthesis"}
+    tables = {"AnyStage", "AnyTask", "AnyLoss", "AnyTeacher", "AnySynthesis"}
     bare = [
         f"{node.get('title')}.{name}"
         for node in objects(validator.schema)

@@ -23,8 +23,8 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph, first_line, record_last_module
-from compress.tasks.base import name_outputs
 from compress.tasks.flat_outputs import run_flat
+from compress.tasks.output_names import name_outputs
 
 TOLERANCE = 1e-8
 """Largest difference, as a fraction of the outputs' norm; float64 rounding is some 1e-13."""
