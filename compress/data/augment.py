@@ -23,9 +23,10 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from compress.core.network_spec import Resize
 from compress.data.decode_image import resize_image
+from compress.data.settings import Size
 
 Transform = Callable[[Tensor], Tensor]
-"""uint8 (C, h, w) → uint8 (C, S, S)."""
+"""uint8 (C, h, w) → uint8 (C, H, W)."""
 
 _BILINEAR = v2.InterpolationMode.BILINEAR
 
@@ -41,18 +42,18 @@ class EvaluationTransform:
     """Resizing without augmentation, as in the artifact.
 
     Attributes:
-        size: S.
+        size: H and W.
         resize: As in `compress.data.decode_image.resize_image`.
     """
 
-    size: int
+    size: Size
     resize: Resize = "squash"
 
     def __call__(self, image: Tensor) -> Tensor:
-        """uint8 (C, h, w) → uint8 (C, S, S)."""
+        """uint8 (C, h, w) → uint8 (C, H, W)."""
         pixels = image.permute(1, 2, 0).contiguous().numpy()
         picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-        return image_tensor(resize_image(picture, self.size, self.size, self.resize))
+        return image_tensor(resize_image(picture, *self.size, self.resize))
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,21 @@ class Augmentation:
     torchvision's `RandomAffine` fills what lies outside with one colour and takes three times as long on small images.
 
     Attributes:
-        size: S.
+        size: H and W.
         plain: Evaluation transform, applied first.
         degrees: Largest rotation.
         scale: Largest change of scale.
-        shift: Largest shift, as a fraction of S.
+        shift: Largest shift, as a fraction of each side.
     """
 
-    size: int
+    size: Size
     plain: Transform
     degrees: float = 10.0
     scale: float = 0.1
     shift: float = 0.08
 
     def __call__(self, image: Tensor) -> Tensor:
-        """uint8 (C, h, w) → uint8 (C, S, S)."""
+        """uint8 (C, h, w) → uint8 (C, H, W)."""
         pixels = self.plain(image).unsqueeze(0).to(torch.float32)
         grid = self.draw_grid(list(pixels.shape))
         warped = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
@@ -86,37 +87,43 @@ class Augmentation:
         """Where each pixel comes from, as `grid_sample` takes it.
 
         Args:
-            shape: Of the pixels, (1, C, S, S).
+            shape: Of the pixels, (1, C, H, W).
         """
         a, s, t, u = (torch.rand(4) * 2 - 1).tolist()
         angle, scale = math.radians(self.degrees * a), 1 + self.scale * s
         cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
-        # Coordinates run from -1 to 1, so a shift of the whole image is 2.
-        inverse = torch.tensor([[[cosine, -sine, 2 * self.shift * t], [sine, cosine, 2 * self.shift * u]]])
+        # Coordinates run from -1 to 1 along each side, whatever its length, so a shift of the whole image is 2.
+        ratio = shape[-2] / shape[-1]
+        rows = [[cosine, -sine * ratio, 2 * self.shift * t], [sine / ratio, cosine, 2 * self.shift * u]]
+        inverse = torch.tensor([rows])
         return F.affine_grid(inverse, shape, align_corners=False)
 
 
-def standard(size: int, plain: Transform) -> Transform:  # noqa: ARG001
+def standard(size: Size, plain: Transform) -> Transform:  # noqa: ARG001
     """Random crop of 25 to 100 % of the area, resized, and a horizontal flip (Szegedy et al. 2015, arXiv:1409.4842)."""
-    transform: Transform = v2.Compose(
-        [v2.RandomResizedCrop(size, scale=(0.25, 1.0), antialias=True), v2.RandomHorizontalFlip()]
-    )
+    transform: Transform = v2.Compose([random_crop(size), v2.RandomHorizontalFlip()])
     return transform
 
 
-def randaugment(size: int, plain: Transform) -> Transform:
+def random_crop(size: Size) -> v2.RandomResizedCrop:
+    """Random crop of 25 to 100 % of the area, resized; its aspect ratio is ¾ to 4/3 times that of the input."""
+    ratio = size[1] / size[0]
+    return v2.RandomResizedCrop(size, scale=(0.25, 1.0), ratio=(3 / 4 * ratio, 4 / 3 * ratio), antialias=True)
+
+
+def randaugment(size: Size, plain: Transform) -> Transform:
     """`standard`, then two random operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719)."""
     operations = v2.RandAugment(num_ops=2, magnitude=9, interpolation=_BILINEAR)
     transform: Transform = v2.Compose([standard(size, plain), operations])
     return transform
 
 
-AUGMENTATIONS: dict[str, Callable[[int, Transform], Transform]] = {
+AUGMENTATIONS: dict[str, Callable[[Size, Transform], Transform]] = {
     "light": Augmentation,
     "standard": standard,
     "randaugment": randaugment,
 }
-"""By the name in `data.augment`: (S, the evaluation transform) → augmentation. `none` has no entry."""
+"""By the name in `data.augment`: (H and W, the evaluation transform) → augmentation. `none` has no entry."""
 
 
 def seed_of(*parts: int | str) -> int:

@@ -71,7 +71,7 @@ def build_image_data(
         DataError: A split is empty, or there are fewer than two classes.
     """
     _check(readers, classes, settings)
-    size, augment = settings.image_size, AUGMENTATIONS.get(settings.augment)
+    size, augment = settings.size, AUGMENTATIONS.get(settings.augment)
     plain = EvaluationTransform(size, resize)
     augmented = None if augment is None else augment(size, plain)
     transforms = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
@@ -79,7 +79,7 @@ def build_image_data(
     train, validation, test = readers
     return Data(
         spec=image_spec(
-            channels=settings.channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize=resize
+            channels=settings.channels, height=size[0], width=size[1], mean=mean, std=std, classes=tuple(classes), resize=resize
         ),
         train=ImageSplit(train, transforms, withheld=_withheld(train, settings)),
         validation=ImageSplit(validation, still),

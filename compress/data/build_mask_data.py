@@ -35,7 +35,7 @@ def build_mask_data(
         DataError: A split is empty, there are fewer than two or more than 255 classes, or an augmentation that has no masks.
     """
     _check(readers, classes, settings)
-    size, augment = settings.image_size, MASK_AUGMENTATIONS.get(settings.augment)
+    size, augment = settings.size, MASK_AUGMENTATIONS.get(settings.augment)
     plain = MaskEvaluationTransform(size)
     augmented = None if augment is None else augment(size, plain)
     transforms = ImageTransforms(size, plain, augmented, settings.views, settings.seed, mean, std, settings.workers)
@@ -60,12 +60,12 @@ def segmentation_spec(
     settings: DataSettings, mean: tuple[float, ...], std: tuple[float, ...], classes: tuple[str, ...]
 ) -> NetworkSpec:
     """Specification of a network that gives each pixel of an image a class."""
-    size = settings.image_size
-    logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes), size, size))
+    height, width = settings.size
+    logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes), height, width))
     return image_spec(
         channels=settings.channels,
-        height=size,
-        width=size,
+        height=height,
+        width=width,
         mean=mean,
         std=std,
         classes=classes,

@@ -82,13 +82,18 @@ def resize_image(image: Image.Image, height: int, width: int, resize: str) -> Im
         image: In an 8-bit mode.
         height: Pixels.
         width: Pixels.
-        resize: `squash` ignores the aspect ratio. `center_crop` scales the shorter side to 256/224 of the input and takes the
-            centre. `center_crop_unless_square` squashes square images and crops others.
+        resize: `squash` ignores the aspect ratio. `center_crop` scales the image until it covers 256/224 of the input and takes
+            the centre. `center_crop_unless_square` squashes images of the aspect ratio of the input, such as square ones for a
+            square input, and crops others.
     """
     box = (0.0, 0.0, float(image.width), float(image.height))
-    if resize == "center_crop" or (resize == "center_crop_unless_square" and image.width != image.height):
-        short, shorter = round(max(height, width) * 256 / 224), min(image.size)
-        columns, rows = (short * side // shorter for side in image.size)
+    excess = image.width * height - image.height * width  # over 0 where the image is wider than the input
+    if resize == "center_crop" or (resize == "center_crop_unless_square" and excess != 0):
+        columns, rows = round(width * 256 / 224), round(height * 256 / 224)
+        if excess > 0:
+            columns = rows * image.width // image.height
+        else:
+            rows = columns * image.height // image.width
         left, top = round((columns - width) / 2), round((rows - height) / 2)
         x, y = image.width / columns, image.height / rows
         box = (left * x, top * y, min((left + width) * x, box[2]), min((top + height) * y, box[3]))

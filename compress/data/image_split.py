@@ -1,7 +1,7 @@
 """`ImageSplit`: the split of every built-in source, over a reader that gives the raw image of an index.
 
-    reader ── uint8 (C, h, w) ──► evaluation transform or augmented view ── uint8 (C, S, S) ──► kept, if all views fit
-                                                                                    └──► float32, normalised, (N, C, S, S)
+    reader ── uint8 (C, h, w) ──► evaluation transform or augmented view ── uint8 (C, H, W) ──► kept, if all views fit
+                                                                                    └──► float32, normalised, (N, C, H, W)
 
 Grey images are kept with one channel and become three when normalised.
 """
@@ -9,6 +9,7 @@ Grey images are kept with one channel and become three when normalised.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from compress.data.augment import Transform, seed_of, seeded_transform
 from compress.data.batch import UNLABELLED, Batch
+from compress.data.settings import Size
 from compress.data.split_checks import Comparable
 from compress.data.stratified import Indices
 
@@ -89,7 +91,7 @@ class ImageTransforms:
     """How raw images become what the network sees.
 
     Attributes:
-        size: S, height and width.
+        size: H and W.
         plain: Evaluation transform.
         augmented: Training transform; None for none.
         views: How many augmented views there are; 1 without augmentation.
@@ -99,7 +101,7 @@ class ImageTransforms:
         workers: Processes that read and transform; 0 for none.
     """
 
-    size: int
+    size: Size
     plain: Transform
     augmented: Transform | None
     views: int
@@ -115,7 +117,7 @@ class ImageTransforms:
 
 
 class _View(Dataset[Tensor]):
-    """The samples of one view, uint8 (C, S, S); `view` None is the evaluation transform."""
+    """The samples of one view, uint8 (C, H, W); `view` None is the evaluation transform."""
 
     def __init__(self, reader: Reader, transforms: ImageTransforms, view: int | None) -> None:
         self.reader, self.transforms, self.view = reader, transforms, view
@@ -161,7 +163,7 @@ class ImageSplit:
         self.fingerprint = hashlib.sha256(f"{reader.digest} {transforms.identity()}".encode()).hexdigest()
         if withheld is not None:
             self.fingerprint = hashlib.sha256(self.fingerprint.encode() + withheld.tobytes()).hexdigest()
-        size = len(self) * reader.channels * transforms.size**2 * (self.views + 1)
+        size = len(self) * reader.channels * math.prod(transforms.size) * (self.views + 1)
         self._keeps = size <= CACHE_BYTES
 
     def __len__(self) -> int:
@@ -200,7 +202,7 @@ class ImageSplit:
 
         Args:
             samples: Index of each, int64 (N,).
-            pixels: uint8 (N, C, S, S).
+            pixels: uint8 (N, C, H, W).
             views: View of each, int64 (N,); None for the evaluation transform.
         """
         return Batch.of(self.normalise(pixels), self._labels[samples], samples, views)
@@ -223,7 +225,7 @@ class ImageSplit:
 
     def _store(self, view: int | None) -> _CachedImages:
         if view not in self._kept:
-            shape = (len(self), self._reader.channels, self._transforms.size, self._transforms.size)
+            shape = (len(self), self._reader.channels, *self._transforms.size)
             self._kept[view] = _CachedImages(torch.empty(shape, dtype=torch.uint8), torch.zeros(len(self), dtype=torch.bool))
         return self._kept[view]
 

@@ -63,10 +63,10 @@ class MaskArrays:
 
 
 class MaskSplit(ImageSplit):
-    """A fixed list of images with masks; targets are int64 (N, S, S), `UNLABELLED` where a pixel does not count."""
+    """A fixed list of images with masks; targets are int64 (N, H, W), `UNLABELLED` where a pixel does not count."""
 
     def make_batch(self, samples: Tensor, pixels: Tensor, views: Tensor | None) -> Batch:
-        """A batch of transformed samples, uint8 (N, C + 1, S, S)."""
+        """A batch of transformed samples, uint8 (N, C + 1, H, W)."""
         target = pixels[:, -1].long()
         target.masked_fill_(target == IGNORED, UNLABELLED)
         target[self._labels[samples] == UNLABELLED] = UNLABELLED

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from compress.tasks.base import Capability
 
 
+Pixels = Annotated[int, Field(ge=8, le=1024)]
+Size = tuple[int, int]
+"""Height and width, pixels."""
+SMOKE_PIXELS = 32
+
+
 class DataSettings(FrozenModel):
     """Which images, how large, how split, how augmented.
 
@@ -25,7 +31,7 @@ class DataSettings(FrozenModel):
         source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks` for segmentation;
             `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
-        image_size: Height and width in pixels that the network sees.
+        image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks made for grey images.
         validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.
         test: Fraction held out for the final figures, where the source has no test split of its own.
@@ -45,7 +51,7 @@ class DataSettings(FrozenModel):
     """
 
     source: str = "digits"
-    image_size: int = Field(default=64, ge=8, le=1024)
+    image_size: Pixels | tuple[Pixels, Pixels] = 64
     channels: Literal[1, 3] = 3
     validation: float = Field(default=0.15, gt=0.0, lt=0.9)
     test: float = Field(default=0.3, gt=0.0, lt=0.9)
@@ -69,6 +75,11 @@ class DataSettings(FrozenModel):
         return self
 
     @property
+    def size(self) -> Size:
+        """Height and width in pixels that the network sees."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """What the task must have for each field in use. The default augmentation serves images, where there are some."""
         if self.augment == "none" or "augment" not in self.model_fields_set:
@@ -79,13 +90,21 @@ class DataSettings(FrozenModel):
         """The same source at toy size."""
         return self.model_copy(
             update={
-                "image_size": min(self.image_size, 32),
+                "image_size": self._smoke_size(),
                 "limit": min(self.limit or 96, 96),
                 "labelled": None if self.labelled is None else min(self.labelled, 48),
                 "evaluation_limit": min(self.evaluation_limit or 96, 96),
                 "samples": min(self.samples, 310),
             }
         )
+
+    def _smoke_size(self) -> int | Size:
+        """At most `SMOKE_PIXELS` a side; sides that differ are multiples of 8, in about the same ratio."""
+        if isinstance(self.image_size, int):
+            return min(self.image_size, SMOKE_PIXELS)
+        scale = min(1.0, SMOKE_PIXELS / max(self.image_size))
+        height, width = (max(8, round(side * scale / 8) * 8) for side in self.image_size)
+        return height, width
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,11 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
     return _script(spec, code, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
 
 
+def example_input(spec: NetworkSpec) -> str:
+    """Name of a file that the script takes, for its help."""
+    return "inputs.npz" if spec.preprocessing is None else "image.png"
+
+
 def _script(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: str) -> str:
     if spec.preprocessing is None:
         inputs = {each.name: each.dtype for each in spec.signature.inputs}
@@ -179,5 +184,6 @@ def _script(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: s
             decode=inspect.getsource(decode_image).partition(MARKER)[2],
             name=spec.signature.only_input.name,
         )
-    head = HEAD.format(purpose=code.purpose, input=about, needs=needs, imports=imports)
+    purpose = code.purpose.replace("INPUT", example_input(spec))
+    head = HEAD.format(purpose=purpose, input=about, needs=needs, imports=imports)
     return head + body + run + code.source

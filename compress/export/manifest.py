@@ -15,6 +15,7 @@ from compress.core.atomic_files import sha256, write_text
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.decode_image import MODES
+from compress.export.infer_script import example_input
 from compress.export.licences import LicenceNote, as_text
 
 MANIFEST = "manifest.json"
@@ -52,7 +53,7 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
             "format": f"ONNX, operator set {opset}",
             **_engine(folder),
         },
-        "run": "python infer.py image.png" if spec.preprocessing else "python infer.py inputs.npz",
+        "run": f"python infer.py {example_input(spec)}",
         "inputs": [_describe_tensor(each, batch) for each in spec.signature.inputs],
         "outputs": [_describe_tensor(each, batch) for each in spec.signature.outputs],
         "preprocessing": _describe_preprocessing(spec),
@@ -96,13 +97,15 @@ def _describe_preprocessing(spec: NetworkSpec) -> list[Any]:
 def _describe_resizing(spec: NetworkSpec) -> str:
     size = f"{spec.width}×{spec.height}"
     squash = f"resize to {size}, bilinear, antialiased"
-    short = round(max(spec.height, spec.width) * 256 / 224)
-    crop = f"resize the shorter side to {short}, take the central {size}, bilinear, antialiased"
+    covered = "×".join(str(round(side * 256 / 224)) for side in (spec.width, spec.height))
+    crop = f"resize to cover {covered}, aspect ratio kept, take the central {size}, bilinear, antialiased"
     if spec.resize is None:
         return f"{squash}; the resizing of the training data loaders is unknown, compare it with infer.py"
-    return {"squash": squash, "center_crop": crop, "center_crop_unless_square": f"square images: {squash}; others: {crop}"}[
-        spec.resize
-    ]
+    return {
+        "squash": squash,
+        "center_crop": crop,
+        "center_crop_unless_square": f"images of the ratio {size}: {squash}; others: {crop}",
+    }[spec.resize]
 
 
 def _engine(folder: Path) -> dict[str, Any]:

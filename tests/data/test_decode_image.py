@@ -21,8 +21,29 @@ def test_resizing_is_torchvisions_to_rounding(height: int, width: int, resize: s
     tensor = torch.from_numpy(noise(height, width)).permute(2, 0, 1)
     squash = resize == "squash" or (resize == "center_crop_unless_square" and height == width)
     reference = v2.Resize((32, 32)) if squash else v2.Compose([v2.Resize(round(32 * 256 / 224)), v2.CenterCrop(32)])
-    error = EvaluationTransform(32, resize)(tensor).int() - reference(tensor).int()
+    error = EvaluationTransform((32, 32), resize)(tensor).int() - reference(tensor).int()
     assert error.abs().max() <= 2
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (40, 160)])
+@pytest.mark.parametrize(("rows", "columns"), [(24, 48), (48, 24)])
+def test_a_crop_for_an_oblong_input_covers_it_and_keeps_the_aspect_ratio(
+    height: int, width: int, rows: int, columns: int
+) -> None:
+    tensor = torch.from_numpy(noise(height, width)).permute(2, 0, 1)
+    scale = max(round(rows * 256 / 224) / height, round(columns * 256 / 224) / width)
+    reference = v2.Compose([v2.Resize((int(height * scale + 1e-9), int(width * scale + 1e-9))), v2.CenterCrop((rows, columns))])
+    error = EvaluationTransform((rows, columns), "center_crop")(tensor).int() - reference(tensor).int()
+    assert error.abs().max() <= 2
+
+
+def test_only_images_of_another_ratio_are_cropped() -> None:
+    half = Image.fromarray(noise(20, 40))
+    results = [np.asarray(resize_image(half, 10, 20, kind)) for kind in ("squash", "center_crop_unless_square")]
+    np.testing.assert_array_equal(*results)
+    square = Image.fromarray(noise(20, 20))
+    results = [np.asarray(resize_image(square, 10, 20, kind)) for kind in ("center_crop", "center_crop_unless_square")]
+    np.testing.assert_array_equal(*results)
 
 
 def test_an_extreme_aspect_ratio_needs_no_large_intermediate_image() -> None:

@@ -33,9 +33,9 @@ def sample(path: Path, resize: str, *, turn: bool = False) -> tuple[Path, Tensor
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Two images of which one is square."""
-    paths = [tmp_path / "square.png", tmp_path / "wide.png"]
-    for path, shape in zip(paths, ((40, 40), (30, 70)), strict=True):
+    """Two images of which one has the aspect ratio of the input."""
+    paths = [tmp_path / "same.png", tmp_path / "wide.png"]
+    for path, shape in zip(paths, ((40, 60), (30, 70)), strict=True):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)).save(path)
     return paths
 

@@ -6,13 +6,13 @@ from compress.data.image_split import ImageTransforms
 from compress.data.mask_split import MaskArrays, MaskSplit
 from compress.data.mask_transforms import MASK_AUGMENTATIONS, MaskEvaluationTransform
 
-SIZE = 16
+SIZE = (16, 12)
 
 
 def arrays(count=5, channels=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (count, channels, SIZE, SIZE), generator=generator, dtype=torch.uint8)
-    masks = torch.randint(0, 4, (count, 1, SIZE, SIZE), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (count, channels, *SIZE), generator=generator, dtype=torch.uint8)
+    masks = torch.randint(0, 4, (count, 1, *SIZE), generator=generator, dtype=torch.uint8)
     return MaskArrays(torch.cat([pixels, masks], dim=1))
 
 
@@ -58,7 +58,7 @@ def test_views_are_numbered_and_an_epoch_shows_one_of_them_of_every_sample():
 
 def test_grey_images_have_one_channel_until_they_are_normalised():
     batch = next(iter(split(arrays(channels=1)).ordered(5)))
-    assert batch.input.shape == (5, 3, SIZE, SIZE)
+    assert batch.input.shape == (5, 3, *SIZE)
 
 
 def test_another_mask_is_another_split():

@@ -4,7 +4,7 @@ import torch
 from compress.data.augment import seeded_transform
 from compress.data.mask_transforms import MASK_AUGMENTATIONS, MaskCropFlipColour, MaskEvaluationTransform
 
-SIZE = 32
+SIZE = (32, 24)
 
 
 def sample(height=40, width=40):
@@ -26,7 +26,7 @@ def augmented(name, seed):
 def test_image_and_mask_move_together_and_no_class_is_invented(name):
     for seed in range(8):
         result = augmented(name, seed)
-        assert result.shape == (4, SIZE, SIZE)
+        assert result.shape == (4, *SIZE)
         assert set(result[3].unique().tolist()) <= {0, 1, 3}
         nearest = (result[0].float() / 60).round()
         assert (nearest == result[3]).float().mean() > 0.9  # the rest are mixed pixels of the borders

@@ -42,3 +42,19 @@ def test_the_toy_size_is_never_larger_than_the_settings_and_keeps_the_rest():
     assert toy.model_dump(include={"source", "channels", "seed"}) == whole.model_dump(include={"source", "channels", "seed"})
     small = DataSettings(image_size=8, limit=10, evaluation_limit=5, samples=70)
     assert small.smoke() == small
+    assert DataSettings(image_size=(96, 160)).smoke().size == (16, 32)
+    assert DataSettings(image_size=(8, 1024)).smoke().size == (8, 32)
+    assert DataSettings(image_size=(16, 24)).smoke().size == (16, 24)
+
+
+def test_height_and_width_may_differ():
+    assert DataSettings(image_size=48).size == (48, 48)
+    oblong = DataSettings.model_validate({"image_size": [48, 96]})
+    assert oblong.size == (48, 96)
+    assert oblong.model_dump(mode="json")["image_size"] == [48, 96]
+
+
+@pytest.mark.parametrize("size", [[48], [48, 96, 3], [48, 4], [48, 2000], 4, "48x96", [48.5, 96], None])
+def test_other_sizes_are_refused(size):
+    with pytest.raises(ValidationError):
+        DataSettings(image_size=size)

@@ -26,7 +26,8 @@ from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.signature import Signature, TensorSpec
 from compress.data import factory
 from compress.data.interface import Data
-from compress.data.settings import DataSettings
+from compress.data.mask_split import MaskSplit
+from compress.data.settings import DataSettings, Size
 from compress.data.sources import cifar, distilled_set
 from compress.data.sources.distilled_metadata import DistilledMetadata
 from compress.export.infer_script import infer_script
@@ -149,9 +150,12 @@ test_inputs.__test__ = False  # type: ignore[attr-defined]  # a helper
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [SIZE, (24, 40), (40, 24)])
 @pytest.mark.parametrize("source", ["imagefolder:images", "python:mine.py:data"])
-def test_infer_shows_the_pixels_that_the_test_split_has(folder: Path, tmp_path: Path, source: str, channels: int) -> None:
-    settings = DataSettings(source=source, image_size=SIZE, channels=channels, augment="none")
+def test_infer_shows_the_pixels_that_the_test_split_has(
+    folder: Path, tmp_path: Path, source: str, size: int | Size, channels: int
+) -> None:
+    settings = DataSettings(source=source, image_size=size, channels=channels, augment="none")
     data = factory.load_data(settings, base=folder, trust_code=True)
     files = getattr(getattr(data.test, "_reader", None), "files", None) or sorted((folder / "images" / "test").glob("*/*"))
     inputs = test_inputs(data, channels)
@@ -160,6 +164,16 @@ def test_infer_shows_the_pixels_that_the_test_split_has(folder: Path, tmp_path: 
     assert {path.name for path in files} == ODD.keys()
     for path, x in zip(files, inputs, strict=True):
         np.testing.assert_allclose(infer.preprocess(path)["input"][0], x, atol=2e-6, err_msg=path.name)
+
+
+def test_infer_shows_the_pixels_of_images_without_labels(folder: Path, tmp_path: Path) -> None:
+    settings = DataSettings(source="images:images/test", image_size=(24, 40))
+    data = factory.load_data(settings, base=folder)
+    infer = script(data.spec, tmp_path)
+    files = sorted((folder / "images" / "test").glob("*/*"))
+    shown = [infer.preprocess(path)["input"][0] for path in files]
+    for x in test_inputs(data, 3):
+        assert min(np.abs(x - each).max() for each in shown) < 2e-6
 
 
 class Photographs:
@@ -174,15 +188,17 @@ class Photographs:
 
 def save_raw(data: Data, index: int, path: Path) -> None:
     """A raw test image as a file."""
-    pixels = data.test._reader.read(index).permute(1, 2, 0).numpy()  # type: ignore[attr-defined]
+    sample = data.test._reader.read(index)  # type: ignore[attr-defined]
+    image = sample[0] if isinstance(sample, tuple) else sample[:-1] if isinstance(data.test, MaskSplit) else sample
+    pixels = image.permute(1, 2, 0).numpy()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(path)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [20, 32, 40])
-@pytest.mark.parametrize("source", ["digits", "glyphs", "cifar10", "cifar100"])
+@pytest.mark.parametrize("size", [20, 32, 40, (24, 40), (40, 24)])
+@pytest.mark.parametrize("source", ["digits", "glyphs", "cifar10", "cifar100", "shapes_masks", "drawn_boxes"])
 def test_infer_shows_the_pixels_of_images_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, size: int, channels: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, size: int | Size, channels: int
 ) -> None:
     monkeypatch.setattr(cifar, "datasets", SimpleNamespace(CIFAR10=Photographs, CIFAR100=Photographs))
     settings = DataSettings(
@@ -190,6 +206,7 @@ def test_infer_shows_the_pixels_of_images_in_memory(
     )
     data = factory.load_data(settings, base=tmp_path)
     infer = script(data.spec, tmp_path)
+    assert data.spec.shape == (channels, *settings.size)
     for index, x in enumerate(test_inputs(data, channels)):
         save_raw(data, index, tmp_path / "x.png")
         np.testing.assert_allclose(infer.preprocess(tmp_path / "x.png")["input"][0], x, atol=2e-6)

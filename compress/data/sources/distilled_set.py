@@ -146,8 +146,9 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
     """Refuse settings that the set cannot follow."""
     spec = distilled.spec
-    if (spec.height, spec.width, spec.channels) != (settings.image_size, settings.image_size, settings.channels):
-        size = f"image_size: {spec.height}, channels: {spec.channels}"
+    if (spec.height, spec.width, spec.channels) != (*settings.size, settings.channels):
+        sides = spec.height if spec.height == spec.width else [spec.height, spec.width]
+        size = f"image_size: {sides}, channels: {spec.channels}"
         msg = f"{settings.source} holds images of {spec.height} × {spec.width} with {spec.channels} channels; write {size}"
         raise DataError(msg)
     if settings.labelled is not None:

@@ -31,7 +31,7 @@ from compress.core.errors import DataError
 from compress.data.augment import seed_of
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
-from compress.data.settings import DataSettings, DataSource
+from compress.data.settings import DataSettings, DataSource, Size
 
 CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -59,8 +59,8 @@ def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     training, held = split_families(settings.seed)
     validation = max(len(CHARACTERS), round(settings.samples * settings.validation))
     test = max(len(CHARACTERS), round(settings.samples * settings.test))
-    _check_memory(settings.samples + validation + test, settings.image_size)
-    size, seed = settings.image_size, settings.seed
+    _check_memory(settings.samples + validation + test, settings.size)
+    size, seed = settings.size, settings.seed
     return from_arrays(
         draw(training, settings.samples, size, seed_of("glyphs", "train", seed)),
         draw(training, validation, size, seed_of("glyphs", "validation", seed)),
@@ -77,21 +77,21 @@ def split_families(seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names[2:]), tuple(names[:2])
 
 
-def draw(families: tuple[str, ...], count: int, size: int, seed: int) -> ArrayPart:
+def draw(families: tuple[str, ...], count: int, size: Size, seed: int) -> ArrayPart:
     """Draw `count` images from these families: classes, families and the styles of a family are equally frequent.
 
     Returns:
-        Images uint8 (count, 1, size, size) and labels int64 (count,).
+        Images uint8 (count, 1, H, W) and labels int64 (count,).
     """
     generator = torch.Generator().manual_seed(seed)
-    edge = min(2 * size, _LARGEST_MASTER)
+    edge = min(2 * min(size), _LARGEST_MASTER)
     masters = [torch.stack([_masters(file, edge) for file in FAMILIES[name]]) for name in families]
     labels = torch.arange(count) % len(CHARACTERS)
     labels = labels[torch.randperm(count, generator=generator)]
     family = torch.randint(len(families), (count,), generator=generator)
     style = torch.rand(count, generator=generator)
-    images = torch.empty((count, 1, size, size), dtype=torch.uint8)
-    chunk = max(1, _CHUNK_PIXELS // size**2)
+    images = torch.empty((count, 1, *size), dtype=torch.uint8)
+    chunk = max(1, _CHUNK_PIXELS // math.prod(size))
     for start in range(0, count, chunk):
         rows = range(start, min(start + chunk, count))
         chosen = [masters[family[i]][int(style[i] * len(masters[family[i]])), labels[i]] for i in rows]
@@ -115,14 +115,16 @@ def _masters(name: str, size: int) -> Tensor:
     return torch.stack(drawn)
 
 
-def _vary(glyphs: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Warp, blur, contrast, noise: uint8 (N, 1, h, w) → uint8 (N, 1, size, size)."""
+def _vary(glyphs: Tensor, size: Size, generator: torch.Generator) -> Tensor:
+    """Warp, blur, contrast, noise: uint8 (N, 1, h, w) → uint8 (N, 1, H, W), the glyph in the middle square."""
     count = len(glyphs)
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand((count, 1, 1, 1), generator=generator) * (high - low) + low
 
-    grid = F.affine_grid(_affine(uniform), [count, 1, size, size], align_corners=False)
+    # Coordinates run from -1 to 1 along each side; the square of the glyph covers the shorter one.
+    sides = torch.tensor([size[1] / min(size), size[0] / min(size), 1.0])
+    grid = F.affine_grid(_affine(uniform) * sides, [count, 1, *size], align_corners=False)
     image = F.grid_sample(glyphs.to(torch.float32) / 255, grid, align_corners=False)
     kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
     image = torch.lerp(image, F.conv2d(image, torch.outer(kernel, kernel).view(1, 1, 3, 3), padding=1), uniform(0.0, 1.0))
@@ -141,11 +143,11 @@ def _affine(uniform: Callable[[float, float], Tensor]) -> Tensor:
     return torch.cat(rows, dim=1).view(-1, 2, 3)
 
 
-def _check_memory(count: int, size: int) -> None:
-    needed, free = count * size * size, psutil.virtual_memory().available
+def _check_memory(count: int, size: Size) -> None:
+    needed, free = count * math.prod(size), psutil.virtual_memory().available
     if needed > free / 2:
         msg = (
-            f"glyphs: {count} images of {size} × {size} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
+            f"glyphs: {count} images of {size[0]} × {size[1]} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
             "lower `samples` or `image_size`"
         )
         raise DataError(msg)

@@ -33,7 +33,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         DataError: No such folder, no image in it, or means for another number of channels.
     """
     files = find_images(origin.path)
-    height, width = (settings.sizes.get(axis, settings.image_size) for axis in ("height", "width"))
+    height, width = (settings.sizes.get(axis, side) for axis, side in zip(("height", "width"), settings.size, strict=True))
     mean, std = (_per_channel(settings, own, default) for own, default in ((settings.mean, MEAN), (settings.std, STD)))
 
     def read(samples: Tensor) -> tuple[Tensors, Tensors]:

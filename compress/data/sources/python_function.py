@@ -54,8 +54,8 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
 
 def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> ArrayPart:
-    """A whole dataset as (N, C, S, S) and labels."""
-    transform = EvaluationTransform(settings.image_size, RESIZE)
+    """A whole dataset as (N, C, H, W) and labels."""
+    transform = EvaluationTransform(settings.size, RESIZE)
     images: list[Tensor] = []
     labels: list[int] = []
     for index in range(len(dataset)):

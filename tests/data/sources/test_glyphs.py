@@ -61,15 +61,15 @@ def test_sizes_follow_samples_and_fractions():
 
 def test_drawing_repeats_from_its_seed():
     families = split_families(0)[0]
-    images, labels = draw(families, 124, 24, 5)
-    again, labels_again = draw(families, 124, 24, 5)
+    images, labels = draw(families, 124, (24, 24), 5)
+    again, labels_again = draw(families, 124, (24, 24), 5)
     assert torch.equal(images, again)
     assert np.array_equal(labels, labels_again)
-    assert not torch.equal(images, draw(families, 124, 24, 6)[0])
+    assert not torch.equal(images, draw(families, 124, (24, 24), 6)[0])
 
 
 def test_images_vary_in_polarity_and_contrast():
-    images, _ = draw(split_families(0)[0], 620, 24, 0)
+    images, _ = draw(split_families(0)[0], 620, (24, 24), 0)
     background = images[:, 0, 0].float().mean(1)
     assert 0.4 < (background > 128).float().mean() < 0.6
     assert images.float().flatten(1).std(1).min() > 10
@@ -77,8 +77,8 @@ def test_images_vary_in_polarity_and_contrast():
 
 def test_a_nearest_neighbour_reads_unseen_fonts_far_better_than_chance():
     training, held = split_families(0)
-    train, train_labels = draw(training, 6200, 16, 1)
-    test, test_labels = draw(held, 310, 16, 2)
+    train, train_labels = draw(training, 6200, (16, 16), 1)
+    test, test_labels = draw(held, 310, (16, 16), 2)
 
     def standard(images):
         flat = images.flatten(1).float()

@@ -23,7 +23,7 @@ from compress.data.sources.detection.augment import AUGMENTATIONS, Sample
 from compress.data.sources.detection.split import BoxReader, BoxSplit, BoxTransforms
 from compress.data.sources.folder_listing import describe, printable
 from compress.data.split_checks import find_duplicates
-from compress.data.stratified import hold_out, limit_items
+from compress.data.stratified import divide_splits, hold_out, limit_items
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which pretrained backbones expect."""
@@ -152,7 +152,7 @@ def build_from_files(parts: Mapping[str, Sequence[AnnotatedFile]], classes: Sequ
     """`Data` over annotated image files.
 
     Args:
-        parts: Files of `train`, and of `val` and `test` where the source has them; a missing one is drawn from train.
+        parts: Files of `train`, and of `val` and `test` where the source has them; see `divide_splits`.
         classes: Class names.
         settings: The recipe's `data:`.
 
@@ -160,16 +160,17 @@ def build_from_files(parts: Mapping[str, Sequence[AnnotatedFile]], classes: Sequ
         DataError: Files or boxes are unfit, see `check_boxes` and `build_detection_data`.
     """
     checked = {name: check_boxes(files) for name, files in parts.items() if files}
-    train = checked.get("train", ())
-    test, validation = checked.get("test"), checked.get("val")
-    if test is None:
-        train, test = hold_out(train, settings.test, (settings.seed, 15))
-    if validation is None:
-        train, validation = hold_out(train, settings.validation, (settings.seed + 1, 15))
+    seeds = iter(((settings.seed, 15), (settings.seed + 1, 15)))
+    parted = divide_splits(
+        {"train": (), **checked},
+        lambda items, fraction: hold_out(items, fraction, next(seeds)),
+        validation=settings.validation,
+        test=settings.test,
+    )
     limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
     readers = [
         AnnotatedImages(limit_items(files, limit, (settings.seed, 16)), settings.channels)
-        for files, limit in zip((train, validation, test), limits, strict=True)
+        for files, limit in zip(parted, limits, strict=True)
     ]
     grey = settings.channels == 1
     mean, std = ((round(sum(MEAN) / 3, 3),), (round(sum(STD) / 3, 3),)) if grey else (MEAN, STD)
@@ -204,14 +205,21 @@ def build_detection_data(
             msg = f"{settings.source}: the {len(reader)} {name} images have no box at all; a split needs at least one"
             raise DataError(msg)
     augmented = AUGMENTATIONS.get(settings.augment)
-    size, workers = settings.image_size, settings.workers
+    size, workers = settings.size, settings.workers
     transforms = BoxTransforms(size, augmented, settings.views, settings.seed, mean, std, workers)
     still = BoxTransforms(size, None, 1, settings.seed, mean, std, workers)
     train, validation, test = readers
     channels = settings.channels
     return Data(
         spec=image_spec(
-            channels=channels, height=size, width=size, mean=mean, std=std, classes=tuple(classes), resize="squash", outputs=()
+            channels=channels,
+            height=size[0],
+            width=size[1],
+            mean=mean,
+            std=std,
+            classes=tuple(classes),
+            resize="squash",
+            outputs=(),
         ),
         train=BoxSplit(train, transforms),
         validation=BoxSplit(validation, still),

@@ -1,9 +1,9 @@
 """`drawn_boxes`: synthetic scenes of shapes and letters with exact boxes, drawn by code from a seed.
 
 Each scene has a background of two blended colours with noise, and 0 to 5 objects of six classes: disc, ring, square, triangle,
-and the letters A and S of the font that matplotlib ships. Objects have random size (14 % to 45 % of the image), colour and,
-for the shapes, rotation; an object that would cover more than a quarter of another one's box is not drawn. Boxes are those of
-the drawn pixels. The scenes are no photographs: figures on them compare methods and say nothing about real images.
+and the letters A and S of the font that matplotlib ships. Objects have random size (14 % to 45 % of the shorter side), colour
+and, for the shapes, rotation; an object that would cover more than a quarter of another one's box is not drawn. Boxes are those
+of the drawn pixels. The scenes are no photographs: figures on them compare methods and say nothing about real images.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from compress.core.fact import Fact
 from compress.data.augment import seed_of
 from compress.data.build_image_data import channel_moments, rgb_to_grey
 from compress.data.interface import Data
-from compress.data.settings import DataSettings, DataSource
+from compress.data.settings import DataSettings, DataSource, Size
 from compress.data.sources.detection.annotations import build_detection_data
 from compress.data.sources.detection.augment import Sample
 
 CLASSES = ("disc", "ring", "square", "triangle", "letter A", "letter S")
 MOST_OBJECTS = 5
 SMALLEST, LARGEST = 0.14, 0.45
-"""Diameter of an object, as a fraction of the image."""
+"""Diameter of an object, as a fraction of the shorter side of the image."""
 _TRIES = 8
 
 
@@ -94,17 +94,16 @@ def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     for name, count in counts.items():
         generator = np.random.default_rng(seed_of("drawn_boxes", name, settings.seed))
         wanted = count if most is None or name == "train" else min(count, most)
-        readers.append(DrawnScenes(tuple(draw_scene(settings.image_size, settings.channels, generator) for _ in range(wanted))))
+        readers.append(DrawnScenes(tuple(draw_scene(settings.size, settings.channels, generator) for _ in range(wanted))))
     mean, std = channel_moments(torch.stack([image for image, _, _ in readers[0].samples]), settings.channels)
     drawn = Fact.of("data.drawn_scenes", settings.source)
     return build_detection_data(readers, CLASSES, settings, mean=mean, std=std, skipped=(drawn,))
 
 
-def draw_scene(size: int, channels: int, generator: np.random.Generator) -> Sample:
-    """One scene: image uint8 (channels, size, size), boxes (m, 4), classes int64 (m,)."""
-    ramp = np.linspace(0, 1, size)[:, None] * generator.uniform(-1, 1) + np.linspace(0, 1, size)[None] * generator.uniform(
-        -1, 1
-    )
+def draw_scene(size: Size, channels: int, generator: np.random.Generator) -> Sample:
+    """One scene: image uint8 (channels, H, W), boxes (m, 4), classes int64 (m,)."""
+    down, across = (np.linspace(0, 1, side) for side in size)
+    ramp = down[:, None] * generator.uniform(-1, 1) + across[None] * generator.uniform(-1, 1)
     colours = generator.uniform(0, 255, (2, 3))
     blend = np.clip(ramp, 0, 1)[..., None]
     pixels = colours[0] * (1 - blend) + colours[1] * blend
@@ -122,7 +121,7 @@ def draw_scene(size: int, channels: int, generator: np.random.Generator) -> Samp
             boxes.append(box)
             classes.append(number)
             break
-    pixels = pixels + generator.normal(0, generator.uniform(2, 14), (size, size, 1))
+    pixels = pixels + generator.normal(0, generator.uniform(2, 14), (*size, 1))
     image = torch.from_numpy(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
     if channels == 1:
         image = rgb_to_grey(image[None])[0]
@@ -138,12 +137,13 @@ def _contrasting(pixels: np.ndarray, opacity: np.ndarray, generator: np.random.G
     return colour
 
 
-def object_mask(number: int, size: int, generator: np.random.Generator) -> Image.Image:
+def object_mask(number: int, size: Size, generator: np.random.Generator) -> Image.Image:
     """Mask of one object at a random place, mode L."""
-    diameter = size * generator.uniform(SMALLEST, LARGEST)
+    height, width = size
+    diameter = min(size) * generator.uniform(SMALLEST, LARGEST)
     radius = diameter / 2
-    x, y = generator.uniform(radius, size - radius, 2)
-    mask = Image.new("L", (size, size))
+    x, y = (generator.uniform(radius, side - radius) for side in (width, height))
+    mask = Image.new("L", (width, height))
     canvas = ImageDraw.Draw(mask)
     name = CLASSES[number]
     if name.startswith("letter"):

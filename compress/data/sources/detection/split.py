@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,7 @@ from compress.data.augment import EvaluationTransform, seed_of, seeded_transform
 from compress.data.batch import Batch
 from compress.data.detection_targets import pad_objects
 from compress.data.image_split import CACHE_BYTES
+from compress.data.settings import Size
 from compress.data.sources.detection.augment import BoxAugmentation, Sample
 from compress.data.split_checks import Comparable
 
@@ -45,7 +47,7 @@ class BoxTransforms:
     """How raw images become what the network sees.
 
     Attributes:
-        size: Height and width; images are scaled to it whatever their aspect ratio, and boxes with them.
+        size: H and W; images are scaled to it whatever their aspect ratio, and boxes with them.
         augmented: Training transform; None for none.
         views: How many augmented views there are.
         seed: Of the views.
@@ -54,7 +56,7 @@ class BoxTransforms:
         workers: Processes that read and transform; 0 for none.
     """
 
-    size: int
+    size: Size
     augmented: BoxAugmentation | None
     views: int
     seed: int
@@ -77,10 +79,10 @@ class _BoxView(Dataset[Sample]):
         return resize(*sample, self.transforms.size)
 
 
-def resize(image: Tensor, boxes: Tensor, classes: Tensor, size: int) -> Sample:
-    """Scale an image to `size` × `size` pixels as `infer.py` does, and its boxes with it."""
+def resize(image: Tensor, boxes: Tensor, classes: Tensor, size: Size) -> Sample:
+    """Scale an image to H × W pixels as `infer.py` does, and its boxes with it."""
     height, width = image.shape[1:]
-    scale = boxes.new_tensor((size / width, size / height)).repeat(2)
+    scale = boxes.new_tensor((size[1] / width, size[0] / height)).repeat(2)
     return EvaluationTransform(size)(image), boxes * scale, classes
 
 
@@ -101,7 +103,7 @@ class BoxSplit:
         self.views = 1 if transforms.augmented is None else transforms.views
         self.fingerprint = hashlib.sha256(f"{reader.digest} {transforms}".encode()).hexdigest()
         self._cache: dict[tuple[int, int | None], Sample] = {}
-        self._keeps = len(self) * reader.channels * transforms.size**2 * (self.views + 1) <= CACHE_BYTES
+        self._keeps = len(self) * reader.channels * math.prod(transforms.size) * (self.views + 1) <= CACHE_BYTES
 
     def __len__(self) -> int:
         return len(self._reader)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from compress.data.settings import Size
+
 OVERSAMPLING = 4
 CLASSES = ("background", "disc", "rectangle", "triangle", "cross", "character")
 CHARACTERS = "ABEFGHKMNPRSWXYZ23456789"
@@ -28,25 +30,26 @@ Stencil = Callable[[ImageDraw.ImageDraw, Generator, Point, float], None]
 """Draws a shape with value 1 at a place and radius in pixels."""
 
 
-def draw_scene(generator: Generator, size: int) -> tuple[Uint8, Uint8]:
+def draw_scene(generator: Generator, size: Size) -> tuple[Uint8, Uint8]:
     """One scene.
 
     Args:
         generator: Of all that is random.
-        size: S, pixels.
+        size: H and W.
 
     Returns:
-        The image, uint8 (3, S, S), and the class of each pixel, uint8 (S, S).
+        The image, uint8 (3, H, W), and the class of each pixel, uint8 (H, W).
     """
-    large = size * OVERSAMPLING
+    height, width = size
+    large = height * OVERSAMPLING, width * OVERSAMPLING
     image = _background(generator, large)
-    mask = np.zeros((large, large), dtype=np.uint8)
+    mask = np.zeros(large, dtype=np.uint8)
     for _ in range(int(generator.integers(2, 6))):
         label = int(generator.integers(1, len(CLASSES)))
         inside = _stencil(generator, label, large)
         image[inside] = _colour(generator, image[inside].mean(axis=0) if inside.any() else np.zeros(3))
         mask[inside] = label
-    blocks = image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, 3).mean(axis=(1, 3))
+    blocks = image.reshape(height, OVERSAMPLING, width, OVERSAMPLING, 3).mean(axis=(1, 3))
     noisy = blocks + generator.normal(0.0, generator.uniform(0.0, 0.06), blocks.shape)
     pixels = np.rint(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
     centre = OVERSAMPLING // 2
@@ -55,15 +58,16 @@ def draw_scene(generator: Generator, size: int) -> tuple[Uint8, Uint8]:
     )
 
 
-def _background(generator: Generator, size: int) -> NDArray[np.float32]:
-    """A gradient between two colours and noise of a random grain, float32 (size, size, 3)."""
+def _background(generator: Generator, size: Size) -> NDArray[np.float32]:
+    """A gradient between two colours and noise of a random grain, float32 (H, W, 3)."""
     first, second = generator.uniform(0, 1, (2, 3))
     angle = generator.uniform(0, 2 * math.pi)
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
+    height, width = size
+    y, x = (axis.astype(np.float32) / side - 0.5 for axis, side in zip(np.mgrid[0:height, 0:width], size, strict=True))
     share = (0.5 + 0.7 * (x * math.cos(angle) + y * math.sin(angle)))[..., None]
     grain = int(generator.integers(4, 17))
     noise = generator.uniform(0, 255, (grain, grain)).astype(np.uint8)
-    texture = np.asarray(Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / 255 - 0.5
+    texture = np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / 255 - 0.5
     scene: NDArray[np.float32] = (first + (second - first) * share + 0.3 * texture[..., None]).astype(np.float32)
     return scene
 
@@ -76,11 +80,12 @@ def _colour(generator: Generator, surroundings: NDArray[np.float64]) -> NDArray[
             return colour
 
 
-def _stencil(generator: Generator, label: int, size: int) -> NDArray[np.bool_]:
-    """Where a shape of a class lies, bool (size, size)."""
-    canvas = Image.new("1", (size, size))
-    centre = (generator.uniform(0.1, 0.9) * size, generator.uniform(0.1, 0.9) * size)
-    STENCILS[label - 1](ImageDraw.Draw(canvas), generator, centre, generator.uniform(0.1, 0.24) * size)
+def _stencil(generator: Generator, label: int, size: Size) -> NDArray[np.bool_]:
+    """Where a shape of a class lies, bool (H, W)."""
+    height, width = size
+    canvas = Image.new("1", (width, height))
+    centre = (generator.uniform(0.1, 0.9) * width, generator.uniform(0.1, 0.9) * height)
+    STENCILS[label - 1](ImageDraw.Draw(canvas), generator, centre, generator.uniform(0.1, 0.24) * min(size))
     return np.asarray(canvas, dtype=bool)
 
 

@@ -1,7 +1,7 @@
 """`masks:PATH`: folders of images and of masks (see `mask_listing`), with class numbers as grey values or palette indices.
 
 With `train/`, `val/` and `test/` each is used as it is. Without `test/`, the final figures come from `val/`, and the images for
-tuning are held out of `train/`. Without such folders, both are held out by seed. Images and masks are squashed to a square of
+tuning are held out of `train/`. Without such folders, both are held out by seed. Images and masks are squashed to
 `image_size`, so that the network sees all of the mask. Pixels of value 255 do not count.
 
 Every mask is read once when the data set is loaded, up to `CHECKED` files: its size and its class numbers are compared with the

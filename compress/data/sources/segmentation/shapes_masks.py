@@ -46,10 +46,10 @@ def draw_split(split: str, count: int, settings: DataSettings) -> MaskArrays:
         count: How many.
         settings: Size, channels and seed.
     """
-    samples = torch.empty((count, settings.channels + 1, settings.image_size, settings.image_size), dtype=torch.uint8)
+    samples = torch.empty((count, settings.channels + 1, *settings.size), dtype=torch.uint8)
     for index in range(count):
         generator = np.random.default_rng(seed_of("shapes_masks", split, settings.seed, index))
-        image, mask = draw_scene(generator, settings.image_size)
+        image, mask = draw_scene(generator, settings.size)
         pixels = torch.from_numpy(image)
         samples[index, :-1] = rgb_to_grey(pixels[None])[0] if settings.channels == 1 else pixels
         samples[index, -1] = torch.from_numpy(mask)
@@ -57,11 +57,12 @@ def draw_split(split: str, count: int, settings: DataSettings) -> MaskArrays:
 
 
 def _check_memory(count: int, settings: DataSettings) -> None:
-    needed = count * (settings.channels + 1) * settings.image_size**2
+    height, width = settings.size
+    needed = count * (settings.channels + 1) * height * width
     free = psutil.virtual_memory().available
     if needed > free / 2:
         msg = (
-            f"shapes_masks: {count} scenes of {settings.image_size} × {settings.image_size} need {needed / 2**30:.1f} GiB, "
+            f"shapes_masks: {count} scenes of {height} × {width} need {needed / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} GiB are free; lower `samples` or `image_size`"
         )
         raise DataError(msg)

@@ -34,6 +34,9 @@ def test_three_splits_without_a_common_image(files: list[AnnotatedFile], setting
 def test_named_splits_are_kept_and_an_image_in_two_is_reported(files: list[AnnotatedFile], settings: DataSettings) -> None:
     data = build_from_files({"train": files[:6], "val": files[5:8], "test": files[8:]}, ("a", "b"), settings)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [6, 3, 2]
+    tested = build_from_files({"train": files[:6], "val": files[6:]}, ("a", "b"), settings)
+    assert len(tested.test) == 4, "as of image folders: val alone is what the final figures come from"
+    assert len(tested.train) + len(tested.validation) == 6
     assert [fact.code for fact in data.warnings] == ["data.duplicates_between_splits"]
 
 

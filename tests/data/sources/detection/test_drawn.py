@@ -18,16 +18,17 @@ SETTINGS = DataSettings(source="drawn_boxes", image_size=48, samples=62, augment
 
 def test_objects_have_their_sizes_and_boxes_hold_them() -> None:
     for number in range(len(CLASSES)):
-        mask = np.asarray(object_mask(number, 64, np.random.default_rng(number)))
+        mask = np.asarray(object_mask(number, (64, 96), np.random.default_rng(number)))
         rows, columns = mask.nonzero()
         assert min(np.ptp(rows), np.ptp(columns)) >= 6
         assert max(np.ptp(rows), np.ptp(columns)) <= 32
     for seed in range(20):
-        image, boxes, classes = draw_scene(64, 3, np.random.default_rng(seed))
+        image, boxes, classes = draw_scene((64, 96), 3, np.random.default_rng(seed))
         assert image.dtype == torch.uint8
         assert len(boxes) == len(classes) <= MOST_OBJECTS
         assert bool((boxes[:, 2:] > boxes[:, :2]).all())
-        assert bool((boxes >= 0).all() and (boxes <= 64).all())
+        assert image.shape == (3, 64, 96)
+        assert bool((boxes >= 0).all() and (boxes <= torch.tensor([96, 64, 96, 64])).all())
         for box in boxes.int().tolist():
             x1, y1, x2, y2 = box
             inside = image[:, max(0, y1 - 3) : y2 + 3, max(0, x1 - 3) : x2 + 3].float().flatten(1)

@@ -13,7 +13,7 @@ from compress.data.sources.detection.augment import AUGMENTATIONS
 from compress.data.sources.detection.drawn import DrawnScenes
 from compress.data.sources.detection.split import BoxSplit, BoxTransforms, resize
 
-STILL = BoxTransforms(32, None, 1, 0, (0.5,) * 3, (0.25,) * 3)
+STILL = BoxTransforms((32, 32), None, 1, 0, (0.5,) * 3, (0.25,) * 3)
 
 
 def scenes(count: int = 5) -> DrawnScenes:
@@ -26,7 +26,7 @@ def _objects(count: int) -> tuple[Tensor, Tensor]:
 
 
 def test_boxes_are_scaled_with_the_image() -> None:
-    image, boxes, _ = resize(torch.zeros(3, 40, 80, dtype=torch.uint8), *_objects(1), 32)
+    image, boxes, _ = resize(torch.zeros(3, 40, 80, dtype=torch.uint8), *_objects(1), (32, 32))
     assert image.shape == (3, 32, 32)
     assert boxes.tolist() == [[pytest.approx(value) for value in (3.2, 3.2, 16, 28.8)]]
 
@@ -65,4 +65,4 @@ def test_the_fingerprint_is_of_contents_and_transforms() -> None:
     split = BoxSplit(scenes(), STILL)
     assert split.fingerprint == BoxSplit(scenes(), STILL).fingerprint
     assert split.fingerprint != BoxSplit(scenes(4), STILL).fingerprint
-    assert split.fingerprint != BoxSplit(scenes(), replace(STILL, size=48)).fingerprint
+    assert split.fingerprint != BoxSplit(scenes(), replace(STILL, size=(48, 32))).fingerprint

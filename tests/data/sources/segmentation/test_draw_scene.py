@@ -5,7 +5,7 @@ from compress.data.sources.segmentation import draw_scene as scenes
 from compress.data.sources.segmentation.draw_scene import CLASSES, STENCILS, draw_scene
 
 
-def drawn(seed, size=48):
+def drawn(seed, size=(48, 48)):
     return draw_scene(np.random.default_rng(seed), size)
 
 
@@ -13,6 +13,12 @@ def test_a_seed_gives_one_scene():
     for first, second in zip(drawn(3), drawn(3), strict=True):
         assert np.array_equal(first, second)
     assert not np.array_equal(drawn(3)[0], drawn(4)[0])
+
+
+def test_a_scene_has_the_size_asked_for():
+    image, mask = drawn(2, (32, 56))
+    assert image.shape == (3, 32, 56)
+    assert mask.shape == (32, 56)
 
 
 def test_all_classes_occur_and_the_background_fills_neither_all_nor_nothing():
@@ -23,9 +29,9 @@ def test_all_classes_occur_and_the_background_fills_neither_all_nor_nothing():
 
 def test_the_mask_is_exact(monkeypatch):
     """Pixels of one class that touch no other differ from the background by what was drawn."""
-    monkeypatch.setattr(scenes, "_background", lambda _, size: np.zeros((size, size, 3), np.float32))
+    monkeypatch.setattr(scenes, "_background", lambda _, size: np.zeros((*size, 3), np.float32))
     monkeypatch.setattr(scenes, "_colour", lambda *_: np.ones(3))
-    image, mask = drawn(5, 64)
+    image, mask = drawn(5, (64, 96))
     covered = image.astype(float).mean(0) / 255
     assert np.abs((covered > 0.5) == (mask > 0)).mean() > 0.97
     assert covered[mask > 0].mean() > 0.9
