@@ -2,7 +2,8 @@
 
 The arrays `target` and `classes` are the targets and the names of the classes; one file without `target` is read by
 `named_arrays`. Every other array is an input, in the order of
-the file. All but `classes` have the samples first. Inputs are given to the network as they are: normalise them before.
+the file. All but `classes` have the samples first. Targets are class numbers (N,), real numbers (N,) or (N, V), or 0 and 1 for
+each class as float32 (N, K). Inputs are given to the network as they are: normalise them before.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         if [values.shape[1:] for values in inputs.values()] != [parts[0][key].shape[1:] for key in names]:
             msg = f"{path}: the {name} split has other inputs than the train split; give all the arrays {', '.join(names)}"
             raise DataError(msg)
-        splits.append(ArraySplit(inputs, _tensor(part[TARGET])))
+        splits.append(ArraySplit(inputs, _target(part[TARGET])))
     signature = Signature(
         inputs=tuple(
             TensorSpec.model_validate({"name": key, "dtype": str(values.dtype)[6:], "shape": (BATCH, *values.shape[1:])})
@@ -163,6 +164,12 @@ def _tensor(values: np.ndarray) -> Tensor:
     if values.dtype.kind == "b":
         return torch.from_numpy(np.ascontiguousarray(values))
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32 if values.dtype.kind == "f" else np.int64))
+
+
+def _target(values: np.ndarray) -> Tensor:
+    """Targets; one real number for each sample is a row of one value, (N, 1)."""
+    target = _tensor(values)
+    return target[:, None] if target.ndim == 1 and target.is_floating_point() else target
 
 
 def _classes(arrays: Arrays) -> tuple[str, ...]:

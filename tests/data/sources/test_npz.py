@@ -82,3 +82,11 @@ def test_missing_targets_and_files_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(DataError, match=r"cannot read .*text.npz"):
         load(tmp_path / "text.npz")
+
+
+def test_one_real_number_for_each_sample_is_a_row_of_one_value(tmp_path):
+    path = tmp_path / "all.npz"
+    np.savez(path, x=ARRAYS["signal"], target=np.linspace(0, 1, 40))
+    data = load(path)
+    assert next(iter(data.test.ordered(4))).target.shape == (4, 1)
+    assert data.spec.classes == ("0",)

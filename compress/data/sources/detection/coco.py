@@ -1,5 +1,7 @@
 """`coco:PATH`: annotations in COCO's format, one JSON file, or a folder with `train.json` and maybe `val.json` and `test.json`.
 
+Without `test.json` the final figures come from `val.json`, and the images for tuning are held out of `train.json`.
+
 Of the file, `images` (`id`, `file_name`, `width`, `height`), `annotations` (`image_id`, `category_id`, `bbox` as x, y, width,
 height) and `categories` (`id`, `name`) are read; annotations with `iscrowd` 1 are left out. An image file is looked for beside
 the JSON file, in `images/` beside it, and in a folder there that is named like the file without `.json`.

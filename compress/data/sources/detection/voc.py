@@ -2,7 +2,8 @@
 
 All XML files under PATH are read. The image, named in `filename`, is looked for beside the XML file and in `JPEGImages/` beside
 its folder. Where `ImageSets/Main/train.txt` exists, it and `val.txt` and `test.txt` list the names of the files of each split;
-else the splits are drawn. Class names are those that occur, sorted; with a file `classes.txt` in PATH, one name a line, other
+else the splits are drawn. Without `test.txt` the final figures come from `val.txt`, and the images for tuning are held out of
+`train.txt`. Class names are those that occur, sorted; with a file `classes.txt` in PATH, one name a line, other
 names are refused. Objects marked `difficult` count as all others.
 """
 

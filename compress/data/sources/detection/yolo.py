@@ -4,7 +4,8 @@
 
 Each line of a label file is `class x y width height`: the number of the class, centre and size as fractions of the image. An
 image without a label file has no objects. Where `images/train` exists, it and `images/val` and `images/test` are the splits;
-else they are drawn.
+else they are drawn. Without `images/test` the final figures come from `images/val`, and the images for tuning are held out of
+`images/train`.
 """
 
 from __future__ import annotations
