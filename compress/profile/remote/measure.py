@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.backends.feeds import describe_feeds
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
@@ -147,7 +148,9 @@ def measure_rows(
     timings = {name: _timing(name, result, place, batch, device.contract.arrivals_per_s) for name in files}
     other = str(hardware) if contradicts_profile(device, hardware) else ""
     rows = tuple(
-        _row(name, path, result["files"][name], timings[name], device, place).model_copy(update={"other_hardware": other})
+        _row(name, path, result["files"][name], timings[name], device, place, feeds[name] if feeds else None).model_copy(
+            update={"other_hardware": other}
+        )
         for name, path in files.items()
     )
     clocks = _clocks(device, facts, result["clocks"])
@@ -241,7 +244,9 @@ def _samples(series: Mapping[str, Any]) -> Samples:
     return Samples(np.array(series["milliseconds"]), np.array(series["rounds"]), Warmup(**series["warmup"]))
 
 
-def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, device: Device, place: str) -> BenchmarkRow:
+def _row(
+    name: str, path: Path, file_result: dict[str, Any], timing: Timing, device: Device, place: str, inputs: Feeds | None
+) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
     for latency in LATENCY_BY_ARRIVAL.values():
         quantities.setdefault(latency, Quantity.missing("ms", f"{place}: trtexec does not fill the caches with other data"))
@@ -265,6 +270,7 @@ def _row(name: str, path: Path, file_result: dict[str, Any], timing: Timing, dev
         quantities=quantities,
         file=path.name,
         arrival=device.contract.arrival,
+        inputs=describe_feeds(inputs) if inputs else "",
     )
 
 

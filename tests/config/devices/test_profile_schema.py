@@ -64,3 +64,8 @@ def test_other_runtimes_are_refused(name):
 def test_a_protocol_that_cannot_be_followed_is_refused(changes):
     with pytest.raises(ValidationError):
         MeasurementProtocol(**changes)
+
+
+def test_no_device_takes_the_folder_of_the_torch_network():
+    with pytest.raises(ValidationError, match="artifacts/torch holds the torch network"):
+        Device.model_validate(described(name="torch"))

@@ -50,6 +50,7 @@ def test_rows_come_out_like_local_ones(device, server, tiny, save):
         assert "over SSH at 127.0.0.1" in ours.quantities["latency_p50_ms"].detail
         assert "over SSH at 127.0.0.1" in ours.quantities["memory_bytes"].detail
         assert ours.quantities["size_bytes"] == theirs.quantities["size_bytes"]
+        assert ours.inputs == theirs.inputs != ""
     assert len(timings["teacher"].samples.round_medians()) == len(timings["artifact"].samples.round_medians())
     assert notes[0].code == "profile.measured_on"
     assert (notes[-1].code, notes[-1].values["architecture"]) == ("profile.remote_clocks", os.uname().machine)
