@@ -119,10 +119,10 @@ def label_metric_axis(axes: Axes, metric: Metric, split: str) -> None:
     Args:
         axes: With everything drawn.
         metric: The metric.
-        split: `test` or `validation`.
+        split: `test` or `validation`; empty where both are drawn.
     """
     unit = metric_scale(metric)[1]
-    axes.set_ylabel(escape_text(f"{split} {metric.label}{f' ({unit})' if unit else ''}"))
+    axes.set_ylabel(escape_text(f"{split} {metric.label}{f' ({unit})' if unit else ''}".strip()))
     if not metric.higher_is_better:
         axes.invert_yaxis()
 

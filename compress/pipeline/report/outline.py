@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SMOKE = "toy size (--smoke): the numbers mean nothing"
 NOT_JUDGED = "A run at toy size (--smoke) does not judge its budget. Run the recipe without --smoke for a verdict."
+SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,23 @@ def describe_inputs(spec: NetworkSpec) -> str:
     return f"inputs {', '.join(map(str, inputs))}"
 
 
+def describe_names(spec: NetworkSpec) -> tuple[str, ...]:
+    """How many classes there are, or the names of outputs that are no logits."""
+    if not spec.classes:
+        return ()
+    if any("logits" in output.name for output in spec.signature.outputs):
+        return (f"{len(spec.classes)} classes",)
+    more = f" and {len(spec.classes) - SHOWN_NAMES} more" if len(spec.classes) > SHOWN_NAMES else ""
+    return (f"outputs {', '.join(spec.classes[:SHOWN_NAMES])}{more}",)
+
+
 def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     """Lay a record out as a report."""
     verdict, headline = _verdict(record)
     facts = (
         *((SMOKE,) if record.smoke else ()),
         f"data: {record.data.get('source', 'unknown data')}",
-        *((f"{len(record.spec.classes)} classes",) if record.spec.classes else ()),
+        *describe_names(record.spec),
         describe_inputs(record.spec),
         f"started {record.started}",
         f"took {format_duration(record.wall_time_s)}",

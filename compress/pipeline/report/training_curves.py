@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[FigureFile]:
     curves = {name: curve for name, curve in stage.curves.items() if not (has_steps and curve.x_label == "pruning step")}
     panels = _panels(curves)
     if panels:
-        yield _curves(stage, panels)
+        yield _curves(stage, panels, metric)
 
 
 def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> FigureFile:
@@ -96,36 +97,48 @@ def _panels(curves: Mapping[str, Curve]) -> dict[tuple[str, str], dict[str, Curv
     panels: dict[tuple[str, str], dict[str, Curve]] = {}
     for name, curve in curves.items():
         if any(value is not None for value in curve.y):
-            labels = (_words(curve.x_label), _words(curve.y_label.removesuffix(VALIDATION)))
-            panels.setdefault(labels, {})[name] = curve
+            axes = (_words(curve.x_label), curve.y_label.removesuffix(VALIDATION))
+            panels.setdefault(axes, {})[name] = curve
     return panels
 
 
-def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]]) -> FigureFile:
+def _curves(stage: StageRecord, panels: Mapping[tuple[str, str], dict[str, Curve]], metric: Metric) -> FigureFile:
     columns = min(len(panels), 2 if len(panels) in (2, 4) else 3)
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(7.2, 2.7 * rows)
-    for index, ((x_label, y_label), curves) in enumerate(panels.items(), start=1):
+    for index, ((x_label, y_name), curves) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, index)
-        _panel(axes, curves)
-        alone = len(curves) == 1 and _words(next(iter(curves))) == y_label
-        _finish(axes, x_label, y_label, list(next(iter(curves.values())).x), legend=not alone)
-    shown = ", ".join(dict.fromkeys(y_label for _, y_label in panels))
-    drawn = [(name, curve) for curves in panels.values() for name, curve in curves.items()]
-    validated = any(name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) for name, curve in drawn)
+        is_metric = y_name == metric.name
+        _panel(axes, curves, metric, scale=metric_scale(metric)[0] if is_metric else 1.0)
+        alone = len(curves) == 1 and (is_metric or next(iter(curves)) == y_name)
+        _finish(axes, x_label, _label(y_name, metric), list(next(iter(curves.values())).x), legend=not alone)
+        if is_metric:
+            label_metric_axis(axes, metric, "validation" if all(map(_is_validation, curves.items())) else "")
+    shown = ", ".join(dict.fromkeys(_label(y_name, metric) for _, y_name in panels))
+    validated = any(_is_validation(drawn) for curves in panels.values() for drawn in curves.items())
     caption = f"{shown}{'; broken lines are on validation' * validated}."
     return _picture(stage, "curves", caption, to_png(figure))
 
 
-def _panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _is_validation(drawn: tuple[str, Curve]) -> bool:
+    return any(name.endswith(VALIDATION) for name in (drawn[0], drawn[1].y_label))
+
+
+def _label(name: str, metric: Metric) -> str:
+    """Words for the name of a curve or an axis."""
+    whole = rf"(?<![^_]){re.escape(metric.name)}(?![^_])"
+    return metric.label.join(map(_words, re.split(whole, name)))
+
+
+def _panel(axes: Axes, curves: Mapping[str, Curve], metric: Metric, scale: float) -> None:
     """Lines of one panel: a validation curve is broken and has the colour of its training curve."""
     colors: dict[str, str] = {}
     for name, curve in curves.items():
         color = colors.setdefault(name.removesuffix(VALIDATION), COLORS[len(colors) % len(COLORS)])
-        y = [math.nan if value is None else value for value in curve.y]
-        style = "--" if name.endswith(VALIDATION) or curve.y_label.endswith(VALIDATION) else "-"
+        y = [math.nan if value is None else scale * value for value in curve.y]
+        style = "--" if _is_validation((name, curve)) else "-"
         has_partner = name.endswith(VALIDATION) and name.removesuffix(VALIDATION) in curves
-        _line(axes, list(curve.x), y, "" if has_partner else _words(name), color, style)
+        _line(axes, list(curve.x), y, "" if has_partner else _label(name, metric), color, style)
 
 
 def _line(axes: Axes, x: list[float], y: list[float], name: str, color: str, style: str = "-") -> None:
