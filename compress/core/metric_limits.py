@@ -76,15 +76,15 @@ class MetricLimit:
         return f"must be {allowed}; got {self.bound:g}"
 
     def exceeded_by(self, value: float, reference: float | None) -> bool:
-        """Whether a value of the metric breaks the limit; a limit on a loss without a reference does not.
+        """Whether a value of the metric breaks the limit, as NaN does; a limit on a loss without a reference does not.
 
         Args:
             value: Of the metric.
             reference: Its value before.
         """
         if not self.is_loss:
-            return self.metric.gain(self.bound, value) < 0
-        return reference is not None and -self.metric.gain(reference, value) > self.bound
+            return not self.metric.gain(self.bound, value) >= 0
+        return reference is not None and not -self.metric.gain(reference, value) <= self.bound
 
 
 def difference_unit(metric: Metric) -> str:

@@ -144,10 +144,14 @@ def check(
         place = f"; {where(allowed / (parity.scale or 1.0))}" if where else ""
         msg = (
             f"{what}: outputs differ by up to {parity.max_abs:.3g}, allowed is {allowed:.3g} "
-            f"({absolute:g} + {relative:g} × {parity.scale:.3g}); same top class on {parity.top1:.1%} of {parity.samples} "
-            f"samples{place}; raise the tolerance only if that is good enough"
+            f"({absolute:g} + {relative:g} × {parity.scale:.3g}){_same(parity)}{place}; "
+            f"raise the tolerance only if that is good enough"
         )
         raise ConversionError(msg)
+
+
+def _same(parity: OutputAgreement) -> str:
+    return "" if parity.top1 is None else f"; same top class on {parity.top1:.1%} of {parity.samples} samples"
 
 
 def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Callable[[float], str]) -> None:
@@ -156,10 +160,10 @@ def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Calla
     Raises:
         ConversionError: Fewer samples keep their top class; names the first node that is off by half of what the outputs are.
     """
-    if parity.top1 < least:
+    if parity.top1 is not None and parity.top1 < least:
         place = where(0.5 * parity.max_abs / (parity.scale or 1.0))
         msg = (
-            f"{what}: same top class on {parity.top1:.1%} of {parity.samples} samples, allowed is {least:.1%} or more; {place}"
+            f"{what}{_same(parity)}, allowed is {least:.1%} or more; {place}"
             "; keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1"
         )
         raise ConversionError(msg)

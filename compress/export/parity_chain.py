@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
-NO_LIMIT = "none: the budget judges accuracy"
+NO_LIMIT = "none: the budget judges the metric"
 ENGINE_BATCH = 8
 """The largest that an engine is built for."""
 

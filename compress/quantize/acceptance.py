@@ -178,7 +178,7 @@ def _result(
     max_loss = criteria.max_loss
     if max_loss is None:
         max_loss = allowed_loss(ACCEPTED_LOSS, metric, lambda: scores[floats[0]].metric)
-    accurate = [candidate for candidate, drop in drops.items() if (drop.low or 0.0) <= max_loss]
+    accurate = [candidate for candidate, drop in drops.items() if drop.value is not None and (drop.low or 0.0) <= max_loss]
     best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
     is_slower = gain.high is not None and gain.high < 1.0

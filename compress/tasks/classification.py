@@ -84,13 +84,21 @@ class Classification(Task):
     Attributes:
         name: `classification`.
         metrics: `accuracy`, the fraction of samples whose largest logit is the right class, decides.
-        capabilities: All.
+        capabilities: All but maps and boxes.
     """
 
     name: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (TopKAccuracy(), TopKAccuracy(5), CalibrationError())
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        ("continuous_input", "class_targets", "class_rows", "per_sample_score", "row_per_sample", "image_input")
+        (
+            "continuous_input",
+            "class_targets",
+            "class_rows",
+            "per_sample_score",
+            "row_per_sample",
+            "sample_vector",
+            "image_input",
+        )
     )
     infer_code: ClassVar[InferCode] = CLASSIFY
 

@@ -13,7 +13,7 @@ class InferCode(NamedTuple):
     """The task's part of `infer.py`.
 
     Attributes:
-        purpose: First line of its help, with the command.
+        purpose: First line of its help, with the command; `INPUT` stands for the file that is given.
         source: Functions, and the code that runs when the script is started.
     """
 
@@ -22,7 +22,7 @@ class InferCode(NamedTuple):
 
 
 CLASSIFY = InferCode(
-    "Classify an image:  python infer.py image.png",
+    "Print the likeliest classes:  python infer.py INPUT",
     '''
 
 def classify(path, top=5):

@@ -24,6 +24,8 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     """
     unit, count = metric.info.unit, len(scores)
     value = metric.value(scores)
+    if not np.isfinite(value):
+        return Quantity.missing(unit, no_value(metric, scores, where))
     if metric.is_mean:
         interval = wilson(round(float(scores.sum())), count)
         return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=count)
@@ -55,10 +57,12 @@ def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str)
 def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) -> Quantity:
     """Value of `first` minus that of `second`."""
     where, count = f"{detail}, paired 95 % interval", len(first)
+    value = metric.value(first) - metric.value(second)
+    if not np.isfinite(value):
+        return Quantity.missing(metric.info.unit, no_value(metric, first, detail))
     if metric.is_mean:
         mean, low, high = paired_difference(first, second)
         return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count)
-    value = metric.value(first) - metric.value(second)
     drawn = [a - b for a, b in zip(*(_values_of_draws(metric, scores) for scores in (first, second)), strict=True)]
     return Quantity.measured(value, metric.info.unit, f"{where} (bootstrap)", interval=_interval(value, drawn), runs=count)
 
@@ -70,6 +74,14 @@ def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
         value = metric.resampled(scores)
         return [value(np.bincount(rows, minlength=count)) for rows in _resampled(count)]
     return [metric.value(scores[rows]) for rows in _resampled(count)]
+
+
+def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:
+    """Why a metric has no value on some samples."""
+    return (
+        f"{where}: the {metric.info.label} of these {len(scores)} samples is not a number, because none of them has what it "
+        "counts, such as a class or a box, or because an output is not finite"
+    )
 
 
 def _resampled(count: int) -> list[np.ndarray]:

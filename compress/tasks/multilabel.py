@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.network_spec import LOGITS
@@ -16,11 +17,13 @@ from compress.tasks.metric import Scores, TaskMetric
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from compress.tasks.output_agreement import OutputAgreement
+
 MACRO_F1 = Metric(name="macro_f1", label="macro F1", unit="fraction", higher_is_better=True)
 MEAN_PRECISION = Metric(name="mean_average_precision", label="mean average precision", unit="fraction", higher_is_better=True)
 
 TAG = InferCode(
-    "Name the classes of an image:  python infer.py image.png",
+    "Print the classes:  python infer.py INPUT",
     '''
 
 def tag(path, least=0.5):
@@ -117,7 +120,9 @@ class MultiLabel(Task):
 
     name: ClassVar[str] = "multilabel"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (MacroF1(), MeanAveragePrecision())
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "image_input"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        ("continuous_input", "class_rows", "sample_vector", "image_input")
+    )
     infer_code: ClassVar[InferCode] = TAG
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
@@ -149,6 +154,13 @@ class MultiLabel(Task):
             return z.sum() * 0.0
         smoothed = (1 - label_smoothing) * y[known].to(z.dtype) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(z[known], smoothed)
+
+    def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
+        """Differences of the logits; `top1` is the fraction of equal decisions at a probability of ½."""
+        from compress.tasks.output_agreement import compare_outputs
+
+        z, z_hat = reference[LOGITS], other[LOGITS]
+        return replace(compare_outputs(z.numpy(), z_hat.numpy()), top1=float(((z > 0) == (z_hat > 0)).double().mean()))
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """A row of two logits (0, z) for each sample and class: its softmax is (1 − σ(z), σ(z))."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class OutputAgreement:
         max_abs: max |a − b|, in units of the outputs.
         mean_abs: mean |a − b|, likewise.
         cosine: Smallest cosine similarity of one sample's outputs, in [−1, 1].
-        top1: Fraction of samples with the same highest output.
+        top1: Fraction of samples with the same answer, such as the same highest output; None where answers are no classes.
         scale: max |a|, what the differences are to be seen against.
         samples: How many.
     """
@@ -27,18 +27,25 @@ class OutputAgreement:
     max_abs: float
     mean_abs: float
     cosine: float
-    top1: float
+    top1: float | None
     scale: float
     samples: int
 
     def quantities(self, detail: str) -> dict[str, Quantity]:
         """As a record keeps them."""
-        return {
-            "parity_max_abs": Quantity.measured(self.max_abs, "logit", detail, runs=self.samples),
-            "parity_mean_abs": Quantity.measured(self.mean_abs, "logit", detail, runs=self.samples),
+        unit = "1" if self.top1 is None else "logit"
+        quantities = {
+            "parity_max_abs": Quantity.measured(self.max_abs, unit, detail, runs=self.samples),
+            "parity_mean_abs": Quantity.measured(self.mean_abs, unit, detail, runs=self.samples),
             "parity_cosine": Quantity.measured(self.cosine, "1", detail, runs=self.samples),
-            "parity_top1": Quantity.measured(self.top1, "fraction", detail, runs=self.samples),
         }
+        if self.top1 is not None:
+            quantities["parity_top1"] = Quantity.measured(self.top1, "fraction", detail, runs=self.samples)
+        return quantities
+
+    def without_classes(self) -> OutputAgreement:
+        """The same for outputs that are no logits of classes."""
+        return replace(self, top1=None)
 
 
 def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement:
@@ -83,11 +90,12 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def merge_agreements(parts: Sequence[OutputAgreement]) -> OutputAgreement:
     """Agreement over several batches."""
     samples = sum(part.samples for part in parts)
+    same = [part.top1 * part.samples for part in parts if part.top1 is not None]
     return OutputAgreement(
         max_abs=max(part.max_abs for part in parts),
         mean_abs=sum(part.mean_abs * part.samples for part in parts) / samples,
         cosine=min(part.cosine for part in parts),
-        top1=sum(part.top1 * part.samples for part in parts) / samples,
+        top1=sum(same) / samples if len(same) == len(parts) else None,
         scale=max(part.scale for part in parts),
         samples=samples,
     )

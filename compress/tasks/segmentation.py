@@ -91,7 +91,7 @@ class Segmentation(Task):
     name: ClassVar[str] = "segmentation"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (MeanIoU(), PixelAccuracy())
     infer_code: ClassVar[InferCode] = SEGMENT
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "image_input"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "class_rows", "map_outputs", "image_input"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Logits, (batch, K, H, W), with the height and width of the image, free where the image's are."""

@@ -146,8 +146,17 @@ class _Loop:
             raise TrainingError(
                 self._with_advice(f"the validation loss is {loss_validation} after epoch {self.progress.epoch + 1}")
             )
-        higher = self.train_step.task.metric_info.higher_is_better
-        if self.progress.add(loss, loss_validation, metric, higher_is_better=higher) and self.training.keep == "best":
+        info = self.train_step.task.metric_info
+        if math.isnan(metric):
+            msg = (
+                f"{self.files.label}: the {info.label} of {len(self.data.validation)} validation samples is not a number "
+                f"after epoch {self.progress.epoch + 1}: none of them has what it counts, such as a class or a box; give others"
+            )
+            raise TrainingError(msg)
+        if (
+            self.progress.add(loss, loss_validation, metric, higher_is_better=info.higher_is_better)
+            and self.training.keep == "best"
+        ):
             self.best = clone_state(self.evaluated)
 
     def _train(self, bar: Bar) -> float:

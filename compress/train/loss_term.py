@@ -5,7 +5,7 @@ Nothing heavy is imported here: a recipe's `losses:` is read and checked without
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -160,6 +160,12 @@ class LossTerm(FrozenModel):
     student_only: ClassVar[bool] = False
     uses_labels: ClassVar[bool] = False
     requires: ClassVar[tuple[Capability, ...]] = ()
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What the task must have for the layers that are matched automatically."""
+        automatic = self.feature_kind == "vector" and getattr(self, "layers", "auto") == "auto"
+        return {"layers": ("sample_vector",)} if automatic else {}
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """Loss of each row, (R,), before weighting."""

@@ -164,11 +164,12 @@ def _quantities(expected: Array, outputs: Array, targets: Array | None, detail: 
     agreement = compare_outputs(*rows)
     count = agreement.samples
     quantities = {
-        "top1_agreement": Quantity.measured(agreement.top1, "fraction", detail, runs=count),
         "max_abs": Quantity.measured(agreement.max_abs, "logit", f"largest output {agreement.scale:.3g}; {detail}", runs=count),
         "mean_abs": Quantity.measured(agreement.mean_abs, "logit", detail, runs=count),
         "cosine": Quantity.measured(agreement.cosine, "1", f"smallest of any sample; {detail}", runs=count),
     }
+    if agreement.top1 is not None:
+        quantities["top1_agreement"] = Quantity.measured(agreement.top1, "fraction", detail, runs=count)
     if targets is not None:
         for machine, values in zip(("reference", "tested"), rows, strict=True):
             correct = float((values.argmax(axis=1) == targets).mean())

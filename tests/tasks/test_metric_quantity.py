@@ -66,3 +66,10 @@ def test_where_lower_is_better_a_rise_is_a_loss() -> None:
     assert loss.low > 0.1
     assert ERROR_RATE.info.loss_name == "wer_rise"
     assert ERROR_RATE.info.gain(0.3, 0.1) == pytest.approx(0.2)
+
+
+def test_a_metric_without_a_value_is_not_measured_and_says_why() -> None:
+    empty = np.zeros((4, 2))
+    for quantity in (estimate(ERROR_RATE, empty, "test split"), loss_of(ERROR_RATE, empty, np.ones((4, 2)), "the teacher")):
+        assert quantity.how == "not measured"
+        assert "the word error rate of these 4 samples is not a number" in quantity.detail

@@ -125,7 +125,7 @@ SENTENCES: Sentences = {
     "prune.target_not_reached": _target_not_reached,
     "prune.unscored_channels": _unscored,
     "prune.accuracy_cliff": (
-        "accuracy cliff: removing {removed:.4f} lost {lost:.4f} where {allowed:.4f} is allowed, and was undone; "
+        "cliff of the metric: removing {removed:.4f} lost {lost:.4f} where {allowed:.4f} is allowed, and was undone; "
         "{retained:.4f} removed was kept where {asked:.4f} was asked"
     ),
     "prune.winning_ticket": (
@@ -159,7 +159,7 @@ SENTENCES: Sentences = {
     "prune.indivisible_blocks": "its {outputs}×{inputs} channels do not divide into blocks of {rows}×{columns}",
     "prune.indivisible_inputs": "its {inputs} inputs for each output do not divide into groups of {m}",
     "prune.not_a_residual_block": "not a residual block or transformer layer, or one that changes the shape of its input",
-    "prune.output_layer": "it is an output layer: its width is that of the network's outputs, such as the number of classes",
+    "prune.output_layer": "it is an output layer: its width is that of the network's outputs",
     "prune.attention_width": "attention's width is tied to its heads, which must stay of equal size",
     "prune.attention_projection": "its outputs are those of attention heads, which go whole",
     "prune.coupled_to_protected": "its channels go together with those of {layer}, which is protected",

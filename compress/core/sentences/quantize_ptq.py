@@ -47,12 +47,12 @@ SENTENCES: Sentences = {
     "quantize_ptq.recover_not_possible": "{error}; the network stays as it was calibrated",
     "quantize_ptq.recovered": _RECOVERED,
     "quantize_ptq.recovery_discarded": (
-        f"{_RECOVERED}; it lost accuracy against calibration alone, which is used instead: try a lower recover.lr or more "
-        "epochs"
+        f"{_RECOVERED}; its metric is worse than after calibration alone, which is used instead: try a lower recover.lr or "
+        "more epochs"
     ),
     "quantize_ptq.rounding_error": (
         "{subject}: squared output error of a layer at {ratio:.0%} of nearest rounding's (median over layers); learned from "
-        "{images} images"
+        "{images} samples"
     ),
     "quantize_ptq.smooth_not_absorbable": "it reads the result of {operator} {node}, which no factor can be moved into",
     "quantize_ptq.smooth_other_reader": "what it reads is also read by {reader}, which is not a linear layer",

@@ -5,7 +5,7 @@ Shu et al. 2021, "Channel-wise Knowledge Distillation for Dense Prediction", arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -17,6 +17,8 @@ from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind, LayerSelection
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from compress.tasks.base import Capability
 
 
 def channel_wise(f_s: Tensor, f_t: Tensor, *, T: float) -> Tensor:  # noqa: N803
@@ -52,6 +54,11 @@ class ChannelWise(LossTerm):
     layers: LayerSelection = (NETWORK_OUTPUT,)
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """Outputs that are maps, where the outputs are compared."""
+        return {"layers": ("map_outputs",)} if NETWORK_OUTPUT in self.layers else {}
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Projectors; refuses layers whose outputs have no height and width."""

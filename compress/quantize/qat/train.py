@@ -104,10 +104,10 @@ def _compare(
     results = {
         f"{task.metric}_validation_calibrated": Quantity.measured(scores[0], unit, f"before recovery; {source}", runs=runs),
         f"{task.metric}_validation_recovered": Quantity.measured(scores[1], unit, f"after recovery; {source}", runs=runs),
-        "agreement_with_trained": Quantity.measured(
-            agreement, "fraction", f"outputs of the file with the same class as the fake-quantized network; {source}", runs=runs
-        ),
     }
+    if agreement is not None:
+        detail = f"outputs of the file with the same class as the fake-quantized network; {source}"
+        results["agreement_with_trained"] = Quantity.measured(agreement, "fraction", detail, runs=runs)
     return results, not worse
 
 

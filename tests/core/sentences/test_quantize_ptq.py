@@ -25,7 +25,7 @@ def test_a_discarded_recovery_is_described_as_a_recovery() -> None:
     values = {"bits": 8, "scales": "learned", "best_epoch": 2, "epochs": 3}
     recovered = render(Fact.of("quantize_ptq.recovered", "conv", **values))
     assert "best after epoch 2 of 3" in recovered
-    assert render(Fact.of("quantize_ptq.recovery_discarded", "conv", **values)).startswith(f"{recovered}; it lost accuracy")
+    assert render(Fact.of("quantize_ptq.recovery_discarded", "conv", **values)).startswith(f"{recovered}; its metric is worse")
 
 
 def test_a_layer_that_a_pass_left_is_named_with_the_pass() -> None:
