@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,72 @@ def test_the_budget_of_the_recipes_readme_is_one_of_classification():
     budget = Budget.model_validate(yaml.safe_load(example)["budget"])
     assert list(budget.faults("classification", [metric.info for metric in Classification.metrics])) == []
     assert len(budget.limits) == 2
+
+
+def kinds_of_networks() -> dict[str, dict[str, Any]]:
+    import yaml
+
+    (text,) = blocks("yaml-kinds")
+    return yaml.safe_load(text)
+
+
+LIKE = {"labels": "multilabel"}
+
+
+def write_data(kind: str, folder: Path) -> None:
+    """The files that an example names."""
+    import numpy as np
+    from PIL import Image
+    from torch import nn
+
+    from compress.core.network_spec import image_spec
+    from tests.tasks import kinds
+
+    rng = np.random.default_rng(0)
+    (folder / "nets.py").write_text(Path(kinds.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    place = kinds_of_networks()[kind]["data"]["source"].removeprefix("npz:")
+    if kind in ("signal", "volume", "labels", "age", "angle"):
+        (folder / place).mkdir()
+        for seed, split in enumerate(("train", "validation", "test")):
+            np.savez(folder / place / f"{split}.npz", **kinds.arrays(kinds.KINDS[LIKE.get(kind, kind)], seed))
+        return
+    if kind == "file":
+        from compress.backends.export_onnx import export_onnx
+
+        spec = image_spec(channels=3, height=8, width=12, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
+        np.savez(folder / "inputs.npz", input=rng.normal(size=(24, *spec.shape)).astype(np.float32))
+        export_onnx(nn.Sequential(kinds.body(2, 3), nn.Linear(16, 2)).eval(), spec, folder / "model.onnx")
+        return
+    (folder / "streets" / "images").mkdir(parents=True)
+    (folder / "streets" / "masks").mkdir()
+    (folder / "streets" / "classes.txt").write_text("road\ntree\n")
+    images, annotations = [], []
+    for index in range(24):
+        pixels = rng.integers(0, 100, (32, 48, 3), dtype=np.uint8)
+        mask = np.zeros((32, 48), np.uint8)
+        top, left = (int(rng.integers(0, limit)) for limit in (16, 24))
+        pixels[top : top + 12, left : left + 16] += 120
+        mask[top : top + 12, left : left + 16] = 1
+        Image.fromarray(pixels).save(folder / "streets" / "images" / f"{index}.png")
+        Image.fromarray(mask).save(folder / "streets" / "masks" / f"{index}.png")
+        images.append({"id": index, "file_name": f"streets/images/{index}.png", "width": 48, "height": 32})
+        annotations.append({"id": index, "image_id": index, "category_id": 1, "bbox": [left, top, 16, 12]})
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "tree"}]}
+    (folder / "trees.json").write_text(json.dumps(coco))
+
+
+@pytest.mark.parametrize("kind", kinds_of_networks())
+def test_the_example_of_a_kind_of_network_runs(kind, tmp_path):
+    import yaml
+
+    from compress import Pipeline
+
+    write_data(kind, tmp_path)
+    example = kinds_of_networks()[kind]
+    stages = [{"quantize": {"accept_if": None}}, "export"]
+    first = [] if kind == "file" else [{"train": {"epochs": 1, "batch_size": 8}}]
+    recipe = {"name": kind, **example, "stages": [*first, *stages]}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    run = Pipeline.load(tmp_path / "recipe.yaml", trust_code=True).run(out=tmp_path, device="cpu")
+    assert run.record.metric.label in (run.folder / "report.md").read_text(encoding="utf-8")
+    assert len(list(run.folder.glob("artifacts/host/infer.py"))) == 1

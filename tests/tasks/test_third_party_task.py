@@ -1,8 +1,12 @@
 """A task written outside the package, with data, metric and network of its own, goes through the whole chain from a recipe."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from compress import Pipeline
@@ -40,7 +44,36 @@ def test_the_whole_chain_runs(recipe, tmp_path):
     assert [stage.name for stage in record.stages] == ["train", "prune", "distill", "quantize", "export", "profile"]
     assert all(stage.after["distance"].value < 0.7 for stage in record.stages)
     assert record.stages[1].after["macs"].value < 0.75 * record.stages[0].after["macs"].value
-    assert "mean distance" in (run.folder / "report.md").read_text(encoding="utf-8")
+    report = (run.folder / "report.md").read_text(encoding="utf-8")
+    assert "mean distance" in report
+    assert "outputs square, cross" in report
+    assert "accuracy" not in report.partition("## Reproduction")[0]
+    check_script(next(run.folder.glob("artifacts/host")))
+
+
+def check_script(folder):
+    """The script of the artifact gives what the file gives."""
+    image = np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
+    np.save(folder / "image.npy", image)
+    done = subprocess.run([sys.executable, "infer.py", "image.npy"], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("points: float32 (1, 2, 2)")
+    (expected,) = onnxruntime.InferenceSession(str(folder / "model.onnx")).run(None, {"input": image[None]})
+    with np.load(folder / "outputs.npz") as outputs:
+        np.testing.assert_allclose(outputs["points"], expected, atol=1e-5)
+
+
+def test_an_installed_package_names_it_as_an_entry_point(recipe, tmp_path):
+    metadata = tmp_path / "keypoints-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: keypoints\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[compress.methods]\ntask.keypoints = keypoints:Keypoints\n")
+    recipe.write_text(RECIPE.replace('"python:keypoints.py:Keypoints"', "keypoints"), encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from compress.cli.commands import main; main()"
+    commands = {"package keypoints 1.0": ["methods", "task"], "keypoints": ["validate", str(recipe), "--trust-code"]}
+    for shown, arguments in commands.items():
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
 
 
 def test_methods_for_classes_are_refused(recipe):
