@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
+import compress
 from compress import Pipeline
 from compress.core.errors import RecipeError
 
@@ -49,6 +51,8 @@ def test_the_whole_chain_runs(recipe, tmp_path):
     assert "outputs square, cross" in report
     assert "accuracy" not in report.partition("## Reproduction")[0]
     check_script(next(run.folder.glob("artifacts/host")))
+    module = compress.load(run.folder, base=tmp_path, trust_code=True)
+    assert module(torch.zeros(1, 1, 16, 16)).shape == (1, 2, 2)
 
 
 def check_script(folder):
