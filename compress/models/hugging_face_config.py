@@ -35,9 +35,23 @@ def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> Netw
     if is_image_classifier(config, name):
         height, width = image_size(config) or (224, 224)
         channels = int(getattr(config, "num_channels", 3))
-        half = (0.5,) * channels
-        return image_spec(channels=channels, height=height, width=width, mean=half, std=half, classes=classes)
+        mean, std = _normalisation(name, base, channels)
+        return image_spec(channels=channels, height=height, width=width, mean=mean, std=std, classes=classes)
     return _text_spec(config, classes)
+
+
+def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel that a checkpoint's preprocessor names; 0.5 for both where it names none."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    half = (0.5,) * channels
+    try:
+        with quiet_transformers():
+            settings, _ = ImageProcessingMixin.get_image_processor_dict(**where(name, base))
+        mean, std = (tuple(map(float, settings[key])) for key in ("image_mean", "image_std"))
+    except (OSError, KeyError, TypeError, ValueError):  # it has no preprocessor_config.json, or one without them
+        return half, half
+    return (mean, std) if len(mean) == len(std) == channels and min(std) > 0 else (half, half)
 
 
 def _text_spec(config: Any, classes: tuple[str, ...]) -> NetworkSpec:

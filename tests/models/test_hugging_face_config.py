@@ -24,6 +24,17 @@ def test_the_signature_of_an_image_classifier_is_that_of_its_configuration(tmp_p
     assert (spec.image_shape, spec.classes, spec.output_names) == ((1, 48, 64), ("cat", "dog"), ("logits",))
 
 
+def test_normalisation_is_that_of_the_preprocessor(tmp_path):
+    name = config(tmp_path / "net", model_type="vit", image_size=32, id2label={"0": "cat", "1": "dog"})
+    assert spec_of(name, base=tmp_path).mean == (0.5, 0.5, 0.5)
+    preprocessor = tmp_path / "net" / "preprocessor_config.json"
+    preprocessor.write_text(json.dumps({"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}), encoding="utf-8")
+    spec = spec_of(name, base=tmp_path)
+    assert (spec.mean, spec.std) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    preprocessor.write_text(json.dumps({"image_mean": [0.4], "image_std": [0.0]}), encoding="utf-8")
+    assert spec_of(name, base=tmp_path).std == (0.5, 0.5, 0.5)
+
+
 def test_roberta_counts_positions_from_its_padding_token(tmp_path):
     name = config(tmp_path / "net", model_type="roberta", max_position_embeddings=514, pad_token_id=1, vocab_size=100)
     signature = spec_of(name, base=tmp_path).signature
