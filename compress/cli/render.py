@@ -12,8 +12,9 @@ from compress.cli.terminal import table
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
-from compress.core.record import BenchmarkRow, Check, Metric, Quantity
+from compress.core.record import BenchmarkRow, Check, Metric, Quantity, Result
 from compress.core.sentences import render, render_subject
+from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, is_budget_skipped, metric_of
 from compress.pipeline.report.tables import summary_rows
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from compress.pipeline.quantize_report import QuantizeReport
     from compress.profile.layers_and_soak import FileDetails
     from compress.verify.cross_isa import Verification
+
+
+_SIGNS: Mapping[Result, str] = {"met": "✓", "not shown": "~", "missed": "✗"}
+_VERDICTS: Mapping[Result, tuple[str, str]] = {
+    "met": ("[bold red]budget missed[/]", "[bold green]budget met[/]"),
+    "not shown": ("[bold red]budget missed: not shown to be met[/]", "[bold yellow]budget met, not shown[/]"),
+    "missed": ("[bold red]budget missed[/]", "[bold red]budget missed[/]"),
+}
+"""By the worst result of a limit: the words where the budget does not take it, and where it does."""
 
 
 def show(console: Console, run: Run) -> None:
@@ -37,8 +47,7 @@ def show(console: Console, run: Run) -> None:
         console.print(f"\n[bold yellow]budget not judged[/]  {NOT_JUDGED}")
     elif run.verdict is not None:
         console.print()
-        word = "[green]budget met[/]" if run.verdict.passed else "[red]budget missed[/]"
-        console.print(f"[bold]{word}[/]")
+        console.print(_VERDICTS[run.verdict.result][run.verdict.passed])
         for check in run.verdict.checks:
             metric = metric_of(run.record, check.quantity_name)
             console.print(_sentence(check, metric), markup=False, highlight=False, soft_wrap=True)
@@ -52,10 +61,8 @@ def show(console: Console, run: Run) -> None:
 
 def _sentence(check: Check, metric: Metric) -> str:
     unit = display_unit(check.quantity_name, check.quantity, metric)
-    sign = "✓" if check.passed else "✗"
-    return (
-        f"  {sign} {check.limit}: {format_with_provenance(check.quantity, unit)}, allowed {check.allowed}: {check.explanation}"
-    )
+    quantity = format_with_provenance(check.quantity, unit)
+    return f"  {_SIGNS[check.result]} {limit_words(check)}: {quantity}, allowed {allowed_words(check)}: {explain(check)}"
 
 
 def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
-from compress.core.sentences import render
 from compress.pipeline.plan import Plan
 from compress.pipeline.stage_output import StageOutput
 
@@ -131,10 +130,7 @@ def _not_useful(outputs: Sequence[StageOutput], after: Metrics, metric: Metric) 
     """A limit that was not set and is missed all the same: the network that ships has learned nothing."""
     for warning in _warnings(outputs)[:1]:
         value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
-        text = f"{render(warning)}; this fails a budget without a limit on the {metric.label}"
-        yield Check(
-            limit=metric.label, allowed="better than chance", quantity=value, passed=False, explanation=text, name=metric.name
-        )
+        yield Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning)
 
 
 def _warnings(outputs: Sequence[StageOutput]) -> list[Fact]:

@@ -4,8 +4,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from compress.core.budget import ARRIVAL_WORDS, Budget, check_budget
+from compress.core.budget import Budget, check_budget
 from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity
+from compress.core.sentences.limits import ARRIVAL_WORDS, allowed_words, explain, limit_words
 from compress.tasks.classification import ACCURACY
 
 
@@ -28,7 +29,7 @@ def only(budget: Budget, final: Metrics | None = None, *subjects: BenchmarkRow) 
 def test_accuracy_drop_is_a_ceiling_in_points(lost: float, passed: bool) -> None:
     check = only(Budget(accuracy_drop=0.01), {"accuracy_drop": Quantity.measured(lost, "fraction")})
     assert check.passed is passed
-    assert check.allowed == "≤ 1 point"
+    assert allowed_words(check) == "≤ 1 point"
 
 
 PERPLEXITY = Metric(name="perplexity", label="perplexity", unit="1", higher_is_better=False)
@@ -46,13 +47,13 @@ PERPLEXITY = Metric(name="perplexity", label="perplexity", unit="1", higher_is_b
 def test_a_metric_that_is_better_when_lower_has_a_ceiling_in_its_own_unit(limits, passed, allowed) -> None:
     values = {"perplexity": Quantity.measured(20.5, "1"), "perplexity_rise": Quantity.measured(0.5, "1")}
     verdict = check_budget(Budget(**limits), metrics=values, rows=(), limited=(ACCURACY, PERPLEXITY))
-    assert (verdict.passed, verdict.checks[0].allowed) == (passed, allowed)
-    assert "point" not in verdict.checks[0].explanation
+    assert (verdict.passed, allowed_words(verdict.checks[0])) == (passed, allowed)
+    assert "point" not in explain(verdict.checks[0])
 
 
 def test_a_limit_on_a_metric_that_no_task_has_does_not_pass() -> None:
     check = only(Budget(speed=3), {"speed": Quantity.measured(1.0, "1")})
-    assert "no metric of the task is called speed" in check.explanation
+    assert "no metric of the task is called speed" in explain(check)
 
 
 @pytest.mark.parametrize(("arrival", "passed"), [("back_to_back", True), ("periodic", False), ("cold", False)])
@@ -60,7 +61,7 @@ def test_a_latency_limit_is_for_the_arrival_pattern_of_the_profile(arrival: str,
     row = subject("pi", latency_p50_ms=ms(0.2), latency_periodic_ms=ms(1.2)).model_copy(update={"arrival": arrival})
     check = only(Budget(latency_ms={"pi": 1.0}), {}, row)
     assert check.passed is passed
-    assert check.limit == f"latency on pi, {ARRIVAL_WORDS[arrival]}"
+    assert limit_words(check) == f"latency on pi, {ARRIVAL_WORDS[arrival]}"
     assert check.name == row.latency_name
 
 
@@ -68,14 +69,14 @@ def test_limits_are_not_passed_on_other_hardware_than_the_profile_describes() ->
     row = subject("pi", latency_p50_ms=ms(0.1)).model_copy(update={"other_hardware": "Intel Xeon"})
     check = only(Budget(latency_ms={"pi": 1.0}), {}, row)
     assert not check.passed
-    assert "Intel Xeon was measured, which is not the hardware of the profile 'pi'" in check.explanation
+    assert "Intel Xeon was measured, which is not the hardware of the profile 'pi'" in explain(check)
 
 
 @pytest.mark.parametrize(("accuracy", "passed"), [(0.969, False), (0.97, True), (0.99, True)])
 def test_accuracy_is_a_floor(accuracy: float, passed: bool) -> None:
     check = only(Budget(accuracy=0.97), {"accuracy": Quantity.measured(accuracy, "fraction")})
     assert check.passed is passed
-    assert check.allowed == "≥ 97 %"
+    assert allowed_words(check) == "≥ 97 %"
 
 
 @pytest.mark.parametrize(("size_bytes", "passed"), [(1_000_000, True), (1_000_001, False), (1 << 20, False)])
@@ -91,7 +92,7 @@ def test_each_device_limit_looks_at_its_own_figure_of_the_artifact() -> None:
     verdict = check_budget(
         budget, metrics={}, rows=(artifact, teacher, subject("phone", latency_p50_ms=ms(99.0))), limited=(ACCURACY,)
     )
-    assert [(check.limit, check.passed) for check in verdict.checks] == [
+    assert [(limit_words(check), check.passed) for check in verdict.checks] == [
         ("latency on host, back to back", True),
         ("memory on host", True),
         ("power on host", False),
@@ -108,7 +109,7 @@ def test_a_figure_that_was_not_measured_never_passes_and_says_why() -> None:
     absent = Quantity.missing("W", "no sensor on this board")
     check = only(Budget(power_w={"host": 1e9}), None, subject("host", power_w=absent))
     assert not check.passed
-    assert check.explanation == "power on host could not be measured: no sensor on this board: not passed"
+    assert explain(check) == "power on host could not be measured: no sensor on this board: not passed"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_figure_that_nobody_recorded_does_not_pass(budget: Budget, told: str) 
     check = only(budget, None, subject("host", latency_p50_ms=ms(0.1)))
     assert not check.passed
     assert check.quantity.how == "not measured"
-    assert told in check.explanation
+    assert told in explain(check)
 
 
 @pytest.mark.parametrize(("value", "passed"), [(0.9, True), (1.1, False)])
@@ -131,8 +132,8 @@ def test_an_estimate_is_judged_on_its_value_and_said_to_be_one(value: float, pas
     found = Quantity.estimated(value, "ms", "roofline", band=(0.5, 2.0))
     check = only(Budget(latency_ms={"phone": 1.0}), None, subject("phone", latency_p50_ms=found))
     assert check.passed is passed
-    assert "the band 0.50–2.00 ms reaches across it" in check.explanation
-    assert "estimated, not measured: roofline" in check.explanation
+    assert "the band 0.50–2.00 ms reaches across it" in explain(check)
+    assert "estimated, not measured: roofline" in explain(check)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_an_estimate_is_judged_on_its_value_and_said_to_be_one(value: float, pas
 )
 def test_an_interval_that_reaches_over_the_limit_is_said(value: float, interval: tuple[float, float] | None, told: str) -> None:
     check = only(Budget(latency_ms={"host": 1.0}), None, subject("host", latency_p50_ms=ms(value, interval=interval)))
-    assert check.explanation == told
+    assert explain(check) == told
 
 
 @pytest.mark.parametrize(
@@ -178,3 +179,37 @@ def test_a_budget_round_trips_and_names_its_devices() -> None:
 def test_the_budget_is_read_without_heavy_imports() -> None:
     code = "import sys, compress.core.budget; print({'torch', 'matplotlib', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "result"),
+    [
+        (ms(0.9, interval=(0.8, 1.0)), "met"),
+        (ms(0.9), "met"),
+        (ms(0.9, interval=(0.8, 1.1)), "not shown"),
+        (ms(1.1, interval=(0.8, 1.2)), "missed"),
+        (Quantity.estimated(0.5, "ms", "roofline", band=(0.4, 0.6)), "not shown"),
+        (Quantity.missing("ms", "no device"), "missed"),
+    ],
+)
+def test_a_strict_budget_passes_only_what_is_shown(quantity: Quantity, result: str) -> None:
+    row = subject("host", latency_p50_ms=quantity)
+    point, interval = (
+        only(Budget(latency_ms={"host": 1.0}, confidence=confidence), None, row) for confidence in ("point", "interval")
+    )
+    assert point.result == interval.result == result
+    assert point.passed is (result != "missed")
+    assert interval.passed is (result == "met")
+
+
+def test_a_verdict_is_as_good_as_its_worst_limit() -> None:
+    rows = (subject("host", latency_p50_ms=ms(0.9, interval=(0.8, 1.1)), memory_bytes=Quantity.measured(1e6, "bytes")),)
+    budget = Budget(latency_ms={"host": 1.0}, memory_mb={"host": 2.0})
+    assert check_budget(budget, metrics={}, rows=rows, limited=(ACCURACY,)).result == "not shown"
+    missed = Budget(latency_ms={"host": 1.0}, memory_mb={"host": 0.5})
+    assert check_budget(missed, metrics={}, rows=rows, limited=(ACCURACY,)).result == "missed"
+
+
+def test_the_confidence_alone_is_no_limit() -> None:
+    with pytest.raises(ValidationError, match="at least one limit"):
+        Budget(confidence="interval")

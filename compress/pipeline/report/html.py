@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compress.core.format_quantity import PROVENANCE_MARKS
+from compress.core.sentences.limits import RESULT_WORDS
 from compress.pipeline.report.outline import Outline
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -23,4 +24,9 @@ def render(report: Outline) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html.j2").render(report=report, marks=PROVENANCE_MARKS) + "\n"
+    return (
+        environment.get_template("report.html.j2").render(
+            report=report, marks=PROVENANCE_MARKS, results=tuple(RESULT_WORDS.values())
+        )
+        + "\n"
+    )

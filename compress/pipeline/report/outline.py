@@ -15,6 +15,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, RunRecord, Verdict
 from compress.core.registry import lookup, names
 from compress.core.sentences import render
+from compress.core.sentences.limits import RESULT_WORDS, limit_words
 from compress.pipeline.report.table import Table
 from compress.tasks.classification import ACCURACY
 
@@ -56,7 +57,7 @@ class Outline:
     Attributes:
         title: The run's name.
         facts: One line of what, when and how long.
-        verdict: `passed`, `missed`, `not judged`, or `no budget`.
+        verdict: `met`; `met, not shown`; `not shown`, where the budget asks for more; `missed`; `not judged`; or `no budget`.
         headline: The verdict in a sentence.
         sections: In order.
     """
@@ -136,10 +137,16 @@ def _verdict(record: RunRecord) -> tuple[str, str]:
 
 
 def _checks(verdict: Verdict) -> tuple[str, str]:
-    missed = [check.limit for check in verdict.checks if not check.passed]
     total = len(verdict.checks)
-    if not missed:
-        estimated = sum(check.quantity.how == "estimated" for check in verdict.checks)
-        rest = f"; {estimated} of them on an estimate" if estimated else ""
-        return "passed", f"All {total} limits are kept{rest}." if total > 1 else f"The one limit is kept{rest}."
-    return "missed", f"{len(missed)} of {total} limits missed: {', '.join(missed)}."
+    names = {result: [limit_words(check) for check in verdict.checks if check.result == result] for result in RESULT_WORDS}
+    if missed := names["missed"]:
+        return RESULT_WORDS["missed"], f"{len(missed)} of {total} limits missed: {', '.join(missed)}."
+    every = f"All {total} limits are met" if total > 1 else "The one limit is met"
+    if not (unsure := names["not shown"]):
+        return RESULT_WORDS["met"], f"{every}."
+    doubt = (
+        f"{len(unsure)} of {total} not shown: {', '.join(unsure)} (an estimate, or an interval that reaches across the limit)"
+    )
+    if verdict.passed:
+        return RESULT_WORDS["not shown"], f"{every}, {doubt}."
+    return "not shown", f"{every} by value, but {doubt}; the budget asks for the whole interval."

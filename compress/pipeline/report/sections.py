@@ -25,8 +25,9 @@ NUMBERS = (
     "intervals, which hold for any distribution.",
     "The {metric} is measured on the test split, which no decision of the run used; decisions were taken on the validation "
     "split. MB are 10⁶ bytes. ÷ 4 means four times less; changes of the {metric} are in {change}.",
-    "A limit that could not be measured does not pass. An estimate is judged on its value, and the verdict says that it is "
-    "one. Plain numbers in a stage's own tables are its working record: settings, counts, and measurements on training or "
+    "A limit is met, met but not shown (its interval reaches across the limit, or the value is an estimate), or missed; one "
+    "that could not be measured is missed. The budget's `confidence` says whether a limit that is not shown to be met passes. "
+    "Plain numbers in a stage's own tables are its working record: settings, counts, and measurements on training or "
     "validation data.",
 )
 

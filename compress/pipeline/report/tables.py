@@ -15,6 +15,7 @@ from compress.core.format_quantity import (
     quantity_label,
 )
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.sentences.limits import RESULT_WORDS, allowed_words, explain, limit_words
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric, metric_of
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
@@ -48,11 +49,11 @@ def verdict_table(record: RunRecord) -> Table | None:
     notes = Notes(deciding_metric(record))
     rows = tuple(
         (
-            Cell(check.limit),
-            Cell(check.allowed),
+            Cell(limit_words(check)),
+            Cell(allowed_words(check)),
             notes.cell(check.quantity_name, check.quantity, metric=metric_of(record, check.quantity_name)),
-            Cell("passed" if check.passed else "missed"),
-            Cell(check.explanation),
+            Cell(RESULT_WORDS[check.result]),
+            Cell(explain(check)),
         )
         for check in record.verdict.checks
     )

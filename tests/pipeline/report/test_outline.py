@@ -6,6 +6,7 @@ from pathlib import Path
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, Quantity, RunRecord, Verdict
 from compress.core.registry import Entry, temporary
+from compress.core.sentences.limits import limit_words
 from compress.core.signature import Signature, TensorSpec
 from compress.pipeline.report.outline import (
     NOT_JUDGED,
@@ -28,11 +29,13 @@ def test_a_record_with_hardly_anything_still_gives_a_report(record: RunRecord, t
     assert "NO BUDGET" in written[0].read_text(encoding="utf-8")
 
 
-def test_a_passing_run_says_so_and_counts_its_estimates(record: RunRecord) -> None:
+def test_a_run_whose_limits_are_met_names_those_that_are_not_shown_to_be(record: RunRecord) -> None:
     assert record.verdict is not None
-    checks = tuple(check.model_copy(update={"passed": True}) for check in record.verdict.checks[:4])
+    checks = tuple(check for check in record.verdict.checks if check.result != "missed")
     report = build_outline(record.model_copy(update={"verdict": Verdict(passed=True, checks=checks)}), ())
-    assert (report.verdict, report.headline) == ("passed", "All 4 limits are kept; 1 of them on an estimate.")
+    assert report.verdict == "met, not shown"
+    assert report.headline.startswith(f"All {len(checks)} limits are met, ")
+    assert all(limit_words(check) in report.headline for check in checks if check.result == "not shown")
 
 
 def test_a_run_at_toy_size_judges_no_budget(record: RunRecord) -> None:

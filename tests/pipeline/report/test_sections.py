@@ -42,7 +42,7 @@ def quantities(record: RunRecord) -> Iterator[tuple[str, Quantity]]:
         for subject in stage.benchmark_rows:
             yield from subject.quantities.items()
     assert record.verdict is not None
-    yield from ((check.limit.replace(" ", "_"), check.quantity) for check in record.verdict.checks)
+    yield from ((check.quantity_name, check.quantity) for check in record.verdict.checks)
 
 
 def test_every_quantity_appears_with_its_mark_and_its_origin(record: RunRecord, written: tuple[Path, ...]) -> None:
@@ -87,7 +87,7 @@ def test_no_text_of_the_report_names_another_metric_than_the_task_s(record: RunR
 
 def test_a_metric_that_is_better_when_lower_is_shown_as_such(record: RunRecord, tmp_path: Path) -> None:
     text = write(of_perplexity(without_curves(record)), tmp_path)[0].read_text(encoding="utf-8")
-    assert "**PASSED** All 2 limits are kept." in text
+    assert "**MET** All 2 limits are met." in text
     assert "accuracy" not in re.sub(r"token.accuracy", "", text.lower())
     assert "Perplexity lost: 0.0111" in text
     assert "changes of the perplexity are in per cent" in text

@@ -1,0 +1,62 @@
+"""Words of a budget's limits, what they allow, and how they came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compress.core.format_quantity import format_interval, format_value
+from compress.core.record import Arrival, Check, Result
+from compress.core.sentences import render
+
+ARRIVAL_WORDS: Mapping[Arrival, str] = {
+    "back_to_back": "back to back",
+    "periodic": "periodic inputs",
+    "cold": "cold caches",
+}
+RESULT_WORDS: Mapping[Result, str] = {"met": "met", "not shown": "met, not shown", "missed": "missed"}
+
+
+def limit_words(check: Check) -> str:
+    """What is limited: `latency on host, back to back`."""
+    if check.limit:
+        return check.limit
+    device = f" on {check.device}" if check.device else ""
+    arrival = f", {ARRIVAL_WORDS[check.arrival]}" if check.arrival else ""
+    return f"{check.label}{device}{arrival}"
+
+
+def allowed_words(check: Check) -> str:
+    """The bound: `≤ 1 ms`."""
+    if check.allowed:
+        return check.allowed
+    if check.bound is None:
+        return "better than chance"
+    return f"{'≥' if check.is_lower_bound else '≤'} {format_value(check.bound, check.unit, exact=True)}"
+
+
+def explain(check: Check) -> str:
+    """How far the value is from the bound, whether its interval decides the case, and whether it is an estimate."""
+    if check.explanation:
+        return check.explanation
+    if check.reason is not None:
+        return f"{render(check.reason)}; this fails a budget without a limit on the {check.label}"
+    quantity = check.quantity
+    if quantity.value is None or check.bound is None:
+        return f"{limit_words(check)} could not be measured: {quantity.detail or 'no reason recorded'}: not passed"
+    text = (
+        "within the limit" if check.is_within else f"outside the limit by {_distance(quantity.value, check.bound, check.unit)}"
+    )
+    if quantity.low is not None and quantity.high is not None and quantity.low < quantity.high:
+        name = "band" if quantity.how == "estimated" else "interval"
+        interval = f"{name} {format_interval(quantity, check.unit)}"
+        text += f", but the {interval} reaches across it" if check.is_across else f", with the whole {interval}"
+    if quantity.how == "estimated":
+        text += f"; estimated, not measured: {quantity.detail}"
+    if check.is_within and not check.passed:
+        text += "; the budget asks that the limit is shown to be kept (confidence: interval)"
+    return text
+
+
+def _distance(value: float, bound: float, unit: str) -> str:
+    distance = float(f"{abs(value - bound):.3g}")
+    return format_value(distance, "points" if unit == "fraction" else unit, exact=True)
