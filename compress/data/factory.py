@@ -15,9 +15,12 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.find_images import describe_files
-from compress.data.sources.folder_listing import listing_hash
+from compress.data.sources.folder_listing import SUFFIXES, describe, files_hash, listing_hash
 from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
+
+WITHHOLDS_LABELS = ("digits", "glyphs", "cifar10", "cifar100", "imagefolder", "masks", "shapes_masks")
+"""Sources that know `labelled`."""
 
 
 def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
@@ -33,6 +36,10 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
         TrustError: A `python:` source without `trust_code`.
     """
     origin = parse_source(settings.source, base, trust_code=trust_code)
+    if settings.labelled is not None and origin.name not in (*WITHHOLDS_LABELS, "distilled"):
+        listed = ", ".join(WITHHOLDS_LABELS)
+        msg = f"{settings.source} keeps all its labels; leave `labelled` out, or use one of the sources that know it: {listed}"
+        raise DataError(msg)
     data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
 
@@ -45,11 +52,20 @@ def _file_hash(path: Path) -> str:
         raise DataError(msg) from error
 
 
+def _images_beside(path: Path) -> dict[str, Any]:
+    """The same for the images that a JSON file of COCO names, of the folders that are searched for them."""
+    if not path.is_file():
+        return {}
+    folders = (path.parent / "images", path.with_suffix(""))
+    beside = [f"{file.name} {describe(file)}" for file in sorted(path.parent.iterdir()) if file.suffix.lower() in SUFFIXES]
+    return {"images": [*beside, *(files_hash(folder) for folder in folders if folder.is_dir())]}
+
+
 def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
-    Folders of images, with masks or without: a hash over names, sizes and modification times. `python:`: the file's SHA-256;
-    what that code reads is not known. `glyphs` and `shapes_masks`: versions of the packages that bring and draw the fonts.
+    Folders of images, with masks, boxes or without: a hash over names, sizes and modification times. `python:`: the file's
+    SHA-256; what that code reads is not known. Drawn data: versions of the packages that bring and draw the fonts.
     `distilled`: the file's SHA-256, and the fingerprint of the data set that it was made from, whose validation and test images
     it uses.
 
@@ -75,6 +91,8 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
             "set": sha256(distilled_file(origin.path)),
             "behind": None if behind is None else data_fingerprint(behind, base),
         }
-    if origin.name in ("glyphs", "shapes_masks"):
+    if origin.name in ("coco", "voc", "yolo"):
+        return {"listing": files_hash(origin.path)} | _images_beside(origin.path)
+    if origin.name in ("glyphs", "shapes_masks", "drawn_boxes"):
         return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
     return {}

@@ -43,3 +43,9 @@ def test_fingerprints_are_computed_without_heavy_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("source", ["drawn_boxes", "npz:DIR", "random:MODEL.onnx"])
+def test_a_source_that_keeps_all_labels_refuses_to_withhold_some(source, tmp_path):
+    with pytest.raises(DataError, match="keeps all its labels; leave `labelled` out"):
+        load_data(DataSettings(source=source, labelled=50), base=tmp_path)

@@ -161,8 +161,17 @@ def listing_hash(root: Path) -> str:
         DataError: No such folder.
     """
     find_splits(root)
+    return files_hash(root)
+
+
+def files_hash(root: Path) -> str:
+    """SHA-256 over name, size and modification time of a file, or of every file under a folder.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     digest = hashlib.sha256()
-    for file, reason in FileWalk(root).walk(root):
+    for file, reason in FileWalk(root).walk(root) if root.is_dir() else ((root, None),):
         if reason is None:
             digest.update(os.fsencode(file.relative_to(root)) + f"\0{describe(file)}\n".encode())
     return digest.hexdigest()

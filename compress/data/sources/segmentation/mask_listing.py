@@ -9,15 +9,13 @@ A mask belongs to the image of the same path and name without suffix: `images/a/
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
-from compress.data.sources.folder_listing import SUFFIXES, FileWalk, describe, folders_by_split, printable
+from compress.data.sources.folder_listing import SUFFIXES, FileWalk, files_hash, folders_by_split, printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 LAYOUT = "PATH/images and PATH/masks, or PATH/train/images, PATH/train/masks and so for val and test"
@@ -81,11 +79,7 @@ def masks_hash(root: Path) -> str:
     if not root.is_dir():
         msg = f"no such folder: {root}; give masks:PATH with {LAYOUT}"
         raise DataError(msg)
-    digest = hashlib.sha256()
-    for file, reason in FileWalk(root).walk(root):
-        if reason is None:
-            digest.update(os.fsencode(file.relative_to(root)) + f"\0{describe(file)}\n".encode())
-    return digest.hexdigest()
+    return files_hash(root)
 
 
 def _find_folders(root: Path) -> dict[str, Path]:

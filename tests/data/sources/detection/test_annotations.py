@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from compress.core.errors import DataError
 from compress.data.detection_targets import BOXES, CLASSES
+from compress.data.factory import data_fingerprint
 from compress.data.settings import DataSettings
 from compress.data.sources.detection.annotations import AnnotatedFile, AnnotatedImages, build_from_files, check_boxes
 
@@ -95,3 +97,25 @@ def test_the_digest_depends_on_the_boxes(files: list[AnnotatedFile]) -> None:
     assert image.shape == (3, 30, 40)
     assert torch.equal(boxes, torch.tensor([BOX]))
     assert classes.tolist() == [1]
+
+
+@pytest.mark.parametrize("source", ["voc:.", "yolo:.", "coco:.", "coco:boxes.json"])
+def test_the_key_of_a_run_follows_annotations_and_images(source: str, tmp_path: Path, images: list[Path]) -> None:
+    """A run whose labels were corrected was taken for the one before."""
+    annotations = [tmp_path / "boxes.json"] if source.endswith("json") else [tmp_path / "0.xml", tmp_path / "train.json"]
+    for file in annotations:
+        file.write_text("{}")
+    seen = [data_fingerprint(DataSettings(source=source), tmp_path)]
+    for file in (*annotations, images[3]):
+        file.write_bytes(file.read_bytes() + b" ")
+        seen.append(data_fingerprint(DataSettings(source=source), tmp_path))
+    assert all(before != after for before, after in pairwise(seen))
+
+
+def test_the_key_of_drawn_scenes_follows_what_draws_them(tmp_path: Path) -> None:
+    assert {"matplotlib", "pillow"} <= data_fingerprint(DataSettings(source="drawn_boxes"), tmp_path).keys()
+
+
+def test_a_missing_file_has_no_key(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read"):
+        data_fingerprint(DataSettings(source="coco:none.json"), tmp_path)
