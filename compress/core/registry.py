@@ -51,6 +51,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
     Entry("data", "glyphs", "compress.data.sources.glyphs:load", "drawn from the fonts that matplotlib ships"),
+    Entry("data", "drawn_parts", "compress.data.sources.drawn_parts:load", "good and defective parts, drawn by code"),
     Entry("data", "imagefolder", "compress.data.sources.imagefolder:load", "ImageNet's folder layout", {"argument": "PATH"}),
     Entry("data", "masks", "compress.data.sources.segmentation.masks:load",
           "images and masks of class numbers, as in Pascal VOC", {"argument": "PATH"}),

@@ -86,6 +86,50 @@ class ImageArrays:
         return f"number {index}"
 
 
+@dataclass(frozen=True, eq=False)
+class SelectedImages:
+    """Some images of a reader.
+
+    Attributes:
+        reader: That has them.
+        indices: Of the selected ones, int64 (M,).
+    """
+
+    reader: Reader
+    indices: Indices
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.reader.digest.encode() + self.indices.tobytes()).hexdigest()
+        object.__setattr__(self, "digest", digest)
+
+    @property
+    def labels(self) -> Indices:
+        """Class of each."""
+        return self.reader.labels[self.indices]
+
+    @property
+    def channels(self) -> int:
+        """Of the tensors that `read` gives."""
+        return self.reader.channels
+
+    def read(self, index: int) -> Tensor:
+        """One image, uint8 (C, h, w)."""
+        return self.reader.read(int(self.indices[index]))
+
+    def sizes(self) -> Indices:
+        """See the reader."""
+        return self.reader.sizes()[self.indices]
+
+    def contents(self, index: int) -> bytes:
+        """See the reader."""
+        return self.reader.contents(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        """See the reader."""
+        return self.reader.name(int(self.indices[index]))
+
+
 @dataclass(frozen=True)
 class ImageTransforms:
     """How raw images become what the network sees.
@@ -173,6 +217,11 @@ class ImageSplit:
     def labels(self) -> Indices:
         """Class of each sample, int64 (N,)."""
         return self._reader.labels
+
+    def of_class(self, number: int) -> ImageSplit:
+        """The samples of one class, whether or not their labels are withheld."""
+        chosen = np.flatnonzero(self.labels == number).astype(np.int64)
+        return ImageSplit(SelectedImages(self._reader, chosen), self._transforms)
 
     def batches(self, batch_size: int) -> int:
         """How many batches `epoch` gives."""

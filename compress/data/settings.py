@@ -28,7 +28,8 @@ class DataSettings(FrozenModel):
     """Which images, how large, how split, how augmented.
 
     Attributes:
-        source: `digits`, `glyphs`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks` for segmentation;
+        source: `digits`, `glyphs`, `drawn_parts`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks`
+            for segmentation;
             `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
@@ -39,7 +40,7 @@ class DataSettings(FrozenModel):
         labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
             as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
-        samples: How many training images a generated source (`glyphs`, `shapes_masks`) draws.
+        samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
             `distilled:` set has its own augmentation and number of views; `none` turns it off.
         views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.

@@ -122,3 +122,15 @@ def test_the_fingerprint_follows_what_the_batches_depend_on(change):
 def test_the_fingerprint_holds_no_address(augment):
     assert make(augment=augment).train.fingerprint == make(augment=augment).train.fingerprint
     assert make(augment=augment, workers=1).train.fingerprint == make(augment=augment).train.fingerprint
+
+
+def test_the_samples_of_one_class_are_a_split_of_their_own():
+    whole = make(33, augment="none").train
+    number = int(whole.labels[0])
+    part = whole.of_class(number)
+    (batch,) = part.ordered(64)
+    chosen = [index for index, label in enumerate(whole.labels) if label == number]
+    assert batch.target.tolist() == [number] * len(chosen)
+    assert torch.equal(batch.input, torch.stack([gather(whole.ordered(8))[index] for index in chosen]))
+    assert part.fingerprint not in (whole.fingerprint, whole.of_class(number + 1).fingerprint)
+    assert len(whole.of_class(99)) == 0
