@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from compress.backends.runner_protocol import Array
 from compress.data.batch import Split, Tensors
+from compress.tasks.metric import ThresholdMetric
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
@@ -92,6 +93,31 @@ def run_split(
     )
 
 
+def with_threshold_of(validation: SplitScores, result: SplitScores, task: Task) -> SplitScores:
+    """Scores of a split, held against the threshold that is chosen on validation, where the deciding metric has one.
+
+    Args:
+        validation: Of the same network.
+        result: Of another split.
+        task: Gives the metrics.
+
+    Raises:
+        DataError: The validation split has no sample to choose the threshold on.
+    """
+    if not isinstance(task.deciding, ThresholdMetric):
+        return result
+    threshold = task.deciding.choose_threshold(validation.scores)
+    rows = {**result.further, task.metric: result.scores}
+    values = dict(result.metrics)
+    for metric in task.metrics:
+        name = metric.info.name
+        if isinstance(metric, ThresholdMetric) and name in rows:
+            rows[name] = metric.with_threshold(rows[name], threshold)
+            values[name] = metric.value(rows[name])
+    scores = rows.pop(task.metric)
+    return replace(result, scores=scores, metric=values[task.metric], further=rows, metrics=values)
+
+
 def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], expected: set[int]) -> None:
     """Add the classes of a batch, where there is one output of logits (N, K) and one target of class numbers (N,)."""
     if len(outputs) != 1 or len(targets) != 1:
@@ -104,5 +130,5 @@ def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], ex
 
 def _not_finite(outputs: Tensors) -> Tensor:
     """Which samples have an output that is NaN or infinite, bool (N,)."""
-    each = [(~values.isfinite()).flatten(1).any(1) for values in outputs.values() if values.is_floating_point()]
+    each = [(~values.isfinite()).reshape(len(values), -1).any(1) for values in outputs.values() if values.is_floating_point()]
     return torch.stack(each).any(0)

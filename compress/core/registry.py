@@ -47,6 +47,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "outputs", "compress.tasks.outputs:Outputs", "similarity to the outputs of the original network"),
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
     Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
+    Entry("task", "inspection", "compress.tasks.inspection:Inspection", "recall of defects at a fixed rate of false alarms"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),

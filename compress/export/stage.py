@@ -16,7 +16,6 @@ from compress.export.settings import ExportTarget, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
-    from compress.core.network_spec import NetworkSpec
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
 
@@ -82,7 +81,7 @@ class Export(Stage):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
                 continue
             folder = context.folder / "artifacts" / target.name
-            _write(target, outcome.file_for(target.runtime), folder, outcome.spec, context)
+            _write(target, outcome, folder, context)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
                 notes.append(_without_own(target, candidate))
         engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]
@@ -177,16 +176,21 @@ def _without_own(target: ExportTarget, candidate: Candidate) -> Fact:
     return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)
 
 
-def _write(target: ExportTarget, source: Path, folder: Path, spec: NetworkSpec, context: Context) -> None:
-    """The format's own files, labels, licence notes, and last the manifest over all of them."""
+def _write(target: ExportTarget, candidate: Candidate, folder: Path, context: Context) -> None:
+    """The format's own files, labels, threshold, licence notes, and last the manifest over all of them."""
+    from compress.export.alarm_threshold import write_threshold
     from compress.export.licences import licence_notes
     from compress.export.manifest import write_labels, write_licences, write_manifest
+    from compress.tasks.defect_task import DefectTask
 
+    source, spec = candidate.file_for(target.runtime), candidate.spec
     licences = licence_notes(target.family, context.data.source, context.previous_records)
     folder.mkdir(parents=True, exist_ok=True)
     lookup("format", str(target.format)).load()(
         source, folder, spec, runtime=target.runtime, release=target.release, code=context.task.infer_code
     )
     write_labels(folder, spec)
+    if isinstance(context.task, DefectTask):
+        write_threshold(folder, source, candidate.file_for("onnxruntime"), context)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences)

@@ -6,7 +6,6 @@ file is compared with it at export.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
 from compress.backends.iterate_split import input_arrays
-from compress.backends.run_split import SplitScores, run_split
+from compress.backends.run_split import SplitScores
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
@@ -28,14 +27,15 @@ from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
+from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.verdict import USELESS, is_chance
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.flat_outputs import flat_outputs
-from compress.tasks.metric_quantity import estimate, gain_of, loss_of
+from compress.tasks.metric import ThresholdMetric
+from compress.tasks.metric_quantity import loss_of
 from compress.tasks.output_names import name_outputs
-from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from compress.pipeline.stage_output import PendingStage
     from compress.tasks.base import Task
 
-CONTROL = "control.safetensors"
 LATENCY_PLAN = TimingPlan(seconds=0.6, warmup_seconds=0.2)
-ONNX_RUNTIME = "onnxruntime"
 COUNTS = ("parameters", "macs")
 
 
@@ -138,7 +136,7 @@ def evaluate_outcome(
     assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
     save_scores(scores, context.folder)
     metrics = evaluation.metrics | _drop(reference, scores, task)
-    control = _control(candidate, context, scores)
+    control = measure_control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
     return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
 
@@ -169,15 +167,14 @@ def evaluate_candidate(
     """
     data, task = context.data, context.task
     runtime = candidate.artifact[0] if candidate.module is None else ONNX_RUNTIME
-    splits = {"test": data.test, "validation": data.validation}
-    (test, result), (validation, other) = (_measure_metrics(candidate, split, task, name) for name, split in splits.items())
+    measured = measure_splits(candidate, context)
     warnings = tuple(
-        Fact.of("pipeline.outputs_not_finite", name, count=count, samples=len(splits[name]))
-        for name, count in (("test", result.not_finite), ("validation", other.not_finite))
-        if count
+        Fact.of("pipeline.outputs_not_finite", name, count=result.not_finite, samples=len(result.scores))
+        for name, result in (("test", measured.test), ("validation", measured.validation))
+        if result.not_finite
     )
-    warnings += useless_warning(candidate, result, test[task.metric], task)
-    metrics: Metrics = test | {f"{name}_validation": quantity for name, quantity in validation.items()}
+    warnings += useless_warning(candidate, measured.test, measured.metrics[task.metric], task)
+    metrics = dict(measured.metrics)
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)
     else:
@@ -185,12 +182,10 @@ def evaluate_candidate(
     metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
     timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
     metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
-    scores = result.scores
-    if not baseline:
-        return Evaluation(metrics, warnings=warnings, scores=scores)
-    return Evaluation(
-        metrics, {"speedup_vs_before": speedup(timings["baseline"], timings["this"])}, warnings=warnings, scores=scores
-    )
+    results = dict(measured.results)
+    if baseline:
+        results["speedup_vs_before"] = speedup(timings["baseline"], timings["this"])
+    return Evaluation(metrics, results, warnings=warnings, scores=measured.test.scores)
 
 
 def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantity, task: Task) -> tuple[Fact, ...]:
@@ -198,12 +193,13 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
 
     Args:
         candidate: The network.
-        result: Of the test split.
+        result: Of the test split. A class for all means nothing where a threshold decides.
         measured: The deciding metric on it.
         task: Knows what chance is.
     """
     classes, samples = candidate.spec.classes, len(result.scores)
-    if result.only_class is not None and classes:
+    by_threshold = isinstance(task.deciding, ThresholdMetric)
+    if result.only_class is not None and classes and not by_threshold:
         return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
     chance = task.chance_level(classes)
     if chance is None or not is_chance(measured, chance, task.metric_info):
@@ -222,7 +218,7 @@ def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
     """A warning where distillation gave no significant gain over the control, by the paired interval.
 
     Args:
-        control: Results of the control, see `_control`.
+        control: Results of the control, see `measure_control`.
         metric: The metric that decides.
     """
     difference = control.get(f"{metric.name}_over_control")
@@ -240,36 +236,6 @@ def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:
     before = previous.onnx()
     runtime, file = candidate.artifact
     return before is not None and runtime == ONNX_RUNTIME and sha256(before) == sha256(file)
-
-
-def _control(candidate: Candidate, context: Context, scores: np.ndarray) -> Metrics:
-    """Metric on test of the control, the same network trained without the teacher, and the student's gain over it."""
-    path = context.folder / CONTROL
-    if not path.exists() or candidate.module is None:
-        return {}
-    control = copy.deepcopy(candidate.module)
-    load_weights(control, path)
-    control_scores = run_split(control, context.data.test, context.task).scores
-    metric, deciding = context.task.metric, context.task.deciding
-    return {
-        f"control_{metric}": estimate(deciding, control_scores, "student trained alone, same epochs; torch, test split"),
-        f"{metric}_over_control": gain_of(deciding, control_scores, scores, "the student trained alone for as long"),
-    }
-
-
-def _measure_metrics(candidate: Candidate, split: Split, task: Task, name: str) -> tuple[Metrics, SplitScores]:
-    """All metrics of one split in one pass; the deciding one has an interval, others where it costs nothing."""
-    if candidate.module is not None:
-        result, where = run_split(candidate.module, split, task, every_metric=True), f"torch, {name} split"
-    else:
-        runtime, file = candidate.artifact
-        result = run_split(file, split, task, runtime=runtime, every_metric=True)
-        where = f"{'ONNX Runtime' if runtime == ONNX_RUNTIME else f'{file.name} in {runtime}'}, {name} split"
-    metrics = {task.metric: estimate(task.deciding, result.scores, where)}
-    for metric in task.metrics[1:]:
-        if (statistics := result.further.get(metric.info.name)) is not None:
-            metrics[metric.info.name] = estimate(metric, statistics, where, bootstrap=False)
-    return metrics, result
 
 
 def _counts(module: nn.Module, data: Data) -> Metrics:

@@ -293,7 +293,7 @@ class PipelineExecutor:
 
         return Context(
             data=self._data(previous),
-            task=self.task,
+            task=self.task.for_spec(self.data.spec),
             folder=folder,
             cache=self.directory.out / ".cache",
             seed=self.plan.seed + pending.index,

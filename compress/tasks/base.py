@@ -186,6 +186,14 @@ class Task(ABC):
         chosen = {name: getattr(self, name) for name in self.settings.model_fields}
         return self.settings.model_validate(chosen).model_dump(mode="json", exclude_defaults=True)
 
+    def for_spec(self, spec: NetworkSpec) -> Task:  # noqa: ARG002  # for subclasses
+        """The task as it is on data of this specification, where it depends on their classes.
+
+        Raises:
+            DataError: They do not fit.
+        """
+        return self
+
     def capabilities_for(self, spec: NetworkSpec) -> frozenset[Capability]:
         """The capabilities on data of this specification: those that the inputs do not allow are left out."""
         absent: set[Capability] = set()

@@ -51,6 +51,24 @@ class ResampledMetric(Protocol):
         """A function of how often each of the N samples is drawn, (N,)."""
 
 
+@runtime_checkable
+class ThresholdMetric(TaskMetric, Protocol):
+    """A metric that depends on a threshold, which is chosen on the validation split before the test split is judged."""
+
+    def choose_threshold(self, scores: Scores) -> float:
+        """The threshold for new samples, from the statistics of the validation split.
+
+        Raises:
+            DataError: The split has no sample to choose it on.
+        """
+
+    def with_threshold(self, scores: Scores, threshold: float) -> Scores:
+        """Statistics that are held against this threshold."""
+
+    def counts(self, scores: Scores) -> tuple[int, int] | None:
+        """Samples that the value is the fraction of: how many, out of how many; None where it is no such fraction."""
+
+
 class MeanOfScores:
     """Base of metrics that are the mean of a score in [0, 1] of each sample.
 

@@ -7,14 +7,14 @@ import numpy as np
 from compress.core.bootstrap import TAIL
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
-from compress.tasks.metric import ResampledMetric, Scores, TaskMetric
+from compress.tasks.metric import ResampledMetric, Scores, TaskMetric, ThresholdMetric
 
 RESAMPLES = 1000
 """Draws of a bootstrap interval."""
 
 
 def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
-    """A metric with its 95 % interval: Wilson's for a mean of scores, else the percentile bootstrap over samples.
+    """A metric with its 95 % interval: Wilson's for a mean of scores or a fraction of samples, else the percentile bootstrap.
 
     Args:
         metric: The metric.
@@ -26,9 +26,12 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     value = metric.value(scores)
     if not np.isfinite(value):
         return Quantity.missing(unit, no_value(metric, scores, where))
+    counts = metric.counts(scores) if isinstance(metric, ThresholdMetric) else None
     if metric.is_mean:
-        interval = wilson(round(float(scores.sum())), count)
-        return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=count)
+        counts = round(float(scores.sum())), count
+    if counts is not None:
+        interval = wilson(*counts)
+        return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=counts[1])
     if not bootstrap:
         return Quantity.measured(value, unit, f"{where}; without an interval", runs=count)
     drawn = _values_of_draws(metric, scores)

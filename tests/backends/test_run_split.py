@@ -3,10 +3,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from compress.backends.run_split import run_split
+from compress.backends.run_split import run_split, with_threshold_of
 from compress.core.errors import DataError
 from compress.data.interface import Data
 from compress.tasks.classification import Classification
+from compress.tasks.inspection import Inspection
 from tests.export.tiny import split as some_samples
 
 
@@ -55,3 +56,20 @@ def test_a_network_that_gives_one_class_to_all_samples_is_recognised(bias, label
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     nn.init.constant_(net[1].bias[1:], bias)
     assert run_split(net, data, Classification(), batch_size=8).only_class == only_class
+
+
+def test_a_threshold_of_another_split_is_used_by_every_metric_that_has_one(network):
+    task = Inspection(fpr=0.1)
+    validation, test = (run_split(network, some_samples(count, 3), task, every_metric=True) for count in (80, 120))
+    held = with_threshold_of(validation, test, task)
+    threshold = task.deciding.choose_threshold(validation.scores)
+    score, kinds = test.scores[:, 0], test.scores[:, 1]
+    assert held.metric == held.metrics["recall_at_fpr"] == pytest.approx((score > threshold)[kinds != 0].mean())
+    assert held.metrics["false_alarm_rate"] == pytest.approx((score > threshold)[kinds == 0].mean())
+    assert held.metrics["auroc"] == test.metrics["auroc"]
+    assert held.metrics["accuracy"] == test.metrics["accuracy"]
+
+
+def test_a_task_without_a_threshold_keeps_its_scores(network):
+    result = run_split(network, some_samples(40, 3), Classification())
+    assert with_threshold_of(result, result, Classification()) is result

@@ -1,0 +1,155 @@
+"""Base of tasks that tell defective parts from good ones by a score and a threshold. Light: torch is imported when it computes.
+
+The threshold of a network is chosen on good parts of the validation split: for its figures on the test split, and again for the
+file that ships, into whose folder it is written.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from compress.core.errors import CompressError, DataError, nearest
+from compress.core.network_spec import NetworkSpec
+from compress.core.record import Metrics, Quantity
+from compress.tasks.base import Task
+from compress.tasks.defect_metrics import Auroc, FalseAlarmRate, PartScores, RecallAtFpr
+from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.operating_point import parts_needed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.data.batch import Tensors
+
+GOOD = "good"
+"""Name of the class of good parts, where none is given."""
+FPR = 0.05
+"""Rate of false alarms, where none is given."""
+
+
+class DefectTask(Task):
+    """A part is defective where its score is over a threshold; one class is that of the good parts.
+
+    Args:
+        good: Name of that class. By default the one named `good`, else the first.
+        fpr: Rate of false alarms that the threshold is chosen for, over 0 and under 1.
+
+    Attributes:
+        good_index: Number of the class of good parts: 0 until `for_spec` has looked it up.
+
+    Raises:
+        CompressError: A rate outside (0, 1).
+    """
+
+    def __init__(self, good: str | None = None, fpr: float = FPR) -> None:
+        if not 0 < fpr < 1:
+            msg = f"{self.name} has a rate of false alarms (fpr) of {fpr:g}; it must be over 0 and under 1, such as 0.05"
+            raise CompressError(msg)
+        self.good, self.fpr = good, fpr
+        self._use_class(0)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Class of good parts and rate of false alarms where they are not the defaults."""
+        return {name: value for name, value, default in (("good", self.good, None), ("fpr", self.fpr, FPR)) if value != default}
+
+    @abstractmethod
+    def defect_score(self, outputs: Tensors) -> Tensor:
+        """Score of each part, (N,), higher for defective ones."""
+
+    def own_metrics(self, recall: RecallAtFpr, alarms: FalseAlarmRate, area: Auroc) -> tuple[TaskMetric, ...]:
+        """The metrics in their order; the first decides."""
+        return (recall, alarms, area)
+
+    def for_spec(self, spec: NetworkSpec) -> Self:
+        """The task with the number of the class of good parts.
+
+        Raises:
+            DataError: There is no such class.
+        """
+        bound = copy.copy(self)
+        bound._use_class(self._find_good(spec.classes))
+        return bound
+
+    def check_spec(self, spec: NetworkSpec) -> None:
+        """Check that there are a class of good parts and one of defective parts.
+
+        Raises:
+            DataError: There are not.
+        """
+        self._find_good(spec.classes)
+
+    def test_results(self, scores: Scores, classes: Sequence[str], where: str) -> Metrics:
+        """The threshold, and where there are several kinds of defects the recall of each with Wilson's interval.
+
+        Args:
+            scores: Rows of the test split, with the threshold.
+            classes: Class names.
+            where: What was measured on what.
+        """
+        from compress.core.statistics import wilson
+
+        parts = PartScores.of(scores)
+        detail = "chosen on good parts of the validation split"
+        results = {"alarm_threshold": Quantity.measured(parts.threshold, "1", detail)}
+        kinds = [index for index in range(len(classes)) if index != self.good_index]
+        for index in kinds if len(kinds) > 1 else ():
+            own = parts.defective[parts.kinds == index]
+            if len(own):
+                found = int((own > parts.threshold).sum())
+                results[f"recall_{classes[index]}"] = Quantity.measured(
+                    found / len(own),
+                    "fraction",
+                    f"{where}; 95 % Wilson interval",
+                    interval=wilson(found, len(own)),
+                    runs=len(own),
+                )
+        return results
+
+    def operating_point(self, scores: Scores, classes: Sequence[str]) -> dict[str, str | float]:
+        """What ships as `threshold.json`.
+
+        Args:
+            scores: Rows of the validation split, of the file that ships.
+            classes: Class names.
+
+        Raises:
+            DataError: The split has no good part.
+        """
+        parts = PartScores.of(scores)
+        point: dict[str, str | float] = {
+            "threshold": self._recall.choose_threshold(scores),
+            "rule": "a part is defective where its score is over the threshold",
+            "good": classes[self.good_index],
+            "false_alarm_rate": self.fpr,
+            "good_parts": len(parts.good),
+        }
+        if len(parts.good) < parts_needed(self.fpr):
+            needed = f"{parts_needed(self.fpr)} good parts or more are needed to hold this rate of false alarms"
+            point["warning"] = f"chosen on {len(parts.good)} good parts; {needed}"
+        if not np.isfinite(float(point["threshold"])):
+            msg = "the network gives good parts scores that are not finite, so that there is no threshold; train it further"
+            raise DataError(msg)
+        return point
+
+    def _use_class(self, index: int) -> None:
+        self.good_index = index
+        self._recall = RecallAtFpr(self.defect_score, index, self.fpr)
+        alarms, area = FalseAlarmRate(self.defect_score, index, self.fpr), Auroc(self.defect_score, index, self.fpr)
+        # They know the class of good parts and the rate of false alarms.
+        self.metrics = self.own_metrics(self._recall, alarms, area)  # type: ignore[misc]
+
+    def _find_good(self, classes: Sequence[str]) -> int:
+        name = self.good or (GOOD if GOOD in classes else next(iter(classes), GOOD))
+        if name not in classes:
+            msg = f"{self.name}: no class {name!r} of good parts in the data: {nearest(name, classes)}"
+            raise DataError(msg)
+        if len(classes) < 2:
+            msg = f"{self.name} needs a class of defective parts beside {name!r}, that of good ones; the data has one class"
+            raise DataError(msg)
+        return list(classes).index(name)
